@@ -1,0 +1,1 @@
+"""Steppe: a Kubernetes network you can see across."""

@@ -1,0 +1,1 @@
+"""A small Kubernetes API client: credentials, requests, and lists that stay current."""

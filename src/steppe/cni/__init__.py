@@ -1,0 +1,1 @@
+"""The plugin that container runtimes execute: standard library only."""

@@ -1,0 +1,1 @@
+"""From the cluster to claims: what each object puts into each node's tables."""

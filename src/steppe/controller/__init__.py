@@ -1,0 +1,1 @@
+"""The cluster daemon: pod prefixes for nodes that have none."""

@@ -1,0 +1,1 @@
+"""From desired and actual tables to ordered changes."""

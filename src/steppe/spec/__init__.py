@@ -1,0 +1,1 @@
+"""What Kubernetes promises of a packet, written from the API text alone: the independent oracle."""

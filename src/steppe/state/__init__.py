@@ -1,0 +1,1 @@
+"""The vocabularies of a node's tables, and the causes behind every entry."""
