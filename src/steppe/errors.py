@@ -6,4 +6,4 @@ and for bad usage, and each says what it was doing and what would cure it.
 
 
 class SteppeError(Exception):
-    """Something outside Steppe refused; the message says what, why, and the cure if one is known."""
+    """Something outside Steppe refused; the message says what, why, and any known cure."""

@@ -1,1 +1,1 @@
-"""What Steppe reads of the Kubernetes API: wire shapes, checked objects, the cluster as one value."""
+"""What Steppe reads of the Kubernetes API: wire shapes, checked objects, the cluster."""

@@ -1,0 +1,194 @@
+"""Checked objects: what the wire said, parsed once, with a Problem for each part that is wrong.
+
+A part that cannot be used is left out and reported; the rest of the object stays in use.
+"""
+
+import msgspec
+
+from steppe.kube import wire
+from steppe.kube.cause import Cause, ObjectRef, Problem
+from steppe.net.address import (
+    IPAddress,
+    IPInterface,
+    IPNetwork,
+    of_version,
+    parse_address,
+    parse_interface,
+    parse_prefix,
+)
+
+UNDERLAY_ANNOTATION = "steppe.dev/underlay"
+"""Where an agent publishes its node's Underlay, as JSON: peers and offline tools need it."""
+
+
+class Underlay(msgspec.Struct, frozen=True):
+    """A node's way to the other nodes: the link, its MTU in bytes, and its addresses."""
+
+    link: str
+    mtu: int
+    addresses: tuple[IPInterface, ...] = ()
+
+    def on_link(self, address: IPAddress) -> bool:
+        """Whether this address is reached on the link itself, with no router between."""
+        return any(address in own.network for own in self.addresses)
+
+
+DEFAULT_UNDERLAY = Underlay("eth0", 1500)
+"""Assumed of a node that has published nothing, as when explaining plain manifests."""
+
+
+class Node(msgspec.Struct, frozen=True):
+    """A node: the prefixes its pods live in and the addresses it is reached by."""
+
+    name: str
+    created: str = ""
+    pod_cidrs: tuple[IPNetwork, ...] = ()
+    addresses: tuple[IPAddress, ...] = ()
+    underlay: Underlay = DEFAULT_UNDERLAY
+
+    @property
+    def ref(self) -> ObjectRef:
+        return ObjectRef("Node", "", self.name)
+
+    def address(self, version: int) -> IPAddress | None:
+        """The node's first address of this IP version."""
+        return of_version(self.addresses, version)
+
+
+class Workload(msgspec.Struct, frozen=True):
+    """A pod's attachment to its node: the host-side link and the addresses behind it.
+
+    `container` names the sandbox that owns it, where one is known: a late DEL for an earlier
+    sandbox of the same pod must not tear down its successor.
+    """
+
+    link: str
+    namespace: str
+    name: str
+    node: str
+    addresses: tuple[IPAddress, ...] = ()
+    container: str = ""
+
+    @property
+    def ref(self) -> ObjectRef:
+        return ObjectRef("Pod", self.namespace, self.name)
+
+
+class Pod(msgspec.Struct, frozen=True):
+    """A pod, as far as the network is concerned."""
+
+    namespace: str
+    name: str
+    uid: str = ""
+    node: str = ""
+    addresses: tuple[IPAddress, ...] = ()
+    host_network: bool = False
+    finished: bool = False
+
+    @property
+    def ref(self) -> ObjectRef:
+        return ObjectRef("Pod", self.namespace, self.name)
+
+
+def node_from(seen: wire.Node) -> tuple[Node, tuple[Problem, ...]]:
+    """The checked node, and what of it had to be left out."""
+    problems: list[Problem] = []
+    ref = ObjectRef("Node", "", seen.metadata.name)
+    cidrs = seen.spec.pod_cidrs or ((seen.spec.pod_cidr,) if seen.spec.pod_cidr else ())
+    prefixes: dict[int, IPNetwork] = {}
+    for index, text in enumerate(cidrs):
+        cause = Cause(ref, f"spec.podCIDRs[{index}]")
+        try:
+            prefix = parse_prefix(text)
+        except ValueError as error:
+            problems.append(
+                Problem(cause, f"not a prefix: {error}; give one such as 10.244.1.0/24")
+            )
+            continue
+        # "It may contain at most 1 value for each of IPv4 and IPv6." (NodeSpec.podCIDRs)
+        if prefix.version in prefixes:
+            problems.append(Problem(cause, f"a second IPv{prefix.version} prefix is not used"))
+            continue
+        prefixes[prefix.version] = prefix
+    node = Node(
+        name=seen.metadata.name,
+        created=seen.metadata.creation_timestamp or "",
+        pod_cidrs=tuple(prefixes.values()),
+        addresses=_node_addresses(seen, ref, problems),
+        underlay=_underlay(seen, ref, problems),
+    )
+    return node, tuple(problems)
+
+
+def _node_addresses(
+    seen: wire.Node, ref: ObjectRef, problems: list[Problem]
+) -> tuple[IPAddress, ...]:
+    """Internal addresses in the order given; names and external addresses are not for routes."""
+    found: dict[IPAddress, None] = {}
+    for index, entry in enumerate(seen.status.addresses or ()):
+        if entry.type != "InternalIP":
+            continue
+        try:
+            address = parse_address(entry.address)
+        except ValueError as error:
+            cause = Cause(ref, f"status.addresses[{index}]")
+            problems.append(Problem(cause, f"not an address: {error}"))
+            continue
+        found[address] = None
+    return tuple(found)
+
+
+class _UnderlayWire(msgspec.Struct):
+    link: str
+    mtu: int
+    addresses: tuple[str, ...] = ()
+
+
+def _underlay(seen: wire.Node, ref: ObjectRef, problems: list[Problem]) -> Underlay:
+    text = (seen.metadata.annotations or {}).get(UNDERLAY_ANNOTATION)
+    if text is None:
+        return DEFAULT_UNDERLAY
+    try:
+        raw = msgspec.json.decode(text, type=_UnderlayWire)
+        return Underlay(raw.link, raw.mtu, tuple(map(parse_interface, raw.addresses)))
+    except (msgspec.MsgspecError, ValueError) as error:
+        cause = Cause(ref, f"metadata.annotations[{UNDERLAY_ANNOTATION}]")
+        problems.append(
+            Problem(
+                cause, f"not what an agent writes ({error}); remove it, the agent makes it anew"
+            )
+        )
+        return DEFAULT_UNDERLAY
+
+
+def underlay_annotation(underlay: Underlay) -> str:
+    """The annotation's text for this underlay; `node_from` reads it back."""
+    addresses = tuple(str(address) for address in underlay.addresses)
+    return msgspec.json.encode(_UnderlayWire(underlay.link, underlay.mtu, addresses)).decode()
+
+
+def pod_from(seen: wire.Pod) -> tuple[Pod, tuple[Problem, ...]]:
+    """The checked pod, and what of it had to be left out."""
+    problems: list[Problem] = []
+    ref = ObjectRef("Pod", seen.metadata.namespace, seen.metadata.name)
+    texts = tuple(ip.ip for ip in seen.status.pod_ips or ()) or (seen.status.pod_ip,)
+    addresses: list[IPAddress] = []
+    for index, text in enumerate(texts):
+        if not text:
+            continue
+        try:
+            addresses.append(parse_address(text))
+        except ValueError as error:
+            cause = Cause(ref, f"status.podIPs[{index}]")
+            problems.append(Problem(cause, f"not an address: {error}"))
+    pod = Pod(
+        namespace=seen.metadata.namespace,
+        name=seen.metadata.name,
+        uid=seen.metadata.uid,
+        node=seen.spec.node_name,
+        addresses=tuple(addresses),
+        host_network=seen.spec.host_network,
+        # A pod that has ended gives its addresses back, although its status still shows them.
+        finished=seen.status.phase in ("Succeeded", "Failed"),
+    )
+    return pod, tuple(problems)

@@ -1,0 +1,60 @@
+"""The shapes of API objects on the wire, reduced to the fields in use.
+
+Addresses stay strings here (msgspec cannot decode a union of both families, its issue 106) and
+every field that the API may leave out or send as null has a default, so that decoding a list
+fails only where the JSON is not the kind it claims to be.
+"""
+
+import msgspec
+
+
+class ObjectMeta(msgspec.Struct, frozen=True, rename="camel"):
+    name: str = ""
+    namespace: str = ""
+    uid: str = ""
+    resource_version: str = ""
+    creation_timestamp: str | None = None
+    deletion_timestamp: str | None = None
+    labels: dict[str, str] | None = None
+    annotations: dict[str, str] | None = None
+
+
+class NodeSpec(msgspec.Struct, frozen=True):
+    pod_cidr: str = msgspec.field(name="podCIDR", default="")
+    pod_cidrs: tuple[str, ...] | None = msgspec.field(name="podCIDRs", default=None)
+
+
+class NodeAddress(msgspec.Struct, frozen=True):
+    type: str = ""
+    address: str = ""
+
+
+class NodeStatus(msgspec.Struct, frozen=True):
+    addresses: tuple[NodeAddress, ...] | None = None
+
+
+class Node(msgspec.Struct, frozen=True):
+    metadata: ObjectMeta
+    spec: NodeSpec = NodeSpec()
+    status: NodeStatus = NodeStatus()
+
+
+class PodSpec(msgspec.Struct, frozen=True, rename="camel"):
+    node_name: str = ""
+    host_network: bool = False
+
+
+class PodIP(msgspec.Struct, frozen=True):
+    ip: str = ""
+
+
+class PodStatus(msgspec.Struct, frozen=True):
+    phase: str = ""
+    pod_ip: str = msgspec.field(name="podIP", default="")
+    pod_ips: tuple[PodIP, ...] | None = msgspec.field(name="podIPs", default=None)
+
+
+class Pod(msgspec.Struct, frozen=True):
+    metadata: ObjectMeta
+    spec: PodSpec = PodSpec()
+    status: PodStatus = PodStatus()

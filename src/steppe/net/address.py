@@ -1,0 +1,60 @@
+"""Addresses and prefixes: parsed once, compared by one sort key.
+
+The standard library's values carry everything needed; what is added here is the order over mixed
+families (`<` between an IPv4 and an IPv6 address raises) and the names of the unions.
+"""
+
+from collections.abc import Iterable
+from ipaddress import (
+    IPv4Address,
+    IPv4Interface,
+    IPv4Network,
+    IPv6Address,
+    IPv6Interface,
+    IPv6Network,
+    ip_address,
+    ip_interface,
+    ip_network,
+)
+from typing import TypeVar
+
+IPAddress = IPv4Address | IPv6Address
+IPInterface = IPv4Interface | IPv6Interface
+IPNetwork = IPv4Network | IPv6Network
+Versioned = TypeVar("Versioned", IPAddress, IPInterface, IPNetwork)
+
+
+def parse_address(text: str) -> IPAddress:
+    """The address in text; ValueError says what is wrong, and a zone (`%eth0`) is wrong."""
+    if "%" in text:
+        raise ValueError(f"{text!r} carries a zone, which means nothing outside one machine")
+    return ip_address(text)
+
+
+def parse_prefix(text: str) -> IPNetwork:
+    """The prefix in text with its host bits cleared, as Go's net.ParseCIDR answers it."""
+    if "/" not in text:
+        raise ValueError(f"{text!r} has no /length")
+    return ip_network(text, strict=False)
+
+
+def parse_interface(text: str) -> IPInterface:
+    """An address together with the length of the prefix it stands in, such as 192.0.2.7/24."""
+    return ip_interface(text)
+
+
+def host_prefix(address: IPAddress) -> IPNetwork:
+    """The prefix that holds this address alone: /32 or /128."""
+    return ip_network(address)
+
+
+def sort_key(value: IPAddress | IPNetwork) -> tuple[int, int, int]:
+    """Orders both families together: IPv4 first, then by number, shorter prefixes first."""
+    if isinstance(value, IPv4Network | IPv6Network):
+        return (value.version, int(value.network_address), value.prefixlen)
+    return (value.version, int(value), value.max_prefixlen)
+
+
+def of_version(values: Iterable[Versioned], version: int) -> Versioned | None:
+    """The first value of this IP version."""
+    return next((value for value in values if value.version == version), None)

@@ -1,0 +1,50 @@
+"""What to change so that actual tables become the desired ones.
+
+Only values are compared: an entry whose cause alone has changed never touches the kernel.
+"""
+
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from steppe.state.node import Key, NodeState, Value
+
+
+class Change(msgspec.Struct, frozen=True):
+    """One key's way from what is (`old`) to what shall be (`new`); None is absence."""
+
+    key: Key
+    old: Value | None
+    new: Value | None
+
+    def __str__(self) -> str:
+        if self.new is None:
+            return f"delete {self.key.table} {self.key} {self.old}"
+        verb = "add" if self.old is None else "replace"
+        return f"{verb} {self.key.table} {self.key} {self.new}"
+
+
+def diff(
+    desired: NodeState, actual: Mapping[Key, Value], keys: Iterable[Key] | None = None
+) -> tuple[Change, ...]:
+    """The changes for these keys, or for every key that either side holds."""
+    if keys is None:
+        keys = desired.keys() | actual.keys()
+    changes: list[Change] = []
+    for key in keys:
+        entry = desired.get(key)
+        old, new = actual.get(key), entry.value if entry is not None else None
+        if old != new:
+            changes.append(Change(key, old, new))
+    return tuple(changes)
+
+
+def applied(actual: Mapping[Key, Value], changes: Iterable[Change]) -> dict[Key, Value]:
+    """What the tables hold once every change has been made."""
+    result = dict(actual)
+    for change in changes:
+        if change.new is None:
+            result.pop(change.key, None)
+        else:
+            result[change.key] = change.new
+    return result

@@ -1,0 +1,38 @@
+"""Changes in an order in which each finds what it needs.
+
+A route needs its link and, through it, its neighbour; a forwarding entry needs its device. So
+additions go from the ground up and deletions from the top down, additions first: while a
+prefix moves from one next hop to another there is always a way to go.
+"""
+
+from collections.abc import Iterable
+
+from steppe.plan.diff import Change
+from steppe.state.link import Link, LinkKey
+
+_GROUND_UP = ("links", "sysctls", "addresses", "fdb", "neighbours", "elements", "routes", "rules")
+_HEIGHT = {table: height for height, table in enumerate(_GROUND_UP)}
+
+
+def ordered(changes: Iterable[Change]) -> tuple[Change, ...]:
+    """The same changes, dependencies first."""
+    return tuple(sorted(changes, key=_rank))
+
+
+def _rank(change: Change) -> tuple[int, int]:
+    height = _HEIGHT[change.key.table]
+    if change.new is None:
+        return (2, -height)
+    # A device that must be made anew takes its routes and entries with it, so it goes first and
+    # the keys it carried are added back by the next pass over the tables.
+    return (0 if _remakes(change) else 1, height)
+
+
+def _remakes(change: Change) -> bool:
+    old, new = change.old, change.new
+    return (
+        isinstance(change.key, LinkKey)
+        and isinstance(old, Link)
+        and isinstance(new, Link)
+        and (old.kind, old.vxlan) != (new.kind, new.vxlan)
+    )

@@ -1,0 +1,49 @@
+"""Claims, and how they settle into table entries.
+
+Compilers claim; `settle` decides. Equal claims to one key merge, and the entry remembers every
+cause. Unequal ones are a conflict: the claim of the lowest (rank, cause) wins, so that an
+older object (its creation time is the rank) keeps what it has, and the losers are Problems.
+"""
+
+from collections.abc import Iterable
+from typing import Generic, TypeVar
+
+import msgspec
+
+from steppe.kube.cause import Cause, Problem
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class Claim(msgspec.Struct, Generic[K, V], frozen=True):
+    """One object's demand on one table key; `rank` is compared before the cause."""
+
+    key: K
+    value: V
+    cause: Cause
+    rank: str = ""
+
+
+class Entry(msgspec.Struct, Generic[K, V], frozen=True):
+    """What a table shall hold under a key, and every cause for it, in order."""
+
+    value: V
+    because: tuple[Cause, ...]
+
+
+def settle_key(claims: Iterable[Claim[K, V]]) -> tuple[Entry[K, V], tuple[Problem, ...]]:
+    """The entry for one key out of all claims to it (at least one), and the losers' Problems."""
+    ordered = sorted(claims, key=lambda claim: (claim.rank, claim.cause))
+    winner = ordered[0]
+    because = dict.fromkeys(c.cause for c in ordered if c.value == winner.value)
+    problems = (
+        Problem(
+            claim.cause,
+            f"{claim.key} is already taken by {winner.cause} ({winner.value}), so it is not "
+            f"{claim.value}; change one of the two objects",
+        )
+        for claim in ordered
+        if claim.value != winner.value
+    )
+    return Entry(winner.value, tuple(because)), tuple(dict.fromkeys(problems))

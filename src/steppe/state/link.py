@@ -1,0 +1,100 @@
+"""Links, the addresses on them, and what a link needs to reach a neighbour.
+
+Names, flags and defaults are those of `ip link`, `ip address`, `ip neighbour` and `bridge fdb`;
+every value prints as those commands would show it.
+"""
+
+from typing import ClassVar, Literal
+
+import msgspec
+
+from steppe.net.address import IPAddress, IPInterface
+
+
+class Vxlan(msgspec.Struct, frozen=True):
+    """A VXLAN device's own settings (RFC 7348); `local` is the outer source address.
+
+    Learning is always off: every forwarding entry is a table entry with a cause.
+    """
+
+    vni: int
+    port: int
+    local: IPAddress
+    underlay: str
+
+
+class LinkKey(msgspec.Struct, frozen=True, order=True):
+    table: ClassVar[str] = "links"
+    name: str
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Link(msgspec.Struct, frozen=True):
+    """A link that is up. `alias` is the kernel's own note on it (`ip link` shows it)."""
+
+    kind: Literal["veth", "vxlan"]
+    mtu: int
+    mac: str
+    alias: str = ""
+    vxlan: Vxlan | None = None
+
+    def __str__(self) -> str:
+        text = f"{self.kind} mtu {self.mtu} address {self.mac}"
+        if self.vxlan is not None:
+            vx = self.vxlan
+            text += f" id {vx.vni} local {vx.local} dev {vx.underlay} dstport {vx.port}"
+        return f"{text} alias {self.alias!r}" if self.alias else text
+
+
+class AddressKey(msgspec.Struct, frozen=True):
+    table: ClassVar[str] = "addresses"
+    link: str
+    address: IPInterface
+
+    def __str__(self) -> str:
+        return f"{self.address} dev {self.link}"
+
+
+class Address(msgspec.Struct, frozen=True):
+    """An address has no settings of its own: it is there, usable at once (no DAD), for ever."""
+
+    def __str__(self) -> str:
+        return "permanent"
+
+
+class NeighbourKey(msgspec.Struct, frozen=True):
+    table: ClassVar[str] = "neighbours"
+    link: str
+    address: IPAddress
+
+    def __str__(self) -> str:
+        return f"{self.address} dev {self.link}"
+
+
+class Neighbour(msgspec.Struct, frozen=True):
+    """A permanent neighbour entry: never asked for by ARP or NDP, never aged out."""
+
+    mac: str
+
+    def __str__(self) -> str:
+        return f"lladdr {self.mac} PERMANENT"
+
+
+class ForwardingKey(msgspec.Struct, frozen=True):
+    table: ClassVar[str] = "fdb"
+    link: str
+    mac: str
+
+    def __str__(self) -> str:
+        return f"{self.mac} dev {self.link}"
+
+
+class Forwarding(msgspec.Struct, frozen=True):
+    """Where a VXLAN device sends frames for one MAC address: the remote tunnel end."""
+
+    destination: IPAddress
+
+    def __str__(self) -> str:
+        return f"dst {self.destination} self permanent"

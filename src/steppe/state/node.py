@@ -1,0 +1,67 @@
+"""All tables of one node, as one mapping from typed keys to entries.
+
+A key's type says which table it belongs to, so a plan, a diff and an audit need no knowledge of
+the tables; only drivers, which render keys to the kernel, and the walker, which reads them, do.
+"""
+
+from collections.abc import Iterable, Mapping
+
+from steppe.kube.cause import Cause, Problem
+from steppe.state.claim import Claim, Entry, settle_key
+from steppe.state.link import (
+    Address,
+    AddressKey,
+    Forwarding,
+    ForwardingKey,
+    Link,
+    LinkKey,
+    Neighbour,
+    NeighbourKey,
+)
+from steppe.state.nft import Element, ElementKey
+from steppe.state.route import Route, RouteKey, Rule, RuleKey
+from steppe.state.sysctl import Sysctl, SysctlKey
+
+Key = (
+    LinkKey
+    | AddressKey
+    | RouteKey
+    | RuleKey
+    | NeighbourKey
+    | ForwardingKey
+    | SysctlKey
+    | ElementKey
+)
+Value = Link | Address | Route | Rule | Neighbour | Forwarding | Sysctl | Element
+
+NodeClaim = Claim[Key, Value]
+NodeEntry = Entry[Key, Value]
+NodeState = Mapping[Key, NodeEntry]
+
+TABLES = ("links", "addresses", "routes", "rules", "neighbours", "fdb", "sysctls", "elements")
+
+
+def settle(claims: Iterable[NodeClaim | Problem]) -> tuple[NodeState, tuple[Problem, ...]]:
+    """The tables that these claims amount to, and all Problems, given and found."""
+    by_key: dict[Key, list[NodeClaim]] = {}
+    problems: dict[Problem, None] = {}
+    for claim in claims:
+        if isinstance(claim, Problem):
+            problems[claim] = None
+        else:
+            by_key.setdefault(claim.key, []).append(claim)
+    state: dict[Key, NodeEntry] = {}
+    for key, group in by_key.items():
+        state[key], found = settle_key(group)
+        problems.update(dict.fromkeys(found))
+    return state, tuple(sorted(problems))
+
+
+def values(state: NodeState) -> dict[Key, Value]:
+    """The tables without their causes: what a kernel holds and a diff compares."""
+    return {key: entry.value for key, entry in state.items()}
+
+
+def causes(state: NodeState) -> set[Cause]:
+    """Every cause that any entry names."""
+    return {cause for entry in state.values() for cause in entry.because}
