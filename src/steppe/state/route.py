@@ -1,4 +1,4 @@
-"""Routes and the rules that choose among routing tables, in the words of `ip route` and `ip rule`."""
+"""Routes, and the rules that choose among routing tables, in the words of ip-route(8)."""
 
 from typing import ClassVar, Literal
 
@@ -41,7 +41,7 @@ class Route(msgspec.Struct, frozen=True):
     mtu: int = 0
 
     def __str__(self) -> str:
-        words = [] if self.kind == "unicast" else [self.kind]
+        words: list[str] = [] if self.kind == "unicast" else [self.kind]
         words += [f"via {self.via}"] if self.via else []
         words += [f"dev {self.link}"] if self.link else []
         words += ["onlink"] if self.onlink else []
