@@ -1,0 +1,153 @@
+"""The same tables kept current: an event costs what it changes, not what the cluster holds.
+
+Each object's block of claims is remembered. When the object changes, only its block is compiled
+anew, only keys that either version claims are settled again, and only those are worth a diff.
+The one exception is the node's own object, on which every block may depend.
+
+    events ──▶ blocks by object ──▶ claims by key ──▶ entries ──▶ the keys that may differ
+"""
+
+from collections.abc import Iterable
+from typing import TypeVar
+
+from steppe.compile.node import local_block, peer_block, workload_block
+from steppe.fabric.settings import Settings
+from steppe.kube.cause import ObjectRef, Problem
+from steppe.kube.objects import Node, Workload
+from steppe.state.claim import settle_key
+from steppe.state.node import Key, NodeClaim, NodeEntry, NodeState
+
+T = TypeVar("T")
+
+
+class Tables:
+    """Entries settled from blocks of claims, one block an object."""
+
+    def __init__(self) -> None:
+        self._blocks: dict[ObjectRef | str, tuple[NodeClaim, ...]] = {}
+        self._claims: dict[Key, list[NodeClaim]] = {}
+        self._entries: dict[Key, NodeEntry] = {}
+        self._block_problems: dict[ObjectRef | str, tuple[Problem, ...]] = {}
+        self._key_problems: dict[Key, tuple[Problem, ...]] = {}
+
+    @property
+    def state(self) -> NodeState:
+        return self._entries
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        groups = (*self._block_problems.values(), *self._key_problems.values())
+        return tuple(sorted({problem for group in groups for problem in group}))
+
+    def replace(
+        self, owner: ObjectRef | str, block: Iterable[NodeClaim | Problem]
+    ) -> frozenset[Key]:
+        """Take this block for the owner's; answers the keys whose entries may have changed."""
+        items = tuple(block)
+        claims = tuple(item for item in items if not isinstance(item, Problem))
+        problems = tuple(item for item in items if isinstance(item, Problem))
+        _remember(self._block_problems, owner, problems)
+        before = self._blocks.get(owner, ())
+        if claims == before:
+            return frozenset()
+        for claim in before:
+            self._claims[claim.key].remove(claim)
+        for claim in claims:
+            self._claims.setdefault(claim.key, []).append(claim)
+        if claims:
+            self._blocks[owner] = claims
+        else:
+            self._blocks.pop(owner, None)
+        touched = frozenset(claim.key for claim in (*before, *claims))
+        for key in touched:
+            self._settle(key)
+        return touched
+
+    def _settle(self, key: Key) -> None:
+        claims = self._claims[key]
+        if not claims:
+            del self._claims[key]
+            self._entries.pop(key, None)
+            self._key_problems.pop(key, None)
+            return
+        self._entries[key], problems = settle_key(claims)
+        _remember(self._key_problems, key, problems)
+
+
+def _remember(where: dict[T, tuple[Problem, ...]], key: T, problems: tuple[Problem, ...]) -> None:
+    if problems:
+        where[key] = problems
+    else:
+        where.pop(key, None)
+
+
+class NodeCompiler:
+    """One node's tables under a stream of events; every method answers the keys to diff."""
+
+    def __init__(self, settings: Settings, name: str) -> None:
+        self._settings = settings
+        self._name = name
+        self._nodes: dict[str, Node] = {}
+        self._workloads: dict[str, Workload] = {}
+        self._tables = Tables()
+
+    @property
+    def here(self) -> Node | None:
+        """The node's own object; until it is known there are no tables."""
+        return self._nodes.get(self._name)
+
+    @property
+    def nodes(self) -> dict[str, Node]:
+        return self._nodes
+
+    @property
+    def workloads(self) -> dict[str, Workload]:
+        return self._workloads
+
+    @property
+    def state(self) -> NodeState:
+        return self._tables.state
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        return self._tables.problems
+
+    def set_node(self, node: Node) -> frozenset[Key]:
+        if self._nodes.get(node.name) == node:
+            return frozenset()
+        self._nodes[node.name] = node
+        return self._compile_all() if node.name == self._name else self._compile_peer(node.name)
+
+    def remove_node(self, name: str) -> frozenset[Key]:
+        if self._nodes.pop(name, None) is None:
+            return frozenset()
+        return self._compile_all() if name == self._name else self._compile_peer(name)
+
+    def set_workload(self, workload: Workload) -> frozenset[Key]:
+        self._workloads[workload.link] = workload
+        return self._compile_workload(workload.link)
+
+    def remove_workload(self, link: str) -> frozenset[Key]:
+        self._workloads.pop(link, None)
+        return self._compile_workload(link)
+
+    def _compile_all(self) -> frozenset[Key]:
+        here = self.here
+        own = local_block(self._settings, here) if here is not None else ()
+        touched = self._tables.replace(ObjectRef("Node", "", self._name), own)
+        parts = [self._compile_peer(name) for name in self._nodes if name != self._name]
+        parts += [self._compile_workload(link) for link in self._workloads]
+        return touched.union(*parts)
+
+    def _compile_peer(self, name: str) -> frozenset[Key]:
+        here, peer = self.here, self._nodes.get(name)
+        owner = ObjectRef("Node", "", name)
+        if here is None or peer is None:
+            return self._tables.replace(owner, ())
+        return self._tables.replace(owner, peer_block(self._settings, here, peer))
+
+    def _compile_workload(self, link: str) -> frozenset[Key]:
+        here, workload = self.here, self._workloads.get(link)
+        if here is None or workload is None:
+            return self._tables.replace(link, ())
+        return self._tables.replace(link, workload_block(self._settings, here, workload))

@@ -1,0 +1,37 @@
+"""What a node's own object asks of its own kernel, whatever the fabric."""
+
+from collections.abc import Iterator
+
+from steppe.kube.cause import Cause, Problem
+from steppe.kube.objects import Node
+from steppe.state.claim import Claim
+from steppe.state.node import NodeClaim
+from steppe.state.route import Route, RouteKey
+from steppe.state.sysctl import Sysctl, SysctlKey
+
+
+def local_claims(here: Node) -> Iterator[NodeClaim | Problem]:
+    """Forwarding for each family in use, and no way out for unused addresses of the prefix."""
+    if not here.pod_cidrs:
+        yield Problem(
+            Cause(here.ref, "spec.podCIDRs"),
+            "no pod prefix yet, so pods cannot start here; run steppe's controller, or "
+            "kube-controller-manager with --allocate-node-cidrs",
+        )
+    for index, prefix in enumerate(here.pod_cidrs):
+        cause = Cause(here.ref, f"spec.podCIDRs[{index}]")
+        yield from _forwarding(here, prefix.version, cause)
+        # Without it, a packet to an address that no pod has yet would follow the default route.
+        yield Claim(RouteKey(prefix), Route("unreachable"), cause, here.created)
+
+
+def _forwarding(here: Node, version: int, cause: Cause) -> Iterator[NodeClaim]:
+    if version == 4:
+        yield Claim(SysctlKey("net/ipv4/ip_forward"), Sysctl("1"), cause)
+        return
+    yield Claim(SysctlKey("net/ipv6/conf/all/forwarding"), Sysctl("1"), cause)
+    # "Overrule forwarding behaviour. Accept Router Advertisements even if forwarding is
+    # enabled" (kernel, networking/ip-sysctl, accept_ra=2): a node that got its default route
+    # by advertisement would lose it otherwise.
+    path = f"net/ipv6/conf/{here.underlay.link}/accept_ra"
+    yield Claim(SysctlKey(path), Sysctl("2"), cause)

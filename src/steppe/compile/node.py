@@ -1,0 +1,73 @@
+"""The table of contents: what each object of the cluster puts into one node's tables.
+
+Three kinds of object matter to a node, each compiled to a block of claims by itself:
+
+    its own Node      local_block      forwarding, own prefix, tunnel device, masquerading
+    any other Node    peer_block       how to reach its pods, by the fabric
+    a pod of its own  workload_block   the host side of the pod's link
+"""
+
+from collections.abc import Iterable, Iterator
+
+from steppe.compile.local import local_claims
+from steppe.compile.masquerade import cluster_elements, local_pod_elements
+from steppe.compile.pod import workload_claims
+from steppe.fabric.choose import device_claims, peer_claims, pod_mtu
+from steppe.fabric.settings import Settings
+from steppe.kube.cause import Problem
+from steppe.kube.cluster import Cluster
+from steppe.kube.objects import Node, Workload
+from steppe.state.node import NodeClaim, NodeState, settle
+from steppe.state.workload import workloads_on
+
+
+def local_block(settings: Settings, here: Node) -> Iterator[NodeClaim | Problem]:
+    """What the node's own object asks for."""
+    yield from local_claims(here)
+    if here.pod_cidrs:
+        yield from device_claims(settings, here)
+    if settings.masquerade:
+        yield from local_pod_elements(here)
+        yield from cluster_elements(here)
+
+
+def peer_block(settings: Settings, here: Node, peer: Node) -> Iterator[NodeClaim | Problem]:
+    """What one other node asks for."""
+    yield from peer_claims(settings, here, peer)
+    if settings.masquerade:
+        yield from cluster_elements(peer)
+
+
+def workload_block(settings: Settings, here: Node, workload: Workload) -> Iterator[NodeClaim]:
+    """What one attached pod asks for."""
+    yield from workload_claims(workload, pod_mtu(settings, here))
+
+
+def compile_node(
+    settings: Settings, here: Node, nodes: Iterable[Node], workloads: Iterable[Workload]
+) -> tuple[NodeState, tuple[Problem, ...]]:
+    """All tables of one node from scratch, and all Problems on the way."""
+
+    def blocks() -> Iterator[NodeClaim | Problem]:
+        yield from local_block(settings, here)
+        for node in nodes:
+            if node.name != here.name:
+                yield from peer_block(settings, here, node)
+        for workload in workloads:
+            yield from workload_block(settings, here, workload)
+
+    return settle(blocks())
+
+
+def compile_cluster(
+    settings: Settings, cluster: Cluster
+) -> tuple[dict[str, NodeState], tuple[Problem, ...]]:
+    """Every node's tables, for readers that look at the whole cluster: walk, show, explain."""
+    states: dict[str, NodeState] = {}
+    problems: dict[Problem, None] = {}
+    for here in cluster.nodes.values():
+        workloads = workloads_on(cluster, here.name)
+        state, found = compile_node(settings, here, cluster.nodes.values(), workloads)
+        states[here.name] = state
+        problems.update(dict.fromkeys(found))
+    return states, tuple(sorted(problems))

@@ -1,0 +1,58 @@
+"""A pod's attachment: the tables inside its namespace, and its part of the node's.
+
+    pod    default via 169.254.1.1 / fe80::1 dev eth0, permanent neighbour = host end's MAC
+    node   10.244.1.5/32 dev stXXXX, permanent neighbour = pod end's MAC
+
+No ARP, no NDP, no bridge: each side knows the one machine at the other end of the wire.
+"""
+
+from collections.abc import Iterator
+
+from steppe.kube.cause import Cause
+from steppe.kube.objects import Workload
+from steppe.net.address import IPAddress, host_prefix, parse_address, parse_interface, parse_prefix
+from steppe.state.claim import Claim
+from steppe.state.link import Address, AddressKey, Link, LinkKey, Neighbour, NeighbourKey
+from steppe.state.node import NodeClaim
+from steppe.state.route import Route, RouteKey
+from steppe.state.sysctl import Sysctl, SysctlKey
+from steppe.state.workload import alias, host_mac, pod_mac
+
+GATEWAYS = {4: parse_address("169.254.1.1"), 6: parse_address("fe80::1")}
+"""What pods call their router. Nobody holds these addresses; nobody is ever asked for them."""
+_DEFAULTS = {4: parse_prefix("0.0.0.0/0"), 6: parse_prefix("::/0")}
+
+
+def pod_claims(workload: Workload, mtu: int, interface: str = "eth0") -> Iterator[NodeClaim]:
+    """The tables inside the pod's own network namespace."""
+    cause = Cause(workload.ref, "status.podIPs")
+    yield Claim(LinkKey(interface), Link("veth", mtu, pod_mac(workload.link)), cause)
+    for address in workload.addresses:
+        gateway = GATEWAYS[address.version]
+        held = parse_interface(str(address))
+        yield Claim(AddressKey(interface, held), Address(), cause)
+        neighbour = Neighbour(host_mac(workload.link))
+        yield Claim(NeighbourKey(interface, gateway), neighbour, cause)
+        route = Route(via=gateway, link=interface, onlink=True)
+        yield Claim(RouteKey(_DEFAULTS[address.version]), route, cause)
+
+
+def workload_claims(workload: Workload, mtu: int) -> Iterator[NodeClaim]:
+    """The node's side of one pod."""
+    cause = Cause(workload.ref, "status.podIPs")
+    link = workload.link
+    value = Link("veth", mtu, host_mac(link), alias(workload))
+    yield Claim(LinkKey(link), value, cause)
+    for address in workload.addresses:
+        yield from _source_guard(link, address, cause)
+        yield Claim(NeighbourKey(link, address), Neighbour(pod_mac(link)), cause)
+        yield Claim(RouteKey(host_prefix(address)), Route(link=link), cause)
+
+
+def _source_guard(link: str, address: IPAddress, cause: Cause) -> Iterator[NodeClaim]:
+    """Nothing but the pod's own address may come out of its link."""
+    if address.version == 4:
+        # "1 - Strict mode as defined in RFC3704" (kernel, networking/ip-sysctl, rp_filter).
+        yield Claim(SysctlKey(f"net/ipv4/conf/{link}/rp_filter"), Sysctl("1"), cause)
+    else:
+        yield Claim(SysctlKey(f"net/ipv6/conf/{link}/accept_ra"), Sysctl("0"), cause)

@@ -1,0 +1,17 @@
+"""What an operator chooses about the pod network, the same on every node."""
+
+from typing import Literal
+
+import msgspec
+
+FabricName = Literal["auto", "direct", "vxlan"]
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """`masquerade`: whether traffic that leaves the cluster takes the node's address."""
+
+    fabric: FabricName = "auto"
+    vxlan_vni: int = 7473
+    # "IANA has assigned the value 4789 for the VXLAN UDP port" (RFC 7348, section 5).
+    vxlan_port: int = 4789
+    masquerade: bool = True

@@ -1,0 +1,120 @@
+"""`vxlan`: packets between pods travel inside UDP packets between nodes (RFC 7348).
+
+One device a node, no flooding and no learning: where each prefix, next hop and MAC address lies
+is written down beforehand, from the Node objects alone.
+
+    route   10.244.2.0/24 via 10.244.2.0 dev steppe-vxlan onlink
+    neigh   10.244.2.0 lladdr MAC(node-b)
+    fdb     MAC(node-b) dst 192.0.2.12
+
+Pods reach other nodes' own addresses through the tunnel as well (a rule sends what local pods
+send through TABLE first): a fabric that needs an overlay never sees a pod's address, so it
+cannot drop one.
+"""
+
+from collections.abc import Iterator
+
+from steppe.fabric.settings import Settings
+from steppe.fabric.source import preferred_source
+from steppe.kube.cause import Cause, Problem
+from steppe.kube.objects import Node
+from steppe.net.address import IPAddress, IPNetwork, host_prefix, of_version
+from steppe.net.mac import derived_mac
+from steppe.state.claim import Claim
+from steppe.state.link import (
+    Forwarding,
+    ForwardingKey,
+    Link,
+    LinkKey,
+    Neighbour,
+    NeighbourKey,
+    Vxlan,
+)
+from steppe.state.node import NodeClaim
+from steppe.state.route import Route, RouteKey, Rule, RuleKey
+from steppe.state.sysctl import Sysctl, SysctlKey
+
+DEVICE = "steppe-vxlan"
+TABLE = 7473
+"""Routes for what local pods send; all else uses the main table alone."""
+RULE_PRIORITY = 7473
+
+
+def device_claims(settings: Settings, here: Node) -> Iterator[NodeClaim | Problem]:
+    """The node's end of every tunnel, and the rule that sends its pods' packets there."""
+    cause = Cause(here.ref, "status.addresses")
+    local = tunnel_address(here)
+    if local is None:
+        yield Problem(cause, "no InternalIP, so no tunnel can end here; give the node an address")
+        return
+    vxlan = Vxlan(settings.vxlan_vni, settings.vxlan_port, local, here.underlay.link)
+    link = Link("vxlan", tunnel_mtu(here), device_mac(here), vxlan=vxlan)
+    yield Claim(LinkKey(DEVICE), link, cause)
+    if any(prefix.version == 6 for prefix in here.pod_cidrs):
+        # A router advertisement that came through a tunnel must never move a node's routes.
+        yield Claim(SysctlKey(f"net/ipv6/conf/{DEVICE}/accept_ra"), Sysctl("0"), cause)
+    for index, prefix in enumerate(here.pod_cidrs):
+        because = Cause(here.ref, f"spec.podCIDRs[{index}]")
+        yield Claim(RuleKey(prefix, RULE_PRIORITY), Rule(TABLE), because)
+
+
+def peer_claims(here: Node, peer: Node) -> Iterator[NodeClaim | Problem]:
+    """What it takes to reach one peer's pods, and the peer itself from local pods."""
+    cause = Cause(peer.ref, "status.addresses")
+    local = tunnel_address(here)
+    if local is None:
+        return  # device_claims has said so already
+    remote = peer.address(local.version)
+    if remote is None:
+        yield Problem(
+            cause,
+            f"no tunnel from {here.name} to {peer.name}: {here.name}'s ends at an "
+            f"IPv{local.version} address and {peer.name} has none; give the node one",
+        )
+        return
+    if not peer.pod_cidrs:
+        return
+    mac = device_mac(peer)
+    yield Claim(ForwardingKey(DEVICE, mac), Forwarding(remote), cause, peer.created)
+    for index, prefix in enumerate(peer.pod_cidrs):
+        because = Cause(peer.ref, f"spec.podCIDRs[{index}]")
+        hop = next_hop(prefix)
+        yield Claim(NeighbourKey(DEVICE, hop), Neighbour(mac), because, peer.created)
+        route = Route(
+            via=hop,
+            link=DEVICE,
+            onlink=True,
+            source=preferred_source(here, prefix.version),
+        )
+        yield Claim(RouteKey(prefix), route, because, peer.created)
+    yield from _node_routes(peer, cause)
+
+
+def _node_routes(peer: Node, cause: Cause) -> Iterator[NodeClaim]:
+    """The peer's own addresses, for local pods only: the tunnel's outer packets go without."""
+    for address in peer.addresses:
+        prefix = of_version(peer.pod_cidrs, address.version)
+        if prefix is not None:
+            route = Route(via=next_hop(prefix), link=DEVICE, onlink=True)
+            yield Claim(RouteKey(host_prefix(address), TABLE), route, cause, peer.created)
+
+
+def next_hop(prefix: IPNetwork) -> IPAddress:
+    """The first address of a node's prefix: no pod has it, and it names the node to a reader."""
+    return prefix.network_address
+
+
+def tunnel_address(node: Node) -> IPAddress | None:
+    """Where a node's tunnels end: IPv4 where it has that, which costs 20 bytes less."""
+    return node.address(4) or node.address(6)
+
+
+def device_mac(node: Node) -> str:
+    return derived_mac("vxlan", node.name)
+
+
+def tunnel_mtu(here: Node) -> int:
+    """What fits inside: the outer IP header, UDP (8), VXLAN (8) and Ethernet (14) go off."""
+    local = tunnel_address(here)
+    outer = 40 if local is not None and local.version == 6 else 20
+    return here.underlay.mtu - outer - 30

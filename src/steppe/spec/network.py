@@ -1,0 +1,77 @@
+"""What the Kubernetes network model promises of a packet, read from its documentation alone.
+
+"Each pod in a cluster gets its own unique cluster-wide IP address. … All pods can communicate
+with all other pods, whether they are on the same node or on different nodes. Pods can
+communicate with each other directly, without the use of proxies or address translation
+(NAT)." (kubernetes.io, Services, Load Balancing, and Networking: The Kubernetes network model)
+
+Nothing here looks at tables: this is the oracle that they are held against.
+"""
+
+from typing import Literal
+
+import msgspec
+
+from steppe.kube.cluster import Cluster
+from steppe.kube.objects import Node, Pod
+from steppe.net.address import IPAddress
+from steppe.net.packet import Packet
+
+
+class Promise(msgspec.Struct, frozen=True):
+    """Who receives the packet, and the sender's address as the receiver sees it."""
+
+    kind: Literal["pod", "node", "outside", "dropped"]
+    target: str = ""
+    source: IPAddress | None = None
+
+
+def promise(cluster: Cluster, packet: Packet) -> Promise:
+    """What must become of the packet."""
+    sender_pod = _pod(cluster, packet.source)
+    sender_node = _node(cluster, packet.source)
+    pod, node = _pod(cluster, packet.destination), _node(cluster, packet.destination)
+    if pod is not None:
+        if sender_pod is None and sender_node is None:
+            # Only nodes are promised to be reached from outside: pods need a Service.
+            return Promise("dropped")
+        return Promise("pod", f"{pod.namespace}/{pod.name}", packet.source)
+    if node is not None:
+        # "agents on a node (e.g. system daemons, kubelet) can communicate with all pods on that
+        # node" and without NAT everywhere else, so a node sees who is talking to it.
+        return Promise("node", node.name, packet.source)
+    if _in_pod_prefix(cluster, packet.destination) or _is_outside(sender_pod, sender_node):
+        return Promise("dropped")
+    if sender_pod is None:
+        return Promise("outside", source=packet.source)
+    own = _home(cluster, sender_pod, packet.source.version)
+    return Promise("outside", source=own) if own is not None else Promise("dropped")
+
+
+def _is_outside(pod: Pod | None, node: Node | None) -> bool:
+    return pod is None and node is None
+
+
+def _pod(cluster: Cluster, address: IPAddress) -> Pod | None:
+    for pod in cluster.pods.values():
+        # A host-network pod is its node; a finished pod has given its addresses back.
+        if address in pod.addresses and not pod.host_network and not pod.finished and pod.node:
+            return pod
+    return None
+
+
+def _node(cluster: Cluster, address: IPAddress) -> Node | None:
+    for node in cluster.nodes.values():
+        if address in node.addresses:
+            return node
+    return None
+
+
+def _in_pod_prefix(cluster: Cluster, address: IPAddress) -> bool:
+    return any(address in prefix for node in cluster.nodes.values() for prefix in node.pod_cidrs)
+
+
+def _home(cluster: Cluster, pod: Pod, version: int) -> IPAddress | None:
+    """The address of the pod's node, which stands for the pod outside the cluster."""
+    node = cluster.nodes.get(pod.node)
+    return node.address(version) if node is not None else None

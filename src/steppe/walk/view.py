@@ -1,0 +1,84 @@
+"""One node's tables as the kernel would search them."""
+
+from collections.abc import Mapping
+from ipaddress import IPv4Network, IPv6Network
+
+from steppe.kube.cause import Cause
+from steppe.net.address import IPAddress, IPNetwork
+from steppe.net.lpm import LongestPrefix
+from steppe.state.link import Forwarding, ForwardingKey, LinkKey, Neighbour, NeighbourKey
+from steppe.state.nft import ElementKey
+from steppe.state.node import NodeEntry, NodeState
+from steppe.state.route import MAIN, Route, RouteKey, Rule, RuleKey
+
+Found = tuple[IPNetwork, Route, tuple[Cause, ...]]
+
+
+class NodeView:
+    """Look-ups over a NodeState, each answering with the causes of what it found."""
+
+    def __init__(self, state: NodeState) -> None:
+        self._state = state
+        self._routes = _route_tables(state)
+        self._sets = _interval_sets(state)
+        rules = [
+            (key.priority, key.source, entry.value.routing_table)
+            for key, entry in state.items()
+            if isinstance(key, RuleKey) and isinstance(entry.value, Rule)
+        ]
+        self._rules = sorted(rules, key=lambda rule: rule[0])
+
+    def route(self, source: IPAddress, destination: IPAddress) -> Found | None:
+        """The route the rules lead to; a table without a match passes on to the next rule."""
+        chosen = [table for _, prefix, table in self._rules if source in prefix]
+        for table in (*chosen, MAIN):
+            routes = self._routes.get(table)
+            found = routes.lookup(destination) if routes is not None else None
+            if found is not None:
+                prefix, entry = found
+                if isinstance(entry.value, Route):
+                    return prefix, entry.value, entry.because
+        return None
+
+    def has_link(self, name: str) -> bool:
+        return LinkKey(name) in self._state
+
+    def neighbour(self, link: str, address: IPAddress) -> tuple[Neighbour, NodeEntry] | None:
+        entry = self._state.get(NeighbourKey(link, address))
+        if entry is None or not isinstance(entry.value, Neighbour):
+            return None
+        return entry.value, entry
+
+    def forwarding(self, link: str, mac: str) -> tuple[Forwarding, NodeEntry] | None:
+        entry = self._state.get(ForwardingKey(link, mac))
+        if entry is None or not isinstance(entry.value, Forwarding):
+            return None
+        return entry.value, entry
+
+    def member(self, set_name: str, address: IPAddress) -> tuple[IPNetwork, NodeEntry] | None:
+        """The element of an interval set that holds the address."""
+        members = self._sets.get(set_name)
+        return members.lookup(address) if members is not None else None
+
+
+def _route_tables(state: NodeState) -> Mapping[int, LongestPrefix[NodeEntry]]:
+    tables: dict[int, dict[IPNetwork, tuple[int, NodeEntry]]] = {}
+    for key, entry in state.items():
+        if isinstance(key, RouteKey):
+            table = tables.setdefault(key.routing_table, {})
+            known = table.get(key.prefix)
+            # Of routes to one prefix the kernel takes the lowest metric.
+            if known is None or key.metric < known[0]:
+                table[key.prefix] = (key.metric, entry)
+    return {
+        number: LongestPrefix({prefix: entry for prefix, (_, entry) in table.items()})
+        for number, table in tables.items()
+    }
+
+
+def _interval_sets(state: NodeState) -> Mapping[str, LongestPrefix[NodeEntry]]:
+    sets: dict[str, dict[IPNetwork, NodeEntry]] = {}
+    for key, entry in state.items():
+        if isinstance(key, ElementKey) and isinstance(key.key[0], IPv4Network | IPv6Network):
+            sets.setdefault(key.set, {})[key.key[0]] = entry
+    return {name: LongestPrefix(members) for name, members in sets.items()}
