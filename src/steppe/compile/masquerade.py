@@ -1,7 +1,7 @@
 """Traffic that leaves the cluster takes its node's address; nothing inside it ever does.
 
-The rules are fixed (state/skeleton.py). Two sets a family move: whose packets (pods here), and where to (anything
-that is no pod prefix and no node address of this cluster).
+The rules are fixed (state/skeleton.py). Two sets a family move: whose packets (pods here), and
+where to (anything that is no pod prefix and no node address of this cluster).
 """
 
 from collections.abc import Iterator

@@ -26,6 +26,13 @@ def peer_claims(here: Node, peer: Node) -> Iterator[NodeClaim | Problem]:
                 f"give the node one, or use the vxlan fabric",
             )
             continue
+        if here.underlay.addresses and not here.underlay.on_link(via):
+            yield Problem(
+                cause,
+                f"no direct route to {prefix}: {peer.name} ({via}) is not on {here.name}'s subnet; "
+                f"use the auto or vxlan fabric",
+            )
+            continue
         route = Route(
             via=via, link=here.underlay.link, source=preferred_source(here, prefix.version)
         )

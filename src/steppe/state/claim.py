@@ -34,7 +34,7 @@ class Entry(msgspec.Struct, Generic[K, V], frozen=True):
 
 def settle_key(claims: Iterable[Claim[K, V]]) -> tuple[Entry[K, V], tuple[Problem, ...]]:
     """The entry for one key out of all claims to it (at least one), and the losers' Problems."""
-    ordered = sorted(claims, key=lambda claim: (claim.rank, claim.cause))
+    ordered = sorted(claims, key=lambda claim: (claim.rank, claim.cause, str(claim.value)))
     winner = ordered[0]
     because = dict.fromkeys(c.cause for c in ordered if c.value == winner.value)
     problems = (

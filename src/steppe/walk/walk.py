@@ -100,12 +100,21 @@ class Walker:
         at = self._postrouting(at, view, steps)
         if peer is not None:
             steps.append(Step(at.node, "underlay", f"{at.destination} is {peer}'s address"))
-            return _Here(peer, at.source, at.destination)
+            return self._between(at, peer)
         if at.source == before and before in self._pod_node:
             reason = f"{at.node} has no IPv{before.version} address to leave the cluster with"
             return End("dropped", source=before, reason=reason)
         steps.append(Step(at.node, "underlay", f"{at.destination} is outside the cluster"))
         return End("outside", source=at.source)
+
+    def _between(self, at: _Here, peer: str) -> _Here | End:
+        """Across the underlay as the packet is; routers on the way know node addresses only."""
+        underlay = self._cluster.nodes[at.node].underlay
+        own = any(at.source in prefix for prefix in self._cluster.nodes[at.node].pod_cidrs)
+        if own and not underlay.on_link(at.destination):
+            reason = f"a router between {at.node} and {peer} sees the pod address {at.source}"
+            return End("dropped", source=at.source, reason=reason)
+        return _Here(peer, at.source, at.destination)
 
     def _postrouting(self, at: _Here, view: NodeView, steps: list[Step]) -> _Here:
         for chain in SKELETON.chains:

@@ -1,0 +1,127 @@
+"""Laws of compiling, settling and diffing, over clusters sound and unsound."""
+
+from ipaddress import ip_address
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from steppe.compile.incremental import NodeCompiler
+from steppe.compile.node import compile_cluster, compile_node
+from steppe.fabric.settings import Settings
+from steppe.kube.cluster import Cluster, cluster_of
+from steppe.kube.objects import Node, Workload
+from steppe.plan.diff import applied, diff
+from steppe.plan.order import ordered
+from steppe.state.node import causes, values
+from steppe.state.workload import workloads_on
+from tests.worlds import NAMES, any_nodes, settings, sound_clusters
+
+HERE = NAMES[0]
+
+workloads = st.builds(
+    Workload,
+    link=st.sampled_from(["st0", "st1", "st2"]),
+    namespace=st.just("default"),
+    name=st.sampled_from(["web", "db"]),
+    node=st.just(HERE),
+    addresses=st.sampled_from(
+        [(ip_address("10.244.1.5"),), (ip_address("10.244.1.6"), ip_address("fd00:1::6"))]
+    ),
+)
+
+events = st.lists(
+    st.one_of(
+        st.tuples(st.just("node"), any_nodes()),
+        st.tuples(st.just("gone"), st.sampled_from(NAMES)),
+        st.tuples(st.just("attach"), workloads),
+        st.tuples(st.just("detach"), st.sampled_from(["st0", "st1", "st2"])),
+    ),
+    max_size=25,
+)
+
+
+@given(events, settings)
+def test_any_history_of_events_ends_in_the_from_scratch_tables(
+    history: list[tuple[str, object]], chosen: Settings
+) -> None:
+    compiler = NodeCompiler(chosen, HERE)
+    nodes: dict[str, Node] = {}
+    attached: dict[str, Workload] = {}
+    actual: dict[object, object] = {}
+    for what, arg in history:
+        touched = _feed(compiler, nodes, attached, what, arg)
+        # Only the keys an event answers are diffed: that must be enough to stay in sync.
+        actual = applied(actual, diff(compiler.state, actual, touched))  # type: ignore[arg-type,assignment]
+        assert actual == values(compiler.state)
+    if HERE in nodes:
+        state, problems = compile_node(chosen, nodes[HERE], nodes.values(), attached.values())
+        assert compiler.state == state
+        assert compiler.problems == problems
+    else:
+        assert compiler.state == {}
+
+
+def _feed(compiler, nodes, attached, what, arg):
+    if what == "node":
+        nodes[arg.name] = arg
+        return compiler.set_node(arg)
+    if what == "gone":
+        nodes.pop(arg, None)
+        return compiler.remove_node(arg)
+    if what == "attach":
+        attached[arg.link] = arg
+        return compiler.set_workload(arg)
+    attached.pop(arg, None)
+    return compiler.remove_workload(arg)
+
+
+@given(st.lists(any_nodes(), max_size=6), settings)
+def test_every_cause_and_every_problem_names_an_object_of_the_cluster(
+    nodes: list[Node], chosen: Settings
+) -> None:
+    cluster = cluster_of(nodes)
+    states, problems = compile_cluster(chosen, cluster)
+    known = {node.ref for node in cluster.nodes.values()}
+    for state in states.values():
+        assert {cause.ref for cause in causes(state)} <= known
+    assert {problem.cause.ref for problem in problems} <= known
+
+
+@given(st.lists(any_nodes(), max_size=6), settings)
+def test_a_prefix_that_two_nodes_claim_is_a_problem_and_the_older_node_keeps_it(
+    nodes: list[Node], chosen: Settings
+) -> None:
+    cluster = cluster_of(nodes)
+    _, problems = compile_cluster(chosen, cluster)
+    by_prefix: dict[object, list[Node]] = {}
+    for node in cluster.nodes.values():
+        for prefix in node.pod_cidrs:
+            by_prefix.setdefault(prefix, []).append(node)
+    reachable = [n for n in cluster.nodes.values() if n.addresses]
+    for prefix, owners in by_prefix.items():
+        rivals = [n for n in owners if n in reachable and n.address(prefix.version)]  # type: ignore[attr-defined]
+        if len(rivals) > 1 and len({n.addresses for n in rivals}) == len(rivals):
+            oldest = min(rivals, key=lambda n: (n.created, n.ref))
+            blamed = {problem.cause.ref for problem in problems}
+            assert blamed & {n.ref for n in rivals if n is not oldest}
+
+
+@given(sound_clusters(), sound_clusters(), settings)
+def test_applying_a_diff_gives_the_desired_tables_and_a_second_diff_is_empty(
+    before: Cluster, after: Cluster, chosen: Settings
+) -> None:
+    old = values(compile_cluster(chosen, before)[0].get(HERE, {}))
+    new = compile_cluster(chosen, after)[0].get(HERE, {})
+    changes = ordered(diff(new, old))
+    result = applied(old, changes)
+    assert result == values(new)
+    assert diff(new, result) == ()
+    assert sorted(map(str, changes)) == sorted(map(str, diff(new, old)))
+
+
+@given(sound_clusters(), settings)
+def test_tables_do_not_depend_on_the_order_of_objects(cluster: Cluster, chosen: Settings) -> None:
+    here = cluster.nodes[HERE]
+    nodes, pods = list(cluster.nodes.values()), workloads_on(cluster, HERE)
+    forwards = compile_node(chosen, here, nodes, pods)
+    assert compile_node(chosen, here, reversed(nodes), reversed(pods)) == forwards
