@@ -1,0 +1,335 @@
+"""One connection pool to one API server, and the verbs of its REST API.
+
+Verbs raise `ApiError` when the server says no and `UnreachableError` when it says nothing; trying
+again is the caller's business, except for 429, by which a server asks for just that.
+"""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncGenerator, AsyncIterator
+from types import TracebackType
+from typing import Any, Self
+
+import aiohttp
+import msgspec
+
+from steppe.client.config import Config, TokenSource
+from steppe.client.errors import ApiError, UnreachableError, api_error
+from steppe.client.resources import Resource
+
+__all__ = ["ApiError", "Client", "UnreachableError"]
+
+Json = dict[str, Any]
+JsonPatch = list[dict[str, Any]]  # RFC 6902
+
+PAGE = 500  # what client-go's pager asks for
+REQUEST_SECONDS = 30.0
+MAX_THROTTLED_TRIES = 5
+
+_PATCH_TYPES = {
+    "merge": "application/merge-patch+json",
+    "json": "application/json-patch+json",
+    "strategic": "application/strategic-merge-patch+json",
+    "apply": "application/apply-patch+yaml",  # JSON is YAML
+}
+
+
+class _ListMeta(msgspec.Struct, frozen=True, rename={"continue_": "continue"}):
+    resource_version: str = msgspec.field(name="resourceVersion", default="")
+    continue_: str = ""
+
+
+class Page(msgspec.Struct, frozen=True):
+    """Part of a list; the items are still bytes, so that one bad object cannot spoil the rest."""
+
+    metadata: _ListMeta = _ListMeta()
+    items: list[msgspec.Raw] | None = None
+
+
+class Client:
+    """An API server; use as an async context manager."""
+
+    def __init__(self, config: Config, user_agent: str = "steppe") -> None:
+        self.config = config
+        self._user_agent = user_agent
+        self._token = TokenSource(config)
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        tls = self.config.ssl_context()
+        connector = aiohttp.TCPConnector(
+            ssl=True if tls is None else tls,
+            limit=0,  # each watch holds a connection for minutes
+            socket_factory=_keepalive_socket,
+        )
+        self._session = aiohttp.ClientSession(connector=connector, auto_decompress=True)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def get(
+        self, resource: Resource, name: str, namespace: str = "", *, subresource: str = ""
+    ) -> Json:
+        return await self._json("GET", resource.path(namespace, name, subresource))
+
+    async def get_path(self, path: str) -> Json:
+        """Any JSON document of the server, such as a discovery document."""
+        return await self._json("GET", path)
+
+    async def list(
+        self,
+        resource: Resource,
+        namespace: str = "",
+        *,
+        label_selector: str = "",
+        field_selector: str = "",
+    ) -> tuple[list[dict[str, Any]], str]:
+        """All objects, and the resourceVersion a watch may go on from."""
+        found: list[dict[str, Any]] = []
+        version = ""
+        async for page in self.pages(
+            resource, namespace, label_selector=label_selector, field_selector=field_selector
+        ):
+            found.extend(msgspec.json.decode(item) for item in page.items or ())
+            version = page.metadata.resource_version
+        return found, version
+
+    async def pages(
+        self,
+        resource: Resource,
+        namespace: str = "",
+        *,
+        label_selector: str = "",
+        field_selector: str = "",
+    ) -> AsyncIterator[Page]:
+        """The list in pages; raises a 410 when the server forgot the list between two pages."""
+        query = selectors(label_selector, field_selector) | {"limit": str(PAGE)}
+        while True:
+            what, body = await self._request("GET", resource.path(namespace), query=query)
+            page = _decoded(body, Page, what)
+            yield page
+            if not page.metadata.continue_:
+                return
+            query["continue"] = page.metadata.continue_
+
+    async def create(
+        self,
+        resource: Resource,
+        body: Json,
+        namespace: str = "",
+        *,
+        name: str = "",
+        subresource: str = "",
+    ) -> Json:
+        """Create an object, or (with `subresource`) POST to one, such as a pod's binding."""
+        owner = (name or body["metadata"]["name"]) if subresource else ""
+        return await self._json("POST", resource.path(namespace, owner, subresource), body)
+
+    async def update(
+        self,
+        resource: Resource,
+        body: Json,
+        namespace: str = "",
+        *,
+        subresource: str = "",
+    ) -> Json:
+        path = resource.path(namespace, body["metadata"]["name"], subresource)
+        return await self._json("PUT", path, body)
+
+    async def patch(
+        self,
+        resource: Resource,
+        name: str,
+        patch: Json | JsonPatch,
+        namespace: str = "",
+        *,
+        subresource: str = "",
+        kind: str = "merge",
+    ) -> Json:
+        """Change an object; `kind` is merge, json, strategic or apply (which forces conflicts)."""
+        return await self._json(
+            "PATCH",
+            resource.path(namespace, name, subresource),
+            patch,
+            query={"force": "true"} if kind == "apply" else {},
+            content_type=_PATCH_TYPES[kind],
+        )
+
+    async def delete(
+        self,
+        resource: Resource,
+        name: str,
+        namespace: str = "",
+        *,
+        grace_period: int | None = None,
+        uid: str | None = None,
+        propagation: str = "",
+    ) -> Json:
+        """Begin an object's deletion; answers with the object, or a Status if it is gone."""
+        options: dict[str, Any] = {"apiVersion": "v1", "kind": "DeleteOptions"}
+        if grace_period is not None:
+            options["gracePeriodSeconds"] = grace_period
+        if uid is not None:
+            options["preconditions"] = {"uid": uid}
+        if propagation:
+            options["propagationPolicy"] = propagation
+        return await self._json("DELETE", resource.path(namespace, name), options)
+
+    async def lines(
+        self, path: str, query: dict[str, str], *, silence: float
+    ) -> AsyncGenerator[bytes, None]:
+        """The lines of an endless response, after an empty one that says the server agreed.
+
+        `silence` seconds without a byte end it.
+        """
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=silence)
+        what = f"watch {path}"
+        async with self._response("GET", path, query, timeout=timeout) as response:
+            if response.status >= 400:
+                raise await _refusal(response, what)
+            yield b""
+            parts: list[bytes] = []
+            with _transport_errors(what):
+                async for chunk in response.content.iter_any():
+                    *ended, rest = chunk.split(b"\n")
+                    for line in ended:
+                        parts.append(line)
+                        if whole := b"".join(parts).strip():
+                            yield whole
+                        parts.clear()
+                    parts.append(rest)
+
+    async def _json(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        query: dict[str, str] | None = None,
+        content_type: str = "application/json",
+    ) -> Json:
+        if method in ("POST", "PUT", "PATCH"):
+            query = {"fieldManager": self._user_agent} | (query or {})
+        what, answer = await self._request(
+            method, path, query=query or {}, body=body, content_type=content_type
+        )
+        document: Json = _decoded(answer, Json, what)
+        return document
+
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: dict[str, str],
+        body: object = None,
+        content_type: str = "application/json",
+    ) -> tuple[str, bytes]:
+        what = f"{method} {path}"
+        timeout = aiohttp.ClientTimeout(total=REQUEST_SECONDS, sock_connect=10)
+        data = None if body is None else msgspec.json.encode(body)
+        tries_left = MAX_THROTTLED_TRIES
+        while True:
+            tries_left -= 1
+            async with self._response(
+                method, path, query, data=data, content_type=content_type, timeout=timeout
+            ) as response:
+                with _transport_errors(what):
+                    if response.status < 400:
+                        return what, await response.read()
+                    error = await _refusal(response, what)
+            if error.status != 429 or not tries_left:
+                raise error
+            await asyncio.sleep(min(max(error.retry_after, 1), 10))
+
+    @contextlib.asynccontextmanager
+    async def _response(
+        self,
+        method: str,
+        path: str,
+        query: dict[str, str],
+        *,
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - handed to aiohttp, which does the waiting
+        data: bytes | None = None,
+        content_type: str = "",
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        if self._session is None:
+            raise UnreachableError(f"{method} {path}: the client is not open")
+        headers = {"Accept": "application/json", "User-Agent": self._user_agent}
+        if token := self._token.current():
+            headers["Authorization"] = f"Bearer {token}"
+        if data is not None:
+            headers["Content-Type"] = content_type
+        what = f"{method} {path}"
+        with _transport_errors(what):
+            request = self._session.request(
+                method,
+                self.config.server + path,
+                params=query,
+                data=data,
+                headers=headers,
+                timeout=timeout,
+                server_hostname=self.config.server_name or None,
+                allow_redirects=False,  # a redirect would carry the token elsewhere
+            )
+            response = await request
+        async with response:
+            yield response
+
+
+def selectors(label_selector: str, field_selector: str) -> dict[str, str]:
+    """The query parameters for those selectors that are given."""
+    both = {"labelSelector": label_selector, "fieldSelector": field_selector}
+    return {key: value for key, value in both.items() if value}
+
+
+def _keepalive_socket(address: Any) -> socket.socket:
+    """A socket that notices within half a minute that its peer's machine has gone."""
+    family, kind, protocol, *_ = address
+    sock = socket.socket(family, kind, protocol)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 10)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
+    return sock
+
+
+@contextlib.contextmanager
+def _transport_errors(what: str) -> Any:
+    try:
+        yield
+    except TimeoutError as error:
+        raise UnreachableError(f"{what}: no answer in time") from error
+    except aiohttp.ClientError as error:
+        raise UnreachableError(f"{what}: {error}") from error
+
+
+async def _refusal(response: aiohttp.ClientResponse, what: str) -> ApiError:
+    after = response.headers.get("Retry-After", "")
+    return api_error(
+        response.status,
+        await response.read(),
+        what=what,
+        retry_after=float(after) if after.isdigit() else 0,
+    )
+
+
+_T = Any
+
+
+def _decoded(body: bytes, type_: Any, what: str) -> Any:
+    try:
+        return msgspec.json.decode(body, type=type_)
+    except msgspec.MsgspecError as error:
+        raise UnreachableError(
+            f"{what}: the answer is not what the API promises: {error}"
+        ) from error

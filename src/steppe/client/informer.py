@@ -1,0 +1,266 @@
+"""Keeping a list in step with the server: list once, then watch, for ever.
+
+Decides when to resume, when to list again and how long to wait in between. What a consumer keeps
+of the events is its own business; `store.Store` is the usual answer.
+
+    list ──Replaced──▶ watch ──Upserted/Deleted──▶ … ──connection lost──▶ watch on from there
+      ▲                                            └────── 410 Gone ──┐
+      └───────────────────────────────────────────────────────────────┘
+"""
+
+import asyncio
+import contextlib
+import logging
+import random
+import time
+from collections.abc import AsyncGenerator, Callable
+from typing import Generic, TypeVar
+
+import msgspec
+
+from steppe.client.client import Client, selectors
+from steppe.client.errors import ApiError, api_error
+from steppe.client.resources import Resource
+from steppe.errors import SteppeError
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+# client-go asks for 5 to 10 minutes; less finds a hung server sooner at little cost.
+WATCH_SECONDS = 240
+# The server ends a watch after timeoutSeconds; silence for longer means the connection is dead.
+SILENCE_MARGIN_SECONDS = 15
+# A watch that ends at once, again and again, must not become a busy loop.
+SHORT_WATCH_SECONDS = 1.0
+# After this long the next failure is a new one, and is tried again at once.
+LONG_WATCH_SECONDS = 10.0
+
+
+class Replaced(msgspec.Struct, Generic[T], frozen=True):
+    """The whole list: at the start, and after every relist."""
+
+    items: tuple[T, ...]
+
+
+class Upserted(msgspec.Struct, Generic[T], frozen=True):
+    item: T
+
+
+class Deleted(msgspec.Struct, Generic[T], frozen=True):
+    item: T
+
+
+class Unreadable(msgspec.Struct, frozen=True):
+    """An object of the wrong shape; if `deleted`, it has gone since."""
+
+    namespace: str
+    name: str
+    error: str
+    deleted: bool = False
+
+
+WatchEvent = Replaced[T] | Upserted[T] | Deleted[T] | Unreadable
+
+
+class WatchStatus:
+    """What health endpoints want to know of a watch; times are time.monotonic()."""
+
+    def __init__(self) -> None:
+        self.synced_since: float | None = None
+        """Since when the watch has run without a break; None while it is broken."""
+        self.last_contact: float | None = None
+        self.relists = 0
+        self.last_error = ""
+
+    def contact(self) -> None:
+        self.last_contact = time.monotonic()
+
+    def in_sync(self) -> None:
+        self.contact()
+        self.last_error = ""
+        if self.synced_since is None:
+            self.synced_since = time.monotonic()
+
+    def broken(self, error: str) -> None:
+        self.synced_since = None
+        self.last_error = error
+
+
+class Backoff:
+    """Exponential delays with jitter: half to all of 0.1, 0.2, 0.4 … seconds, at most `cap`."""
+
+    def __init__(self, first: float = 0.1, cap: float = 20.0) -> None:
+        self._first = first
+        self._cap = cap
+        self._failures = 0
+
+    def reset(self) -> None:
+        self._failures = 0
+
+    def next(self) -> float:
+        delay = min(self._cap, self._first * 2.0 ** min(self._failures, 32))
+        self._failures += 1
+        return delay * random.uniform(0.5, 1)  # noqa: S311 - spreads load, guards nothing
+
+
+class _Meta(msgspec.Struct, frozen=True, rename="camel"):
+    name: str = ""
+    namespace: str = ""
+    resource_version: str = ""
+
+
+class _Object(msgspec.Struct, frozen=True):
+    metadata: _Meta = _Meta()
+
+
+class _Frame(msgspec.Struct, frozen=True):
+    """One line of a watch: metav1.WatchEvent."""
+
+    type: str
+    object: msgspec.Raw
+
+
+async def watch(
+    client: Client,
+    resource: Resource,
+    type_: Callable[..., T] = dict,  # type: ignore[assignment]  # a class, or a generic alias
+    *,
+    namespace: str = "",
+    label_selector: str = "",
+    field_selector: str = "",
+    status: WatchStatus | None = None,
+    watch_seconds: int = WATCH_SECONDS,
+) -> AsyncGenerator[WatchEvent[T], None]:
+    """The list as one `Replaced`, then its changes; ends only by cancellation or `aclose`."""
+    watcher = _Watcher(
+        client,
+        resource,
+        msgspec.json.Decoder(type_),
+        namespace=namespace,
+        selection=selectors(label_selector, field_selector),
+        status=status or WatchStatus(),
+        watch_seconds=watch_seconds,
+    )
+    async with contextlib.aclosing(watcher.events()) as events:
+        async for event in events:
+            yield event
+
+
+class _Watcher(Generic[T]):
+    def __init__(
+        self,
+        client: Client,
+        resource: Resource,
+        decoder: "msgspec.json.Decoder[T]",
+        *,
+        namespace: str,
+        selection: dict[str, str],
+        status: WatchStatus,
+        watch_seconds: int,
+    ) -> None:
+        self._client = client
+        self._resource = resource
+        self._decoder = decoder
+        self._namespace = namespace
+        self._selection = selection
+        self._status = status
+        self._watch_seconds = watch_seconds
+        self._version = ""  # empty: list before watching
+        self._backoff = Backoff()
+
+    async def events(self) -> AsyncGenerator[WatchEvent[T], None]:
+        while True:
+            began = time.monotonic()
+            try:
+                if not self._version:
+                    for event in await self._list():
+                        yield event
+                async with contextlib.aclosing(self._watch_once()) as events:
+                    async for event in events:
+                        self._backoff.reset()
+                        yield event
+            except (SteppeError, msgspec.MsgspecError) as error:
+                if time.monotonic() - began > LONG_WATCH_SECONDS:
+                    self._backoff.reset()
+                await self._pause(error)
+            else:
+                if time.monotonic() - began < SHORT_WATCH_SECONDS:
+                    await asyncio.sleep(self._backoff.next())
+
+    async def _pause(self, error: Exception) -> None:
+        if isinstance(error, ApiError):
+            # The server may have forgotten more than it says; only a lost connection may resume.
+            self._version = ""
+        if not self._status.last_error:
+            log.warning("watch of %s broken, trying again: %s", self._resource.plural, error)
+        self._status.broken(str(error))
+        await asyncio.sleep(self._backoff.next())
+
+    async def _list(self) -> list[WatchEvent[T]]:
+        items: list[T] = []
+        unreadable: list[WatchEvent[T]] = []
+        version = ""
+        async for page in self._client.pages(
+            self._resource,
+            self._namespace,
+            label_selector=self._selection.get("labelSelector", ""),
+            field_selector=self._selection.get("fieldSelector", ""),
+        ):
+            version = page.metadata.resource_version
+            for raw in page.items or ():
+                decoded = self._decode(raw)
+                if isinstance(decoded, Unreadable):
+                    unreadable.append(decoded)
+                else:
+                    items.append(decoded)
+        self._version = version
+        self._status.relists += 1
+        self._status.in_sync()
+        return [Replaced(tuple(items)), *unreadable]
+
+    async def _watch_once(self) -> AsyncGenerator[WatchEvent[T], None]:
+        seconds = self._watch_seconds + random.randrange(1 + self._watch_seconds // 4)  # noqa: S311
+        query = self._selection | {
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": self._version,
+            "timeoutSeconds": str(seconds),
+        }
+        lines = self._client.lines(
+            self._resource.path(self._namespace), query, silence=seconds + SILENCE_MARGIN_SECONDS
+        )
+        async with contextlib.aclosing(lines):
+            async for line in lines:
+                self._status.in_sync()
+                event = self._event(line) if line else None
+                if event is not None:
+                    yield event
+
+    def _event(self, line: bytes) -> WatchEvent[T] | None:
+        frame = msgspec.json.decode(line, type=_Frame)
+        if frame.type == "ERROR":
+            # "If Type is Error: *Status is recommended" (metav1.WatchEvent)
+            raise api_error(0, bytes(frame.object), what=f"watch of {self._resource.plural}")
+        version = msgspec.json.decode(frame.object, type=_Object).metadata.resource_version
+        self._version = version or self._version
+        if frame.type == "BOOKMARK":
+            return None
+        decoded = self._decode(frame.object)
+        gone = frame.type == "DELETED"
+        if isinstance(decoded, Unreadable):
+            return msgspec.structs.replace(decoded, deleted=gone)
+        return Deleted(decoded) if gone else Upserted(decoded)
+
+    def _decode(self, raw: msgspec.Raw) -> T | Unreadable:
+        try:
+            return self._decoder.decode(raw)
+        except msgspec.MsgspecError as error:
+            return _unreadable(raw, error)
+
+
+def _unreadable(raw: msgspec.Raw, error: Exception) -> Unreadable:
+    try:
+        meta = msgspec.json.decode(raw, type=_Object).metadata
+    except msgspec.MsgspecError:
+        meta = _Meta()
+    return Unreadable(meta.namespace, meta.name, str(error))
