@@ -5,7 +5,7 @@ cause. Unequal ones are a conflict: the claim of the lowest (rank, cause) wins, 
 older object (its creation time is the rank) keeps what it has, and the losers are Problems.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import Generic, TypeVar
 
 import msgspec
@@ -32,18 +32,25 @@ class Entry(msgspec.Struct, Generic[K, V], frozen=True):
     because: tuple[Cause, ...]
 
 
-def settle_key(claims: Iterable[Claim[K, V]]) -> tuple[Entry[K, V], tuple[Problem, ...]]:
+def settle_key(claims: Collection[Claim[K, V]]) -> tuple[Entry[K, V], tuple[Problem, ...]]:
     """The entry for one key out of all claims to it (at least one), and the losers' Problems."""
+    if len(claims) == 1:
+        (only,) = claims
+        return Entry(only.value, (only.cause,)), ()
     ordered = sorted(claims, key=lambda claim: (claim.rank, claim.cause, str(claim.value)))
     winner = ordered[0]
     because = dict.fromkeys(c.cause for c in ordered if c.value == winner.value)
     problems = (
         Problem(
             claim.cause,
-            f"{claim.key} is already taken by {winner.cause} ({winner.value}), so it is not "
+            f"{_name(claim.key)} is already taken by {winner.cause} ({winner.value}), so it is not "
             f"{claim.value}; change one of the two objects",
         )
         for claim in ordered
         if claim.value != winner.value
     )
     return Entry(winner.value, tuple(because)), tuple(dict.fromkeys(problems))
+
+
+def _name(key: object) -> str:
+    return f"{getattr(key, 'table', 'key')} {key}"

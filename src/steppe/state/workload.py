@@ -5,6 +5,7 @@ step, and says whose link it is and which addresses stand behind it, to people a
 """
 
 import base64
+import re
 from hashlib import sha256
 
 from steppe.kube.cluster import Cluster
@@ -13,6 +14,7 @@ from steppe.net.address import IPAddress, parse_address
 from steppe.net.mac import derived_mac
 
 LINK_PREFIX = "st"
+_POD_LINK = re.compile(r"st[a-z2-7]{10}")
 ALIAS_LIMIT = 255
 """Bytes that fit into a link's alias (IFALIASZ in linux/if.h is 256 with its end)."""
 
@@ -21,6 +23,11 @@ def link_name(uid: str, interface: str = "eth0") -> str:
     """The host-side link of a pod's interface: short enough for IFNAMSIZ, the same on each ADD."""
     digest = sha256(f"{uid}/{interface}".encode()).digest()
     return LINK_PREFIX + base64.b32encode(digest)[:10].decode().lower()
+
+
+def is_pod_link(name: str) -> bool:
+    """Whether a link is the host side of some pod's interface, by its name alone."""
+    return _POD_LINK.fullmatch(name) is not None
 
 
 def host_mac(link: str) -> str:

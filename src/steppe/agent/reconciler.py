@@ -1,0 +1,122 @@
+"""What the kernel holds against what it shall hold, and the changes between the two.
+
+No I/O happens here: the daemon reads, applies and listens, and tells the reconciler what it saw.
+
+    compiler.state (desired) ─┐
+                              ├─ plan() ─▶ changes ─▶ [driver] ─▶ settle(changes, failures)
+    actual, as last seen ─────┘                            └─────▶ observe(key, value)
+
+A pod's link and everything on it belong to the CNI server until its attachment is complete, so
+what stands on a pod link that is no known workload's is never deleted from here.
+"""
+
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from steppe.compile.incremental import NodeCompiler
+from steppe.kube.cause import Cause
+from steppe.plan.diff import Change, diff
+from steppe.plan.order import ordered
+from steppe.state.link import ForwardingKey, LinkKey, NeighbourKey
+from steppe.state.node import Key, Value
+from steppe.state.route import Route
+from steppe.state.workload import is_pod_link
+
+
+class Failed(msgspec.Struct, frozen=True):
+    """A change the kernel refused, and what it said."""
+
+    change: Change
+    error: str
+
+
+class Reconciler:
+    """One node's desired and actual tables, and which keys are worth comparing."""
+
+    def __init__(self, compiler: NodeCompiler) -> None:
+        self._compiler = compiler
+        self.actual: dict[Key, Value] = {}
+        self.failed: dict[Key, Failed] = {}
+        self._dirty: set[Key] = set()
+
+    def touch(self, keys: Iterable[Key]) -> None:
+        """These keys' desired entries may have changed."""
+        self._dirty.update(keys)
+
+    def replace_actual(self, seen: Mapping[Key, Value]) -> None:
+        """The kernel was read as a whole: every key is worth comparing again."""
+        self.actual = dict(seen)
+        self._dirty = {*seen, *self._compiler.state}
+
+    def observe(self, key: Key, value: Value | None) -> bool:
+        """The kernel says that a key now holds this; answers whether that is not as it shall be."""
+        if value is None:
+            self.actual.pop(key, None)
+        else:
+            self.actual[key] = value
+        entry = self._compiler.state.get(key)
+        differs = (entry.value if entry is not None else None) != value
+        if differs:
+            self._dirty.add(key)
+        return differs
+
+    def adopt(self, keys: Iterable[Key]) -> None:
+        """Someone of ours has just put these into the kernel as they are desired."""
+        for key in keys:
+            entry = self._compiler.state.get(key)
+            if entry is not None:
+                self.actual[key] = entry.value
+
+    def forget(self, keys: Iterable[Key]) -> None:
+        """Someone of ours has just taken these out of the kernel."""
+        for key in keys:
+            self.actual.pop(key, None)
+            self.failed.pop(key, None)
+
+    def plan(self) -> tuple[Change, ...]:
+        """What to do now, in order; what is planned is no longer dirty."""
+        dirty, self._dirty = self._dirty, set()
+        changes = diff(self._compiler.state, self.actual, dirty)
+        return ordered(change for change in changes if not self._in_flight(change))
+
+    def settle(self, changes: Iterable[Change], failures: Iterable[Failed]) -> None:
+        """The changes were made, but for these failures."""
+        refused = {failure.change.key: failure for failure in failures}
+        for change in changes:
+            if change.key in refused:
+                continue
+            self.failed.pop(change.key, None)
+            if change.new is None:
+                self.actual.pop(change.key, None)
+            else:
+                self.actual[change.key] = change.new
+        self.failed.update(refused)
+
+    def retry(self) -> None:
+        """Try again what failed, as far as it is still desired."""
+        self._dirty.update(self.failed)
+        self.failed.clear()
+
+    def because(self, change: Change) -> tuple[Cause, ...]:
+        """The objects that ask for a change; none when what is deleted is asked for no more."""
+        entry = self._compiler.state.get(change.key)
+        return entry.because if entry is not None else ()
+
+    def drift(self, seen: Mapping[Key, Value]) -> tuple[Change, ...]:
+        """What it would take to make a kernel that holds `seen` agree."""
+        changes = diff(self._compiler.state, seen)
+        return ordered(change for change in changes if not self._in_flight(change))
+
+    def _in_flight(self, change: Change) -> bool:
+        link = _link_of(change)
+        return is_pod_link(link) and link not in self._compiler.workloads
+
+
+def _link_of(change: Change) -> str:
+    key = change.key
+    if isinstance(key, LinkKey):
+        return key.name
+    if isinstance(key, NeighbourKey | ForwardingKey):
+        return key.link
+    return change.old.link if isinstance(change.old, Route) else ""
