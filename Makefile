@@ -1,0 +1,60 @@
+# On a fresh Debian or Ubuntu machine, as root: `make demo` or `make test` does all the set-up.
+PY := .venv/bin/python
+# The parts that tests divide into; `-m` expressions of pytest (markers: pyproject.toml).
+FAST := not kernel and not lab and not slow
+PYTEST := tools/run_pytest.sh
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo check format test test-vm bench golden lock clean
+
+help:           ## this list
+	@sed -n 's/^\([a-z-]*\): .*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|'
+
+setup:          ## packages and .venv, nothing else
+	@tools/setup.sh run
+	@echo 'The command is .venv/bin/steppe; to call it by name:  export PATH="$(CURDIR)/.venv/bin:$$PATH"'
+
+demo:           ## set-up, then a 3-node lab, an app, probes of every pair
+	@tools/setup.sh run
+	@tools/demo.sh
+
+check:          ## format, lint, types, layers, limits and the fast tests: under a minute
+	@tools/setup.sh
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports --config pyproject.toml
+	$(PY) tools/limits.py
+	$(PYTEST) -q -m "$(FAST)"
+
+format:         ## let ruff lay the code out
+	@tools/setup.sh
+	.venv/bin/ruff format .
+	.venv/bin/ruff check --fix .
+
+test:           ## set-up, check, then every test that needs no special kernel module: under ten minutes
+	@tools/setup.sh run test
+	@$(MAKE) --no-print-directory check
+	$(PYTEST) -q -m "kernel or lab or slow"
+
+test-vm:        ## the kernel tests and a 2-node lab inside a stock Debian 6.12 kernel (qemu)
+	@tools/setup.sh run test vm
+	tools/vm/test.sh
+
+bench:          ## the numbers the project promises, measured here: a table and bench/results/*.json
+	@tools/setup.sh run test
+	$(PY) -m bench $(ARGS)
+
+golden:         ## rewrite the golden files; read the diff before you commit it
+	@tools/setup.sh
+	$(PY) -m tests.golden.rewrite
+
+lock:           ## choose new versions for requirements.lock
+	@tools/setup.sh
+	$(PY) -m pip --disable-pip-version-check install -q uv
+	.venv/bin/uv pip compile -q --universal --upgrade --generate-hashes --no-annotate --no-emit-index-url \
+		--no-header pyproject.toml --extra dev -o requirements.lock
+
+clean:          ## remove what was made here (the lab: `steppe lab down`)
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build bench/results
+	find src tests bench tools -name __pycache__ -type d -prune -exec rm -rf {} +
