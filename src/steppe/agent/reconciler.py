@@ -12,9 +12,8 @@ what stands on a pod link that is no known workload's is never deleted from here
 
 from collections.abc import Iterable, Mapping
 
-import msgspec
-
 from steppe.compile.incremental import NodeCompiler
+from steppe.drivers.errors import Failure
 from steppe.kube.cause import Cause
 from steppe.plan.diff import Change, diff
 from steppe.plan.order import ordered
@@ -24,20 +23,13 @@ from steppe.state.route import Route
 from steppe.state.workload import is_pod_link
 
 
-class Failed(msgspec.Struct, frozen=True):
-    """A change the kernel refused, and what it said."""
-
-    change: Change
-    error: str
-
-
 class Reconciler:
     """One node's desired and actual tables, and which keys are worth comparing."""
 
     def __init__(self, compiler: NodeCompiler) -> None:
         self._compiler = compiler
         self.actual: dict[Key, Value] = {}
-        self.failed: dict[Key, Failed] = {}
+        self.failed: dict[Key, Failure] = {}
         self._dirty: set[Key] = set()
 
     def touch(self, keys: Iterable[Key]) -> None:
@@ -80,7 +72,7 @@ class Reconciler:
         changes = diff(self._compiler.state, self.actual, dirty)
         return ordered(change for change in changes if not self._in_flight(change))
 
-    def settle(self, changes: Iterable[Change], failures: Iterable[Failed]) -> None:
+    def settle(self, changes: Iterable[Change], failures: Iterable[Failure]) -> None:
         """The changes were made, but for these failures."""
         refused = {failure.change.key: failure for failure in failures}
         for change in changes:

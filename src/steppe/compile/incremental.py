@@ -85,8 +85,8 @@ class NodeCompiler:
     """One node's tables under a stream of events; every method answers the keys to diff."""
 
     def __init__(self, settings: Settings, name: str) -> None:
-        self._settings = settings
-        self._name = name
+        self.settings = settings
+        self.name = name
         self._nodes: dict[str, Node] = {}
         self._workloads: dict[str, Workload] = {}
         self._tables = Tables()
@@ -94,7 +94,7 @@ class NodeCompiler:
     @property
     def here(self) -> Node | None:
         """The node's own object; until it is known there are no tables."""
-        return self._nodes.get(self._name)
+        return self._nodes.get(self.name)
 
     @property
     def nodes(self) -> dict[str, Node]:
@@ -116,12 +116,12 @@ class NodeCompiler:
         if self._nodes.get(node.name) == node:
             return frozenset()
         self._nodes[node.name] = node
-        return self._compile_all() if node.name == self._name else self._compile_peer(node.name)
+        return self._compile_all() if node.name == self.name else self._compile_peer(node.name)
 
     def remove_node(self, name: str) -> frozenset[Key]:
         if self._nodes.pop(name, None) is None:
             return frozenset()
-        return self._compile_all() if name == self._name else self._compile_peer(name)
+        return self._compile_all() if name == self.name else self._compile_peer(name)
 
     def set_workload(self, workload: Workload) -> frozenset[Key]:
         self._workloads[workload.link] = workload
@@ -133,9 +133,9 @@ class NodeCompiler:
 
     def _compile_all(self) -> frozenset[Key]:
         here = self.here
-        own = local_block(self._settings, here) if here is not None else ()
-        touched = self._tables.replace(ObjectRef("Node", "", self._name), own)
-        parts = [self._compile_peer(name) for name in self._nodes if name != self._name]
+        own = local_block(self.settings, here) if here is not None else ()
+        touched = self._tables.replace(ObjectRef("Node", "", self.name), own)
+        parts = [self._compile_peer(name) for name in self._nodes if name != self.name]
         parts += [self._compile_workload(link) for link in self._workloads]
         return touched.union(*parts)
 
@@ -144,10 +144,10 @@ class NodeCompiler:
         owner = ObjectRef("Node", "", name)
         if here is None or peer is None:
             return self._tables.replace(owner, ())
-        return self._tables.replace(owner, peer_block(self._settings, here, peer))
+        return self._tables.replace(owner, peer_block(self.settings, here, peer))
 
     def _compile_workload(self, link: str) -> frozenset[Key]:
         here, workload = self.here, self._workloads.get(link)
         if here is None or workload is None:
             return self._tables.replace(link, ())
-        return self._tables.replace(link, workload_block(self._settings, here, workload))
+        return self._tables.replace(link, workload_block(self.settings, here, workload))

@@ -1,0 +1,89 @@
+"""Services and EndpointSlices on the wire, reduced to the fields in use (see `wire`)."""
+
+import msgspec
+
+from steppe.kube.wire import ObjectMeta
+
+
+class ServicePort(msgspec.Struct, frozen=True, rename="camel"):
+    name: str = ""
+    protocol: str = "TCP"
+    port: int = 0
+    node_port: int = 0
+
+
+class ClientIP(msgspec.Struct, frozen=True, rename="camel"):
+    timeout_seconds: int | None = None
+
+
+class AffinityConfig(msgspec.Struct, frozen=True):
+    client_ip: ClientIP | None = msgspec.field(name="clientIP", default=None)
+
+
+class ServiceSpec(msgspec.Struct, frozen=True, rename="camel"):
+    type: str = "ClusterIP"
+    cluster_ip: str = msgspec.field(name="clusterIP", default="")
+    cluster_ips: tuple[str, ...] | None = msgspec.field(name="clusterIPs", default=None)
+    ports: tuple[ServicePort, ...] | None = None
+    external_ips: tuple[str, ...] | None = msgspec.field(name="externalIPs", default=None)
+    session_affinity: str = "None"
+    session_affinity_config: AffinityConfig | None = None
+    internal_traffic_policy: str | None = None
+    external_traffic_policy: str | None = None
+    health_check_node_port: int = 0
+    load_balancer_source_ranges: tuple[str, ...] | None = None
+    traffic_distribution: str | None = None
+
+
+class Ingress(msgspec.Struct, frozen=True, rename="camel"):
+    ip: str = ""
+    ip_mode: str | None = None
+
+
+class LoadBalancer(msgspec.Struct, frozen=True):
+    ingress: tuple[Ingress, ...] | None = None
+
+
+class ServiceStatus(msgspec.Struct, frozen=True, rename="camel"):
+    load_balancer: LoadBalancer | None = None
+
+
+class Service(msgspec.Struct, frozen=True):
+    metadata: ObjectMeta
+    spec: ServiceSpec = ServiceSpec()
+    status: ServiceStatus = ServiceStatus()
+
+
+class Conditions(msgspec.Struct, frozen=True):
+    ready: bool | None = None
+    serving: bool | None = None
+    terminating: bool | None = None
+
+
+class Hint(msgspec.Struct, frozen=True):
+    name: str = ""
+
+
+class Hints(msgspec.Struct, frozen=True, rename="camel"):
+    for_zones: tuple[Hint, ...] | None = None
+    for_nodes: tuple[Hint, ...] | None = None
+
+
+class Endpoint(msgspec.Struct, frozen=True, rename="camel"):
+    addresses: tuple[str, ...] | None = None
+    conditions: Conditions = Conditions()
+    node_name: str | None = None
+    hints: Hints | None = None
+
+
+class EndpointPort(msgspec.Struct, frozen=True):
+    name: str | None = None
+    protocol: str | None = None
+    port: int | None = None
+
+
+class EndpointSlice(msgspec.Struct, frozen=True, rename="camel"):
+    metadata: ObjectMeta
+    address_type: str = ""
+    endpoints: tuple[Endpoint, ...] | None = None
+    ports: tuple[EndpointPort, ...] | None = None

@@ -1,0 +1,245 @@
+"""Services and their endpoints, checked: addresses parsed, defaults of the API text filled in."""
+
+from collections.abc import Iterable
+from typing import get_args
+
+import msgspec
+
+from steppe.kube import service_wire as wire
+from steppe.kube.cause import Cause, ObjectRef, Problem
+from steppe.net.address import IPAddress, IPNetwork, parse_address, parse_prefix
+from steppe.net.packet import Protocol
+
+SERVICE_NAME_LABEL = "kubernetes.io/service-name"
+PROXY_NAME_LABEL = "service.kubernetes.io/service-proxy-name"
+HEADLESS_LABEL = "service.kubernetes.io/headless"
+DEFAULT_AFFINITY_SECONDS = 10800
+
+
+class ServicePort(msgspec.Struct, frozen=True):
+    """One port of a Service; `node_port` is 0 where it has none."""
+
+    name: str
+    protocol: Protocol
+    port: int
+    node_port: int = 0
+
+
+class Service(msgspec.Struct, frozen=True):
+    """What a Service asks of the data path; headless and ExternalName ones ask nothing.
+
+    `affinity_seconds` is 0 without session affinity. `load_balancer_ips` holds those of mode VIP.
+    """
+
+    namespace: str
+    name: str
+    created: str = ""
+    cluster_ips: tuple[IPAddress, ...] = ()
+    ports: tuple[ServicePort, ...] = ()
+    external_ips: tuple[IPAddress, ...] = ()
+    load_balancer_ips: tuple[IPAddress, ...] = ()
+    source_ranges: tuple[IPNetwork, ...] = ()
+    affinity_seconds: int = 0
+    internal_local: bool = False
+    external_local: bool = False
+    health_port: int = 0
+    distribution: str = ""
+
+    @property
+    def ref(self) -> ObjectRef:
+        return ObjectRef("Service", self.namespace, self.name)
+
+
+class Endpoint(msgspec.Struct, frozen=True):
+    """One address of an EndpointSlice with its conditions as they are to be understood."""
+
+    address: IPAddress
+    node: str = ""
+    ready: bool = True
+    serving: bool = True
+    terminating: bool = False
+    zones: tuple[str, ...] = ()
+    nodes: tuple[str, ...] = ()
+
+
+class EndpointSlice(msgspec.Struct, frozen=True):
+    """Endpoints of one family that share the same ports, keyed by port name and protocol."""
+
+    namespace: str
+    name: str
+    service: str
+    ports: tuple[tuple[str, Protocol, int], ...] = ()
+    endpoints: tuple[Endpoint, ...] = ()
+
+    @property
+    def ref(self) -> ObjectRef:
+        return ObjectRef("EndpointSlice", self.namespace, self.name)
+
+    def port(self, wanted: ServicePort) -> int:
+        """The endpoints' port for a Service's port; 0 where the slice does not have it."""
+        for name, protocol, number in self.ports:
+            if (name, protocol) == (wanted.name, wanted.protocol):
+                return number
+        return 0
+
+
+def service_from(seen: wire.Service) -> tuple[Service, tuple[Problem, ...]]:
+    """The checked Service, and what of it had to be left out."""
+    problems: list[Problem] = []
+    meta, spec = seen.metadata, seen.spec
+    ref = ObjectRef("Service", meta.namespace, meta.name)
+    foreign = PROXY_NAME_LABEL in (meta.labels or {})
+    if spec.type == "ExternalName" or foreign or spec.cluster_ip in ("", "None"):
+        return Service(meta.namespace, meta.name, meta.creation_timestamp or ""), ()
+    texts = spec.cluster_ips or (spec.cluster_ip,)
+    service = Service(
+        namespace=meta.namespace,
+        name=meta.name,
+        created=meta.creation_timestamp or "",
+        cluster_ips=_addresses(texts, ref, "spec.clusterIPs", problems),
+        ports=_ports(spec.ports or (), ref, problems),
+        external_ips=_addresses(spec.external_ips or (), ref, "spec.externalIPs", problems),
+        load_balancer_ips=_load_balancer_ips(seen, ref, problems),
+        source_ranges=_ranges(spec.load_balancer_source_ranges or (), ref, problems),
+        affinity_seconds=_affinity_seconds(spec),
+        internal_local=spec.internal_traffic_policy == "Local",
+        external_local=spec.external_traffic_policy == "Local",
+        health_port=spec.health_check_node_port,
+        distribution=spec.traffic_distribution or "",
+    )
+    return service, tuple(problems)
+
+
+def _affinity_seconds(spec: wire.ServiceSpec) -> int:
+    if spec.session_affinity != "ClientIP":
+        return 0
+    config = spec.session_affinity_config
+    given = config.client_ip.timeout_seconds if config and config.client_ip else None
+    return given or DEFAULT_AFFINITY_SECONDS
+
+
+def _addresses(
+    texts: Iterable[str], ref: ObjectRef, field: str, problems: list[Problem]
+) -> tuple[IPAddress, ...]:
+    found: dict[IPAddress, None] = {}
+    for index, text in enumerate(texts):
+        cause = Cause(ref, f"{field}[{index}]")
+        try:
+            address = parse_address(text)
+        except ValueError as error:
+            problems.append(Problem(cause, f"not an address: {error}"))
+            continue
+        # The API refuses these for endpoints and load balancers ("may not be loopback …,
+        # link-local …"): as a Service's address they would take over what every machine needs.
+        if address.is_unspecified or address.is_loopback or address.is_multicast:
+            problems.append(
+                Problem(cause, f"{address} can be no Service's address; it is not used")
+            )
+            continue
+        found[address] = None
+    return tuple(found)
+
+
+def _ports(
+    seen: Iterable[wire.ServicePort], ref: ObjectRef, problems: list[Problem]
+) -> tuple[ServicePort, ...]:
+    ports: list[ServicePort] = []
+    for index, port in enumerate(seen):
+        cause = Cause(ref, f"spec.ports[{index}]")
+        if port.protocol not in get_args(Protocol) or port.protocol == "ICMP":
+            problems.append(Problem(cause, f"protocol {port.protocol!r} is not TCP, UDP or SCTP"))
+        elif not (0 < port.port < 65536 and 0 <= port.node_port < 65536):
+            problems.append(Problem(cause, f"port {port.port} is not between 1 and 65535"))
+        else:
+            ports.append(
+                ServicePort(port.name, port.protocol, port.port, port.node_port)  # type: ignore[arg-type]
+            )
+    return tuple(ports)
+
+
+def _load_balancer_ips(
+    seen: wire.Service, ref: ObjectRef, problems: list[Problem]
+) -> tuple[IPAddress, ...]:
+    """Those that nodes answer for: "Setting this to "VIP" indicates that traffic is delivered to
+    the node with the destination set to the load-balancer's IP and port. … "Proxy" … to the
+    node or pod with the destination set to the node's IP and node port or the pod's"
+    (LoadBalancerIngress.ipMode).
+    """
+    ingress = seen.status.load_balancer.ingress if seen.status.load_balancer else ()
+    vips = [entry.ip for entry in ingress or () if entry.ip and entry.ip_mode in (None, "VIP")]
+    return _addresses(vips, ref, "status.loadBalancer.ingress", problems)
+
+
+def _ranges(texts: Iterable[str], ref: ObjectRef, problems: list[Problem]) -> tuple[IPNetwork, ...]:
+    found: list[IPNetwork] = []
+    for index, text in enumerate(texts):
+        try:
+            found.append(parse_prefix(text.strip()))  # old objects may carry blanks
+        except ValueError as error:
+            cause = Cause(ref, f"spec.loadBalancerSourceRanges[{index}]")
+            problems.append(Problem(cause, f"not a prefix, so it lets nobody in: {error}"))
+    return tuple(found)
+
+
+def slice_from(seen: wire.EndpointSlice) -> tuple[EndpointSlice, tuple[Problem, ...]]:
+    """The checked slice, and what of it had to be left out."""
+    problems: list[Problem] = []
+    meta = seen.metadata
+    labels = meta.labels or {}
+    ref = ObjectRef("EndpointSlice", meta.namespace, meta.name)
+    ports = tuple(
+        (port.name or "", port.protocol or "TCP", port.port)
+        for port in seen.ports or ()
+        if port.port is not None and 0 < port.port < 65536
+    )
+    used = seen.address_type in ("IPv4", "IPv6") and HEADLESS_LABEL not in labels
+    endpoints = _endpoints(seen, ref, problems) if used else ()
+    return (
+        EndpointSlice(
+            meta.namespace,
+            meta.name,
+            labels.get(SERVICE_NAME_LABEL, ""),
+            ports,  # type: ignore[arg-type]
+            endpoints,
+        ),
+        tuple(problems),
+    )
+
+
+def _endpoints(
+    seen: wire.EndpointSlice, ref: ObjectRef, problems: list[Problem]
+) -> tuple[Endpoint, ...]:
+    version = 4 if seen.address_type == "IPv4" else 6
+    found: list[Endpoint] = []
+    for index, endpoint in enumerate(seen.endpoints or ()):
+        cause = Cause(ref, f"endpoints[{index}].addresses")
+        # "Consumers must handle different types of addresses in the context of their own
+        # capabilities. … kube-proxy only uses the first" (Endpoint.addresses)
+        text = (endpoint.addresses or ("",))[0]
+        try:
+            address = parse_address(text)
+        except ValueError as error:
+            problems.append(Problem(cause, f"not an address: {error}"))
+            continue
+        if address.version != version:
+            problems.append(Problem(cause, f"{address} in a slice of {seen.address_type}"))
+            continue
+        found.append(_endpoint(endpoint, address))
+    return tuple(found)
+
+
+def _endpoint(seen: wire.Endpoint, address: IPAddress) -> Endpoint:
+    # "A nil value should be interpreted as "true"" (ready); "If nil, consumers should defer to
+    # the ready condition" (serving); nil means false (terminating).
+    ready = seen.conditions.ready is not False
+    serving = ready if seen.conditions.serving is None else seen.conditions.serving
+    hints = seen.hints or wire.Hints()
+    return Endpoint(
+        address,
+        seen.node_name or "",
+        ready,
+        serving,
+        bool(seen.conditions.terminating),
+        tuple(hint.name for hint in hints.for_zones or ()),
+        tuple(hint.name for hint in hints.for_nodes or ()),
+    )
