@@ -43,20 +43,21 @@ def namespace(lab: str, host: str) -> str:
     return f"{PREFIX}{lab}-{host}"
 
 
-def is_of_lab(name: str, lab: str) -> bool:
-    """Whether a namespace belongs to this lab, and not to one whose name only starts alike.
+def lab_of_namespace(name: str) -> str:
+    """The lab a namespace belongs to; empty for namespaces that are none of ours.
 
-    A plain prefix would take `st-a-b-fabric` of lab `a-b` for a namespace of lab `a`.
+    Matched whole: as a prefix, lab `a` would claim `st-a-b-fabric`, which is of lab `a-b`.
     """
-    hosts = r"(fabric|outside|node-[a-z]{1,2}|pod-[0-9a-f]{8})"
-    return re.fullmatch(re.escape(f"{PREFIX}{lab}-") + hosts, name) is not None
+    hosts = r"fabric|outside|node-[a-z]{1,2}|pod-[0-9a-f]{8}"
+    match = re.fullmatch(f"{PREFIX}(.+)-({hosts})", name)
+    return match[1] if match else ""
 
 
 def namespaces_of_lab(lab: str) -> tuple[str, ...]:
     """The namespaces of a lab that have a name under /run/netns."""
     if not NETNS_DIR.is_dir():
         return ()
-    return tuple(sorted(p.name for p in NETNS_DIR.iterdir() if is_of_lab(p.name, lab)))
+    return tuple(sorted(p.name for p in NETNS_DIR.iterdir() if lab_of_namespace(p.name) == lab))
 
 
 def _check(result: int, what: str) -> None:
