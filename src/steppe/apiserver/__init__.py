@@ -1,1 +1,1 @@
-"""The embedded Kubernetes API server: enough of the API for kubectl, client-go and Python clients."""
+"""The embedded Kubernetes API server: enough of the API for kubectl and client libraries."""

@@ -1,0 +1,58 @@
+"""What every cluster has from its first second: four namespaces and the API's own Service."""
+
+from steppe.apiserver.api import Api, Call
+from steppe.apiserver.kinds import Kind
+from steppe.apiserver.kinds.model import Json
+from steppe.apiserver.negotiation import Form
+from steppe.apiserver.routing import Target
+from steppe.apiserver.verbs.write import create_object
+from steppe.errors import SteppeError
+
+_NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
+
+
+class BootstrapError(SteppeError):
+    """A kind that every cluster has is not among the built-in ones."""
+
+
+def bootstrap(api: Api, service_addresses: tuple[str, ...], api_port: int) -> None:
+    """Create what is missing; whatever exists stays as it is."""
+    namespaces = _kind(api, "namespaces")
+    for name in _NAMESPACES:
+        _ensure(api, namespaces, "", {"metadata": {"name": name}})
+    for name in _NAMESPACES:
+        account: Json = {"metadata": {"name": "default"}}
+        _ensure(api, _kind(api, "serviceaccounts"), name, account)
+    _ensure(api, _kind(api, "services"), "default", _api_service(service_addresses, api_port))
+
+
+def _api_service(addresses: tuple[str, ...], port: int) -> Json:
+    """Service default/kubernetes: the first address of the service range, one family."""
+    return {
+        "metadata": {
+            "name": "kubernetes",
+            "labels": {"component": "apiserver", "provider": "kubernetes"},
+        },
+        "spec": {
+            "type": "ClusterIP",
+            "clusterIP": addresses[0],
+            "clusterIPs": [addresses[0]],
+            "ipFamilyPolicy": "SingleStack",
+            "ports": [{"name": "https", "protocol": "TCP", "port": 443, "targetPort": port}],
+        },
+    }
+
+
+def _kind(api: Api, plural: str) -> Kind:
+    kind = api.registry.find("", "v1", plural)
+    if kind is None:
+        raise BootstrapError(f"no built-in kind {plural}")
+    return kind
+
+
+def _ensure(api: Api, kind: Kind, namespace: str, obj: Json) -> None:
+    name = obj["metadata"]["name"]
+    if (namespace, name) in api.collection(kind).records:
+        return
+    call = Call("POST", Target(kind, namespace), {}, Form(), agent="steppe-apiserver")
+    create_object(api, call, obj)

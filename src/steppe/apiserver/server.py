@@ -1,0 +1,117 @@
+"""The server process: put the parts together, listen, say that it is ready, stop cleanly.
+
+Database ─ Store ─┐
+Registry (kinds) ─┼─ Api ── App ── aiohttp over TLS ── admin.kubeconfig (ready)
+Behaviours ───────┘
+"""
+
+import asyncio
+import ipaddress
+import signal
+from pathlib import Path
+
+import msgspec
+from aiohttp import web
+
+from steppe.apiserver.api import Api, utc_now
+from steppe.apiserver.app import App
+from steppe.apiserver.auth import ensure_tokens, write_kubeconfigs
+from steppe.apiserver.behaviour import NamespaceBehaviour
+from steppe.apiserver.bootstrap import bootstrap
+from steppe.apiserver.database import Database
+from steppe.apiserver.kinds import Context
+from steppe.apiserver.registry import Registry
+from steppe.apiserver.store import Store
+from steppe.apiserver.tls import ensure_certificates, server_context
+from steppe.errors import SteppeError
+
+_SHUTDOWN_SECONDS = 2.0
+
+
+class ListenError(SteppeError):
+    """The address or port cannot be had."""
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """The command line of the server."""
+
+    data: Path
+    listen: str = "127.0.0.1"
+    port: int = 0
+    range4: str = "10.96.0.0/16"
+    range6: str = "fd00:10:96::/112"
+    families: tuple[str, ...] = ("IPv4", "IPv6")
+
+    @property
+    def ranges(self) -> tuple[str, ...]:
+        by_family = {"IPv4": self.range4, "IPv6": self.range6}
+        return tuple(by_family[family] for family in self.families)
+
+    @property
+    def first_addresses(self) -> tuple[str, ...]:
+        """The service addresses of the API itself, one a family."""
+        return tuple(str(ipaddress.ip_network(prefix)[1]) for prefix in self.ranges)
+
+
+def build(settings: Settings, database: Database) -> Api:
+    store = Store(database)
+    return Api(
+        store=store,
+        registry=Registry(),
+        context=Context(families=settings.families),
+        behaviours={"namespaces": NamespaceBehaviour()},
+        clock=utc_now,
+    )
+
+
+async def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT."""
+    settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    ready = settings.data / "admin.kubeconfig"
+    # A file left by an earlier run must not pass for the readiness of this one.
+    ready.unlink(missing_ok=True)
+    ensure_certificates(
+        settings.data, ("127.0.0.1", "::1", settings.listen, *settings.first_addresses)
+    )
+    tokens = ensure_tokens(settings.data)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    database = Database(settings.data / "state.db")
+    try:
+        api = build(settings, database)
+        bootstrap(api, settings.first_addresses, 6443)
+        app = App(api, tokens, settings.listen)
+        http = web.Server(app.handle, access_log=None, handler_cancellation=True)
+        runner = web.ServerRunner(http)
+        await runner.setup()
+        try:
+            url = await _listen(runner, settings)
+            write_kubeconfigs(settings.data, url, tokens)
+            await stop.wait()
+        finally:
+            app.closing.set()
+            api.store.wake_all()
+            await runner.cleanup()
+    finally:
+        database.close()
+
+
+async def _listen(runner: web.ServerRunner, settings: Settings) -> str:
+    """Open the port; the URL that reaches it."""
+    site = web.TCPSite(
+        runner,
+        settings.listen,
+        settings.port,
+        ssl_context=server_context(settings.data),
+        backlog=512,
+    )
+    try:
+        await site.start()
+    except OSError as error:
+        where = f"{settings.listen} port {settings.port}"
+        raise ListenError(f"cannot listen on {where}: {error}") from error
+    address, port, *_ = runner.addresses[0]
+    host = f"[{address}]" if ":" in address else address
+    return f"https://{host}:{port}"
