@@ -1,1 +1,1 @@
-"""The plugin that container runtimes execute: standard library only."""
+"""The plugin that container runtimes execute: standard library only, one call to the agent."""

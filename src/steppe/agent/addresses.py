@@ -1,0 +1,92 @@
+"""Which address the next pod gets, out of the node's own prefixes.
+
+    in use = what the kernel's pod links say (their aliases) + reservations of ADDs under way
+
+The search starts after the address given last, so that a pod's address is not another's at once:
+peers may still hold connections to it, or have it in a cache. Only prefixes and sets of integers
+are handled here; who is in the kernel is told by the caller.
+"""
+
+from collections.abc import Callable, Collection, Iterable
+
+from steppe.errors import SteppeError
+from steppe.net.address import IPAddress, IPNetwork
+
+
+class NoAddressError(SteppeError):
+    """No pod can be given an address now; the message says why, and the cure."""
+
+
+def capacity(prefix: IPNetwork) -> int:
+    """How many pods a prefix has room for.
+
+    The first address is the prefix's own name (RFC 4291, section 2.6.1: in IPv6 it is the
+    Subnet-Router anycast address); the last is IPv4's directed broadcast (RFC 919).
+    """
+    return max(0, prefix.num_addresses - (2 if prefix.version == 4 else 1))
+
+
+def next_free(
+    prefix: IPNetwork, used: Collection[IPAddress], last: IPAddress | None = None
+) -> IPAddress | None:
+    """The first unused address after `last`, going round; None if every one is used."""
+    size = capacity(prefix)
+    first = int(prefix.network_address) + 1
+    start = (int(last) - first + 1) % size if last is not None and last in prefix and size else 0
+    # No longer than it takes to pass every used address: an IPv6 prefix is never enumerated.
+    for step in range(min(size, len(used) + 1)):
+        candidate = prefix[1 + (start + step) % size]
+        if candidate not in used:
+            return candidate
+    return None
+
+
+class Addresses:
+    """Reservations, and the memory of what was given last; one instance a node."""
+
+    def __init__(self, node: str, prefixes: Callable[[], tuple[IPNetwork, ...]]) -> None:
+        self._node = node
+        self._prefixes = prefixes
+        self._reserved: dict[str, tuple[IPAddress, ...]] = {}
+        self._last: dict[IPNetwork, IPAddress] = {}
+
+    def reserve(self, link: str, in_use: Iterable[IPAddress]) -> tuple[IPAddress, ...]:
+        """One address a family for this link, nobody else's until `release`."""
+        prefixes = self._prefixes()
+        if not prefixes:
+            raise NoAddressError(
+                f"{self._node} has no pod prefix yet; run steppe's controller, or "
+                "kube-controller-manager with --allocate-node-cidrs"
+            )
+        used = {*in_use, *(address for held in self._reserved.values() for address in held)}
+        chosen = tuple(self._choose(prefix, used) for prefix in prefixes)
+        self._reserved[link] = chosen
+        return chosen
+
+    def release(self, link: str) -> None:
+        """The link's ADD is over: the kernel says now who has its addresses."""
+        self._reserved.pop(link, None)
+
+    def shortage(self, in_use: Iterable[IPAddress]) -> str:
+        """Why `reserve` would fail now; "" if it would not."""
+        used = set(in_use)
+        if not self._prefixes():
+            return f"{self._node} has no pod prefix yet"
+        full = (prefix for prefix in self._prefixes() if next_free(prefix, used) is None)
+        return next((self._used_up(prefix) for prefix in full), "")
+
+    def _choose(self, prefix: IPNetwork, used: set[IPAddress]) -> IPAddress:
+        inside = {address for address in used if address in prefix}
+        # After a restart the highest address in use is the best guess at the one given last.
+        last = self._last.get(prefix) or max(inside, key=int, default=None)
+        chosen = next_free(prefix, inside, last)
+        if chosen is None:
+            raise NoAddressError(
+                f"{self._used_up(prefix)}; delete pods here, move some to other nodes, or add "
+                "a node: a node's prefix cannot grow"
+            )
+        self._last[prefix] = chosen
+        return chosen
+
+    def _used_up(self, prefix: IPNetwork) -> str:
+        return f"{self._node}'s prefix {prefix} is used up ({capacity(prefix)} pods)"
