@@ -1,4 +1,4 @@
-"""`python -m tests.golden.rewrite`: write every golden text anew; read the diff before you commit."""
+"""Writes every golden text anew: `python -m tests.golden.rewrite`. Read the diff afterwards."""
 
 from tests.golden.cases import folders, rendered
 

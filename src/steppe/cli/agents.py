@@ -1,0 +1,70 @@
+"""Finds the agents to ask: this machine's own, or those of a lab on it."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import msgspec
+
+from steppe.agent.rpc import RpcError, call
+
+OWN = Path("/run/steppe")
+LABS = OWN / "labs"
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def options(command: F) -> F:
+    """The options that every command which asks agents has."""
+    for option in (
+        click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text"),
+        click.option("--lab", metavar="NAME", help="Which lab, where several are up."),
+        click.option("--node", metavar="NODE", help="One node; default: every one in reach."),
+    ):
+        command = option(command)
+    return command
+
+
+def sockets(lab: str | None, node: str | None) -> list[Path]:
+    """The sockets of the agents meant; a usage error where none or too many labs are meant."""
+    own = OWN / "agent.sock"
+    if lab is None and own.exists() and node is None:
+        return [own]
+    found = sorted(LABS.glob(f"{lab or '*'}/nodes/{node or '*'}/agent.sock"))
+    names = sorted({path.parents[2].name for path in found})
+    if len(names) > 1:
+        raise click.UsageError(f"several labs are up ({', '.join(names)}): say --lab NAME")
+    if not found:
+        what = f"node {node}" if node else f"lab {lab}" if lab else "agent"
+        raise click.UsageError(
+            f"no {what} in reach on this machine; `steppe lab up` starts a lab, and on a cluster's "
+            f"node the agent listens on {own}"
+        )
+    return found
+
+
+def ask(lab: str | None, node: str | None, request: dict[str, Any]) -> list[dict[str, Any]]:
+    """Every agent's answer, in the order of nodes; an agent that is silent answers an error."""
+    answers = []
+    for path in sockets(lab, node):
+        try:
+            answer = call(path, {"schema": "steppe.agent-request/v1", **request})
+        except RpcError as error:
+            answer = {"node": path.parent.name, "error": str(error)}
+        answers.append({"node": path.parent.name} | answer)
+    return answers
+
+
+def print_json(schema: str, answers: list[dict[str, Any]]) -> None:
+    """The answers as one JSON document."""
+    text = msgspec.json.format(msgspec.json.encode({"schema": schema, "nodes": answers}))
+    click.echo(text.decode())
+
+
+def print_errors(answers: list[dict[str, Any]]) -> bool:
+    """Say which agents could not answer; answers whether there were any."""
+    silent = [answer for answer in answers if "error" in answer]
+    for answer in silent:
+        click.echo(f"{answer['node']}: {answer['error']}", err=True)
+    return bool(silent)

@@ -1,0 +1,128 @@
+"""`steppe show`, `steppe status`, `steppe audit`: what the agents know, each row with its cause."""
+
+from typing import Any
+
+import click
+from tabulate import tabulate
+
+from steppe.cli.agents import ask, options, print_errors, print_json
+from steppe.state.node import TABLES
+
+IN_KERNEL = "in kernel"
+
+
+@click.command(epilog="Example: steppe show routes --node node-a --cause Node/node-b")
+@click.argument("table", type=click.Choice([*TABLES, "all"]))
+@click.option("--cause", default="", metavar="KIND/NS/NAME", help="Only rows this object asks for.")
+@options
+def show(table: str, cause: str, node: str | None, lab: str | None, output: str) -> None:
+    """Show what a TABLE shall hold on each node, and the objects that ask for it.
+
+    Exit code: 0 shown, 1 an agent did not answer, 2 bad usage.
+    """
+    answers = ask(lab, node, {"do": "show", "table": table, "cause": cause})
+    if output == "json":
+        print_json("steppe.show/v1", answers)
+    else:
+        print_rows([{"node": a["node"], **row} for a in answers for row in a.get("rows", ())])
+    if print_errors(answers):
+        raise SystemExit(1)
+
+
+def print_rows(rows: list[dict[str, Any]]) -> None:
+    """A line a row: node, entry, what is not as it should be, and why it is there."""
+    if not rows:
+        click.echo("nothing")
+        return
+    late = any(row["state"] != IN_KERNEL for row in rows)
+    table = [
+        [
+            row["node"],
+            f"{row['key']} {row['value']}".rstrip(),
+            *([row["state"]] if late else []),
+            ", ".join(row["because"]),
+        ]
+        for row in rows
+    ]
+    headers = ["NODE", "ENTRY", *(["STATE"] if late else []), "BECAUSE"]
+    click.echo(tabulate(table, headers, tablefmt="plain", disable_numparse=True))
+
+
+@click.command(epilog="Example: steppe status --lab lab -o json")
+@options
+def status(node: str | None, lab: str | None, output: str) -> None:
+    """Tell how each node's agent is, what is not in its kernel, and which objects are wrong.
+
+    Exit code: 0 all well, 1 something is wrong or an agent did not answer, 2 bad usage.
+    """
+    answers = ask(lab, node, {"do": "status"})
+    if output == "json":
+        print_json("steppe.status/v1", answers)
+    else:
+        _print_status([answer for answer in answers if "error" not in answer])
+    silent = print_errors(answers)
+    wrong = [a for a in answers if not a.get("ready") or a.get("notInKernel") or a.get("problems")]
+    if silent or wrong:
+        raise SystemExit(1)
+
+
+def _print_status(answers: list[dict[str, Any]]) -> None:
+    table = [
+        [
+            a["node"],
+            "ready" if a["ready"] else "not ready",
+            "in sync" if a["api"]["inSync"] else "away",
+            a["fabric"],
+            a["nodes"],
+            a["pods"],
+            sum(a["entries"].values()),
+            len(a["notInKernel"]),
+            len(a["problems"]),
+        ]
+        for a in answers
+    ]
+    headers = ["NODE", "AGENT", "API", "FABRIC", "NODES", "PODS", "ENTRIES", "PENDING", "PROBLEMS"]
+    click.echo(tabulate(table, headers, tablefmt="plain", disable_numparse=True))
+    for answer in answers:
+        if answer["reason"]:
+            click.echo(f"{answer['node']}: {answer['reason']}")
+        for row in answer["notInKernel"]:
+            click.echo(f"{answer['node']}: {row['table']} {row['key']} {row['state']}")
+    told: dict[str, list[str]] = {}
+    for answer in answers:
+        for problem in answer["problems"]:
+            where = " ".join(filter(None, (problem["object"], problem["field"])))
+            told.setdefault(f"{where}: {problem['message']}", []).append(answer["node"])
+    for text, nodes in sorted(told.items()):
+        click.echo(f"{text} (seen by {', '.join(nodes)})")
+
+
+@click.command(epilog="Example: steppe audit --node node-a --repair")
+@click.option("--repair", is_flag=True, help="Make the kernel agree at once.")
+@options
+def audit(repair: bool, node: str | None, lab: str | None, output: str) -> None:
+    """Hold each node's kernel against what its tables shall hold.
+
+    Exit code: 0 they agree, 1 they differ or an agent did not answer, 2 bad usage.
+    """
+    answers = ask(lab, node, {"do": "audit", "repair": repair})
+    if output == "json":
+        print_json("steppe.audit/v1", answers)
+    else:
+        _print_audit([answer for answer in answers if "error" not in answer])
+    silent = print_errors(answers)
+    if silent or any(answer.get("differences") for answer in answers):
+        raise SystemExit(1)
+
+
+def _print_audit(answers: list[dict[str, Any]]) -> None:
+    for answer in answers:
+        found = answer["differences"]
+        verdict = f"{len(found)} differ" if found else "all as they shall be"
+        done = ", repaired" if answer["repaired"] else ""
+        click.echo(f"{answer['node']}: {answer['entries']} entries, {verdict}{done}")
+        for row in found:
+            why = ", ".join(row["because"]) or "nothing asks for it"
+            click.echo(f"  {row['how']:8} {row['table']} {row['key']}   [{why}]")
+            if row["how"] == "differs":
+                click.echo(f"           is {row['actual']}, shall be {row['desired']}")

@@ -1,0 +1,86 @@
+"""The agent's pure half: what it does with what it sees, and what it leaves alone."""
+
+from ipaddress import ip_address, ip_network
+
+from steppe.agent.reconciler import Reconciler
+from steppe.compile.incremental import NodeCompiler
+from steppe.drivers.errors import Failure, KernelError
+from steppe.fabric.settings import Settings
+from steppe.plan.diff import applied
+from steppe.state.link import Link, LinkKey
+from steppe.state.node import values
+from steppe.state.route import Route, RouteKey
+from steppe.state.workload import workload_of
+from tests.worlds import node_at, pod_on
+
+
+def reconciler() -> Reconciler:
+    compiler = NodeCompiler(Settings(fabric="direct"), "node-a")
+    for index in range(3):
+        compiler.set_node(node_at(index))
+    return Reconciler(compiler)
+
+
+def test_an_empty_kernel_gets_everything_and_a_second_plan_is_empty() -> None:
+    it = reconciler()
+    it.replace_actual({})
+    changes = it.plan()
+    it.settle(changes, ())
+    assert it.actual == values(it._compiler.state)
+    it.replace_actual(it.actual)
+    assert it.plan() == ()
+
+
+def test_what_the_kernel_refuses_stays_failed_until_it_is_tried_again() -> None:
+    it = reconciler()
+    it.replace_actual({})
+    changes = it.plan()
+    refused = changes[3]
+    it.settle(changes, [Failure(refused, KernelError("add", 22))])
+    assert set(it.failed) == {refused.key}
+    assert it.plan() == ()
+    it.retry()
+    assert [change.key for change in it.plan()] == [refused.key]
+
+
+def test_an_entry_that_someone_removed_is_put_back_with_its_cause() -> None:
+    it = reconciler()
+    it.replace_actual({})
+    it.settle(it.plan(), ())
+    key = RouteKey(ip_network("10.244.2.0/24"))
+    assert it.observe(key, None)
+    (change,) = it.plan()
+    assert change.key == key
+    assert [str(cause) for cause in it.because(change)] == ["Node/node-b spec.podCIDRs[0]"]
+
+
+def test_an_entry_that_nobody_asks_for_is_taken_away() -> None:
+    it = reconciler()
+    stray = RouteKey(ip_network("10.244.99.0/24"))
+    it.replace_actual(values(it._compiler.state) | {stray: Route(via=ip_address("192.0.2.99"))})
+    (change,) = it.plan()
+    assert (change.key, change.new) == (stray, None)
+
+
+def test_the_echo_of_our_own_change_is_no_news() -> None:
+    it = reconciler()
+    it.replace_actual({})
+    changes = it.plan()
+    it.settle(changes, ())
+    assert not any(it.observe(change.key, change.new) for change in changes)
+
+
+def test_a_pod_link_under_way_is_the_cni_servers_until_it_is_complete() -> None:
+    it = reconciler()
+    it.replace_actual(values(it._compiler.state))
+    workload = workload_of(pod_on(node_at(0), 0))
+    assert workload is not None
+    it.observe(LinkKey(workload.link), Link("veth", 1500, "02:00:00:00:00:01"))
+    host_route = RouteKey(ip_network(f"{workload.addresses[0]}/32"))
+    it.observe(host_route, Route(link=workload.link))
+    assert it.plan() == ()
+    touched = it._compiler.set_workload(workload)
+    it.adopt(touched)
+    it.touch(touched)
+    assert it.plan() == ()
+    assert it.actual == applied(it.actual, ())
