@@ -45,6 +45,11 @@ def start(lab: str, name: str, argv: tuple[str, ...], log: Path, namespace: str 
     return Process(name, pid, start_time(pid) or 0, argv, str(log), namespace)
 
 
+def start_again(lab: str, old: Process) -> Process:
+    """Start what has ended, with the same command line, log and namespace."""
+    return start(lab, old.name, old.argv, Path(old.log), old.netns)
+
+
 def start_time(pid: int) -> int | None:
     """When a process started, in clock ticks since boot; None if it is gone or a zombie."""
     try:

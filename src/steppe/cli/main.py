@@ -1,0 +1,53 @@
+"""`steppe`: one command a module, imported only when it is the one that runs."""
+
+import importlib
+import sys
+from typing import Any
+
+import click
+
+from steppe.errors import SteppeError
+
+# Command → module of steppe.cli and what `steppe --help` says of it, so that help imports nothing.
+COMMANDS = {
+    "lab": ("lab", "A multi-node cluster network on this machine."),
+    "show": ("show", "A table of a node, every row with its cause."),
+    "audit": ("show", "Compare the kernel with what the agent wants."),
+    "status": ("show", "How each node's agent is doing."),
+    "doctor": ("doctor", "What this machine has of what Steppe needs."),
+}
+
+
+class Lazy(click.Group):
+    """A group whose commands are known by name and imported late."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"steppe.cli.{COMMANDS[cmd_name][0]}")
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """An error of ours is a message and exit code 1, never a traceback."""
+        try:
+            return super().invoke(ctx)
+        except SteppeError as error:
+            click.echo(f"steppe: {error}", err=True)
+            sys.exit(1)
+
+
+@click.command(cls=Lazy, help="A Kubernetes network you can see across.")
+@click.version_option(package_name="steppe")
+def main() -> None:
+    pass
