@@ -2,10 +2,11 @@
 
 Everything here is a pure function of objects. Storage, names made from generateName,
 resourceVersions, allocation of cluster IPs and node ports, and time belong to the server.
+Each function takes built-in kinds and the `CustomKind`s of a CustomResourceDefinition alike.
 """
 
-from datetime import datetime
-
+from steppe.apiserver.kinds import admission, lists, schema
+from steppe.apiserver.kinds.custom import CustomKind, custom_kinds, established
 from steppe.apiserver.kinds.model import (
     Admitted,
     Context,
@@ -14,18 +15,24 @@ from steppe.apiserver.kinds.model import (
     Kind,
     Structure,
 )
+from steppe.apiserver.kinds.openapi import openapi_v2, openapi_v3
+from steppe.apiserver.kinds.printers import table
 from steppe.apiserver.kinds.registry import BUILTIN
+from steppe.apiserver.kinds.selectable import selectable_fields
 
 __all__ = [
     "BUILTIN",
     "Admitted",
     "Context",
+    "CustomKind",
     "FieldError",
     "Json",
     "Kind",
     "Structure",
     "admit_create",
     "admit_update",
+    "custom_kinds",
+    "established",
     "merge_key",
     "openapi_v2",
     "openapi_v3",
@@ -37,47 +44,38 @@ __all__ = [
 
 
 def admit_create(kind: Kind, obj: Json, context: Context) -> Admitted:
-    return Admitted(obj, [], [])
+    """The object decoded and defaulted, its errors, and warnings for the client."""
+    if isinstance(kind, CustomKind):
+        return kind.admit_create(obj)
+    return admission.create(kind, obj, context)
 
 
 def admit_update(kind: Kind, old: Json, new: Json, subresource: str, context: Context) -> Admitted:
-    return Admitted(new, [], [])
+    """As `admit_create`; only the named subresource ("": the object itself) may change."""
+    if isinstance(kind, CustomKind):
+        return kind.admit_update(old, new, subresource)
+    return admission.update(kind, old, new, subresource, context)
 
 
 def unknown_fields(kind: Kind, obj: Json) -> list[str]:
-    return []
+    """What strict field validation complains of, in the API server's words."""
+    if isinstance(kind, CustomKind):
+        unknown = kind.compiled.unknown(obj)
+    else:
+        unknown = schema.decode(kind, obj)[1].unknown
+    return [f'unknown field "{field}"' for field in unknown]
 
 
 def merge_key(kind: Kind, path: tuple[str, ...]) -> str | None:
-    return None
+    """Strategic merge: the key of the list at a path, "" for a set of scalars, None for atomic.
+
+    Custom resources know no strategic merge patch.
+    """
+    return None if isinstance(kind, CustomKind) else lists.merge_key(kind, path)
 
 
 def structure(kind: Kind, path: tuple[str, ...]) -> Structure:
-    return Structure("granular")
-
-
-def selectable_fields(kind: Kind, obj: Json) -> dict[str, str]:
-    meta = obj.get("metadata", {})
-    return {
-        "metadata.name": meta.get("name", ""),
-        "metadata.namespace": meta.get("namespace", ""),
-    }
-
-
-def table(kind: Kind, objs: list[Json], now: datetime) -> Json:
-    return {
-        "kind": "Table",
-        "apiVersion": "meta.k8s.io/v1",
-        "columnDefinitions": [
-            {"name": "Name", "type": "string", "format": "name", "description": "", "priority": 0}
-        ],
-        "rows": [{"cells": [obj["metadata"]["name"]]} for obj in objs],
-    }
-
-
-def openapi_v3(group: str, version: str, kinds: tuple[Kind, ...]) -> Json:
-    return {"openapi": "3.0.0", "info": {"title": "Kubernetes", "version": "v1.32.0"}, "paths": {}}
-
-
-def openapi_v2(kinds: tuple[Kind, ...]) -> Json:
-    return {"swagger": "2.0", "info": {"title": "Kubernetes", "version": "v1.32.0"}, "paths": {}}
+    """Server-side apply: how the value at a path of field names (no indices) is owned."""
+    if isinstance(kind, CustomKind):
+        return kind.compiled.structure(path)
+    return lists.structure(kind, path)

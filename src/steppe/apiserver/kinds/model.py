@@ -66,5 +66,3 @@ class Admitted(NamedTuple):
     object: Json
     errors: list[FieldError]
     warnings: list[str]
-
-

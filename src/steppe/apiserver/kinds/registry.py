@@ -3,7 +3,7 @@
 from steppe.apiserver.kinds.model import Kind
 
 
-def _kind(  # noqa: D103 - a table row
+def _kind(
     group: str,
     kind: str,
     plural: str,
