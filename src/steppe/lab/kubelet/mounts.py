@@ -11,6 +11,7 @@ from pathlib import Path
 
 from steppe.errors import SteppeError
 from steppe.lab.kubelet.process import above_standard
+from steppe.lab.netns import NETNS_DIR
 
 _CLONE_NEWNS = 0x00020000
 _MS_REC = 0x4000
@@ -49,6 +50,10 @@ def _make() -> int:
     _check(_libc.mount(b"none", b"/", None, _MS_REC | _MS_SLAVE, None), "make / a slave")
     for path in _network_namespaces():
         _libc.umount2(os.fsencode(path), _MNT_DETACH)
+    if NETNS_DIR.is_dir():
+        # Else `ip` would look at the names left there and complain about each.
+        options = b"mode=755,size=4k"
+        _check(_libc.mount(b"tmpfs", os.fsencode(NETNS_DIR), b"tmpfs", 0, options), "mount tmpfs")
     return above_standard(os.open("/proc/thread-self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC))
 
 
