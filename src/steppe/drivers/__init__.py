@@ -1,1 +1,1 @@
-"""All contact with the kernel: reads it into the state vocabularies, and applies changes."""
+"""All contact with the kernel: drivers read tables back from it and apply changes to it."""

@@ -32,16 +32,18 @@ class LinkKey(msgspec.Struct, frozen=True, order=True):
 
 
 class Link(msgspec.Struct, frozen=True):
-    """A link that is up. `alias` is the kernel's own note on it (`ip link` shows it)."""
+    """A link: `alias` is the kernel's own note on it (`ip link` shows it). We want all ours up."""
 
     kind: Literal["veth", "vxlan"]
     mtu: int
     mac: str
     alias: str = ""
     vxlan: Vxlan | None = None
+    up: bool = True
 
     def __str__(self) -> str:
-        text = f"{self.kind} mtu {self.mtu} address {self.mac}"
+        state = "" if self.up else "down "
+        text = f"{self.kind} {state}mtu {self.mtu} address {self.mac}"
         if self.vxlan is not None:
             vx = self.vxlan
             text += f" id {vx.vni} local {vx.local} dev {vx.underlay} dstport {vx.port}"

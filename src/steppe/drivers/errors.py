@@ -1,0 +1,54 @@
+"""What the kernel refused, in words that name the change, the reason and the cure."""
+
+import os
+from errno import (
+    EACCES,
+    EBUSY,
+    EEXIST,
+    EHOSTUNREACH,
+    EINVAL,
+    ENETDOWN,
+    ENETUNREACH,
+    ENODEV,
+    ENOENT,
+    EOPNOTSUPP,
+    EPERM,
+)
+
+import msgspec
+
+from steppe.errors import SteppeError
+from steppe.plan.diff import Change
+
+_CURES = {
+    EPERM: "run as root (CAP_NET_ADMIN in the namespace is needed)",
+    EACCES: "run as root (CAP_NET_ADMIN in the namespace is needed)",
+    EOPNOTSUPP: "this kernel cannot do it; `steppe doctor` says what is missing",
+    ENODEV: "the link is not there; it must be made first",
+    ENETDOWN: "the link is down; set it up first",
+    ENETUNREACH: "the next hop is in no prefix on the link; check the node's addresses",
+    EHOSTUNREACH: "the next hop is in no prefix on the link; check the node's addresses",
+    EEXIST: "another program holds this place; remove its entry, or let it have another metric",
+    EINVAL: "the kernel does not take these values together; is the source address on this node?",
+    EBUSY: "something else is using it; it is tried again",
+    ENOENT: "what it belongs to is not there",
+}
+
+
+class KernelError(SteppeError):
+    """The kernel (or nft) refused; `errno` is 0 where there is none."""
+
+    def __init__(self, what: str, errno: int = 0, detail: str = "", cure: str = "") -> None:
+        reason = detail
+        if errno:
+            reason = f"{os.strerror(errno)} ({detail})" if detail else os.strerror(errno)
+        cure = cure or _CURES.get(errno, "")
+        super().__init__("; ".join(part for part in (f"{what}: {reason}", cure) if part))
+        self.errno = errno
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """A change that was not made, and why."""
+
+    change: Change
+    error: KernelError

@@ -1,0 +1,94 @@
+"""Makes, changes and deletes links.
+
+MTU, MAC address, alias and state are changed in place. A VXLAN device's own settings cannot all
+be, so a device that differs there is made anew; the caller puts back what it carried. A pod's
+veth pair can only be made by attaching the pod: it needs the pod's namespace.
+"""
+
+from errno import EEXIST, ENODEV
+
+from steppe.drivers.errors import KernelError
+from steppe.drivers.netlink import link as nl_link
+from steppe.drivers.netlink.link import LinkInfo
+from steppe.drivers.netlink.message import Request
+from steppe.drivers.netlink.socket import NetlinkError, NetlinkSocket
+from steppe.drivers.scope import Scope
+from steppe.state.link import Link
+
+_FOREIGN = "a link of this name is there and not ours; rename or delete it"
+_DETACHED = "the pod's link is gone; it is made anew by attaching: delete the pod"
+
+
+class Links:
+    """The links of one namespace as they are at one moment, and ways to change them."""
+
+    def __init__(self, socket: NetlinkSocket, scope: Scope, found: tuple[LinkInfo, ...]) -> None:
+        self._socket = socket
+        self._scope = scope
+        self._by_name = {link.name: link for link in found}
+        self._names = {link.index: link.name for link in found}
+
+    def must_be_remade(self, name: str, new: Link) -> bool:
+        """Whether the link that is there cannot become the new one in place."""
+        there = self._by_name.get(name)
+        if there is None:
+            return False
+        actual = there.link(self._names)
+        return actual is None or (actual.kind, actual.vxlan) != (new.kind, new.vxlan)
+
+    def put(self, name: str, new: Link, what: str) -> None:
+        """Make the link, or change the one that is there."""
+        self._check_scope(name, what)
+        there = self._by_name.get(name)
+        if there is None:
+            self._create(name, new, what)
+            return
+        if self.must_be_remade(name, new):
+            if there.kind != "vxlan" or new.kind != "vxlan":
+                raise KernelError(what, EEXIST, f"it is a {there.kind or 'device'}", _FOREIGN)
+            self.delete(name, what)
+            self._create(name, new, what)
+            return
+        try:
+            self._socket.request(nl_link.set_link(name, new))
+        except NetlinkError as error:
+            raise KernelError(what, error.errno, error.detail) from error
+
+    def delete(self, name: str, what: str) -> None:
+        """Delete the link; that it is gone already is just as well."""
+        self._check_scope(name, what)
+        self._by_name.pop(name, None)
+        try:
+            self._socket.request(nl_link.delete_link(name))
+        except NetlinkError as error:
+            if error.errno != ENODEV:
+                raise KernelError(what, error.errno, error.detail) from error
+
+    def _create(self, name: str, new: Link, what: str) -> None:
+        if new.vxlan is None:
+            raise KernelError(what, ENODEV, cure=_DETACHED)
+        underlay = self._by_name.get(new.vxlan.underlay)
+        if underlay is None:
+            raise KernelError(what, ENODEV, f"its underlay {new.vxlan.underlay}")
+        requests = nl_link.create_vxlan(name, new, underlay.index)
+        self._by_name[name] = create(self._socket, name, requests, what)
+        self._names[self._by_name[name].index] = name
+
+    def _check_scope(self, name: str, what: str) -> None:
+        if not self._scope.has_link(name):
+            raise KernelError(what, detail="the name is not one of ours", cure=_FOREIGN)
+
+
+def create(socket: NetlinkSocket, name: str, requests: tuple[Request, ...], what: str) -> LinkInfo:
+    """Send what makes a link and then sets it up; a half-made one does not stay behind."""
+    make, *finish = requests
+    try:
+        socket.request(make)
+    except NetlinkError as error:
+        raise KernelError(what, error.errno, error.detail) from error
+    try:
+        socket.request(*finish)
+        return nl_link.read_link(socket.get(nl_link.get_link(name)))
+    except NetlinkError as error:
+        socket.batch((nl_link.delete_link(name),))
+        raise KernelError(what, error.errno, error.detail) from error

@@ -1,0 +1,196 @@
+"""Links: veth pairs, VXLAN devices and what we set on them (`ip link`, ip-link(8)).
+
+A link is made in two messages, because the kernel takes alias and address generation only for a
+link that is there (rtnetlink.c: do_setlink handles them, rtnl_create_link does not). It is made
+down, so it has no address of its own making before that is switched off.
+"""
+
+import struct
+from ipaddress import IPv4Address, IPv6Address
+
+import msgspec
+
+from steppe.drivers.netlink import message as nl
+from steppe.drivers.netlink.message import Message, Request
+from steppe.state.link import Link, Vxlan
+
+RTM_NEWLINK = 16
+RTM_DELLINK = 17
+RTM_GETLINK = 18
+
+_IFINFO = struct.Struct("=BxHiII")
+_IFF_UP = 0x1
+_IFLA_ADDRESS = 1
+_IFLA_IFNAME = 3
+_IFLA_MTU = 4
+_IFLA_LINKINFO = 18
+_IFLA_INFO_KIND = 1
+_IFLA_INFO_DATA = 2
+_IFLA_IFALIAS = 20
+_IFLA_AF_SPEC = 26
+_IFLA_NET_NS_FD = 28
+_IFLA_EXT_MASK = 29
+_RTEXT_FILTER_SKIP_STATS = 8
+_VETH_INFO_PEER = 1
+_AF_INET6 = 10
+_IFLA_INET6_ADDR_GEN_MODE = 8
+_ADDR_GEN_MODE_NONE = 1
+
+_VXLAN_ID = 1
+_VXLAN_LINK = 3
+_VXLAN_LOCAL = 4
+_VXLAN_LEARNING = 7
+_VXLAN_PORT = 15
+_VXLAN_LOCAL6 = 17
+_VXLAN_UDP_CSUM = 18
+
+
+class LinkInfo(msgspec.Struct, frozen=True):
+    """A link of any kind, as the kernel tells of it; `underlay` is a VXLAN device's lower link."""
+
+    index: int
+    name: str
+    kind: str
+    mtu: int
+    mac: str
+    alias: str
+    up: bool
+    loopback: bool
+    underlay: int = 0
+    vxlan: Vxlan | None = None
+
+    def link(self, names: dict[int, str]) -> Link | None:
+        """The table value for a link of a kind that we make, else None."""
+        vxlan = self.vxlan
+        if self.kind == "veth":
+            return Link("veth", self.mtu, self.mac, self.alias, up=self.up)
+        if self.kind == "vxlan" and vxlan is not None:
+            vxlan = msgspec.structs.replace(vxlan, underlay=names.get(self.underlay, ""))
+            return Link("vxlan", self.mtu, self.mac, self.alias, vxlan, self.up)
+        return None
+
+
+def _header(index: int = 0, flags: int = 0, change: int = 0) -> bytes:
+    return _IFINFO.pack(0, 0, index, flags, change)
+
+
+def _mac(kind: int, address: str) -> bytes:
+    return nl.attribute(kind, bytes.fromhex(address.replace(":", "")))
+
+
+def list_links() -> Request:
+    return Request(RTM_GETLINK, _header() + nl.u32(_IFLA_EXT_MASK, _RTEXT_FILTER_SKIP_STATS))
+
+
+def get_link(name: str) -> Request:
+    return Request(RTM_GETLINK, _header() + nl.text(_IFLA_IFNAME, name))
+
+
+def delete_link(name: str) -> Request:
+    return Request(RTM_DELLINK, _header() + nl.text(_IFLA_IFNAME, name))
+
+
+def set_link(name: str, link: Link) -> Request:
+    """Give a link that is there its MTU, MAC and alias, no address of its own, and state."""
+    body = (
+        _header(flags=_IFF_UP if link.up else 0, change=_IFF_UP)
+        + nl.text(_IFLA_IFNAME, name)
+        + _mac(_IFLA_ADDRESS, link.mac)
+        + nl.u32(_IFLA_MTU, link.mtu)
+        + nl.attribute(_IFLA_IFALIAS, link.alias.encode())
+        + nl.nested(
+            _IFLA_AF_SPEC,
+            nl.nested(_AF_INET6, nl.u8(_IFLA_INET6_ADDR_GEN_MODE, _ADDR_GEN_MODE_NONE)),
+        )
+    )
+    return Request(RTM_NEWLINK, body)
+
+
+def create_veth(
+    name: str, link: Link, peer_name: str, peer_mac: str, netns_fd: int
+) -> tuple[Request, ...]:
+    """Both ends at once, the peer inside its namespace from the start: it never was elsewhere."""
+    peer = (
+        _header()
+        + nl.text(_IFLA_IFNAME, peer_name)
+        + _mac(_IFLA_ADDRESS, peer_mac)
+        + nl.u32(_IFLA_MTU, link.mtu)
+        + nl.u32(_IFLA_NET_NS_FD, netns_fd)
+    )
+    data = nl.attribute(_VETH_INFO_PEER | nl.NLA_F_NESTED, peer)
+    return _create(name, link, data)
+
+
+def create_vxlan(name: str, link: Link, underlay_index: int) -> tuple[Request, ...]:
+    """A VXLAN device that learns nothing."""
+    vxlan = link.vxlan
+    if vxlan is None:
+        raise ValueError(f"{name}: a vxlan link without vxlan settings")
+    data = [
+        nl.u32(_VXLAN_ID, vxlan.vni),
+        nl.u32(_VXLAN_LINK, underlay_index),
+        nl.u8(_VXLAN_LEARNING, 0),
+        nl.attribute(_VXLAN_PORT, vxlan.port.to_bytes(2, "big")),
+    ]
+    if vxlan.local.version == 4:
+        # RFC 7348, section 5: the outer UDP checksum "SHOULD be transmitted as zero"; over IPv6
+        # (RFC 6935) the kernel's default, a real one, stays.
+        data += [nl.attribute(_VXLAN_LOCAL, vxlan.local.packed), nl.u8(_VXLAN_UDP_CSUM, 0)]
+    else:
+        data += [nl.attribute(_VXLAN_LOCAL6, vxlan.local.packed)]
+    return _create(name, link, b"".join(data))
+
+
+def _create(name: str, link: Link, data: bytes) -> tuple[Request, ...]:
+    body = (
+        _header()
+        + nl.text(_IFLA_IFNAME, name)
+        + _mac(_IFLA_ADDRESS, link.mac)
+        + nl.u32(_IFLA_MTU, link.mtu)
+        + nl.nested(
+            _IFLA_LINKINFO,
+            nl.text(_IFLA_INFO_KIND, link.kind),
+            nl.attribute(_IFLA_INFO_DATA | nl.NLA_F_NESTED, data),
+        )
+    )
+    return (
+        Request(RTM_NEWLINK, body, nl.NLM_F_CREATE | nl.NLM_F_EXCL),
+        set_link(name, link),
+    )
+
+
+def read_link(message: Message) -> LinkInfo:
+    """The link that a RTM_NEWLINK or RTM_DELLINK speaks of."""
+    _, kind, index, flags, _ = _IFINFO.unpack_from(message.body)
+    found = nl.attributes(message.body, _IFINFO.size)
+    about = nl.attributes(found.get(_IFLA_LINKINFO, b""))
+    kind_name = nl.string(about.get(_IFLA_INFO_KIND, b""))
+    data = nl.attributes(about.get(_IFLA_INFO_DATA, b"")) if kind_name == "vxlan" else {}
+    return LinkInfo(
+        index=index,
+        name=nl.string(found.get(_IFLA_IFNAME, b"")),
+        kind=kind_name,
+        mtu=nl.number(found.get(_IFLA_MTU, b"")),
+        mac=found.get(_IFLA_ADDRESS, b"").hex(":"),
+        alias=nl.string(found.get(_IFLA_IFALIAS, b"")),
+        up=bool(flags & _IFF_UP),
+        loopback=kind == _ARPHRD_LOOPBACK,
+        underlay=nl.number(data.get(_VXLAN_LINK, b"")),
+        vxlan=_vxlan(data),
+    )
+
+
+_ARPHRD_LOOPBACK = 772
+
+
+def _vxlan(data: dict[int, bytes]) -> Vxlan | None:
+    """The device's settings; None for one that is not ours: without a local address."""
+    local: IPv4Address | IPv6Address
+    if _VXLAN_LOCAL in data:
+        local = IPv4Address(data[_VXLAN_LOCAL])
+    elif _VXLAN_LOCAL6 in data:
+        local = IPv6Address(data[_VXLAN_LOCAL6])
+    else:
+        return None
+    port = int.from_bytes(data.get(_VXLAN_PORT, b""), "big")
+    return Vxlan(nl.number(data.get(_VXLAN_ID, b"")), port, local, "")

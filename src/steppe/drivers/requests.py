@@ -1,0 +1,80 @@
+"""A change to a table, as the netlink requests that make it.
+
+Links are not here: what a link needs depends on what is there (kernel.py). Every request but
+those for routes and rules replaces whatever holds its key, since on our own links all is ours.
+"""
+
+from collections.abc import Callable
+from errno import EINVAL, ENODEV
+
+from steppe.drivers.errors import KernelError
+from steppe.drivers.netlink import address as addr
+from steppe.drivers.netlink import neighbour as neigh
+from steppe.drivers.netlink import route as routes
+from steppe.drivers.netlink import rule as rules
+from steppe.drivers.netlink.message import Request
+from steppe.plan.diff import Change
+from steppe.state.link import AddressKey, Forwarding, ForwardingKey, Neighbour, NeighbourKey
+from steppe.state.node import Value
+from steppe.state.route import Route, RouteKey, Rule, RuleKey
+
+Index = Callable[[str], int]
+"""The index of a link by its name; 0 for a link that is not there."""
+
+
+def requests(change: Change, index: Index) -> tuple[Request, ...]:
+    """The requests for one change; none if it is about something on a link that is gone."""
+    key, old, new = change.key, change.old, change.new
+    if isinstance(key, RouteKey):
+        return _route(key, old, new, index, str(change))
+    if isinstance(key, RuleKey):
+        return _rule(key, old, new)
+    if not isinstance(key, AddressKey | NeighbourKey | ForwardingKey):
+        raise TypeError(f"{change}: not a table of rtnetlink's")
+    where = index(key.link)
+    if where:
+        return (_on_link(key, new, where),)
+    if new is None:
+        return ()  # gone with its link
+    raise KernelError(str(change), ENODEV, f"link {key.link}")
+
+
+def _on_link(
+    key: AddressKey | NeighbourKey | ForwardingKey, new: Value | None, where: int
+) -> Request:
+    if isinstance(key, AddressKey):
+        make = addr.delete_address if new is None else addr.add_address
+        return make(key.address, where)
+    if isinstance(key, NeighbourKey):
+        if isinstance(new, Neighbour):
+            return neigh.set_neighbour(key.address, new.mac, where)
+        return neigh.delete_neighbour(key.address, where)
+    if isinstance(new, Forwarding):
+        return neigh.set_forwarding(key.mac, new.destination, where)
+    return neigh.delete_forwarding(key.mac, where)
+
+
+def _route(
+    key: RouteKey, old: Value | None, new: Value | None, index: Index, what: str
+) -> tuple[Request, ...]:
+    if isinstance(new, Route):
+        if key.prefix.version == 6 and key.metric == routes.IPV6_DEFAULT_METRIC:
+            cure = "write metric 0, which is the same to IPv6"
+            raise KernelError(what, EINVAL, "the kernel's own default metric", cure)
+        where = index(new.link) if new.link else 0
+        if new.link and not where:
+            raise KernelError(what, ENODEV, f"link {new.link}")
+        return (routes.add_route(key, new, where, replace=old is not None),)
+    if isinstance(old, Route):
+        return (routes.delete_route(key, old, index(old.link) if old.link else 0),)
+    raise TypeError(f"{what}: not a route")
+
+
+def _rule(key: RuleKey, old: Value | None, new: Value | None) -> tuple[Request, ...]:
+    """The kernel cannot replace a rule: the new one goes in behind the old, which then leaves."""
+    made: list[Request] = []
+    if isinstance(new, Rule):
+        made.append(rules.add_rule(key, new))
+    if isinstance(old, Rule):
+        made.append(rules.delete_rule(key, old))
+    return tuple(made)
