@@ -24,16 +24,16 @@ class Structural:
         self.nullable = schema.get("nullable") is True
         self.properties = {n: Structural(s) for n, s in schema.get("properties", {}).items()}
         more = schema.get("additionalProperties")
-        # `additionalProperties: true` admits anything.
-        self.additional = Structural(more if isinstance(more, dict) else {_PRESERVE: True})
-        self.open = bool(more) or more == {}
+        # `additionalProperties: true` admits anything, and so does an empty schema.
+        more = {_PRESERVE: True} if more in (True, {}) else more
+        self.additional = Structural(more) if more else None
         items = schema.get("items")
         self.items = Structural(items) if isinstance(items, dict) else None
         self.defaulted = tuple(n for n, s in self.properties.items() if "default" in s.schema)
 
     def child(self, name: str) -> "Structural | None":
         known = self.properties.get(name)
-        return known if known is not None else self.additional if self.open else None
+        return known if known is not None else self.additional
 
     def pruned(self, value: Any, where: str, unknown: list[str], *, root: bool = False) -> Any:
         """A copy of a value without fields that the schema does not name."""
