@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# Inside the guest: a 2-node lab comes up, every pair of pods reaches each other, and nothing stays behind.
+set -euo pipefail
+export PATH=$PWD/.venv/bin:$PATH
+steppe doctor | grep -v '^ok ' || true
+trap 'steppe lab down --name vm' EXIT
+steppe lab up --name vm --nodes 2 --fabric vxlan
+steppe lab status --name vm
+steppe lab probe --name vm
+trap - EXIT
+steppe lab down --name vm
+left=$(ls /run/netns)
+[ -z "$left" ] || { echo "left behind: $left" >&2; exit 1; }
