@@ -159,3 +159,20 @@ def restart(name: str, process: str) -> None:
 
     started = restart_one(name, process)
     click.echo(f"{process} runs again as process {started.pid}.")
+
+
+@lab.command(epilog="Example: steppe lab probe --family ipv6 -o json")
+@_name
+@click.option("--family", type=click.Choice(_FAMILIES), default="dual", show_default=True)
+@_output
+def probe(name: str, family: str, output: str) -> None:
+    """Send real packets between every pair of pods, nodes and outside; exit code 1 if any fails."""
+    from steppe.lab.probe.report import text
+    from steppe.lab.probe.run import probe_lab
+
+    report = probe_lab(read_record(name), family)
+    if output == "json":
+        click.echo(msgspec.json.format(msgspec.json.encode(report)))
+    else:
+        click.echo(text(report))
+    sys.exit(0 if report.ok else 1)

@@ -4,7 +4,6 @@ Everything is found anew: processes by environment and namespace, namespaces by 
 path. So it works after `kill -9` of anything, without lab.json, and a second time.
 """
 
-import contextlib
 import re
 import shutil
 from pathlib import Path
@@ -27,9 +26,7 @@ def down(lab: str) -> Removed:
     """Leave no process, namespace, link, mount or file of a lab behind."""
     paths(lab)
     with locked(lab):
-        removed = dismantle(lab)
-    _remove_empty_folders()
-    return removed
+        return dismantle(lab)
 
 
 def dismantle(lab: str) -> Removed:
@@ -69,10 +66,3 @@ def _mounts_under(root: Path) -> list[Path]:
 
 def _unescaped(text: str) -> str:
     return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), text)
-
-
-def _remove_empty_folders() -> None:
-    # rmdir(2) refuses a folder that another lab is using.
-    with contextlib.suppress(OSError):
-        LABS_DIR.rmdir()
-        LABS_DIR.parent.rmdir()

@@ -149,6 +149,10 @@ def locked(lab: str) -> Iterator[None]:
         # Removed while still held: who waits for this inode sees that it has lost its name.
         path.unlink(missing_ok=True)
         os.close(fd)
+        # rmdir(2) refuses folders that another lab is using.
+        with contextlib.suppress(OSError):
+            LABS_DIR.rmdir()
+            LABS_DIR.parent.rmdir()
 
 
 def _lock(path: Path, lab: str) -> int:
