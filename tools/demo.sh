@@ -1,0 +1,41 @@
+#!/bin/sh
+# The main job in one go: a lab of three nodes, an app, every pair probed, the routes explained.
+# Called by `make demo`, which has set the machine up. Leaves the lab running; may be run again.
+set -eu
+cd "$(dirname "$0")/.."
+PATH="$PWD/.venv/bin:$PATH"
+LAB=lab
+
+say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
+
+# A lab of an earlier run, whole or broken, is replaced.
+steppe lab down --name "$LAB"
+
+say "A dual-stack cluster network of three nodes"
+steppe lab up --name "$LAB" --nodes 3 --family dual
+KUBECONFIG=/run/steppe/labs/$LAB/api/admin.kubeconfig
+export KUBECONFIG
+
+say "kubectl apply -f examples/app.yaml"
+kubectl apply -f examples/app.yaml
+kubectl wait --for=condition=Available --timeout=60s deployment/web deployment/db
+kubectl get pods -o wide
+
+say "steppe lab probe: every pair, both families"
+steppe lab probe --name "$LAB"
+
+say "steppe show routes --node node-a: each with the object that asks for it"
+steppe show routes --lab "$LAB" --node node-a
+
+pod=$(kubectl get pods -l app=web -o jsonpath='{.items[0].metadata.name}')
+say "All probes answered. The lab stays up; go on with"
+cat <<END
+  export PATH=$PWD/.venv/bin:\$PATH KUBECONFIG=$KUBECONFIG
+  kubectl get pods -o wide
+  kubectl scale deployment web --replicas=6
+  steppe lab exec $pod -- ip route
+  steppe lab exec node/node-a -- ip route
+  steppe show routes --cause Node/node-b
+  steppe lab probe
+  steppe lab down
+END
