@@ -7,6 +7,7 @@ peers may still hold connections to it, or have it in a cache. Only prefixes and
 are handled here; who is in the kernel is told by the caller.
 """
 
+import threading
 from collections.abc import Callable, Collection, Iterable
 
 from steppe.errors import SteppeError
@@ -47,10 +48,13 @@ class Addresses:
     def __init__(self, node: str, prefixes: Callable[[], tuple[IPNetwork, ...]]) -> None:
         self._node = node
         self._prefixes = prefixes
+        self._lock = threading.Lock()
         self._reserved: dict[str, tuple[IPAddress, ...]] = {}
         self._last: dict[IPNetwork, IPAddress] = {}
 
-    def reserve(self, link: str, in_use: Iterable[IPAddress]) -> tuple[IPAddress, ...]:
+    def reserve(
+        self, link: str, in_use: Callable[[], Iterable[IPAddress]]
+    ) -> tuple[IPAddress, ...]:
         """One address a family for this link, nobody else's until `release`."""
         prefixes = self._prefixes()
         if not prefixes:
@@ -58,9 +62,12 @@ class Addresses:
                 f"{self._node} has no pod prefix yet; run steppe's controller, or "
                 "kube-controller-manager with --allocate-node-cidrs"
             )
-        used = {*in_use, *(address for held in self._reserved.values() for address in held)}
-        chosen = tuple(self._choose(prefix, used) for prefix in prefixes)
-        self._reserved[link] = chosen
+        with self._lock:
+            # Reservations first: one released while the kernel is read is in the kernel by then.
+            used = {address for held in tuple(self._reserved.values()) for address in held}
+            used.update(in_use())
+            chosen = tuple(self._choose(prefix, used) for prefix in prefixes)
+            self._reserved[link] = chosen
         return chosen
 
     def release(self, link: str) -> None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 NEWEST = "1.1.0"
 SUPPORTED = ("0.3.1", "0.4.0", "1.0.0", NEWEST)
-# "CNI_CONTAINERID, CNI_NETNS, CNI_IFNAME …" (SPEC.md, Parameters, per operation)
+# SPEC.md names them under each operation.
 REQUIRED: Mapping[str, tuple[str, ...]] = {
     "ADD": ("CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME"),
     "CHECK": ("CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME"),
@@ -304,7 +304,7 @@ def run(env: Mapping[str, str], read: Callable[[], bytes]) -> tuple[Json | None,
         if command == "VERSION":
             return {"cniVersion": asked_version(read), "supportedVersions": SUPPORTED}, 0
         text, config = read_config(read)
-        # "cniVersion: … the version of the specification in use" (SPEC.md, Error)
+        # An error speaks the version in use, as far as that is known.
         if config.get("cniVersion") in SUPPORTED:
             version = config["cniVersion"]
         check_version(config, command)

@@ -1,0 +1,151 @@
+"""What a runtime asks for, read from the plugin's request; pure.
+
+The plugin has checked environment and configuration already. They are checked here again, by the
+same functions: the agent believes nobody.
+"""
+
+import re
+from collections.abc import Mapping
+from hashlib import sha256
+from typing import Any
+
+import msgspec
+
+from steppe.cni.plugin import (
+    BAD_ENVIRONMENT,
+    DECODING_FAILURE,
+    VALID_ATTACHMENTS,
+    CniError,
+    check_config,
+    check_environment,
+    check_version,
+)
+from steppe.kube.objects import Workload
+from steppe.net.address import IPAddress
+from steppe.state.workload import link_name
+
+NO_POD = "container"
+"""Stands for the namespace where a runtime tells of no pod (cnitool, nerdctl)."""
+
+# RFC 1123 names, as the API has them; also what an alias can hold without being misread.
+_POD_PART = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
+_OWNER_LENGTH = 24
+
+
+class Previous(msgspec.Struct, frozen=True):
+    """A result that came with the request, in whichever version's shape."""
+
+    interfaces: tuple[dict[str, Any], ...] = ()
+    ips: tuple[dict[str, Any], ...] = ()
+    routes: tuple[dict[str, Any], ...] = ()
+    dns: dict[str, Any] = {}
+
+
+class Request(msgspec.Struct, frozen=True):
+    """One verb for one attachment; GC and STATUS speak of none, and `valid` is GC's list."""
+
+    command: str
+    version: str
+    container: str = ""
+    netns: str = ""
+    interface: str = ""
+    namespace: str = ""
+    name: str = ""
+    uid: str = ""
+    host_allowed: bool = False
+    dns: dict[str, Any] = {}
+    previous: Previous | None = None
+    valid: frozenset[str] | None = None
+
+    @property
+    def link(self) -> str:
+        """The host-side link: of the pod where there is one, else of the container."""
+        return link_name(self.uid or self.container, self.interface)
+
+    @property
+    def owner(self) -> str:
+        """What the link's alias says of whose attachment it is."""
+        return owner_word(self.container, self.interface)
+
+    @property
+    def pod(self) -> str:
+        return f"{self.namespace}/{self.name}" if self.name else ""
+
+    def workload(self, node: str, addresses: tuple[IPAddress, ...]) -> Workload:
+        namespace, name = self.namespace, self.name
+        if not name:
+            namespace, name = NO_POD, self.container
+        return Workload(self.link, namespace, name, node, addresses, self.owner)
+
+
+def owner_word(container: str, interface: str) -> str:
+    """`container/interface`, with a long container ID cut to what still tells it from others."""
+    if len(container) > _OWNER_LENGTH:
+        digest = sha256(container.encode()).hexdigest()
+        container = f"{container[:12]}~{digest[: _OWNER_LENGTH - 13]}"
+    return f"{container}/{interface}"
+
+
+def request_from(document: Mapping[str, Any]) -> Request:
+    """The request; CniError with one of CNI's codes for what cannot be served."""
+    env, config = document.get("env"), document.get("config")
+    if not isinstance(env, dict) or not isinstance(config, dict):
+        raise CniError(DECODING_FAILURE, "the request holds no env and config objects")
+    if not all(isinstance(value, str) for value in env.values()):
+        raise CniError(BAD_ENVIRONMENT, "an environment variable is not text")
+    command = check_environment(env)
+    check_version(config, command)
+    check_config(config, command)
+    args = _args(env.get("CNI_ARGS", ""))
+    return Request(
+        command=command,
+        version=config["cniVersion"],
+        container=env.get("CNI_CONTAINERID", ""),
+        netns=env.get("CNI_NETNS", ""),
+        interface=env.get("CNI_IFNAME", ""),
+        namespace=args["K8S_POD_NAMESPACE"] if args["K8S_POD_NAME"] else "",
+        name=args["K8S_POD_NAME"],
+        uid=args["K8S_POD_UID"],
+        host_allowed=env.get("CNI_NETNS_OVERRIDE", "").lower() in ("1", "true"),
+        dns=_object(config.get("dns")),
+        previous=_previous(config.get("prevResult")),
+        valid=_valid(config.get(VALID_ATTACHMENTS)),
+    )
+
+
+def _args(text: str) -> dict[str, str]:
+    """The arguments we use, "" where not given.
+
+    Others are let pass, with IgnoreUnknown or without: to refuse them would help nobody, and
+    could keep a pod from being taken down.
+    """
+    given = dict(pair.split("=", 1) for pair in text.split(";") if pair)
+    args = {key: given.get(key, "") for key in ("K8S_POD_NAMESPACE", "K8S_POD_NAME", "K8S_POD_UID")}
+    parts = (args["K8S_POD_NAMESPACE"], args["K8S_POD_NAME"]) if args["K8S_POD_NAME"] else ()
+    for part in parts:
+        if _POD_PART.fullmatch(part) is None:
+            raise CniError(
+                BAD_ENVIRONMENT,
+                f"CNI_ARGS: {part!r} is no pod's name or namespace",
+                "K8S_POD_NAMESPACE and K8S_POD_NAME must be as the API has them",
+            )
+    return args
+
+
+def _previous(given: dict[str, Any] | None) -> Previous | None:
+    if given is None:
+        return None
+    try:
+        return msgspec.convert(given, Previous)
+    except msgspec.ValidationError as error:
+        raise CniError(DECODING_FAILURE, f"prevResult cannot be read: {error}") from error
+
+
+def _valid(given: list[dict[str, str]] | None) -> frozenset[str] | None:
+    if given is None:
+        return None
+    return frozenset(owner_word(entry["containerID"], entry["ifname"]) for entry in given)
+
+
+def _object(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
