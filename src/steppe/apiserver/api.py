@@ -15,6 +15,7 @@ from steppe.apiserver.routing import Target
 from steppe.apiserver.selectors import Selection, field_selector, label_selector
 from steppe.apiserver.status import bad_request, not_found
 from steppe.apiserver.store import Collection, Record, Store
+from steppe.apiserver.views import in_version
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -69,7 +70,7 @@ class Api(msgspec.Struct, frozen=True):
     store: Store
     registry: Registry
     context: Context
-    behaviours: Mapping[str, Behaviour]
+    behaviours: dict[str, Behaviour]
     clock: Callable[[], dt.datetime]
 
     def collection(self, kind: Kind) -> Collection:
@@ -82,7 +83,7 @@ class Api(msgspec.Struct, frozen=True):
         record = self.collection(kind).records.get((namespace, name))
         if record is None:
             raise not_found(kind, name)
-        return record
+        return in_version(kind, record)
 
     def now(self) -> str:
         return timestamp(self.clock())

@@ -12,7 +12,7 @@ class Behaviour:
     """Called around the writes of one resource; the object given may be changed in `before_*`."""
 
     def before_create(self, obj: Json) -> list[FieldError]:
-        """Complete an admitted object, or say why that cannot be."""
+        """Complete an admitted object, or say why that cannot be; nothing is reserved yet."""
         del obj
         return []
 
@@ -28,10 +28,6 @@ class Behaviour:
         """Whether something besides metadata.finalizers keeps a deleted object here."""
         del obj
         return False
-
-    def abandoned(self, obj: Json) -> None:
-        """What `before_*` did for `obj` is to be undone: the write did not happen."""
-        del obj
 
     def stored(self, record: Record) -> None:
         """The object is in the store, in this version."""

@@ -29,9 +29,6 @@ class Registry:
     def __iter__(self) -> Iterator[Kind]:
         return iter(self._served.values())
 
-    def is_custom(self, kind: Kind) -> bool:
-        return (kind.group, kind.version, kind.plural) not in self._builtin
-
     def serve(self, definition: str, kinds: tuple[Kind, ...]) -> None:
         """Serve the kinds of one CustomResourceDefinition in place of those it had before."""
         self._custom[definition] = kinds

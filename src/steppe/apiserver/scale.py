@@ -1,6 +1,6 @@
 """The scale subresource: autoscaling/v1 Scale as a view of an object's replicas.
 
-Where replicas and selector are found is told by `kinds.scale_paths`; built-in kinds keep them
+Where a custom kind keeps replicas and selector is told by its definition; built-in kinds keep them
 at spec.replicas, status.replicas and spec.selector.
 """
 
@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from steppe.apiserver.api import Api, Call, Reply
-from steppe.apiserver.kinds import Kind
+from steppe.apiserver.kinds import CustomKind, Kind
 from steppe.apiserver.kinds.model import Json
 from steppe.apiserver.negotiation import decode_object, encode
 from steppe.apiserver.patch import patched
@@ -36,24 +36,16 @@ def _path(text: str) -> Path:
     return tuple(part for part in text.split(".") if part)
 
 
-def paths(api: Api, kind: Kind) -> Paths:
-    """A custom kind's paths are in its definition."""
-    if not api.registry.is_custom(kind):
+def paths(kind: Kind) -> Paths:
+    if not isinstance(kind, CustomKind):
         return Paths()
-    definition = api.store.get(
-        "customresourcedefinitions.apiextensions.k8s.io", "", f"{kind.plural}.{kind.group}"
+    if kind.scale is None:
+        raise page_not_found()
+    return Paths(
+        _path(kind.scale.spec_replicas),
+        _path(kind.scale.status_replicas),
+        _path(kind.scale.label_selector),
     )
-    versions = definition.object["spec"]["versions"] if definition else []
-    for version in versions:
-        if version["name"] == kind.version:
-            told = (version.get("subresources") or {}).get("scale")
-            if told:
-                return Paths(
-                    _path(told["specReplicasPath"]),
-                    _path(told["statusReplicasPath"]),
-                    _path(told.get("labelSelectorPath", "")),
-                )
-    raise page_not_found()
 
 
 def _at(obj: Json, path: Path) -> Any:
@@ -104,7 +96,7 @@ def view(record: Record, where: Paths) -> Json:
 def get(api: Api, call: Call) -> Reply:
     target = call.target
     record = api.find(target.kind, target.namespace, target.name)
-    return _reply(call, view(record, paths(api, target.kind)))
+    return _reply(call, view(record, paths(target.kind)))
 
 
 def update(api: Api, call: Call) -> Reply:
@@ -116,8 +108,7 @@ def patch(api: Api, call: Call) -> Reply:
     record = api.find(target.kind, target.namespace, target.name)
     new = patched(
         _SCALE,
-        custom=False,
-        original=view(record, paths(api, target.kind)),
+        original=view(record, paths(target.kind)),
         body=patch_body(call.body),
         media_type=call.content_type.partition(";")[0].strip(),
     )
@@ -127,7 +118,7 @@ def patch(api: Api, call: Call) -> Reply:
 def _store(api: Api, call: Call, scale: Json) -> Reply:
     """Write the replicas of a Scale to where its object keeps them."""
     target = call.target
-    where = paths(api, target.kind)
+    where = paths(target.kind)
     current = api.find(target.kind, target.namespace, target.name)
     replicas = (scale.get("spec") or {}).get("replicas", 0)
     if not isinstance(replicas, int) or replicas < 0:
@@ -138,7 +129,7 @@ def _store(api: Api, call: Call, scale: Json) -> Reply:
     for field in where.replicas[:-1]:
         place = place.setdefault(field, {})
     place[where.replicas[-1]] = replicas
-    record = write.replace(api, target.kind, current, new, dry_run=call.dry_run)
+    record = write.replace(api, call, current, new)
     return _reply(call, view(record, where))
 
 

@@ -13,11 +13,13 @@ from pathlib import Path
 import msgspec
 from aiohttp import web
 
+from steppe.apiserver.allocate import ServiceBehaviour
 from steppe.apiserver.api import Api, utc_now
 from steppe.apiserver.app import App
 from steppe.apiserver.auth import ensure_tokens, write_kubeconfigs
 from steppe.apiserver.behaviour import NamespaceBehaviour
 from steppe.apiserver.bootstrap import bootstrap
+from steppe.apiserver.crd import DEFINITIONS, DefinitionBehaviour
 from steppe.apiserver.database import Database
 from steppe.apiserver.kinds import Context
 from steppe.apiserver.registry import Registry
@@ -55,13 +57,19 @@ class Settings(msgspec.Struct, frozen=True):
 
 def build(settings: Settings, database: Database) -> Api:
     store = Store(database)
-    return Api(
+    ranges = dict(zip(settings.families, settings.ranges, strict=True))
+    api = Api(
         store=store,
         registry=Registry(),
         context=Context(families=settings.families),
-        behaviours={"namespaces": NamespaceBehaviour()},
+        behaviours={
+            "namespaces": NamespaceBehaviour(),
+            "services": ServiceBehaviour(ranges, store.collection("services").records.values()),
+        },
         clock=utc_now,
     )
+    api.behaviours[DEFINITIONS] = DefinitionBehaviour(api)
+    return api
 
 
 async def serve(settings: Settings) -> None:

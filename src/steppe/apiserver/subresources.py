@@ -50,7 +50,7 @@ def bind(api: Api, call: Call) -> Reply:
     others = [entry for entry in status.get("conditions") or [] if entry["type"] != "PodScheduled"]
     scheduled = {"type": "PodScheduled", "status": "True", "lastTransitionTime": api.now()}
     status["conditions"] = [*others, scheduled]
-    write.replace(api, target.kind, current, pod, dry_run=call.dry_run)
+    write.replace(api, call, current, pod)
     return Reply(encode(_CREATED), 201)
 
 

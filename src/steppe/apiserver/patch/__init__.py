@@ -3,7 +3,7 @@
 from typing import Any
 
 from steppe.apiserver import kinds
-from steppe.apiserver.kinds import Kind
+from steppe.apiserver.kinds import CustomKind, Kind
 from steppe.apiserver.kinds.model import Json
 from steppe.apiserver.patch.merge import json_patch, merge_patch
 from steppe.apiserver.patch.strategic import strategic_merge
@@ -15,7 +15,7 @@ STRATEGIC_PATCH = "application/strategic-merge-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
 
 
-def patched(kind: Kind, *, custom: bool, original: Json, body: Any, media_type: str) -> Json:
+def patched(kind: Kind, *, original: Json, body: Any, media_type: str) -> Json:
     """`original` after the patch; neither is changed."""
     if media_type == JSON_PATCH:
         return json_patch(original, body)
@@ -23,6 +23,7 @@ def patched(kind: Kind, *, custom: bool, original: Json, body: Any, media_type: 
         raise bad_request("the patch must be an object")
     if media_type == MERGE_PATCH:
         return merge_patch(original, body)
+    custom = isinstance(kind, CustomKind)
     # Custom resources have no strategic merge: clients fall back to merge patch.
     if media_type == STRATEGIC_PATCH and not custom:
         return strategic_merge(original, body, lambda path: kinds.merge_key(kind, path))

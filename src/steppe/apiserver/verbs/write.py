@@ -6,6 +6,7 @@ and the separation of spec from status.
 
 import random
 import uuid
+from functools import partial
 from typing import Literal
 
 import msgspec
@@ -15,6 +16,7 @@ from steppe.apiserver.api import Api, Call, Reply
 from steppe.apiserver.kinds import FieldError, Kind
 from steppe.apiserver.kinds.model import Json
 from steppe.apiserver.negotiation import decode_object
+from steppe.apiserver.patch.managed import Manager, track_update
 from steppe.apiserver.registry import storage_name
 from steppe.apiserver.status import (
     already_exists,
@@ -124,7 +126,8 @@ def respond(api: Api, call: Call, record: Record, warnings: tuple[str, ...], cod
     return Reply(body, code, call.form.media_type, warnings)
 
 
-def create_object(api: Api, call: Call, obj: Json) -> Outcome:
+def create_object(api: Api, call: Call, obj: Json, managed: list[Json] | None = None) -> Outcome:
+    """Store a new object; `managed` says who owns its fields, by default the caller."""
     kind = call.target.kind
     body = checked_body(call, obj)
     metadata = obj["metadata"]
@@ -146,12 +149,23 @@ def create_object(api: Api, call: Call, obj: Json) -> Outcome:
     errors = behaviour.before_create(obj)
     if errors:
         raise invalid(kind, metadata["name"], errors)
+    _own_fields(api, call, {"metadata": {}}, obj, managed)
+    warnings = body.warnings + tuple(admitted.warnings)
     if call.dry_run:
-        behaviour.abandoned(obj)
-        return _unstored(obj), body.warnings + tuple(admitted.warnings)
+        return _unstored(obj), warnings
     record = api.store.put(storage_name(kind), obj)
     behaviour.stored(record)
-    return record, body.warnings + tuple(admitted.warnings)
+    return record, warnings
+
+
+def _own_fields(api: Api, call: Call, old: Json, new: Json, managed: list[Json] | None) -> None:
+    if managed is not None:
+        new["metadata"]["managedFields"] = managed
+        return
+    kind = call.target.kind
+    # Scale is a view: its writes are recorded as writes of the object under the subresource.
+    manager = Manager(call.field_manager, "Update", kind.api_version, call.target.subresource)
+    track_update(old, new, manager, partial(kinds.structure, kind), api.now())
 
 
 def _identify(api: Api, kind: Kind, metadata: Json) -> None:
@@ -207,7 +221,9 @@ def _unstored(obj: Json) -> Record:
     return Record(revision, obj, msgspec.json.encode(obj))
 
 
-def update_object(api: Api, call: Call, current: Record, obj: Json) -> Outcome:
+def update_object(
+    api: Api, call: Call, current: Record, obj: Json, managed: list[Json] | None = None
+) -> Outcome:
     """Bring `current` to `obj`, as far as the (sub)resource that is written may change it."""
     kind = call.target.kind
     subresource: Literal["", "status"] = "status" if call.target.subresource == "status" else ""
@@ -218,10 +234,8 @@ def update_object(api: Api, call: Call, current: Record, obj: Json) -> Outcome:
     errors = list(admitted.errors)
     if errors:
         raise invalid(kind, call.target.name, errors)
-    return (
-        replace(api, kind, current, admitted.object, dry_run=call.dry_run),
-        body.warnings + tuple(admitted.warnings),
-    )
+    record = replace(api, call, current, admitted.object, managed)
+    return record, body.warnings + tuple(admitted.warnings)
 
 
 def check_preconditions(kind: Kind, current: Record, metadata: Json) -> None:
@@ -267,18 +281,23 @@ def _merged_with_current(kind: Kind, current: Record, obj: Json, subresource: st
     return new
 
 
-def replace(api: Api, kind: Kind, current: Record, new: Json, *, dry_run: bool = False) -> Record:
+def replace(
+    api: Api, call: Call, current: Record, new: Json, managed: list[Json] | None = None
+) -> Record:
     """Store `new` over `current`: nothing if they are equal, a removal if nothing holds it."""
+    kind = call.target.kind
     behaviour = api.behaviour(kind)
     errors = behaviour.before_update(current.object, new)
     if errors:
         raise invalid(kind, current.key[1], errors)
     new["metadata"]["resourceVersion"] = str(current.revision)
+    if new != current.object or managed is not None:
+        _own_fields(api, call, current.object, new, managed)
     if new == current.object:
         return current
     if has_generation(kind) and _desired(kind, new) != _desired(kind, current.object):
         new["metadata"]["generation"] = new["metadata"].get("generation", 0) + 1
-    if dry_run:
+    if call.dry_run:
         return _unstored(new)
     if _may_go(api, kind, new):
         return remove(api, kind, new)
