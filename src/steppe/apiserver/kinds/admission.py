@@ -35,8 +35,8 @@ def update(kind: Kind, old: Json, new: Json, subresource: str, context: Context)
         return _status_update(kind, old, new)
     if "status" in kind.subresources:
         _take(new, old, "status")
-    if key == ("", "Namespace") and subresource != "finalize":
-        _take(new, old, "spec")
+    if key == ("", "Namespace") and "spec" not in new:
+        _take(new, old, "spec")  # a namespace's finalizers go by its finalize subresource only
     elif key == ("", "Service"):
         DEFAULTS[key](new)
         service_after(old, new)
