@@ -23,6 +23,9 @@ from steppe.drivers.reader import list_links, read_tables
 from steppe.drivers.requests import requests
 from steppe.drivers.scope import NODE, Scope
 from steppe.drivers.sysctl import Sysctls
+from steppe.drivers.underlay import find_underlay
+from steppe.kube.objects import Underlay
+from steppe.net.address import IPAddress
 from steppe.plan.diff import Change
 from steppe.plan.order import ordered
 from steppe.state.link import AddressKey, ForwardingKey, Link, LinkKey, NeighbourKey
@@ -100,6 +103,10 @@ class KernelDriver:
             raise KernelError(what, detail="the name is not one of ours")
         made = nl_link.create_veth(name, link, peer_name, peer_mac, netns_fd)
         create(self.socket, name, made, what)
+
+    def underlay(self, addresses: Sequence[IPAddress]) -> Underlay:
+        """The node's way to the other nodes; KernelError if there is none to be found."""
+        return find_underlay(self.socket, addresses)
 
     def _read_netlink(self) -> dict[Key, Value]:
         try:

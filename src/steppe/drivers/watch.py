@@ -1,0 +1,227 @@
+"""Tells what others do to a namespace's tables, as it happens.
+
+Our own changes are filtered out inside the kernel (a socket filter on the sender's port), so
+that loading 10,000 routes does not come back as 10,000 events.
+
+The kernel does not tell everything. When a link goes down or away, and when an IPv4 address
+goes, its IPv4 routes are dropped silently (fib_flush sends no RTM_DELROUTE); and a reader who is
+too slow loses events. Both become Lost: read the tables again.
+"""
+
+import asyncio
+import ctypes
+import socket
+import struct
+from collections.abc import AsyncIterator, Iterator
+from errno import ENOBUFS
+from typing import Self
+
+import msgspec
+
+from steppe.drivers.netlink import address as addr
+from steppe.drivers.netlink import link as links
+from steppe.drivers.netlink import message as nl
+from steppe.drivers.netlink import neighbour as neigh
+from steppe.drivers.netlink import route as routes
+from steppe.drivers.netlink import rule as rules
+from steppe.drivers.netlink.message import Message
+from steppe.drivers.netlink.socket import NetlinkSocket, open_socket
+from steppe.drivers.reader import list_links, neighbour_row, route_row
+from steppe.drivers.scope import NODE, Scope
+from steppe.state.link import Address, AddressKey, LinkKey
+from steppe.state.node import Key, Value
+
+# RTNLGRP_LINK, NEIGH, IPV4_IFADDR, IPV4_ROUTE, IPV4_RULE, IPV6_IFADDR, IPV6_ROUTE, IPV6_RULE
+_GROUPS = (1, 3, 5, 7, 8, 9, 11, 19)
+_SOL_NETLINK = 270
+_NETLINK_ADD_MEMBERSHIP = 1
+_SO_ATTACH_FILTER = 26
+_BUFFER = 8 << 20
+_DATAGRAMS = 2000
+"""Events taken at one go, so that a storm of them does not hold up the event loop."""
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """A key in our scope now holds this value, or nothing.
+
+    `foreign`: another program's route has taken this key's place. It concerns us only if the
+    key is one of ours; to replace it, name its value as the old one.
+    """
+
+    key: Key
+    value: Value | None
+    foreign: bool = False
+
+
+class Lost(msgspec.Struct, frozen=True):
+    """Entries may have changed without an event: those over `link`, or any at all if empty."""
+
+    reason: str
+    link: str = ""
+
+
+Event = Seen | Lost
+
+
+class Watch:
+    """The events of one namespace; made before its tables are read, so that none is missed."""
+
+    def __init__(
+        self, own: NetlinkSocket, netns_fd: int | None = None, scope: Scope = NODE
+    ) -> None:
+        self._scope = scope
+        self._own = own
+        self._socket = open_socket(netns_fd, _BUFFER, socket.SOCK_NONBLOCK)
+        _ignore(self._socket, own.port)
+        for group in _GROUPS:
+            self._socket.setsockopt(_SOL_NETLINK, _NETLINK_ADD_MEMBERSHIP, group)
+        self._names: dict[int, str] = {}
+        self._up: set[int] = set()
+        self._learn_links()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def drain(self) -> tuple[Event, ...]:
+        """What has happened since the last call; never waits."""
+        events: list[Event] = []
+        for _ in range(_DATAGRAMS):
+            try:
+                data = self._socket.recv(1 << 16)
+            except BlockingIOError:
+                break
+            except OSError as error:
+                if error.errno != ENOBUFS:
+                    raise
+                # "ENOBUFS ... the application can detect when this happens ... and
+                # resynchronize" (netlink(7), Reliability)
+                self._learn_links()
+                events.append(Lost("events came faster than they were read"))
+                continue
+            for message in nl.messages(data):
+                events += self._events(message)
+        return tuple(events)
+
+    async def events(self) -> AsyncIterator[tuple[Event, ...]]:
+        """What happens, as it happens, for ever."""
+        loop = asyncio.get_running_loop()
+        ready = asyncio.Event()
+        loop.add_reader(self.fileno(), ready.set)
+        try:
+            while True:
+                await ready.wait()
+                ready.clear()
+                found = self.drain()
+                if found:
+                    yield found
+        finally:
+            loop.remove_reader(self.fileno())
+
+    def _learn_links(self) -> None:
+        found = list_links(self._own)
+        self._names = {link.index: link.name for link in found}
+        self._up = {link.index for link in found if link.up}
+
+    def _events(self, message: Message) -> Iterator[Event]:
+        kind = message.kind
+        if kind in (links.RTM_NEWLINK, links.RTM_DELLINK):
+            yield from self._link(message)
+        elif kind in (addr.RTM_NEWADDR, addr.RTM_DELADDR):
+            yield from self._address(message)
+        elif kind in (routes.RTM_NEWROUTE, routes.RTM_DELROUTE):
+            yield from self._route(message)
+        elif kind in (neigh.RTM_NEWNEIGH, neigh.RTM_DELNEIGH):
+            info = neigh.read_neighbour(message)
+            row = neighbour_row(info, self._scope, self._names) if info is not None else None
+            if row is not None:
+                yield Seen(row[0], row[1] if kind == neigh.RTM_NEWNEIGH else None)
+        elif kind in (rules.RTM_NEWRULE, rules.RTM_DELRULE):
+            rule = rules.read_rule(message)
+            if rule is not None and self._scope.has_rule(rule.protocol):
+                yield Seen(rule.key, rule.rule if kind == rules.RTM_NEWRULE else None)
+
+    def _link(self, message: Message) -> Iterator[Event]:
+        if message.body[0] != socket.AF_UNSPEC:
+            return  # a bridge tells about its ports in the same words
+        link = links.read_link(message)
+        before = self._names.get(link.index, link.name)
+        was_up = link.index in self._up
+        self._up.discard(link.index)
+        if message.kind == links.RTM_DELLINK:
+            self._names.pop(link.index, None)
+            yield from self._gone(before, "was deleted")
+            return
+        self._names[link.index] = link.name
+        if link.up:
+            self._up.add(link.index)
+        if before != link.name:
+            yield from self._gone(before, f"was renamed to {link.name}")
+        if self._scope.has_link(link.name):
+            yield Seen(LinkKey(link.name), link.link(self._names))
+        if was_up and not link.up:
+            yield Lost(f"link {link.name} went down", link.name)
+
+    def _gone(self, name: str, how: str) -> Iterator[Event]:
+        if self._scope.has_link(name):
+            yield Seen(LinkKey(name), None)
+        yield Lost(f"link {name} {how}", name)
+
+    def _address(self, message: Message) -> Iterator[Event]:
+        found = addr.read_address(message)
+        if found is None:
+            return
+        index, address = found
+        name = self._names.get(index, "")
+        added = message.kind == addr.RTM_NEWADDR
+        if self._scope.has_link(name):
+            yield Seen(AddressKey(name, address), Address() if added else None)
+        if not added and address.version == 4:
+            yield Lost(f"address {address} left {name}, and with it routes that name it")
+
+    def _route(self, message: Message) -> Iterator[Event]:
+        info = routes.read_route(message, self._names)
+        if info is None:
+            return
+        row = route_row(info, self._scope)
+        if row is not None:
+            yield Seen(row[0], row[1] if message.kind == routes.RTM_NEWROUTE else None)
+        elif message.flags & nl.NLM_F_REPLACE and not self._scope.link:
+            # `ip route replace` tells of the new route only, never of the one that had to go.
+            yield Seen(info.key, info.route, foreign=True)
+
+
+def _ignore(watching: socket.socket, port: int) -> None:
+    """Drop what the socket with this port causes, but for links: their names must be known.
+
+    Classic BPF (bpf(4)) loads in network order, netlink headers are in the machine's own.
+    """
+    accept, drop = 0xFFFFFFFF, 0
+
+    def half(number: int) -> int:
+        return int.from_bytes(struct.pack("=H", number), "big")
+
+    program = (
+        (0x28, 0, 0, 4),  # ldh [nlmsg_type]
+        (0x15, 3, 0, half(links.RTM_NEWLINK)),  # jeq accept
+        (0x15, 2, 0, half(links.RTM_DELLINK)),  # jeq accept
+        (0x20, 0, 0, 12),  # ld [nlmsg_pid]
+        (0x15, 1, 0, int.from_bytes(struct.pack("=I", port), "big")),  # jeq drop
+        (0x06, 0, 0, accept),
+        (0x06, 0, 0, drop),
+    )
+    code = b"".join(struct.pack("=HBBI", *step) for step in program)
+    held = ctypes.create_string_buffer(code)
+    watching.setsockopt(
+        socket.SOL_SOCKET,
+        _SO_ATTACH_FILTER,
+        struct.pack("@HP", len(program), ctypes.addressof(held)),
+    )
