@@ -12,15 +12,26 @@ what stands on a pod link that is no known workload's is never deleted from here
 
 from collections.abc import Iterable, Mapping
 
+import msgspec
+
 from steppe.compile.incremental import NodeCompiler
 from steppe.drivers.errors import Failure
 from steppe.kube.cause import Cause
+from steppe.kube.objects import Workload
 from steppe.plan.diff import Change, diff
 from steppe.plan.order import ordered
-from steppe.state.link import ForwardingKey, LinkKey, NeighbourKey
+from steppe.state.link import AddressKey, ForwardingKey, LinkKey, NeighbourKey
 from steppe.state.node import Key, Value
 from steppe.state.route import Route
+from steppe.state.sysctl import SysctlKey
 from steppe.state.workload import is_pod_link
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """Changes for the driver, and pods whose link is gone: those the CNI server attaches anew."""
+
+    changes: tuple[Change, ...] = ()
+    lost: tuple[Workload, ...] = ()
 
 
 class Reconciler:
@@ -66,11 +77,18 @@ class Reconciler:
             self.actual.pop(key, None)
             self.failed.pop(key, None)
 
-    def plan(self) -> tuple[Change, ...]:
+    def lose(self, link: str) -> None:
+        """A link is down or gone: whatever stood on it may be gone without a further word."""
+        for key in [key for key, value in self.actual.items() if link_of(key, value) == link]:
+            if not isinstance(key, LinkKey):
+                del self.actual[key]
+                self._dirty.add(key)
+
+    def plan(self) -> Plan:
         """What to do now, in order; what is planned is no longer dirty."""
         dirty, self._dirty = self._dirty, set()
         changes = diff(self._compiler.state, self.actual, dirty)
-        return ordered(change for change in changes if not self._in_flight(change))
+        return self._plan(changes)
 
     def settle(self, changes: Iterable[Change], failures: Iterable[Failure]) -> None:
         """The changes were made, but for these failures."""
@@ -98,17 +116,32 @@ class Reconciler:
     def drift(self, seen: Mapping[Key, Value]) -> tuple[Change, ...]:
         """What it would take to make a kernel that holds `seen` agree."""
         changes = diff(self._compiler.state, seen)
-        return ordered(change for change in changes if not self._in_flight(change))
+        known = (change for change in changes if not self._is_under_way(change))
+        return ordered(known)
 
-    def _in_flight(self, change: Change) -> bool:
-        link = _link_of(change)
+    def _plan(self, changes: Iterable[Change]) -> Plan:
+        known = [change for change in changes if not self._is_under_way(change)]
+        lost = {link_of(c.key, c.new): None for c in known if _is_lost_pod(c)}
+        kept = (c for c in known if link_of(c.key, c.new or c.old) not in lost)
+        return Plan(ordered(kept), tuple(self._compiler.workloads[link] for link in lost))
+
+    def _is_under_way(self, change: Change) -> bool:
+        link = link_of(change.key, change.new if change.new is not None else change.old)
         return is_pod_link(link) and link not in self._compiler.workloads
 
 
-def _link_of(change: Change) -> str:
-    key = change.key
+def _is_lost_pod(change: Change) -> bool:
+    return isinstance(change.key, LinkKey) and change.old is None and is_pod_link(change.key.name)
+
+
+def link_of(key: Key, value: Value | None) -> str:
+    """The link that an entry is of or stands on; "" for one that needs none."""
     if isinstance(key, LinkKey):
         return key.name
-    if isinstance(key, NeighbourKey | ForwardingKey):
+    if isinstance(key, AddressKey | NeighbourKey | ForwardingKey):
         return key.link
-    return change.old.link if isinstance(change.old, Route) else ""
+    if isinstance(key, SysctlKey):
+        # net/ipv4/conf/LINK/setting
+        parts = key.path.split("/")
+        return parts[3] if len(parts) == 5 and parts[2] == "conf" else ""
+    return value.link if isinstance(value, Route) else ""

@@ -1,0 +1,118 @@
+"""What the agent tells those who ask: `steppe show`, `steppe audit`, `steppe status`.
+
+Requests come over STATE_DIR/agent.sock, one JSON document each way:
+`{"schema": "steppe.agent-request/v1", "do": "show", "table": "routes", "cause": "Node/node-b"}`.
+"""
+
+import time
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from steppe.kube.cause import Cause
+from steppe.plan.diff import Change
+from steppe.state.node import TABLES, Key, NodeEntry
+
+if TYPE_CHECKING:
+    from steppe.agent.daemon import Agent
+
+Answer = dict[str, Any]
+
+
+class Answers:
+    """Answers from one agent's tables; `audit` alone looks at the kernel."""
+
+    def __init__(self, agent: "Agent") -> None:
+        self._agent = agent
+
+    async def answer(self, request: dict[str, Any]) -> Answer:
+        """The answer to one request; nonsense is answered with an error, never raised."""
+        do = request.get("do")
+        if do == "show":
+            return self._show(str(request.get("table", "")), str(request.get("cause", "")))
+        if do == "status":
+            return self._status()
+        if do == "audit":
+            return await self._audit(bool(request.get("repair")))
+        return {"error": f"unknown request {do!r}: this agent answers show, status and audit"}
+
+    def _show(self, table: str, cause: str) -> Answer:
+        if table not in (*TABLES, "all"):
+            return {"error": f"no table {table!r}: there are {', '.join(TABLES)}, and all"}
+        rows = (
+            self._row(key, entry)
+            for key, entry in self._agent.compiler.state.items()
+            if table in ("all", key.table) and _matches(cause, entry.because)
+        )
+        ordered = sorted(rows, key=lambda row: (TABLES.index(row["table"]), row["key"]))
+        return {"schema": "steppe.show/v1", "node": self._agent.compiler.name, "rows": ordered}
+
+    def _row(self, key: Key, entry: NodeEntry) -> dict[str, Any]:
+        failed = self._agent.reconciler.failed.get(key)
+        state = "in kernel" if self._agent.reconciler.actual.get(key) == entry.value else "pending"
+        return {
+            "table": key.table,
+            "key": str(key),
+            "value": str(entry.value),
+            "state": f"failed: {failed.error}" if failed else state,
+            "because": [str(cause) for cause in entry.because],
+        }
+
+    def _status(self) -> Answer:
+        agent = self._agent
+        synced = agent.watch_status.synced_since
+        rows = [self._row(key, entry) for key, entry in agent.compiler.state.items()]
+        why = agent.why_not_ready()
+        return {
+            "schema": "steppe.agent-status/v1",
+            "node": agent.compiler.name,
+            "ready": not why,
+            "reason": why,
+            "uptimeSeconds": round(time.monotonic() - agent.started, 1),
+            "api": {
+                "inSync": synced is not None,
+                "lastError": agent.watch_status.last_error,
+            },
+            "fabric": agent.compiler.settings.fabric,
+            "nodes": len(agent.compiler.nodes),
+            "pods": len(agent.compiler.workloads),
+            "entries": {table: sum(r["table"] == table for r in rows) for table in TABLES},
+            "notInKernel": [row for row in rows if row["state"] != "in kernel"],
+            "problems": [_problem(p.cause, p.message) for p in agent.problems],
+        }
+
+    async def _audit(self, repair: bool) -> Answer:
+        """The kernel, read anew, against what it shall hold."""
+        seen = await self._agent.look()
+        changes = self._agent.reconciler.drift(seen)
+        if repair and changes:
+            await self._agent.repair(seen)
+        return {
+            "schema": "steppe.audit/v1",
+            "node": self._agent.compiler.name,
+            "entries": len(self._agent.compiler.state),
+            "repaired": repair and bool(changes),
+            "differences": list(self._differences(changes)),
+        }
+
+    def _differences(self, changes: Iterable[Change]) -> Iterator[dict[str, Any]]:
+        for change in changes:
+            how = (
+                "missing" if change.old is None else "foreign" if change.new is None else "differs"
+            )
+            yield {
+                "table": change.key.table,
+                "key": str(change.key),
+                "how": how,
+                "desired": str(change.new) if change.new is not None else None,
+                "actual": str(change.old) if change.old is not None else None,
+                "because": [str(cause) for cause in self._agent.reconciler.because(change)],
+            }
+
+
+def _matches(wanted: str, because: Iterable[Cause]) -> bool:
+    """Whether a cause is the wanted object: KIND/NAMESPACE/NAME, in any case, or a part of it."""
+    return not wanted or any(wanted.lower() in str(cause.ref).lower() for cause in because)
+
+
+def _problem(cause: Cause, message: str) -> dict[str, str]:
+    return {"object": str(cause.ref), "field": cause.field, "message": message}

@@ -1,0 +1,84 @@
+"""The agent's command line: the same flags in a cluster and in the lab."""
+
+import argparse
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import get_args
+
+import msgspec
+
+from steppe.fabric.settings import FabricName, Settings
+
+STATE_DIR = Path("/run/steppe")
+METRICS = "127.0.0.1:9465"
+
+
+class Options(msgspec.Struct, frozen=True):
+    """What one agent is told; times in seconds."""
+
+    node: str
+    kubeconfig: str | None
+    state_dir: Path
+    settings: Settings
+    metrics_listen: str
+    cni_bin: Path | None
+    cni_conf: Path | None
+    resync: float
+    log_level: str
+
+
+def parse(arguments: Sequence[str] | None = None) -> Options:
+    """The options, or a usage message and exit code 2."""
+    given = _parser().parse_args(arguments)
+    if not given.node:
+        _parser().error("which node is this? give --node NAME or set NODE_NAME")
+    return Options(
+        node=given.node,
+        kubeconfig=given.kubeconfig,
+        state_dir=given.state_dir,
+        settings=Settings(
+            fabric=given.fabric,
+            vxlan_vni=given.vxlan_vni,
+            vxlan_port=given.vxlan_port,
+            masquerade=given.masquerade == "on",
+        ),
+        metrics_listen=given.metrics_listen,
+        cni_bin=given.cni_bin,
+        cni_conf=given.cni_conf,
+        resync=given.resync,
+        log_level=given.log_level,
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    defaults = Settings()
+    parser = argparse.ArgumentParser(
+        prog="python -m steppe.agent",
+        description="Makes this node's kernel agree with the cluster, and serves the CNI plugin.",
+        epilog="example: python -m steppe.agent --node node-a --kubeconfig /etc/steppe/kubeconfig",
+    )
+    add = parser.add_argument
+    add("--node", default=os.environ.get("NODE_NAME", ""), help="this node's name in the API")
+    add("--kubeconfig", help="default: the pod's service account, else $KUBECONFIG")
+    add("--state-dir", type=Path, default=STATE_DIR, help="sockets, root-only (%(default)s)")
+    add("--fabric", choices=get_args(FabricName), default=defaults.fabric)
+    add("--vxlan-vni", type=int, default=defaults.vxlan_vni)
+    add("--vxlan-port", type=int, default=defaults.vxlan_port)
+    add(
+        "--masquerade",
+        choices=("on", "off"),
+        default="on",
+        help="whether what leaves the cluster takes the node's address",
+    )
+    add(
+        "--metrics-listen",
+        default=METRICS,
+        metavar="ADDRESS:PORT",
+        help="/metrics, /healthz and /readyz; empty for none (%(default)s)",
+    )
+    add("--cni-bin", type=Path, help="install the CNI plugin into this folder")
+    add("--cni-conf", type=Path, help="install the CNI configuration into this folder")
+    add("--resync", type=float, default=60.0, help="seconds between full comparisons")
+    add("--log-level", choices=("debug", "info", "warning"), default="info")
+    return parser
