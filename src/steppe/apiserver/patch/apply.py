@@ -109,7 +109,7 @@ def _merge_items(live: list[Any], wanted: list[Any], path: Path, structure: Stru
     merged = []
     for item in live:
         ours = by_name.pop(item_name(item, how), MISSING)
-        merged.append(item if ours is MISSING else _merge(item, ours, (*path, "*"), structure))
+        merged.append(item if ours is MISSING else _merge(item, ours, path, structure))
     return merged + list(by_name.values())
 
 

@@ -110,9 +110,9 @@ def children(value: Any, path: Path, structure: StructureOf) -> dict[str, tuple[
     if isinstance(value, list) and value:
         how = structure(path)
         if how.merge == "map" and all(isinstance(item, dict) for item in value):
-            return {item_name(item, how): (item, (*path, "*")) for item in value}
+            return {item_name(item, how): (item, path) for item in value}
         if how.merge == "set":
-            return {item_name(item, how): (item, (*path, "*")) for item in value}
+            return {item_name(item, how): (item, path) for item in value}
     return None
 
 
@@ -172,7 +172,10 @@ def _splits(value: Any, path: Path, structure: StructureOf) -> bool:
 
 
 def stripped(obj: Json) -> Json:
-    """The object without what nobody can own: its identity and the server's bookkeeping."""
+    """The object without what nobody can own: its identity and the server's bookkeeping.
+
+    Items of a list are addressed by the list's own path, so an item is never "atomic" here.
+    """
     metadata = {
         name: value for name, value in (obj.get("metadata") or {}).items() if name not in _UNOWNED
     }

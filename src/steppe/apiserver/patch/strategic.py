@@ -103,9 +103,9 @@ def _merge_items(
         if item.get(_DIRECTIVE) == "delete":
             merged = [old for old in merged if not _same(old, item, key)]
         elif places:
-            merged[places[0]] = _merge_map(merged[places[0]], item, (*path, "*"), merge_key)
+            merged[places[0]] = _merge_map(merged[places[0]], item, path, merge_key)
         else:
-            merged.append(_merge_map({}, item, (*path, "*"), merge_key))
+            merged.append(_merge_map({}, item, path, merge_key))
     return merged
 
 

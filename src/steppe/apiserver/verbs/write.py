@@ -149,7 +149,11 @@ def create_object(api: Api, call: Call, obj: Json, managed: list[Json] | None = 
     errors = behaviour.before_create(obj)
     if errors:
         raise invalid(kind, metadata["name"], errors)
-    _own_fields(api, call, {"metadata": {}}, obj, managed)
+    blank: Json = {"metadata": {}}
+    if "status" in obj and kind.plural not in _STATUS_AT_CREATION:
+        # The first status is the server's, not the creator's.
+        blank["status"] = obj["status"]
+    _own_fields(api, call, blank, obj, managed)
     warnings = body.warnings + tuple(admitted.warnings)
     if call.dry_run:
         return _unstored(obj), warnings
