@@ -1,0 +1,65 @@
+"""`python -m steppe.lab.machinery --kubeconfig FILE`: all of it in one process."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import sys
+
+import click
+
+from steppe.client.client import Client
+from steppe.client.config import load_config
+from steppe.errors import SteppeError
+from steppe.lab.machinery.deployment import DeploymentController
+from steppe.lab.machinery.replicaset import ReplicaSetController
+from steppe.lab.machinery.scheduler import Scheduler
+from steppe.lab.machinery.world import World
+
+
+async def run(kubeconfig: str | None) -> None:
+    """Run every controller until cancelled."""
+    async with (
+        Client(load_config(kubeconfig), "steppe-lab-machinery") as client,
+        asyncio.TaskGroup() as group,
+    ):
+        world = World(client)
+        synced = world.watch(group)
+        group.create_task(world.events.run())
+        for complete in synced:
+            await complete.wait()
+        for controller in (
+            Scheduler(world),
+            DeploymentController(world),
+            ReplicaSetController(world),
+        ):
+            group.create_task(controller.run())
+        logging.getLogger(__name__).info("machinery is running")
+
+
+async def _until_signalled(kubeconfig: str | None) -> None:
+    task = asyncio.current_task()
+    if task is not None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    with contextlib.suppress(asyncio.CancelledError):
+        await run(kubeconfig)
+
+
+@click.command()
+@click.option("--kubeconfig", help="Credentials; without it, the pod's service account.")
+def main(kubeconfig: str | None) -> None:
+    """Scheduler and controllers for a lab, through the public API only."""
+    logging.basicConfig(
+        level=logging.INFO,
+        stream=sys.stderr,
+        format='time=%(asctime)s level=%(levelname)s logger=%(name)s msg="%(message)s"',
+    )
+    try:
+        asyncio.run(_until_signalled(kubeconfig))
+    except SteppeError as error:
+        raise click.ClickException(str(error)) from error
+
+
+if __name__ == "__main__":
+    main()
