@@ -50,12 +50,17 @@ async def dial(sock: socket.socket, probe: Probe) -> Answer:
     ask = {"tcp": _ask_stream, "udp": _ask_datagram, "icmp": _ask_icmp}[probe.protocol]
     try:
         async with asyncio.timeout(TIMEOUT_SECONDS):
-            await loop.sock_connect(sock, (address, probe.port))
+            if probe.protocol == "tcp":
+                await loop.sock_connect(sock, (address, probe.port))
+            else:
+                sock.connect((address, probe.port))  # sends nothing, so it never waits
             seen = await ask(sock, probe)
     except TimeoutError:
         return Answer(error="no answer")
-    except (OSError, ValueError) as error:
-        return Answer(error=str(error))
+    except OSError as error:
+        return Answer(error=os.strerror(error.errno) if error.errno else str(error))
+    except ValueError as error:
+        return Answer(error=f"unreadable answer: {error}")
     return Answer(seen, milliseconds=round((loop.time() - began) * 1000, 2))
 
 

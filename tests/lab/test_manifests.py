@@ -1,0 +1,35 @@
+"""Files with manifests are read whole before anything is started."""
+
+import pytest
+
+from steppe.lab.manifests import read_manifests
+from steppe.lab.record import LabError
+
+
+def test_documents_lists_and_empty_documents(tmp_path) -> None:
+    file = tmp_path / "m.yaml"
+    file.write_text(
+        "apiVersion: v1\nkind: Namespace\nmetadata: {name: one}\n---\n---\n"
+        "apiVersion: v1\nkind: List\nitems:\n"
+        "- {apiVersion: v1, kind: Pod, metadata: {name: two}}\n"
+    )
+    assert [item["metadata"]["name"] for item in read_manifests((file,))] == ["one", "two"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "just text",
+        "- a\n- b\n",
+        "kind: Pod\nmetadata: {name: x}\n",
+        "apiVersion: v1\nmetadata: {name: x}\n",
+        "apiVersion: v1\nkind: Pod\n",
+        "apiVersion: v1\nkind: Pod\nmetadata: [x]\n",
+        "a: [",
+    ],
+)
+def test_what_is_no_object_is_named_with_its_file(tmp_path, text) -> None:
+    file = tmp_path / "bad.yaml"
+    file.write_text(text)
+    with pytest.raises(LabError, match=r"bad\.yaml"):
+        read_manifests((file,))
