@@ -50,7 +50,8 @@ class Links:
             self._create(name, new, what)
             return
         try:
-            self._socket.request(nl_link.set_link(name, new))
+            actual = there.link(self._names)
+            self._socket.request(*nl_link.set_link(name, new, actual))
         except NetlinkError as error:
             raise KernelError(what, error.errno, error.detail) from error
 

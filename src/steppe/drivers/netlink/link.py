@@ -90,20 +90,30 @@ def delete_link(name: str) -> Request:
     return Request(RTM_DELLINK, _header() + nl.text(_IFLA_IFNAME, name))
 
 
-def set_link(name: str, link: Link) -> Request:
-    """Give a link that is there its MTU, MAC and alias, no address of its own, and state."""
-    body = (
-        _header(flags=_IFF_UP if link.up else 0, change=_IFF_UP)
-        + nl.text(_IFLA_IFNAME, name)
-        + _mac(_IFLA_ADDRESS, link.mac)
-        + nl.u32(_IFLA_MTU, link.mtu)
-        + nl.attribute(_IFLA_IFALIAS, link.alias.encode())
-        + nl.nested(
+def set_link(name: str, link: Link, old: Link | None = None) -> tuple[Request, ...]:
+    """Give a link that is there its MTU, MAC and alias, no address of its own, and state.
+
+    What `old` has already is not sent: a MAC address set anew, even to itself, makes the kernel
+    forget every neighbour on the link, permanent ones too (neigh_changeaddr). The state goes
+    last and alone, because do_setlink brings a link up before it looks at address generation.
+    """
+    who = nl.text(_IFLA_IFNAME, name)
+    settings = [
+        nl.attribute(_IFLA_IFALIAS, link.alias.encode()),
+        nl.nested(
             _IFLA_AF_SPEC,
             nl.nested(_AF_INET6, nl.u8(_IFLA_INET6_ADDR_GEN_MODE, _ADDR_GEN_MODE_NONE)),
-        )
+        ),
+    ]
+    if old is None or old.mac != link.mac:
+        settings.append(_mac(_IFLA_ADDRESS, link.mac))
+    if old is None or old.mtu != link.mtu:
+        settings.append(nl.u32(_IFLA_MTU, link.mtu))
+    flags = _IFF_UP if link.up else 0
+    return (
+        Request(RTM_NEWLINK, _header() + who + b"".join(settings)),
+        Request(RTM_NEWLINK, _header(flags=flags, change=_IFF_UP) + who),
     )
-    return Request(RTM_NEWLINK, body)
 
 
 def create_veth(
@@ -155,7 +165,7 @@ def _create(name: str, link: Link, data: bytes) -> tuple[Request, ...]:
     )
     return (
         Request(RTM_NEWLINK, body, nl.NLM_F_CREATE | nl.NLM_F_EXCL),
-        set_link(name, link),
+        *set_link(name, link, old=link),
     )
 
 
