@@ -102,6 +102,23 @@ def test_a_wrong_type_is_an_error(spec: dict[str, Any], field: str, message: str
 
 
 @pytest.mark.parametrize(
+    ("text", "fits"),
+    [
+        ("2026-01-02T03:04:05Z", True),
+        ("2026-01-02T03:04:05.123456Z", True),
+        ("2026-01-02T03:04:05+01:00", True),
+        ("2026-01-02T03:04:05", False),
+        ("2026-01-02", False),
+        ("soon", False),
+    ],
+)
+def test_times_are_checked(text: str, fits: bool) -> None:
+    lease = {"metadata": {"name": "l"}, "spec": {"renewTime": text}}
+    found = kinds.admit_create(kind("Lease", "coordination.k8s.io"), lease, CONTEXT)
+    assert (found.errors == []) is fits
+
+
+@pytest.mark.parametrize(
     ("name", "group", "path", "key", "merge", "keys"),
     [
         ("Pod", "", "spec.containers", "name", "map", ("name",)),

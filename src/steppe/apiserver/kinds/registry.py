@@ -27,7 +27,10 @@ def _kind(
 
 _STATUS = ("status",)
 _SCALE = ("status", "scale")
-_POD = ("status", "binding", "eviction", "ephemeralcontainers", "log", "exec", "attach")
+_POD = (
+    *("status", "binding", "eviction", "ephemeralcontainers"),
+    *("log", "exec", "attach", "portforward"),
+)
 _NET = "networking.k8s.io"
 _RBAC = "rbac.authorization.k8s.io"
 

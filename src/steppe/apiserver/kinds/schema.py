@@ -5,6 +5,7 @@ and maps of optional fields (`omitempty`); a value of a wrong type is an error. 
 nothing with the input. Which values are allowed is decided elsewhere.
 """
 
+from datetime import datetime
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -30,7 +31,7 @@ _PACKAGES = {
 _GO = {"string": "string", "integer": "int64", "boolean": "bool", "number": "float64"}
 # How Go's JSON decoder calls what it found.
 _FOUND = {str: "string", int: "number", float: "number", bool: "bool", list: "array"}
-_PYTHON: dict[str, type] = {"string": str, "time": str, "bytes": str, "integer": int}
+_PYTHON: dict[str, type] = {"string": str, "bytes": str, "integer": int}
 _PYTHON["boolean"] = bool
 
 
@@ -99,6 +100,24 @@ class _Scalar(Decoder):
             return str(value)
         report.wrong(value, _GO.get(self.type, "string"))
         return value
+
+
+class _Time(Decoder):
+    def decode(self, value: Any, report: Report) -> Any:
+        if type(value) is not str:
+            report.wrong(value, "string")
+        elif not _is_time(value):
+            message = f'parsing time "{value}" as "2006-01-02T15:04:05Z07:00": cannot parse'
+            report.errors.append(FieldError(report.where(), "FieldValueTypeInvalid", message))
+        return value
+
+
+def _is_time(text: str) -> bool:
+    """RFC 3339, to the second or finer; Python alone would take a bare date too."""
+    try:
+        return datetime.fromisoformat(text).tzinfo is not None
+    except ValueError:
+        return False
 
 
 class _List(Decoder):
@@ -184,8 +203,8 @@ def decoder(type_: str) -> Decoder:
         return _List(decoder(type_[1:-1]))
     if type_[0] == "{":
         return _Map(decoder(type_[1:-1]), strings=type_ == "{string}")
-    if type_ == "any":
-        return _Any()
+    if type_ in ("any", "time"):
+        return _Any() if type_ == "any" else _Time()
     return StructDecoder(type_) if "." in type_ else _Scalar(type_)
 
 

@@ -11,7 +11,7 @@ from steppe.apiserver.kinds.validate.pod import pod_spec
 _PERCENT = re.compile(r"[0-9]+%")
 
 
-def _workload(errors: Errors, obj: Json) -> None:
+def _workload(errors: Errors, obj: Json, name: str) -> None:
     """The selector must be given and must select the template; the pods must restart."""
     spec = obj["spec"]
     template: Json = spec.get("template", {})
@@ -22,7 +22,7 @@ def _workload(errors: Errors, obj: Json) -> None:
         before = len(errors.found)
         selector(errors, "spec.selector", found)
         if not found:
-            errors.invalid("spec.selector", found, "empty selector is invalid for deployment")
+            errors.invalid("spec.selector", found, f"empty selector is invalid for {name}")
         of = template.get("metadata", {}).get("labels", {})
         if len(errors.found) == before and not selector_matches(found, of):
             errors.invalid(
@@ -34,8 +34,8 @@ def _workload(errors: Errors, obj: Json) -> None:
         errors.unsupported(
             "spec.template.spec.restartPolicy", template["spec"]["restartPolicy"], ("Always",)
         )
-    for name in ("replicas", "minReadySeconds", "revisionHistoryLimit"):
-        not_negative(errors, f"spec.{name}", spec.get(name, 0))
+    for field in ("replicas", "minReadySeconds", "revisionHistoryLimit"):
+        not_negative(errors, f"spec.{field}", spec.get(field, 0))
 
 
 def not_negative(errors: Errors, field: str, value: int) -> None:
@@ -44,7 +44,7 @@ def not_negative(errors: Errors, field: str, value: int) -> None:
 
 
 def deployment(errors: Errors, obj: Json) -> None:
-    _workload(errors, obj)
+    _workload(errors, obj, "deployment")
     strategy = obj["spec"]["strategy"]
     type_ = strategy["type"]
     if type_ not in ("Recreate", "RollingUpdate"):
@@ -77,17 +77,17 @@ def share(errors: Errors, field: str, value: Any) -> None:
 
 
 def replica_set(errors: Errors, obj: Json) -> None:
-    _workload(errors, obj)
+    _workload(errors, obj, "deployment")
 
 
 def daemon_set(errors: Errors, obj: Json) -> None:
-    _workload(errors, obj)
+    _workload(errors, obj, "daemonset")
     type_ = obj["spec"]["updateStrategy"]["type"]
     errors.one_of("spec.updateStrategy.type", type_, ("OnDelete", "RollingUpdate"))
 
 
 def stateful_set(errors: Errors, obj: Json) -> None:
-    _workload(errors, obj)
+    _workload(errors, obj, "statefulset")
     management = obj["spec"].get("podManagementPolicy")
     errors.one_of("spec.podManagementPolicy", management, ("OrderedReady", "Parallel"))
 
