@@ -8,7 +8,6 @@ import contextlib
 import errno
 import json
 import os
-import signal
 import socket
 import sys
 import threading
@@ -24,11 +23,13 @@ _NGINX_PAGE = b"<!DOCTYPE html>\n<title>Welcome to nginx!</title>\n<h1>Welcome t
 
 def pause(_arguments: list[str]) -> int:
     """Nothing, until SIGTERM."""
+    serving.catch_termination()
     return serving.serve_until_terminated([])
 
 
 def nginx(_arguments: list[str]) -> int:
     """A welcome page on port 80."""
+    serving.catch_termination()
     sock = serving.listener(80, socket.SOCK_STREAM)
     page = Response(_NGINX_PAGE, content_type="text/html")
     missing = Response(b"not found\n", 404)
@@ -40,6 +41,7 @@ def nginx(_arguments: list[str]) -> int:
 
 def netexec(arguments: list[str]) -> int:
     """HTTP, UDP and SCTP servers with small endpoints for tests."""
+    serving.catch_termination()
     parser = argparse.ArgumentParser(prog="netexec")
     parser.add_argument("--http-port", type=int, default=8080)
     parser.add_argument("--udp-port", default="8081", help="ports, separated by commas; -1: none")
@@ -58,24 +60,12 @@ def netexec(arguments: list[str]) -> int:
         sockets.append(sctp)
         serving.start(serving.serve_connections, sctp, _commands)
     serving.say(f"netexec listens on http:{flags.http_port} udp:{flags.udp_port}")
-    if flags.delay_shutdown:
-        return _delayed(sockets, flags.delay_shutdown)
-    return serving.serve_until_terminated(sockets)
-
-
-def _delayed(sockets: list[socket.socket], seconds: int) -> int:
-    """Go on serving for a while after SIGTERM, as servers behind slow load balancers do."""
-    ended = threading.Event()
-    signal.signal(signal.SIGTERM, lambda _number, _frame: ended.set())
-    ended.wait()
-    time.sleep(seconds)
-    for sock in sockets:
-        sock.close()
-    return 0
+    return serving.serve_until_terminated(sockets, flags.delay_shutdown)
 
 
 def serve_hostname(arguments: list[str]) -> int:
     """The host's name, by HTTP (default), TCP or UDP."""
+    serving.catch_termination()
     parser = argparse.ArgumentParser(prog="serve-hostname")
     parser.add_argument("--http", default="true", nargs="?", const="true")
     parser.add_argument("--tcp", action="store_true")

@@ -18,6 +18,7 @@ _DEFAULTS = {"http": "8080", "tcp": "7", "udp": "7", "sctp": ""}
 
 def main(arguments: list[str]) -> int:
     """Serve until SIGTERM."""
+    serving.catch_termination()
     ports = _ports(arguments)
     sockets = []
     for port in ports["http"]:

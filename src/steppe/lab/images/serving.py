@@ -11,6 +11,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from types import FrameType
 from typing import NamedTuple
@@ -171,16 +172,23 @@ def _encode(response: Response, *, close: bool, head: bool = False) -> bytes:
 _REASONS = {200: "OK", 400: "Bad Request", 404: "Not Found", 503: "Service Unavailable"}
 
 
-def serve_until_terminated(sockets: list[socket.socket]) -> int:
-    """Sleep until SIGTERM, then stop accepting; 0, the exit status."""
-    done = threading.Event()
+_terminated = threading.Event()
+
+
+def catch_termination() -> None:
+    """Call first: the first process of a PID namespace never sees a signal it does not handle."""
 
     def stop(_number: int, _frame: FrameType | None) -> None:
-        done.set()
+        _terminated.set()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
-    done.wait()
+
+
+def serve_until_terminated(sockets: list[socket.socket], delay: float = 0) -> int:
+    """Sleep until SIGTERM and `delay` seconds longer, then stop accepting; the exit status, 0."""
+    _terminated.wait()
+    time.sleep(delay)
     for sock in sockets:
         # shutdown wakes the thread that waits in accept; close alone would not.
         with contextlib.suppress(OSError):

@@ -91,6 +91,9 @@ class Cni:
     def add(self, network: NetworkList, attachment: Attachment) -> Json:
         """Attach a container; on failure the caller owes a `delete`, as the spec demands."""
         _check_names(attachment)
+        for plugin in network.plugins:
+            # A chain with a gap is not begun: its DEL could not be finished either.
+            self._find(plugin["type"])
         # Written before the first plugin runs: whoever finds this file knows a DEL is owed.
         self._remember(Cached(network.name, attachment))
         result: Json | None = None
@@ -103,6 +106,10 @@ class Cni:
             raise CniError(network.plugins[-1]["type"], 999, "ADD printed no result")
         self._remember(Cached(network.name, attachment, result))
         return result
+
+    def owes(self, network: NetworkList, attachment: Attachment) -> bool:
+        """Whether an ADD was begun and not undone since."""
+        return self._path(network.name, attachment).exists()
 
     def delete(self, network: NetworkList, attachment: Attachment) -> None:
         """Undo an ADD, also one that failed half-way or never was; repeating it is fine."""

@@ -100,16 +100,20 @@ class Sandboxes:
 
     async def delete(self, sandbox: Sandbox) -> None:
         """DEL, then the namespace, then the record of both; raises and keeps it if DEL fails."""
-        if sandbox.network is not None and sandbox.attachment is not None:
-            undo = partial(self.cni.delete, sandbox.network, sandbox.attachment)
-            try:
-                await self._threads.run(self._node.netns, undo)
-            except CniError as error:
-                # "Error 3 … the runtime does not need to perform any cleanup"
-                if error.code != 3:
-                    raise
+        network, attachment = sandbox.network, sandbox.attachment
+        if network is not None and attachment is not None:
+            if self.cni.owes(network, attachment):
+                await self._detach(network, attachment)
             await self._threads.plain(partial(netns.delete, sandbox.netns))
         self._path(sandbox.uid).unlink(missing_ok=True)
+
+    async def _detach(self, network: NetworkList, attachment: Attachment) -> None:
+        try:
+            await self._threads.run(self._node.netns, partial(self.cni.delete, network, attachment))
+        except CniError as error:
+            # "Error 3 … the runtime does not need to perform any cleanup"
+            if error.code != 3:
+                raise
 
     def _plan(self, pod: Pod, name: str, network: NetworkList | None) -> Sandbox:
         sandbox_id = secrets.token_hex(32)
