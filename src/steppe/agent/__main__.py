@@ -11,13 +11,15 @@ from steppe.agent.options import Options, parse
 from steppe.client.client import Client
 from steppe.client.config import load_config
 from steppe.drivers.kernel import KernelDriver
+from steppe.drivers.nftables import Nft
 from steppe.errors import SteppeError
+from steppe.state.skeleton import SKELETON
 
 
 async def _run(options: Options) -> None:
     async with Client(load_config(options.kubeconfig), "steppe-agent") as client:
-        with KernelDriver() as kernel:
-            work = asyncio.ensure_future(Agent(options, client, kernel).run())
+        with Nft(SKELETON) as nft, KernelDriver(elements=nft) as kernel:
+            work = asyncio.ensure_future(Agent(options, client, kernel, nft).run())
             loop = asyncio.get_running_loop()
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, work.cancel)

@@ -31,6 +31,7 @@ from steppe.client.informer import Replaced, WatchStatus, watch
 from steppe.client.resources import NODES
 from steppe.compile.incremental import NodeCompiler
 from steppe.drivers.kernel import KernelDriver
+from steppe.drivers.nftables import Nft
 from steppe.drivers.watch import Lost, Seen, Watch
 from steppe.errors import SteppeError
 from steppe.fabric.choose import pod_mtu
@@ -52,10 +53,11 @@ RETRY_SECONDS = 1.0
 class Agent:
     """One node's agent; `run` lasts until it is cancelled."""
 
-    def __init__(self, options: Options, client: Client, kernel: KernelDriver) -> None:
+    def __init__(self, options: Options, client: Client, kernel: KernelDriver, nft: Nft) -> None:
         self._options = options
         self._client = client
         self._kernel = kernel
+        self._nft = nft
         self._kernel_lock = asyncio.Lock()
         self._wake = asyncio.Event()
         self._ready = asyncio.Event()
@@ -241,6 +243,8 @@ class Agent:
             self.reconciler.replace_actual(await asyncio.to_thread(self._look))
 
     def _look(self) -> dict[Key, Value]:
+        if self._nft.ensure():
+            log.info(line("ruleset", table="inet steppe", action="made as it shall be"))
         settings = [key for key in tuple(self.compiler.state) if isinstance(key, SysctlKey)]
         return self._kernel.read(settings)
 
