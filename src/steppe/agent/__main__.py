@@ -11,7 +11,7 @@ from steppe.agent.options import Options, parse
 from steppe.client.client import Client
 from steppe.client.config import load_config
 from steppe.drivers.kernel import KernelDriver
-from steppe.drivers.nftables import Nft
+from steppe.drivers.nftables.driver import Nft
 from steppe.errors import SteppeError
 from steppe.state.skeleton import SKELETON
 

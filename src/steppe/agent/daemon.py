@@ -31,7 +31,7 @@ from steppe.client.informer import Replaced, WatchStatus, watch
 from steppe.client.resources import NODES
 from steppe.compile.incremental import NodeCompiler
 from steppe.drivers.kernel import KernelDriver
-from steppe.drivers.nftables import Nft
+from steppe.drivers.nftables.driver import Nft
 from steppe.drivers.watch import Lost, Seen, Watch
 from steppe.errors import SteppeError
 from steppe.fabric.choose import pod_mtu
