@@ -124,7 +124,11 @@ class NodeReporter:
         now = time.time()
         if (problem is None) != self._ready:
             self._ready, self._since = problem is None, now
-        body = {"status": status(self._node) | {"conditions": self._conditions(problem, now)}}
+        seen = status(self._node)
+        # A list of addresses merges by type, which a dual-stack node has twice: as kubelet does
+        # (k8s.io/component-helpers, PatchNodeStatus), we have the whole list replaced.
+        seen["addresses"] = [*seen["addresses"], {"$patch": "replace"}]
+        body = {"status": seen | {"conditions": self._conditions(problem, now)}}
         try:
             await self._client.patch(
                 NODES, self._node.name, body, subresource="status", kind="strategic"
