@@ -94,11 +94,9 @@ def _listening(host: Host, stack: contextlib.ExitStack) -> Endpoint:
         host.netns,
         lambda: (serving.listener(0, socket.SOCK_STREAM), serving.listener(0, socket.SOCK_DGRAM)),
     )
-    for sock in (tcp, udp):
-        # Shut down first: closing alone does not wake a thread that waits in accept().
-        stack.callback(_close, sock)
-    serving.start(_until_closed, serving.serve_http, tcp, _tell_http)
-    serving.start(_until_closed, serving.serve_datagrams, udp, _tell_datagram)
+    stack.callback(_end, tcp, udp)
+    serving.start(serving.serve_http, tcp, _tell_http)
+    serving.start(serving.serve_datagrams, udp, _tell_datagram)
     ports = (Port(tcp.getsockname()[1], "tcp"), Port(udp.getsockname()[1], "udp"))
     is_outside = host.name == "outside"
     return Endpoint(
@@ -111,15 +109,12 @@ def _listening(host: Host, stack: contextlib.ExitStack) -> Endpoint:
     )
 
 
-def _until_closed(serve: Any, sock: socket.socket, handler: Any) -> None:
-    with contextlib.suppress(OSError):
-        serve(sock, handler)
-
-
-def _close(sock: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        sock.shutdown(socket.SHUT_RDWR)
-    sock.close()
+def _end(tcp: socket.socket, udp: socket.socket) -> None:
+    """Give the ports back; a thread that waits for a datagram ends with the process."""
+    # Closing alone does not wake a thread in accept().
+    tcp.shutdown(socket.SHUT_RDWR)
+    tcp.close()
+    udp.close()
 
 
 def _tell_http(request: Request) -> Response:

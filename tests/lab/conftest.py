@@ -1,0 +1,111 @@
+"""Labs for tests: named apart from people's own, and gone when the tests are, or the next ones.
+
+Labs are brought up by the command line, as users do, in a process of its own.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import yaml
+
+from steppe.lab.down import down, labs
+from tests.waiting import patience
+
+PREFIX = "pytest-lab"
+
+ECHO = {
+    "name": "echo",
+    "image": "echo",
+    "env": [{"name": "HTTP_PORT", "value": "8080"}, {"name": "UDP_PORT", "value": "7"}],
+    "ports": [{"containerPort": 8080}, {"containerPort": 7, "protocol": "UDP"}],
+    "readinessProbe": {"tcpSocket": {"port": 8080}, "periodSeconds": 1},
+}
+
+
+class Lab(msgspec.Struct, frozen=True):
+    """A lab that is up."""
+
+    name: str
+
+    @property
+    def root(self) -> Path:
+        return Path("/run/steppe/labs") / self.name
+
+    def record(self) -> dict[str, Any]:
+        return json.loads((self.root / "lab.json").read_bytes())
+
+    def steppe(self, *arguments: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+        """`steppe lab ARGUMENTS --name THIS`, whatever its exit code."""
+        command, *rest = arguments
+        return steppe(command, "--name", self.name, *rest, timeout=timeout)
+
+    def kubectl(self, *arguments: str) -> str:
+        config = f"--kubeconfig={self.record()['kubeconfig']}"
+        return _run(["kubectl", config, *arguments], 60).stdout
+
+
+def steppe(*arguments: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+    """`steppe lab ARGUMENTS`, whatever its exit code."""
+    command = [sys.executable, "-P", "-c", "from steppe.cli.main import main; main()", "lab"]
+    return _run([*command, *arguments], timeout)
+
+
+def _run(argv: list[str], timeout: float) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        argv, capture_output=True, text=True, check=False, timeout=patience(timeout)
+    )
+
+
+def echo_pods(nodes: tuple[str, ...], each: int) -> list[dict[str, Any]]:
+    """Echo pods bound to nodes, so that a test knows where they run."""
+    return [
+        {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": f"echo-{node.removeprefix('node-')}-{number}"},
+            "spec": {"nodeName": node, "containers": [ECHO]},
+        }
+        for node in nodes
+        for number in range(each)
+    ]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_stale_labs() -> Iterator[None]:
+    """A test run that was killed could not clean up after itself."""
+    _sweep()
+    yield
+    _sweep()
+
+
+def _sweep() -> None:
+    for lab in labs():
+        if lab.startswith(PREFIX):
+            down(lab)
+
+
+@pytest.fixture
+def make_lab(tmp_path: Path) -> Iterator[Callable[..., Lab]]:
+    """Brings labs up, and all of them down when the test is over, however it went."""
+    made = []
+
+    def make(suffix: str, *arguments: str, pods: list[dict[str, Any]] | None = None) -> Lab:
+        lab = Lab(f"{PREFIX}-{suffix}")
+        made.append(lab)
+        manifests = tmp_path / f"{suffix}.yaml"
+        manifests.write_text(yaml.safe_dump_all(pods or []))
+        done = lab.steppe("up", "-f", str(manifests), *arguments, timeout=100)
+        assert done.returncode == 0, done.stderr + done.stdout
+        if pods:
+            lab.kubectl("wait", "--for=condition=Ready", "--timeout=30s", "pod", "--all")
+        return lab
+
+    yield make
+    for lab in made:
+        down(lab.name)
