@@ -7,6 +7,7 @@ two workers ever hold the same key.
 import asyncio
 import heapq
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
@@ -28,6 +29,7 @@ class Workqueue(Generic[K]):
         self._active: set[K] = set()
         self._again: set[K] = set()
         self._later: list[tuple[float, int, K]] = []
+        self._due: dict[K, float] = {}
         self._backoffs: dict[K, Backoff] = {}
         self._wake = asyncio.Event()
         self._counter = 0
@@ -43,8 +45,13 @@ class Workqueue(Generic[K]):
             self._wake.set()
 
     def add_after(self, key: K, seconds: float) -> None:
+        """Add a key later; of several moments the first counts, so that timers never pile up."""
+        due = time.monotonic() + seconds
+        if due >= self._due.get(key, math.inf):
+            return
+        self._due[key] = due
         self._counter += 1  # keys need not be comparable
-        heapq.heappush(self._later, (time.monotonic() + seconds, self._counter, key))
+        heapq.heappush(self._later, (due, self._counter, key))
         self._wake.set()
 
     async def run(self, reconcile: Callable[[K], Awaitable[None]], workers: int = 4) -> None:
@@ -83,7 +90,10 @@ class Workqueue(Generic[K]):
         while True:
             now = time.monotonic()
             while self._later and self._later[0][0] <= now:
-                self.add(heapq.heappop(self._later)[2])
+                due, _, late = heapq.heappop(self._later)
+                if self._due.get(late) == due:
+                    del self._due[late]
+                    self.add(late)
             if self._ready:
                 key = next(iter(self._ready))
                 del self._ready[key]

@@ -12,6 +12,10 @@ from steppe.client.client import Client
 from steppe.client.config import load_config
 from steppe.errors import SteppeError
 from steppe.lab.machinery.deployment import DeploymentController
+from steppe.lab.machinery.endpointslice import EndpointSliceController
+from steppe.lab.machinery.garbage import GarbageCollector
+from steppe.lab.machinery.namespaces import NamespaceController
+from steppe.lab.machinery.nodelife import NodeLifecycleController
 from steppe.lab.machinery.replicaset import ReplicaSetController
 from steppe.lab.machinery.scheduler import Scheduler
 from steppe.lab.machinery.world import World
@@ -32,6 +36,10 @@ async def run(kubeconfig: str | None) -> None:
             Scheduler(world),
             DeploymentController(world),
             ReplicaSetController(world),
+            EndpointSliceController(world),
+            NamespaceController(world),
+            GarbageCollector(world),
+            NodeLifecycleController(world),
         ):
             group.create_task(controller.run())
         logging.getLogger(__name__).info("machinery is running")
