@@ -1,0 +1,1 @@
+"""The numbers that the project promises, measured on this machine: `make bench`."""

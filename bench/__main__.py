@@ -1,0 +1,67 @@
+"""`python -m bench`: measure, print a table, keep the JSON; exit 1 where a target is missed."""
+
+import argparse
+import os
+import sys
+import time
+
+from bench import api, cni_add, cold_start, memory, routes, startup, traffic
+from bench.model import Benchmark, Result
+from bench.report import document, machine, save, table
+
+BENCHMARKS: dict[str, Benchmark] = {
+    "direct": traffic.DIRECT,
+    "vxlan": traffic.VXLAN,
+    "cni": cni_add.BENCHMARK,
+    "startup": startup.BENCHMARK,
+    "memory": memory.BENCHMARK,
+    "routes": routes.BENCHMARK,
+    "cold-start": cold_start.BENCHMARK,
+    "api": api.BENCHMARK,
+}
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="make bench",
+        description="Measure the numbers that the project promises. Takes about ten minutes.",
+        epilog='example: make bench ARGS="--only routes --only cold-start"',
+    )
+    parser.add_argument("--only", action="append", choices=BENCHMARKS, help="this one; repeatable")
+    parser.add_argument("--list", action="store_true", help="show the targets and measure nothing")
+    return parser.parse_args()
+
+
+def show_targets() -> None:
+    for name, benchmark in BENCHMARKS.items():
+        for target in benchmark.targets:
+            print(f"{name:11} {target.what}: {target}")
+
+
+def main() -> int:
+    given = arguments()
+    if given.list:
+        show_targets()
+        return 0
+    if os.geteuid() != 0:
+        print("bench: network namespaces need root; run it with sudo", file=sys.stderr)
+        return 2
+    before = machine()
+    began = time.monotonic()
+
+    def say(what: str) -> None:
+        print(f"bench: {time.monotonic() - began:5.0f} s  {what}", file=sys.stderr, flush=True)
+
+    results: list[Result] = []
+    for name in given.only or BENCHMARKS:
+        say(name)
+        for result in BENCHMARKS[name].measure(say):
+            say(f"  {result.target.what}: {result.value:.3g} ({result.target})")
+            results.append(result)
+    print(table(results))
+    print(f"\nbench: {save(document(results, before))}")
+    return 0 if all(result.ok for result in results) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
