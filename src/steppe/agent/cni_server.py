@@ -65,9 +65,12 @@ class Watcher(Protocol):
 class CniServer:
     """The verbs on one node."""
 
-    def __init__(self, view: NodeView, watcher: Watcher) -> None:
+    def __init__(
+        self, view: NodeView, watcher: Watcher, on_step: Callable[[str], None] = log.debug
+    ) -> None:
         self._view = view
         self._watcher = watcher
+        self._on_step = on_step
         self._attachments = Attachments(view)
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="cni")
         self._locks: dict[str, asyncio.Lock] = {}
@@ -126,7 +129,9 @@ class CniServer:
             if earlier is not None and not earlier.is_of(request):
                 # The pod has a new sandbox, so the old one's link is about to be replaced.
                 self._watcher.detached(earlier.link)
-            workload = await self._in_thread(lambda: run(self._attachments.add(request)))
+            workload = await self._in_thread(
+                lambda: run(self._attachments.add(request), self._on_step)
+            )
             self._watcher.attached(workload)
         addresses = " ".join(map(str, workload.addresses))
         log.info(line("attached", pod=workload.ref, link=workload.link, addresses=addresses))
@@ -144,7 +149,9 @@ class CniServer:
                 return
             # Told first: what is taken down must not be repaired meanwhile.
             self._watcher.detached(found.link)
+            self._on_step("found")
             await self._in_thread(lambda: self._attachments.remove(found.link))
+            self._on_step("link removed")
         log.info(line("detached", pod=request.pod or request.container, link=found.link))
 
     async def _check(self, request: Request) -> None:

@@ -1,0 +1,56 @@
+"""A node's CNI server as a process of its own, so that tests can kill it at any step.
+
+python -m tests.agent.cni_node STATE_DIR PREFIXES [STEP]: serves STATE_DIR/cni.sock in the
+namespace it is started in, and dies by SIGKILL right after the named step.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+
+import msgspec
+
+from steppe.agent.cni_server import CniServer
+from steppe.kube.objects import Workload
+from steppe.net.address import IPNetwork, parse_prefix
+
+
+class View(msgspec.Struct, frozen=True):
+    prefixes: tuple[IPNetwork, ...]
+    name: str = "node-a"
+    mtu: int = 1450
+
+
+class Told:
+    """Writes down what the agent would be told, one line each."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def attached(self, workload: Workload) -> None:
+        self._add(f"attached {workload.namespace}/{workload.name} {workload.link}")
+
+    def detached(self, link: str) -> None:
+        self._add(f"detached {link}")
+
+    def _add(self, text: str) -> None:
+        with self._path.open("a") as file:
+            file.write(f"{text}\n")
+
+
+async def serve(state: Path, prefixes: str, fatal_step: str) -> None:
+    def on_step(name: str) -> None:
+        if name == fatal_step:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    view = View(tuple(map(parse_prefix, filter(None, prefixes.split(",")))))
+    server = CniServer(view, Told(state / "told"), on_step)
+    async with server.serving(state / "cni.sock"):
+        (state / "ready").touch()
+        await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(serve(Path(sys.argv[1]), sys.argv[2], sys.argv[3] if len(sys.argv) > 3 else ""))

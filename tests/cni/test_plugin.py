@@ -1,0 +1,273 @@
+"""What the plugin decides by itself: CNI's errors 1 to 7, VERSION, and an agent that is away."""
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from steppe.cni import plugin
+
+CONFIG = {"cniVersion": "1.1.0", "name": "steppe", "type": "steppe", "socket": "/nonexistent"}
+ENV = {
+    "CNI_COMMAND": "ADD",
+    "CNI_CONTAINERID": "c1",
+    "CNI_NETNS": "/run/netns/x",
+    "CNI_IFNAME": "eth0",
+    "CNI_PATH": "/opt/cni/bin",
+    "CNI_ARGS": "IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=web",
+}
+GC = ENV | {"CNI_COMMAND": "GC"}
+CHECK = ENV | {"CNI_COMMAND": "CHECK"}
+
+
+def run(env: dict[str, str], stdin: bytes | dict[str, Any] = CONFIG) -> tuple[Any, int]:
+    data = stdin if isinstance(stdin, bytes) else json.dumps(stdin).encode()
+    return plugin.run(env, lambda: data)
+
+
+def without(name: str, env: dict[str, str] = ENV) -> dict[str, str]:
+    return {key: value for key, value in env.items() if key != name}
+
+
+@pytest.mark.parametrize(
+    ("env", "names"),
+    [
+        ({}, ["CNI_COMMAND"]),
+        (ENV | {"CNI_COMMAND": "PING"}, ["CNI_COMMAND", "PING"]),
+        (ENV | {"CNI_COMMAND": "add"}, ["CNI_COMMAND", "add"]),
+        (without("CNI_CONTAINERID"), ["CNI_CONTAINERID"]),
+        (ENV | {"CNI_CONTAINERID": ""}, ["CNI_CONTAINERID"]),
+        (without("CNI_NETNS"), ["CNI_NETNS"]),
+        (without("CNI_IFNAME"), ["CNI_IFNAME"]),
+        ({"CNI_COMMAND": "ADD"}, ["CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME"]),
+        ({"CNI_COMMAND": "CHECK"}, ["CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME"]),
+        ({"CNI_COMMAND": "DEL"}, ["CNI_CONTAINERID", "CNI_IFNAME"]),
+        (without("CNI_PATH", GC), ["CNI_PATH"]),
+        (ENV | {"CNI_CONTAINERID": "-c"}, ["CNI_CONTAINERID"]),
+        (ENV | {"CNI_CONTAINERID": "a b"}, ["CNI_CONTAINERID"]),
+        (ENV | {"CNI_CONTAINERID": "é"}, ["CNI_CONTAINERID"]),
+        (ENV | {"CNI_CONTAINERID": "a/../b"}, ["CNI_CONTAINERID"]),
+        (ENV | {"CNI_IFNAME": "sixteen-letters-"}, ["CNI_IFNAME"]),
+        (ENV | {"CNI_IFNAME": "."}, ["CNI_IFNAME"]),
+        (ENV | {"CNI_IFNAME": ".."}, ["CNI_IFNAME"]),
+        (ENV | {"CNI_IFNAME": "a/b"}, ["CNI_IFNAME"]),
+        (ENV | {"CNI_IFNAME": "a:b"}, ["CNI_IFNAME"]),
+        (ENV | {"CNI_IFNAME": "a b"}, ["CNI_IFNAME"]),
+        (ENV | {"CNI_ARGS": "K8S_POD_NAME"}, ["CNI_ARGS"]),
+        (ENV | {"CNI_ARGS": "=x"}, ["CNI_ARGS"]),
+        (ENV | {"CNI_IFNAME": "..", "CNI_ARGS": "x"}, ["CNI_IFNAME", "CNI_ARGS"]),
+    ],
+)
+def test_a_bad_variable_is_error_4_and_named(env: dict[str, str], names: list[str]) -> None:
+    printed, code = run(env)
+    assert (code, printed["code"]) == (1, 4)
+    assert [name for name in names if name not in printed["msg"]] == []
+
+
+@pytest.mark.parametrize(
+    ("env", "stdin", "code", "said"),
+    [
+        (ENV, b"", 6, "not JSON"),
+        (ENV, b"{", 6, "not JSON"),
+        (ENV, b"\xff", 6, "not JSON"),
+        (ENV, b"{} {}", 6, "not JSON"),
+        (ENV, b"[" * 100_000, 6, "not JSON"),
+        (ENV, b"[]", 6, "not an object"),
+        (ENV, b" " * (plugin.CONFIG_LIMIT + 1), 5, "larger"),
+        (ENV, CONFIG | {"cniVersion": "0.2.0"}, 1, "0.2.0"),
+        (ENV, CONFIG | {"cniVersion": "2.0.0"}, 1, "2.0.0"),
+        (ENV, CONFIG | {"cniVersion": ["1.1.0"]}, 1, "1.1.0"),
+        # "An absent cniVersion counts as 0.1.0"
+        (ENV, {"name": "x", "type": "steppe", "socket": "/x"}, 1, "0.1.0"),
+        (CHECK, CONFIG | {"cniVersion": "0.3.1"}, 1, "CHECK came with cniVersion 0.4.0"),
+        (GC, CONFIG | {"cniVersion": "1.0.0"}, 1, "GC came with cniVersion 1.1.0"),
+        ({"CNI_COMMAND": "STATUS"}, CONFIG | {"cniVersion": "1.0.0"}, 1, "STATUS came"),
+        (ENV, CONFIG | {"name": ""}, 7, "'name'"),
+        (ENV, CONFIG | {"name": "../x"}, 7, "'../x'"),
+        (ENV, CONFIG | {"name": 7}, 7, "'name'"),
+        (ENV, CONFIG | {"type": "a/b"}, 7, "'a/b'"),
+        (ENV, CONFIG | {"socket": None}, 7, "'socket'"),
+        (ENV, CONFIG | {"prevResult": []}, 7, "prevResult"),
+        (CHECK, CONFIG, 7, "prevResult"),
+        (GC, CONFIG | {"cni.dev/valid-attachments": {}}, 7, "valid-attachments"),
+        (GC, CONFIG | {"cni.dev/valid-attachments": [{"ifname": "x"}]}, 7, "valid-attachments"),
+        # "2: unsupported field …; the error message must contain the key and value"
+        (ENV, CONFIG | {"ipam": {"type": "dhcp"}}, 2, '{"type":"dhcp"}'),
+    ],
+)
+def test_a_bad_configuration_has_its_own_code(
+    env: dict[str, str], stdin: bytes | dict[str, Any], code: int, said: str
+) -> None:
+    printed, exit_code = run(env, stdin)
+    assert (exit_code, printed["code"]) == (1, code)
+    assert said in printed["msg"]
+    assert printed["cniVersion"] in plugin.SUPPORTED
+
+
+def test_unreadable_input_is_error_5() -> None:
+    def broken() -> bytes:
+        raise OSError(5, "Input/output error")
+
+    printed, code = plugin.run(ENV, broken)
+    assert (code, printed["code"]) == (1, 5)
+
+
+def test_the_error_speaks_the_version_of_the_request() -> None:
+    printed, _ = run(ENV, CONFIG | {"cniVersion": "0.4.0", "name": ""})
+    assert printed["cniVersion"] == "0.4.0"
+
+
+def test_a_configuration_never_keeps_a_pod_from_being_taken_down() -> None:
+    printed, _ = run(ENV | {"CNI_COMMAND": "DEL"}, CONFIG | {"ipam": {"type": "dhcp"}})
+    assert printed["code"] == 11
+
+
+@pytest.mark.parametrize(
+    ("stdin", "version"),
+    [(b"", "1.1.0"), (b"{", "1.1.0"), (b'{"cniVersion":"0.4.0"}', "0.4.0"), (b"[]", "1.1.0")],
+)
+def test_version_needs_no_input(stdin: bytes, version: str) -> None:
+    printed, code = run({"CNI_COMMAND": "VERSION"}, stdin)
+    assert code == 0
+    assert printed["cniVersion"] == version
+    assert tuple(printed["supportedVersions"]) == ("0.3.1", "0.4.0", "1.0.0", "1.1.0")
+
+
+def test_an_unknown_argument_is_no_error() -> None:
+    printed, _ = run(ENV | {"CNI_ARGS": "FOO=1;BAR=a=b;IgnoreUnknown=1"})
+    assert printed["code"] == 11
+
+
+@pytest.mark.parametrize(
+    "value",
+    [{}, {"a": [1, -2, 1.5, None, True, 'é\n"\\\U0001f600']}, {"n": {"m": []}}, "x", 10**30],
+)
+def test_the_short_codec_is_json(value: Any) -> None:
+    assert plugin.loads(f" {json.dumps(value)}\n") == value
+    assert json.loads(plugin.dumps(value)) == value
+
+
+# The plugin as a process, against an agent that the test plays.
+
+
+@contextlib.contextmanager
+def agent(path: Path, talk: Callable[[socket.socket, dict[str, Any]], None]) -> Iterator[None]:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        listener.bind(str(path))
+        listener.listen(1)
+
+        def serve() -> None:
+            channel, _ = listener.accept()
+            with channel:
+                parts = []
+                while data := channel.recv(65536):
+                    parts.append(data)
+                talk(channel, json.loads(b"".join(parts)))
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+def execute(env: dict[str, str], config: Any) -> tuple[int, Any]:
+    done = subprocess.run(
+        [sys.executable, "-IS", plugin.__file__],
+        env=env,
+        input=json.dumps(config).encode(),
+        capture_output=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.stderr == b""
+    return done.returncode, json.loads(done.stdout) if done.stdout else None
+
+
+def test_request_and_answer_pass_through_unchanged(tmp_path: Path) -> None:
+    seen: list[dict[str, Any]] = []
+    result = {"cniVersion": "1.1.0", "ips": [], "dns": {"search": ["é"]}}
+
+    def talk(channel: socket.socket, request: dict[str, Any]) -> None:
+        seen.append(request)
+        channel.sendall(json.dumps({"exit": 0, "stdout": result}).encode())
+
+    config = CONFIG | {"socket": str(tmp_path / "s"), "unknown": {"deep": [1.50, "ü"]}}
+    with agent(tmp_path / "s", talk):
+        assert execute(ENV | {"HOME": "/root"}, config) == (0, result)
+    assert seen == [{"schema": "steppe.cni-request/v1", "env": ENV, "config": config}]
+
+
+def test_an_error_of_the_agents_is_printed_with_exit_1(tmp_path: Path) -> None:
+    error = {"cniVersion": "1.1.0", "code": 101, "msg": "m", "details": "d"}
+
+    def talk(channel: socket.socket, _: object) -> None:
+        channel.sendall(json.dumps({"exit": 1, "stdout": error}).encode())
+
+    with agent(tmp_path / "s", talk):
+        assert execute(ENV, CONFIG | {"socket": str(tmp_path / "s")}) == (1, error)
+
+
+def test_nothing_to_print_prints_nothing(tmp_path: Path) -> None:
+    def talk(channel: socket.socket, _: object) -> None:
+        channel.sendall(b'{"exit":0,"stdout":null}')
+
+    with agent(tmp_path / "s", talk):
+        env = ENV | {"CNI_COMMAND": "DEL"}
+        assert execute(env, CONFIG | {"socket": str(tmp_path / "s")}) == (0, None)
+
+
+@pytest.mark.parametrize("half", [b"", b'{"exit":0,"std', b"[]", b"{}", b"null"])
+def test_an_agent_that_breaks_off_is_try_again(tmp_path: Path, half: bytes) -> None:
+    def talk(channel: socket.socket, _: object) -> None:
+        channel.sendall(half)
+
+    with agent(tmp_path / "s", talk):
+        code, printed = execute(ENV, CONFIG | {"socket": str(tmp_path / "s")})
+    assert (code, printed["code"]) == (1, 11)
+    assert "pod default/web" in printed["msg"]
+    assert "log" in printed["details"]
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"), [("ADD", 11), ("DEL", 11), ("CHECK", 11), ("GC", 11), ("STATUS", 50)]
+)
+def test_no_agent_is_try_again_or_not_available(command: str, expected: int) -> None:
+    code, printed = execute(ENV | {"CNI_COMMAND": command}, CONFIG | {"prevResult": {}})
+    assert (code, printed["code"]) == (1, expected)
+    assert "/nonexistent" in printed["msg"]
+    assert "start the agent" in printed["details"]
+
+
+def test_closed_standard_input_is_error_5() -> None:
+    argv = ["sh", "-c", 'exec "$0" -IS "$1" <&-', sys.executable, plugin.__file__]
+    done = subprocess.run(argv, env=ENV, capture_output=True, timeout=30, check=False)
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["code"] == 5
+
+
+def test_it_imports_next_to_nothing() -> None:
+    code = "import sys; sys.argv = ['x']; before = set(sys.modules); import steppe.cni.plugin; "
+    code += "print(*sorted(set(sys.modules) - before))"
+    path = str(Path(plugin.__file__).parents[2])
+    argv = [sys.executable, "-S", "-c", code]
+    done = subprocess.run(
+        argv, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True, check=True
+    )
+    imported = set(done.stdout.split())
+    assert "_json" in imported
+    assert not imported & {"json", "re", "enum", "socket", "typing", "pathlib", "functools"}
+
+
+def test_broken_input_is_told_by_the_process_too() -> None:
+    argv = [sys.executable, "-IS", plugin.__file__]
+    done = subprocess.run(argv, env=ENV, input=b'{"a', capture_output=True, check=False)
+    assert (done.returncode, json.loads(done.stdout)["code"]) == (1, 6)
