@@ -144,7 +144,7 @@ class KernelDriver:
                 if not isinstance(new, Link):
                     links.delete(name, what)
                     continue
-                if links.must_be_remade(name, new):
+                if links.sheds(name, new):
                     carried = self._carried(name)
                 links.put(name, new, what)
             except KernelError as error:
@@ -154,7 +154,7 @@ class KernelDriver:
         return failures
 
     def _carried(self, name: str) -> tuple[Change, ...]:
-        """What will go with a link that is made anew, as the changes that put it back."""
+        """What a link may shed as it changes, as the changes that put it back."""
         found: dict[Key, Value] = dict(self._read_netlink())
         here = [key for key in self._settings if name in key.path.split("/")]
         found.update(self._sysctls.read(here))

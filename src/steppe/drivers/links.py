@@ -1,8 +1,8 @@
 """Makes, changes and deletes links.
 
 MTU, MAC address, alias and state are changed in place. A VXLAN device's own settings cannot all
-be, so a device that differs there is made anew; the caller puts back what it carried. A pod's
-veth pair can only be made by attaching the pod: it needs the pod's namespace.
+be, so a device that differs there is made anew. Either way the caller puts back what the link
+has shed. A pod's veth pair can only be made by attaching the pod: it needs the pod's namespace.
 """
 
 from errno import EEXIST, ENODEV
@@ -28,11 +28,12 @@ class Links:
         self._by_name = {link.name: link for link in found}
         self._names = {link.index: link.name for link in found}
 
-    def must_be_remade(self, name: str, new: Link) -> bool:
-        """Whether the link that is there cannot become the new one in place."""
+    def sheds(self, name: str, new: Link) -> bool:
+        """Whether the link that is there will lose entries on the way to the new one."""
         there = self._by_name.get(name)
-        if there is None:
-            return False
+        return there is not None and (there.mac != new.mac or self._is_other(there, new))
+
+    def _is_other(self, there: LinkInfo, new: Link) -> bool:
         actual = there.link(self._names)
         return actual is None or (actual.kind, actual.vxlan) != (new.kind, new.vxlan)
 
@@ -43,7 +44,7 @@ class Links:
         if there is None:
             self._create(name, new, what)
             return
-        if self.must_be_remade(name, new):
+        if self._is_other(there, new):
             if there.kind != "vxlan" or new.kind != "vxlan":
                 raise KernelError(what, EEXIST, f"it is a {there.kind or 'device'}", _FOREIGN)
             self.delete(name, what)

@@ -1,0 +1,81 @@
+"""Prefixes that may overlap, over a set that refuses overlaps.
+
+An interval set takes 10.0.0.0/8 or 10.1.0.0/16 but not both ("interval overlaps with an existing
+one"), although a packet cares for the union only. So the kernel holds the prefixes that no other
+one covers, and this keeps those beneath: when their cover goes, they come up.
+"""
+
+from collections.abc import Iterable, Iterator
+
+from steppe.net.address import IPNetwork
+
+_Level = dict[int, IPNetwork]
+
+
+class Cover:
+    """All prefixes claimed of one set (one family); `top` of them are in the kernel."""
+
+    def __init__(self, prefixes: Iterable[IPNetwork] = ()) -> None:
+        self._levels: dict[int, _Level] = {}
+        for prefix in prefixes:
+            self._put(prefix)
+
+    def __contains__(self, prefix: IPNetwork) -> bool:
+        return _bits(prefix, prefix.prefixlen) in self._levels.get(prefix.prefixlen, ())
+
+    def __iter__(self) -> Iterator[IPNetwork]:
+        for level in self._levels.values():
+            yield from level.values()
+
+    def copy(self) -> "Cover":
+        return Cover(self)
+
+    def top(self) -> list[IPNetwork]:
+        """The prefixes that no other one covers."""
+        return [prefix for prefix in self if not self._is_covered(prefix)]
+
+    def add(self, prefix: IPNetwork) -> tuple[list[IPNetwork], list[IPNetwork]]:
+        """Claim one; what the kernel's set must take in, and before that let go."""
+        if prefix in self:
+            return [], []
+        covered = self._is_covered(prefix)
+        beneath = [] if covered else self._top_beneath(prefix)
+        self._put(prefix)
+        return ([], []) if covered else ([prefix], beneath)
+
+    def remove(self, prefix: IPNetwork) -> tuple[list[IPNetwork], list[IPNetwork]]:
+        """Claim one no more; what the kernel's set must take in, and before that let go."""
+        if prefix not in self:
+            return [], []
+        level = self._levels[prefix.prefixlen]
+        del level[_bits(prefix, prefix.prefixlen)]
+        if not level:
+            del self._levels[prefix.prefixlen]
+        if self._is_covered(prefix):
+            return [], []
+        return self._top_beneath(prefix), [prefix]
+
+    def _put(self, prefix: IPNetwork) -> None:
+        level = self._levels.setdefault(prefix.prefixlen, {})
+        level[_bits(prefix, prefix.prefixlen)] = prefix
+
+    def _is_covered(self, prefix: IPNetwork) -> bool:
+        return any(
+            _bits(prefix, length) in level
+            for length, level in self._levels.items()
+            if length < prefix.prefixlen
+        )
+
+    def _top_beneath(self, prefix: IPNetwork) -> list[IPNetwork]:
+        wanted = _bits(prefix, prefix.prefixlen)
+        return [
+            inner
+            for length, level in self._levels.items()
+            if length > prefix.prefixlen
+            for bits, inner in level.items()
+            if bits >> (length - prefix.prefixlen) == wanted and not self._is_covered(inner)
+        ]
+
+
+def _bits(prefix: IPNetwork, length: int) -> int:
+    return int(prefix.network_address) >> (prefix.max_prefixlen - length)

@@ -1,0 +1,81 @@
+"""libnftables(3) through ctypes: runs nft commands, in the network namespace it was made in.
+
+In process, because starting an `nft` program costs 2 ms and more for each change.
+"""
+
+import ctypes
+import threading
+from typing import Self
+
+from steppe.errors import SteppeError
+
+_JSON = 1 << 4
+_TERSE = 1 << 11
+_NAME = "libnftables.so.1"
+
+
+class NftError(SteppeError):
+    """nft refused; the message is its own, which quotes the command."""
+
+
+class Library:
+    """One nft context. Its netlink socket is opened here, in the calling thread's namespace."""
+
+    def __init__(self) -> None:
+        self._nft = _load()
+        self._lock = threading.Lock()
+        self._context: int | None = self._nft.nft_ctx_new(0)
+        if not self._context:
+            raise NftError("libnftables has no context to give; is this root?")
+        self._nft.nft_ctx_buffer_output(self._context)
+        self._nft.nft_ctx_buffer_error(self._context)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        if self._context:
+            self._nft.nft_ctx_free(self._context)
+            self._context = None
+
+    def run(self, commands: str) -> None:
+        """Run commands as one transaction: all of them are done, or none."""
+        self._run(commands, 0)
+
+    def list(self, what: str, *, terse: bool = False) -> bytes:
+        """The JSON that `nft -j list WHAT` prints; terse leaves out the elements of sets."""
+        return self._run(f"list {what}", _JSON | (_TERSE if terse else 0))
+
+    def _run(self, commands: str, flags: int) -> bytes:
+        with self._lock:
+            self._nft.nft_ctx_output_set_flags(self._context, flags)
+            failed = self._nft.nft_run_cmd_from_buffer(self._context, commands.encode())
+            # Both calls also empty their buffer.
+            output: bytes = self._nft.nft_ctx_get_output_buffer(self._context)
+            error: bytes = self._nft.nft_ctx_get_error_buffer(self._context)
+        if failed:
+            raise NftError(" ".join(error.decode(errors="replace").split()))
+        return output
+
+
+def _load() -> ctypes.CDLL:
+    try:
+        nft = ctypes.CDLL(_NAME)
+    except OSError as error:
+        raise NftError(f"{_NAME} cannot be loaded: {error}; install libnftables1") from error
+    context = ctypes.c_void_p
+    nft.nft_ctx_new.restype = context
+    nft.nft_ctx_new.argtypes = [ctypes.c_uint32]
+    nft.nft_ctx_free.argtypes = [context]
+    nft.nft_ctx_free.restype = None
+    nft.nft_ctx_buffer_output.argtypes = [context]
+    nft.nft_ctx_buffer_error.argtypes = [context]
+    nft.nft_ctx_output_set_flags.argtypes = [context, ctypes.c_uint]
+    nft.nft_run_cmd_from_buffer.argtypes = [context, ctypes.c_char_p]
+    for name in ("nft_ctx_get_output_buffer", "nft_ctx_get_error_buffer"):
+        getattr(nft, name).argtypes = [context]
+        getattr(nft, name).restype = ctypes.c_char_p
+    return nft
