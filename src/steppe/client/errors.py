@@ -16,23 +16,41 @@ class UnreachableError(SteppeError):
     """The API server did not answer: refused, reset, timed out, or not whom its CA knows."""
 
 
+class _Cause(msgspec.Struct, frozen=True):
+    reason: str = ""
+
+
+class _Details(msgspec.Struct, frozen=True):
+    causes: tuple[_Cause, ...] = ()
+
+
 class _Status(msgspec.Struct, frozen=True):
     """The fields in use of metav1.Status, the body of every refusal."""
 
     code: int = 0
     reason: str = ""
     message: str = ""
+    details: _Details = _Details()
 
 
 class ApiError(SteppeError):
     """The API server answered, and said no."""
 
-    def __init__(self, status: int, reason: str, message: str, *, retry_after: float = 0) -> None:
+    def __init__(
+        self,
+        status: int,
+        reason: str,
+        message: str,
+        *,
+        retry_after: float = 0,
+        causes: tuple[str, ...] = (),
+    ) -> None:
         super().__init__(f"{message or reason or 'refused'} ({status} {reason})".rstrip())
         self.status = status
         self.reason = reason
         self.message = message
         self.retry_after = retry_after
+        self.causes = causes
 
     @property
     def not_found(self) -> bool:
@@ -48,6 +66,11 @@ class ApiError(SteppeError):
         return self.status == 409 and not self.already_exists
 
     @property
+    def namespace_terminating(self) -> bool:
+        """Nothing can be made in this namespace any more, and trying again will not help."""
+        return "NamespaceTerminating" in self.causes
+
+    @property
     def gone(self) -> bool:
         return self.status == 410 or self.reason in ("Expired", "Gone")
 
@@ -59,4 +82,7 @@ def api_error(status: int, body: bytes, *, what: str, retry_after: float = 0) ->
     except msgspec.MsgspecError:
         said = _Status(message=body[:200].decode("utf-8", "replace").strip())
     message = f"{what}: {said.message}" if said.message else what
-    return ApiError(status or said.code, said.reason, message, retry_after=retry_after)
+    causes = tuple(cause.reason for cause in said.details.causes)
+    return ApiError(
+        status or said.code, said.reason, message, retry_after=retry_after, causes=causes
+    )

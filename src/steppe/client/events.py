@@ -101,6 +101,8 @@ class EventRecorder:
             try:
                 await self._write(said, times)
             except SteppeError as error:
+                if isinstance(error, ApiError) and error.namespace_terminating:
+                    continue
                 self.dropped += times
                 log.warning("event %s on %s dropped: %s", said.reason, said.about.name, error)
         return repeated

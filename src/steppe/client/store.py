@@ -50,9 +50,9 @@ def key_of(item: HasMeta) -> Key:
 class Store(Generic[T]):
     """Objects by key, with indexes, and listeners that hear of each change."""
 
-    def __init__(self) -> None:
+    def __init__(self, status: WatchStatus | None = None) -> None:
         self.items: dict[Key, T] = {}
-        self.status = WatchStatus()
+        self.status = status or WatchStatus()
         self._listeners: list[OnChange[T]] = []
         self._indexes: list[Index[T]] = []
         self._doomed: set[str] = set()

@@ -1,1 +1,4 @@
-"""The cluster daemon: pod prefixes for nodes that have none."""
+"""The cluster daemon: gives every node its pod prefixes, one of each family.
+
+`prefixes` decides (pure), `podcidrs` carries it out, `health` tells how it goes.
+"""

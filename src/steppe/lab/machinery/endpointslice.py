@@ -104,7 +104,7 @@ class EndpointSliceController:
                 ENDPOINTSLICES, _body(service, slice_), slice_.metadata.namespace
             )
         except ApiError as error:
-            if error.status == 403 or error.not_found:  # its namespace is going away
+            if error.namespace_terminating or error.not_found:
                 return
             raise
         self._world.slices.note(msgspec.convert(answer, EndpointSlice))

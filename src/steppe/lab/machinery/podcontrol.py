@@ -155,6 +155,8 @@ class PodControl:
         try:
             answer = await self._world.client.create(PODS, body, owner.namespace)
         except ApiError as error:
+            if error.namespace_terminating:
+                return
             self.say(owner, "Warning", "FailedCreate", f"Error creating: {error.message}")
             raise
         pod = msgspec.convert(answer, Pod)
