@@ -216,10 +216,12 @@ def test_a_custom_kind_is_served_at_once_and_goes_with_its_definition(kubectl: K
         "create", "-f", "-", stdin=WIDGET.replace("size: 3", "size: 0").replace("one", "bad")
     )
     kubectl("scale", "widget", "one", "--replicas=9")
-    assert get(kubectl, "widgets.v1alpha1.example.com", "one")["apiVersion"] == "example.com/v1alpha1"
+    assert (
+        get(kubectl, "widgets.v1alpha1.example.com", "one")["apiVersion"] == "example.com/v1alpha1"
+    )
     assert get(kubectl, "widget.v1.example.com", "one")["spec"]["size"] == 9
     kubectl("delete", "crd", "widgets.example.com", "--timeout=10s")
-    assert "the server doesn't have a resource type" in kubectl.refused("get", "widgets")
+    assert "the server could not find" in kubectl.refused("get", "--raw", "/apis/example.com/v1")
 
 
 def test_a_namespace_stays_until_it_is_finalized(kubectl: Kubectl) -> None:

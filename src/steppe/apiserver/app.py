@@ -79,7 +79,8 @@ class App:
         if document is not None:
             return _response(document)
         body = await _body(request)
-        review = reviews.answer(path, request.method, body, user)
+        content_type = request.headers.get("Content-Type", "")
+        review = reviews.answer(path, request.method, body, content_type, user)
         if review is not None:
             return _response(review)
         found = target(path, self._api.registry)
@@ -92,7 +93,7 @@ class App:
             form=accepted_form(request.headers.get("Accept", "")),
             user=user,
             agent=request.headers.get("User-Agent", ""),
-            content_type=request.headers.get("Content-Type", ""),
+            content_type=content_type,
             body=body,
         )
         if _is_watch(call):

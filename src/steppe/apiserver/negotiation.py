@@ -1,6 +1,6 @@
 """Which form of an answer a client accepts, and how bodies it sends are read.
 
-JSON and YAML are spoken; protobuf and CBOR are not, and every client falls back to JSON.
+Answers are JSON or YAML, which every client accepts; bodies may also be protobuf.
 """
 
 from typing import Literal
@@ -8,6 +8,7 @@ from typing import Literal
 import msgspec
 import yaml
 
+from steppe.apiserver import protobuf
 from steppe.apiserver.kinds.model import Json
 from steppe.apiserver.status import bad_request, not_acceptable, unsupported_media_type
 
@@ -80,13 +81,15 @@ def decode(body: bytes, content_type: str) -> object:
     media_type = content_type.partition(";")[0].strip()
     if media_type in (YAML, "text/yaml", "application/x-yaml"):
         return decode_yaml(body)
+    if media_type == protobuf.MEDIA_TYPE:
+        return protobuf.decode(body)
     # Without a Content-Type, Kubernetes assumes its preferred one.
     if media_type in (JSON, "", "application/octet-stream"):
         try:
             return msgspec.json.decode(body)
         except msgspec.DecodeError as error:
             raise bad_request(f"couldn't decode the body as JSON: {error}") from error
-    raise unsupported_media_type(media_type, _SPOKEN)
+    raise unsupported_media_type(media_type, f"{_SPOKEN}, {protobuf.MEDIA_TYPE}")
 
 
 def decode_object(body: bytes, content_type: str) -> Json:

@@ -8,20 +8,22 @@ import msgspec
 from steppe.apiserver.api import Reply
 from steppe.apiserver.discovery import REVIEWS
 from steppe.apiserver.kinds.model import Json
-from steppe.apiserver.negotiation import JSON, decode_object
+from steppe.apiserver.negotiation import decode_object
 from steppe.apiserver.status import StatusError
 
 _ANYTHING = {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}
 
 
-def answer(path: tuple[str, ...], method: str, body: bytes, user: str) -> Reply | None:
+def answer(
+    path: tuple[str, ...], method: str, body: bytes, content_type: str, user: str
+) -> Reply | None:
     """The answered review; None if the path is not one of a review."""
     kind = _review_kind(path)
     if kind is None:
         return None
     if method != "POST":
         raise StatusError(405, "MethodNotAllowed", f"{kind} can only be created")
-    review = decode_object(body, JSON)
+    review = decode_object(body, content_type)
     review["status"] = _status(kind, user)
     review.setdefault("kind", kind)
     return Reply(msgspec.json.encode(review), 201)
