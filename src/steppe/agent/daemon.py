@@ -46,6 +46,9 @@ from steppe.state.sysctl import SysctlKey
 
 log = logging.getLogger("steppe.agent")
 
+COALESCE_SECONDS = 0.03
+"""How long the kernel's notifications gather: a link that goes is announced bit by bit, and to
+repair what is still going away would fail."""
 RETRY_SECONDS = 1.0
 """How long what the kernel refused waits for its next try."""
 
@@ -170,7 +173,7 @@ class Agent:
                     self.reconciler.lose(event.link)
                 else:
                     await self._read_again(event)
-            self._wake.set()
+            asyncio.get_running_loop().call_later(COALESCE_SECONDS, self._wake.set)
 
     def _observe(self, event: Seen) -> None:
         if event.foreign and event.key not in self.compiler.state:
