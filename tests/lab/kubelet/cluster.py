@@ -1,12 +1,13 @@
 """A cluster for these tests: the embedded API server, one node, Debian's CNI plugins, a kubelet."""
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -64,11 +65,16 @@ class Cluster:
             *("--kubeconfig", str(self._kubeconfig), "--lab-dir", str(self.folder)),
         )
 
-    def kill_kubelet(self) -> None:
-        """As kill -9 does."""
+    @contextlib.contextmanager
+    def kubelet_killed(self) -> Iterator[None]:
+        """As kill -9 does, until the block ends."""
         process = self._processes.pop("kubelet")
         process.kill()
         process.wait()
+        try:
+            yield
+        finally:
+            self.start_kubelet()
 
     def stop(self) -> None:
         for process in self._processes.values():

@@ -8,11 +8,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from steppe.client.resources import CONFIGMAPS
 from steppe.lab import netns
+from steppe.lab.kubelet.cni import Attachment, Cni
+from steppe.lab.kubelet.cniconf import load_first
 from steppe.lab.kubelet.enter import NoSuchContainer, enter_command, log_path
+from steppe.lab.kubelet.sandbox import Sandbox
 from tests.lab.kubelet.cluster import NODE_ADDRESSES, REFERENCE, Cluster, container, shell
 from tests.lab.kubelet.conftest import remove, sweep
 from tests.waiting import until
@@ -264,16 +268,49 @@ def test_deletion_runs_the_hook_and_insists_when_the_grace_is_over(cluster: Clus
     assert not Path(f"/proc/{pid}").exists()
 
 
+def test_a_forced_deletion_ends_the_grace_of_the_one_before(cluster: Cluster) -> None:
+    cluster.create("forced", shell("trap '' TERM; sleep 1000 & wait"))
+    cluster.wait_ready("forced")
+    pid = enter_command(cluster.folder, "default", "forced")[1].removeprefix("--target=")
+    cluster.delete("forced")
+    cluster.delete("forced", grace=0)
+    until(lambda: not Path(f"/proc/{pid}").exists(), 8, "the container ended")
+    cluster.wait_gone("forced")
+
+
+def test_what_a_killed_kubelet_began_is_undone_and_begun_again(cluster: Cluster) -> None:
+    """As after a kill in the middle of ADD: the record is there, and only some of the rest."""
+    with cluster.kubelet_killed():
+        uid = cluster.create("half", shell(SERVES))
+        name = f"{netns.namespace(cluster.lab, 'pod-')}{uid[:8]}"
+        netns.create((name,))
+        folder = cluster.state / "pods" / uid
+        folder.mkdir(parents=True)
+        network = load_first(cluster.conf)
+        attachment = Attachment("begun", f"/run/netns/{name}")
+        cni = Cni((REFERENCE,), cluster.state / "cni-cache")
+        assert network is not None
+        netns.inside(cluster.netns, lambda: cni.add(network, attachment))
+        taken = cluster.leases()
+        half = Sandbox("begun", name, "half", "default", uid, ("c",), network, attachment)
+        (folder / "sandbox.json").write_bytes(msgspec.json.encode(half))
+    status = cluster.wait_ready("half")
+    addresses = {one["ip"] for one in status["podIPs"]}
+    assert set(cluster.leases()) == addresses
+    assert not addresses & set(taken)
+    cluster.delete("half")
+    cluster.wait_gone("half")
+
+
 def test_a_killed_kubelet_finds_its_pods_again(cluster: Cluster) -> None:
     cluster.create("stays", shell(SERVES))
     cluster.create("goes", shell(SERVES))
     before = cluster.wait_ready("stays")
     cluster.wait_ready("goes")
     pid = enter_command(cluster.folder, "default", "goes")[1].removeprefix("--target=")
-    cluster.kill_kubelet()
-    assert Path(f"/proc/{pid}").exists()
-    cluster.delete("goes", grace=0)
-    cluster.start_kubelet()
+    with cluster.kubelet_killed():
+        assert Path(f"/proc/{pid}").exists()
+        cluster.delete("goes", grace=0)
     until(lambda: not Path(f"/proc/{pid}").exists(), 15, "the pod deleted meanwhile is ended")
     cluster.delete("stays")
     cluster.wait_gone("stays")
@@ -286,8 +323,8 @@ def test_a_killed_kubelet_finds_its_pods_again(cluster: Cluster) -> None:
 def test_a_killed_kubelet_restarts_no_container(cluster: Cluster) -> None:
     cluster.create("kept", shell(SERVES))
     before = cluster.wait_ready("kept")
-    cluster.kill_kubelet()
-    cluster.start_kubelet()
+    with cluster.kubelet_killed():
+        pass
     cluster.create("after", shell(SERVES))
     cluster.wait_ready("after")
     after = cluster.wait_ready("kept")

@@ -122,6 +122,11 @@ class Runner:
             probing.cancel()
             killing.cancel()
 
+    def kill(self) -> None:
+        """End the container's processes now; whoever waits for them goes on from there."""
+        if self._process is not None:
+            self._process.signal(signal.SIGKILL)
+
     # One run.
 
     async def _once(self, grace: int) -> Ended:

@@ -80,6 +80,8 @@ class PodWorker:
         """The API has no such pod any more: it was deleted by force."""
         self._removed = True
         self._ending.set()
+        for runner in self._runners.values():
+            runner.kill()  # the grace of a deletion that was under way is over, too
 
     async def run(self) -> None:
         """From whatever state the pod is in to its end; returns when nothing of it is left."""

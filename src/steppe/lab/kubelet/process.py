@@ -108,8 +108,8 @@ def exit_status(run: Path) -> int:
 def launch(order: Launch, template: int) -> Process:
     """Start a container in a mount namespace copied from `template`; blocks for some 10 ms."""
     command = resolve(order.command, order.env)
-    # GNU env sets exactly these variables. A shell's background job ignores SIGINT and SIGQUIT,
-    # and only `--default-signal` takes that back.
+    # GNU env sets exactly these variables, and takes back what was ignored on the way here: SIGPIPE
+    # by Python, SIGINT and SIGQUIT by a shell's background job.
     settings = [f"{name}={value}" for name, value in order.env.items()]
     argv = [
         "nsenter", f"--net={netns_path(order.netns)}", "--mount=/proc/self/fd/4", "--",
@@ -118,7 +118,7 @@ def launch(order: Launch, template: int) -> Process:
     ]  # fmt: skip
     for mount in order.mounts:
         argv += [mount.source, mount.target, "ro" if mount.read_only else "rw"]
-    argv += ["--", "env", "-i", "--default-signal=INT,QUIT", "--", *settings, *command]
+    argv += ["--", "env", "-i", "--default-signal", "--", *settings, *command]
     shim, said = _spawn(argv, order.log, template)
     if not said:
         os.waitpid(shim, 0)
@@ -180,7 +180,9 @@ _LOG_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_APPEND
 
 
 def _last_line(log: Path) -> str:
-    lines = log.read_bytes()[-1000:].decode(errors="replace").splitlines()
+    text = log.read_bytes()[-1000:].decode(errors="replace")
+    # mount(8) adds an indented hint to look into dmesg below what it has to say.
+    lines = [line for line in text.splitlines() if line and not line.startswith(" ")]
     return lines[-1] if lines else "no message"
 
 
