@@ -1,7 +1,8 @@
 """A node's CNI server as a process of its own, so that tests can kill it at any step.
 
 python -m tests.agent.cni_node STATE_DIR PREFIXES [STEP]: serves STATE_DIR/cni.sock in the
-namespace it is started in, and dies by SIGKILL right after the named step.
+namespace it is started in, and dies by SIGKILL right after the named step. On SIGUSR1 it
+repairs every workload it was told of.
 """
 
 import asyncio
@@ -28,11 +29,14 @@ class Told:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self.workloads: dict[str, Workload] = {}
 
     def attached(self, workload: Workload) -> None:
+        self.workloads[workload.link] = workload
         self._add(f"attached {workload.namespace}/{workload.name} {workload.link}")
 
     def detached(self, link: str) -> None:
+        self.workloads.pop(link, None)
         self._add(f"detached {link}")
 
     def _add(self, text: str) -> None:
@@ -46,10 +50,16 @@ async def serve(state: Path, prefixes: str, fatal_step: str) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     view = View(tuple(map(parse_prefix, filter(None, prefixes.split(",")))))
-    server = CniServer(view, Told(state / "told"), on_step)
+    told = Told(state / "told")
+    server = CniServer(view, told, on_step)
+    asked = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, asked.set)
     async with server.serving(state / "cni.sock"):
         (state / "ready").touch()
-        await asyncio.Event().wait()
+        while await asked.wait():
+            asked.clear()
+            for workload in tuple(told.workloads.values()):
+                await server.repair(workload)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -59,6 +60,10 @@ class Node:
             self._server.wait()
             self._server = None
 
+    def repair(self) -> None:
+        assert self._server is not None
+        self._server.send_signal(signal.SIGUSR1)
+
     def has_died(self) -> None:
         assert self._server is not None
         assert self._server.wait(10) == -9
@@ -75,6 +80,12 @@ class Node:
         namespace = Path(path).name
         netns.delete(namespace)
         self._pods.remove(namespace)
+
+    def name_again(self, path: str, other: str) -> None:
+        """Let a path that led to one pod lead to another."""
+        Path(path).touch()
+        subprocess.run(["mount", "--bind", other, path], check=True)
+        self._pods.append(Path(path).name)
 
     def close(self) -> None:
         self.stop()

@@ -304,6 +304,49 @@ def test_a_restarted_agent_knows_its_pods(node: Node) -> None:
     assert not addresses(node.add("db", node.pod("db"))) & first
 
 
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_link_removed_by_hand_is_made_anew(node: Node, restarted: bool) -> None:
+    node.start()
+    path, other = node.pod("web"), node.pod("db")
+    result = node.add("web", path).out
+    node.add("db", other)
+    if restarted:
+        node.stop()
+        node.start()
+    before = node.pod_links()
+    node.ip("link", "del", link_name("u-web"))
+    # Its addresses stay its own meanwhile.
+    assert not addresses(node.add("next", node.pod("next"))) & addresses(Answer(0, result))
+    node.repair()
+    wait_for(lambda: before.items() <= node.pod_links().items(), "the link is back")
+    assert node.call("CHECK", node.env("web", path), prevResult=result) == Answer(0, None)
+    assert len(node.pod_links()) == 3
+
+
+def test_a_link_that_went_with_its_pod_is_forgotten(node: Node) -> None:
+    node.start("10.244.1.0/30")
+    path = node.pod("web")
+    first = addresses(node.add("web", path))
+    node.end_pod(path)
+    wait_for(lambda: not node.pod_links(), "the kernel has taken the link")
+    node.repair()
+    wait_for(lambda: node.told()[-1].startswith("detached"), "the agent is told")
+    node.add("a", node.pod("a"))
+    assert addresses(node.add("b", node.pod("b"))) == first
+
+
+def test_a_path_that_now_leads_elsewhere_is_not_repaired(node: Node) -> None:
+    node.start()
+    path, other = node.pod("web"), node.pod("other")
+    node.add("web", path)
+    node.end_pod(path)
+    wait_for(lambda: not node.pod_links(), "the kernel has taken the link")
+    node.name_again(path, other)
+    node.repair()
+    wait_for(lambda: node.told()[-1].startswith("detached"), "the agent is told")
+    assert [one["ifname"] for one in node.ip("link", "show", namespace=path)] == ["lo"]
+
+
 def test_check_is_silent_right_after_add(node: Node) -> None:
     node.start()
     path = node.pod("web")

@@ -163,6 +163,10 @@ class Attachments:
             *self._host_faults(workload, mtu),
         )
 
+    def knows(self, workload: Workload) -> bool:
+        """Whether this very attachment is complete, and not undone or replaced since."""
+        return self._complete.get(workload.link) == workload
+
     def repair(self, workload: Workload) -> bool:
         """Make the link of a pod anew, unless it is there; False if the pod itself is gone."""
         if any(one.link == workload.link and not one.half_made for one in self.found()):

@@ -101,6 +101,8 @@ class CniServer:
     async def repair(self, workload: Workload) -> bool:
         """Make a pod's lost link anew; False if the pod is gone, and its addresses free."""
         async with self._alone(workload.link):
+            if not self._attachments.knows(workload):
+                return False  # undone or replaced while we waited, and told by who did it
             if await self._in_thread(lambda: self._attachments.repair(workload)):
                 return True
             self._watcher.detached(workload.link)
