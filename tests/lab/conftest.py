@@ -4,6 +4,8 @@ Labs are brought up by the command line, as users do, in a process of its own.
 """
 
 import json
+import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -17,7 +19,8 @@ import yaml
 from steppe.lab.down import down, labs
 from tests.waiting import patience
 
-PREFIX = "pytest-lab"
+# Names carry the test run's pid, so that runs side by side do not sweep each other's labs.
+PREFIX = f"pytest-{os.getpid()}"
 
 ECHO = {
     "name": "echo",
@@ -76,7 +79,7 @@ def echo_pods(nodes: tuple[str, ...], each: int) -> list[dict[str, Any]]:
     ]
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="session")
 def _no_stale_labs() -> Iterator[None]:
     """A test run that was killed could not clean up after itself."""
     _sweep()
@@ -86,12 +89,13 @@ def _no_stale_labs() -> Iterator[None]:
 
 def _sweep() -> None:
     for lab in labs():
-        if lab.startswith(PREFIX):
+        run = re.match(r"pytest-(\d+)-", lab)
+        if run and (int(run[1]) == os.getpid() or not Path(f"/proc/{run[1]}").exists()):
             down(lab)
 
 
 @pytest.fixture
-def make_lab(tmp_path: Path) -> Iterator[Callable[..., Lab]]:
+def make_lab(tmp_path: Path, _no_stale_labs: None) -> Iterator[Callable[..., Lab]]:
     """Brings labs up, and all of them down when the test is over, however it went."""
     made = []
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 from pathlib import Path
@@ -18,10 +19,12 @@ pytestmark = [pytest.mark.lab, pytest.mark.timeout(240)]
 
 def _traces(lab: str) -> dict[str, object]:
     """Everything of a lab that could be left on a machine."""
+    # Not a plain prefix: another lab's name may start alike.
+    ours = re.compile(rf"\bst-{lab}-(fabric|outside|node-\w+|pod-\w+)( |$)|/{lab}/")
     return {
-        "namespaces": [n for n in _listed("/run/netns") if n.startswith(f"st-{lab}-")],
+        "namespaces": [name for name in _listed("/run/netns") if ours.search(name)],
         "processes": [pid for pid in _pids() if process.lab_of(pid) == lab],
-        "mounts": [m for m in _mounts() if f"/{lab}/" in m or f"st-{lab}-" in m],
+        "mounts": [mount for mount in _mounts() if ours.search(mount)],
         "files": [n for n in _listed("/run/steppe/labs") if n in (lab, f"{lab}.lock")],
     }
 
@@ -119,8 +122,8 @@ def test_status_exec_and_restart(make_lab) -> None:
     }
     ip = lab.kubectl("get", "pod", "echo-a-0", "-o", "jsonpath={.status.podIP}")
     assert ip in lab.steppe("exec", "echo-a-0", "--", "ip", "-4", "address").stdout
-    assert "192.0.2.11" in lab.steppe("exec", "node/node-a", "ip", "-4", "address").stdout
-    assert "198.51.100.10" in lab.steppe("exec", "outside", "ip", "-4", "address").stdout
+    assert "192.0.2.11" in lab.steppe("exec", "node/node-a", "--", "ip", "-4", "address").stdout
+    assert "198.51.100.10" in lab.steppe("exec", "outside", "ip", "address").stdout
     assert "no node" in lab.steppe("exec", "node/nowhere", "true").stderr
     assert lab.steppe("exec", "outside", "--", "sh", "-c", "exit 7").returncode == 7
     assert lab.steppe("restart", "agent/node-a").returncode == 0

@@ -130,11 +130,7 @@ def status(name: str, output: str) -> None:
     sys.exit(0 if seen.well else 1)
 
 
-@lab.command(
-    name="exec",
-    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
-    epilog="Example: steppe lab exec node/node-a -- ip route",
-)
+@lab.command(name="exec", epilog="Example: steppe lab exec node/node-a -- ip -6 route")
 @_name
 @click.option("-c", "--container", default="", help="Which container; default: the first.")
 @click.argument("target", metavar="[NAMESPACE/]POD|node/NAME|outside")

@@ -20,7 +20,8 @@ def text(report: Report) -> str:
 def _matrix(results: tuple[Result, ...]) -> str:
     """From each source to each target: 4 and 6 for a family that works, x for one that fails."""
     sources = list(dict.fromkeys(each.source for each in results))
-    targets = list(dict.fromkeys(each.target for each in results))
+    probed = dict.fromkeys(each.target for each in results)
+    targets = [*(s for s in sources if s in probed), *(t for t in probed if t not in sources)]
     if len(targets) > MAX_COLUMNS:
         return ""
     cells: dict[tuple[str, str], dict[str, bool]] = {}
