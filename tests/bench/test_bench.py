@@ -1,0 +1,115 @@
+"""The measuring instruments themselves."""
+
+import asyncio
+import json
+import subprocess
+import sys
+
+import pytest
+from bench.__main__ import BENCHMARKS
+from bench.model import Result, Target, percentile
+from bench.report import document, machine, table
+from bench.route_monitor import RouteMonitor
+from bench.solo import node_object, pod_prefixes
+
+from bench import peer
+from steppe.lab import netns
+
+AT_LEAST = Target("ratio", 0.85)
+AT_MOST = Target("time", 20.0, "ms", at_most=True)
+
+
+@pytest.mark.parametrize(
+    ("target", "value", "ok"),
+    [
+        (AT_LEAST, 0.85, True),
+        (AT_LEAST, 0.84, False),
+        (AT_MOST, 20.0, True),
+        (AT_MOST, 20.1, False),
+    ],
+)
+def test_a_target_is_met_or_missed(target: Target, value: float, ok: bool):
+    result = Result(target, value)
+    assert result.ok is ok
+    assert ("MISSED" in table([result])) is not ok
+    (row,) = json.loads(document([result], machine()))["results"]
+    assert row["ok"] is ok
+    assert row["measured"] == value
+
+
+@pytest.mark.parametrize(
+    ("values", "share", "expected"),
+    [
+        ([1.0], 0.99, 1.0),
+        ([3.0, 1.0, 2.0], 0.5, 2.0),
+        ([float(n) for n in range(1, 101)], 0.99, 99.0),
+        ([float(n) for n in range(1, 201)], 0.99, 198.0),
+        ([1.0, 2.0], 0.99, 2.0),
+    ],
+)
+def test_percentiles_are_values_that_were_measured(values, share, expected):
+    assert percentile(values, share) == expected
+
+
+def test_every_target_is_told_of_once():
+    names = [t.what for benchmark in BENCHMARKS.values() for t in benchmark.targets]
+    assert len(set(names)) == len(names) == 12
+
+
+def test_no_two_nodes_share_a_prefix_or_an_address():
+    numbers = range(5200)
+    prefixes = {prefix for number in numbers for prefix in pod_prefixes(number)}
+    addresses = {
+        entry["address"]
+        for number in numbers
+        for entry in node_object(number)["status"]["addresses"]
+    }
+    assert len(prefixes) == 2 * len(numbers)
+    assert len(addresses) == 3 * len(numbers)
+
+
+def test_the_peer_answers_as_often_as_it_is_asked():
+    serve = (sys.executable, "-I", "-S", peer.__file__, "serve")
+    with subprocess.Popen(serve, stdout=subprocess.PIPE, text=True) as server:
+        port = server.stdout.readline().strip()
+        call = (sys.executable, "-I", "-S", peer.__file__, "call", "127.0.0.1", port, "0.1")
+        asked = subprocess.run(call, capture_output=True, text=True, check=True)
+        assert float(asked.stdout) > 10
+        assert server.wait(timeout=5) == 0
+
+
+@pytest.fixture
+def namespace():
+    name = "st-benchtest-node-a"
+    netns.create((name,))
+    yield name
+    netns.delete(name)
+
+
+@pytest.mark.kernel
+def test_the_monitor_sees_routes_of_both_families_and_nothing_else(namespace: str):
+    """Also many at a time: an agent's first pass must not overrun it."""
+    numbers = range(300)
+    wanted = [prefix for number in numbers for prefix in pod_prefixes(number)]
+    batch = "link set lo up\n" + "".join(f"route add {prefix} dev lo\n" for prefix in wanted)
+
+    async def watch() -> tuple[RouteMonitor, list[float | None]]:
+        monitor = RouteMonitor()
+        monitor.start()
+        try:
+            await asyncio.to_thread(
+                subprocess.run,
+                ("ip", "-n", namespace, "-batch", "-"),
+                input=batch,
+                text=True,
+                check=True,
+            )
+            while None in [monitor.when(prefix) for prefix in wanted]:
+                assert await monitor.wait_for_change(5)
+            return monitor, [monitor.when(prefix) for prefix in wanted]
+        finally:
+            monitor.close()
+
+    monitor, times = netns.inside(namespace, lambda: asyncio.run(watch()))
+    assert times == sorted(times, key=float)
+    assert monitor.when(pod_prefixes(300)[0]) is None
