@@ -9,9 +9,12 @@ import os
 import subprocess
 import threading
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
+
+from steppe.drivers.kernel import KernelDriver
+from steppe.drivers.watch import Watch
 
 CLONE_NEWNET = 0x40000000
 
@@ -40,6 +43,15 @@ class Namespace:
     def ip(self, *words: str) -> Any:
         """What `ip -j` says about this namespace."""
         return json.loads(self.run("ip", "-j", "-d", *words) or "[]")
+
+
+class Pair(NamedTuple):
+    """A node with its driver and a watch over it, and a pod's namespace beside it."""
+
+    node: Namespace
+    pod: Namespace
+    driver: KernelDriver
+    watch: Watch
 
 
 def _new_namespace() -> int:

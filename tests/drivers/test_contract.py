@@ -228,6 +228,14 @@ def test_a_neighbour_and_a_tunnel_end_move_in_place(world: World) -> None:
         assert world.driver.read()[key] == new
 
 
+def test_an_address_goes_alone(world: World) -> None:
+    rows = [(LinkKey(VX), VXLAN), *ON_VXLAN]
+    world.add(*rows)
+    for key, value in ON_VXLAN[:2]:
+        assert world.driver.apply((Change(key, value, None),)) == ()
+    assert world.driver.read() == dict(row for row in rows if row not in ON_VXLAN[:2])
+
+
 def test_a_rule_moves_to_another_table(world: World) -> None:
     key = RuleKey(ip_network("10.244.1.0/24"), 7473)
     world.add((key, Rule(7473)))

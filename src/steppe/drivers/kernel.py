@@ -90,6 +90,8 @@ class KernelDriver:
                 failures += self._apply_settings(same)
             elif table == "elements":
                 failures += self._apply_elements(same)
+            elif table == AddressKey.table:
+                failures += self._apply_addresses(same)
             else:
                 failures += self._apply_batch(same)
         return tuple(failures)
@@ -152,6 +154,28 @@ class KernelDriver:
             else:
                 failures += self.apply(carried)
         return failures
+
+    def _apply_addresses(self, changes: Sequence[Change]) -> list[Failure]:
+        """Change addresses, and put back what the kernel drops along with them.
+
+        "Last address was deleted from this interface. Disable IP." (fib_inetaddr_event in
+        net/ipv4/fib_frontend.c): with it go the link's IPv4 routes and neighbours.
+        """
+        gone = {
+            change.key.address.ip: change.key.link
+            for change in changes
+            if isinstance(change.key, AddressKey)
+            and change.new is None
+            and change.key.address.version == 4
+        }
+        carried = [
+            change
+            for link in set(gone.values())
+            for change in self._carried(link)
+            if not isinstance(change.key, AddressKey)
+            and not (isinstance(change.new, Route) and change.new.source in gone)
+        ]
+        return self._apply_batch(changes) + list(self.apply(carried))
 
     def _carried(self, name: str) -> tuple[Change, ...]:
         """What a link may shed as it changes, as the changes that put it back."""

@@ -37,6 +37,7 @@ _SOL_NETLINK = 270
 _NETLINK_ADD_MEMBERSHIP = 1
 _SO_ATTACH_FILTER = 26
 _BUFFER = 8 << 20
+"""Bytes; the kernel takes them only as events wait, and 15,000 of them fit."""
 _DATAGRAMS = 2000
 """Events taken at one go, so that a storm of them does not hold up the event loop."""
 
@@ -67,11 +68,15 @@ class Watch:
     """The events of one namespace; made before its tables are read, so that none is missed."""
 
     def __init__(
-        self, own: NetlinkSocket, netns_fd: int | None = None, scope: Scope = NODE
+        self,
+        own: NetlinkSocket,
+        netns_fd: int | None = None,
+        scope: Scope = NODE,
+        buffer: int = _BUFFER,
     ) -> None:
         self._scope = scope
         self._own = own
-        self._socket = open_socket(netns_fd, _BUFFER, socket.SOCK_NONBLOCK)
+        self._socket = open_socket(netns_fd, buffer, socket.SOCK_NONBLOCK)
         _ignore(self._socket, own.port)
         for group in _GROUPS:
             self._socket.setsockopt(_SOL_NETLINK, _NETLINK_ADD_MEMBERSHIP, group)

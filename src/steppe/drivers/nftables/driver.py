@@ -11,7 +11,7 @@ from typing import Self, TypeGuard
 from steppe.drivers.errors import Failure, KernelError
 from steppe.drivers.nftables.intervals import Cover
 from steppe.drivers.nftables.library import Library, NftError
-from steppe.drivers.nftables.parse import parse_elements, parse_table
+from steppe.drivers.nftables.parse import parse_elements, parse_sets, parse_table
 from steppe.drivers.nftables.render import elements_text, identifier, skeleton_text
 from steppe.net.address import IPNetwork
 from steppe.plan.diff import Change
@@ -46,16 +46,16 @@ class Nft:
 
         It is replaced in one transaction: no packet meets a table that is half made.
         """
-        actual = self._actual()
+        listing = self._listing()
+        actual = parse_table(self._skeleton.table, listing) if listing else None
         if actual is not None and _same(actual, self._skeleton):
             return False
         text = skeleton_text(self._skeleton)
-        if actual is not None:
-            there = {spec.name: (spec.type, spec.interval) for spec in actual.sets}
-            for spec in self._skeleton.sets:
-                keys = self._elements(spec) if there.get(spec.name) == _form(spec) else []
-                if keys:
-                    text += elements_text("add", self._skeleton.table, spec.name, keys)
+        there = {spec.name: _form(spec) for spec in parse_sets(listing)} if listing else {}
+        for spec in self._skeleton.sets:
+            keys = self._elements(spec) if there.get(spec.name) == _form(spec) else []
+            if keys:
+                text += elements_text("add", self._skeleton.table, spec.name, keys)
         try:
             self._library.run(text)
         except NftError as error:
@@ -100,16 +100,15 @@ class Nft:
                 return ()
         return (Failure(change, KernelError(str(change), detail=str(error))),)
 
-    def _actual(self) -> Skeleton | None:
-        """What the table holds; an empty skeleton if it is not of our making."""
+    def _listing(self) -> bytes:
+        """All of our table but its elements; nothing if it is not there."""
         table = identifier(self._skeleton.table)
         try:
-            data = self._library.list(f"table inet {table}", terse=True)
+            return self._library.list(f"table inet {table}", terse=True)
         except NftError as error:
             if _ABSENT in str(error):
-                return None
+                return b""
             raise KernelError(f"list table inet {table}", detail=str(error)) from error
-        return parse_table(table, data) or Skeleton(table, (), ())
 
     def _elements(self, spec: Set) -> list[tuple[Atom, ...]]:
         table = identifier(self._skeleton.table)

@@ -22,31 +22,33 @@ def objects(data: bytes) -> list[tuple[str, dict[str, Any]]]:
     return [item for entry in listing["nftables"] for item in entry.items()]
 
 
+def parse_sets(data: bytes) -> tuple[Set, ...]:
+    """The sets that a table holds, whatever else is in it."""
+    return tuple(parse_set(body) for kind, body in objects(data) if kind == "set")
+
+
 def parse_table(name: str, data: bytes) -> Skeleton | None:
     """The skeleton that a table holds; None if any part of it is not of a kind we write."""
-    sets: list[Set] = []
     chains: dict[str, dict[str, Any]] = {}
     rules: dict[str, list[Rule]] = {}
     for kind, body in objects(data):
-        if kind == "set":
-            sets.append(parse_set(body))
-        elif kind == "chain":
+        if kind == "chain":
             chains[body["name"]] = body
         elif kind == "rule":
             rule = _rule(body)
             if rule is None:
                 return None
             rules.setdefault(body["chain"], []).append(rule)
-        elif kind not in ("metainfo", "table"):
+        elif kind not in ("metainfo", "table", "set"):
             return None
     found: list[Chain] = []
     for chain, body in chains.items():
         # A chain without a hook is never one of ours, nor is one that drops by default.
-        if body.get("policy") != "accept":
+        if body.get("policy") != "accept" or not isinstance(body.get("prio"), int):
             return None
         rules_here = tuple(rules.get(chain, ()))
         found.append(Chain(chain, body["type"], body["hook"], body["prio"], rules_here))
-    return Skeleton(name, tuple(sets), tuple(found))
+    return Skeleton(name, parse_sets(data), tuple(found))
 
 
 def parse_set(body: dict[str, Any]) -> Set:
