@@ -108,8 +108,9 @@ def request_from(document: Mapping[str, Any]) -> Request:
         uid=args["K8S_POD_UID"],
         host_allowed=env.get("CNI_NETNS_OVERRIDE", "").lower() in ("1", "true"),
         dns=_object(config.get("dns")),
-        previous=_previous(config.get("prevResult")),
-        valid=_valid(config.get(VALID_ATTACHMENTS)),
+        # DEL needs no memory of the ADD, so a broken one is no reason to keep a pod.
+        previous=_previous(config.get("prevResult")) if command in ("ADD", "CHECK") else None,
+        valid=_valid(config.get(VALID_ATTACHMENTS)) if command == "GC" else None,
     )
 
 
@@ -135,8 +136,10 @@ def _args(text: str) -> dict[str, str]:
 def _previous(given: dict[str, Any] | None) -> Previous | None:
     if given is None:
         return None
+    # Go writes an empty list as null.
+    said = {key: value for key, value in given.items() if value is not None}
     try:
-        return msgspec.convert(given, Previous)
+        return msgspec.convert(said, Previous)
     except msgspec.ValidationError as error:
         raise CniError(DECODING_FAILURE, f"prevResult cannot be read: {error}") from error
 
