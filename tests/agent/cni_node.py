@@ -1,7 +1,8 @@
 """A node's CNI server as a process of its own, so that tests can kill it at any step.
 
 python -m tests.agent.cni_node STATE_DIR PREFIXES [STEP]: serves STATE_DIR/cni.sock in the
-namespace it is started in, and dies by SIGKILL right after the named step. On SIGUSR1 it
+namespace it is started in, and dies by SIGKILL right after the named step (`STEP:3`: the third
+time). On SIGUSR1 it
 repairs every workload it was told of.
 """
 
@@ -45,8 +46,11 @@ class Told:
 
 
 async def serve(state: Path, prefixes: str, fatal_step: str) -> None:
+    fatal, _, times = fatal_step.partition(":")
+    countdown = iter(range(int(times or 1) - 1, -1, -1))
+
     def on_step(name: str) -> None:
-        if name == fatal_step:
+        if name == fatal and next(countdown) == 0:
             os.kill(os.getpid(), signal.SIGKILL)
 
     view = View(tuple(map(parse_prefix, filter(None, prefixes.split(",")))))

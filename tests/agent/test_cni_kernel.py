@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 
 from steppe.lab import netns
+from steppe.lab.kubelet.cni import Attachment as CniAttachment
+from steppe.lab.kubelet.cni import Cni
+from steppe.lab.kubelet.cniconf import load_first
 from steppe.state.workload import host_mac, link_name, pod_mac
 from tests.agent.cni_world import Answer, Node, addresses, node, wait_for
 
@@ -283,6 +286,24 @@ def test_killed_at_any_step_a_new_sandbox_can_be_added_at_once(node: Node, step:
     assert len(node.pod_links()) == 2
 
 
+def test_killed_amid_many_adds_nothing_leaks_and_no_address_is_twice(node: Node) -> None:
+    node.start(fatal_step="pod side:15")
+    paths = {f"p{number}": node.pod(f"p{number}") for number in range(24)}
+    with ThreadPoolExecutor(6) as pool:
+        answers = dict(zip(paths, pool.map(lambda one: node.add(*one), paths.items()), strict=True))
+    node.has_died()
+    failed = [name for name, answer in answers.items() if answer.code]
+    assert {answers[name].out["code"] for name in failed} == {11}
+    node.start()
+    for name in failed:
+        assert node.delete(name) == Answer(0, None)
+    assert len(node.pod_links()) == len(paths) - len(failed) > 0
+    with ThreadPoolExecutor(6) as pool:
+        again = pool.map(lambda name: node.add(name, paths[name], f"again-{name}"), failed)
+        answers.update(zip(failed, again, strict=True))
+    assert len(set.union(*map(addresses, answers.values()))) == 48
+
+
 @pytest.mark.parametrize("step", ["found", "link removed"])
 def test_killed_at_any_step_of_del_it_can_be_repeated(node: Node, step: str) -> None:
     path = node.pod("web")
@@ -415,6 +436,29 @@ def test_gc_without_a_list_removes_only_what_is_half_made(node: Node) -> None:
     node.ip("link", "add", half, "type", "veth", "peer", "name", "x")
     assert node.call("GC") == Answer(0, None)
     assert list(node.pod_links()) == [link_name("u-web")]
+
+
+def test_a_runtimes_library_gets_along_with_the_conflist(node: Node) -> None:
+    node.start()
+    network = load_first(node.folder / "net.d")
+    assert network is not None
+    cni = Cni((node.folder / "bin",), node.folder / "cache")
+    args = (("IgnoreUnknown", "1"), ("K8S_POD_NAMESPACE", "default"), ("K8S_POD_NAME", "web"))
+    one = CniAttachment("f" * 64, node.pod("web"), args=(*args, ("K8S_POD_UID", "u")))
+    two = CniAttachment("e" * 64, node.pod("db"))
+
+    def work() -> None:
+        cni.status(network)
+        for attachment in (one, two):
+            cni.add(network, attachment)
+            cni.check(network, attachment)
+        assert cni.collect(network, [one]) == ()
+        assert list(node.pod_links()) == [link_name("u")]
+        for _ in range(2):
+            cni.delete(network, one)
+        assert node.pod_links() == {}
+
+    netns.inside(node.name, work)
 
 
 def test_every_verb_says_that_the_agent_is_down(node: Node) -> None:
