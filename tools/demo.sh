@@ -20,6 +20,7 @@ say "kubectl apply -f examples/app.yaml"
 kubectl apply -f examples/app.yaml
 kubectl wait --for=condition=Available --timeout=60s deployment/web deployment/db
 kubectl get pods -o wide
+kubectl get pods -o custom-columns='POD:.metadata.name,NODE:.spec.nodeName,ADDRESSES:.status.podIPs[*].ip'
 
 say "steppe lab probe: every pair, both families"
 steppe lab probe --name "$LAB"

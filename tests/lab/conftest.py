@@ -3,6 +3,7 @@
 Labs are brought up by the command line, as users do, in a process of its own.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -21,6 +22,8 @@ from tests.waiting import patience
 
 # Names carry the test run's pid, so that runs side by side do not sweep each other's labs.
 PREFIX = f"pytest-{os.getpid()}"
+
+STEPPE = [sys.executable, "-P", "-c", "from steppe.cli.main import main; main()"]
 
 ECHO = {
     "name": "echo",
@@ -43,10 +46,17 @@ class Lab(msgspec.Struct, frozen=True):
     def record(self) -> dict[str, Any]:
         return json.loads((self.root / "lab.json").read_bytes())
 
+    def argv(self, command: str, *arguments: str) -> list[str]:
+        """`steppe lab COMMAND --name THIS ARGUMENTS`, for a process to start."""
+        return [*STEPPE, "lab", command, "--name", self.name, *arguments]
+
     def steppe(self, *arguments: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
         """`steppe lab ARGUMENTS --name THIS`, whatever its exit code."""
-        command, *rest = arguments
-        return steppe(command, "--name", self.name, *rest, timeout=timeout)
+        return _run(self.argv(*arguments), timeout)
+
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """`steppe ARGUMENTS --lab THIS`, whatever its exit code."""
+        return _run([*STEPPE, *arguments, "--lab", self.name], 60)
 
     def kubectl(self, *arguments: str) -> str:
         config = f"--kubeconfig={self.record()['kubeconfig']}"
@@ -55,8 +65,7 @@ class Lab(msgspec.Struct, frozen=True):
 
 def steppe(*arguments: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
     """`steppe lab ARGUMENTS`, whatever its exit code."""
-    command = [sys.executable, "-P", "-c", "from steppe.cli.main import main; main()", "lab"]
-    return _run([*command, *arguments], timeout)
+    return _run([*STEPPE, "lab", *arguments], timeout)
 
 
 def _run(argv: list[str], timeout: float) -> subprocess.CompletedProcess[str]:
@@ -96,13 +105,19 @@ def _sweep() -> None:
 
 @pytest.fixture
 def make_lab(tmp_path: Path, _no_stale_labs: None) -> Iterator[Callable[..., Lab]]:
-    """Brings labs up, and all of them down when the test is over, however it went."""
+    with make_labs(tmp_path) as make:
+        yield make
+
+
+@contextlib.contextmanager
+def make_labs(folder: Path) -> Iterator[Callable[..., Lab]]:
+    """Brings labs up, and all of them down at the end, however it went."""
     made = []
 
     def make(suffix: str, *arguments: str, pods: list[dict[str, Any]] | None = None) -> Lab:
         lab = Lab(f"{PREFIX}-{suffix}")
         made.append(lab)
-        manifests = tmp_path / f"{suffix}.yaml"
+        manifests = folder / f"{suffix}.yaml"
         manifests.write_text(yaml.safe_dump_all(pods or []))
         done = lab.steppe("up", "-f", str(manifests), *arguments, timeout=100)
         assert done.returncode == 0, done.stderr + done.stdout
@@ -110,6 +125,8 @@ def make_lab(tmp_path: Path, _no_stale_labs: None) -> Iterator[Callable[..., Lab
             lab.kubectl("wait", "--for=condition=Ready", "--timeout=30s", "pod", "--all")
         return lab
 
-    yield make
-    for lab in made:
-        down(lab.name)
+    try:
+        yield make
+    finally:
+        for lab in made:
+            down(lab.name)

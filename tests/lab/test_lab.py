@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -88,7 +89,7 @@ def test_every_pair_is_reached_and_seen_with_the_right_source(
 
 
 def test_nothing_is_left_behind_not_even_after_kill_minus_nine(make_lab) -> None:
-    machine, mounts = _machine(), len(_mounts())
+    machine = _machine()
     lab = make_lab("kill", "--nodes", "2", pods=echo_pods(("node-a",), 1))
     assert _machine() == machine
     for pid in _pids():
@@ -99,8 +100,41 @@ def test_nothing_is_left_behind_not_even_after_kill_minus_nine(make_lab) -> None
     assert done.returncode == 0, done.stderr
     assert _traces(lab.name) == NOTHING
     assert _machine() == machine
-    assert len(_mounts()) <= mounts
     assert "was not up" in lab.steppe("down").stdout
+
+
+@pytest.mark.usefixtures("make_lab")
+def test_down_cleans_up_after_an_up_that_was_killed() -> None:
+    name = f"{PREFIX}-half"
+    command = [sys.executable, "-P", "-c", "from steppe.cli.main import main; main()"]
+    up = subprocess.Popen([*command, "lab", "up", "--name", name], stderr=subprocess.DEVNULL)
+    try:
+        log = Path(f"/run/steppe/labs/{name}/log/kubelet.log")
+        until(log.exists, 20, "the components are being started")
+    finally:
+        up.kill()
+        up.wait()
+    assert _traces(name) != NOTHING
+    assert steppe("down", "--name", name).returncode == 0
+    assert _traces(name) == NOTHING
+
+
+def test_a_lab_on_another_api_server(make_lab, tmp_path) -> None:
+    data = tmp_path / "api"
+    argv = [sys.executable, "-P", "-m", "steppe.apiserver", "--data", str(data)]
+    with subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+        try:
+            admin = data / "admin.kubeconfig"
+            until(admin.exists, 20, "the API server answers")
+            lab = make_lab(
+                "api", "--nodes", "1", "--api", str(admin), pods=echo_pods(("node-a",), 2)
+            )
+            assert "api" not in {each["name"] for each in lab.record()["processes"]}
+            assert lab.steppe("probe").returncode == 0
+            assert lab.steppe("down").returncode == 0
+            assert server.poll() is None
+        finally:
+            server.terminate()
 
 
 def test_two_labs_live_side_by_side(make_lab) -> None:
@@ -126,7 +160,8 @@ def test_status_exec_and_restart(make_lab) -> None:
     assert "198.51.100.10" in lab.steppe("exec", "outside", "ip", "address").stdout
     assert "no node" in lab.steppe("exec", "node/nowhere", "true").stderr
     assert lab.steppe("exec", "outside", "--", "sh", "-c", "exit 7").returncode == 7
-    assert lab.steppe("restart", "agent/node-a").returncode == 0
+    for name in ("api", "agent/node-a"):
+        assert lab.steppe("restart", name).returncode == 0
     until(lambda: lab.steppe("status").returncode == 0, 20, "all is well after a restart")
     assert lab.steppe("probe").returncode == 0
 

@@ -6,15 +6,15 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 import msgspec
 from tabulate import tabulate
 
+from steppe.fabric.settings import FabricName
 from steppe.lab.record import LabError, Options, read_record
 
-_FABRICS = ("auto", "direct", "vxlan")
 _FAMILIES = ("dual", "ipv4", "ipv6")
 
 _name = click.option("--name", default="lab", show_default=True, help="Which lab.")
@@ -34,7 +34,7 @@ def lab() -> None:
 @click.option("--family", type=click.Choice(_FAMILIES), default="dual", show_default=True)
 @click.option(
     "--fabric",
-    type=click.Choice(_FABRICS),
+    type=click.Choice(get_args(FabricName)),
     default="auto",
     show_default=True,
     help="How nodes reach each other's pods; auto: direct within a subnet, vxlan across.",

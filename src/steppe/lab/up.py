@@ -15,6 +15,7 @@ import shutil
 import time
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -39,7 +40,8 @@ from steppe.lab.record import (
 from steppe.lab.topology.apply import build
 from steppe.lab.topology.model import Topology, describe
 
-POD_RANGES = {4: "10.244.0.0/16", 6: "fd00:10:244::/56"}
+POD_RANGE4 = "10.244.0.0/16"
+POD_RANGE6 = "fd00:10:244::/56"
 
 
 def up(options: Options, files: tuple[Path, ...], say: Say) -> Record:
@@ -90,6 +92,7 @@ def _start(options: Options, say: Say) -> Record:
     write_record(record)
     if api:
         wait_for_api(api[0], Path(record.kubeconfig))
+        api = (_on_its_port(api[0], record.kubeconfig),)
         say(f"API server answers ({time.monotonic() - began:.1f} s)")
     started = (*api, *_start_components(record), *_start_agents(record, topology))
     record = msgspec.structs.replace(record, processes=started)
@@ -102,18 +105,23 @@ def _start_api(options: Options) -> Process:
     return _run(options, "api", python("steppe.apiserver", "--data", data, *_family(options)))
 
 
+def _on_its_port(api: Process, admin: str) -> Process:
+    """As it will be started again: on the port it has now, which every kubeconfig names."""
+    port = urlsplit(load_config(admin).server).port
+    return msgspec.structs.replace(api, argv=(*api.argv, "--port", str(port)))
+
+
 def _family(options: Options) -> tuple[str, str]:
     return ("--family", options.family)
 
 
 def _start_components(record: Record) -> tuple[Process, ...]:
     options, where = record.options, paths(record.options.name)
-    ranges = {"dual": (4, 6), "ipv4": (4,), "ipv6": (6,)}[options.family]
-    pod_cidrs = [f"--pod-cidr{v}={POD_RANGES[v] if v in ranges else ''}" for v in POD_RANGES]
+    pod_network = (f"--pod-cidr4={POD_RANGE4}", f"--pod-cidr6={POD_RANGE6}", *_family(options))
     programs = {
         "relay": ("steppe.lab.relay", "admin", ("--nodes", str(where.nodes))),
         "kubelet": ("steppe.lab.kubelet", "kubelet", ("--lab-dir", str(where.root))),
-        "controller": ("steppe.controller", "controller", tuple(pod_cidrs)),
+        "controller": ("steppe.controller", "controller", pod_network),
         "machinery": ("steppe.lab.machinery", "admin", ()),
     }
     return tuple(
