@@ -2,12 +2,15 @@
 
 import argparse
 import os
+import subprocess
 import sys
 import time
+from collections.abc import Iterator
 
 from bench import api, cni_add, cold_start, memory, routes, startup, traffic
-from bench.model import Benchmark, Result
+from bench.model import Benchmark, Result, Say
 from bench.report import document, machine, save, table
+from steppe.errors import SteppeError
 
 BENCHMARKS: dict[str, Benchmark] = {
     "direct": traffic.DIRECT,
@@ -38,6 +41,19 @@ def show_targets() -> None:
             print(f"{name:11} {target.what}: {target}")
 
 
+def measured(benchmark: Benchmark, say: Say) -> Iterator[Result]:
+    """A result for each of its targets, also where it breaks off half-way: the others go on."""
+    missing = list(benchmark.targets)
+    try:
+        for result in benchmark.measure(say):
+            missing.remove(result.target)
+            yield result
+    except (SteppeError, OSError, subprocess.SubprocessError) as error:
+        say(f"  {error}")
+        for target in missing:
+            yield Result(target, None, {"error": str(error)})
+
+
 def main() -> int:
     given = arguments()
     if given.list:
@@ -55,8 +71,8 @@ def main() -> int:
     results: list[Result] = []
     for name in given.only or BENCHMARKS:
         say(name)
-        for result in BENCHMARKS[name].measure(say):
-            say(f"  {result.target.what}: {result.value:.3g} ({result.target})")
+        for result in measured(BENCHMARKS[name], say):
+            say(f"  {result.target.what}: {result} ({result.target})")
             results.append(result)
     print(table(results))
     print(f"\nbench: {save(document(results, before))}")

@@ -4,7 +4,6 @@ Plain HTTP requests, as any client sends them: no paging, and not through our ow
 """
 
 import asyncio
-import sys
 import time
 from collections.abc import Iterator
 from statistics import median
@@ -13,7 +12,7 @@ from typing import Any
 import aiohttp
 import msgspec
 
-from bench.model import Benchmark, Result, Say, Target, percentile
+from bench.model import BenchError, Benchmark, Result, Say, Target, percentile
 from bench.solo import Solo, create_all, solo
 from steppe.client.client import Client
 from steppe.client.config import load_config
@@ -74,7 +73,7 @@ async def list_all(session: aiohttp.ClientSession) -> tuple[float, str]:
     seconds = time.monotonic() - began
     document = msgspec.json.decode(body)
     if len(document["items"]) < PRESENT:
-        sys.exit(f"bench: the list holds {len(document['items'])} of {PRESENT} pods")
+        raise BenchError(f"the list holds {len(document['items'])} of {PRESENT} pods")
     return seconds, document["metadata"]["resourceVersion"]
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import median
 
 from bench.lab import NAME, lab, node
-from bench.model import Benchmark, Result, Say, Target
+from bench.model import BenchError, Benchmark, Result, Say, Target
 from steppe.lab import netns
 from steppe.lab.kubelet.cni import Attachment, Cni
 from steppe.lab.kubelet.cniconf import NetworkList, load_first
@@ -65,7 +65,7 @@ def measure(say: Say) -> Iterator[Result]:
         ours_at = paths(NAME).node("node-a") / "cni"
         ours = load_first(ours_at / "net.d")
         if ours is None:
-            raise FileNotFoundError(f"no CNI configuration in {ours_at / 'net.d'}")
+            raise BenchError(f"no CNI configuration in {ours_at / 'net.d'}")
         env = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
         our_cni = Cni((ours_at / "bin",), folder / "ours", env=env)
         their_cni = Cni((REFERENCE_BIN,), folder / "theirs", env=env)

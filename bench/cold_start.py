@@ -5,12 +5,11 @@ it, and stops when the kernel tells of the last of 10,000 routes.
 """
 
 import asyncio
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench.model import Benchmark, Result, Say, Target
+from bench.model import BenchError, Benchmark, Result, Say, Target
 from bench.route_monitor import RouteMonitor
 from bench.solo import create_nodes, log_tail, pod_prefixes, solo
 from steppe.client.client import Client
@@ -46,7 +45,7 @@ async def last_route(monitor: RouteMonitor) -> float:
     }
     while left := wanted - monitor.added.keys():
         if not await monitor.wait_for_change(_SECONDS_BETWEEN_ROUTES):
-            sys.exit(f"bench: {len(left)} routes never came; the agent says:\n{log_tail()}")
+            raise BenchError(f"{len(left)} routes never came; the agent says:\n{log_tail()}")
     return max(monitor.added[prefix] for prefix in wanted)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from bench.model import BenchError
 from steppe.lab import netns
 from steppe.lab.record import Record, paths, read_record
 
@@ -56,7 +57,7 @@ def steppe(*arguments: str) -> None:
     """The command itself; what it says is shown only when it fails."""
     done = subprocess.run((*STEPPE, *arguments), capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        sys.exit(f"bench: steppe {' '.join(arguments)} failed:\n{done.stdout}{done.stderr}")
+        raise BenchError(f"steppe {' '.join(arguments)} failed:\n{done.stdout}{done.stderr}")
 
 
 def record() -> Record:
@@ -94,7 +95,7 @@ def pod(name: str) -> Place:
         if addresses and status.get("phase") == "Running":
             return Place(_namespace_with(addresses[0]), addresses)
         time.sleep(0.1)
-    sys.exit(f"bench: pod {name} does not run within {_RUNNING_SECONDS:.0f} s: {status}")
+    raise BenchError(f"pod {name} does not run within {_RUNNING_SECONDS:.0f} s: {status}")
 
 
 def _get_pod(name: str) -> dict[str, Any]:
@@ -113,4 +114,4 @@ def _namespace_with(address: str) -> str:
         held = {info["local"] for link in links for info in link["addr_info"]}
         if "-pod-" in name and address in held:
             return name
-    sys.exit(f"bench: no pod namespace holds {address}")
+    raise BenchError(f"no pod namespace holds {address}")

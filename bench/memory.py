@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bench.lab import lab, pod, pod_manifest, record
-from bench.model import Benchmark, Result, Say, Target
+from bench.model import BenchError, Benchmark, Result, Say, Target
 
 TARGET = Target("agent resident memory, 3-node lab", 60.0, "MB", at_most=True)
 
@@ -15,7 +15,7 @@ def resident(pid: int) -> float:
     status = Path(f"/proc/{pid}/status").read_text()
     match = re.search(r"^VmRSS:\s+(\d+) kB", status, re.MULTILINE)
     if match is None:
-        raise ValueError(f"process {pid} has no memory: it has ended")
+        raise BenchError(f"process {pid} has no memory: it has ended")
     return int(match[1]) * 1024 / 1e6
 
 

@@ -5,6 +5,13 @@ from typing import Any
 
 import msgspec
 
+from steppe.errors import SteppeError
+
+
+class BenchError(SteppeError):
+    """Something could not be measured; the message says why."""
+
+
 # Tells the person who waits what is going on.
 Say = Callable[[str], None]
 
@@ -25,15 +32,23 @@ class Target(msgspec.Struct, frozen=True):
 
 
 class Result(msgspec.Struct, frozen=True):
-    """A target and the number found; `details` are what it was calculated from."""
+    """A target and the number found, None where there is none and `details` say why.
+
+    Otherwise `details` are what the number was calculated from.
+    """
 
     target: Target
-    value: float
+    value: float | None
     details: dict[str, Any] = {}
 
     @property
     def ok(self) -> bool:
-        return self.target.met_by(self.value)
+        return self.value is not None and self.target.met_by(self.value)
+
+    def __str__(self) -> str:
+        if self.value is None:
+            return "not measured"
+        return f"{self.value:.3g} {self.target.unit}".rstrip()
 
 
 class Benchmark(msgspec.Struct, frozen=True):

@@ -28,7 +28,7 @@ def table(results: list[Result]) -> str:
         (
             result.target.what,
             str(result.target),
-            f"{result.value:.3g} {result.target.unit}".rstrip(),
+            str(result),
             "ok" if result.ok else "MISSED",
         )
         for result in results

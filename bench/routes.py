@@ -5,12 +5,11 @@ with 1,000 nodes there already.
 """
 
 import asyncio
-import sys
 import time
 from collections.abc import Iterator
 from statistics import median
 
-from bench.model import Benchmark, Result, Say, Target, percentile
+from bench.model import BenchError, Benchmark, Result, Say, Target, percentile
 from bench.route_monitor import RouteMonitor
 from bench.solo import Solo, create_nodes, log_tail, node_object, pod_prefixes, route_count, solo
 from steppe.client.client import Client
@@ -28,7 +27,7 @@ async def wait_for_routes(world: Solo, wanted: int) -> None:
     end = time.monotonic() + _SETTLE_SECONDS
     while (count := await asyncio.to_thread(route_count, world.namespace)) < wanted:
         if time.monotonic() > end:
-            sys.exit(f"bench: {count} of {wanted} routes; the agent says:\n{log_tail()}")
+            raise BenchError(f"{count} of {wanted} routes; the agent says:\n{log_tail()}")
         await asyncio.sleep(0.2)
 
 
@@ -39,7 +38,7 @@ async def add_one(client: Client, monitor: RouteMonitor, number: int) -> float:
     await client.create(NODES, node_object(number))
     while None in (times := [monitor.when(prefix) for prefix in prefixes]):
         if not await monitor.wait_for_change(_ROUTE_SECONDS):
-            sys.exit(f"bench: no route to {prefixes}; the agent says:\n{log_tail()}")
+            raise BenchError(f"no route to {prefixes}; the agent says:\n{log_tail()}")
     return (max(when for when in times if when is not None) - began) * 1000
 
 

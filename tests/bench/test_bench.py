@@ -6,8 +6,8 @@ import subprocess
 import sys
 
 import pytest
-from bench.__main__ import BENCHMARKS
-from bench.model import Result, Target, percentile
+from bench.__main__ import BENCHMARKS, measured
+from bench.model import BenchError, Benchmark, Result, Target, percentile
 from bench.report import document, machine, table
 from bench.route_monitor import RouteMonitor
 from bench.solo import node_object, pod_prefixes
@@ -35,6 +35,20 @@ def test_a_target_is_met_or_missed(target: Target, value: float, ok: bool):
     (row,) = json.loads(document([result], machine()))["results"]
     assert row["ok"] is ok
     assert row["measured"] == value
+
+
+def test_a_benchmark_that_breaks_off_leaves_its_other_targets_missed():
+    def measure(say):
+        say("begun")
+        yield Result(AT_LEAST, 1.0)
+        raise BenchError("the lab did not come up")
+
+    said: list[str] = []
+    first, second = measured(Benchmark((AT_LEAST, AT_MOST), measure), said.append)
+    assert first.ok
+    assert not second.ok
+    assert str(second) == "not measured"
+    assert "the lab did not come up" in said[-1]
 
 
 @pytest.mark.parametrize(
