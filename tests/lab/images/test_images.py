@@ -125,6 +125,29 @@ def test_netexec_answers_as_agnhost_does(start: Start) -> None:
         get(f"{base}/nothing")
 
 
+@pytest.mark.parametrize("image", ["echo", "agnhost"])
+def test_sctp_is_served_or_said_to_be_missing(image: str) -> None:
+    http, sctp = str(free_port()), free_port()
+    words = {
+        "echo": ("--http", http, "--sctp", str(sctp)),
+        "agnhost": ("netexec", f"--http-port={http}", "--udp-port=-1", f"--sctp-port={sctp}"),
+    }[image]
+    command = [*entry_point(image), *words]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        said = process.stdout.readline()
+        if "no SCTP" not in said:
+            with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_SCTP) as sock:
+                sock.settimeout(5)
+                sock.connect(("127.0.0.1", sctp))
+                sock.send(b"echo hi")
+                said = sock.recv(4096).decode() + process.stdout.readline()
+                assert "sctp" in said or "hi" in said
+        assert get(f"http://127.0.0.1:{http}/")
+        process.terminate()
+        assert process.wait(5) == 0
+
+
 def test_netexec_exits_when_told_to(start: Start) -> None:
     port = free_port()
     process = start("agnhost", "netexec", f"--http-port={port}", "--udp-port=-1")

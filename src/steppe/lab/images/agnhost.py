@@ -56,9 +56,7 @@ def netexec(arguments: list[str]) -> int:
         sockets.append(udp)
         serving.start(serving.serve_datagrams, udp, _command)
     if flags.sctp_port > 0:
-        sctp = serving.listener(flags.sctp_port, socket.SOCK_STREAM, socket.IPPROTO_SCTP)
-        sockets.append(sctp)
-        serving.start(serving.serve_connections, sctp, _commands)
+        sockets += serving.serve_sctp(flags.sctp_port, _commands)
     serving.say(f"netexec listens on http:{flags.http_port} udp:{flags.udp_port}")
     return serving.serve_until_terminated(sockets, flags.delay_shutdown)
 

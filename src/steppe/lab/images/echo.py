@@ -5,7 +5,6 @@ Ports come from flags (`--http 8080 --tcp 7,9000 --udp 7 --sctp 7`), else from t
 """
 
 import argparse
-import errno
 import json
 import os
 import socket
@@ -34,7 +33,7 @@ def main(arguments: list[str]) -> int:
         sockets.append(sock)
         serving.start(serving.serve_datagrams, sock, lambda data, peer: _said("udp", peer, data))
     for port in ports["sctp"]:
-        sockets += _sctp(port)
+        sockets += serving.serve_sctp(port, _sctp)
     told = " ".join(f"{kind}:{port}" for kind, listed in ports.items() for port in listed)
     serving.say(f"echo listens on {told}")
     return serving.serve_until_terminated(sockets)
@@ -92,18 +91,5 @@ def _said(protocol: str, peer: Address, data: bytes) -> bytes:
     return json.dumps(about).encode() + b"\n"
 
 
-def _sctp(port: int) -> list[socket.socket]:
-    """An SCTP listener where the kernel has the protocol; a line in the log where it has not."""
-    try:
-        sock = serving.listener(port, socket.SOCK_STREAM, socket.IPPROTO_SCTP)
-    except OSError as error:
-        if error.errno != errno.EPROTONOSUPPORT:
-            raise
-        serving.say(f"no SCTP on port {port}: the kernel lacks it (modprobe sctp)")
-        return []
-    serving.start(
-        serving.serve_connections,
-        sock,
-        lambda connection, peer: connection.sendall(_said("sctp", peer, b"")),
-    )
-    return [sock]
+def _sctp(connection: socket.socket, peer: Address) -> None:
+    connection.sendall(_said("sctp", peer, b""))

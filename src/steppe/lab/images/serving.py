@@ -90,6 +90,19 @@ def serve_connections(
         start(_handle, handle, connection, plain_address(peer))
 
 
+def serve_sctp(port: int, handle: ConnectionHandler) -> list[socket.socket]:
+    """Serve SCTP where the kernel has it; where it has not, say so, and serve the rest."""
+    try:
+        sock = listener(port, socket.SOCK_STREAM, socket.IPPROTO_SCTP)
+    except OSError as error:
+        if error.errno not in {errno.EPROTONOSUPPORT, errno.ESOCKTNOSUPPORT}:
+            raise
+        say(f"no SCTP on port {port}: the kernel lacks it (modprobe sctp)")
+        return []
+    start(serve_connections, sock, handle)
+    return [sock]
+
+
 def _handle(handle: ConnectionHandler, connection: socket.socket, peer: Address) -> None:
     with connection, contextlib.suppress(OSError):
         handle(connection, peer)

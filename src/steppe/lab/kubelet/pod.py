@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 
 _NETWORK_RETRY = 0.5
 _RETRY_CAP = 30.0
+# An agent that comes back should not have to wait for its pods; kubelet's own cap is minutes.
+_SANDBOX_RETRY_CAP = 5.0
 
 
 class Host(msgspec.Struct, frozen=True):
@@ -152,7 +154,7 @@ class PodWorker:
                 message = f"Failed to create pod sandbox: {error}"
                 self._event("Warning", "FailedCreatePodSandBox", message)
                 await asyncio.sleep(delay)
-                delay = min(delay * 2, _RETRY_CAP)
+                delay = min(delay * 2, _SANDBOX_RETRY_CAP)
 
     def _own_grace(self) -> int:
         given = self._pod.spec.termination_grace_period_seconds
