@@ -30,15 +30,15 @@ REPEAT_SECONDS = 5.0
 class ObjectReference(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     """What an Event is about."""
 
+    api_version: str
     kind: str
     name: str
     namespace: str = ""
     uid: str = ""
-    api_version: str = "v1"
 
 
 def reference(resource: Resource, name: str, namespace: str = "", uid: str = "") -> ObjectReference:
-    return ObjectReference(resource.kind, name, namespace, uid, resource.api_version)
+    return ObjectReference(resource.api_version, resource.kind, name, namespace, uid)
 
 
 class _Said(msgspec.Struct, frozen=True):

@@ -80,7 +80,7 @@ def ranges_from(family: str, cidr4: str, mask4: int, cidr6: str, mask6: int) -> 
     asked = {"dual": (4, 6), "ipv4": (4,), "ipv6": (6,)}[family]
     found = []
     for version, text, length in ((4, cidr4, mask4), (6, cidr6, mask6)):
-        if version not in asked:
+        if version not in asked or not text:
             continue
         try:
             network = ipaddress.ip_network(text)
@@ -105,8 +105,8 @@ async def _until_signalled(options: Options) -> None:
 
 @click.command()
 @click.option("--kubeconfig", help="Credentials; without it, the pod's service account.")
-@click.option("--pod-cidr4", default="10.244.0.0/16", show_default=True)
-@click.option("--pod-cidr6", default="fd00:10:244::/56", show_default=True)
+@click.option("--pod-cidr4", default="10.244.0.0/16", show_default=True, help="Empty: no IPv4.")
+@click.option("--pod-cidr6", default="fd00:10:244::/56", show_default=True, help="Empty: no IPv6.")
 @click.option("--node-mask4", default=24, show_default=True)
 @click.option("--node-mask6", default=64, show_default=True)
 @click.option("--family", type=click.Choice(["dual", "ipv4", "ipv6"]), default="dual")

@@ -1,0 +1,73 @@
+from typing import Any
+
+import msgspec
+import pytest
+
+from steppe.client.store import Store
+
+
+class Meta(msgspec.Struct, frozen=True):
+    name: str
+    uid: str = "u"
+    resource_version: str = "1"
+    namespace: str = ""
+
+
+class Item(msgspec.Struct, frozen=True):
+    metadata: Meta
+    colour: str = ""
+
+
+def item(name: str, version: int, uid: str = "u", colour: str = "") -> Item:
+    return Item(Meta(name, uid, str(version)), colour)
+
+
+@pytest.mark.parametrize(
+    ("steps", "left"),
+    [
+        ([("upsert", item("a", 5)), ("note", item("a", 7))], {"a": "7"}),
+        # The watch may lag behind our own write …
+        ([("note", item("a", 7)), ("upsert", item("a", 5))], {"a": "7"}),
+        # … or be ahead of the server's answer to it.
+        ([("upsert", item("a", 9)), ("note", item("a", 7))], {"a": "9"}),
+        ([("upsert", item("a", 5)), ("delete", item("a", 9)), ("note", item("a", 7))], {}),
+        # A name taken again belongs to the newcomer, whose predecessor's end comes late.
+        ([("upsert", item("a", 5, "new")), ("delete", item("a", 4, "old"))], {"a": "5"}),
+        # A server brought back from a backup counts from an earlier number.
+        ([("upsert", item("a", 90)), ("replace", [item("a", 3, "x")])], {"a": "3"}),
+        ([("upsert", item("a", 5)), ("replace", [item("b", 6)])], {"b": "6"}),
+    ],
+)
+def test_the_copy_follows_the_newest(steps: list[tuple[str, Any]], left: dict[str, str]) -> None:
+    store: Store[Item] = Store()
+    for verb, value in steps:
+        getattr(store, verb)(value)
+    assert {i.metadata.name: i.metadata.resource_version for i in store.values()} == left
+
+
+def test_indexes_and_listeners_see_every_change() -> None:
+    store: Store[Item] = Store()
+    store.upsert(item("a", 1, colour="red"))
+    colours = store.index(lambda i: (i.colour,))
+    heard: list[tuple[str | None, str | None]] = []
+    store.listen(lambda old, new: heard.append((old and old.colour, new and new.colour)))
+    store.upsert(item("a", 2, colour="blue"))
+    store.upsert(item("b", 3, colour="blue"))
+    assert [i.metadata.name for i in colours["blue"]] == ["a", "b"]
+    assert colours["red"] == []
+    store.replace([item("b", 3, colour="blue")])
+    assert [i.metadata.name for i in colours["blue"]] == ["b"]
+    assert heard[:4] == [(None, "red"), ("red", "blue"), (None, "blue"), ("blue", None)]
+
+
+def test_what_was_told_to_go_is_remembered_until_it_has_gone() -> None:
+    store: Store[Item] = Store()
+    doomed = item("a", 1)
+    store.doom(doomed)
+    assert not store.doomed(doomed)  # not there any more
+    store.upsert(doomed)
+    store.doom(doomed)
+    store.upsert(item("a", 2))
+    assert store.doomed(item("a", 2))
+    store.delete(item("a", 3))
+    assert not store.doomed(item("a", 3))

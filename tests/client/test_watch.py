@@ -1,0 +1,152 @@
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+import pytest
+from aiohttp import web
+
+from steppe.client import informer
+from steppe.client.informer import Deleted, Replaced, Unreadable, Upserted, WatchStatus, watch
+from steppe.client.resources import PODS
+from tests.client.fake_api import FakeApi, fake_api, status, until
+
+PATH = "/api/v1/pods"
+
+
+class Meta(msgspec.Struct, frozen=True):
+    name: str
+
+
+class Thing(msgspec.Struct, frozen=True):
+    metadata: Meta
+    size: int = 0
+
+
+@contextlib.asynccontextmanager
+async def watching(**options: Any) -> AsyncIterator[tuple[FakeApi, Any, WatchStatus]]:
+    async with fake_api() as (api, client):
+        api.objects[PATH] = {}
+        told = WatchStatus()
+        events = watch(client, PODS, Thing, status=told, **options)
+        async with contextlib.aclosing(events):
+            yield api, lambda: asyncio.wait_for(anext(events), 5), told
+
+
+async def test_a_watch_gives_the_list_and_then_each_change() -> None:
+    async with watching() as (api, following, told):
+        await api.put(PATH, "a", size=1)
+        assert await following() == Replaced((Thing(Meta("a"), 1),))
+        await api.put(PATH, "b", size=2)
+        await api.put(PATH, "b", size=3)
+        await api.remove(PATH, "a")
+        assert await following() == Upserted(Thing(Meta("b"), 2))
+        assert await following() == Upserted(Thing(Meta("b"), 3))
+        assert await following() == Deleted(Thing(Meta("a"), 1))
+        assert told.synced_since is not None
+        assert told.relists == 1
+
+
+async def test_a_lost_connection_resumes_from_the_last_bookmark_without_a_new_list() -> None:
+    async with watching() as (api, following, told):
+        await following()
+        await api.put(PATH, "a")
+        await following()
+        await api.bookmark()
+        bookmarked = api.version
+        await api.put(PATH, "b")
+        await following()
+        coming = asyncio.ensure_future(following())
+        await api.drop_watches()
+        await until(lambda: len(api.watches) == 2)
+        await api.put(PATH, "c")
+        assert await coming == Upserted(Thing(Meta("c")))
+        assert int(api.watches[1]["resourceVersion"]) > bookmarked
+        assert len(api.lists) == told.relists == 1
+
+
+@pytest.mark.parametrize("how", ["status", "event"])
+async def test_410_lists_again(how: str) -> None:
+    async with watching() as (api, following, told):
+        await following()
+        await api.put(PATH, "a")
+        await following()
+        coming = asyncio.ensure_future(following())
+        await until(lambda: api.watches)
+        if how == "event":
+            await api.error(410, "Expired")
+        else:
+            api.forgotten = api.version + 1
+            await api.drop_watches()
+            await until(lambda: len(api.watches) == 2)
+            api.forgotten = 0
+        assert await coming == Replaced((Thing(Meta("a")),))
+        assert told.relists == 2
+
+
+async def test_a_malformed_object_is_told_of_and_spoils_nothing() -> None:
+    async with watching() as (api, following, _):
+        await api.put(PATH, "good", size=1)
+        await api.put(PATH, "bad", size="large")
+        assert await following() == Replaced((Thing(Meta("good"), 1),))
+        broken = await following()
+        assert isinstance(broken, Unreadable)
+        assert broken.name == "bad"
+        assert "size" in broken.error
+        await api.remove(PATH, "bad")
+        gone = await following()
+        assert isinstance(gone, Unreadable)
+        assert gone.deleted
+
+
+async def test_lists_come_in_pages() -> None:
+    async with watching() as (api, following, _):
+        for number in range(1201):
+            api.objects[PATH][str(number)] = {"metadata": {"name": str(number)}, "size": number}
+        replaced = await following()
+        assert [thing.size for thing in replaced.items] == list(range(1201))
+        assert len(api.lists) == 3
+
+
+async def test_a_server_that_is_away_is_tried_again_and_told_of(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with watching() as (api, following, told):
+        tries = 0
+
+        def refuse(_: web.Request) -> web.Response | None:
+            nonlocal tries
+            tries += 1
+            return (
+                web.json_response(status(500, "InternalError"), status=500) if tries < 3 else None
+            )
+
+        api.refuse = refuse
+        assert await following() == Replaced(())
+        assert tries == 3
+        assert told.last_error == ""
+        assert caplog.text.count("broken") == 1
+
+
+async def test_silence_beyond_the_timeout_counts_as_a_lost_connection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(informer, "SILENCE_MARGIN_SECONDS", 0.1)
+    async with watching(watch_seconds=0) as (api, following, _):
+        await following()
+        coming = asyncio.ensure_future(following())
+        await until(lambda: len(api.watches) >= 2)  # the fake never ends a watch by itself
+        await api.put(PATH, "a")
+        assert await coming == Upserted(Thing(Meta("a")))
+        assert len(api.lists) == 1
+
+
+def test_backoff_grows_and_is_capped() -> None:
+    backoff = informer.Backoff(first=1, cap=8)
+    delays = [backoff.next() for _ in range(6)]
+    assert all(low <= delay <= high for delay, low, high in zip(
+        delays, (0.5, 1, 2, 4, 4, 4), (1, 2, 4, 8, 8, 8), strict=True
+    ))  # fmt: skip
+    backoff.reset()
+    assert backoff.next() <= 1
