@@ -11,6 +11,7 @@ import click
 from steppe.client.client import Client
 from steppe.client.config import load_config
 from steppe.errors import SteppeError
+from steppe.lab.machinery.daemonset import DaemonSetController
 from steppe.lab.machinery.deployment import DeploymentController
 from steppe.lab.machinery.endpointslice import EndpointSliceController
 from steppe.lab.machinery.garbage import GarbageCollector
@@ -18,6 +19,7 @@ from steppe.lab.machinery.namespaces import NamespaceController
 from steppe.lab.machinery.nodelife import NodeLifecycleController
 from steppe.lab.machinery.replicaset import ReplicaSetController
 from steppe.lab.machinery.scheduler import Scheduler
+from steppe.lab.machinery.statefulset import StatefulSetController
 from steppe.lab.machinery.world import World
 
 
@@ -36,6 +38,8 @@ async def run(kubeconfig: str | None) -> None:
             Scheduler(world),
             DeploymentController(world),
             ReplicaSetController(world),
+            DaemonSetController(world),
+            StatefulSetController(world),
             EndpointSliceController(world),
             NamespaceController(world),
             GarbageCollector(world),
