@@ -166,7 +166,7 @@ def probe(name: str, family: str, output: str) -> None:
     from steppe.lab.probe.report import text
     from steppe.lab.probe.run import probe_lab
 
-    report = probe_lab(read_record(name), family)
+    report = probe_lab(read_record(name), family, _progress(time.monotonic()))
     if output == "json":
         click.echo(msgspec.json.format(msgspec.json.encode(report)))
     else:

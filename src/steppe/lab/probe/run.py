@@ -7,6 +7,7 @@ used. At most CONCURRENT exchanges are under way, so a hundred pods do not flood
 import asyncio
 import itertools
 import socket
+import time
 
 import msgspec
 
@@ -17,9 +18,11 @@ from steppe.lab import netns
 from steppe.lab.probe.dial import Answer, dial, make_socket
 from steppe.lab.probe.endpoints import host_endpoints, pod_endpoints
 from steppe.lab.probe.plan import Probe, probes
+from steppe.lab.ready import Say
 from steppe.lab.record import LabError, Record, paths
 
 CONCURRENT = 48
+PROGRESS_SECONDS = 2.0
 
 _VERSIONS = {"dual": (4, 6), "ipv4": (4,), "ipv6": (6,)}
 
@@ -51,15 +54,15 @@ class Report(msgspec.Struct, frozen=True, tag_field="schema", tag="steppe.lab-pr
     skipped: tuple[str, ...]
 
 
-def probe_lab(record: Record, family: str) -> Report:
+def probe_lab(record: Record, family: str, say: Say) -> Report:
     """Probe every pair of a lab, in the families asked for."""
     versions = tuple(v for v in _VERSIONS[family] if v in _VERSIONS[record.options.family])
     if not versions:
         raise LabError(f"lab {record.options.name!r} has no {family}")
-    return asyncio.run(_probe_lab(record, versions))
+    return asyncio.run(_probe_lab(record, versions, say))
 
 
-async def _probe_lab(record: Record, versions: tuple[int, ...]) -> Report:
+async def _probe_lab(record: Record, versions: tuple[int, ...], say: Say) -> Report:
     async with Client(load_config(record.kubeconfig), user_agent="steppe-lab") as client:
         objects, _ = await client.list(PODS)
     pods, skipped = pod_endpoints(objects, paths(record.options.name).root)
@@ -68,17 +71,21 @@ async def _probe_lab(record: Record, versions: tuple[int, ...]) -> Report:
             "there is no ready pod to probe; for example `kubectl apply -f examples/app.yaml`"
         )
     with host_endpoints(record.options) as hosts:
-        results = await _send_all(probes((*pods, *hosts), versions))
+        results = await _send_all(probes((*pods, *hosts), versions), say)
     return Report(all(result.ok for result in results), results, skipped)
 
 
-async def _send_all(planned: tuple[Probe, ...]) -> tuple[Result, ...]:
+async def _send_all(planned: tuple[Probe, ...], say: Say) -> tuple[Result, ...]:
     results: list[Result] = []
+    said = time.monotonic()
     for _, group in itertools.groupby(planned, key=lambda probe: probe.source.name):
         rest = tuple(group)
         while rest:
             some, rest = rest[:CONCURRENT], rest[CONCURRENT:]
             results += await _send(some)
+            if time.monotonic() - said > PROGRESS_SECONDS:
+                said = time.monotonic()
+                say(f"{len(results)} of {len(planned)} probes")
     return tuple(results)
 
 
