@@ -159,8 +159,9 @@ class Agent:
                             seconds=f"{time.monotonic() - began:.3f}",
                         )
                     )
-                    # What the kernel holds and nobody asks for any more has to go as well.
-                    self.reconciler.replace_actual(self.reconciler.actual)
+                    # Now that the list says which settings matter; and what the kernel holds and
+                    # nobody asks for any more has to go as well.
+                    await self._read()
                 if touched or isinstance(event, Replaced):
                     self.touch(touched)
 
