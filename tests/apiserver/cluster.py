@@ -39,6 +39,11 @@ class Server:
     def stop(self, number: int = signal.SIGTERM) -> int:
         assert self.process is not None
         self.process.send_signal(number)
+        return self.wait()
+
+    def wait(self) -> int:
+        """The exit code of a server that was told to stop."""
+        assert self.process is not None
         try:
             return self.process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:

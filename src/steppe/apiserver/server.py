@@ -8,6 +8,7 @@ Behaviours ───────┘
 import asyncio
 import ipaddress
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -27,7 +28,14 @@ from steppe.apiserver.store import Store
 from steppe.apiserver.tls import ensure_certificates, server_context
 from steppe.errors import SteppeError
 
-_SHUTDOWN_SECONDS = 2.0
+# Where every node reaches the API on its loopback.
+_NODE_PORT = 6443
+_RESTORE_SECONDS = 10.0
+# Longer than any client keeps an idle connection, so that it is never the server that closes one
+# just as a request is sent on it.
+_KEEPALIVE_SECONDS = 3600.0
+# Selectors make long request lines.
+_LONGEST_LINE = 64 * 1024
 
 
 class ListenError(SteppeError):
@@ -89,21 +97,38 @@ async def serve(settings: Settings) -> None:
     database = Database(settings.data / "state.db")
     try:
         api = build(settings, database)
-        bootstrap(api, settings.first_addresses, 6443)
+        bootstrap(api, settings.first_addresses, _NODE_PORT)
         app = App(api, tokens, settings.listen)
-        http = web.Server(app.handle, access_log=None, handler_cancellation=True)
+        http = web.Server(
+            app.handle,
+            access_log=None,
+            handler_cancellation=True,
+            keepalive_timeout=_KEEPALIVE_SECONDS,
+            max_line_size=_LONGEST_LINE,
+            max_field_size=_LONGEST_LINE,
+        )
         runner = web.ServerRunner(http)
         await runner.setup()
         try:
             url = await _listen(runner, settings)
             write_kubeconfigs(settings.data, url, tokens)
-            await stop.wait()
+            await _until(stop, lambda: bootstrap(api, settings.first_addresses, _NODE_PORT))
         finally:
             app.closing.set()
             api.store.wake_all()
             await runner.cleanup()
     finally:
         database.close()
+
+
+async def _until(stop: asyncio.Event, restore: Callable[[], None]) -> None:
+    """Wait for the end; meanwhile put back what no cluster is without, as kube-apiserver does."""
+    while not stop.is_set():
+        try:
+            async with asyncio.timeout(_RESTORE_SECONDS):
+                await stop.wait()
+        except TimeoutError:
+            restore()
 
 
 async def _listen(runner: web.ServerRunner, settings: Settings) -> str:
