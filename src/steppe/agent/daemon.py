@@ -109,8 +109,8 @@ class Agent:
             self._remember_node()
             async with (
                 serving(self._options.metrics_listen, self.metrics, self.why_not_ready),
-                rpc.serving(state_dir / "agent.sock", Answers(self).answer),
                 self._cni.serving(state_dir / "cni.sock"),
+                rpc.serving(state_dir / "agent.sock", Answers(self).answer),
                 asyncio.TaskGroup() as tasks,
             ):
                 for job in (
