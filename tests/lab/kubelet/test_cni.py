@@ -10,7 +10,7 @@ import pytest
 from steppe.lab import netns
 from steppe.lab.kubelet.cni import Attachment, Cni, CniError
 from steppe.lab.kubelet.cniconf import CniConfigError, load, load_first, parse, request
-from steppe.lab.kubelet.sandbox import result_addresses
+from steppe.lab.kubelet.sandbox import SandboxError, result_addresses
 
 REFERENCE = Path("/usr/lib/cni")
 
@@ -277,6 +277,21 @@ def test_pod_addresses_start_with_the_node_primary_family(
         ],
     }
     assert result_addresses(result, node) == expected
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        {"ips": [{"address": "10.0.0.2/24", "interface": 3}]},
+        {"ips": [{"addr": "10.0.0.2/24"}]},
+        {"ips": [{"address": "not one"}]},
+        {"ips": ["10.0.0.2/24"]},
+        {"ips": 1},
+    ],
+)
+def test_a_result_that_makes_no_sense_is_an_error_with_words(result: dict) -> None:
+    with pytest.raises(SandboxError, match="not understood"):
+        result_addresses(result, ())
 
 
 @pytest.mark.kernel

@@ -137,6 +137,13 @@ def test_a_mount_that_fails_is_told_by_name(order: Launch, template: int) -> Non
         launch(broken, template)
 
 
+def test_a_word_that_execve_cannot_take_is_an_error_with_words(
+    order: Launch, template: int
+) -> None:
+    with pytest.raises(LaunchError, match="null byte"):
+        launch(msgspec.structs.replace(order, command=("sh", "a\0b")), template)
+
+
 async def test_a_program_that_outstays_its_time_is_ended_with_its_children() -> None:
     with pytest.raises(TimeoutError):
         await run_inside(("sh", "-c", "sleep 997 & sleep 997"), 0.2)

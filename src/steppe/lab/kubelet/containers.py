@@ -159,7 +159,7 @@ class Runner:
                 return await self._around.order(self.container)
             except UnknownImage as error:
                 self._wait("ImageNotInLab", str(error))
-            except (Unresolved, SteppeError) as error:
+            except (Unresolved, SteppeError, OSError) as error:
                 self._wait("CreateContainerConfigError", str(error))
             await asyncio.sleep(_CONFIG_RETRY)
 
@@ -331,7 +331,7 @@ class Runner:
                     return await self._around.prober.http_get(hook.http_get, target)
             if hook.sleep is not None:
                 await asyncio.sleep(hook.sleep.seconds)
-        except (OSError, ValueError, TimeoutError) as error:
+        except (SteppeError, OSError, ValueError, TimeoutError) as error:
             return Answer(False, f"hook failed: {error}")
         return Answer(True)
 

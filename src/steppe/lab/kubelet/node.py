@@ -19,8 +19,7 @@ from steppe.client.client import Client
 from steppe.client.errors import ApiError
 from steppe.client.resources import LEASES, NODES
 from steppe.errors import SteppeError
-from steppe.lab.kubelet.cni import CniError
-from steppe.lab.kubelet.cniconf import CniConfigError, load_first
+from steppe.lab.kubelet.cniconf import load_first
 from steppe.lab.kubelet.config import NodeConfig
 from steppe.lab.kubelet.sandbox import Sandboxes
 from steppe.lab.kubelet.status import timestamp
@@ -99,7 +98,7 @@ class NodeReporter:
                 return f"{_NOT_INITIALIZED} cni plugin not initialized"
             status = partial(self._sandboxes.cni.status, network)
             await self._threads.run(self._node.netns, status)
-        except (CniError, CniConfigError) as error:
+        except (SteppeError, OSError) as error:
             return f"{_NOT_INITIALIZED} {error}"
         return None
 

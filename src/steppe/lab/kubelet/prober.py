@@ -13,6 +13,7 @@ from ipaddress import ip_address
 
 import msgspec
 
+from steppe.errors import SteppeError
 from steppe.lab.kubelet.process import run_inside
 from steppe.lab.kubelet.records import Container, HttpGetAction, Probe, port_number
 from steppe.lab.kubelet.threads import NamespaceThreads
@@ -54,7 +55,7 @@ class Prober:
                     return Answer(True)
         except TimeoutError:
             return Answer(False, f"timed out after {probe.timeout_seconds} s")
-        except (OSError, ValueError) as error:
+        except (SteppeError, OSError, ValueError) as error:
             return Answer(False, str(error))
         return Answer(False, "this kind of probe is not supported in the lab")
 

@@ -159,8 +159,9 @@ def _spawn(argv: list[str], log: Path, template: int) -> tuple[int, bytes]:
                 ),
                 setsid=True,
             )
-        except OSError as error:
-            raise LaunchError(f"cannot start {argv[-1]}: {error.strerror}") from error
+        except (OSError, ValueError) as error:
+            # ValueError: a word with a NUL in it, which JSON can hold and execve cannot.
+            raise LaunchError(f"cannot start {argv[-1]!r}: {error}") from error
         finally:
             os.close(writer)
         with os.fdopen(reader, "rb", closefd=False) as pipe:

@@ -11,7 +11,7 @@ import secrets
 import socket
 import struct
 from functools import partial
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_interface
 from pathlib import Path
 from typing import Any
 
@@ -199,14 +199,17 @@ def sysctls(pod: Pod) -> tuple[tuple[str, str], ...]:
 
 def result_addresses(result: dict[str, Any], node: tuple[str, ...]) -> tuple[str, ...]:
     """The addresses of eth0 in an ADD result, those of the node's primary family first."""
-    interfaces = result.get("interfaces") or []
-    found = []
-    for one in result.get("ips") or []:
-        index = one.get("interface")
-        if index is None or interfaces[index].get("name") == "eth0":
-            found.append(one["address"].split("/")[0])
+    try:
+        interfaces = result.get("interfaces") or []
+        found = []
+        for one in result.get("ips") or []:
+            index = one.get("interface")
+            if index is None or interfaces[index].get("name") == "eth0":
+                found.append(ip_interface(one["address"]).ip)
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        raise SandboxError(f"the plugin's result is not understood: {error!r}") from error
     primary = ip_address(node[0]).version if node else 4
-    return tuple(sorted(found, key=lambda address: ip_address(address).version != primary))
+    return tuple(map(str, sorted(found, key=lambda address: address.version != primary)))
 
 
 def _configure(settings: tuple[tuple[str, str], ...]) -> None:

@@ -54,6 +54,7 @@ class NamespaceThreads:
             return await asyncio.shield(future)
         except asyncio.CancelledError:
             await asyncio.wait([future])
+            future.exception()  # nobody is left to be told
             raise
 
     def _inside(self, netns: str, work: Callable[[], _T]) -> _T:
