@@ -25,7 +25,7 @@ class Answer(msgspec.Struct, frozen=True):
     out: Any
 
 
-def wait_for(condition: Callable[[], object], what: str, seconds: float = 10.0) -> None:
+def wait_for(condition: Callable[[], object], what: str, seconds: float = 30.0) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, f"not in {seconds} s: {what}"
@@ -66,7 +66,7 @@ class Node:
 
     def has_died(self) -> None:
         assert self._server is not None
-        assert self._server.wait(10) == -9
+        assert self._server.wait(30) == -9
         self._server = None
 
     def pod(self, name: str) -> str:

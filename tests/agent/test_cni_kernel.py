@@ -140,6 +140,9 @@ def test_a_late_del_of_an_earlier_sandbox_leaves_its_successor(node: Node) -> No
     assert node.delete("web", container="first") == Answer(0, None)
     (alias,) = node.pod_links().values()
     assert alias.endswith("second/eth0")
+    link = link_name("u-web")
+    told = [f"attached default/web {link}", f"detached {link}", f"attached default/web {link}"]
+    assert node.told() == told
     assert node.delete("web", container="second") == Answer(0, None)
     assert node.pod_links() == {}
 

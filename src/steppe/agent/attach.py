@@ -120,12 +120,15 @@ class Attachments:
         # A runtime that has lost the pod's UID still knows its container.
         return next((one for one in self.found() if one.is_of(request)), None)
 
-    def add(self, request: Request) -> Steps:
-        """Attach a pod, step by step; what has failed is undone."""
+    def add(self, request: Request, replacing: Callable[[str], None] = lambda _: None) -> Steps:
+        """Attach a pod, step by step; what has failed is undone.
+
+        `replacing` is told of a link of the pod's earlier sandbox before that is removed.
+        """
         with open_netns(request.netns) as netns:
             if not request.host_allowed and _is_own(netns):
                 raise SameNamespaceError(f"{request.netns} is the node's own network namespace")
-            self._make_room(request)
+            self._make_room(request, replacing)
             yield "checked"
             addresses = self._addresses.reserve(request.link, self._in_use)
             try:
@@ -214,7 +217,7 @@ class Attachments:
     def _delete(self, link: str) -> None:
         self._apply(self._host, (Change(LinkKey(link), Link("veth", 0, ""), None),))
 
-    def _make_room(self, request: Request) -> None:
+    def _make_room(self, request: Request, replacing: Callable[[str], None]) -> None:
         """Remove what stands where the new link goes, unless it is this very attachment."""
         one = self.find(request)
         if one is None:
@@ -224,6 +227,7 @@ class Attachments:
         if one.workload is None and not one.half_made:
             raise TakenError(f"the node has a link {one.link} that is not Steppe's; rename it")
         # Half-made by an agent that died, or of the pod's earlier sandbox: a pod has but one.
+        replacing(one.link)
         self.remove(one.link)
 
     def _in_use(self) -> Iterator[IPAddress]:

@@ -127,17 +127,21 @@ class CniServer:
 
     async def _add(self, request: Request) -> dict[str, Any]:
         async with self._alone(request.link):
-            earlier = await self._in_thread(lambda: self._attachments.find(request))
-            if earlier is not None and not earlier.is_of(request):
-                # The pod has a new sandbox, so the old one's link is about to be replaced.
-                self._watcher.detached(earlier.link)
-            workload = await self._in_thread(
-                lambda: run(self._attachments.add(request), self._on_step)
-            )
+            steps = self._attachments.add(request, self._replacing())
+            workload = await self._in_thread(lambda: run(steps, self._on_step))
             self._watcher.attached(workload)
         addresses = " ".join(map(str, workload.addresses))
         log.info(line("attached", pod=workload.ref, link=workload.link, addresses=addresses))
         return add_result(request, workload, self._view.mtu)
+
+    def _replacing(self) -> Callable[[str], None]:
+        """Tells, from the thread, of an earlier sandbox's link that is about to go."""
+        loop = asyncio.get_running_loop()
+
+        def tell(link: str) -> None:
+            loop.call_soon_threadsafe(self._watcher.detached, link)
+
+        return tell
 
     async def _delete(self, request: Request) -> None:
         async with self._alone(request.link):
