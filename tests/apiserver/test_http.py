@@ -333,12 +333,17 @@ def test_the_python_client_works(server: Server) -> None:
         made = core.create_namespaced_pod("default", pod("python", "node-a"))
         assert made.status.phase == "Pending"
         watch = kubernetes.watch.Watch()
-        stream = watch.stream(core.list_namespaced_pod, "default", timeout_seconds=5)
-        assert any(event["object"].metadata.name == "python" for event in stream)
+        seen = []
+        for event in watch.stream(core.list_namespaced_pod, "default", timeout_seconds=1):
+            seen.append(event["object"].metadata.name)
+            if "python" in seen:
+                watch.stop()
+        assert "python" in seen
         with pytest.raises(kubernetes.client.ApiException) as missing:
             core.read_namespaced_pod("none", "default")
         assert missing.value.status == 404
         core.delete_namespaced_pod("python", "default", grace_period_seconds=0)
+        client.rest_client.pool_manager.clear()
 
 
 async def test_a_restart_keeps_objects_tokens_and_certificates(tmp_path: Path) -> None:
