@@ -250,7 +250,11 @@ def test_without_an_api_server_traffic_and_new_pods_go_on(lab: Lab) -> None:
     try:
         # The agent starts anew while the API is away: its kernel tells it what it needs.
         assert lab.steppe("restart", "agent/node-a").returncode == 0
-        until(lambda: lab.command("status", "--node", "node-a").stdout, 15, "the agent answers")
+        until(
+            lambda: "node-a  ready" in lab.command("status", "--node", "node-a").stdout,
+            15,
+            "the agent answers",
+        )
         state = lab.root / "nodes" / "node-a"
         name = f"st-{lab.name}-pod-00000000"
         run("ip", "netns", "add", name)
