@@ -154,9 +154,9 @@ def _internal(
     world: World, packet: Packet, front: _Front, everywhere: Candidates, local: Candidates
 ) -> Answer:
     """Traffic to the cluster IP: "internalTrafficPolicy describes how nodes distribute service
-    traffic they receive on the ClusterIP. If set to "Local", the proxy will assume that pods only want to talk to endpoints
-    of the service on the same node as the pod, dropping the traffic if there are no local
-    endpoints."
+    traffic they receive on the ClusterIP. If set to "Local", the proxy will assume that pods
+    only want to talk to endpoints of the service on the same node as the pod, dropping the
+    traffic if there are no local endpoints."
     """
     chosen = _usable(local) if front.service.internal_local else everywhere
     if not chosen:
@@ -168,10 +168,11 @@ def _external(
     world: World, packet: Packet, front: _Front, everywhere: Candidates, local: Candidates
 ) -> Answer:
     """Traffic to every other address: "externalTrafficPolicy describes how nodes distribute
-    service traffic they receive on one of the Service's "externally-facing" addresses … If set to "Local", the proxy will … deliver
-    to node-local endpoints of the service, without masquerading the client source IP. (Traffic
-    mistakenly sent to a node with no endpoints will be dropped.) … Note that traffic sent to an
-    External IP or LoadBalancer IP from within the cluster will always get "Cluster" semantics".
+    service traffic they receive on one of the Service's "externally-facing" addresses … If set
+    to "Local", the proxy will … deliver to node-local endpoints of the service, without
+    masquerading the client source IP. (Traffic mistakenly sent to a node with no endpoints will
+    be dropped.) … Note that traffic sent to an External IP or LoadBalancer IP from within the
+    cluster will always get "Cluster" semantics".
     """
     if not front.service.external_local:
         return Answer("dnat", _backends(everywhere), masquerade=True)
