@@ -154,6 +154,16 @@ def test_a_route_becomes_any_other_in_place(world: World, old: tuple[RouteKey, R
             assert world.driver.read() == {key: value}
 
 
+def test_a_route_moves_into_a_tunnel_and_back(world: World) -> None:
+    world.add((LinkKey(VX), VXLAN))
+    for direct, tunnel in ((ROUTES[0], ON_VXLAN[5]), (ROUTES[6], ON_VXLAN[6])):
+        world.add(direct)
+        key = direct[0]
+        for old, new in ((direct[1], tunnel[1]), (tunnel[1], direct[1])):
+            assert world.driver.apply((Change(key, old, new),)) == ()
+            assert world.driver.read()[key] == new
+
+
 def test_a_stale_idea_of_what_is_there_does_no_harm(world: World) -> None:
     for first, second in ((ROUTES[0], ROUTES[2]), (ROUTES[6], ROUTES[8])):
         world.add(first)

@@ -30,7 +30,7 @@ from steppe.state.link import (
 )
 from steppe.state.nft import ElementKey, Skeleton
 from steppe.state.node import Key, Value
-from steppe.state.route import Route, RouteKey
+from steppe.state.route import MAIN, Route, RouteKey
 from steppe.state.sysctl import Sysctl, SysctlKey
 
 _IPV6_DEFAULT_METRIC = 1024
@@ -180,8 +180,34 @@ class FakeKernel:
             raise _RefusedError(ENODEV, f"link {new.link}")
         if new.source is not None and new.source not in set(self._local_addresses()):
             raise _RefusedError(EINVAL, "Invalid prefsrc address")
-        if new.via is not None and not new.onlink and not self._reaches(new.via, new.link):
+        if new.via is None:
+            return
+        if new.onlink:
+            if self._found_elsewhere(key, new.via, new.link):
+                raise _RefusedError(EINVAL, "Nexthop has invalid gateway or device mismatch")
+        elif not self._reaches(new.via, new.link):
             raise _RefusedError(ENETUNREACH if new.via.version == 4 else EHOSTUNREACH)
+
+    def _found_elsewhere(self, key: RouteKey, via: IPAddress, link: str) -> bool:
+        """Whether IPv6, which looks even an on-link next hop up, finds it by another link."""
+        if via.version == 4 or via.is_link_local:
+            return False
+        names = (*self._underlay, *(k.name for k in self._state if isinstance(k, LinkKey)))
+        found = [(own.network, name) for name in names for own in self._addresses_on(name)]
+        found += [
+            (other.prefix, value.link if value.kind == "unicast" else link)
+            for other, value in self._state.items()
+            if isinstance(other, RouteKey)
+            and isinstance(value, Route)
+            and other.routing_table == MAIN
+            and other != key
+        ]
+        matching = [
+            (prefix.prefixlen, name)
+            for prefix, name in found
+            if prefix.version == via.version and prefix.prefixlen and via in prefix
+        ]
+        return bool(matching) and max(matching)[1] != link
 
     def _reaches(self, via: IPAddress, link: str) -> bool:
         """Whether a prefix of the link, or a route straight onto it, holds the next hop."""

@@ -20,7 +20,7 @@ from steppe.drivers.netlink import link as nl_link
 from steppe.drivers.netlink.message import Request
 from steppe.drivers.netlink.socket import NetlinkError, NetlinkSocket
 from steppe.drivers.reader import list_links, read_tables
-from steppe.drivers.requests import requests
+from steppe.drivers.requests import blocks, requests
 from steppe.drivers.scope import NODE, Scope
 from steppe.drivers.sysctl import Sysctls
 from steppe.drivers.underlay import find_underlay
@@ -190,6 +190,9 @@ class KernelDriver:
 
     def _apply_batch(self, changes: Sequence[Change]) -> list[Failure]:
         sure, doubtful = self._send(changes)
+        back = [Change(c.key, None, c.old) for c in (f.change for f in sure) if _made_way(c)]
+        if back:
+            self._apply_batch(back)
         if not doubtful:
             return sure
         # What the kernel found in the way, or did not find, decides.
@@ -255,6 +258,17 @@ class _Indexes:
                 known = 0
             self._known[name] = known
         return known
+
+
+def _made_way(change: Change) -> bool:
+    """Whether the old route was deleted before the new one was tried."""
+    key, old, new = change.key, change.old, change.new
+    return (
+        isinstance(key, RouteKey)
+        and isinstance(old, Route)
+        and isinstance(new, Route)
+        and blocks(key, old, new)
+    )
 
 
 def _is_on(key: Key, value: Value, link: str) -> bool:

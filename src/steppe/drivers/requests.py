@@ -64,10 +64,29 @@ def _route(
         where = index(new.link) if new.link else 0
         if new.link and not where:
             raise KernelError(what, ENODEV, f"link {new.link}")
+        if isinstance(old, Route) and blocks(key, old, new):
+            leave = routes.delete_route(key, old, 0)
+            return (leave, routes.add_route(key, new, where))
         return (routes.add_route(key, new, where, replace=old is not None),)
     if isinstance(old, Route):
         return (routes.delete_route(key, old, index(old.link) if old.link else 0),)
     raise TypeError(f"{what}: not a route")
+
+
+def blocks(key: RouteKey, old: Route, new: Route) -> bool:
+    """Whether a route must go before its successor can come, so that it cannot be replaced.
+
+    IPv6 looks an on-link next hop up all the same, and to find it by another link is "Nexthop
+    has invalid gateway or device mismatch" (ip6_route_check_nh_onlink in net/ipv6/route.c).
+    """
+    return (
+        new.onlink
+        and new.via is not None
+        and new.via.version == 6
+        and new.via in key.prefix
+        and old.kind == "unicast"
+        and old.link != new.link
+    )
 
 
 def _rule(key: RuleKey, old: Value | None, new: Value | None) -> tuple[Request, ...]:
