@@ -48,7 +48,8 @@ class Result(msgspec.Struct, frozen=True):
     def __str__(self) -> str:
         if self.value is None:
             return "not measured"
-        return f"{self.value:.3g} {self.target.unit}".rstrip()
+        digits = f"{self.value:.0f}" if self.value >= 100 else f"{self.value:.3g}"
+        return f"{digits} {self.target.unit}".rstrip()
 
 
 class Benchmark(msgspec.Struct, frozen=True):
