@@ -166,6 +166,20 @@ def test_status_exec_and_restart(make_lab) -> None:
     assert lab.steppe("probe").returncode == 0
 
 
+def test_a_node_that_was_called_unknown_says_that_it_is_ready(make_lab) -> None:
+    lab = make_lab("late", "--nodes", "1")
+    path = "{.status.conditions[?(@.type=='Ready')].status}"
+
+    def ready() -> str:
+        return lab.kubectl("get", "node", "node-a", "-o", f"jsonpath={path}")
+
+    assert ready() == "True"
+    unknown = {"status": {"conditions": [{"type": "Ready", "status": "Unknown"}]}}
+    lab.kubectl("patch", "node", "node-a", "--subresource=status", "-p", json.dumps(unknown))
+    assert ready() == "Unknown"
+    until(lambda: ready() == "True", 20, "the kubelet corrects it")
+
+
 def test_a_failing_probe_is_shown_and_is_exit_code_1(make_lab) -> None:
     lab = make_lab("fail", "--nodes", "1", pods=echo_pods(("node-a",), 2))
     chain = "{ type filter hook input priority 0; }"

@@ -22,6 +22,7 @@ API_SECONDS = 30.0
 READY_SECONDS = 60.0
 READY_SECONDS_PER_NODE = 2.0
 POLL_SECONDS = 0.1
+QUIET_SECONDS = 5.0
 TAIL_LINES = 15
 
 
@@ -50,7 +51,7 @@ async def wait_for_nodes(client: Client, record: Record, say: Say) -> None:
     wanted = record.options.nodes
     limit = READY_SECONDS + READY_SECONDS_PER_NODE * wanted
     deadline = time.monotonic() + limit
-    shown = 0.0
+    shown, count = 0.0, -1
     while True:
         _check_alive(record.processes)
         why_not = await _unready_nodes(client, wanted)
@@ -59,9 +60,10 @@ async def wait_for_nodes(client: Client, record: Record, say: Say) -> None:
             return
         if time.monotonic() > deadline:
             raise LabError(_not_ready(record, why_not, limit))
-        if time.monotonic() - shown > 1:
-            say(f"{wanted - len(why_not)} of {wanted} nodes Ready")
-            shown = time.monotonic()
+        ready, waited = wanted - len(why_not), time.monotonic() - shown
+        if waited > QUIET_SECONDS or (ready != count and waited > 1):
+            say(f"{ready} of {wanted} nodes Ready")
+            shown, count = time.monotonic(), ready
         await asyncio.sleep(POLL_SECONDS)
 
 

@@ -40,6 +40,8 @@ _STATUS_BAD_SECONDS = 1.0
 _STATUS_GOOD_SECONDS = 60.0
 # "nodeStatusReportFrequency … default: 5m", when nothing changes.
 _REPORT_SECONDS = 300.0
+# "nodeStatusUpdateFrequency … default: 10s": how often kubelet compares the Node with itself.
+_COMPARE_SECONDS = 10.0
 
 _NOT_INITIALIZED = (
     "container runtime network not ready: NetworkReady=false reason:NetworkPluginNotReady message:"
@@ -76,7 +78,7 @@ class NodeReporter:
         """Register, then report for ever."""
         await self._insist(self._register)
         problem: str | None = ""
-        reported = 0.0
+        reported = compared = 0.0
         asked: tuple[float, int] = (0.0, 0)
         while True:
             wait = _STATUS_GOOD_SECONDS if problem is None else _STATUS_BAD_SECONDS
@@ -87,7 +89,10 @@ class NodeReporter:
                 if new != problem or time.monotonic() - reported > _REPORT_SECONDS:
                     problem = new
                     await self._insist(partial(self._report, problem))
-                    reported = time.monotonic()
+                    reported = compared = time.monotonic()
+            if time.monotonic() - compared > _COMPARE_SECONDS:
+                await self._insist(partial(self._restore, problem))
+                compared = time.monotonic()
             await asyncio.sleep(_LOOK_SECONDS)
 
     async def _network_problem(self) -> str | None:
@@ -139,6 +144,19 @@ class NodeReporter:
             await self._client.patch(
                 NODES, self._node.name, body, subresource="status", kind="strategic"
             )
+
+    async def _restore(self, problem: str | None) -> None:
+        """Report again what someone else made untrue: a late Lease has a node called Unknown."""
+        try:
+            node = await self._client.get(NODES, self._node.name)
+        except ApiError as error:
+            if not error.not_found:
+                raise
+            node = {}
+        conditions = node.get("status", {}).get("conditions", ())
+        ready = "True" if problem is None else "False"
+        if not any(c["type"] == "Ready" and c["status"] == ready for c in conditions):
+            await self._report(problem)
 
     def _conditions(self, problem: str | None, now: float) -> list[Json]:
         found = [
