@@ -47,7 +47,7 @@ class Documents:
             case ("apis", group, version):
                 return self._resources(path, group, version)
             case ("openapi", *rest):
-                return self._openapi(path, tuple(rest))
+                return self._openapi(path, tuple(rest), request.headers.get("Accept", ""))
             case _:
                 return None
 
@@ -90,8 +90,12 @@ class Documents:
             raise page_not_found()
         return self._cached(path, lambda: found)
 
-    def _openapi(self, path: tuple[str, ...], rest: tuple[str, ...]) -> Reply:
+    def _openapi(self, path: tuple[str, ...], rest: tuple[str, ...], accept: str) -> Reply:
         match rest:
+            case ("v2",) if openapi.V2_PROTOBUF in accept:
+                # Clients ask with "@", which no Content-Type may hold.
+                media_type = openapi.V2_PROTOBUF.replace("@", ".")
+                return Reply(openapi.document_v2_protobuf(), media_type=media_type)
             case ("v2",):
                 return self._cached(path, lambda: kinds.openapi_v2(tuple(self._registry)))
             case ("v3",):

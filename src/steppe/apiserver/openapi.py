@@ -16,6 +16,24 @@ _PATCH_TYPES = (
     "application/strategic-merge-patch+json",
 )
 
+V2_PROTOBUF = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
+
+
+def document_v2_protobuf() -> bytes:
+    """A version 2 document that knows no kinds, for clients that read it as protobuf only.
+
+    kubectl before 1.27 (Debian 12 has 1.20) does. It skips the validation of kinds that it finds
+    no schema of, and merges by the types that are built into it; the server validates all the same.
+    """
+    # gnostic's openapi.v2.Document: swagger = 1, info = 2 (title = 1, version = 2), paths = 8.
+    info = _field(1, b"Kubernetes") + _field(2, b"unversioned")
+    return _field(1, b"2.0") + _field(2, info) + _field(8, b"")
+
+
+def _field(number: int, content: bytes) -> bytes:
+    """A length-delimited protobuf field, shorter than 128 bytes."""
+    return bytes((number << 3 | 2, len(content))) + content
+
 
 def document_v3(group: str, version: str, served: tuple[Kind, ...]) -> Json:
     """One group version's schemas and paths."""
