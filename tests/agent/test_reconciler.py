@@ -2,7 +2,7 @@
 
 from ipaddress import ip_address, ip_network
 
-from steppe.agent.reconciler import Reconciler
+from steppe.agent.reconciler import Plan, Reconciler
 from steppe.compile.incremental import NodeCompiler
 from steppe.drivers.errors import Failure, KernelError
 from steppe.fabric.settings import Settings
@@ -24,32 +24,32 @@ def reconciler() -> Reconciler:
 def test_an_empty_kernel_gets_everything_and_a_second_plan_is_empty() -> None:
     it = reconciler()
     it.replace_actual({})
-    changes = it.plan()
+    changes = it.plan().changes
     it.settle(changes, ())
     assert it.actual == values(it._compiler.state)
     it.replace_actual(it.actual)
-    assert it.plan() == ()
+    assert it.plan() == Plan()
 
 
 def test_what_the_kernel_refuses_stays_failed_until_it_is_tried_again() -> None:
     it = reconciler()
     it.replace_actual({})
-    changes = it.plan()
+    changes = it.plan().changes
     refused = changes[3]
     it.settle(changes, [Failure(refused, KernelError("add", 22))])
     assert set(it.failed) == {refused.key}
-    assert it.plan() == ()
+    assert it.plan() == Plan()
     it.retry()
-    assert [change.key for change in it.plan()] == [refused.key]
+    assert [change.key for change in it.plan().changes] == [refused.key]
 
 
 def test_an_entry_that_someone_removed_is_put_back_with_its_cause() -> None:
     it = reconciler()
     it.replace_actual({})
-    it.settle(it.plan(), ())
+    it.settle(it.plan().changes, ())
     key = RouteKey(ip_network("10.244.2.0/24"))
     assert it.observe(key, None)
-    (change,) = it.plan()
+    (change,) = it.plan().changes
     assert change.key == key
     assert [str(cause) for cause in it.because(change)] == ["Node/node-b spec.podCIDRs[0]"]
 
@@ -58,14 +58,14 @@ def test_an_entry_that_nobody_asks_for_is_taken_away() -> None:
     it = reconciler()
     stray = RouteKey(ip_network("10.244.99.0/24"))
     it.replace_actual(values(it._compiler.state) | {stray: Route(via=ip_address("192.0.2.99"))})
-    (change,) = it.plan()
+    (change,) = it.plan().changes
     assert (change.key, change.new) == (stray, None)
 
 
 def test_the_echo_of_our_own_change_is_no_news() -> None:
     it = reconciler()
     it.replace_actual({})
-    changes = it.plan()
+    changes = it.plan().changes
     it.settle(changes, ())
     assert not any(it.observe(change.key, change.new) for change in changes)
 
@@ -78,9 +78,20 @@ def test_a_pod_link_under_way_is_the_cni_servers_until_it_is_complete() -> None:
     it.observe(LinkKey(workload.link), Link("veth", 1500, "02:00:00:00:00:01"))
     host_route = RouteKey(ip_network(f"{workload.addresses[0]}/32"))
     it.observe(host_route, Route(link=workload.link))
-    assert it.plan() == ()
+    assert it.plan() == Plan()
     touched = it._compiler.set_workload(workload)
     it.adopt(touched)
     it.touch(touched)
-    assert it.plan() == ()
+    assert it.plan() == Plan()
     assert it.actual == applied(it.actual, ())
+
+
+def test_a_pod_link_that_is_gone_is_for_the_cni_server_and_nothing_on_it_is_tried() -> None:
+    it = reconciler()
+    workload = workload_of(pod_on(node_at(0), 0))
+    assert workload is not None
+    it._compiler.set_workload(workload)
+    it.replace_actual(values(it._compiler.state))
+    it.observe(LinkKey(workload.link), None)
+    it.lose(workload.link)
+    assert it.plan() == Plan((), (workload,))

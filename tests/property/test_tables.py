@@ -10,11 +10,18 @@ from steppe.compile.node import compile_cluster, compile_node
 from steppe.fabric.settings import Settings
 from steppe.kube.cluster import Cluster, cluster_of
 from steppe.kube.objects import Node, Workload
+from steppe.kube.services import EndpointSlice, Service
 from steppe.plan.diff import applied, diff
 from steppe.plan.order import ordered
 from steppe.state.node import causes, values
 from steppe.state.workload import workloads_on
-from tests.worlds import NAMES, any_nodes, settings, sound_clusters
+from tests.service_worlds import SERVICES, SLICES, services, slices
+from tests.worlds import (
+    NAMES,
+    any_nodes,
+    settings,
+    sound_clusters,
+)
 
 HERE = NAMES[0]
 
@@ -35,6 +42,10 @@ events = st.lists(
         st.tuples(st.just("gone"), st.sampled_from(NAMES)),
         st.tuples(st.just("attach"), workloads),
         st.tuples(st.just("detach"), st.sampled_from(["st0", "st1", "st2"])),
+        st.tuples(st.just("service"), services()),
+        st.tuples(st.just("no service"), st.sampled_from(SERVICES)),
+        st.tuples(st.just("slice"), slices()),
+        st.tuples(st.just("no slice"), st.sampled_from(SLICES)),
     ),
     max_size=25,
 )
@@ -47,32 +58,55 @@ def test_any_history_of_events_ends_in_the_from_scratch_tables(
     compiler = NodeCompiler(chosen, HERE)
     nodes: dict[str, Node] = {}
     attached: dict[str, Workload] = {}
+    offered: dict[str, Service] = {}
+    listed: dict[str, EndpointSlice] = {}
     actual: dict[object, object] = {}
     for what, arg in history:
-        touched = _feed(compiler, nodes, attached, what, arg)
+        touched = _feed(compiler, (nodes, attached, offered, listed), what, arg)
         # Only the keys an event answers are diffed: that must be enough to stay in sync.
         actual = applied(actual, diff(compiler.state, actual, touched))  # type: ignore[arg-type,assignment]
         assert actual == values(compiler.state)
     if HERE in nodes:
-        state, problems = compile_node(chosen, nodes[HERE], nodes.values(), attached.values())
+        state, problems = compile_node(
+            chosen,
+            nodes[HERE],
+            nodes.values(),
+            attached.values(),
+            [(s, [x for x in listed.values() if x.service == s.name]) for s in offered.values()],
+        )
         assert compiler.state == state
         assert compiler.problems == problems
     else:
         assert compiler.state == {}
 
 
-def _feed(compiler, nodes, attached, what, arg):
-    if what == "node":
-        nodes[arg.name] = arg
-        return compiler.set_node(arg)
-    if what == "gone":
-        nodes.pop(arg, None)
-        return compiler.remove_node(arg)
-    if what == "attach":
-        attached[arg.link] = arg
-        return compiler.set_workload(arg)
-    attached.pop(arg, None)
-    return compiler.remove_workload(arg)
+def _feed(compiler, known, what, arg):  # noqa: PLR0911
+    nodes, attached, offered, listed = known
+    match what:
+        case "node":
+            nodes[arg.name] = arg
+            return compiler.set_node(arg)
+        case "gone":
+            nodes.pop(arg, None)
+            return compiler.remove_node(arg)
+        case "attach":
+            attached[arg.link] = arg
+            return compiler.set_workload(arg)
+        case "detach":
+            attached.pop(arg, None)
+            return compiler.remove_workload(arg)
+        case "service":
+            offered[arg.name] = arg
+            return compiler.set_service(arg)
+        case "no service":
+            offered.pop(arg, None)
+            return compiler.remove_service("default", arg)
+        case "slice":
+            listed[arg.name] = arg
+            return compiler.set_slice(arg)
+        case _:
+            listed.pop(arg, None)
+            return compiler.remove_slice("default", arg)
 
 
 @given(st.lists(any_nodes(), max_size=6), settings)

@@ -5,6 +5,8 @@ from nothing, a wrong kubeconfig), and the deletion of our own Node object does 
 that run. In both cases the network stands as it was, and a Problem says so.
 """
 
+import msgspec
+
 from steppe.client.informer import Deleted, Replaced, Unreadable, Upserted, WatchEvent
 from steppe.compile.incremental import NodeCompiler
 from steppe.kube import wire
@@ -91,4 +93,4 @@ class NodeFeed:
         return self._compiler.remove_node(name)
 
     def _with_underlay(self, node: Node) -> Node:
-        return Node(node.name, node.created, node.pod_cidrs, node.addresses, self.underlay)
+        return msgspec.structs.replace(node, underlay=self.underlay)

@@ -10,14 +10,17 @@ The one exception is the node's own object, on which every block may depend.
 from collections.abc import Iterable
 from typing import TypeVar
 
-from steppe.compile.node import local_block, peer_block, workload_block
+from steppe.compile.node import local_block, peer_block, service_block, workload_block
 from steppe.fabric.settings import Settings
 from steppe.kube.cause import ObjectRef, Problem
 from steppe.kube.objects import Node, Workload
+from steppe.kube.services import EndpointSlice, Service
 from steppe.state.claim import settle_key
 from steppe.state.node import Key, NodeClaim, NodeEntry, NodeState
 
 T = TypeVar("T")
+ServiceName = tuple[str, str]
+"""Namespace and name."""
 
 
 class Tables:
@@ -89,6 +92,9 @@ class NodeCompiler:
         self.name = name
         self._nodes: dict[str, Node] = {}
         self._workloads: dict[str, Workload] = {}
+        self._services: dict[ServiceName, Service] = {}
+        self._slices: dict[ServiceName, dict[str, EndpointSlice]] = {}
+        self._slice_owner: dict[ServiceName, ServiceName] = {}
         self._tables = Tables()
 
     @property
@@ -131,12 +137,47 @@ class NodeCompiler:
         self._workloads.pop(link, None)
         return self._compile_workload(link)
 
+    def set_service(self, service: Service) -> frozenset[Key]:
+        name = (service.namespace, service.name)
+        if self._services.get(name) == service:
+            return frozenset()
+        self._services[name] = service
+        return self._compile_service(name)
+
+    def remove_service(self, namespace: str, name: str) -> frozenset[Key]:
+        self._services.pop((namespace, name), None)
+        return self._compile_service((namespace, name))
+
+    def set_slice(self, slice_: EndpointSlice) -> frozenset[Key]:
+        """A slice may be handed from one Service to another: its label says whose it is."""
+        name, owner = (slice_.namespace, slice_.name), (slice_.namespace, slice_.service)
+        touched = frozenset[Key]()
+        if self._slice_owner.get(name, owner) != owner:
+            touched = self.remove_slice(*name)
+        slices = self._slices.setdefault(owner, {})
+        if slices.get(slice_.name) == slice_:
+            return touched
+        slices[slice_.name] = slice_
+        self._slice_owner[name] = owner
+        return touched | self._compile_service(owner)
+
+    def remove_slice(self, namespace: str, name: str) -> frozenset[Key]:
+        owner = self._slice_owner.pop((namespace, name), None)
+        if owner is None:
+            return frozenset()
+        slices = self._slices[owner]
+        del slices[name]
+        if not slices:
+            del self._slices[owner]
+        return self._compile_service(owner)
+
     def _compile_all(self) -> frozenset[Key]:
         here = self.here
         own = local_block(self.settings, here) if here is not None else ()
         touched = self._tables.replace(ObjectRef("Node", "", self.name), own)
         parts = [self._compile_peer(name) for name in self._nodes if name != self.name]
         parts += [self._compile_workload(link) for link in self._workloads]
+        parts += [self._compile_service(name) for name in self._services]
         return touched.union(*parts)
 
     def _compile_peer(self, name: str) -> frozenset[Key]:
@@ -151,3 +192,12 @@ class NodeCompiler:
         if here is None or workload is None:
             return self._tables.replace(link, ())
         return self._tables.replace(link, workload_block(self.settings, here, workload))
+
+    def _compile_service(self, name: ServiceName) -> frozenset[Key]:
+        here, service = self.here, self._services.get(name)
+        owner = ObjectRef("Service", *name)
+        if here is None or service is None:
+            return self._tables.replace(owner, ())
+        slices = self._slices.get(name, {}).values()
+        block = service_block(self.settings, here, service, slices)
+        return self._tables.replace(owner, block)

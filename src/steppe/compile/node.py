@@ -1,10 +1,11 @@
 """The table of contents: what each object of the cluster puts into one node's tables.
 
-Three kinds of object matter to a node, each compiled to a block of claims by itself:
+Four kinds of object matter to a node, each compiled to a block of claims by itself:
 
     its own Node      local_block      forwarding, own prefix, tunnel device, masquerading
     any other Node    peer_block       how to reach its pods, by the fabric
     a pod of its own  workload_block   the host side of the pod's link
+    a Service         service_block    its addresses, and what each leads to
 """
 
 from collections.abc import Iterable, Iterator
@@ -12,11 +13,13 @@ from collections.abc import Iterable, Iterator
 from steppe.compile.local import local_claims
 from steppe.compile.masquerade import cluster_elements, local_pod_elements
 from steppe.compile.pod import workload_claims
+from steppe.compile.services import service_claims
 from steppe.fabric.choose import device_claims, peer_claims, pod_mtu
 from steppe.fabric.settings import Settings
 from steppe.kube.cause import Problem
 from steppe.kube.cluster import Cluster
 from steppe.kube.objects import Node, Workload
+from steppe.kube.services import EndpointSlice, Service
 from steppe.state.node import NodeClaim, NodeState, settle
 from steppe.state.workload import workloads_on
 
@@ -43,8 +46,22 @@ def workload_block(settings: Settings, here: Node, workload: Workload) -> Iterat
     yield from workload_claims(workload, pod_mtu(settings, here))
 
 
+def service_block(
+    settings: Settings, here: Node, service: Service, slices: Iterable[EndpointSlice]
+) -> Iterator[NodeClaim]:
+    """What one Service and its EndpointSlices ask for."""
+    if settings.services:
+        # Of two slices that list one endpoint the first by name is its cause.
+        ordered = sorted(slices, key=lambda slice_: slice_.name)
+        yield from service_claims(here, here.zone, service, ordered)
+
+
 def compile_node(
-    settings: Settings, here: Node, nodes: Iterable[Node], workloads: Iterable[Workload]
+    settings: Settings,
+    here: Node,
+    nodes: Iterable[Node],
+    workloads: Iterable[Workload],
+    services: Iterable[tuple[Service, Iterable[EndpointSlice]]] = (),
 ) -> tuple[NodeState, tuple[Problem, ...]]:
     """All tables of one node from scratch, and all Problems on the way."""
 
@@ -55,6 +72,8 @@ def compile_node(
                 yield from peer_block(settings, here, node)
         for workload in workloads:
             yield from workload_block(settings, here, workload)
+        for service, slices in services:
+            yield from service_block(settings, here, service, slices)
 
     return settle(blocks())
 

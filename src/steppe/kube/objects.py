@@ -21,6 +21,9 @@ UNDERLAY_ANNOTATION = "steppe.dev/underlay"
 """Where an agent publishes its node's Underlay, as JSON: peers and offline tools need it."""
 
 
+ZONE_LABEL = "topology.kubernetes.io/zone"
+
+
 class Underlay(msgspec.Struct, frozen=True):
     """A node's way to the other nodes: the link, its MTU in bytes, and its addresses."""
 
@@ -45,6 +48,7 @@ class Node(msgspec.Struct, frozen=True):
     pod_cidrs: tuple[IPNetwork, ...] = ()
     addresses: tuple[IPAddress, ...] = ()
     underlay: Underlay = DEFAULT_UNDERLAY
+    zone: str = ""
 
     @property
     def ref(self) -> ObjectRef:
@@ -116,6 +120,7 @@ def node_from(seen: wire.Node) -> tuple[Node, tuple[Problem, ...]]:
         pod_cidrs=tuple(prefixes.values()),
         addresses=_node_addresses(seen, ref, problems),
         underlay=_underlay(seen, ref, problems),
+        zone=(seen.metadata.labels or {}).get(ZONE_LABEL, ""),
     )
     return node, tuple(problems)
 
