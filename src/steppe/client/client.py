@@ -7,6 +7,7 @@ again is the caller's business, except for 429, by which a server asks for just 
 import asyncio
 import contextlib
 import socket
+import weakref
 from collections.abc import AsyncGenerator, AsyncIterator
 from types import TracebackType
 from typing import Any, Self
@@ -25,6 +26,7 @@ JsonPatch = list[dict[str, Any]]  # RFC 6902
 
 PAGE = 500  # what client-go's pager asks for
 REQUEST_SECONDS = 30.0
+GOODBYE_SECONDS = 0.5
 MAX_THROTTLED_TRIES = 5
 
 _PATCH_TYPES = {
@@ -55,13 +57,14 @@ class Client:
         self._user_agent = user_agent
         self._token = TokenSource(config)
         self._session: aiohttp.ClientSession | None = None
+        self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
 
     async def __aenter__(self) -> Self:
         tls = self.config.ssl_context()
         connector = aiohttp.TCPConnector(
             ssl=True if tls is None else tls,
             limit=0,  # each watch holds a connection for minutes
-            socket_factory=_keepalive_socket,
+            socket_factory=self._open_socket,
         )
         self._session = aiohttp.ClientSession(connector=connector, auto_decompress=True)
         return self
@@ -75,6 +78,21 @@ class Client:
         if self._session is not None:
             await self._session.close()
             self._session = None
+            await self._goodbyes()
+
+    def _open_socket(self, address: Any) -> socket.socket:
+        family, kind, protocol, *_ = address
+        sock = socket.socket(family, kind, protocol)
+        _keepalive(sock)
+        self._sockets.add(sock)
+        return sock
+
+    async def _goodbyes(self) -> None:
+        """TLS connections of cancelled requests say goodbye in the background: let them finish."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(GOODBYE_SECONDS):
+                while any(sock.fileno() >= 0 for sock in self._sockets):  # noqa: ASYNC110
+                    await asyncio.sleep(0.005)
 
     async def get(
         self, resource: Resource, name: str, namespace: str = "", *, subresource: str = ""
@@ -196,17 +214,20 @@ class Client:
         async with self._response("GET", path, query, timeout=timeout) as response:
             if response.status >= 400:
                 raise await _refusal(response, what)
-            yield b""
-            parts: list[bytes] = []
-            with _transport_errors(what):
-                async for chunk in response.content.iter_any():
-                    *ended, rest = chunk.split(b"\n")
-                    for line in ended:
-                        parts.append(line)
-                        if whole := b"".join(parts).strip():
-                            yield whole
-                        parts.clear()
-                    parts.append(rest)
+            try:
+                yield b""
+                parts: list[bytes] = []
+                with _transport_errors(what):
+                    async for chunk in response.content.iter_any():
+                        *ended, rest = chunk.split(b"\n")
+                        for line in ended:
+                            parts.append(line)
+                            if whole := b"".join(parts).strip():
+                                yield whole
+                            parts.clear()
+                        parts.append(rest)
+            finally:
+                _abort(response)
 
     async def _json(
         self,
@@ -292,15 +313,12 @@ def selectors(label_selector: str, field_selector: str) -> dict[str, str]:
     return {key: value for key, value in both.items() if value}
 
 
-def _keepalive_socket(address: Any) -> socket.socket:
-    """A socket that notices within half a minute that its peer's machine has gone."""
-    family, kind, protocol, *_ = address
-    sock = socket.socket(family, kind, protocol)
+def _keepalive(sock: socket.socket) -> None:
+    """Notice within half a minute that the peer's machine has gone."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 10)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
-    return sock
 
 
 @contextlib.contextmanager
@@ -311,6 +329,13 @@ def _transport_errors(what: str) -> Any:
         raise UnreachableError(f"{what}: no answer in time") from error
     except aiohttp.ClientError as error:
         raise UnreachableError(f"{what}: {error}") from error
+
+
+def _abort(response: aiohttp.ClientResponse) -> None:
+    """Leave an endless response at once: a polite TLS shutdown would wait for its end."""
+    connection = response.connection
+    if connection is not None and connection.transport is not None:
+        connection.transport.abort()
 
 
 async def _refusal(response: aiohttp.ClientResponse, what: str) -> ApiError:

@@ -162,12 +162,13 @@ def _body(service: Service, slice_: EndpointSlice) -> dict[str, object]:
         meta["generateName"] = f"{service.metadata.name}-"
     # Lists and names that are empty must still be there: the API requires them.
     ports = [
-        {"name": port.name, "protocol": port.protocol} | to_json(port) for port in slice_.ports
+        {"name": port.name, "protocol": port.protocol} | to_json(port)
+        for port in slice_.ports or ()
     ]
     return body | {
         "apiVersion": ENDPOINTSLICES.api_version,
         "kind": ENDPOINTSLICES.kind,
         "metadata": meta,
-        "endpoints": [to_json(endpoint) for endpoint in slice_.endpoints],
+        "endpoints": [to_json(endpoint) for endpoint in slice_.endpoints or ()],
         "ports": ports,
     }

@@ -226,8 +226,9 @@ class Endpoint(Record, frozen=True):
 class EndpointSlice(Record, frozen=True):
     metadata: Metadata = Metadata()
     address_type: str = ""
-    endpoints: tuple[Endpoint, ...] = ()
-    ports: tuple[SlicePort, ...] = ()
+    # Required lists: a server written in Go sends them as null when they are empty.
+    endpoints: tuple[Endpoint, ...] | None = None
+    ports: tuple[SlicePort, ...] | None = None
 
 
 class ReplicaSetSpec(Record, frozen=True):

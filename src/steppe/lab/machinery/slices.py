@@ -51,7 +51,7 @@ def slice_plan(
     labels = _labels(service)
     groups: dict[tuple[str, Ports], list[EndpointSlice]] = defaultdict(list)
     for slice_ in existing:
-        groups[slice_.address_type, slice_.ports].append(slice_)
+        groups[slice_.address_type, slice_.ports or ()].append(slice_)
     create: list[EndpointSlice] = []
     update: list[EndpointSlice] = []
     delete: list[EndpointSlice] = []
@@ -63,7 +63,10 @@ def slice_plan(
         for before, after in zip(held, kept, strict=True):
             if not after and (endpoints or before is not held[0]):
                 delete.append(before)
-            elif after != before.endpoints or not labels.items() <= before.metadata.labels.items():
+            elif (
+                after != (before.endpoints or ())
+                or not labels.items() <= before.metadata.labels.items()
+            ):
                 update.append(_slice(before, family, ports, after, labels))
         if fresh or not held:
             unnamed = EndpointSlice(Metadata(namespace=service.metadata.namespace))
@@ -160,7 +163,7 @@ def _distribute(
     left = dict(wanted)
     kept: list[list[Endpoint]] = []
     for slice_ in held:
-        uids = [e.target_ref.uid if e.target_ref else "" for e in slice_.endpoints]
+        uids = [e.target_ref.uid if e.target_ref else "" for e in slice_.endpoints or ()]
         kept.append([left.pop(uid) for uid in uids if uid in left])
     waiting = list(left.values())
     for content in kept:
