@@ -44,10 +44,10 @@ class NetlinkError(SteppeError):
 
 
 class NetlinkSocket:
-    """One rtnetlink socket in one network namespace; threads may share it."""
+    """One netlink socket in one network namespace; threads may share it."""
 
-    def __init__(self, netns_fd: int | None = None) -> None:
-        self._socket = open_socket(netns_fd)
+    def __init__(self, netns_fd: int | None = None, protocol: int = socket.NETLINK_ROUTE) -> None:
+        self._socket = open_socket(netns_fd, protocol=protocol)
         self.port: int = self._socket.getsockname()[0]
         self._sequence = 0
         self._lock = threading.Lock()
@@ -154,13 +154,16 @@ class NetlinkSocket:
 
 
 def open_socket(
-    netns_fd: int | None = None, buffer: int = _RECEIVE_BUFFER, flags: int = 0
+    netns_fd: int | None = None,
+    buffer: int = _RECEIVE_BUFFER,
+    flags: int = 0,
+    protocol: int = socket.NETLINK_ROUTE,
 ) -> socket.socket:
-    """A bound rtnetlink socket in the given namespace, or in the caller's own."""
+    """A bound netlink socket in the given namespace, or in the caller's own."""
 
     def make() -> socket.socket:
         kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC | flags
-        return socket.socket(socket.AF_NETLINK, kind, socket.NETLINK_ROUTE)
+        return socket.socket(socket.AF_NETLINK, kind, protocol)
 
     made = make() if netns_fd is None else call_in(netns_fd, make)
     try:

@@ -1,0 +1,133 @@
+"""The kernel's connection table, by ctnetlink: lists flows, and ends single ones.
+
+    message   nfgenmsg {family, version, resource} | CTA_TUPLE_ORIG | CTA_TUPLE_REPLY | …
+    tuple     CTA_TUPLE_IP {source, destination} | CTA_TUPLE_PROTO {number, ports}
+
+Names are those of linux/netfilter/nfnetlink_conntrack.h. Nothing is ever flushed.
+"""
+
+import socket
+import struct
+from collections.abc import Collection, Iterable, Iterator
+from errno import ENOENT
+from ipaddress import ip_address
+from typing import Self
+
+from steppe.drivers.errors import KernelError
+from steppe.drivers.netlink import message as nl
+from steppe.drivers.netlink.message import Message, Request
+from steppe.drivers.netlink.socket import NetlinkError, NetlinkSocket
+from steppe.net.flow import Endpoints, Flow
+from steppe.net.packet import Protocol
+
+_NETLINK_NETFILTER = 12
+_NFNL_SUBSYS_CTNETLINK = 1
+_GET = _NFNL_SUBSYS_CTNETLINK << 8 | 1
+_DELETE = _NFNL_SUBSYS_CTNETLINK << 8 | 2
+_GENMSG = struct.Struct("=BBH")
+
+_CTA_TUPLE_ORIG = 1
+_CTA_TUPLE_REPLY = 2
+_CTA_TUPLE_IP = 1
+_CTA_TUPLE_PROTO = 2
+_ADDRESSES: dict[int, tuple[int, int]] = {socket.AF_INET: (1, 2), socket.AF_INET6: (3, 4)}
+"""CTA_IP_V4_SRC and DST, CTA_IP_V6_SRC and DST."""
+_CTA_PROTO_NUM = 1
+_CTA_PROTO_SRC_PORT = 2
+_CTA_PROTO_DST_PORT = 3
+
+_PROTOCOLS: dict[int, Protocol] = {6: "TCP", 17: "UDP", 132: "SCTP"}
+_NUMBERS = {name: number for number, name in _PROTOCOLS.items()}
+
+
+class Conntrack:
+    """The connection table of one network namespace."""
+
+    def __init__(self, netns_fd: int | None = None) -> None:
+        self._socket = NetlinkSocket(netns_fd, _NETLINK_NETFILTER)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def flows(self, protocols: Collection[Protocol]) -> tuple[Flow, ...]:
+        """All flows of these protocols, of both families."""
+        return tuple(self._flows(protocols))
+
+    def _flows(self, protocols: Collection[Protocol]) -> Iterator[Flow]:
+        for family in _ADDRESSES:
+            try:
+                found = self._socket.dump(Request(_GET, _GENMSG.pack(family, 0, 0)))
+            except NetlinkError as error:
+                what = "list the connection table"
+                raise KernelError(what, error.errno, error.detail) from error
+            for message in found:
+                flow = read_flow(message)
+                if flow is not None and flow.protocol in protocols:
+                    yield flow
+
+    def end(self, flows: Iterable[Flow]) -> int:
+        """Take these flows out of the table; answers how many were still there."""
+        requests = [_deletion(flow) for flow in flows]
+        ended = 0
+        for error in self._socket.batch(requests) if requests else ():
+            if error is None:
+                ended += 1
+            elif error.errno != ENOENT:
+                raise KernelError("end a flow", error.errno, error.detail) from error
+        return ended
+
+
+def read_flow(message: Message) -> Flow | None:
+    """The flow of a message; None for one without ports, such as ICMP's."""
+    family = message.body[0]
+    if family not in _ADDRESSES:
+        return None
+    found = nl.attributes(message.body, _GENMSG.size)
+    original = _read_tuple(found.get(_CTA_TUPLE_ORIG, b""), family)
+    reply = _read_tuple(found.get(_CTA_TUPLE_REPLY, b""), family)
+    if original is None or reply is None:
+        return None
+    return Flow(original[0], original[1], reply[1])
+
+
+def _read_tuple(data: bytes, family: int) -> tuple[Protocol, Endpoints] | None:
+    parts = nl.attributes(data)
+    addresses = nl.attributes(parts.get(_CTA_TUPLE_IP, b""))
+    proto = nl.attributes(parts.get(_CTA_TUPLE_PROTO, b""))
+    protocol = _PROTOCOLS.get(nl.number(proto.get(_CTA_PROTO_NUM, b"")))
+    source, destination = _ADDRESSES[family]
+    if protocol is None or source not in addresses or destination not in addresses:
+        return None
+    return protocol, Endpoints(
+        ip_address(addresses[source]),
+        int.from_bytes(proto.get(_CTA_PROTO_SRC_PORT, b""), "big"),
+        ip_address(addresses[destination]),
+        int.from_bytes(proto.get(_CTA_PROTO_DST_PORT, b""), "big"),
+    )
+
+
+def _deletion(flow: Flow) -> Request:
+    family = socket.AF_INET if flow.original.source.version == 4 else socket.AF_INET6
+    source, destination = _ADDRESSES[family]
+    way = flow.original
+    body = nl.nested(
+        _CTA_TUPLE_ORIG,
+        nl.nested(
+            _CTA_TUPLE_IP,
+            nl.attribute(source, way.source.packed),
+            nl.attribute(destination, way.destination.packed),
+        ),
+        nl.nested(
+            _CTA_TUPLE_PROTO,
+            nl.u8(_CTA_PROTO_NUM, _NUMBERS[flow.protocol]),
+            nl.attribute(_CTA_PROTO_SRC_PORT, way.source_port.to_bytes(2, "big")),
+            nl.attribute(_CTA_PROTO_DST_PORT, way.destination_port.to_bytes(2, "big")),
+        ),
+    )
+    return Request(_DELETE, _GENMSG.pack(family, 0, 0) + body)

@@ -1,0 +1,74 @@
+"""The connection table of a real kernel: what is ended is ended, and nothing else."""
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from steppe.drivers.conntrack import Conntrack
+from steppe.drivers.netlink.netns import call_in
+from tests.drivers.conftest import Namespace
+
+pytestmark = pytest.mark.kernel
+
+TRACK = """
+table inet t {
+    chain c {
+        type filter hook output priority 0
+        ct state new accept
+    }
+}
+"""
+
+
+@pytest.fixture
+def fd(pod: Namespace, tmp_path: Path) -> int:
+    """A namespace whose kernel tracks connections over its loopback."""
+    rules = tmp_path / "rules"
+    rules.write_text(TRACK)
+    pod.run("nft", "-f", str(rules))
+    return pod.fd
+
+
+def _exchange(fd: int, family: int, address: str, port: int) -> int:
+    """One UDP question and answer over loopback; answers the asking port."""
+
+    def inside() -> int:
+        with (
+            socket.socket(family, socket.SOCK_DGRAM) as server,
+            socket.socket(family, socket.SOCK_DGRAM) as client,
+        ):
+            server.bind((address, port))
+            client.settimeout(5)
+            client.connect((address, port))
+            client.send(b"?")
+            _, asker = server.recvfrom(8)
+            server.sendto(b"!", asker)
+            client.recv(8)
+            return int(client.getsockname()[1])
+
+    return call_in(fd, inside)
+
+
+@pytest.mark.parametrize(
+    ("family", "address"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")]
+)
+def test_one_flow_is_ended_and_its_neighbour_goes_on(fd: int, family: int, address: str) -> None:
+    kept = _exchange(fd, family, address, 5353)
+    ended = _exchange(fd, family, address, 5454)
+    with Conntrack(fd) as table:
+        flows = {flow.original.source_port: flow for flow in table.flows(("UDP",))}
+        assert {kept, ended} <= flows.keys()
+        assert str(flows[ended].reply.source) == address
+        assert flows[ended].reply.source_port == 5454
+        assert table.end([flows[ended]]) == 1
+        assert table.end([flows[ended]]) == 0
+        left = {flow.original.source_port for flow in table.flows(("UDP",))}
+    assert kept in left
+    assert ended not in left
+
+
+def test_other_protocols_are_not_listed(fd: int) -> None:
+    _exchange(fd, socket.AF_INET, "127.0.0.1", 5353)
+    with Conntrack(fd) as table:
+        assert table.flows(("SCTP",)) == ()

@@ -1,0 +1,51 @@
+"""Which tracked flows have lost their endpoint."""
+
+from ipaddress import ip_address
+
+from steppe.kube.cause import Cause, ObjectRef
+from steppe.net.flow import Endpoints, Flow
+from steppe.plan.flows import backends_of, fronts_of, stale_flows
+from steppe.state.claim import Entry
+from steppe.state.nft import Element, ElementKey
+
+SERVICE, CLIENT = ip_address("10.96.0.10"), ip_address("10.244.1.5")
+OLD, NEW = ip_address("10.244.2.5"), ip_address("10.244.3.5")
+BECAUSE = (Cause(ObjectRef("EndpointSlice", "default", "dns-1")),)
+
+
+def flow(answers, port=53, protocol="UDP", answer_port=5353) -> Flow:
+    return Flow(
+        protocol,
+        Endpoints(CLIENT, 40000, SERVICE, port),
+        Endpoints(answers, answer_port, CLIENT, 40000),
+    )
+
+
+def key(index: int, protocol: str = "udp") -> ElementKey:
+    return ElementKey("endpoint4", (SERVICE, protocol, 53, index))
+
+
+STATE = {
+    key(0): Entry(Element((NEW, 5353)), BECAUSE),
+    key(0, "tcp"): Entry(Element((NEW, 5353)), BECAUSE),
+}
+
+
+def test_a_flow_to_an_endpoint_that_went_is_stale_and_others_are_not() -> None:
+    fronts = fronts_of([key(0), key(1), key(0, "tcp")])
+    assert fronts == {(SERVICE, "udp", 53)}
+    backends = backends_of(STATE, fronts)
+    flows = [
+        flow(OLD),
+        flow(NEW),
+        flow(SERVICE, answer_port=53),
+        flow(NEW, answer_port=53),
+        flow(OLD, port=54),
+        flow(OLD, protocol="SCTP"),
+    ]
+    assert stale_flows(flows, backends) == (flows[0], flows[2], flows[3])
+
+
+def test_a_frontend_without_endpoints_keeps_its_flows() -> None:
+    fronts = fronts_of([key(0)])
+    assert stale_flows([flow(OLD)], backends_of({}, fronts)) == ()
