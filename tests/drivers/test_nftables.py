@@ -14,7 +14,7 @@ from steppe.drivers.nftables.intervals import Cover
 from steppe.drivers.nftables.library import NftError
 from steppe.drivers.nftables.render import elements_text, skeleton_text
 from steppe.plan.diff import Change
-from steppe.state.nft import Chain, Element, ElementKey, Match, Rule, Set, Skeleton
+from steppe.state.nft import Chain, Element, ElementKey, Hook, Match, Rule, Set, Skeleton
 from steppe.state.skeleton import SKELETON
 from tests.drivers.conftest import Namespace
 
@@ -45,9 +45,12 @@ def test_a_cover_always_holds_the_outermost_of_all_claims(
 @pytest.mark.parametrize("word", ['a"b', "a b", "a;b", "a\nb", "{", "", "a\\", "é", "@x"])
 def test_no_word_escapes_from_its_place(word: str) -> None:
     with pytest.raises(NftError):
-        elements_text("add", "steppe", "s", [(word,)])
+        elements_text("add", "steppe", Set("s", "ipv4_addr"), [((word,), None)])
     with pytest.raises(NftError):
-        elements_text("add", "steppe", word, [(1,)])
+        elements_text("add", "steppe", Set(word, "ipv4_addr"), [((1,), None)])
+    for spec in (Set("m", "mark", data="mark"), Set("m", "mark", data="verdict")):
+        with pytest.raises(NftError):
+            elements_text("add", "steppe", spec, [((1,), Element((word,)))])
     rule = Rule((Match("ip saddr", set="s"),), "accept", "fine")
     for bad in (
         msgspec.structs.replace(rule, matches=(Match("ip saddr", set=word or "{"),)),
@@ -55,7 +58,7 @@ def test_no_word_escapes_from_its_place(word: str) -> None:
         msgspec.structs.replace(rule, comment='" accept comment "'),
         msgspec.structs.replace(rule, comment="x" * 129),
     ):
-        chain = Chain("c", "filter", "forward", 0, (bad,))
+        chain = Chain("c", (bad,), Hook("filter", "forward", 0))
         with pytest.raises(NftError):
             skeleton_text(Skeleton("steppe", (), (chain,)))
 

@@ -1,9 +1,10 @@
-"""The nftables vocabulary: a fixed skeleton of sets, chains and rules, and the elements in it.
+"""The nftables vocabulary: a fixed skeleton of sets, maps, chains and rules, and their elements.
 
 Rules stand still; elements move. The skeleton is one value, the same on every node and written
 once; what changes with the cluster are elements, and only they are claimed, each with its cause.
 """
 
+from collections.abc import Callable
 from typing import ClassVar, Literal
 
 import msgspec
@@ -11,19 +12,24 @@ import msgspec
 from steppe.net.address import IPAddress, IPNetwork
 
 Atom = IPAddress | IPNetwork | int | str
+Verdict = Literal["accept", "drop", "return", "masquerade"]
 
 
 class Set(msgspec.Struct, frozen=True):
-    """A named set; `interval` sets hold prefixes, others single values."""
+    """A named set, or a map if its elements hold `data` ("verdict" for a verdict map).
+
+    `interval` sets hold prefixes in their first field.
+    """
 
     name: str
     type: str
     interval: bool = False
     comment: str = ""
+    data: str = ""
 
 
 class Match(msgspec.Struct, frozen=True):
-    """One condition: a field in nft's words, against the members of a set or one literal."""
+    """One condition: fields in nft's words, against the members of a set or one literal."""
 
     field: str
     set: str = ""
@@ -35,32 +41,131 @@ class Match(msgspec.Struct, frozen=True):
         return f"{self.field} != {right}" if self.negate else f"{self.field} {right}"
 
 
+class Marked(msgspec.Struct, frozen=True):
+    """The condition that a packet's mark has these bits."""
+
+    bits: int
+
+    def __str__(self) -> str:
+        return f"meta mark & {self.bits:#010x} == {self.bits:#010x}"
+
+
+class SetMark(msgspec.Struct, frozen=True):
+    """Set bits of the packet's mark; the next rule follows."""
+
+    bits: int
+
+    def __str__(self) -> str:
+        return f"meta mark set meta mark | {self.bits:#010x}"
+
+
+class Go(msgspec.Struct, frozen=True):
+    """On to another chain, and back again after a `jump`."""
+
+    how: Literal["goto", "jump"]
+    chain: str
+
+    def __str__(self) -> str:
+        return f"{self.how} {self.chain}"
+
+
+class Dispatch(msgspec.Struct, frozen=True):
+    """The verdict that a map holds for these fields; without one the next rule follows."""
+
+    field: str
+    map: str
+
+    def __str__(self) -> str:
+        return f"{self.field} vmap @{self.map}"
+
+
+class Choose(msgspec.Struct, frozen=True):
+    """Note a number below `of`, at random, as the packet's priority; the next rule follows."""
+
+    of: int
+
+    def __str__(self) -> str:
+        return f"meta priority set numgen random mod {self.of}"
+
+
+class Dnat(msgspec.Struct, frozen=True):
+    """The destination that a map holds for these fields; without one the next rule follows."""
+
+    protocol: Literal["ip", "ip6"]
+    field: str
+    map: str
+
+    def __str__(self) -> str:
+        return f"dnat {self.protocol} to {self.field} map @{self.map}"
+
+
+class Reject(msgspec.Struct, frozen=True):
+    """An answer that says no: a TCP reset, or ICMP's port unreachable."""
+
+    how: Literal["tcp reset", "icmpx port-unreachable"]
+
+    def __str__(self) -> str:
+        return f"reject with {self.how}"
+
+
+Action = Verdict | SetMark | Choose | Go | Dispatch | Dnat | Reject
+
+
 class Rule(msgspec.Struct, frozen=True):
-    matches: tuple[Match, ...]
-    verdict: Literal["accept", "drop", "return", "masquerade"]
+    matches: tuple[Match | Marked, ...]
+    action: Action
     comment: str = ""
 
     def __str__(self) -> str:
-        text = " ".join((*map(str, self.matches), self.verdict))
+        text = " ".join((*map(str, self.matches), str(self.action)))
         return f'{text} comment "{self.comment}"' if self.comment else text
 
 
+class Hook(msgspec.Struct, frozen=True):
+    """Where in the kernel a base chain hooks in, and at which priority."""
+
+    type: Literal["filter", "nat"]
+    point: Literal["prerouting", "input", "forward", "output", "postrouting"]
+    priority: int
+
+
 class Chain(msgspec.Struct, frozen=True):
-    """A base chain: where in the kernel it hooks in, at which priority, and its rules."""
+    """A list of rules; one without a hook is reached from other chains and verdict maps."""
 
     name: str
-    type: Literal["filter", "nat"]
-    hook: Literal["prerouting", "input", "forward", "output", "postrouting"]
-    priority: int
     rules: tuple[Rule, ...]
+    hook: Hook | None = None
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The chains that its rules name."""
+        return tuple(rule.action.chain for rule in self.rules if isinstance(rule.action, Go))
+
+
+def no_templates(name: str) -> Chain | None:
+    """For tables whose chains are all fixed."""
+    del name
+    return None
 
 
 class Skeleton(msgspec.Struct, frozen=True):
-    """All of a table that does not move."""
+    """All of a table that does not move.
+
+    Elements of verdict maps may also name chains that `template` knows to make from the name
+    alone; they exist in the kernel from when an element first needs them.
+    """
 
     table: str
     sets: tuple[Set, ...]
     chains: tuple[Chain, ...]
+    template: Callable[[str], Chain | None] = no_templates
+
+    def chain(self, name: str) -> Chain | None:
+        """A fixed chain or one from a template; None for a name that means nothing."""
+        for chain in self.chains:
+            if chain.name == name:
+                return chain
+        return self.template(name)
 
 
 class ElementKey(msgspec.Struct, frozen=True):
@@ -73,7 +178,7 @@ class ElementKey(msgspec.Struct, frozen=True):
 
 
 class Element(msgspec.Struct, frozen=True):
-    """What a map holds under a key; a set's element holds nothing."""
+    """What a map holds under a key: values, or `drop` or a chain's name; nothing in a set."""
 
     data: tuple[Atom, ...] = ()
 

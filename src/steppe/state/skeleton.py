@@ -1,41 +1,140 @@
-"""The fixed part of table `inet steppe`: every node has these sets, chains and rules.
+"""The fixed part of table `inet steppe`: every node has these sets, maps, chains and rules.
 
 Objects of the cluster never add a rule. They add elements to the sets named here.
+
+    prerouting, output ─▶ services: @service4 says which chain (service_chains.py)
+                             ├─▶ spread-3, …  choose a number ─▶ to-endpoint: @endpoint4
+                             └─▶ refuse       a Service's address, but no port of it
+    postrouting   masquerade what a chain has marked, hairpins, and pods that leave the cluster
+
+All of it is in nat chains, where the kernel asks once a connection.
 """
 
-from steppe.state.nft import Chain, Match, Rule, Set, Skeleton
+from collections.abc import Iterator
+from typing import Literal
 
-_FAMILIES = ((4, "ip", "ipv4_addr"), (6, "ip6", "ipv6_addr"))
+from steppe.state.nft import (
+    Chain,
+    Dispatch,
+    Go,
+    Hook,
+    Marked,
+    Match,
+    Reject,
+    Rule,
+    Set,
+    Skeleton,
+)
+from steppe.state.service_chains import (
+    FAMILIES,
+    MASQUERADE,
+    REFUSE,
+    TO_ENDPOINT,
+    TO_LOCAL_ENDPOINT,
+    frontend,
+    service_chain,
+    to_endpoint,
+)
+
+_FRONTEND = "inet_proto . inet_service"
 
 
-def _rule(version: int, protocol: str) -> Rule:
-    return Rule(
-        (
-            Match(f"{protocol} saddr", set=f"local_pods{version}"),
-            Match(f"{protocol} daddr", set=f"cluster{version}", negate=True),
-        ),
-        "masquerade",
-        "pods leave the cluster with the node's address",
+def _sets(version: int, address: str) -> Iterator[Set]:
+    service = f"{address} . {_FRONTEND}"
+    # A choice is a number. nft has no name for the type of one, but it does for a priority's.
+    endpoint, backend = f"{service} . classid", f"{address} . inet_service"
+    yield Set(f"local_pods{version}", address, True, "this node's pod prefixes")
+    yield Set(f"cluster{version}", address, True, "every node's pod prefixes and addresses")
+    yield Set(f"hairpin{version}", f"{address} . {address}", comment="a pod that calls itself")
+    yield Set(f"cluster_ip{version}", address, comment="the cluster IPs of Services")
+    yield Set(f"service_range{version}", address, True, "where cluster IPs are taken from")
+    yield Set(
+        f"admitted{version}",
+        f"{address} . {service}",
+        True,
+        "source . Service port: loadBalancerSourceRanges",
     )
+    yield Set(
+        f"service{version}",
+        service,
+        comment="Service port: which chain decides",
+        data="verdict",
+    )
+    for name, comment in (
+        ("endpoint", "Service port . choice: endpoint"),
+        ("local_endpoint", "the same of this node's own, for externalTrafficPolicy Local"),
+    ):
+        yield Set(f"{name}{version}", endpoint, comment=comment, data=backend)
+
+
+def _services() -> Chain:
+    return Chain(
+        "services",
+        (
+            *(Rule((), Dispatch(frontend(p), f"service{v}")) for v, p, _ in FAMILIES),
+            *(
+                Rule(
+                    (Match(f"{p} daddr", set=f"cluster_ip{v}"),),
+                    Go("goto", REFUSE),
+                    "a Service without this port",
+                )
+                for v, p, _ in FAMILIES
+            ),
+            *(
+                Rule(
+                    (Match(f"{p} daddr", set=f"service_range{v}"),), "drop", "no Service's address"
+                )
+                for v, p, _ in FAMILIES
+            ),
+        ),
+    )
+
+
+def _refuse() -> Chain:
+    return Chain(
+        REFUSE,
+        (
+            Rule((Match("meta l4proto", literal="tcp"),), Reject("tcp reset")),
+            Rule((), Reject("icmpx port-unreachable")),
+        ),
+    )
+
+
+def _postrouting() -> Chain:
+    marked = Rule((Marked(MASQUERADE),), "masquerade", "as a Service's chain asked")
+    hairpins = (
+        Rule((Match(f"{p} saddr . {p} daddr", set=f"hairpin{v}"),), "masquerade", "a pod to itself")
+        for v, p, _ in FAMILIES
+    )
+    leaving = (
+        Rule(
+            (
+                Match(f"{p} saddr", set=f"local_pods{v}"),
+                Match(f"{p} daddr", set=f"cluster{v}", negate=True),
+            ),
+            "masquerade",
+            "pods leave the cluster with the node's address",
+        )
+        for v, p, _ in FAMILIES
+    )
+    return Chain("postrouting", (marked, *hairpins, *leaving), Hook("nat", "postrouting", 100))
+
+
+def _entry(point: Literal["prerouting", "output"]) -> Chain:
+    return Chain(point, (Rule((), Go("jump", "services")),), Hook("nat", point, -100))
 
 
 SKELETON = Skeleton(
     table="steppe",
-    sets=tuple(
-        Set(f"{name}{version}", type_, interval=True, comment=comment)
-        for version, _, type_ in _FAMILIES
-        for name, comment in (
-            ("local_pods", "this node's pod prefixes"),
-            ("cluster", "every node's pod prefixes and addresses"),
-        )
-    ),
+    sets=tuple(spec for version, _, address in FAMILIES for spec in _sets(version, address)),
     chains=(
-        Chain(
-            "postrouting",
-            "nat",
-            "postrouting",
-            100,
-            tuple(_rule(version, protocol) for version, protocol, _ in _FAMILIES),
-        ),
+        _entry("prerouting"),
+        _entry("output"),
+        _services(),
+        to_endpoint(TO_ENDPOINT, "endpoint"),
+        to_endpoint(TO_LOCAL_ENDPOINT, "local_endpoint"),
+        _refuse(),
+        _postrouting(),
     ),
+    template=service_chain,
 )

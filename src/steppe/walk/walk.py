@@ -118,14 +118,14 @@ class Walker:
 
     def _postrouting(self, at: _Here, view: NodeView, steps: list[Step]) -> _Here:
         for chain in SKELETON.chains:
-            for rule in chain.rules:
-                because = _matched(rule, at, view)
+            for rule in chain.rules if chain.name == "postrouting" else ():
+                because = _matched(rule, at, view) if rule.action == "masquerade" else None
                 if because is None:
                     continue
                 own = of_version(self._cluster.nodes[at.node].addresses, at.source.version)
                 if own is None:
                     return at
-                text = f"{rule.verdict}: {at.source} becomes {own}"
+                text = f"{rule.action}: {at.source} becomes {own}"
                 steps.append(Step(at.node, chain.name, text, because))
                 return _Here(at.node, own, at.destination)
         return at
@@ -176,8 +176,8 @@ def _matched(rule: Rule, at: _Here, view: NodeView) -> tuple[Cause, ...] | None:
     """The causes of the elements that matched, or None where the rule does not apply."""
     because: list[Cause] = []
     for match in rule.matches:
-        address = _field(match, at)
-        if address is None:
+        address = _field(match, at) if isinstance(match, Match) else None
+        if address is None or not isinstance(match, Match):
             return None
         found = view.member(match.set, address)
         if (found is None) != match.negate:

@@ -1,26 +1,33 @@
-"""Nft: keeps one table as its skeleton says, and moves the elements of its sets.
+"""Nft: keeps one table as its skeleton says, and moves the elements of its sets and maps.
 
 No other table is ever listed, changed or flushed. Changes are one transaction; if it fails it is
-halved until the bad element is found, so that one never keeps another out.
+halved until the bad element is found, so that one never keeps another out. Chains from templates
+are made in the transaction of the first element that leads to them, and stay.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Network, IPv6Network
-from typing import Self, TypeGuard
+from typing import Self
 
 from steppe.drivers.errors import Failure, KernelError
+from steppe.drivers.nftables.batch import Batch, chains_for, commands
 from steppe.drivers.nftables.intervals import Cover
 from steppe.drivers.nftables.library import Library, NftError
-from steppe.drivers.nftables.parse import parse_elements, parse_sets, parse_table
-from steppe.drivers.nftables.render import elements_text, identifier, skeleton_text
+from steppe.drivers.nftables.parse import parse_elements, parse_table
+from steppe.drivers.nftables.render import (
+    Row,
+    chain_text,
+    elements_text,
+    identifier,
+    kind,
+    skeleton_text,
+)
 from steppe.net.address import IPNetwork
 from steppe.plan.diff import Change
-from steppe.state.nft import Atom, Element, ElementKey, Set, Skeleton
+from steppe.state.nft import Atom, Chain, Element, ElementKey, Set, Skeleton
 from steppe.state.node import Key, Value
 
 _ABSENT = "No such file or directory"
-_BULK = 5000
-"""Elements a command, so that nft's parser need not hold all of a large set at once."""
 
 
 class Nft:
@@ -29,7 +36,8 @@ class Nft:
     def __init__(self, skeleton: Skeleton) -> None:
         self._skeleton = skeleton
         self._sets = {spec.name: spec for spec in skeleton.sets}
-        self._covers = {spec.name: Cover() for spec in skeleton.sets if spec.interval}
+        self._covers: dict[tuple[str, tuple[Atom, ...]], Cover] = {}
+        self._made: set[str] = set()  # the chains from templates that the kernel has
         self._library = Library()
 
     def __enter__(self) -> Self:
@@ -46,147 +54,180 @@ class Nft:
 
         It is replaced in one transaction: no packet meets a table that is half made.
         """
-        listing = self._listing()
-        actual = parse_table(self._skeleton.table, listing) if listing else None
+        actual = self._actual()
         if actual is not None and _same(actual, self._skeleton):
+            self._made = _names(actual.chains) - _names(self._skeleton.chains)
             return False
+        kept = self._kept(actual) if actual is not None else {}
+        chains = chains_for(self._skeleton, {name: dict(rows) for name, rows in kept.items()}, ())
         text = skeleton_text(self._skeleton)
-        there = {spec.name: _form(spec) for spec in parse_sets(listing)} if listing else {}
-        for spec in self._skeleton.sets:
-            keys = self._elements(spec) if there.get(spec.name) == _form(spec) else []
-            if keys:
-                text += elements_text("add", self._skeleton.table, spec.name, keys)
+        text += "".join(chain_text(self._skeleton.table, chain) for chain in chains)
+        for name, rows in kept.items():
+            held: list[Row] = [*rows]
+            text += "".join(commands("add", self._skeleton.table, self._sets[name], held))
         try:
             self._library.run(text)
         except NftError as error:
             what = f"make table inet {self._skeleton.table}"
             raise KernelError(what, detail=str(error)) from error
+        self._made = _names(chains)
         return True
 
     def read(self) -> dict[Key, Value]:
         """The elements of all sets; none if the table is not there."""
         state: dict[Key, Value] = {}
         for spec in self._sets.values():
-            keys = self._elements(spec)
-            if spec.interval:
-                keys = self._with_covered(spec.name, keys)
-            for key in keys:
-                state[ElementKey(spec.name, key)] = Element()
+            state.update((ElementKey(spec.name, key), value) for key, value in self._rows(spec))
         return state
 
     def apply(self, changes: Sequence[Change]) -> tuple[Failure, ...]:
         """Make the changes; each one that was not made, with its reason."""
         if not changes:
             return ()
-        before = {name: cover.copy() for name, cover in self._covers.items()}
         try:
-            text = self._text(changes)
-            if text:
-                self._library.run(text)
+            self._transact(changes)
         except NftError as error:
-            self._covers = before
-            if len(changes) > 1:
-                half = len(changes) // 2
-                return self.apply(changes[:half]) + self.apply(changes[half:])
-            return self._single(changes[0], error)
+            if len(changes) == 1:
+                return self._settle(changes[0], error)
+            if self._actual() is None:
+                return tuple(_failure(change, error) for change in changes)
+            half = len(changes) // 2
+            return self.apply(changes[:half]) + self.apply(changes[half:])
         return ()
 
-    def _single(self, change: Change, error: NftError) -> tuple[Failure, ...]:
-        """One change that nft refused: what the kernel holds may be what was wanted anyhow."""
-        key = change.key
-        if isinstance(key, ElementKey) and key.set in self._sets:
-            there = key in self.read()
-            if there == (change.new is not None):
-                return ()
-        return (Failure(change, KernelError(str(change), detail=str(error))),)
-
-    def _listing(self) -> bytes:
-        """All of our table but its elements; nothing if it is not there."""
-        table = identifier(self._skeleton.table)
+    def _transact(self, changes: Sequence[Change]) -> None:
+        batch = Batch(self._skeleton, self._sets, self._covers)
         try:
-            return self._library.list(f"table inet {table}", terse=True)
+            for change in changes:
+                batch.take(change)
+            text, made = batch.text(self._made)
+            if text:
+                self._library.run(text)
+        except NftError:
+            batch.undo()
+            raise
+        self._made.update(made)
+
+    def _settle(self, change: Change, error: NftError) -> tuple[Failure, ...]:
+        """One change that nft refused: the kernel may hold something else than we thought."""
+        key = change.key
+        if not isinstance(key, ElementKey) or key.set not in self._sets:
+            return (_failure(change, error),)
+        try:
+            if self._is_there(key):
+                # `add` refuses to replace what a map holds, so it is deleted first.
+                self._transact([Change(key, Element(), change.new)])
+            elif change.new is not None:
+                self._transact([Change(key, None, change.new)])
+        except NftError as again:
+            return (_failure(change, again),)
+        return ()
+
+    def _is_there(self, key: ElementKey) -> bool:
+        """Whether the kernel holds anything under a key."""
+        spec = self._sets[key.set]
+        if spec.interval:
+            return any(there == key.key for there, _ in self._rows(spec))
+        try:
+            self._library.run(elements_text("get", self._skeleton.table, spec, [(key.key, None)]))
         except NftError as error:
             if _ABSENT in str(error):
-                return b""
-            raise KernelError(f"list table inet {table}", detail=str(error)) from error
+                return False
+            raise
+        return True
 
-    def _elements(self, spec: Set) -> list[tuple[Atom, ...]]:
+    def _actual(self) -> Skeleton | None:
+        """What the table holds; without its chains if they are not all of our making."""
         table = identifier(self._skeleton.table)
         try:
-            data = self._library.list(f"set inet {table} {identifier(spec.name)}")
+            data = self._library.list(f"table inet {table}", terse=True)
+        except NftError as error:
+            if _ABSENT in str(error):
+                return None
+            raise KernelError(f"list table inet {table}", detail=str(error)) from error
+        return parse_table(table, data)
+
+    def _kept(self, actual: Skeleton) -> dict[str, list[tuple[tuple[Atom, ...], Element]]]:
+        """The elements of all sets that are of the form they shall have."""
+        there = {spec.name: _form(spec) for spec in actual.sets}
+        found: dict[str, list[tuple[tuple[Atom, ...], Element]]] = {}
+        for spec in self._skeleton.sets:
+            if there.get(spec.name) != _form(spec):
+                continue
+            rows = [row for row in self._listed(spec) if self._leads_somewhere(spec, row[1])]
+            if rows:
+                found[spec.name] = rows
+        return found
+
+    def _leads_somewhere(self, spec: Set, value: Element) -> bool:
+        """False for a verdict whose chain means nothing to us any more."""
+        if spec.data != "verdict" or value.data == ("drop",):
+            return True
+        return self._skeleton.chain(str(value.data[0])) is not None
+
+    def _listed(self, spec: Set) -> list[tuple[tuple[Atom, ...], Element]]:
+        table = identifier(self._skeleton.table)
+        try:
+            data = self._library.list(f"{kind(spec)} inet {table} {identifier(spec.name)}")
         except NftError as error:
             if _ABSENT in str(error):
                 return []
-            raise KernelError(f"list set {spec.name}", detail=str(error)) from error
-        return parse_elements(spec, data)
+            raise KernelError(f"list {kind(spec)} {spec.name}", detail=str(error)) from error
+        return list(parse_elements(spec, data))
 
-    def _with_covered(self, name: str, keys: list[tuple[Atom, ...]]) -> list[tuple[Atom, ...]]:
-        """The kernel's prefixes and, of those we know besides, the ones they cover."""
-        tops = Cover(prefix for (prefix,) in keys if _is_prefix(prefix))
-        known = [prefix for prefix in self._covers[name] if prefix not in tops]
-        actual = tops.copy()
-        for prefix in known:
-            taken, _ = actual.add(prefix)
-            if taken:  # nothing covers it: someone has taken it out of the kernel
-                actual.remove(prefix)
-        self._covers[name] = actual
-        return [(prefix,) for prefix in actual]
+    def _rows(self, spec: Set) -> list[tuple[tuple[Atom, ...], Element]]:
+        """The kernel's elements; of intervals also those we know that they cover."""
+        rows = self._listed(spec)
+        if not spec.interval:
+            return rows
+        return [(key, Element()) for key in self._with_covered(spec.name, rows)]
 
-    def _text(self, changes: Sequence[Change]) -> str:
-        """The transaction; per set, what goes, goes first: an interval may have to make room."""
-        added: dict[str, dict[tuple[Atom, ...], None]] = {}
-        deleted: dict[str, dict[tuple[Atom, ...], None]] = {}
-        for change in changes:
-            name, puts, drops = self._moves(change)
-            for key in drops:
-                # What this very transaction was about to add never reaches the kernel.
-                if key in added.get(name, ()):
-                    del added[name][key]
-                else:
-                    deleted.setdefault(name, {})[key] = None
-            for key in puts:
-                if key in deleted.get(name, ()):
-                    del deleted[name][key]
-                else:
-                    added.setdefault(name, {})[key] = None
-        return "".join(
-            elements_text(verb, self._skeleton.table, name, tuple(keys)[start : start + _BULK])
-            for verb, moves in (("delete", deleted), ("add", added))
-            for name, keys in moves.items()
-            for start in range(0, len(keys), _BULK)
-        )
-
-    def _moves(
-        self, change: Change
-    ) -> tuple[str, Sequence[tuple[Atom, ...]], Sequence[tuple[Atom, ...]]]:
-        """The set, and what it must take in and let go for this change."""
-        key = change.key
-        if not isinstance(key, ElementKey) or key.set not in self._sets:
-            raise NftError(f"there is no set for {key}")
-        cover = self._covers.get(key.set)
-        if cover is None:
-            return (key.set, [], [key.key]) if change.new is None else (key.set, [key.key], [])
-        (prefix,) = key.key
-        if not _is_prefix(prefix):
-            raise NftError(f"{prefix} is no prefix")
-        puts, drops = cover.remove(prefix) if change.new is None else cover.add(prefix)
-        return key.set, [(p,) for p in puts], [(p,) for p in drops]
+    def _with_covered(
+        self, name: str, rows: Sequence[tuple[tuple[Atom, ...], Element]]
+    ) -> Iterator[tuple[Atom, ...]]:
+        tops: dict[tuple[Atom, ...], list[IPNetwork]] = {}
+        for key, _ in rows:
+            if isinstance(key[0], IPv4Network | IPv6Network):
+                tops.setdefault(key[1:], []).append(key[0])
+        before = {rest: cover for (of, rest), cover in self._covers.items() if of == name}
+        for rest in before.keys() | tops.keys():
+            actual = _with_known(tops.get(rest, []), before.get(rest, Cover()))
+            self._covers[name, rest] = actual
+            yield from ((prefix, *rest) for prefix in actual)
 
 
-def _is_prefix(value: Atom) -> TypeGuard[IPNetwork]:
-    return isinstance(value, IPv4Network | IPv6Network)
+def _with_known(tops: Sequence[IPNetwork], known: Cover) -> Cover:
+    """The kernel's prefixes and, of those known before, the ones they cover."""
+    actual = Cover(tops)
+    for prefix in known:
+        if prefix in actual:
+            continue
+        taken, _ = actual.add(prefix)
+        if taken:  # nothing covers it: someone has taken it out of the kernel
+            actual.remove(prefix)
+    return actual
 
 
-def _form(spec: Set) -> tuple[str, bool]:
-    return spec.type, spec.interval
+def _failure(change: Change, error: NftError) -> Failure:
+    return Failure(change, KernelError(str(change), detail=str(error)))
+
+
+def _names(chains: Sequence[Chain]) -> set[str]:
+    return {chain.name for chain in chains}
+
+
+def _form(spec: Set) -> tuple[str, bool, str]:
+    return spec.type, spec.interval, spec.data
 
 
 def _same(actual: Skeleton, wanted: Skeleton) -> bool:
-    """Equal but for the order of sets and chains, which means nothing to the kernel."""
+    """Equal but for the order of sets and chains, which means nothing to the kernel.
+
+    Chains from templates may be there or not.
+    """
     return (
-        sorted(actual.sets, key=lambda spec: spec.name),
-        sorted(actual.chains, key=lambda chain: chain.name),
-    ) == (
-        sorted(wanted.sets, key=lambda spec: spec.name),
-        sorted(wanted.chains, key=lambda chain: chain.name),
+        sorted(actual.sets, key=lambda spec: spec.name)
+        == sorted(wanted.sets, key=lambda spec: spec.name)
+        and _names(wanted.chains) <= _names(actual.chains)
+        and all(chain == wanted.chain(chain.name) for chain in actual.chains)
     )

@@ -1,19 +1,22 @@
-"""What render.py writes, read back from nft's JSON (libnftables-json(5)).
+"""What render.py writes, read back from nft's JSON (libnftables-json(5)): sets and elements.
 
 Only the forms that we write are understood. Anything else in our table is told apart from ours
 (a rule becomes None, an element is left out) but not described.
 """
 
+from collections.abc import Callable, Iterator
+from functools import lru_cache
 from ipaddress import ip_address, ip_network
-from typing import Any, Literal, cast, get_args
+from typing import Any
 
 import msgspec
 
-from steppe.net.address import IPNetwork
-from steppe.state.nft import Atom, Chain, Match, Rule, Set, Skeleton
+from steppe.drivers.nftables.parse_rule import parse_rule
+from steppe.net.address import IPAddress, IPNetwork
+from steppe.state.nft import Atom, Chain, Element, Hook, Rule, Set, Skeleton
 
-_Verdict = Literal["accept", "drop", "return", "masquerade"]
-_VERDICTS = get_args(_Verdict)
+_Parse = Callable[[Any], Atom | None]
+_Row = tuple[tuple[Atom, ...], Element]
 
 
 def objects(data: bytes) -> list[tuple[str, dict[str, Any]]]:
@@ -22,33 +25,33 @@ def objects(data: bytes) -> list[tuple[str, dict[str, Any]]]:
     return [item for entry in listing["nftables"] for item in entry.items()]
 
 
-def parse_sets(data: bytes) -> tuple[Set, ...]:
-    """The sets that a table holds, whatever else is in it."""
-    return tuple(parse_set(body) for kind, body in objects(data) if kind == "set")
+def parse_table(name: str, data: bytes) -> Skeleton:
+    """The skeleton that a table holds; without any chains if they are not all of kinds we write."""
+    listed = objects(data)
+    sets = tuple(parse_set(body) for kind, body in listed if kind in ("set", "map"))
+    strange = any(kind not in _KINDS for kind, _ in listed)
+    return Skeleton(name, sets, () if strange else _chains(listed))
 
 
-def parse_table(name: str, data: bytes) -> Skeleton | None:
-    """The skeleton that a table holds; None if any part of it is not of a kind we write."""
-    chains: dict[str, dict[str, Any]] = {}
-    rules: dict[str, list[Rule]] = {}
-    for kind, body in objects(data):
-        if kind == "chain":
-            chains[body["name"]] = body
-        elif kind == "rule":
-            rule = _rule(body)
+_KINDS = ("metainfo", "table", "set", "map", "chain", "rule")
+
+
+def _chains(listed: list[tuple[str, dict[str, Any]]]) -> tuple[Chain, ...]:
+    bodies = {body["name"]: body for kind, body in listed if kind == "chain"}
+    rules: dict[str, list[Rule]] = {name: [] for name in bodies}
+    for kind, body in listed:
+        if kind == "rule":
+            rule = parse_rule(body)
             if rule is None:
-                return None
-            rules.setdefault(body["chain"], []).append(rule)
-        elif kind not in ("metainfo", "table", "set"):
-            return None
-    found: list[Chain] = []
-    for chain, body in chains.items():
-        # A chain without a hook is never one of ours, nor is one that drops by default.
-        if body.get("policy") != "accept" or not isinstance(body.get("prio"), int):
-            return None
-        rules_here = tuple(rules.get(chain, ()))
-        found.append(Chain(chain, body["type"], body["hook"], body["prio"], rules_here))
-    return Skeleton(name, parse_sets(data), tuple(found))
+                return ()
+            rules[body["chain"]].append(rule)
+    if any(body.get("policy", "accept") != "accept" for body in bodies.values()):
+        return ()
+    return tuple(Chain(name, tuple(rules[name]), _hook(body)) for name, body in bodies.items())
+
+
+def _hook(body: dict[str, Any]) -> Hook | None:
+    return Hook(body["type"], body["hook"], body["prio"]) if "hook" in body else None
 
 
 def parse_set(body: dict[str, Any]) -> Set:
@@ -58,31 +61,73 @@ def parse_set(body: dict[str, Any]) -> Set:
         kind if isinstance(kind, str) else " . ".join(kind),
         "interval" in body.get("flags", ()),
         body.get("comment", ""),
+        body.get("map", ""),
     )
 
 
-def parse_elements(spec: Set, data: bytes) -> list[tuple[Atom, ...]]:
-    """The keys of a set's elements."""
-    found: list[tuple[Atom, ...]] = []
+def parse_elements(spec: Set, data: bytes) -> Iterator[_Row]:
+    """The keys of a set's elements, and what a map holds under them."""
+    fields = _parsers(spec.type, interval=spec.interval)
+    values = _parsers(spec.data) if spec.data != "verdict" else ()
     for kind, body in objects(data):
-        if kind != "set":
+        if kind not in ("set", "map"):
             continue
         for item in body.get("elem", ()):
+            raw, held = item if spec.data else (item, None)
             # An element with a timeout, counter or comment of its own is wrapped once more.
-            raw = item["elem"]["val"] if isinstance(item, dict) and "elem" in item else item
-            key = _key(spec, raw)
-            if key is not None:
-                found.append(key)
-    return found
+            wrapped = isinstance(raw, dict) and "elem" in raw
+            key = _atoms(fields, raw["elem"]["val"] if wrapped else raw)
+            value = _verdict(held) if spec.data == "verdict" else _atoms(values, held)
+            if key is not None and value is not None:
+                yield key, Element(value)
 
 
-def _key(spec: Set, raw: Any) -> tuple[Atom, ...] | None:
-    if spec.interval:
-        prefix = _prefix(raw)
-        return None if prefix is None else (prefix,)
-    values = raw["concat"] if isinstance(raw, dict) and "concat" in raw else [raw]
-    atoms = tuple(map(_atom, values))
-    return None if None in atoms else cast("tuple[Atom, ...]", atoms)
+def _verdict(raw: Any) -> tuple[Atom, ...] | None:
+    if "goto" in raw:
+        return (raw["goto"]["target"],)
+    return ("drop",) if "drop" in raw else None
+
+
+def _atoms(parsers: tuple[_Parse, ...], raw: Any) -> tuple[Atom, ...] | None:
+    """One value a parser; None if any is not of a form we write."""
+    if not parsers:
+        return ()
+    values = raw["concat"] if isinstance(raw, dict) and "concat" in raw else (raw,)
+    found: list[Atom] = []
+    for parse, value in zip(parsers, values, strict=True):
+        atom = parse(value)
+        if atom is None:
+            return None
+        found.append(atom)
+    return tuple(found)
+
+
+def _parsers(type_: str, *, interval: bool = False) -> tuple[_Parse, ...]:
+    kinds = type_.split(" . ") if type_ else []
+    parsers = [_PARSERS.get(kind, _plain) for kind in kinds]
+    return (_prefix, *parsers[1:]) if interval else tuple(parsers)
+
+
+def _plain(raw: Any) -> Atom | None:
+    return raw if isinstance(raw, int | str) else None
+
+
+def _address(raw: Any) -> Atom | None:
+    return _parsed_address(raw) if isinstance(raw, str) else None
+
+
+def _class_id(raw: Any) -> Atom | None:
+    """A number, written as two hexadecimal halves; nft's word for 0 is `none`."""
+    if raw == "none":
+        return 0
+    major, _, minor = str(raw).partition(":")
+    return (int(major, 16) << 16) + int(minor, 16) if minor else None
+
+
+@lru_cache(maxsize=1 << 16)
+def _parsed_address(text: str) -> IPAddress:
+    """Many elements share an address, and parsing one is slow."""
+    return ip_address(text)
 
 
 def _prefix(raw: Any) -> IPNetwork | None:
@@ -94,46 +139,8 @@ def _prefix(raw: Any) -> IPNetwork | None:
     return None
 
 
-def _atom(raw: Any) -> Atom | None:
-    if isinstance(raw, int):
-        return raw
-    if not isinstance(raw, str):
-        return None
-    try:
-        return ip_address(raw)
-    except ValueError:
-        return raw
-
-
-def _rule(body: dict[str, Any]) -> Rule | None:
-    matches: list[Match] = []
-    verdict: _Verdict | None = None
-    for expression in body["expr"]:
-        ((kind, detail),) = expression.items()
-        if kind in _VERDICTS and verdict is None:
-            verdict = kind
-            continue
-        match = _match(detail) if kind == "match" else None
-        if match is None or verdict is not None:
-            return None
-        matches.append(match)
-    if verdict is None:
-        return None
-    return Rule(tuple(matches), verdict, body.get("comment", ""))
-
-
-def _match(detail: dict[str, Any]) -> Match | None:
-    left, right = detail["left"], detail["right"]
-    if detail["op"] not in ("==", "!=") or not isinstance(right, str | int):
-        return None
-    if "payload" in left and "protocol" in left["payload"]:
-        field = f"{left['payload']['protocol']} {left['payload']['field']}"
-    elif "meta" in left:
-        field = f"meta {left['meta']['key']}"
-    else:
-        return None
-    text = str(right)
-    negate = detail["op"] == "!="
-    if text.startswith("@"):
-        return Match(field, set=text[1:], negate=negate)
-    return Match(field, literal=text, negate=negate)
+_PARSERS: dict[str, _Parse] = {
+    "ipv4_addr": _address,
+    "ipv6_addr": _address,
+    "classid": _class_id,
+}

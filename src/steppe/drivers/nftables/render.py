@@ -9,13 +9,29 @@ from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from steppe.drivers.nftables.library import NftError
-from steppe.state.nft import Atom, Chain, Match, Rule, Set, Skeleton
+from steppe.state.nft import (
+    Action,
+    Atom,
+    Chain,
+    Dispatch,
+    Dnat,
+    Element,
+    Go,
+    Marked,
+    Match,
+    Rule,
+    Set,
+    Skeleton,
+)
 
 _IDENTIFIER = re.compile(r"[a-zA-Z][a-zA-Z0-9_-]*")
 _TYPE = re.compile(r"[a-z0-9_]+( \. [a-z0-9_]+)*")
 _WORDS = re.compile(r"[a-zA-Z0-9_.:/-]+( [a-zA-Z0-9_.:/-]+)*")
 # "The comment ... maximum 128 characters" (nft(8), RULES); a quotation mark cannot be escaped.
 _COMMENT = re.compile(r"[^\"\\\x00-\x1f\x7f]{0,128}")
+
+Row = tuple[tuple[Atom, ...], Element | None]
+"""A key, and what a map shall hold under it; None where the key alone is wanted."""
 
 
 def identifier(name: str) -> str:
@@ -32,44 +48,87 @@ def skeleton_text(skeleton: Skeleton) -> str:
     return "\n".join((*lines, "}", ""))
 
 
-def elements_text(verb: str, table: str, name: str, keys: Iterable[tuple[Atom, ...]]) -> str:
-    """One command for all these elements of one set."""
-    listed = ", ".join(" . ".join(map(atom, key)) for key in keys)
-    return f"{verb} element inet {identifier(table)} {identifier(name)} {{ {listed} }}\n"
+def chain_text(table: str, chain: Chain) -> str:
+    """Commands that make one more chain; those it names must be there."""
+    return f"table inet {identifier(table)} {{\n{_chain(chain)}\n}}\n"
+
+
+def elements_text(verb: str, table: str, spec: Set, rows: Iterable[Row]) -> str:
+    """One command for all these elements of one set or map."""
+    data = _verdict if spec.data == "verdict" else _data
+    listed = ", ".join(
+        f"{' . '.join(map(atom, key))}{data(value) if spec.data and value else ''}"
+        for key, value in rows
+    )
+    return f"{verb} element inet {identifier(table)} {identifier(spec.name)} {{ {listed} }}\n"
 
 
 def atom(value: Atom) -> str:
     """One value as nft reads it."""
-    if isinstance(value, IPv4Address | IPv6Address | IPv4Network | IPv6Network):
-        return str(value)
     if isinstance(value, int):
         return str(int(value))
+    if isinstance(value, IPv4Address | IPv6Address | IPv4Network | IPv6Network):
+        return str(value)
     return _checked(_IDENTIFIER, value, "word")
 
 
+def _data(value: Element) -> str:
+    return f" : {' . '.join(map(atom, value.data))}"
+
+
+def _verdict(value: Element) -> str:
+    (verdict,) = map(atom, value.data)
+    return f" : {verdict}" if verdict == "drop" else f" : goto {verdict}"
+
+
 def _set(spec: Set) -> str:
-    parts = [f"type {_checked(_TYPE, spec.type, 'set type')};"]
+    data = f" : {_checked(_TYPE, spec.data, 'data type')}" if spec.data else ""
+    parts = [f"type {_checked(_TYPE, spec.type, 'set type')}{data};"]
     parts += ["flags interval;"] if spec.interval else []
     parts += [f"comment {_quoted(spec.comment)};"] if spec.comment else []
-    return f"\tset {identifier(spec.name)} {{ {' '.join(parts)} }}"
+    return f"\t{kind(spec)} {identifier(spec.name)} {{ {' '.join(parts)} }}"
+
+
+def kind(spec: Set) -> str:
+    """What nft calls it."""
+    return "map" if spec.data else "set"
 
 
 def _chain(chain: Chain) -> str:
-    head = f"type {chain.type} hook {chain.hook} priority {int(chain.priority)}; policy accept;"
-    lines = [f"\tchain {identifier(chain.name)} {{", f"\t\t{head}"]
+    lines = [f"\tchain {identifier(chain.name)} {{"]
+    if chain.hook is not None:
+        hook = chain.hook
+        where = f"type {hook.type} hook {hook.point} priority {int(hook.priority)}"
+        lines.append(f"\t\t{where}; policy accept;")
     lines += (f"\t\t{_rule(rule)}" for rule in chain.rules)
     return "\n".join((*lines, "\t}"))
 
 
 def _rule(rule: Rule) -> str:
     comment = f" comment {_quoted(rule.comment)}" if rule.comment else ""
-    return f"{' '.join((*map(_match, rule.matches), rule.verdict))}{comment}"
+    return f"{' '.join((*map(_match, rule.matches), _action(rule.action)))}{comment}"
 
 
-def _match(match: Match) -> str:
-    field = _checked(_WORDS, match.field, "field")
-    right = f"@{identifier(match.set)}" if match.set else _checked(_WORDS, match.literal, "literal")
+def _match(match: Match | Marked) -> str:
+    if isinstance(match, Marked):
+        return str(match)
+    field = _words(match.field)
+    right = f"@{identifier(match.set)}" if match.set else _words(match.literal)
     return f"{field} != {right}" if match.negate else f"{field} {right}"
+
+
+def _action(action: Action) -> str:
+    """The action in nft's words, which are its `str` once its own words are found to be words."""
+    if isinstance(action, Go):
+        identifier(action.chain)
+    elif isinstance(action, Dispatch | Dnat):
+        _words(action.field)
+        identifier(action.map)
+    return str(action)
+
+
+def _words(text: str) -> str:
+    return _checked(_WORDS, text, "expression")
 
 
 def _quoted(comment: str) -> str:

@@ -1,0 +1,130 @@
+"""Changes to elements, gathered into the commands of one transaction."""
+
+from collections.abc import Iterable, Mapping, MutableMapping
+from ipaddress import IPv4Network, IPv6Network
+
+from steppe.drivers.nftables.intervals import Cover
+from steppe.drivers.nftables.library import NftError
+from steppe.drivers.nftables.render import Row, chain_text, elements_text
+from steppe.net.address import IPNetwork
+from steppe.plan.diff import Change
+from steppe.state.nft import Atom, Chain, Element, ElementKey, Set, Skeleton
+from steppe.state.node import Value
+
+_BULK = 5000
+"""Elements a command, so that nft's parser need not hold all of a large set at once."""
+
+_Key = tuple[Atom, ...]
+Covers = MutableMapping[tuple[str, _Key], Cover]
+"""Of each interval set the prefixes claimed, apart for each value of the fields behind them."""
+
+
+class Batch:
+    """One transaction in the making. `undo` takes back what it has noted in `covers`."""
+
+    def __init__(self, skeleton: Skeleton, sets: Mapping[str, Set], covers: Covers) -> None:
+        self._skeleton = skeleton
+        self._sets = sets
+        self._covers = covers
+        self._added: dict[str, dict[_Key, Element]] = {}
+        self._deleted: dict[str, dict[_Key, None]] = {}
+        self._noted: list[tuple[Cover, IPNetwork, bool]] = []
+
+    def take(self, change: Change) -> None:
+        """One change more."""
+        key, new = change.key, change.new
+        if not isinstance(key, ElementKey) or key.set not in self._sets:
+            raise NftError(f"there is no set for {key}")
+        if self._sets[key.set].interval:
+            self._move_prefix(key, new)
+            return
+        if change.old is not None:
+            self._delete(key.set, key.key)
+        if isinstance(new, Element):
+            self._add(key.set, key.key, new)
+
+    def undo(self) -> None:
+        for cover, prefix, added in reversed(self._noted):
+            if added:
+                cover.remove(prefix)
+            else:
+                cover.add(prefix)
+
+    def text(self, known: Iterable[str]) -> tuple[str, tuple[str, ...]]:
+        """The commands, and the chains they make besides those known to be there.
+
+        Per set, what goes, goes first: a map's element or an interval may have to make room.
+        """
+        table = self._skeleton.table
+        chains = chains_for(self._skeleton, self._added, known)
+        parts = [chain_text(table, chain) for chain in chains]
+        for name, keys in self._deleted.items():
+            parts += commands("delete", table, self._sets[name], [(k, None) for k in keys])
+        for name, rows in self._added.items():
+            parts += commands("add", table, self._sets[name], list(rows.items()))
+        return "".join(parts), tuple(chain.name for chain in chains)
+
+    def _move_prefix(self, key: ElementKey, new: Value | None) -> None:
+        prefix, *rest = key.key
+        if not isinstance(prefix, IPv4Network | IPv6Network):
+            raise NftError(f"{prefix} is no prefix")
+        cover = self._covers.setdefault((key.set, tuple(rest)), Cover())
+        if (prefix in cover) != (new is not None):
+            self._noted.append((cover, prefix, new is not None))
+        puts, drops = cover.remove(prefix) if new is None else cover.add(prefix)
+        for gone in drops:
+            self._delete(key.set, (gone, *rest))
+        for come in puts:
+            self._add(key.set, (come, *rest), Element())
+
+    def _delete(self, name: str, key: _Key) -> None:
+        # What this very transaction was about to add never reaches the kernel.
+        if self._added.get(name, {}).pop(key, None) is None:
+            self._deleted.setdefault(name, {})[key] = None
+
+    def _add(self, name: str, key: _Key, value: Element) -> None:
+        if self._sets[name].interval and key in self._deleted.get(name, ()):
+            del self._deleted[name][key]
+        else:
+            self._added.setdefault(name, {})[key] = value
+
+
+def chains_for(
+    skeleton: Skeleton, added: Mapping[str, Mapping[_Key, Element]], known: Iterable[str]
+) -> list[Chain]:
+    """The chains that verdicts among these elements lead to and that are not there yet.
+
+    Each comes after those that it goes to itself.
+    """
+    there = {chain.name for chain in skeleton.chains}.union(known)
+    verdicts = {spec.name for spec in skeleton.sets if spec.data == "verdict"}
+    names = {
+        str(value.data[0])
+        for name, rows in added.items()
+        if name in verdicts
+        for value in rows.values()
+        if value.data != ("drop",)
+    }
+    found: dict[str, Chain] = {}
+
+    def need(name: str) -> None:
+        if name in there or name in found:
+            return
+        chain = skeleton.chain(name)
+        if chain is None:
+            raise NftError(f"{name!r} is the name of no chain")
+        for target in chain.targets:
+            need(target)
+        found[name] = chain
+
+    for name in sorted(names):
+        need(name)
+    return list(found.values())
+
+
+def commands(verb: str, table: str, spec: Set, rows: list[Row]) -> list[str]:
+    """The rows of one set in commands of a size that nft digests."""
+    return [
+        elements_text(verb, table, spec, rows[start : start + _BULK])
+        for start in range(0, len(rows), _BULK)
+    ]
