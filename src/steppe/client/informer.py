@@ -89,7 +89,7 @@ class WatchStatus:
 class Backoff:
     """Exponential delays with jitter: half to all of 0.1, 0.2, 0.4 … seconds, at most `cap`."""
 
-    def __init__(self, first: float = 0.1, cap: float = 20.0) -> None:
+    def __init__(self, first: float = 0.1, cap: float = 10.0) -> None:
         self._first = first
         self._cap = cap
         self._failures = 0
@@ -192,7 +192,10 @@ class _Watcher(Generic[T]):
             # The server may have forgotten more than it says; only a lost connection may resume.
             self._version = ""
         if not self._status.last_error:
-            log.warning("watch of %s broken, trying again: %s", self._resource.plural, error)
+            # That the server forgot an old version is ordinary: it only costs a new list.
+            ordinary = isinstance(error, ApiError) and error.gone
+            level = logging.INFO if ordinary else logging.WARNING
+            log.log(level, "watch of %s broken, trying again: %s", self._resource.plural, error)
         self._status.broken(str(error))
         await asyncio.sleep(self._backoff.next())
 
