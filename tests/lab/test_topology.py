@@ -115,6 +115,22 @@ def test_nodes_reach_each_other_and_the_outside_at_once(shape) -> None:
 
 @pytest.mark.kernel
 @pytest.mark.usefixtures("namespaces")
+def test_hosts_learn_no_neighbour_however_much_they_talk() -> None:
+    # Learnt ones share a table of 1024 with the whole machine.
+    topology = describe(LAB, 4, "dual", "racks")
+    build(topology)
+    for host in topology.hosts:
+        for address in host.addresses:
+            assert _ping(topology, address)
+    for name in topology.namespaces:
+        command = ["ip", "-n", name, "neighbour"]
+        shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        learnt = [line for line in shown.splitlines() if "PERMANENT" not in line]
+        assert [line for line in learnt if not line.startswith("fe80:")] == []
+
+
+@pytest.mark.kernel
+@pytest.mark.usefixtures("namespaces")
 def test_no_address_waits_for_duplicate_address_detection() -> None:
     topology = describe(LAB, 2, "dual", "flat")
     build(topology)

@@ -44,7 +44,7 @@ _NODE_NETWORKS = (
 class Subnet(msgspec.Struct, frozen=True):
     """One L2 segment, a bridge in the fabric's namespace, whose gateway is the fabric."""
 
-    name: str
+    number: int
     networks: tuple[Network, ...]
 
     def interfaces(self, host: int) -> tuple[Interface, ...]:
@@ -53,6 +53,14 @@ class Subnet(msgspec.Struct, frozen=True):
             ip_interface(f"{_member(network, host)}/{network.prefixlen}")
             for network in self.networks
         )
+
+    @property
+    def name(self) -> str:
+        return f"net-{self.number}"
+
+    def mac(self, host: int) -> str:
+        """A locally administered address that tells the subnet and the host."""
+        return f"02:00:00:{self.number:02x}:00:{host:02x}"
 
     @property
     def gateways(self) -> tuple[Interface, ...]:
@@ -64,6 +72,7 @@ class Host(msgspec.Struct, frozen=True):
 
     name: str
     netns: str
+    mac: str
     subnet: Subnet
     interfaces: tuple[Interface, ...]
 
@@ -97,9 +106,9 @@ def node_names(count: int) -> tuple[str, ...]:
 
 def describe(lab: str, nodes: int, family: Family, shape: Shape) -> Topology:
     """The network of a lab; with racks, nodes alternate between two subnets."""
-    outside = _subnet("net-0", _OUTSIDE_NETWORKS, family)
+    outside = _subnet(0, _OUTSIDE_NETWORKS, family)
     racks = tuple(
-        _subnet(f"net-{number}", networks, family)
+        _subnet(number, networks, family)
         for number, networks in enumerate(_NODE_NETWORKS[: 2 if shape == "racks" else 1], start=1)
     )
     return Topology(
@@ -113,13 +122,13 @@ def describe(lab: str, nodes: int, family: Family, shape: Shape) -> Topology:
     )
 
 
-def _subnet(name: str, networks: tuple[Network, ...], family: Family) -> Subnet:
+def _subnet(number: int, networks: tuple[Network, ...], family: Family) -> Subnet:
     versions = {"dual": (4, 6), "ipv4": (4,), "ipv6": (6,)}[family]
-    return Subnet(name, tuple(net for net in networks if net.version in versions))
+    return Subnet(number, tuple(net for net in networks if net.version in versions))
 
 
 def _host(lab: str, name: str, subnet: Subnet, number: int) -> Host:
-    return Host(name, namespace(lab, name), subnet, subnet.interfaces(number))
+    return Host(name, namespace(lab, name), subnet.mac(number), subnet, subnet.interfaces(number))
 
 
 def _member(network: Network, host: int) -> str:
