@@ -18,7 +18,7 @@ from steppe.lab import netns
 from steppe.lab.record import ENV, LabError, Process
 
 _PROC = Path("/proc")
-TERM_SECONDS = 3.0
+TERM_SECONDS = 1.5
 KILL_SECONDS = 10.0
 
 
