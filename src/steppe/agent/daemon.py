@@ -13,11 +13,13 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from typing import TypeVar
 
 from steppe.agent import rpc
 from steppe.agent.answers import Answers
 from steppe.agent.cni_server import CniServer
+from steppe.agent.flows import FlowEnder
 from steppe.agent.install import install
 from steppe.agent.known import node_from_kernel
 from steppe.agent.log import line
@@ -26,18 +28,21 @@ from steppe.agent.nodes import NodeFeed
 from steppe.agent.options import Options
 from steppe.agent.publish import Publisher
 from steppe.agent.reconciler import Reconciler
+from steppe.agent.services import ServiceFeed
 from steppe.client.client import Client
-from steppe.client.informer import Replaced, WatchStatus, watch
-from steppe.client.resources import NODES
+from steppe.client.informer import Replaced, WatchEvent, WatchStatus, watch
+from steppe.client.resources import ENDPOINTSLICES, NODES, SERVICES, Resource
 from steppe.compile.incremental import NodeCompiler
+from steppe.drivers.conntrack import Conntrack
 from steppe.drivers.kernel import KernelDriver
 from steppe.drivers.nftables.driver import Nft
 from steppe.drivers.watch import Lost, Seen, Watch
 from steppe.errors import SteppeError
 from steppe.fabric.choose import pod_mtu
-from steppe.kube import wire
+from steppe.kube import service_wire, wire
 from steppe.kube.cause import Cause, Problem
 from steppe.kube.objects import Workload
+from steppe.kube.services import HEADLESS_LABEL
 from steppe.net.address import IPNetwork
 from steppe.plan.diff import Change
 from steppe.state.link import LinkKey
@@ -45,6 +50,7 @@ from steppe.state.node import Key, Value
 from steppe.state.sysctl import SysctlKey
 
 log = logging.getLogger("steppe.agent")
+T = TypeVar("T")
 
 COALESCE_SECONDS = 0.03
 """How long the kernel's notifications gather: a link that goes is announced bit by bit, and to
@@ -68,6 +74,7 @@ class Agent:
         self.compiler = NodeCompiler(options.settings, options.node)
         self.reconciler = Reconciler(self.compiler)
         self.feed = NodeFeed(self.compiler, options.node, kernel.underlay(()))
+        self.services = ServiceFeed(self.compiler)
         self.watch_status = WatchStatus()
         self.metrics = Metrics()
         self._cni = CniServer(self, self)
@@ -90,7 +97,14 @@ class Agent:
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        return tuple(sorted({*self.feed.problems, *self.compiler.problems}))
+        found = (*self.feed.problems, *self.services.problems, *self.compiler.problems)
+        return tuple(sorted(set(found)))
+
+    @property
+    def trusted(self) -> bool:
+        """Whether all is known that the kernel depends on; half the truth would take away."""
+        services = self.services.complete or not self._options.settings.services
+        return self.feed.trusted and services
 
     def why_not_ready(self) -> str:
         """Why pods cannot be attached now; "" when they can."""
@@ -104,7 +118,8 @@ class Agent:
     async def run(self) -> None:
         """Start from what the kernel holds, then follow every source of events."""
         state_dir = self._options.state_dir
-        with Watch(self._kernel.socket) as events:
+        with Watch(self._kernel.socket) as events, Conntrack() as conntrack:
+            self._flows = FlowEnder(self.compiler, conntrack)
             await self._read()
             self._remember_node()
             async with (
@@ -115,6 +130,8 @@ class Agent:
             ):
                 for job in (
                     self._follow_nodes(),
+                    *self._follow_services(),
+                    self._flows.run(),
                     self._follow_kernel(events),
                     self._sync(),
                     self._full_passes(),
@@ -165,6 +182,29 @@ class Agent:
                 if touched or isinstance(event, Replaced):
                     self.touch(touched)
 
+    def _follow_services(self) -> tuple[Coroutine[None, None, None], ...]:
+        if not self._options.settings.services:
+            return ()
+        headless = f"!{HEADLESS_LABEL}"
+        return (
+            self._follow(SERVICES, service_wire.Service, self.services.take_service),
+            self._follow(
+                ENDPOINTSLICES, service_wire.EndpointSlice, self.services.take_slice, headless
+            ),
+        )
+
+    async def _follow(
+        self,
+        resource: Resource,
+        type_: Callable[..., T],
+        take: Callable[[WatchEvent[T]], frozenset[Key]],
+        label_selector: str = "",
+    ) -> None:
+        events = watch(self._client, resource, type_, label_selector=label_selector)
+        async with contextlib.aclosing(events):
+            async for event in events:
+                self.touch(take(event))
+
     async def _follow_kernel(self, watch: Watch) -> None:
         async for events in watch.events():
             for event in events:
@@ -191,7 +231,7 @@ class Agent:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            if self.feed.trusted:
+            if self.trusted:
                 await self._sync_once()
 
     async def _sync_once(self) -> None:
@@ -204,11 +244,13 @@ class Agent:
                     failures = await asyncio.to_thread(self._kernel.apply, plan.changes)
                 self.reconciler.settle(plan.changes, failures)
                 self._tell(plan.changes, because)
+                self._flows.changed(change.key for change in plan.changes)
         for workload in plan.lost:
             await self._attach_again(workload)
         self._measure()
-        if not self.why_not_ready():
+        if not self.why_not_ready() and not self._ready.is_set():
             self._ready.set()
+            self._flows.changed(self.compiler.state)
         if self.reconciler.failed:
             asyncio.get_running_loop().call_later(RETRY_SECONDS, self._retry)
 

@@ -42,6 +42,7 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
             vxlan_vni=given.vxlan_vni,
             vxlan_port=given.vxlan_port,
             masquerade=given.masquerade == "on",
+            services=given.services == "on",
         ),
         metrics_listen=given.metrics_listen,
         cni_bin=given.cni_bin,
@@ -70,6 +71,12 @@ def _parser() -> argparse.ArgumentParser:
         choices=("on", "off"),
         default="on",
         help="whether what leaves the cluster takes the node's address",
+    )
+    add(
+        "--services",
+        choices=("on", "off"),
+        default="on",
+        help="whether Services are Steppe's; off leaves them to another proxy (%(default)s)",
     )
     add(
         "--metrics-listen",

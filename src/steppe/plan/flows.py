@@ -9,6 +9,7 @@ from ipaddress import IPv4Address, IPv6Address
 
 from steppe.net.address import IPAddress
 from steppe.net.flow import Flow
+from steppe.net.packet import Protocol
 from steppe.state.nft import Element, ElementKey
 from steppe.state.node import Key, NodeState
 
@@ -16,7 +17,7 @@ Front = tuple[IPAddress, str, int]
 """An address, a protocol in lower case and a port that a Service answers for."""
 Backend = tuple[IPAddress, int]
 
-ENDED = ("UDP", "SCTP")
+ENDED: tuple[Protocol, ...] = ("UDP", "SCTP")
 _MAPS = ("endpoint4", "endpoint6", "local_endpoint4", "local_endpoint6")
 
 

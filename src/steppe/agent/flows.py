@@ -1,0 +1,53 @@
+"""Ends the tracked flows that a change of endpoints has left without one.
+
+What changed is gathered while the table is being read, so a rolling restart costs a few readings,
+not one an endpoint. At start every frontend is looked at once: an endpoint may have gone while no
+agent ran.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterable
+
+from steppe.agent.log import line
+from steppe.compile.incremental import NodeCompiler
+from steppe.drivers.conntrack import Conntrack
+from steppe.drivers.errors import KernelError
+from steppe.plan.flows import ENDED, Front, backends_of, fronts_of, stale_flows
+from steppe.state.node import Key
+
+log = logging.getLogger("steppe.agent")
+
+
+class FlowEnder:
+    """Told of keys that have changed in the kernel; ends what they leave stale."""
+
+    def __init__(self, compiler: NodeCompiler, conntrack: Conntrack) -> None:
+        self._compiler = compiler
+        self._conntrack = conntrack
+        self._fronts: frozenset[Front] = frozenset()
+        self._wake = asyncio.Event()
+
+    def changed(self, keys: Iterable[Key]) -> None:
+        """The kernel now holds these keys as they shall be."""
+        fronts = fronts_of(keys)
+        if fronts:
+            self._fronts |= fronts
+            self._wake.set()
+
+    async def run(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            fronts, self._fronts = self._fronts, frozenset()
+            backends = backends_of(self._compiler.state, fronts)
+            try:
+                flows = await asyncio.to_thread(self._conntrack.flows, ENDED)
+                stale = stale_flows(flows, backends)
+                await asyncio.to_thread(self._conntrack.end, stale)
+            except KernelError as error:
+                # Some kernels have no connection tracking until a rule asks for it.
+                log.warning(line("flows-not-ended", error=error))
+                continue
+            for flow in stale:
+                log.info(line("ended", flow=flow, cause="its endpoint is gone"))
