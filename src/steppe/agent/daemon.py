@@ -46,6 +46,7 @@ from steppe.kube.services import HEADLESS_LABEL
 from steppe.net.address import IPNetwork
 from steppe.plan.diff import Change
 from steppe.state.link import LinkKey
+from steppe.state.nft import ElementKey
 from steppe.state.node import Key, Value
 from steppe.state.sysctl import SysctlKey
 
@@ -146,12 +147,21 @@ class Agent:
         self._wake.set()
 
     def attached(self, workload: Workload) -> None:
-        """The CNI server has put a pod's tables into the kernel, exactly as they compile."""
-        self.reconciler.adopt(self.compiler.set_workload(workload))
+        """The CNI server has put a pod's tables into the kernel, exactly as they compile.
+
+        All but its elements: those take part in transactions with everyone else's.
+        """
+        keys = self.compiler.set_workload(workload)
+        elements = _elements(keys)
+        self.reconciler.adopt(keys - elements)
+        self.touch(elements)
 
     def detached(self, link: str) -> None:
         """The CNI server has taken a pod's link away, and with it all that stood on it."""
-        self.reconciler.forget(self.compiler.remove_workload(link))
+        keys = self.compiler.remove_workload(link)
+        elements = _elements(keys)
+        self.reconciler.forget(keys - elements)
+        self.touch(elements)
 
     def _remember_node(self) -> None:
         """What an earlier agent left in the kernel serves until the API has spoken."""
@@ -340,3 +350,7 @@ class Agent:
         self.metrics.problems.set(len(self.problems))
         self.metrics.in_sync.set(0 if self.reconciler.failed else 1)
         self.metrics.api_synced.set(1 if self.watch_status.synced_since is not None else 0)
+
+
+def _elements(keys: Iterable[Key]) -> frozenset[Key]:
+    return frozenset(key for key in keys if isinstance(key, ElementKey))

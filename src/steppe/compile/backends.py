@@ -1,7 +1,7 @@
 """Which endpoints each address of a Service leads to, as seen from one node.
 
-A frontend is one address and port that the node answers for. Its backends are in a fixed order,
-so that the same Service always compiles to the same tables.
+A place is an address, protocol and port that the node answers for; a frontend is a place with
+its endpoints, in a fixed order, so that the same Service always compiles to the same tables.
 """
 
 from collections.abc import Iterable, Iterator
@@ -15,8 +15,23 @@ from steppe.kube.services import Endpoint, EndpointSlice, Service, ServicePort
 from steppe.net.address import IPAddress, sort_key
 
 Kind = Literal["cluster", "external", "balancer", "node"]
-Where = tuple[IPAddress, int, Kind, str]
-"""An address, a port number, which kind of a Service's addresses it is, and the field of it."""
+Place = tuple[IPAddress, str, int]
+
+
+class Vantage(msgspec.Struct, frozen=True):
+    """One node as Services see it; node ports are served on `node_ports`, or all its addresses."""
+
+    node: Node
+    node_ports: tuple[IPAddress, ...] = ()
+
+
+class Way(msgspec.Struct, frozen=True):
+    """A place of a Service, which kind of its addresses that is, and the field that names it."""
+
+    place: Place
+    port: ServicePort
+    kind: Kind
+    field: str
 
 
 class Backend(msgspec.Struct, frozen=True):
@@ -35,11 +50,7 @@ class Frontend(msgspec.Struct, frozen=True):
     anywhere, and a silent drop where a Local policy only finds none here.
     """
 
-    address: IPAddress
-    port: ServicePort
-    number: int
-    kind: Kind
-    field: str
+    way: Way
     inside: tuple[Backend, ...]
     outside: tuple[Backend, ...]
     refuse: bool
@@ -57,42 +68,53 @@ class Pools(msgspec.Struct, frozen=True):
     local: tuple[Backend, ...]
 
 
-def frontends(
-    here: Node, zone: str, service: Service, slices: Iterable[EndpointSlice]
-) -> Iterator[Frontend]:
-    """Every address and port of a Service on this node."""
-    known = tuple(slices)
+def ways(vantage: Vantage, service: Service) -> tuple[Way, ...]:
+    """Every place of a Service on this node, once; the first to name a place has it."""
+    families = {address.version for address in service.cluster_ips}
+    found: dict[Place, Way] = {}
     for port in service.ports:
-        found = _by_family(port, known)
-        pools = {v: _pools(here, zone, service.distribution, found[v]) for v in (4, 6)}
-        for address, number, kind, field in _addresses(here, service, port):
-            yield _frontend(service, port, (address, number, kind, field), pools[address.version])
+        for address, number, kind, field in _addresses(vantage, service, port):
+            place = (address, port.protocol, number)
+            # A Service has endpoints of its own families only (ServiceSpec.ipFamilies).
+            if address.version in families and place not in found:
+                found[place] = Way(place, port, kind, field)
+    return tuple(found.values())
 
 
-def _addresses(here: Node, service: Service, port: ServicePort) -> Iterator[Where]:
+def frontends(
+    vantage: Vantage, service: Service, slices: Iterable[EndpointSlice], wanted: Iterable[Way]
+) -> Iterator[Frontend]:
+    """These ways into a Service, each with its endpoints."""
+    known = tuple(slices)
+    pools: dict[tuple[ServicePort, int], Pools] = {}
+    for way in wanted:
+        port, version = way.port, way.place[0].version
+        if (port, version) not in pools:
+            found = _endpoints(port, version, known)
+            pools[port, version] = _pools(vantage.node, service.distribution, found)
+        yield _frontend(service, way, pools[port, version])
+
+
+def _addresses(
+    vantage: Vantage, service: Service, port: ServicePort
+) -> Iterator[tuple[IPAddress, int, Kind, str]]:
     for index, address in enumerate(service.cluster_ips):
         yield address, port.port, "cluster", f"spec.clusterIPs[{index}]"
     for index, address in enumerate(service.external_ips):
         yield address, port.port, "external", f"spec.externalIPs[{index}]"
     for address in service.load_balancer_ips:
         yield address, port.port, "balancer", "status.loadBalancer.ingress"
-    families = {address.version for address in service.cluster_ips}
-    for address in here.addresses if port.node_port else ():
-        if address.version in families:
+    if port.node_port:
+        for address in vantage.node_ports or vantage.node.addresses:
             yield address, port.node_port, "node", "spec.ports.nodePort"
 
 
-def _frontend(service: Service, port: ServicePort, where: Where, pools: Pools) -> Frontend:
-    address, number, kind, field = where
-    internal = kind == "cluster"
+def _frontend(service: Service, way: Way, pools: Pools) -> Frontend:
+    internal = way.kind == "cluster"
     only_local = service.internal_local if internal else service.external_local
     outside = pools.local if only_local else pools.everywhere
     return Frontend(
-        address=address,
-        port=port,
-        number=number,
-        kind=kind,
-        field=field,
+        way=way,
         inside=outside if internal else pools.everywhere,
         outside=outside,
         refuse=not pools.everywhere,
@@ -100,23 +122,22 @@ def _frontend(service: Service, port: ServicePort, where: Where, pools: Pools) -
     )
 
 
-def _by_family(port: ServicePort, slices: tuple[EndpointSlice, ...]) -> dict[int, Known]:
-    found: dict[int, Known] = {4: {}, 6: {}}
+def _endpoints(port: ServicePort, version: int, slices: tuple[EndpointSlice, ...]) -> Known:
+    found: Known = {}
     for slice_ in slices:
         number = slice_.port(port)
         for index, endpoint in enumerate(slice_.endpoints if number else ()):
-            family = found[endpoint.address.version]
-            if (endpoint.address, number) not in family:
+            key = (endpoint.address, number)
+            if endpoint.address.version == version and key not in found:
                 cause = Cause(slice_.ref, f"endpoints[{index}]")
-                backend = Backend(endpoint.address, number, cause)
-                family[endpoint.address, number] = (endpoint, backend)
+                found[key] = (endpoint, Backend(endpoint.address, number, cause))
     return found
 
 
-def _pools(here: Node, zone: str, distribution: str, found: Known) -> Pools:
+def _pools(here: Node, distribution: str, found: Known) -> Pools:
     local = {key: known for key, known in found.items() if known[0].node == here.name}
     return Pools(
-        _ordered(_near(here.name, zone, distribution, _usable(found))),
+        _ordered(_near(here, distribution, _usable(found))),
         _ordered(_usable(local)),
     )
 
@@ -127,17 +148,17 @@ def _usable(found: Known) -> Known:
     return ready or {k: v for k, v in found.items() if v[0].serving and v[0].terminating}
 
 
-def _near(node: str, zone: str, distribution: str, found: Known) -> Known:
+def _near(here: Node, distribution: str, found: Known) -> Known:
     """Those that hints reserve for this node, then this zone; all where hints are incomplete."""
     endpoints = [endpoint for endpoint, _ in found.values()]
     if not all(e.ready for e in endpoints):
         return found
     if distribution == "PreferSameNode" and all(e.nodes for e in endpoints):
-        chosen = {key: known for key, known in found.items() if node in known[0].nodes}
+        chosen = {key: known for key, known in found.items() if here.name in known[0].nodes}
         if chosen:
             return chosen
-    if zone and all(e.zones for e in endpoints):
-        chosen = {key: known for key, known in found.items() if zone in known[0].zones}
+    if here.zone and all(e.zones for e in endpoints):
+        chosen = {key: known for key, known in found.items() if here.zone in known[0].zones}
         if chosen:
             return chosen
     return found

@@ -10,7 +10,9 @@ The one exception is the node's own object, on which every block may depend.
 from collections.abc import Iterable
 from typing import TypeVar
 
+from steppe.compile.backends import Vantage
 from steppe.compile.node import local_block, peer_block, service_block, workload_block
+from steppe.compile.places import Places, ServiceName
 from steppe.fabric.settings import Settings
 from steppe.kube.cause import ObjectRef, Problem
 from steppe.kube.objects import Node, Workload
@@ -19,8 +21,6 @@ from steppe.state.claim import settle_key
 from steppe.state.node import Key, NodeClaim, NodeEntry, NodeState
 
 T = TypeVar("T")
-ServiceName = tuple[str, str]
-"""Namespace and name."""
 
 
 class Tables:
@@ -47,21 +47,22 @@ class Tables:
     ) -> frozenset[Key]:
         """Take this block for the owner's; answers the keys whose entries may have changed."""
         items = tuple(block)
-        claims = tuple(item for item in items if not isinstance(item, Problem))
+        claims = tuple(dict.fromkeys(item for item in items if not isinstance(item, Problem)))
         problems = tuple(item for item in items if isinstance(item, Problem))
         _remember(self._block_problems, owner, problems)
         before = self._blocks.get(owner, ())
         if claims == before:
             return frozenset()
-        for claim in before:
+        changed = set(before).symmetric_difference(claims)
+        for claim in changed.intersection(before):
             self._claims[claim.key].remove(claim)
-        for claim in claims:
+        for claim in changed.intersection(claims):
             self._claims.setdefault(claim.key, []).append(claim)
         if claims:
             self._blocks[owner] = claims
         else:
             self._blocks.pop(owner, None)
-        touched = frozenset(claim.key for claim in (*before, *claims))
+        touched = frozenset(claim.key for claim in changed)
         for key in touched:
             self._settle(key)
         return touched
@@ -95,6 +96,7 @@ class NodeCompiler:
         self._services: dict[ServiceName, Service] = {}
         self._slices: dict[ServiceName, dict[str, EndpointSlice]] = {}
         self._slice_owner: dict[ServiceName, ServiceName] = {}
+        self._places = Places()
         self._tables = Tables()
 
     @property
@@ -142,11 +144,11 @@ class NodeCompiler:
         if self._services.get(name) == service:
             return frozenset()
         self._services[name] = service
-        return self._compile_service(name)
+        return self._compile_rivals(name)
 
     def remove_service(self, namespace: str, name: str) -> frozenset[Key]:
         self._services.pop((namespace, name), None)
-        return self._compile_service((namespace, name))
+        return self._compile_rivals((namespace, name))
 
     def set_slice(self, slice_: EndpointSlice) -> frozenset[Key]:
         """A slice may be handed from one Service to another: its label says whose it is."""
@@ -177,6 +179,8 @@ class NodeCompiler:
         touched = self._tables.replace(ObjectRef("Node", "", self.name), own)
         parts = [self._compile_peer(name) for name in self._nodes if name != self.name]
         parts += [self._compile_workload(link) for link in self._workloads]
+        for name in self._services:
+            self._note_places(name)
         parts += [self._compile_service(name) for name in self._services]
         return touched.union(*parts)
 
@@ -193,11 +197,20 @@ class NodeCompiler:
             return self._tables.replace(link, ())
         return self._tables.replace(link, workload_block(self.settings, here, workload))
 
+    def _note_places(self, name: ServiceName) -> frozenset[ServiceName]:
+        vantage = Vantage(self.here) if self.here is not None else None
+        return self._places.note(name, self._services.get(name), vantage)
+
+    def _compile_rivals(self, name: ServiceName) -> frozenset[Key]:
+        """One Service, and others that name places it has taken or left."""
+        concerned = {name, *self._note_places(name)}
+        return frozenset[Key]().union(*map(self._compile_service, concerned))
+
     def _compile_service(self, name: ServiceName) -> frozenset[Key]:
         here, service = self.here, self._services.get(name)
         owner = ObjectRef("Service", *name)
         if here is None or service is None:
             return self._tables.replace(owner, ())
         slices = self._slices.get(name, {}).values()
-        block = service_block(self.settings, here, service, slices)
+        block = service_block(self.settings, here, service, slices, self._places)
         return self._tables.replace(owner, block)

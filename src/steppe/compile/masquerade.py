@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from steppe.kube.cause import Cause
 from steppe.kube.objects import Node
-from steppe.net.address import host_prefix
+from steppe.net.address import host_prefix, parse_prefix
 from steppe.state.claim import Claim
 from steppe.state.nft import Element, ElementKey
 from steppe.state.node import NodeClaim
@@ -19,6 +19,12 @@ def local_pod_elements(here: Node) -> Iterator[NodeClaim]:
     for index, prefix in enumerate(here.pod_cidrs):
         cause = Cause(here.ref, f"spec.podCIDRs[{index}]")
         yield Claim(ElementKey(f"local_pods{prefix.version}", (prefix,)), Element(), cause)
+
+
+def everything_is_inside(here: Node) -> Iterator[NodeClaim]:
+    """What `cluster_elements` becomes where nothing shall be masqueraded."""
+    for prefix in (parse_prefix("0.0.0.0/0"), parse_prefix("::/0")):
+        yield Claim(ElementKey(f"cluster{prefix.version}", (prefix,)), Element(), Cause(here.ref))
 
 
 def cluster_elements(node: Node) -> Iterator[NodeClaim]:

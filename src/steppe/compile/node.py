@@ -10,10 +10,16 @@ Four kinds of object matter to a node, each compiled to a block of claims by its
 
 from collections.abc import Iterable, Iterator
 
+from steppe.compile.backends import Vantage
 from steppe.compile.local import local_claims
-from steppe.compile.masquerade import cluster_elements, local_pod_elements
+from steppe.compile.masquerade import (
+    cluster_elements,
+    everything_is_inside,
+    local_pod_elements,
+)
+from steppe.compile.places import Places
 from steppe.compile.pod import workload_claims
-from steppe.compile.services import service_claims
+from steppe.compile.services import hairpin_elements, service_claims
 from steppe.fabric.choose import device_claims, peer_claims, pod_mtu
 from steppe.fabric.settings import Settings
 from steppe.kube.cause import Problem
@@ -29,9 +35,10 @@ def local_block(settings: Settings, here: Node) -> Iterator[NodeClaim | Problem]
     yield from local_claims(here)
     if here.pod_cidrs:
         yield from device_claims(settings, here)
-    if settings.masquerade:
+    if settings.masquerade or settings.services:
         yield from local_pod_elements(here)
-        yield from cluster_elements(here)
+        inside = cluster_elements if settings.masquerade else everything_is_inside
+        yield from inside(here)
 
 
 def peer_block(settings: Settings, here: Node, peer: Node) -> Iterator[NodeClaim | Problem]:
@@ -44,16 +51,22 @@ def peer_block(settings: Settings, here: Node, peer: Node) -> Iterator[NodeClaim
 def workload_block(settings: Settings, here: Node, workload: Workload) -> Iterator[NodeClaim]:
     """What one attached pod asks for."""
     yield from workload_claims(workload, pod_mtu(settings, here))
+    if settings.services:
+        yield from hairpin_elements(workload)
 
 
 def service_block(
-    settings: Settings, here: Node, service: Service, slices: Iterable[EndpointSlice]
-) -> Iterator[NodeClaim]:
-    """What one Service and its EndpointSlices ask for."""
+    settings: Settings,
+    here: Node,
+    service: Service,
+    slices: Iterable[EndpointSlice],
+    places: Places,
+) -> Iterator[NodeClaim | Problem]:
+    """What one Service and its EndpointSlices ask for; `places` says what is not its own."""
     if settings.services:
         # Of two slices that list one endpoint the first by name is its cause.
         ordered = sorted(slices, key=lambda slice_: slice_.name)
-        yield from service_claims(here, here.zone, service, ordered)
+        yield from service_claims(Vantage(here), service, ordered, places.owner)
 
 
 def compile_node(
@@ -72,8 +85,10 @@ def compile_node(
                 yield from peer_block(settings, here, node)
         for workload in workloads:
             yield from workload_block(settings, here, workload)
-        for service, slices in services:
-            yield from service_block(settings, here, service, slices)
+        known = tuple(services)
+        places = Places.of(Vantage(here), (service for service, _ in known))
+        for service, slices in known:
+            yield from service_block(settings, here, service, slices, places)
 
     return settle(blocks())
 

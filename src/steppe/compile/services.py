@@ -3,93 +3,114 @@
     service4  10.96.0.1 . tcp . 80        : goto spread-3       which chain decides
     endpoint4 10.96.0.1 . tcp . 80 . 0..2 : 10.244.1.5 . 8080   what it chooses from
 
-The chains are fixed (state/skeleton.py): one a number of endpoints and a way to treat the
+The chains are fixed (state/service_chains.py): one a number of endpoints and a way to treat the
 sender's address. Families never mix: each map has a twin for IPv6.
+
+Where two Services name one place, the older has all of it; not one element is the other's, so
+nobody can widen another's source ranges or divert its traffic by naming its address.
 """
 
-from collections.abc import Iterable, Iterator
-from ipaddress import collapse_addresses
+from collections.abc import Callable, Iterable, Iterator
 
-from steppe.compile.backends import Backend, Frontend, frontends
-from steppe.kube.cause import Cause
-from steppe.kube.objects import Node
+from steppe.compile.backends import (
+    Backend,
+    Frontend,
+    Place,
+    Vantage,
+    Way,
+    frontends,
+    ways,
+)
+from steppe.kube.cause import Cause, ObjectRef, Problem
+from steppe.kube.objects import Workload
 from steppe.kube.services import EndpointSlice, Service
 from steppe.net.address import IPNetwork
 from steppe.state.claim import Claim
 from steppe.state.nft import Atom, Element, ElementKey
 from steppe.state.node import NodeClaim
-
-DROP = "drop"
-REFUSE = "refuse"
+from steppe.state.service_chains import DROP, REFUSE, guarded, spread, spread_local
 
 
 def service_claims(
-    here: Node, zone: str, service: Service, slices: Iterable[EndpointSlice]
-) -> Iterator[NodeClaim]:
+    vantage: Vantage,
+    service: Service,
+    slices: Iterable[EndpointSlice],
+    owner: Callable[[Place], ObjectRef],
+) -> Iterator[NodeClaim | Problem]:
     """Every element that a Service and its slices ask for on this node."""
-    for front in frontends(here, zone, service, slices):
-        cause = Cause(service.ref, front.field)
-        yield _element(service, cause, f"service{_v(front)}", _key(front), _inside(front))
-        yield from _endpoints(service, f"endpoint{_v(front)}", front, front.inside)
-        if front.local:
-            yield _element(service, cause, f"outside{_v(front)}", _key(front), _outside(front))
-            yield from _endpoints(service, f"local_endpoint{_v(front)}", front, front.outside)
-        if front.kind == "cluster":
-            yield _element(service, cause, f"cluster_ip{_v(front)}", (front.address,))
-        if front.kind == "balancer" and service.source_ranges:
-            yield from _source_ranges(service, front)
+    for index, address in enumerate(service.cluster_ips):
+        cause = Cause(service.ref, f"spec.clusterIPs[{index}]")
+        yield _claim(cause, f"cluster_ip{address.version}", (address,))
+    own: list[Way] = []
+    for way in ways(vantage, service):
+        rival = owner(way.place)
+        if rival == service.ref:
+            own.append(way)
+        else:
+            yield _taken(service, way, rival)
+    for front in frontends(vantage, service, slices, own):
+        yield from _frontend_claims(service, front)
 
 
-def _v(front: Frontend) -> int:
-    return front.address.version
+def service_range_elements(prefixes: Iterable[IPNetwork], cause: Cause) -> Iterator[NodeClaim]:
+    """Where cluster IPs are taken from: what no Service has there must not leave the node."""
+    for prefix in prefixes:
+        yield _claim(cause, f"service_range{prefix.version}", (prefix,))
 
 
-def _key(front: Frontend) -> tuple[Atom, ...]:
-    return (front.address, front.port.protocol.lower(), front.number)
+def hairpin_elements(workload: Workload) -> Iterator[NodeClaim]:
+    """A pod that reaches itself through a Service must not see its own address as the sender."""
+    cause = Cause(workload.ref, "status.podIPs")
+    for address in workload.addresses:
+        yield _claim(cause, f"hairpin{address.version}", (address, address))
 
 
-def _inside(front: Frontend) -> str:
-    """The chain for senders on this node."""
+def _taken(service: Service, way: Way, rival: ObjectRef) -> Problem:
+    address, protocol, number = way.place
+    return Problem(
+        Cause(service.ref, way.field),
+        f"{address} {protocol} {number} is already served for {rival}, which is older; "
+        "change one of the two Services",
+    )
+
+
+def _frontend_claims(service: Service, front: Frontend) -> Iterator[NodeClaim]:
+    address, protocol, number = front.way.place
+    version, key = address.version, (address, protocol.lower(), number)
+    cause = Cause(service.ref, front.way.field)
+    is_guarded = front.way.kind == "balancer" and bool(service.source_ranges)
+    verdict = guarded(_chain(front)) if is_guarded else _chain(front)
+    yield _claim(cause, f"service{version}", key, (verdict,))
+    yield from _endpoints(f"endpoint{version}", key, front.inside)
+    if front.local:
+        yield from _endpoints(f"local_endpoint{version}", key, front.outside)
+    if is_guarded:
+        ranges = Cause(service.ref, "spec.loadBalancerSourceRanges")
+        for allowed in service.source_ranges:
+            if allowed.version == version:
+                yield _claim(ranges, f"admitted{version}", (allowed, *key))
+
+
+def _chain(front: Frontend) -> str:
+    """The chain that decides, or what becomes of a packet where there is nothing to decide."""
     if front.refuse:
         return REFUSE
     if not front.inside:
         return DROP
-    how = "spread" if front.kind == "cluster" else "spread-keep" if front.local else "spread-masq"
-    return f"{how}-{len(front.inside)}"
-
-
-def _outside(front: Frontend) -> str:
-    """The chain for everyone else, where a Local policy makes a difference."""
-    if front.refuse:
-        return REFUSE
-    return f"spread-local-{len(front.outside)}" if front.outside else DROP
+    choices = len(front.inside)
+    if front.local:
+        return spread_local(choices, len(front.outside))
+    return spread(choices, masquerade=front.way.kind != "cluster")
 
 
 def _endpoints(
-    service: Service, name: str, front: Frontend, backends: tuple[Backend, ...]
+    name: str, key: tuple[Atom, ...], backends: tuple[Backend, ...]
 ) -> Iterator[NodeClaim]:
     for index, backend in enumerate(backends):
-        key = ElementKey(name, (*_key(front), index))
-        value = Element((backend.address, backend.port))
-        yield Claim(key, value, backend.cause, _rank(service))
+        yield _claim(backend.cause, name, (*key, index), (backend.address, backend.port))
 
 
-def _source_ranges(service: Service, front: Frontend) -> Iterator[NodeClaim]:
-    cause = Cause(service.ref, "spec.loadBalancerSourceRanges")
-    yield _element(service, cause, f"guarded{_v(front)}", _key(front))
-    ranges: list[IPNetwork] = [r for r in service.source_ranges if r.version == _v(front)]
-    # An interval set holds no range inside another.
-    for allowed in collapse_addresses(ranges):  # type: ignore[type-var]
-        yield _element(service, cause, f"admitted{_v(front)}", (allowed, *_key(front)))
-
-
-def _element(
-    service: Service, cause: Cause, name: str, key: tuple[Atom, ...], verdict: str = ""
+def _claim(
+    cause: Cause, name: str, key: tuple[Atom, ...], data: tuple[Atom, ...] = ()
 ) -> NodeClaim:
-    value = Element((verdict,) if verdict else ())
-    return Claim(ElementKey(name, key), value, cause, _rank(service))
-
-
-def _rank(service: Service) -> str:
-    """The older Service keeps an address and port that two claim."""
-    return f"{service.created} {service.namespace}/{service.name}"
+    return Claim(ElementKey(name, key), Element(data), cause)
