@@ -2,7 +2,7 @@
 
     /run/steppe/labs/NAME/          root only
       lab.json                      this record: options, processes
-      nodes.json                    for the kubelet: nodes, namespaces, addresses, folders
+      nodes.json                    for kubelet and DNS: nodes, namespaces, addresses, folders
       api/                          the embedded API server's data and kubeconfigs
       nodes/NODE/                   an agent's state, its cni/bin and cni/net.d
       log/PROCESS.log               what each process wrote
@@ -22,6 +22,7 @@ from pathlib import Path
 import msgspec
 
 from steppe.errors import SteppeError
+from steppe.lab.dns.place import Place, nameservers
 from steppe.lab.topology.model import Family, Shape, Topology
 
 LABS_DIR = Path("/run/steppe/labs")
@@ -113,8 +114,8 @@ def read_record(lab: str) -> Record:
         ) from error
 
 
-def write_nodes(lab: str, topology: Topology) -> None:
-    """nodes.json, by which the kubelet knows its nodes."""
+def write_nodes(lab: str, topology: Topology, dns: Place) -> None:
+    """nodes.json, by which the kubelet and DNS know their nodes."""
     where = paths(lab)
     nodes = [
         {
@@ -124,10 +125,11 @@ def write_nodes(lab: str, topology: Topology) -> None:
             "stateDir": str(where.node(node.name)),
             "cniBin": str(where.node(node.name) / "cni" / "bin"),
             "cniConf": str(where.node(node.name) / "cni" / "net.d"),
+            "nameservers": nameservers(dns, node),
         }
         for node in topology.nodes
     ]
-    write_atomically(where.nodes, msgspec.json.encode({"lab": lab, "nodes": nodes, "dns": {}}))
+    write_atomically(where.nodes, msgspec.json.encode({"lab": lab, "nodes": nodes}))
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -1,7 +1,7 @@
 """Brings a lab up: topology and API server side by side, then everything that talks to it.
 
     topology ─┐                    ┌─ relay        (each node's 127.0.0.1:6443)
-              ├─ admin.kubeconfig ─┼─ machinery, kubelet, controller
+              ├─ admin.kubeconfig ─┼─ machinery, kubelet, controller, DNS
     API ──────┘                    └─ one agent a node, in the node's namespace
                                         └─ all nodes Ready ─ manifests applied
 
@@ -22,6 +22,7 @@ import msgspec
 from steppe.client.client import Client
 from steppe.client.config import load_config
 from steppe.lab import kubeconfig, netns, process
+from steppe.lab.dns.place import Place, service_manifests
 from steppe.lab.down import dismantle
 from steppe.lab.manifests import apply, read_manifests
 from steppe.lab.process import python
@@ -42,6 +43,8 @@ from steppe.lab.topology.model import Topology, describe
 
 POD_RANGE4 = "10.244.0.0/16"
 POD_RANGE6 = "fd00:10:244::/56"
+# Whom pods ask for names: Place.SERVICE once the nodes' data plane serves Services.
+DNS_PLACE = Place.NODE
 
 
 def up(options: Options, files: tuple[Path, ...], say: Say) -> Record:
@@ -81,11 +84,11 @@ def _start(options: Options, say: Say) -> Record:
     where.root.mkdir(mode=0o700)
     # The server takes longest to start: the topology is wired meanwhile.
     api = () if options.api else (_start_api(options),)
-    topology = describe(options.name, options.nodes, options.family, options.topology)
+    topology = _topology(options)
     build(topology)
     for node in topology.nodes:
         where.node(node.name).mkdir(mode=0o700, parents=True)
-    write_nodes(options.name, topology)
+    write_nodes(options.name, topology, _dns_place(options))
     say(f"network of {options.nodes} nodes wired ({options.topology})")
     admin = options.api or str(where.api / "admin.kubeconfig")
     record = Record(options, str(Path(admin).absolute()), api)
@@ -98,6 +101,10 @@ def _start(options: Options, say: Say) -> Record:
     record = msgspec.structs.replace(record, processes=started)
     write_record(record)
     return record
+
+
+def _topology(options: Options) -> Topology:
+    return describe(options.name, options.nodes, options.family, options.topology)
 
 
 def _start_api(options: Options) -> Process:
@@ -123,11 +130,17 @@ def _start_components(record: Record) -> tuple[Process, ...]:
         "kubelet": ("steppe.lab.kubelet", "kubelet", ("--lab-dir", str(where.root))),
         "controller": ("steppe.controller", "controller", pod_network),
         "machinery": ("steppe.lab.machinery", "admin", ()),
+        "dns": ("steppe.lab.dns", "agent", ("--lab-dir", str(where.root))),
     }
     return tuple(
         _run(options, name, python(module, "--kubeconfig", _credentials(record, user), *arguments))
         for name, (module, user, arguments) in programs.items()
     )
+
+
+def _dns_place(options: Options) -> Place:
+    """Another API server has a service range, and perhaps a DNS Service, of its own."""
+    return Place.NODE if options.api else DNS_PLACE
 
 
 def _credentials(record: Record, user: str) -> str:
@@ -163,6 +176,8 @@ def _run(options: Options, name: str, argv: tuple[str, ...], namespace: str = ""
 
 async def _wait_and_apply(record: Record, manifests: tuple[dict[str, Any], ...], say: Say) -> None:
     async with Client(load_config(record.kubeconfig), user_agent="steppe-lab") as client:
+        if _dns_place(record.options) is Place.SERVICE:
+            await apply(client, service_manifests(_topology(record.options).nodes))
         await wait_for_nodes(client, record, say)
         await apply(client, manifests)
         if manifests:

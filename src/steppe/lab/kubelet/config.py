@@ -30,6 +30,7 @@ class NodeConfig(msgspec.Struct, frozen=True, rename="camel"):
     cni_bin: str
     cni_conf: str
     labels: dict[str, str] = {}
+    nameservers: tuple[str, ...] = ()
 
     @property
     def pods(self) -> Path:
@@ -46,6 +47,11 @@ class LabConfig(msgspec.Struct, frozen=True):
     lab: str
     nodes: tuple[NodeConfig, ...]
     dns: DnsSettings = field(default_factory=DnsSettings)
+
+    def dns_of(self, node: NodeConfig) -> DnsSettings:
+        """The lab's settings, with the node's own servers if it has any."""
+        servers = node.nameservers or self.dns.nameservers
+        return msgspec.structs.replace(self.dns, nameservers=servers)
 
 
 def load_lab(lab_dir: Path) -> LabConfig:

@@ -132,7 +132,7 @@ def _host(
     return Host(
         node=node,
         client=client,
-        orders=Orders(lab.lab, node, lab.dns, client),
+        orders=Orders(lab.lab, node, lab.dns_of(node), client),
         threads=threads,
         prober=Prober(threads),
         template=template,
