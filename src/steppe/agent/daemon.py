@@ -20,6 +20,7 @@ from steppe.agent import rpc
 from steppe.agent.answers import Answers
 from steppe.agent.cni_server import CniServer
 from steppe.agent.flows import FlowEnder
+from steppe.agent.health_ports import HealthPortServer
 from steppe.agent.install import install
 from steppe.agent.known import node_from_kernel
 from steppe.agent.log import line
@@ -76,6 +77,7 @@ class Agent:
         self.reconciler = Reconciler(self.compiler)
         self.feed = NodeFeed(self.compiler, options.node, kernel.underlay(()))
         self.services = ServiceFeed(self.compiler)
+        self.health_ports = HealthPortServer(self.compiler)
         self.watch_status = WatchStatus()
         self.metrics = Metrics()
         self._cni = CniServer(self, self)
@@ -98,8 +100,8 @@ class Agent:
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        found = (*self.feed.problems, *self.services.problems, *self.compiler.problems)
-        return tuple(sorted(set(found)))
+        sources = (self.feed, self.services, self.health_ports, self.compiler)
+        return tuple(sorted({problem for source in sources for problem in source.problems}))
 
     @property
     def trusted(self) -> bool:
@@ -190,6 +192,7 @@ class Agent:
                     # nobody asks for any more has to go as well.
                     await self._read()
                 if touched or isinstance(event, Replaced):
+                    self.health_ports.changed()
                     self.touch(touched)
 
     def _follow_services(self) -> tuple[Coroutine[None, None, None], ...]:
@@ -201,6 +204,7 @@ class Agent:
             self._follow(
                 ENDPOINTSLICES, service_wire.EndpointSlice, self.services.take_slice, headless
             ),
+            self.health_ports.run(),
         )
 
     async def _follow(
@@ -214,6 +218,8 @@ class Agent:
         async with contextlib.aclosing(events):
             async for event in events:
                 self.touch(take(event))
+                if resource is SERVICES or isinstance(event, Replaced):
+                    self.health_ports.changed()
 
     async def _follow_kernel(self, watch: Watch) -> None:
         async for events in watch.events():

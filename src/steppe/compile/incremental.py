@@ -7,7 +7,7 @@ The one exception is the node's own object, on which every block may depend.
     events ──▶ blocks by object ──▶ claims by key ──▶ entries ──▶ the keys that may differ
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import TypeVar
 
 from steppe.compile.backends import Vantage
@@ -111,6 +111,14 @@ class NodeCompiler:
     @property
     def workloads(self) -> dict[str, Workload]:
         return self._workloads
+
+    @property
+    def services(self) -> Collection[Service]:
+        return self._services.values()
+
+    def slices_of(self, namespace: str, name: str) -> Collection[EndpointSlice]:
+        """The slices of the Service of this name."""
+        return self._slices.get((namespace, name), {}).values()
 
     @property
     def state(self) -> NodeState:

@@ -1,0 +1,70 @@
+"""Where load balancers ask whether this node has endpoints of a Service, and how many it has.
+
+"healthCheckNodePort specifies the healthcheck nodePort for the service. This only applies when
+type is set to LoadBalancer and externalTrafficPolicy is set to Local. … External systems (e.g.
+load-balancers) can use this port to determine if a given node holds endpoints for this service or
+not." (ServiceSpec.healthCheckNodePort)
+
+Who listens, and what is said over HTTP, is the agent's business (agent/health_ports.py).
+"""
+
+from collections.abc import Iterable
+
+import msgspec
+
+from steppe.compile.backends import Vantage
+from steppe.kube.cause import Cause, Problem
+from steppe.kube.services import EndpointSlice, Service
+from steppe.net.address import IPAddress
+
+Listen = tuple[IPAddress, int]
+FIELD = "spec.healthCheckNodePort"
+
+
+class HealthPorts(msgspec.Struct, frozen=True):
+    """Which Service each address and port of this node speaks for."""
+
+    services: dict[Listen, Service]
+    problems: tuple[Problem, ...] = ()
+
+
+def health_ports(vantage: Vantage, services: Iterable[Service]) -> HealthPorts:
+    """One listener an address of the node that is of a family of the Service.
+
+    The API gives a port to one Service only; should two have it, it is the older one's.
+    """
+    asking = (each for each in services if each.external_local and each.health_port)
+    found: dict[Listen, Service] = {}
+    problems: list[Problem] = []
+    for service in sorted(asking, key=lambda each: (each.created, each.namespace, each.name)):
+        families = {address.version for address in service.cluster_ips}
+        for address in vantage.node_ports or vantage.node.addresses:
+            place = (address, service.health_port)
+            if address.version not in families:
+                continue
+            rival = found.setdefault(place, service)
+            if rival is not service:
+                problems.append(
+                    Problem(
+                        Cause(service.ref, FIELD),
+                        f"port {service.health_port} already answers for {rival.ref}, which is "
+                        "older; give one of the two another port",
+                    )
+                )
+                break
+    return HealthPorts(found, tuple(problems))
+
+
+def local_endpoints(here: str, slices: Iterable[EndpointSlice], version: int) -> int:
+    """A Service's ready endpoints on a node, in one family; a terminating one is not ready.
+
+    Endpoints, not ports: a pod that serves three ports of the Service counts once.
+    """
+    return len(
+        {
+            endpoint.address
+            for slice_ in slices
+            for endpoint in slice_.endpoints
+            if endpoint.node == here and endpoint.ready and endpoint.address.version == version
+        }
+    )
