@@ -11,7 +11,6 @@ https://github.com/kubernetes/dns/blob/master/docs/specification.md
 """
 
 from collections.abc import Callable, Iterable
-from ipaddress import ip_address
 
 import dns.exception
 import dns.name
@@ -29,7 +28,7 @@ from dns.rdtypes.IN.AAAA import AAAA
 from dns.rdtypes.IN.SRV import SRV
 
 from steppe.lab.dns.objects import Service
-from steppe.lab.dns.records import Port, Records, cluster_ips, service_ports
+from steppe.lab.dns.records import Port, Records, cluster_ips, parsed_address, service_ports
 from steppe.lab.dns.reverse import IP4_ARPA, IP6_ARPA, is_half_address, reverse_address
 from steppe.net.address import IPAddress
 
@@ -160,28 +159,19 @@ def _external(target: str) -> RRs | None:
 
     "Services with external names that resemble IPv4 addresses are not resolved by DNS servers."
     """
-    try:
-        ip_address(target)
-    except ValueError:
-        pass
-    else:
+    if parsed_address(target) is not None:
         return None
     try:
         name = dns.name.from_text(target)
     except (dns.exception.DNSException, UnicodeError):
         return None
-    return _by_type([CNAME(IN, RdataType.CNAME, name)])
+    return None if name == dns.name.root else _by_type([CNAME(IN, RdataType.CNAME, name)])
 
 
 def _pod(label: str) -> RRs | None:
     """<a>-<b>-<c>-<d>.<ns>.pod.<zone>, for any address, as CoreDNS's "pods insecure"."""
-    for separator in (".", ":"):
-        try:
-            address = ip_address(label.replace("-", separator))
-        except ValueError:
-            continue
-        return _by_type([_address(address)])
-    return None
+    address = parsed_address(label.replace("-", ".")) or parsed_address(label.replace("-", ":"))
+    return None if address is None else _by_type([_address(address)])
 
 
 def _reverse(

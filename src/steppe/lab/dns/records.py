@@ -101,7 +101,7 @@ def cluster_ips(service: Service) -> tuple[IPAddress, ...]:
     spec = service.spec
     if spec.type == "ExternalName" or spec.cluster_ip in ("", "None"):
         return ()
-    found = (_parsed(text) for text in spec.cluster_ips or (spec.cluster_ip,))
+    found = (parsed_address(text) for text in spec.cluster_ips or (spec.cluster_ip,))
     return tuple(address for address in found if address is not None)
 
 
@@ -146,13 +146,14 @@ def _slice_addresses(seen: EndpointSlice) -> set[IPAddress]:
 
 def _endpoint_address(seen: EndpointSlice, endpoint: Endpoint) -> IPAddress | None:
     # "No semantics are defined for additional addresses beyond the first" (Endpoint.addresses)
-    address = _parsed((endpoint.addresses or ("",))[0])
+    address = parsed_address((endpoint.addresses or ("",))[0])
     if address is None or address.version != _VERSIONS.get(seen.address_type):
         return None
     return address
 
 
-def _parsed(text: str) -> IPAddress | None:
+def parsed_address(text: str) -> IPAddress | None:
+    """The address in text, if it is one."""
     try:
         return parse_address(text)
     except ValueError:

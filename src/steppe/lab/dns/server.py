@@ -52,7 +52,6 @@ def _bound(address: IPAddress, port: int) -> Sockets:
     streams.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     # With port 0 the kernel has chosen one by now.
     streams.bind(datagrams.getsockname())
-    streams.listen(128)
     return Sockets(datagrams, streams)
 
 
@@ -107,14 +106,16 @@ class _Datagrams(asyncio.DatagramProtocol):
         found = self._responder.prepare(data, stream=False)
         if isinstance(found, Pending):
             if self._waiting < _WAITING_AT_MOST:  # more are dropped: clients ask again
+                self._waiting += 1
                 self._tasks.create_task(self._reply_later(found, addr))
         elif found is not None:
             self._transport.sendto(found, addr)
 
     async def _reply_later(self, pending: Pending, addr: tuple[Any, ...]) -> None:
-        self._waiting += 1
         try:
             self._transport.sendto(await pending.reply(), addr)
+        except Exception:  # noqa: BLE001  one question must not end the server
+            _log.exception("a question for upstream could not be answered")
         finally:
             self._waiting -= 1
 
@@ -150,6 +151,7 @@ async def serve(responder: Responder, listening: Iterable[Sockets]) -> None:
     loop = asyncio.get_running_loop()
     async with asyncio.TaskGroup() as tasks:
         for each in listening:
+            _log.info("listening on %s, port %d", *each.datagrams.getsockname()[:2])
             await loop.create_datagram_endpoint(
                 lambda: _Datagrams(responder, tasks), sock=each.datagrams
             )
