@@ -12,11 +12,13 @@ IN_KERNEL = "in kernel"
 
 
 @click.command(epilog="Example: steppe show routes --node node-a --cause Node/node-b")
-@click.argument("table", type=click.Choice([*TABLES, "all"]))
+@click.argument("table", type=click.Choice([*TABLES, "all"]), metavar="TABLE")
 @click.option("--cause", default="", metavar="KIND/NS/NAME", help="Only rows this object asks for.")
 @options
 def show(table: str, cause: str, node: str | None, lab: str | None, output: str) -> None:
     """Show what a TABLE shall hold on each node, and the objects that ask for it.
+
+    TABLE: links, addresses, routes, rules, neighbours, fdb, sysctls, elements, or all.
 
     Exit code: 0 shown, 1 an agent did not answer, 2 bad usage.
     """
