@@ -40,7 +40,7 @@ class ServiceFeed:
         """Answers the keys the event touched."""
         match event:
             case Replaced(items):
-                gone = self._services.keys() - {_name(item) for item in items}
+                gone = self._known("Service", self._services) - {_name(item) for item in items}
                 touched = [self._set_service(item) for item in items]
                 touched += [self._drop_service(name) for name in gone]
                 return self._first("services", NONE.union(*touched))
@@ -48,6 +48,8 @@ class ServiceFeed:
                 return self._set_service(item)
             case Deleted(item):
                 return self._drop_service(_name(item))
+            case Unreadable(deleted=True):
+                return self._drop_service((event.namespace, event.name))
             case Unreadable():
                 self._unreadable("Service", event)
         return NONE
@@ -56,7 +58,7 @@ class ServiceFeed:
         """Answers the keys the event touched."""
         match event:
             case Replaced(items):
-                gone = self._slices.keys() - {_name(item) for item in items}
+                gone = self._known("EndpointSlice", self._slices) - {_name(item) for item in items}
                 touched = [self._set_slice(item) for item in items]
                 touched += [self._drop_slice(name) for name in gone]
                 return self._first("slices", NONE.union(*touched))
@@ -64,6 +66,8 @@ class ServiceFeed:
                 return self._set_slice(item)
             case Deleted(item):
                 return self._drop_slice(_name(item))
+            case Unreadable(deleted=True):
+                return self._drop_slice((event.namespace, event.name))
             case Unreadable():
                 self._unreadable("EndpointSlice", event)
         return NONE
@@ -100,10 +104,15 @@ class ServiceFeed:
         self._note(ObjectRef("EndpointSlice", *name), ())
         return self._compiler.remove_slice(*name) if self.complete else NONE
 
+    def _known(self, kind: str, readable: Iterable[Name]) -> set[Name]:
+        """All of a kind that has been heard of: an object may be known by its Problem only."""
+        told = {(ref.namespace, ref.name) for ref in self._problems if ref.kind == kind}
+        return told.union(readable)
+
     def _unreadable(self, kind: str, event: Unreadable) -> None:
+        """What was known of the object serves on until it can be read again, or is listed anew."""
         ref = ObjectRef(kind, event.namespace, event.name)
-        problem = Problem(Cause(ref), f"not readable as a {kind}: {event.error}")
-        self._note(ref, () if event.deleted else (problem,))
+        self._note(ref, (Problem(Cause(ref), f"not readable as a {kind}: {event.error}"),))
 
     def _note(self, ref: ObjectRef, problems: Iterable[Problem]) -> None:
         found = tuple(problems)
