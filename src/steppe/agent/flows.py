@@ -18,6 +18,9 @@ from steppe.state.node import Key
 
 log = logging.getLogger("steppe.agent")
 
+RETRY_SECONDS = 5.0
+"""How long the connection table is left alone after it could not be read."""
+
 
 class FlowEnder:
     """Told of keys that have changed in the kernel; ends what they leave stale."""
@@ -46,8 +49,10 @@ class FlowEnder:
                 stale = stale_flows(flows, backends)
                 await asyncio.to_thread(self._conntrack.end, stale)
             except KernelError as error:
-                # Some kernels have no connection tracking until a rule asks for it.
                 log.warning(line("flows-not-ended", error=error))
+                self._fronts |= fronts
+                await asyncio.sleep(RETRY_SECONDS)
+                self._wake.set()
                 continue
             for flow in stale:
                 log.info(line("ended", flow=flow, cause="its endpoint is gone"))

@@ -1,0 +1,132 @@
+"""Which tracked flows the agent ends, and when, with a connection table that is none."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from ipaddress import ip_address
+
+import pytest
+
+from steppe.agent import flows
+from steppe.agent.flows import FlowEnder
+from steppe.compile.incremental import NodeCompiler
+from steppe.drivers.errors import KernelError
+from steppe.fabric.settings import Settings
+from steppe.kube.objects import Node
+from steppe.kube.services import Endpoint, EndpointSlice, Service, ServicePort
+from steppe.net.address import parse_address, parse_prefix
+from steppe.net.flow import Endpoints, Flow
+from tests.waiting import until_async
+
+NODE = Node("node-a", "", (parse_prefix("10.244.1.0/24"),), (parse_address("192.0.2.11"),))
+CLUSTER_IP, CLIENT = ip_address("10.96.0.10"), ip_address("10.244.1.9")
+OLD, NEW = ip_address("10.244.1.5"), ip_address("10.244.2.5")
+DNS = Service("default", "dns", cluster_ips=(CLUSTER_IP,), ports=(ServicePort("", "UDP", 53),))
+
+
+def slice_(*addresses) -> EndpointSlice:
+    ports = (("", "UDP", 5353),)
+    return EndpointSlice("default", "dns-1", "dns", ports, tuple(map(Endpoint, addresses)))
+
+
+def flow(answers, source_port: int = 40000) -> Flow:
+    return Flow(
+        "UDP",
+        Endpoints(CLIENT, source_port, CLUSTER_IP, 53),
+        Endpoints(answers, 5353, CLIENT, source_port),
+    )
+
+
+class Table:
+    """A connection table that counts how often it is read, and fails when told to."""
+
+    def __init__(self, *held: Flow) -> None:
+        self.held = set(held)
+        self.read = 0
+        self.failures = 0
+
+    def flows(self, protocols: Iterable[str]) -> tuple[Flow, ...]:
+        self.read += 1
+        if self.failures:
+            self.failures -= 1
+            raise KernelError("list the connection table", 105, "no buffer space")
+        return tuple(flow for flow in self.held if flow.protocol in protocols)
+
+    def end(self, ended: Iterable[Flow]) -> int:
+        self.held -= set(ended)
+        return 0
+
+
+@asynccontextmanager
+async def ending(table: Table) -> AsyncIterator[tuple[FlowEnder, NodeCompiler]]:
+    compiler = NodeCompiler(Settings(fabric="direct"), NODE.name)
+    compiler.set_node(NODE)
+    compiler.set_service(DNS)
+    compiler.set_slice(slice_(OLD))
+    ender = FlowEnder(compiler, table)
+    async with asyncio.TaskGroup() as tasks:
+        task = tasks.create_task(ender.run())
+        yield ender, compiler
+        task.cancel()
+
+
+async def _ends(table: Table, *gone: Flow) -> None:
+    async def ended() -> bool:
+        return not table.held.intersection(gone)
+
+    await until_async(ended, 5, "the flows are ended")
+
+
+async def test_a_flow_whose_endpoint_was_replaced_is_ended_and_no_other() -> None:
+    stale, fresh = flow(OLD), flow(NEW, 40001)
+    table = Table(stale, fresh)
+    async with ending(table) as (ender, compiler):
+        ender.changed(compiler.set_slice(slice_(NEW)))
+        await _ends(table, stale)
+    assert table.held == {fresh}
+
+
+async def test_what_an_earlier_agent_left_is_ended_when_all_is_looked_at() -> None:
+    stale, fresh = flow(NEW), flow(OLD, 40001)
+    table = Table(stale, fresh)
+    async with ending(table) as (ender, compiler):
+        ender.changed(compiler.state)
+        await _ends(table, stale)
+    assert table.held == {fresh}
+
+
+async def test_a_burst_of_changes_reads_the_table_once_or_twice() -> None:
+    stale = flow(OLD)
+    table = Table(stale)
+    async with ending(table) as (ender, compiler):
+        for last in range(20, 60):
+            ender.changed(compiler.set_slice(slice_(NEW, ip_address(f"10.244.2.{last}"))))
+        await _ends(table, stale)
+    assert table.read <= 2
+
+
+async def test_changes_that_concern_no_such_protocol_read_nothing() -> None:
+    table = Table(flow(OLD))
+    async with ending(table) as (ender, compiler):
+        web = Service(
+            "default",
+            "web",
+            cluster_ips=(ip_address("10.96.0.11"),),
+            ports=(ServicePort("", "TCP", 80),),
+        )
+        ender.changed(compiler.set_service(web))
+        ender.changed(())
+        await asyncio.sleep(0)
+    assert table.read == 0
+    assert len(table.held) == 1
+
+
+async def test_a_table_that_cannot_be_read_is_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flows, "RETRY_SECONDS", 0.01)
+    stale = flow(OLD)
+    table = Table(stale)
+    table.failures = 2
+    async with ending(table) as (ender, compiler):
+        ender.changed(compiler.set_slice(slice_(NEW)))
+        await _ends(table, stale)
+    assert table.read == 3
