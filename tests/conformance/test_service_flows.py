@@ -1,16 +1,26 @@
-"""The shipped Service worlds, against the spec."""
+"""The shipped Service worlds, against the spec and against the tables, walked."""
 
 from pathlib import Path
 
 import pytest
 
 from steppe.spec.service import answer
-from tests.conformance.service_flows import disagreement, read, world_of
+from tests.conformance.service_flows import Expectation, disagreement, read, world_of
+from tests.conformance.services import offline
 
 FILE = read(Path(__file__).parent / "data" / "service-flows.json")
-FLOWS = [(world, flow) for world in FILE.worlds for flow in world.flows]
 
 
-@pytest.mark.parametrize(("world", "flow"), FLOWS, ids=[f"{w.id}-{f.name}" for w, f in FLOWS])
-def test_the_spec_answers_as_the_file_says(world, flow) -> None:
-    assert not disagreement(flow.expect, answer(world_of(FILE, world), flow.packet))
+@pytest.mark.parametrize("world", FILE.worlds, ids=lambda world: world.id)
+def test_spec_and_tables_answer_as_the_file_says(world) -> None:
+    results = list(offline(world, world_of(FILE, world)))
+    assert len(results) == len(world.flows)
+    assert [(flow.name, wrong) for flow, wrong in results if wrong] == []
+
+
+def test_a_wrong_expectation_is_noticed() -> None:
+    world, flow = FILE.worlds[0], FILE.worlds[0].flows[0]
+    got = answer(world_of(FILE, world), flow.packet)
+    assert disagreement(Expectation("DROP"), got)
+    assert disagreement(Expectation("DNAT", ["10.244.9.9:80"], masquerade=False), got)
+    assert disagreement(Expectation("DNAT", flow.expect.endpoints, masquerade=True), got)

@@ -54,7 +54,7 @@ def answer(world: World, packet: Packet) -> Answer:
         return _unknown(world, packet)
     if front.kind == "balancer" and not _admitted(front.service, packet.source):
         return Answer("drop")
-    endpoints = tuple(_endpoints(world, front))
+    endpoints = tuple(_endpoints(world, front, packet.destination.version))
     if not _usable(endpoints):
         return Answer("reject")
     local = tuple(e for e, _ in endpoints if e.node == world.node.name)
@@ -68,6 +68,10 @@ def answer(world: World, packet: Packet) -> Answer:
 def _fronts(world: World, packet: Packet) -> Iterator[_Front]:
     destination = packet.destination
     for service in world.services:
+        # "IPFamilies is a list of IP families (e.g. IPv4, IPv6) assigned to this service": its
+        # addresses of any other family are addresses without meaning.
+        if destination.version not in {address.version for address in service.cluster_ips}:
+            continue
         for port in service.ports:
             if port.protocol != packet.protocol:
                 continue
@@ -109,7 +113,7 @@ def _admitted(service: Service, source: IPAddress) -> bool:
     return not service.source_ranges or any(source in range_ for range_ in service.source_ranges)
 
 
-def _endpoints(world: World, front: _Front) -> Iterator[tuple[Endpoint, Backend]]:
+def _endpoints(world: World, front: _Front, version: int) -> Iterator[tuple[Endpoint, Backend]]:
     """Every endpoint of the Service's port in the family of its address, once each."""
     seen: set[Backend] = set()
     for slice_ in world.slices:
@@ -118,7 +122,7 @@ def _endpoints(world: World, front: _Front) -> Iterator[tuple[Endpoint, Backend]
         number = slice_.port(front.port)
         for endpoint in slice_.endpoints if number else ():
             backend = (endpoint.address, number)
-            if backend not in seen:
+            if endpoint.address.version == version and backend not in seen:
                 seen.add(backend)
                 yield endpoint, backend
 

@@ -1,5 +1,6 @@
 """What a walk answers: where the packet ends, and every step on the way with its causes."""
 
+from fractions import Fraction
 from typing import Literal
 
 import msgspec
@@ -20,18 +21,19 @@ class Step(msgspec.Struct, frozen=True):
 class End(msgspec.Struct, frozen=True):
     """Where a packet ends. `source` is what the receiver sees as the sender's address.
 
-    `target` is `namespace/pod`, a node's name, or "" for outside and for a drop, whose `reason`
-    says why.
+    `target` is `namespace/pod`, a node's name, or "" for outside and where the packet does not
+    arrive, of which `reason` says why.
     """
 
-    kind: Literal["pod", "node", "outside", "dropped"]
+    kind: Literal["pod", "node", "outside", "dropped", "refused"]
     target: str = ""
     source: IPAddress | None = None
     reason: str = ""
 
 
 class Trace(msgspec.Struct, frozen=True):
-    """The whole path of one packet."""
+    """One path that a packet may take; `share` is how likely it takes this one."""
 
     steps: tuple[Step, ...]
     end: End
+    share: Fraction = Fraction(1)

@@ -1,13 +1,13 @@
 """One node's tables as the kernel would search them."""
 
 from collections.abc import Mapping
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from steppe.kube.cause import Cause
 from steppe.net.address import IPAddress, IPNetwork
 from steppe.net.lpm import LongestPrefix
 from steppe.state.link import Forwarding, ForwardingKey, LinkKey, Neighbour, NeighbourKey
-from steppe.state.nft import ElementKey
+from steppe.state.nft import Atom, ElementKey, Set
 from steppe.state.node import NodeEntry, NodeState
 from steppe.state.route import MAIN, Route, RouteKey, Rule, RuleKey
 
@@ -20,7 +20,7 @@ class NodeView:
     def __init__(self, state: NodeState) -> None:
         self._state = state
         self._routes = _route_tables(state)
-        self._sets = _interval_sets(state)
+        self._intervals = _intervals(state)
         rules = [
             (key.priority, key.source, entry.value.routing_table)
             for key, entry in state.items()
@@ -55,10 +55,18 @@ class NodeView:
             return None
         return entry.value, entry
 
-    def member(self, set_name: str, address: IPAddress) -> tuple[IPNetwork, NodeEntry] | None:
-        """The element of an interval set that holds the address."""
-        members = self._sets.get(set_name)
-        return members.lookup(address) if members is not None else None
+    def find(self, spec: Set, values: tuple[Atom, ...]) -> tuple[ElementKey, NodeEntry] | None:
+        """The element of a set or map for these values."""
+        if not spec.interval:
+            key = ElementKey(spec.name, values)
+            entry = self._state.get(key)
+            return (key, entry) if entry is not None else None
+        address, *rest = values
+        members = self._intervals.get((spec.name, tuple(rest)))
+        if members is None or not isinstance(address, IPv4Address | IPv6Address):
+            return None
+        found = members.lookup(address)
+        return (ElementKey(spec.name, (found[0], *rest)), found[1]) if found is not None else None
 
 
 def _route_tables(state: NodeState) -> Mapping[int, LongestPrefix[NodeEntry]]:
@@ -76,9 +84,13 @@ def _route_tables(state: NodeState) -> Mapping[int, LongestPrefix[NodeEntry]]:
     }
 
 
-def _interval_sets(state: NodeState) -> Mapping[str, LongestPrefix[NodeEntry]]:
-    sets: dict[str, dict[IPNetwork, NodeEntry]] = {}
+_Intervals = Mapping[tuple[str, tuple[Atom, ...]], LongestPrefix[NodeEntry]]
+"""By set and the values behind the prefix."""
+
+
+def _intervals(state: NodeState) -> _Intervals:
+    sets: dict[tuple[str, tuple[Atom, ...]], dict[IPNetwork, NodeEntry]] = {}
     for key, entry in state.items():
         if isinstance(key, ElementKey) and isinstance(key.key[0], IPv4Network | IPv6Network):
-            sets.setdefault(key.set, {})[key.key[0]] = entry
+            sets.setdefault((key.set, key.key[1:]), {})[key.key[0]] = entry
     return {name: LongestPrefix(members) for name, members in sets.items()}

@@ -1,14 +1,15 @@
 """A packet through the nodes' tables, as the kernels would take it.
 
-    sender ─▶ node ─▶ rules and routes ─▶ postrouting ─▶ pod's link
-                            ▲                  │
-                            └── next node ◀────┴─▶ outside
+    sender ─▶ node ─▶ prerouting, output ─▶ rules and routes ─▶ postrouting ─▶ pod's link
+                            ▲                                       │
+                            └────────────── next node ◀─────────────┴─▶ outside
 
-What lies between nodes is not Steppe's: the walk takes it that the underlay delivers to every
-node address, and knows nothing of pod prefixes.
+A Service chooses an endpoint at random, so there may be several paths. What lies between nodes is
+not Steppe's: the walk takes it that the underlay delivers to every node address, and knows nothing
+of pod prefixes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import msgspec
 
@@ -16,11 +17,11 @@ from steppe.kube.cause import Cause
 from steppe.kube.cluster import Cluster
 from steppe.net.address import IPAddress, of_version
 from steppe.net.packet import Packet
-from steppe.state.nft import Match, Rule
 from steppe.state.node import NodeState
 from steppe.state.route import Route
 from steppe.state.skeleton import SKELETON
 from steppe.state.workload import workloads_on
+from steppe.walk.nft import Ruleset, State
 from steppe.walk.trace import End, Step, Trace
 from steppe.walk.view import NodeView
 
@@ -32,8 +33,15 @@ class _Here(msgspec.Struct, frozen=True):
     """The packet at a node: where it is and what it looks like by now."""
 
     node: str
-    source: IPAddress
-    destination: IPAddress
+    state: State
+
+    @property
+    def source(self) -> IPAddress:
+        return self.state.packet.source
+
+    @property
+    def destination(self) -> IPAddress:
+        return self.state.packet.destination
 
 
 class Walker:
@@ -42,6 +50,7 @@ class Walker:
     def __init__(self, cluster: Cluster, states: Mapping[str, NodeState]) -> None:
         self._cluster = cluster
         self._views = {name: NodeView(state) for name, state in states.items()}
+        self._rulesets = {name: Ruleset(SKELETON, view) for name, view in self._views.items()}
         self._node_of: dict[IPAddress, str] = {}
         self._pod_of: dict[tuple[str, str], str] = {}
         self._pod_node: dict[IPAddress, str] = {}
@@ -52,19 +61,47 @@ class Walker:
                 self._pod_node.update(dict.fromkeys(workload.addresses, node.name))
 
     def walk(self, packet: Packet) -> Trace:
-        """The path of the packet from whoever holds its source address."""
-        steps: list[Step] = []
-        start = self._start(packet)
-        if start is None:
+        """The path of a packet that has only one; of several, the first."""
+        return self.walks(packet)[0]
+
+    def walks(self, packet: Packet, at: str = "") -> tuple[Trace, ...]:
+        """Every path from whoever holds the packet's source address.
+
+        Senders outside reach the cluster at this node, or else at the one they address.
+        """
+        start = self._start(packet) or at
+        if not start:
             reason = "the underlay has no route to pods; only nodes are reached from outside"
-            return Trace((), End("dropped", source=packet.source, reason=reason))
-        here: _Here | End = _Here(start, packet.source, packet.destination)
-        for _ in range(MAX_HOPS):
-            if isinstance(here, End):
-                return Trace(tuple(steps), here)
-            here = self._hop(here, steps)
-        reason = f"still under way after {MAX_HOPS} nodes: the routes lead in a circle"
-        return Trace(tuple(steps), End("dropped", source=packet.source, reason=reason))
+            return (Trace((), End("dropped", source=packet.source, reason=reason)),)
+        own = self._node_of.get(packet.source) == start
+        return tuple(self._paths(_Here(start, State(packet, own)), (), MAX_HOPS))
+
+    def _paths(self, at: _Here, steps: tuple[Step, ...], hops: int) -> Iterator[Trace]:
+        if not hops:
+            reason = f"still under way after {MAX_HOPS} nodes: the routes lead in a circle"
+            end = End("dropped", source=at.source, reason=reason)
+            yield Trace(steps, end, at.state.share)
+            return
+        for state, stop in self._enter(at):
+            taken = [*steps, *(Step(at.node, "service", *met) for met in state.met)]
+            entered = _Here(at.node, msgspec.structs.replace(state, met=()))
+            then = stop or self._hop(entered, taken)
+            if isinstance(then, End):
+                yield Trace(tuple(taken), then, state.share)
+            else:
+                yield from self._paths(then, tuple(taken), hops - 1)
+
+    def _enter(self, at: _Here) -> Iterator[tuple[State, End | None]]:
+        """What the node's Services make of the packet before it is routed."""
+        point = "output" if at.state.local else "prerouting"
+        for state, ending in self._rulesets[at.node].hook(point, at.state):
+            if ending == "reject":
+                reason = f"nothing serves {at.destination} {at.state.packet.destination_port}"
+                yield state, End("refused", source=at.source, reason=reason)
+            elif ending == "drop":
+                yield state, End("dropped", source=at.source, reason=f"{at.node}'s rules drop it")
+            else:
+                yield state, None
 
     def _start(self, packet: Packet) -> str | None:
         """The first node: the sender's own, or for outside senders the one they address."""
@@ -83,21 +120,21 @@ class Walker:
         view = self._views[at.node]
         found = view.route(at.source, at.destination)
         if found is None:
-            return self._underlay(at, view, steps)
+            return self._underlay(at, steps)
         prefix, route, because = found
         steps.append(Step(at.node, "route", f"{prefix} {route}", because))
         if route.kind != "unicast":
             return End("dropped", source=at.source, reason=f"no pod has {at.destination}")
-        at = self._postrouting(at, view, steps)
+        at = self._postrouting(at, steps)
         if route.via is None:
             return self._to_pod(at, view, route, steps)
         return self._to_next_hop(at, view, route, steps)
 
-    def _underlay(self, at: _Here, view: NodeView, steps: list[Step]) -> _Here | End:
+    def _underlay(self, at: _Here, steps: list[Step]) -> _Here | End:
         """No route of Steppe's: the node's own default route and the underlay take it on."""
         peer = self._node_of.get(at.destination)
         before = at.source
-        at = self._postrouting(at, view, steps)
+        at = self._postrouting(at, steps)
         if peer is not None:
             steps.append(Step(at.node, "underlay", f"{at.destination} is {peer}'s address"))
             return self._between(at, peer)
@@ -114,21 +151,18 @@ class Walker:
         if own and not underlay.on_link(at.destination):
             reason = f"a router between {at.node} and {peer} sees the pod address {at.source}"
             return End("dropped", source=at.source, reason=reason)
-        return _Here(peer, at.source, at.destination)
+        return _arriving(at, peer)
 
-    def _postrouting(self, at: _Here, view: NodeView, steps: list[Step]) -> _Here:
-        for chain in SKELETON.chains:
-            for rule in chain.rules if chain.name == "postrouting" else ():
-                because = _matched(rule, at, view) if rule.action == "masquerade" else None
-                if because is None:
-                    continue
-                own = of_version(self._cluster.nodes[at.node].addresses, at.source.version)
-                if own is None:
-                    return at
-                text = f"{rule.action}: {at.source} becomes {own}"
-                steps.append(Step(at.node, chain.name, text, because))
-                return _Here(at.node, own, at.destination)
-        return at
+    def _postrouting(self, at: _Here, steps: list[Step]) -> _Here:
+        ((state, ending),) = self._rulesets[at.node].hook("postrouting", at.state)
+        own = of_version(self._cluster.nodes[at.node].addresses, at.source.version)
+        if ending != "masquerade" or own is None:
+            return at
+        because = dict.fromkeys(cause for _, causes in state.met for cause in causes)
+        text = f"masquerade: {at.source} becomes {own}"
+        steps.append(Step(at.node, "postrouting", text, tuple(because)))
+        packet = msgspec.structs.replace(at.state.packet, source=own)
+        return _Here(at.node, msgspec.structs.replace(at.state, packet=packet))
 
     def _to_pod(self, at: _Here, view: NodeView, route: Route, steps: list[Step]) -> End:
         neighbour = view.neighbour(route.link, at.destination)
@@ -152,7 +186,7 @@ class Walker:
             if peer is None:
                 reason = f"no node has the next hop {via}"
                 return End("dropped", source=at.source, reason=reason)
-            return _Here(peer, at.source, at.destination)
+            return _arriving(at, peer)
         return self._tunnel(at, view, route, steps)
 
     def _tunnel(self, at: _Here, view: NodeView, route: Route, steps: list[Step]) -> _Here | End:
@@ -169,27 +203,9 @@ class Walker:
         if peer is None:
             reason = f"no node has the tunnel end {outer.destination}"
             return End("dropped", source=at.source, reason=reason)
-        return _Here(peer, at.source, at.destination)
+        return _arriving(at, peer)
 
 
-def _matched(rule: Rule, at: _Here, view: NodeView) -> tuple[Cause, ...] | None:
-    """The causes of the elements that matched, or None where the rule does not apply."""
-    because: list[Cause] = []
-    for match in rule.matches:
-        address = _field(match, at) if isinstance(match, Match) else None
-        if address is None or not isinstance(match, Match):
-            return None
-        found = view.member(match.set, address)
-        if (found is None) != match.negate:
-            return None
-        if found is not None:
-            because += found[1].because
-    return tuple(dict.fromkeys(because))
-
-
-def _field(match: Match, at: _Here) -> IPAddress | None:
-    """The packet's value for a match; None where the packet has no such header."""
-    protocol, _, name = match.field.partition(" ")
-    if protocol != {4: "ip", 6: "ip6"}[at.source.version]:
-        return None
-    return {"saddr": at.source, "daddr": at.destination}.get(name)
+def _arriving(at: _Here, node: str) -> _Here:
+    """The packet as another node receives it: marks do not travel."""
+    return _Here(node, State(at.state.packet, share=at.state.share))

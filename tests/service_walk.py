@@ -1,0 +1,93 @@
+"""What the compiled tables do with a packet on one node, in the terms of the spec."""
+
+from collections.abc import Iterable
+
+import msgspec
+
+from steppe.compile.backends import Vantage
+from steppe.compile.masquerade import cluster_elements, local_pod_elements
+from steppe.compile.places import Places
+from steppe.compile.services import hairpin_elements, service_claims, service_range_elements
+from steppe.kube.cause import Cause, ObjectRef, Problem
+from steppe.kube.objects import Node, Workload
+from steppe.net.address import IPAddress
+from steppe.net.packet import Packet
+from steppe.spec.service import Backend, World
+from steppe.state.node import NodeState, settle
+from steppe.state.skeleton import SKELETON
+from steppe.walk.nft import Ruleset, State
+from steppe.walk.view import NodeView
+
+
+class Fate(msgspec.Struct, frozen=True):
+    """`masqueraded` holds the backends that see the node's address as the sender's."""
+
+    action: str
+    backends: frozenset[Backend] = frozenset()
+    masqueraded: frozenset[Backend] = frozenset()
+
+
+def tables(
+    world: World, workloads: Iterable[Workload] = (), peers: Iterable[Node] = ()
+) -> tuple[NodeState, tuple[Problem, ...]]:
+    """The elements of a world's node."""
+    vantage = Vantage(
+        msgspec.structs.replace(world.node, zone=world.zone), world.node_port_addresses
+    )
+    places = Places.of(vantage, world.services)
+
+    def blocks():
+        yield from local_pod_elements(world.node)
+        for node in (world.node, *peers):
+            yield from cluster_elements(node)
+        for workload in workloads:
+            yield from hairpin_elements(workload)
+        cause = Cause(ObjectRef("ServiceCIDR", "", "kubernetes"))
+        yield from service_range_elements(world.service_ranges, cause)
+        for service in world.services:
+            mine = [
+                s
+                for s in world.slices
+                if (s.namespace, s.service) == (service.namespace, service.name)
+            ]
+            yield from service_claims(vantage, service, mine, places.owner)
+
+    return settle(blocks())
+
+
+def ruleset(state: NodeState) -> Ruleset:
+    return Ruleset(SKELETON, NodeView(state))
+
+
+def fate(world: World, rules: Ruleset, packet: Packet) -> Fate:
+    """What becomes of the packet in the nat chains of the node."""
+    own = packet.source in world.node.addresses
+    outcomes = rules.hook("output" if own else "prerouting", State(packet, own))
+    assert sum(each.share for each, _ in outcomes) == 1
+    endings = {ending for _, ending in outcomes}
+    assert len(endings) == 1, "one packet, one kind of ending"
+    (ending,) = endings
+    if ending != "accept":
+        return Fate(str(ending))
+    if outcomes[0][0].packet == packet:
+        return Fate("pass")
+    assert len({each.share for each, _ in outcomes}) == 1, "backends are alike likely"
+    backends: set[Backend] = set()
+    masqueraded: set[Backend] = set()
+    for each, _ in outcomes:
+        backend = (each.packet.destination, each.packet.destination_port)
+        assert backend not in backends
+        backends.add(backend)
+        ((_, end),) = rules.hook("postrouting", each)
+        if end == "masquerade":
+            masqueraded.add(backend)
+    return Fate("dnat", frozenset(backends), frozenset(masqueraded))
+
+
+def leaves(world: World, backend: IPAddress, inside: Iterable[Node]) -> bool:
+    """Whether a backend is none of the cluster's."""
+    nodes = (world.node, *inside)
+    return not any(
+        backend in node.addresses or any(backend in prefix for prefix in node.pod_cidrs)
+        for node in nodes
+    )
