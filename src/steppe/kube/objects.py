@@ -3,6 +3,8 @@
 A part that cannot be used is left out and reported; the rest of the object stays in use.
 """
 
+from collections.abc import Iterator, Mapping
+
 import msgspec
 
 from steppe.kube import wire
@@ -49,6 +51,8 @@ class Node(msgspec.Struct, frozen=True):
     addresses: tuple[IPAddress, ...] = ()
     underlay: Underlay = DEFAULT_UNDERLAY
     zone: str = ""
+    labels: Mapping[str, str] = {}
+    external_addresses: tuple[IPAddress, ...] = ()
 
     @property
     def ref(self) -> ObjectRef:
@@ -78,6 +82,14 @@ class Workload(msgspec.Struct, frozen=True):
         return ObjectRef("Pod", self.namespace, self.name)
 
 
+class NamedPort(msgspec.Struct, frozen=True):
+    """A container port that has a name: policies may call it by that."""
+
+    name: str
+    protocol: str
+    number: int
+
+
 class Pod(msgspec.Struct, frozen=True):
     """A pod, as far as the network is concerned."""
 
@@ -88,6 +100,8 @@ class Pod(msgspec.Struct, frozen=True):
     addresses: tuple[IPAddress, ...] = ()
     host_network: bool = False
     finished: bool = False
+    labels: Mapping[str, str] = {}
+    ports: tuple[NamedPort, ...] = ()
 
     @property
     def ref(self) -> ObjectRef:
@@ -118,20 +132,22 @@ def node_from(seen: wire.Node) -> tuple[Node, tuple[Problem, ...]]:
         name=seen.metadata.name,
         created=seen.metadata.creation_timestamp or "",
         pod_cidrs=tuple(prefixes.values()),
-        addresses=_node_addresses(seen, ref, problems),
+        addresses=_node_addresses(seen, "InternalIP", ref, problems),
         underlay=_underlay(seen, ref, problems),
         zone=(seen.metadata.labels or {}).get(ZONE_LABEL, ""),
+        labels=seen.metadata.labels or {},
+        external_addresses=_node_addresses(seen, "ExternalIP", ref, problems),
     )
     return node, tuple(problems)
 
 
 def _node_addresses(
-    seen: wire.Node, ref: ObjectRef, problems: list[Problem]
+    seen: wire.Node, type_: str, ref: ObjectRef, problems: list[Problem]
 ) -> tuple[IPAddress, ...]:
-    """Internal addresses in the order given; names and external addresses are not for routes."""
+    """Addresses of one type in the order given; routes use internal ones only."""
     found: dict[IPAddress, None] = {}
     for index, entry in enumerate(seen.status.addresses or ()):
-        if entry.type != "InternalIP":
+        if entry.type != type_:
             continue
         try:
             address = parse_address(entry.address)
@@ -195,5 +211,16 @@ def pod_from(seen: wire.Pod) -> tuple[Pod, tuple[Problem, ...]]:
         host_network=seen.spec.host_network,
         # A pod that has ended gives its addresses back, although its status still shows them.
         finished=seen.status.phase in ("Succeeded", "Failed"),
+        labels=seen.metadata.labels or {},
+        ports=tuple(_named_ports(seen.spec)),
     )
     return pod, tuple(problems)
+
+
+def _named_ports(seen: wire.PodSpec) -> Iterator[NamedPort]:
+    """Those of the containers that stay: sidecars are init containers that restart always."""
+    sidecars = (c for c in seen.init_containers or () if c.restart_policy == "Always")
+    for container in (*(seen.containers or ()), *sidecars):
+        for port in container.ports or ():
+            if port.name:
+                yield NamedPort(port.name, port.protocol, port.container_port)

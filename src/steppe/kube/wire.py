@@ -39,9 +39,22 @@ class Node(msgspec.Struct, frozen=True):
     status: NodeStatus = NodeStatus()
 
 
+class ContainerPort(msgspec.Struct, frozen=True, rename="camel"):
+    name: str = ""
+    container_port: int = 0
+    protocol: str = "TCP"
+
+
+class Container(msgspec.Struct, frozen=True, rename="camel"):
+    ports: tuple[ContainerPort, ...] | None = None
+    restart_policy: str | None = None
+
+
 class PodSpec(msgspec.Struct, frozen=True, rename="camel"):
     node_name: str = ""
     host_network: bool = False
+    containers: tuple[Container, ...] | None = None
+    init_containers: tuple[Container, ...] | None = None
 
 
 class PodIP(msgspec.Struct, frozen=True):

@@ -1,0 +1,116 @@
+"""Label selectors, checked: which objects do they take?
+
+"A label selector is a label query over a set of resources. The result of matchLabels and
+matchExpressions are ANDed. An empty label selector matches all objects." (metav1.LabelSelector)
+What becomes of a selector that cannot be understood is for the policy around it to say.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Literal
+
+import msgspec
+
+from steppe.kube.cause import Cause, ObjectRef, Problem
+from steppe.kube.policy_wire import LabelSelector
+from steppe.kube.policy_wire import Requirement as WireRequirement
+
+Operator = Literal["In", "NotIn", "Exists", "DoesNotExist"]
+
+_NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
+
+
+class Requirement(msgspec.Struct, frozen=True):
+    """One thing that labels must fulfil."""
+
+    key: str
+    operator: Operator
+    values: frozenset[str] = frozenset()
+
+    def takes(self, labels: Mapping[str, str]) -> bool:
+        match self.operator:
+            case "In":
+                return self.key in labels and labels[self.key] in self.values
+            case "NotIn":
+                # "NotIn … matches all resources without a label with that key" as well
+                # (Labels and Selectors: set-based requirement).
+                return self.key not in labels or labels[self.key] not in self.values
+            case "Exists":
+                return self.key in labels
+            case "DoesNotExist":
+                return self.key not in labels
+
+    def __str__(self) -> str:
+        match self.operator:
+            case "In" | "NotIn":
+                values = ",".join(sorted(self.values))
+                return f"{self.key} {self.operator.lower()} ({values})"
+            case "Exists":
+                return self.key
+            case "DoesNotExist":
+                return f"!{self.key}"
+
+
+class Selector(msgspec.Struct, frozen=True):
+    """All requirements hold; none at all takes everything."""
+
+    requirements: tuple[Requirement, ...] = ()
+
+    def takes(self, labels: Mapping[str, str]) -> bool:
+        return all(requirement.takes(labels) for requirement in self.requirements)
+
+    def __str__(self) -> str:
+        return ", ".join(map(str, self.requirements)) or "everything"
+
+
+EVERYTHING = Selector()
+
+
+def selector_from(
+    seen: LabelSelector | None, ref: ObjectRef, field: str, problems: list[Problem]
+) -> tuple[Selector, bool]:
+    """The selector of the requirements that can be understood, and whether that is all of them.
+
+    Requirements are ANDed, so the one returned takes at least what the whole one would: a
+    policy's subject may be widened to it, a peer that is let in must not.
+    """
+    if seen is None:
+        return EVERYTHING, True
+    # "A single {key,value} in the matchLabels map is equivalent to an element of
+    # matchExpressions, whose key field is "key", the operator is "In", and the values array
+    # contains only "value"." (LabelSelector.matchLabels)
+    found = [
+        Requirement(key, "In", frozenset((value,)))
+        for key, value in sorted((seen.match_labels or {}).items())
+    ]
+    understood = True
+    for index, expression in enumerate(seen.match_expressions or ()):
+        fault = _fault(expression)
+        if fault:
+            cause = Cause(ref, f"{field}.matchExpressions[{index}]")
+            problems.append(Problem(cause, fault))
+            understood = False
+            continue
+        values = frozenset(expression.values or ())
+        found.append(Requirement(expression.key, expression.operator, values))  # type: ignore[arg-type]
+    # One order and no repetitions, so that selectors written differently are one value.
+    unique = sorted(set(found), key=lambda r: (r.key, r.operator, sorted(r.values)))
+    return Selector(tuple(unique)), understood
+
+
+def _fault(seen: WireRequirement) -> str:
+    """What is wrong with a requirement; "" where nothing is."""
+    if not _NAME.fullmatch(seen.key.rpartition("/")[2]):
+        return f"{seen.key!r} is no label key, so nothing is selected by it; correct the key"
+    # "If the operator is In or NotIn, the values array must be non-empty. If the operator is
+    # Exists or DoesNotExist, the values array must be empty." (LabelSelectorRequirement.values)
+    match seen.operator:
+        case "In" | "NotIn":
+            return "" if seen.values else f"{seen.operator} needs at least one of values"
+        case "Exists" | "DoesNotExist":
+            return f"{seen.operator} takes no values; remove them" if seen.values else ""
+        case _:
+            return (
+                f"the operator {seen.operator!r} is not known; "
+                "use In, NotIn, Exists or DoesNotExist"
+            )
