@@ -60,6 +60,7 @@ def records(*objects: Service | EndpointSlice, namespaces: tuple[str, ...] = ("d
     found.namespaces.replace(Namespace(ObjectMeta(name=name)) for name in namespaces)
     found.services.replace(one for one in objects if isinstance(one, Service))
     found.slices.replace(one for one in objects if isinstance(one, EndpointSlice))
+    found.missing.clear()
     return found
 
 

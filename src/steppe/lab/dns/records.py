@@ -46,7 +46,8 @@ class Records:
         self._slices_of = self.slices.index(lambda one: ((one.metadata.namespace, one.service),))
         self._slices_at = self.slices.index(_slice_addresses)
         self._services_at = self.services.index(cluster_ips)
-        self._missing = {"namespaces", "services", "endpointslices"}
+        self.missing = {"namespaces", "services", "endpointslices"}
+        """The lists that are not in yet."""
         self.serial = 0
         """Grows with every change, as an SOA's serial number should."""
         for store in (self.namespaces, self.services, self.slices):
@@ -58,7 +59,7 @@ class Records:
     @property
     def complete(self) -> bool:
         """Whether every list is in: before that, "no such name" would be a guess."""
-        return not self._missing
+        return not self.missing
 
     def watch(self, client: Client, group: asyncio.TaskGroup) -> None:
         """Keep all three up to date for as long as the group lives."""
@@ -71,7 +72,7 @@ class Records:
         )
 
     def _in(self, name: str) -> Callable[[], None]:
-        return lambda: self._missing.discard(name)
+        return lambda: self.missing.discard(name)
 
     def namespace_exists(self, name: str) -> bool:
         return self.namespaces.get("", name) is not None

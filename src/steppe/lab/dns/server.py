@@ -5,6 +5,7 @@ answers is answered at once, in the order of arrival; only questions for upstrea
 """
 
 import asyncio
+import contextlib
 import functools
 import logging
 import socket
@@ -52,6 +53,7 @@ def _bound(address: IPAddress, port: int) -> Sockets:
     streams.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     # With port 0 the kernel has chosen one by now.
     streams.bind(datagrams.getsockname())
+    streams.listen(128)
     return Sockets(datagrams, streams)
 
 
@@ -149,13 +151,15 @@ async def _converse(
 async def serve(responder: Responder, listening: Iterable[Sockets]) -> None:
     """Answer on all these sockets until cancelled."""
     loop = asyncio.get_running_loop()
-    async with asyncio.TaskGroup() as tasks:
-        for each in listening:
-            _log.info("listening on %s, port %d", *each.datagrams.getsockname()[:2])
-            await loop.create_datagram_endpoint(
-                lambda: _Datagrams(responder, tasks), sock=each.datagrams
-            )
-            server = await asyncio.start_server(
-                functools.partial(_converse, responder), sock=each.streams
-            )
-            tasks.create_task(server.serve_forever())
+    with contextlib.ExitStack() as closing:
+        async with asyncio.TaskGroup() as tasks:
+            for each in listening:
+                _log.info("listening on %s, port %d", *each.datagrams.getsockname()[:2])
+                transport, _ = await loop.create_datagram_endpoint(
+                    lambda: _Datagrams(responder, tasks), sock=each.datagrams
+                )
+                closing.callback(transport.close)
+                server = await asyncio.start_server(
+                    functools.partial(_converse, responder), sock=each.streams
+                )
+                tasks.create_task(server.serve_forever())

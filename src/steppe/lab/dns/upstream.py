@@ -11,13 +11,13 @@ from dns.rdatatype import RdataType
 from steppe.lab.dns.address import SocketAddress
 from steppe.lab.dns.zone import Answer, Question
 
-TIMEOUT_SECONDS = 2.0
-
 
 class Upstream(msgspec.Struct, frozen=True):
     """Servers to ask, in this order; from the machine's own namespace."""
 
     servers: tuple[SocketAddress, ...]
+    seconds: float = 2.0
+    """How long each of them may take."""
 
     async def complete(self, question: Question, answer: Answer) -> Answer:
         """The answer with what the name it leads to means elsewhere."""
@@ -38,7 +38,7 @@ class Upstream(msgspec.Struct, frozen=True):
         for server in self.servers:
             try:
                 reply, _ = await dns.asyncquery.udp_with_fallback(
-                    query, str(server.address), timeout=TIMEOUT_SECONDS, port=server.port
+                    query, str(server.address), timeout=self.seconds, port=server.port
                 )
             except (OSError, dns.exception.DNSException):
                 continue
