@@ -29,6 +29,10 @@ _NFT = {
         "map m { type ipv6_addr . inet_proto . inet_service : verdict; "
         "elements = { fd00::1 . tcp . 80 : accept } }"
     ),
+    "concatenated intervals": (
+        "set s { type ipv4_addr . ipv4_addr; flags interval; }\n"
+        "chain c { ip saddr . ip daddr @s accept; }"
+    ),
     "numgen": (
         "chain c { type nat hook prerouting priority -100; ip daddr 10.0.0.1 "
         "dnat ip to numgen random mod 2 map { 0 : 10.0.0.2, 1 : 10.0.0.3 }; }"
@@ -164,6 +168,7 @@ KERNEL = (
     ),
     _nft(Level.REQUIRED, "interval sets", "tells the cluster's prefixes from the outside"),
     _nft(Level.REQUIRED, "concatenated maps", "one map finds a Service by address and port"),
+    _nft(Level.REQUIRED, "concatenated intervals", "prefixes that may use a Service's port"),
     _nft(Level.REQUIRED, "numgen", "picks one of a Service's endpoints"),
     _nft(Level.REQUIRED, "conntrack and masquerade", "pods reach the outside"),
 )
