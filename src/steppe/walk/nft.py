@@ -1,0 +1,202 @@
+"""A packet through one node's nft chains: every way it may go, and how likely each is.
+
+The rules are values (state/nft.py) and are executed as such, one kind of rule after another,
+with no knowledge of what they are for. Where a rule chooses at random the walk forks.
+"""
+
+from collections.abc import Iterator, Mapping
+from fractions import Fraction
+from typing import Literal
+
+import msgspec
+
+from steppe.kube.cause import Cause
+from steppe.net.address import IPAddress
+from steppe.net.packet import Packet
+from steppe.state.nft import (
+    Action,
+    Atom,
+    Chain,
+    Choose,
+    Dispatch,
+    Dnat,
+    Go,
+    Marked,
+    Match,
+    Reject,
+    Rule,
+    Set,
+    SetMark,
+    Skeleton,
+)
+from steppe.walk.view import NodeView
+
+Ending = Literal["accept", "drop", "return", "masquerade", "reject"]
+
+
+class State(msgspec.Struct, frozen=True):
+    """A packet on its way: what it looks like by now, how likely that is, and what was met.
+
+    `local` says whether its sender's address is one of the node's own.
+    """
+
+    packet: Packet
+    local: bool = False
+    mark: int = 0
+    priority: int = 0
+    share: Fraction = Fraction(1)
+    met: tuple[tuple[str, tuple[Cause, ...]], ...] = ()
+
+    def meeting(self, text: str, because: tuple[Cause, ...]) -> "State":
+        return msgspec.structs.replace(self, met=(*self.met, (text, because)))
+
+
+Outcome = tuple[State, Ending | None]
+"""None: the rule, or the end of the chain, decides nothing."""
+
+
+class Ruleset:
+    """A skeleton over the elements of one node."""
+
+    def __init__(self, skeleton: Skeleton, view: NodeView) -> None:
+        self._skeleton = skeleton
+        self._sets: Mapping[str, Set] = {spec.name: spec for spec in skeleton.sets}
+        self._view = view
+
+    def hook(self, point: str, state: State) -> tuple[Outcome, ...]:
+        """What the base chains at a hook may make of a packet; no verdict is to accept it."""
+        states = [state]
+        ended: list[Outcome] = []
+        chains = [c for c in self._skeleton.chains if c.hook is not None and c.hook.point == point]
+        for chain in sorted(chains, key=lambda c: c.hook.priority if c.hook is not None else 0):
+            outcomes = [outcome for each in states for outcome in self._chain(chain, each)]
+            ended += [(each, ending) for each, ending in outcomes if ending not in _GOING]
+            states = [each for each, ending in outcomes if ending in _GOING]
+        return (*ended, *((each, "accept") for each in states))
+
+    def _chain(self, chain: Chain, state: State) -> Iterator[Outcome]:
+        states = [state]
+        for rule in chain.rules:
+            still: list[State] = []
+            for each in states:
+                for outcome in self._rule(rule, each):
+                    if outcome[1] is None:
+                        still.append(outcome[0])
+                    else:
+                        yield outcome
+            states = still
+        for each in states:
+            yield each, None
+
+    def _rule(self, rule: Rule, state: State) -> Iterator[Outcome]:
+        because: list[Cause] = []
+        for match in rule.matches:
+            found = self._matched(match, state)
+            if found is None:
+                yield state, None
+                return
+            because += found
+        if because or isinstance(rule.action, str | Reject):
+            state = state.meeting(str(rule), tuple(dict.fromkeys(because)))
+        yield from self._act(rule.action, state)
+
+    def _matched(self, match: Match | Marked, state: State) -> tuple[Cause, ...] | None:
+        """The causes of the element that matched, if one is asked for; None for no match."""
+        if isinstance(match, Marked):
+            return () if state.mark & match.bits == match.bits else None
+        values = _values(match.field, state)
+        if values is None:
+            return None
+        if not match.set:
+            return () if (str(values[0]) == match.literal) != match.negate else None
+        found = self._view.find(self._sets[match.set], values)
+        if (found is None) != match.negate:
+            return None
+        return found[1].because if found is not None else ()
+
+    def _act(self, action: Action, state: State) -> Iterator[Outcome]:
+        match action:
+            case SetMark(bits):
+                yield msgspec.structs.replace(state, mark=state.mark | bits), None
+            case Choose(of):
+                for number in range(of):
+                    share = state.share / of
+                    yield msgspec.structs.replace(state, priority=number, share=share), None
+            case Reject():
+                yield state, "reject"
+            case Go(how, name):
+                yield from self._go(how, name, state)
+            case Dispatch(field, name):
+                yield from self._dispatch(field, name, state)
+            case Dnat():
+                yield self._dnat(action, state)
+            case _:
+                yield state, action
+
+    def _go(self, how: str, name: str, state: State) -> Iterator[Outcome]:
+        chain = self._skeleton.chain(name)
+        if chain is None:
+            return
+        for each, ending in self._chain(chain, state):
+            if ending in (None, "return"):
+                # Behind a jump the next rule follows; behind a goto it is the caller's end too.
+                yield each, None if how == "jump" else "return"
+            else:
+                yield each, ending
+
+    def _dispatch(self, field: str, name: str, state: State) -> Iterator[Outcome]:
+        values = _values(field, state)
+        found = self._view.find(self._sets[name], values) if values is not None else None
+        if found is None:
+            yield state, None
+            return
+        key, entry = found
+        (verdict,) = getattr(entry.value, "data", ("drop",))
+        state = state.meeting(f"{key} {entry.value}", entry.because)
+        if verdict == "drop":
+            yield state, "drop"
+        else:
+            yield from self._go("goto", str(verdict), state)
+
+    def _dnat(self, action: Dnat, state: State) -> Outcome:
+        values = _values(action.field, state)
+        found = self._view.find(self._sets[action.map], values) if values is not None else None
+        if found is None:
+            return state, None
+        key, entry = found
+        address, port = getattr(entry.value, "data", (None, None))
+        if not isinstance(address, IPAddress) or not isinstance(port, int):
+            return state, None
+        packet = msgspec.structs.replace(state.packet, destination=address, destination_port=port)
+        state = state.meeting(f"dnat {key} {entry.value}", entry.because)
+        return msgspec.structs.replace(state, packet=packet), "accept"
+
+
+_GOING = (None, "accept", "return")
+
+
+def _values(field: str, state: State) -> tuple[Atom, ...] | None:
+    """What the packet holds in these fields; None if it lacks any of them."""
+    found: list[Atom] = []
+    for part in field.split(" . "):
+        value = _value(part, state)
+        if value is None:
+            return None
+        found.append(value)
+    return tuple(found)
+
+
+def _value(field: str, state: State) -> Atom | None:
+    packet = state.packet
+    protocol, _, name = field.partition(" ")
+    if protocol in ("ip", "ip6"):
+        if packet.source.version != (4 if protocol == "ip" else 6):
+            return None
+        return packet.source if name == "saddr" else packet.destination
+    fields: dict[str, Atom] = {
+        "meta l4proto": packet.protocol.lower(),
+        "th dport": packet.destination_port,
+        "meta priority": state.priority,
+        "fib saddr type": "local" if state.local else "unicast",
+    }
+    return fields[field]
