@@ -66,7 +66,7 @@ def test_pods_find_services_by_name(make_lab, family) -> None:
     until(lambda: addresses("peers") == both, 10, "both pods are behind the headless Service")
     assert addresses("web-b.peers") == pods["web-b"]
     assert addresses("nothing") == []
-    servers = json.loads((lab.root / "nodes.json").read_bytes())["nodes"][1]["addresses"]
+    servers = json.loads((lab.root / "nodes.json").read_bytes())["nodes"][1]["nameservers"]
     assert lab.steppe("exec", "web-b", "--", "cat", "/etc/resolv.conf").stdout.splitlines() == [
         *(f"nameserver {address}" for address in servers),
         "search default.svc.cluster.local svc.cluster.local cluster.local",
