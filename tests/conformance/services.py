@@ -10,7 +10,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from steppe.spec.service import Answer, World, answer
+from steppe.net.address import parse_address
+from steppe.spec.service import Answer, Backend, World, answer
 from tests.conformance.service_flows import (
     FileWorld,
     Flow,
@@ -19,7 +20,9 @@ from tests.conformance.service_flows import (
     read,
     world_of,
 )
-from tests.service_walk import fate, ruleset, tables
+from tests.kernel.live_services import difference, program
+from tests.kernel.service_lab import ServiceLab
+from tests.service_walk import Fate, fate, ruleset, tables
 
 
 def offline(seen: FileWorld, world: World) -> Iterator[tuple[Flow, str]]:
@@ -41,6 +44,28 @@ def offline(seen: FileWorld, world: World) -> Iterator[tuple[Flow, str]]:
         yield flow, "; ".join(wrong)
 
 
+def live(seen: FileWorld, world: World) -> Iterator[tuple[Flow, str]]:
+    """The same with real packets; everything in the node's pod prefixes is a pod of its own."""
+    named = {flow.packet.source for flow in seen.flows}
+    named |= {endpoint.address for slice_ in world.slices for endpoint in slice_.endpoints}
+    named -= set(world.node.addresses)
+    pods = {a for a in named if any(a in prefix for prefix in world.node.pod_cidrs)}
+    with ServiceLab(world.node.addresses, {"pods": pods}, named - pods) as lab:
+        program(lab, world)
+        for flow in seen.flows:
+            expect = flow.expect
+            backends = frozenset(map(_backend, expect.endpoints))
+            seen_as_node = backends if expect.masquerade else frozenset()
+            fate = Fate(expect.action.lower(), backends, seen_as_node)
+            wrong = difference(lab, world.node.addresses, flow.packet, fate)
+            yield flow, f"live: {wrong}" if wrong else ""
+
+
+def _backend(text: str) -> Backend:
+    address, _, port = text.rpartition(":")
+    return parse_address(address.strip("[]")), int(port)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.conformance.services")
     parser.add_argument("--cases", type=Path, required=True, help="a folder of svcflows/1 files")
@@ -53,7 +78,8 @@ def main() -> int:
         file = read(path)
         for seen in file.worlds:
             world = world_of(file, seen)
-            for flow, wrong in offline(seen, world):
+            results = [*offline(seen, world), *(live(seen, world) if given.live else ())]
+            for flow, wrong in results:
                 passed, failed = passed + (not wrong), failed + bool(wrong)
                 if wrong:
                     print(f"{path.name} {seen.id} {flow.name}: {wrong}")

@@ -1,0 +1,136 @@
+"""Runs `netcases/1` files: `python -m tests.conformance.netpol --cases DIR [--live]`.
+
+Offline, each step's matrix is put to every judge in JUDGES: something that tells for a world of
+API objects whether a packet gets through. Prints one line a failed case and `N passed, N failed`.
+Exit codes: 0 all passed, 1 some failed, 2 a file or an option that is not understood.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from steppe.apiserver.kinds import BUILTIN, Context, admit_create
+from steppe.net.packet import Packet
+from steppe.spec.policy import verdict
+from steppe.spec.policy_match import World
+from tests.conformance.netpol_cases import (
+    Apply,
+    Case,
+    NotUnderstood,
+    Probe,
+    ValidationCase,
+    read_folder,
+)
+from tests.conformance.netpol_world import State, Trial
+
+Judge = Callable[[World], Callable[[Packet], bool]]
+SOURCE_PORT = 40000
+
+
+def spec(world: World) -> Callable[[Packet], bool]:
+    return lambda packet: verdict(world, packet).allowed
+
+
+JUDGES: Mapping[str, Judge] = {"spec": spec}
+
+
+def failures(case: Case | ValidationCase) -> list[str]:
+    """What is wrong, a line each; none where the case passes."""
+    if isinstance(case, ValidationCase):
+        return [*_validation_failures(case.manifest, case.expect == "accept", case.id)]
+    return [*_reach_failures(case), *_api_failures(case)]
+
+
+def _reach_failures(case: Case) -> Iterator[str]:
+    state = State(case.setup)
+    for number, step in enumerate(case.steps, 1):
+        for action in step.actions:
+            state.do(action)
+        world = state.world()
+        for name, judge in JUDGES.items():
+            gets_through = judge(world)
+            for probe in step.probes:
+                for trial in state.trials(probe):
+                    got = gets_through(_packet(trial, probe))
+                    if got != trial.allowed:
+                        where = f"{case.id} step {number} {trial.source} > {trial.destination}"
+                        how = f"{probe.protocol} {trial.port} IPv{trial.source_address.version}"
+                        outcome = f"expected {_word(trial.allowed)}, got {_word(got)} ({name})"
+                        yield f"{where} {how}: {outcome}"
+
+
+def _packet(trial: Trial, probe: Probe) -> Packet:
+    return Packet(
+        trial.source_address,
+        trial.destination_address,
+        probe.protocol,
+        SOURCE_PORT,
+        trial.port,
+    )
+
+
+def _word(allowed: bool) -> str:
+    return "allow" if allowed else "deny"
+
+
+def _api_failures(case: Case) -> Iterator[str]:
+    """A case's own manifests can be stored, unless it says they cannot."""
+    for number, step in enumerate(case.steps, 1):
+        for action in step.actions:
+            # ClusterNetworkPolicy is validated by its CustomResourceDefinition.
+            if isinstance(action, Apply) and action.manifest.get("kind") == "NetworkPolicy":
+                where = f"{case.id} step {number}"
+                yield from _validation_failures(action.manifest, not case.api_server_rejects, where)
+
+
+def _validation_failures(manifest: dict[str, Any], accepted: bool, where: str) -> Iterator[str]:
+    kind = next(
+        (
+            kind
+            for kind in BUILTIN
+            if (kind.api_version, kind.kind) == (manifest.get("apiVersion"), manifest.get("kind"))
+        ),
+        None,
+    )
+    if kind is None:
+        raise NotUnderstood(f"{where}: a manifest of kind {manifest.get('kind')!r}")
+    errors = admit_create(kind, manifest, Context()).errors
+    if accepted == bool(errors):
+        why = "; ".join(f"{error.field}: {error.message}" for error in errors) or "no error"
+        yield f"{where}: expected {'accept' if accepted else 'reject'}, got {why} (API server)"
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.conformance.netpol")
+    parser.add_argument("--cases", type=Path, required=True, help="folder of netcases/1 files")
+    parser.add_argument("--live", action="store_true", help="probe a lab instead")
+    options = parser.parse_args(arguments)
+    if options.live:
+        parser.error("--live comes with the enforcement of policies; only offline for now")
+    passed = failed = 0
+    try:
+        for case in read_folder(options.cases):
+            found = _of(case)
+            passed, failed = (passed, failed + 1) if found else (passed + 1, failed)
+            if found:
+                more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+                print(f"{found[0]}{more}", flush=True)  # noqa: T201
+    except NotUnderstood as error:
+        print(f"not understood: {error}", file=sys.stderr)  # noqa: T201
+        return 2
+    print(f"{passed} passed, {failed} failed")  # noqa: T201
+    return 1 if failed else 0
+
+
+def _of(case: Case | ValidationCase) -> list[str]:
+    try:
+        return failures(case)
+    except (NotUnderstood, ValueError, KeyError) as error:
+        # A bad address, a manifest without a name or of the wrong shape: all are the file's.
+        raise NotUnderstood(f"case {case.id}: {error!r}") from error
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
