@@ -1,9 +1,11 @@
 """Waits until a lab is ready, and says what is wrong when it does not get there.
 
 Decides nothing itself: ready is what the API server's file and the nodes' conditions say.
+STEPPE_TIME_SCALE (1) multiplies its patience, for machines that are known to be slow.
 """
 
 import asyncio
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,9 +20,10 @@ from steppe.lab.topology.model import node_names
 
 Say = Callable[[str], None]
 
-API_SECONDS = 30.0
-READY_SECONDS = 60.0
-READY_SECONDS_PER_NODE = 2.0
+_SCALE = float(os.environ.get("STEPPE_TIME_SCALE", "1"))
+API_SECONDS = 30.0 * _SCALE
+READY_SECONDS = 60.0 * _SCALE
+READY_SECONDS_PER_NODE = 2.0 * _SCALE
 POLL_SECONDS = 0.1
 QUIET_SECONDS = 5.0
 TAIL_LINES = 15
