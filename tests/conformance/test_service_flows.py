@@ -6,7 +6,7 @@ import pytest
 
 from steppe.spec.service import answer
 from tests.conformance.service_flows import Expectation, disagreement, read, world_of
-from tests.conformance.services import offline
+from tests.conformance.services import live, offline
 
 FILE = read(Path(__file__).parent / "data" / "service-flows.json")
 
@@ -24,3 +24,10 @@ def test_a_wrong_expectation_is_noticed() -> None:
     assert disagreement(Expectation("DROP"), got)
     assert disagreement(Expectation("DNAT", ["10.244.9.9:80"], masquerade=False), got)
     assert disagreement(Expectation("DNAT", flow.expect.endpoints, masquerade=True), got)
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize("world", FILE.worlds, ids=lambda world: world.id)
+def test_packets_go_where_the_file_says(world) -> None:
+    wrong = [(flow.name, text) for flow, text in live(world, world_of(FILE, world)) if text]
+    assert wrong == []
