@@ -1,6 +1,7 @@
 """The cluster of a case as its steps go on, and the world that policy sees in it."""
 
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -38,6 +39,8 @@ API_VERSIONS = {
     "ClusterNetworkPolicy": "policy.networking.k8s.io/v1alpha2",
 }
 Key = tuple[str, str, str]
+parsed = cache(parse_address)
+"""A case dials the same few addresses thousands of times."""
 
 
 class Trial(msgspec.Struct, frozen=True):
@@ -87,7 +90,7 @@ class State:
     def _apply(self, action: Apply) -> None:
         manifest = action.manifest
         kind = manifest.get("kind", "")
-        if API_VERSIONS.get(kind) != manifest.get("apiVersion"):
+        if kind not in API_VERSIONS or API_VERSIONS[kind] != manifest.get("apiVersion"):
             raise NotUnderstood(f"a manifest of {manifest.get('apiVersion')} {kind}")
         if action.manifest_template is not None:
             addresses = {name: pod.ips for name, pod in self._pods.items()}
@@ -180,7 +183,7 @@ class State:
     def _address(self, name: str, version: int) -> IPAddress:
         end = self._pods.get(name) or self._externals.get(name) or self._nodes.get(name)
         for text in end.ips if end is not None else ():
-            address = parse_address(text)
+            address = parsed(text)
             if address.version == version:
                 return address
         raise NotUnderstood(f"{name} has no IPv{version} address")

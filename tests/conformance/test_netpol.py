@@ -179,7 +179,7 @@ def test_what_is_not_understood_is_exit_code_2(
 
 
 def test_an_unknown_schema_and_an_empty_folder_are_not_understood(tmp_path: Path) -> None:
-    with pytest.raises(NotUnderstood, match="no .* files"):
+    with pytest.raises(NotUnderstood, match="files there"):
         list(read_folder(tmp_path))
     (tmp_path / "odd.json").write_text('{"schema": "netcases/2", "cases": []}')
     with pytest.raises(NotUnderstood, match="odd"):
