@@ -28,11 +28,12 @@ from steppe.agent.metrics import Metrics, serving
 from steppe.agent.nodes import NodeFeed
 from steppe.agent.options import Options
 from steppe.agent.publish import Publisher
+from steppe.agent.ranges import RangeFeed
 from steppe.agent.reconciler import Reconciler
 from steppe.agent.services import ServiceFeed
 from steppe.client.client import Client
 from steppe.client.informer import Replaced, WatchEvent, WatchStatus, watch
-from steppe.client.resources import ENDPOINTSLICES, NODES, SERVICES, Resource
+from steppe.client.resources import ENDPOINTSLICES, NODES, SERVICECIDRS, SERVICES, Resource
 from steppe.compile.incremental import NodeCompiler
 from steppe.drivers.conntrack import Conntrack
 from steppe.drivers.kernel import KernelDriver
@@ -77,6 +78,7 @@ class Agent:
         self.reconciler = Reconciler(self.compiler)
         self.feed = NodeFeed(self.compiler, options.node, kernel.underlay(()))
         self.services = ServiceFeed(self.compiler)
+        self.ranges = RangeFeed(self.compiler)
         self.health_ports = HealthPortServer(self.compiler)
         self.watch_status = WatchStatus()
         self.metrics = Metrics()
@@ -100,7 +102,7 @@ class Agent:
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        sources = (self.feed, self.services, self.health_ports, self.compiler)
+        sources = (self.feed, self.services, self.ranges, self.health_ports, self.compiler)
         return tuple(sorted({problem for source in sources for problem in source.problems}))
 
     @property
@@ -204,6 +206,7 @@ class Agent:
             self._follow(
                 ENDPOINTSLICES, service_wire.EndpointSlice, self.services.take_slice, headless
             ),
+            self._follow(SERVICECIDRS, service_wire.ServiceCIDR, self.ranges.take),
             self.health_ports.run(),
         )
 

@@ -1,4 +1,4 @@
-"""What every cluster has from its first second: four namespaces and the API's own Service."""
+"""What every cluster has from its first second: namespaces, the API's Service, service ranges."""
 
 from steppe.apiserver.api import Api, Call
 from steppe.apiserver.kinds import Kind
@@ -15,7 +15,12 @@ class BootstrapError(SteppeError):
     """A kind that every cluster has is not among the built-in ones."""
 
 
-def bootstrap(api: Api, service_addresses: tuple[str, ...], api_port: int) -> None:
+def bootstrap(
+    api: Api,
+    service_addresses: tuple[str, ...],
+    service_ranges: tuple[str, ...],
+    api_port: int,
+) -> None:
     """Create what is missing; whatever exists stays as it is."""
     namespaces = _kind(api, "namespaces")
     for name in _NAMESPACES:
@@ -24,6 +29,8 @@ def bootstrap(api: Api, service_addresses: tuple[str, ...], api_port: int) -> No
         account: Json = {"metadata": {"name": "default"}}
         _ensure(api, _kind(api, "serviceaccounts"), name, account)
     _ensure(api, _kind(api, "services"), "default", _api_service(service_addresses, api_port))
+    range_: Json = {"metadata": {"name": "kubernetes"}, "spec": {"cidrs": list(service_ranges)}}
+    _ensure(api, _kind(api, "servicecidrs", "networking.k8s.io"), "", range_)
 
 
 def _api_service(addresses: tuple[str, ...], port: int) -> Json:
@@ -43,8 +50,8 @@ def _api_service(addresses: tuple[str, ...], port: int) -> Json:
     }
 
 
-def _kind(api: Api, plural: str) -> Kind:
-    kind = api.registry.find("", "v1", plural)
+def _kind(api: Api, plural: str, group: str = "") -> Kind:
+    kind = api.registry.find(group, "v1", plural)
     if kind is None:
         raise BootstrapError(f"no built-in kind {plural}")
     return kind

@@ -13,10 +13,11 @@ from typing import TypeVar
 from steppe.compile.backends import Vantage
 from steppe.compile.node import local_block, peer_block, service_block, workload_block
 from steppe.compile.places import Places, ServiceName
+from steppe.compile.services import service_range_elements
 from steppe.fabric.settings import Settings
-from steppe.kube.cause import ObjectRef, Problem
+from steppe.kube.cause import Cause, ObjectRef, Problem
 from steppe.kube.objects import Node, Workload
-from steppe.kube.services import EndpointSlice, Service
+from steppe.kube.services import EndpointSlice, Service, ServiceRange
 from steppe.state.claim import settle_key
 from steppe.state.node import Key, NodeClaim, NodeEntry, NodeState
 
@@ -180,6 +181,14 @@ class NodeCompiler:
         if not slices:
             del self._slices[owner]
         return self._compile_service(owner)
+
+    def set_service_range(self, known: ServiceRange) -> frozenset[Key]:
+        """Prefixes of cluster IPs depend on no node: compiled here and now."""
+        cause = Cause(known.ref, "spec.cidrs")
+        return self._tables.replace(known.ref, service_range_elements(known.prefixes, cause))
+
+    def remove_service_range(self, name: str) -> frozenset[Key]:
+        return self._tables.replace(ServiceRange(name).ref, ())
 
     def _compile_all(self) -> frozenset[Key]:
         here = self.here

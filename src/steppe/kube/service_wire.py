@@ -87,3 +87,12 @@ class EndpointSlice(msgspec.Struct, frozen=True, rename="camel"):
     address_type: str = ""
     endpoints: tuple[Endpoint, ...] | None = None
     ports: tuple[EndpointPort, ...] | None = None
+
+
+class ServiceCIDRSpec(msgspec.Struct, frozen=True):
+    cidrs: tuple[str, ...] | None = None
+
+
+class ServiceCIDR(msgspec.Struct, frozen=True):
+    metadata: ObjectMeta
+    spec: ServiceCIDRSpec = ServiceCIDRSpec()

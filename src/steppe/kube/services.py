@@ -83,6 +83,31 @@ class EndpointSlice(msgspec.Struct, frozen=True):
         return 0
 
 
+class ServiceRange(msgspec.Struct, frozen=True):
+    """A ServiceCIDR: prefixes that cluster IPs are taken from."""
+
+    name: str
+    prefixes: tuple[IPNetwork, ...] = ()
+
+    @property
+    def ref(self) -> ObjectRef:
+        return ObjectRef("ServiceCIDR", "", self.name)
+
+
+def range_from(seen: wire.ServiceCIDR) -> tuple[ServiceRange, tuple[Problem, ...]]:
+    """The checked range, and what of it had to be left out."""
+    ref = ObjectRef("ServiceCIDR", "", seen.metadata.name)
+    prefixes: list[IPNetwork] = []
+    problems: list[Problem] = []
+    for index, text in enumerate(seen.spec.cidrs or ()):
+        try:
+            prefixes.append(parse_prefix(text))
+        except ValueError as error:
+            cause = Cause(ref, f"spec.cidrs[{index}]")
+            problems.append(Problem(cause, f"not a prefix: {error}"))
+    return ServiceRange(seen.metadata.name, tuple(prefixes)), tuple(problems)
+
+
 def service_from(seen: wire.Service) -> tuple[Service, tuple[Problem, ...]]:
     """The checked Service, and what of it had to be left out."""
     problems: list[Problem] = []

@@ -43,8 +43,8 @@ from steppe.lab.topology.model import Topology, describe
 
 POD_RANGE4 = "10.244.0.0/16"
 POD_RANGE6 = "fd00:10:244::/56"
-# Whom pods ask for names: Place.SERVICE once the nodes' data plane serves Services.
-DNS_PLACE = Place.NODE
+# Whom pods ask for names: the DNS Service, by the nodes' own data plane.
+DNS_PLACE = Place.SERVICE
 
 
 def up(options: Options, files: tuple[Path, ...], say: Say) -> Record:

@@ -1,0 +1,44 @@
+"""Where cluster IPs come from, as the API says it."""
+
+import msgspec
+
+from steppe.agent.ranges import RangeFeed
+from steppe.client.informer import Deleted, Replaced, Unreadable, Upserted
+from steppe.compile.incremental import NodeCompiler
+from steppe.fabric.settings import Settings
+from steppe.kube import service_wire as wire
+
+
+def seen(name: str, *cidrs: str) -> wire.ServiceCIDR:
+    document = {"metadata": {"name": name}, "spec": {"cidrs": cidrs}}
+    return msgspec.convert(document, wire.ServiceCIDR)
+
+
+def feed() -> tuple[RangeFeed, NodeCompiler]:
+    compiler = NodeCompiler(Settings(), "node-a")
+    return RangeFeed(compiler), compiler
+
+
+def test_ranges_come_and_go_with_their_object() -> None:
+    it, compiler = feed()
+    it.take(Replaced((seen("kubernetes", "10.96.0.0/16", "fd00:10:96::/112"),)))
+    assert {str(key) for key in compiler.state} == {
+        "@service_range4 10.96.0.0/16",
+        "@service_range6 fd00:10:96::/112",
+    }
+    it.take(Upserted(seen("more", "10.97.0.0/16")))
+    assert "@service_range4 10.97.0.0/16" in {str(key) for key in compiler.state}
+    it.take(Replaced((seen("more", "10.97.0.0/16"),)))
+    assert {str(key) for key in compiler.state} == {"@service_range4 10.97.0.0/16"}
+    it.take(Deleted(seen("more")))
+    assert compiler.state == {}
+
+
+def test_nonsense_is_a_problem_and_the_rest_is_used() -> None:
+    it, compiler = feed()
+    it.take(Upserted(seen("odd", "10.97.0.0/16", "10.98.0.0/99")))
+    assert len(compiler.state) == 1
+    assert [str(problem.cause) for problem in it.problems] == ["ServiceCIDR/odd spec.cidrs[1]"]
+    it.take(Unreadable("", "odd", "expected object"))
+    assert len(compiler.state) == 1
+    assert len(it.problems) == 1
