@@ -4,7 +4,9 @@ set -euo pipefail
 export PATH=$PWD/.venv/bin:$PATH
 steppe doctor | grep -v '^ok ' || true
 trap 'steppe lab down --name vm' EXIT
-steppe lab up --name vm --nodes 2 --fabric vxlan
+steppe lab up --name vm --nodes 2 --fabric vxlan -f examples/app.yaml
+kubectl --kubeconfig /run/steppe/labs/vm/api/admin.kubeconfig wait --timeout 600s \
+  --for condition=Available deployment --all
 steppe lab status --name vm
 steppe lab probe --name vm
 trap - EXIT
