@@ -160,6 +160,21 @@ async def test_ports_open_and_close_as_services_come_change_and_go() -> None:
     assert server.problems == ()
 
 
+async def test_a_connection_does_not_outlive_its_port() -> None:
+    port = free_port()
+    async with serving(web(port)) as (server, compiler):
+        await opened(port)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        compiler.remove_service("default", "web")
+        server.changed()
+        await closed(port)
+        writer.write(b"GET / HTTP/1.1\r\nHost: node\r\n\r\n")
+        async with asyncio.timeout(5):
+            answer = await reader.read()
+        writer.close()
+        assert answer.startswith(b"HTTP/1.1 404")
+
+
 async def test_no_port_is_left_open_by_an_agent_that_ends() -> None:
     port = free_port()
     async with serving(web(port)):

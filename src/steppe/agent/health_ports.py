@@ -94,15 +94,21 @@ class HealthPortServer:
         log.info(line("health-port-open", address=address, port=port, cause=service.ref))
 
     async def _answer(self, request: web.Request) -> web.Response:
+        response = self._response(request)
+        # A connection that is kept open would outlive its port.
+        response.force_close()
+        return response
+
+    def _response(self, request: web.Request) -> web.Response:
         """Whether the Service of the port that was asked has endpoints on this node."""
         host, port, *_ = request.get_extra_info("sockname")
         address = parse_address(host)
         service = self._services.get((address, port))
         if service is None:
-            raise web.HTTPNotFound
+            return web.Response(status=404)
         slices = self._compiler.slices_of(service.namespace, service.name)
         count = local_endpoints(self._compiler.name, slices, address.version)
-        response = web.json_response(
+        return web.json_response(
             {
                 "service": {"namespace": service.namespace, "name": service.name},
                 "localEndpoints": count,
@@ -114,6 +120,3 @@ class HealthPortServer:
                 "X-Load-Balancing-Endpoint-Weight": str(count),
             },
         )
-        # A connection that is kept open would outlive its port.
-        response.force_close()
-        return response
