@@ -5,7 +5,7 @@ from ipaddress import IPv4Network, IPv6Network
 
 from steppe.drivers.nftables.intervals import Cover
 from steppe.drivers.nftables.library import NftError
-from steppe.drivers.nftables.render import Row, chain_text, elements_text
+from steppe.drivers.nftables.render import Row, elements_text
 from steppe.net.address import IPNetwork
 from steppe.plan.diff import Change
 from steppe.state.nft import Atom, Chain, Element, ElementKey, Set, Skeleton
@@ -26,8 +26,8 @@ class Batch:
         self._skeleton = skeleton
         self._sets = sets
         self._covers = covers
-        self._added: dict[str, dict[_Key, Element]] = {}
-        self._deleted: dict[str, dict[_Key, None]] = {}
+        self.added: dict[str, dict[_Key, Element]] = {}
+        self.deleted: dict[str, dict[_Key, None]] = {}
         self._noted: list[tuple[Cover, IPNetwork, bool]] = []
 
     def take(self, change: Change) -> None:
@@ -50,19 +50,22 @@ class Batch:
             else:
                 cover.add(prefix)
 
-    def text(self, known: Iterable[str]) -> tuple[str, tuple[str, ...]]:
-        """The commands, and the chains they make besides those known to be there.
+    def chains(self, known: Iterable[str]) -> list[Chain]:
+        """The chains that must be there first, besides those known to be."""
+        return chains_for(self._skeleton, self.added, known)
+
+    def text(self) -> str:
+        """The elements' commands.
 
         Per set, what goes, goes first: a map's element or an interval may have to make room.
         """
         table = self._skeleton.table
-        chains = chains_for(self._skeleton, self._added, known)
-        parts = [chain_text(table, chain) for chain in chains]
-        for name, keys in self._deleted.items():
-            parts += commands("delete", table, self._sets[name], [(k, None) for k in keys])
-        for name, rows in self._added.items():
+        parts: list[str] = []
+        for name, keys in self.deleted.items():
+            parts += commands("delete", table, self._sets[name], list(keys.items()))
+        for name, rows in self.added.items():
             parts += commands("add", table, self._sets[name], list(rows.items()))
-        return "".join(parts), tuple(chain.name for chain in chains)
+        return "".join(parts)
 
     def _move_prefix(self, key: ElementKey, new: Value | None) -> None:
         prefix, *rest = key.key
@@ -79,14 +82,14 @@ class Batch:
 
     def _delete(self, name: str, key: _Key) -> None:
         # What this very transaction was about to add never reaches the kernel.
-        if self._added.get(name, {}).pop(key, None) is None:
-            self._deleted.setdefault(name, {})[key] = None
+        if self.added.get(name, {}).pop(key, None) is None:
+            self.deleted.setdefault(name, {})[key] = None
 
     def _add(self, name: str, key: _Key, value: Element) -> None:
-        if self._sets[name].interval and key in self._deleted.get(name, ()):
-            del self._deleted[name][key]
+        if self._sets[name].interval and key in self.deleted.get(name, ()):
+            del self.deleted[name][key]
         else:
-            self._added.setdefault(name, {})[key] = value
+            self.added.setdefault(name, {})[key] = value
 
 
 def chains_for(

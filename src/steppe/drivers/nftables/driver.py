@@ -1,8 +1,9 @@
 """Nft: keeps one table as its skeleton says, and moves the elements of its sets and maps.
 
 No other table is ever listed, changed or flushed. Changes are one transaction; if it fails it is
-halved until the bad element is found, so that one never keeps another out. Chains from templates
-are made in the transaction of the first element that leads to them, and stay.
+halved until the bad element is found, so that one never keeps another out. Elements go to the
+kernel by nfnetlink (elements.py); the table, its chains and all reading are libnftables' part.
+Chains from templates are made just before the first element that leads to them, and stay.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,6 +12,7 @@ from typing import Self
 
 from steppe.drivers.errors import Failure, KernelError
 from steppe.drivers.nftables.batch import Batch, chains_for, commands
+from steppe.drivers.nftables.elements import Elements
 from steppe.drivers.nftables.intervals import Cover
 from steppe.drivers.nftables.library import Library, NftError
 from steppe.drivers.nftables.parse import parse_elements, parse_table
@@ -22,6 +24,7 @@ from steppe.drivers.nftables.render import (
     kind,
     skeleton_text,
 )
+from steppe.drivers.nftables.wire import UnknownFormError
 from steppe.net.address import IPNetwork
 from steppe.plan.diff import Change
 from steppe.state.nft import Atom, Chain, Element, ElementKey, Set, Skeleton
@@ -39,6 +42,7 @@ class Nft:
         self._covers: dict[tuple[str, tuple[Atom, ...]], Cover] = {}
         self._made: set[str] = set()  # the chains from templates that the kernel has
         self._library = Library()
+        self._elements = Elements(skeleton.table, self._sets)
 
     def __enter__(self) -> Self:
         return self
@@ -48,6 +52,7 @@ class Nft:
 
     def close(self) -> None:
         self._library.close()
+        self._elements.close()
 
     def ensure(self) -> bool:
         """Make the table what the skeleton says, keeping its elements; True if it was not.
@@ -95,30 +100,48 @@ class Nft:
             return self.apply(changes[:half]) + self.apply(changes[half:])
         return ()
 
-    def _transact(self, changes: Sequence[Change]) -> None:
+    def _transact(self, changes: Sequence[Change], *, as_text: bool = False) -> None:
         batch = Batch(self._skeleton, self._sets, self._covers)
         try:
             for change in changes:
                 batch.take(change)
-            text, made = batch.text(self._made)
-            if text:
-                self._library.run(text)
+            self._make(batch.chains(self._made))
+            self._move(batch, as_text=as_text)
         except NftError:
             batch.undo()
             raise
-        self._made.update(made)
+
+    def _move(self, batch: Batch, *, as_text: bool) -> None:
+        if not as_text:
+            try:
+                self._elements.move(batch.deleted, batch.added)
+            except UnknownFormError:
+                pass  # libnftables knows more words
+            else:
+                return
+        if text := batch.text():
+            self._library.run(text)
+
+    def _make(self, chains: Sequence[Chain]) -> None:
+        """Chains come in a transaction of their own: none does anything until one leads to it."""
+        if chains:
+            self._library.run("".join(chain_text(self._skeleton.table, c) for c in chains))
+            self._made |= _names(chains)
 
     def _settle(self, change: Change, error: NftError) -> tuple[Failure, ...]:
-        """One change that nft refused: the kernel may hold something else than we thought."""
+        """One change that was refused: the kernel may hold something else than we thought.
+
+        libnftables does it, since it looks at what is there; the refusal, if any, is its own.
+        """
         key = change.key
         if not isinstance(key, ElementKey) or key.set not in self._sets:
             return (_failure(change, error),)
         try:
             if self._is_there(key):
                 # `add` refuses to replace what a map holds, so it is deleted first.
-                self._transact([Change(key, Element(), change.new)])
+                self._transact([Change(key, Element(), change.new)], as_text=True)
             elif change.new is not None:
-                self._transact([Change(key, None, change.new)])
+                self._transact([Change(key, None, change.new)], as_text=True)
         except NftError as again:
             return (_failure(change, again),)
         return ()

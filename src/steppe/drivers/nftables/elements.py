@@ -1,0 +1,150 @@
+"""Elements into and out of sets and maps: our own nfnetlink batch, without libnftables.
+
+    BATCH_BEGIN | DELSETELEM ... | NEWSETELEM ... | BATCH_END      one datagram, one transaction
+
+libnftables reads every interval set of the table before it adds a single element to any, 3 µs an
+element (docs/decisions/0011-nft-elements.md). The kernel needs none of that.
+"""
+
+import contextlib
+import errno
+import os
+import socket
+import struct
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+
+from steppe.drivers.netlink import message as nl
+from steppe.drivers.netlink.message import Message, Request
+from steppe.drivers.netlink.socket import open_socket
+from steppe.drivers.nftables.library import NftError
+from steppe.drivers.nftables.wire import packed_elements
+from steppe.state.nft import Atom, Element, Set
+
+_NETLINK_NETFILTER = 12
+_NFNL_SUBSYS_NFTABLES = 10
+_NFNL_MSG_BATCH_BEGIN = 16
+_NFNL_MSG_BATCH_END = 17
+_NEWSETELEM = _NFNL_SUBSYS_NFTABLES << 8 | 12
+_DELSETELEM = _NFNL_SUBSYS_NFTABLES << 8 | 14
+_NFPROTO_INET = 1
+_GENMSG = struct.Struct(">BBH")
+_NFTA_SET_ELEM_LIST_TABLE = 1
+_NFTA_SET_ELEM_LIST_SET = 2
+_NFTA_SET_ELEM_LIST_ELEMENTS = 3
+
+_LIST = 0xFFFF - 4
+"""Bytes of elements in one message: an attribute's length, with its header, has 16 bits."""
+_SO_SNDBUFFORCE = 32
+_DATAGRAM = 1 << 16
+_ERROR_CODE = struct.Struct("=i")
+_NLMSGERR_ATTR_MSG = 1
+
+_Key = tuple[Atom, ...]
+Rows = Mapping[str, Mapping[_Key, Element | None]]
+"""Of each set or map, by its name, some of its elements."""
+
+
+class Elements:
+    """The elements of one table, in the network namespace of the thread that makes this object."""
+
+    def __init__(self, table: str, sets: Mapping[str, Set]) -> None:
+        self._table = table
+        self._sets = sets
+        self._sequence = 0
+        self._lock = threading.Lock()
+        try:
+            self._socket = open_socket(protocol=_NETLINK_NETFILTER)
+        except OSError as error:
+            raise NftError(f"no nfnetlink socket: {error.strerror}; is this root?") from error
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def move(self, deleted: Rows, added: Rows) -> None:
+        """Take elements out, then put others in, as one transaction: all of it, or NftError.
+
+        UnknownFormError if some are of a form that only libnftables knows; nothing is done then.
+        """
+        requests = [*self._requests(_DELSETELEM, deleted), *self._requests(_NEWSETELEM, added)]
+        if not requests:
+            return
+        try:
+            with self._lock:
+                self._transact(requests)
+        except OSError as error:
+            # EMSGSIZE: without CAP_NET_ADMIN outside, net.core.wmem_max bounds a transaction.
+            raise NftError(f"nfnetlink: {error.strerror}") from error
+
+    def _requests(self, kind: int, rows: Rows) -> Iterator[Request]:
+        flags = nl.NLM_F_CREATE if kind == _NEWSETELEM else 0
+        for name, elements in rows.items():
+            head = _GENMSG.pack(_NFPROTO_INET, 0, 0)
+            head += nl.text(_NFTA_SET_ELEM_LIST_TABLE, self._table)
+            head += nl.text(_NFTA_SET_ELEM_LIST_SET, name)
+            for chunk in _chunks(packed_elements(self._sets[name], elements.items())):
+                yield Request(kind, head + nl.nested(_NFTA_SET_ELEM_LIST_ELEMENTS, chunk), flags)
+
+    def _transact(self, requests: list[Request]) -> None:
+        bracket = _GENMSG.pack(socket.AF_UNSPEC, 0, _NFNL_SUBSYS_NFTABLES)
+        begin = self._sequence + 1
+        self._sequence = last = begin + len(requests)
+        parts = [nl.packed(Request(_NFNL_MSG_BATCH_BEGIN, bracket), begin, nl.NLM_F_REQUEST)]
+        for sequence, request in enumerate(requests, begin + 1):
+            ack = nl.NLM_F_ACK if sequence == last else 0
+            parts.append(nl.packed(request, sequence, nl.NLM_F_REQUEST | ack))
+        parts.append(nl.packed(Request(_NFNL_MSG_BATCH_END, bracket), 0, nl.NLM_F_REQUEST))
+        data = b"".join(parts)
+        self._make_room(len(data))
+        self._socket.send(data)
+        self._settle(begin, last)
+
+    def _make_room(self, size: int) -> None:
+        """The kernel takes a datagram only if the send buffer could hold it."""
+        if self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) < 2 * size:
+            with contextlib.suppress(PermissionError):
+                self._socket.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, size)
+
+    def _settle(self, begin: int, last: int) -> None:
+        """Wait for the verdict; NftError with the first refusal.
+
+        The last request asks for an answer, and each that is refused gets one. What fails as a
+        whole (no memory, no right, a chain that leads back to itself) is told of BATCH_BEGIN, and
+        then perhaps of nothing else (nfnetlink_rcv_batch in net/netfilter/nfnetlink.c).
+        """
+        refused: NftError | None = None
+        while True:
+            for message in nl.messages(self._socket.recv(_DATAGRAM)):
+                if message.kind != nl.NLMSG_ERROR or not begin <= message.sequence <= last:
+                    continue
+                refused = refused or _refusal(message)
+                if message.sequence in (begin, last):
+                    if refused is not None:
+                        raise refused
+                    return
+
+
+def _chunks(elements: Iterable[bytes]) -> Iterator[bytes]:
+    """Elements joined, as many as fit into one message."""
+    chunk: list[bytes] = []
+    size = 0
+    for element in elements:
+        if size + len(element) > _LIST:
+            yield b"".join(chunk)
+            chunk, size = [], 0
+        chunk.append(element)
+        size += len(element)
+    if chunk:
+        yield b"".join(chunk)
+
+
+def _refusal(message: Message) -> NftError | None:
+    (code,) = _ERROR_CODE.unpack_from(message.body)
+    if code == 0:
+        return None
+    said = b""
+    if message.flags & nl.NLM_F_ACK_TLVS:
+        # An error repeats the request's header: NETLINK_CAP_ACK cut the rest off.
+        said = nl.attributes(message.body, _ERROR_CODE.size + 16).get(_NLMSGERR_ATTR_MSG, b"")
+    reason = f"{os.strerror(-code)} ({errno.errorcode.get(-code, -code)})"
+    return NftError(f"the kernel: {reason} {nl.string(said)}".rstrip())
