@@ -18,14 +18,14 @@ Kind = Literal["cluster", "external", "balancer", "node"]
 Place = tuple[IPAddress, str, int]
 
 
-class Vantage(msgspec.Struct, frozen=True):
+class Vantage(msgspec.Struct, frozen=True, gc=False):
     """One node as Services see it; node ports are served on `node_ports`, or all its addresses."""
 
     node: Node
     node_ports: tuple[IPAddress, ...] = ()
 
 
-class Way(msgspec.Struct, frozen=True):
+class Way(msgspec.Struct, frozen=True, gc=False):
     """A place of a Service, which kind of its addresses that is, and the field that names it."""
 
     place: Place
@@ -34,7 +34,7 @@ class Way(msgspec.Struct, frozen=True):
     field: str
 
 
-class Backend(msgspec.Struct, frozen=True):
+class Backend(msgspec.Struct, frozen=True, gc=False):
     """An endpoint's address and port, and the slice that lists it first."""
 
     address: IPAddress
@@ -42,7 +42,7 @@ class Backend(msgspec.Struct, frozen=True):
     cause: Cause
 
 
-class Frontend(msgspec.Struct, frozen=True):
+class Frontend(msgspec.Struct, frozen=True, gc=False):
     """Where packets may be sent to, and what becomes of them.
 
     `inside` is for pods and processes of this node, `outside` for everyone else; they differ
@@ -61,7 +61,7 @@ Known = dict[tuple[IPAddress, int], tuple[Endpoint, Backend]]
 """Endpoints by address and port, each with its conditions."""
 
 
-class Pools(msgspec.Struct, frozen=True):
+class Pools(msgspec.Struct, frozen=True, gc=False):
     """A Service port's endpoints in one family: everyone's, and this node's own."""
 
     everywhere: tuple[Backend, ...]

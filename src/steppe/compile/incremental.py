@@ -21,6 +21,7 @@ from steppe.kube.services import EndpointSlice, Service, ServiceRange
 from steppe.state.claim import settle_key
 from steppe.state.node import Key, NodeClaim, NodeEntry, NodeState
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 
@@ -28,8 +29,8 @@ class Tables:
     """Entries settled from blocks of claims, one block an object."""
 
     def __init__(self) -> None:
-        self._blocks: dict[ObjectRef | str, tuple[NodeClaim, ...]] = {}
-        self._claims: dict[Key, list[NodeClaim]] = {}
+        self._blocks: dict[ObjectRef | str, dict[Key, tuple[NodeClaim, ...]]] = {}
+        self._claims: dict[Key, tuple[NodeClaim, ...]] = {}
         self._entries: dict[Key, NodeEntry] = {}
         self._block_problems: dict[ObjectRef | str, tuple[Problem, ...]] = {}
         self._key_problems: dict[Key, tuple[Problem, ...]] = {}
@@ -47,31 +48,27 @@ class Tables:
         self, owner: ObjectRef | str, block: Iterable[NodeClaim | Problem]
     ) -> frozenset[Key]:
         """Take this block for the owner's; answers the keys whose entries may have changed."""
-        items = tuple(block)
-        claims = tuple(dict.fromkeys(item for item in items if not isinstance(item, Problem)))
-        problems = tuple(item for item in items if isinstance(item, Problem))
-        _remember(self._block_problems, owner, problems)
-        before = self._blocks.get(owner, ())
-        if claims == before:
-            return frozenset()
-        changed = set(before).symmetric_difference(claims)
-        for claim in changed.intersection(before):
-            self._claims[claim.key].remove(claim)
-        for claim in changed.intersection(claims):
-            self._claims.setdefault(claim.key, []).append(claim)
-        if claims:
-            self._blocks[owner] = claims
-        else:
-            self._blocks.pop(owner, None)
-        touched = frozenset(claim.key for claim in changed)
+        problems: list[Problem] = []
+        now: dict[Key, tuple[NodeClaim, ...]] = {}
+        for item in block:
+            if isinstance(item, Problem):
+                problems.append(item)
+            elif item not in (known := now.get(item.key, ())):
+                now[item.key] = (*known, item)
+        _remember(self._block_problems, owner, tuple(problems))
+        before = self._blocks.get(owner, {})
+        touched = {key for key, claims in now.items() if before.get(key) != claims}
+        touched.update(before.keys() - now.keys())
         for key in touched:
-            self._settle(key)
-        return touched
+            gone = before.get(key, ())
+            kept = (claim for claim in self._claims.get(key, ()) if claim not in gone)
+            self._settle(key, (*kept, *now.get(key, ())))
+        _remember(self._blocks, owner, now)
+        return frozenset(touched)
 
-    def _settle(self, key: Key) -> None:
-        claims = self._claims[key]
+    def _settle(self, key: Key, claims: tuple[NodeClaim, ...]) -> None:
+        _remember(self._claims, key, claims)
         if not claims:
-            del self._claims[key]
             self._entries.pop(key, None)
             self._key_problems.pop(key, None)
             return
@@ -79,9 +76,10 @@ class Tables:
         _remember(self._key_problems, key, problems)
 
 
-def _remember(where: dict[T, tuple[Problem, ...]], key: T, problems: tuple[Problem, ...]) -> None:
-    if problems:
-        where[key] = problems
+def _remember(where: dict[T, S], key: T, what: S) -> None:
+    """Keep what there is; nothing is kept as nothing."""
+    if what:
+        where[key] = what
     else:
         where.pop(key, None)
 

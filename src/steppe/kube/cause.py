@@ -3,7 +3,7 @@
 import msgspec
 
 
-class ObjectRef(msgspec.Struct, frozen=True, order=True):
+class ObjectRef(msgspec.Struct, frozen=True, order=True, gc=False):
     """A Kubernetes object by kind, namespace ("" for cluster-wide kinds) and name."""
 
     kind: str
@@ -15,7 +15,7 @@ class ObjectRef(msgspec.Struct, frozen=True, order=True):
         return "/".join(part for part in parts if part)
 
 
-class Cause(msgspec.Struct, frozen=True, order=True):
+class Cause(msgspec.Struct, frozen=True, order=True, gc=False):
     """An object and the field of it, in the API's own spelling, that asks for a table entry."""
 
     ref: ObjectRef

@@ -16,7 +16,7 @@ HEADLESS_LABEL = "service.kubernetes.io/headless"
 DEFAULT_AFFINITY_SECONDS = 10800
 
 
-class ServicePort(msgspec.Struct, frozen=True):
+class ServicePort(msgspec.Struct, frozen=True, gc=False):
     """One port of a Service; `node_port` is 0 where it has none."""
 
     name: str
@@ -25,7 +25,7 @@ class ServicePort(msgspec.Struct, frozen=True):
     node_port: int = 0
 
 
-class Service(msgspec.Struct, frozen=True):
+class Service(msgspec.Struct, frozen=True, gc=False):
     """What a Service asks of the data path; headless and ExternalName ones ask nothing.
 
     `affinity_seconds` is 0 without session affinity. `load_balancer_ips` holds those of mode VIP.
@@ -50,7 +50,7 @@ class Service(msgspec.Struct, frozen=True):
         return ObjectRef("Service", self.namespace, self.name)
 
 
-class Endpoint(msgspec.Struct, frozen=True):
+class Endpoint(msgspec.Struct, frozen=True, gc=False):
     """One address of an EndpointSlice with its conditions as they are to be understood."""
 
     address: IPAddress
@@ -62,7 +62,7 @@ class Endpoint(msgspec.Struct, frozen=True):
     nodes: tuple[str, ...] = ()
 
 
-class EndpointSlice(msgspec.Struct, frozen=True):
+class EndpointSlice(msgspec.Struct, frozen=True, gc=False):
     """Endpoints of one family that share the same ports, keyed by port name and protocol."""
 
     namespace: str
@@ -83,7 +83,7 @@ class EndpointSlice(msgspec.Struct, frozen=True):
         return 0
 
 
-class ServiceRange(msgspec.Struct, frozen=True):
+class ServiceRange(msgspec.Struct, frozen=True, gc=False):
     """A ServiceCIDR: prefixes that cluster IPs are taken from."""
 
     name: str

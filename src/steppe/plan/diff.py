@@ -10,7 +10,7 @@ import msgspec
 from steppe.state.node import Key, NodeState, Value
 
 
-class Change(msgspec.Struct, frozen=True):
+class Change(msgspec.Struct, frozen=True, gc=False):
     """One key's way from what is (`old`) to what shall be (`new`); None is absence."""
 
     key: Key

@@ -16,7 +16,7 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 
-class Claim(msgspec.Struct, Generic[K, V], frozen=True):
+class Claim(msgspec.Struct, Generic[K, V], frozen=True, gc=False):
     """One object's demand on one table key; `rank` is compared before the cause."""
 
     key: K
@@ -25,7 +25,7 @@ class Claim(msgspec.Struct, Generic[K, V], frozen=True):
     rank: str = ""
 
 
-class Entry(msgspec.Struct, Generic[K, V], frozen=True):
+class Entry(msgspec.Struct, Generic[K, V], frozen=True, gc=False):
     """What a table shall hold under a key, and every cause for it, in order."""
 
     value: V

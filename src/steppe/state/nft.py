@@ -168,7 +168,11 @@ class Skeleton(msgspec.Struct, frozen=True):
         return self.template(name)
 
 
-class ElementKey(msgspec.Struct, frozen=True):
+class ElementKey(msgspec.Struct, frozen=True, gc=False, cache_hash=True):
+    """There are many, looked up often: each hashes its addresses once (they are slow at it) and
+    is no business of the garbage collector's, for it holds no containers but tuples of atoms.
+    """
+
     table: ClassVar[str] = "elements"
     set: str
     key: tuple[Atom, ...]
@@ -177,7 +181,7 @@ class ElementKey(msgspec.Struct, frozen=True):
         return f"@{self.set} {' . '.join(map(str, self.key))}"
 
 
-class Element(msgspec.Struct, frozen=True):
+class Element(msgspec.Struct, frozen=True, gc=False):
     """What a map holds under a key: values, or `drop` or a chain's name; nothing in a set."""
 
     data: tuple[Atom, ...] = ()
