@@ -1,5 +1,7 @@
 """What every cluster has from its first second: namespaces, the API's Service, service ranges."""
 
+from ipaddress import ip_network
+
 from steppe.apiserver.api import Api, Call
 from steppe.apiserver.kinds import Kind
 from steppe.apiserver.kinds.model import Json
@@ -15,12 +17,7 @@ class BootstrapError(SteppeError):
     """A kind that every cluster has is not among the built-in ones."""
 
 
-def bootstrap(
-    api: Api,
-    service_addresses: tuple[str, ...],
-    service_ranges: tuple[str, ...],
-    api_port: int,
-) -> None:
+def bootstrap(api: Api, service_ranges: tuple[str, ...], api_port: int) -> None:
     """Create what is missing; whatever exists stays as it is."""
     namespaces = _kind(api, "namespaces")
     for name in _NAMESPACES:
@@ -28,13 +25,14 @@ def bootstrap(
     for name in _NAMESPACES:
         account: Json = {"metadata": {"name": "default"}}
         _ensure(api, _kind(api, "serviceaccounts"), name, account)
-    _ensure(api, _kind(api, "services"), "default", _api_service(service_addresses, api_port))
+    _ensure(api, _kind(api, "services"), "default", _api_service(service_ranges[0], api_port))
     range_: Json = {"metadata": {"name": "kubernetes"}, "spec": {"cidrs": list(service_ranges)}}
     _ensure(api, _kind(api, "servicecidrs", "networking.k8s.io"), "", range_)
 
 
-def _api_service(addresses: tuple[str, ...], port: int) -> Json:
+def _api_service(service_range: str, port: int) -> Json:
     """Service default/kubernetes: the first address of the service range, one family."""
+    address = str(ip_network(service_range)[1])
     return {
         "metadata": {
             "name": "kubernetes",
@@ -42,8 +40,8 @@ def _api_service(addresses: tuple[str, ...], port: int) -> Json:
         },
         "spec": {
             "type": "ClusterIP",
-            "clusterIP": addresses[0],
-            "clusterIPs": [addresses[0]],
+            "clusterIP": address,
+            "clusterIPs": [address],
             "ipFamilyPolicy": "SingleStack",
             "ports": [{"name": "https", "protocol": "TCP", "port": 443, "targetPort": port}],
         },

@@ -97,7 +97,7 @@ async def serve(settings: Settings) -> None:
     database = Database(settings.data / "state.db")
     try:
         api = build(settings, database)
-        bootstrap(api, settings.first_addresses, settings.ranges, _NODE_PORT)
+        bootstrap(api, settings.ranges, _NODE_PORT)
         app = App(api, tokens, settings.listen)
         http = web.Server(
             app.handle,
@@ -112,9 +112,7 @@ async def serve(settings: Settings) -> None:
         try:
             url = await _listen(runner, settings)
             write_kubeconfigs(settings.data, url, tokens)
-            await _until(
-                stop, lambda: bootstrap(api, settings.first_addresses, settings.ranges, _NODE_PORT)
-            )
+            await _until(stop, lambda: bootstrap(api, settings.ranges, _NODE_PORT))
         finally:
             app.closing.set()
             api.store.wake_all()
