@@ -19,17 +19,18 @@ Backend = tuple[IPAddress, int]
 
 ENDED: tuple[Protocol, ...] = ("UDP", "SCTP")
 _MAPS = ("endpoint4", "endpoint6", "local_endpoint4", "local_endpoint6")
+_FRONTS = ("service4", "service6", *_MAPS)
 
 
 def fronts_of(keys: Iterable[Key]) -> frozenset[Front]:
-    """The frontends, of protocols that need it, whose endpoints these keys are."""
-    found = (_front(key) for key in keys if isinstance(key, ElementKey) and key.set in _MAPS)
+    """The frontends, of protocols that need it, that these keys are or belong to."""
+    found = (_front(key) for key in keys if isinstance(key, ElementKey) and key.set in _FRONTS)
     return frozenset(front for front in found if front is not None and front[1] != "tcp")
 
 
 def _front(key: ElementKey) -> Front | None:
     match key.key:
-        case (IPv4Address() | IPv6Address() as address, str(protocol), int(port), _):
+        case (IPv4Address() | IPv6Address() as address, str(protocol), int(port), *_):
             return address, protocol, port
     return None
 
@@ -53,13 +54,16 @@ def stale_flows(
 ) -> tuple[Flow, ...]:
     """Flows to a frontend that are answered by none of its endpoints.
 
-    A frontend without any endpoint is left alone: its flows are refused or dropped by the rules,
-    and one that comes back soon finds its flows again.
+    Where it has none, its rules refuse or drop what comes next. A flow to the address itself,
+    which nothing ever translated, is stale only once there are endpoints that it should go to.
     """
     stale: list[Flow] = []
     for flow in flows:
-        front = (flow.original.destination, flow.protocol.lower(), flow.original.destination_port)
-        serving = backends.get(front)
-        if serving and (flow.reply.source, flow.reply.source_port) not in serving:
+        addressed = (flow.original.destination, flow.original.destination_port)
+        serving = backends.get((addressed[0], flow.protocol.lower(), addressed[1]))
+        answers = (flow.reply.source, flow.reply.source_port)
+        if serving is None or answers in serving:
+            continue
+        if serving or answers != addressed:
             stale.append(flow)
     return tuple(stale)
