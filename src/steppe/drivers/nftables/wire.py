@@ -1,6 +1,6 @@
 """Elements of sets and maps as the bytes of linux/netfilter/nf_tables.h.
 
-    element   NFTA_LIST_ELEM { KEY {VALUE} | KEY_END {VALUE} | DATA {VALUE or VERDICT} | FLAGS }
+    element   NFTA_LIST_ELEM { FLAGS | KEY {VALUE} | DATA {VALUE or VERDICT} | KEY_END {VALUE} }
     value     the fields one after the other, each padded to 4 bytes
 
 It writes what nft 1.0.6 writes for the same words, so either may take back what the other put in.
@@ -52,21 +52,17 @@ def packed_elements(spec: Set, rows: Iterable[tuple[_Key, Element | None]]) -> I
     """
     fields = _packers(spec.type)
     if spec.interval:
+        if spec.data:
+            raise UnknownFormError("a map of intervals")
         keys = sorted((key for key, _ in rows), key=_start)
         pack = _interval if len(fields) == 1 else _concatenated
         yield from (pack(spec, fields, key) for key in keys)
         return
-    data = _packers(spec.data) if spec.data not in ("", "verdict") else ()
     for key, value in rows:
-        body = _value(_NFTA_SET_ELEM_KEY, _joined(spec, fields, key))
+        parts = [_value(_NFTA_SET_ELEM_KEY, _joined(spec, fields, key))]
         if spec.data and value is not None:
-            verdict = spec.data == "verdict"
-            body += (
-                _verdict(value.data)
-                if verdict
-                else _value(_NFTA_SET_ELEM_DATA, _joined(spec, data, value.data))
-            )
-        yield nl.nested(_NFTA_LIST_ELEM, body)
+            parts.append(_data(spec, value.data))
+        yield nl.nested(_NFTA_LIST_ELEM, *parts)
 
 
 def _interval(spec: Set, fields: tuple[_Pack, ...], key: _Key) -> bytes:
@@ -78,7 +74,7 @@ def _interval(spec: Set, fields: tuple[_Pack, ...], key: _Key) -> bytes:
     if behind >> prefix.max_prefixlen:
         return nl.nested(_NFTA_LIST_ELEM, start, _INTERVAL_OPEN)
     end = _value(_NFTA_SET_ELEM_KEY, behind.to_bytes(prefix.max_prefixlen // 8, "big"))
-    return nl.nested(_NFTA_LIST_ELEM, start) + nl.nested(_NFTA_LIST_ELEM, end, _INTERVAL_END)
+    return nl.nested(_NFTA_LIST_ELEM, start) + nl.nested(_NFTA_LIST_ELEM, _INTERVAL_END, end)
 
 
 def _concatenated(spec: Set, fields: tuple[_Pack, ...], key: _Key) -> bytes:
@@ -93,6 +89,12 @@ def _concatenated(spec: Set, fields: tuple[_Pack, ...], key: _Key) -> bytes:
 
 def _value(kind: int, data: bytes) -> bytes:
     return nl.nested(kind, nl.attribute(_NFTA_DATA_VALUE, data))
+
+
+def _data(spec: Set, data: _Key) -> bytes:
+    if spec.data == "verdict":
+        return _verdict(data)
+    return _value(_NFTA_SET_ELEM_DATA, _joined(spec, _packers(spec.data), data))
 
 
 @lru_cache(maxsize=1 << 12)
