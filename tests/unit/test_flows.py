@@ -25,7 +25,9 @@ def key(index: int, protocol: str = "udp") -> ElementKey:
     return ElementKey("endpoint4", (SERVICE, protocol, 53, index))
 
 
+FRONT = ElementKey("service4", (SERVICE, "udp", 53))
 STATE = {
+    FRONT: Entry(Element(("spread-1",)), BECAUSE),
     key(0): Entry(Element((NEW, 5353)), BECAUSE),
     key(0, "tcp"): Entry(Element((NEW, 5353)), BECAUSE),
 }
@@ -46,18 +48,19 @@ def test_a_flow_to_an_endpoint_that_went_is_stale_and_others_are_not() -> None:
     assert stale_flows(flows, backends) == (flows[0], flows[2], flows[3])
 
 
-def test_a_frontend_that_lost_its_last_endpoint_has_its_flows_ended() -> None:
+def test_a_frontend_without_endpoints_has_all_its_flows_ended() -> None:
     fronts = fronts_of([key(0)])
-    assert stale_flows([flow(OLD)], backends_of({}, fronts)) == (flow(OLD),)
+    backends = backends_of({FRONT: Entry(Element(("refuse",)), BECAUSE)}, fronts)
+    flows = (flow(OLD), flow(SERVICE, answer_port=53))
+    assert stale_flows(flows, backends) == flows
 
 
-def test_a_flow_to_the_address_itself_is_left_to_whoever_answers_there() -> None:
-    own = flow(SERVICE, answer_port=53)
-    assert stale_flows([own], backends_of({}, fronts_of([key(0)]))) == ()
+def test_an_address_that_is_no_frontend_any_more_answers_for_itself() -> None:
+    backends = backends_of({}, fronts_of([key(0)]))
+    assert stale_flows([flow(OLD), flow(SERVICE, answer_port=53)], backends) == (flow(OLD),)
 
 
-def test_a_frontend_without_endpoints_is_looked_at_as_well() -> None:
-    refusing = ElementKey("service4", (SERVICE, "udp", 53))
-    assert fronts_of([refusing]) == {(SERVICE, "udp", 53)}
+def test_a_frontend_is_looked_at_when_its_rule_changes() -> None:
+    assert fronts_of([FRONT]) == {(SERVICE, "udp", 53)}
     assert fronts_of([ElementKey("service4", (SERVICE, "tcp", 53))]) == set()
-    assert backends_of(STATE, fronts_of([refusing])) == {(SERVICE, "udp", 53): {(NEW, 5353)}}
+    assert backends_of(STATE, fronts_of([FRONT])) == {(SERVICE, "udp", 53): {(NEW, 5353)}}

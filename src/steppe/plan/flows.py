@@ -4,7 +4,8 @@ The kernel translates by its connection table, not by the rules, once a flow is 
 that is gone answers with a reset or its client gives up; a UDP or SCTP sender never learns.
 """
 
-from collections.abc import Iterable, Mapping
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import IPv4Address, IPv6Address
 
 from steppe.net.address import IPAddress
@@ -18,13 +19,13 @@ Front = tuple[IPAddress, str, int]
 Backend = tuple[IPAddress, int]
 
 ENDED: tuple[Protocol, ...] = ("UDP", "SCTP")
-_MAPS = ("endpoint4", "endpoint6", "local_endpoint4", "local_endpoint6")
-_FRONTS = ("service4", "service6", *_MAPS)
+_ENDPOINTS = ("endpoint", "local_endpoint")
+_MAPS = frozenset(f"{name}{version}" for name in ("service", *_ENDPOINTS) for version in (4, 6))
 
 
 def fronts_of(keys: Iterable[Key]) -> frozenset[Front]:
     """The frontends, of protocols that need it, that these keys are or belong to."""
-    found = (_front(key) for key in keys if isinstance(key, ElementKey) and key.set in _FRONTS)
+    found = (_front(key) for key in keys if isinstance(key, ElementKey) and key.set in _MAPS)
     return frozenset(front for front in found if front is not None and front[1] != "tcp")
 
 
@@ -35,35 +36,38 @@ def _front(key: ElementKey) -> Front | None:
     return None
 
 
-def backends_of(state: NodeState, fronts: frozenset[Front]) -> Mapping[Front, frozenset[Backend]]:
-    """What each of these frontends leads to now."""
-    found: dict[Front, set[Backend]] = {front: set() for front in fronts}
-    for key, entry in state.items():
-        if not isinstance(key, ElementKey) or key.set not in _MAPS:
-            continue
-        front, value = _front(key), entry.value
-        if front in found and isinstance(value, Element):
-            match value.data:
-                case (IPv4Address() | IPv6Address() as address, int(port)):
-                    found[front].add((address, port))
-    return {front: frozenset(backends) for front, backends in found.items()}
+def backends_of(state: NodeState, fronts: Iterable[Front]) -> Mapping[Front, frozenset[Backend]]:
+    """What each of these leads to now; an address that is no frontend leads to itself."""
+    return {front: frozenset(_backends(state, front)) for front in fronts}
+
+
+def _backends(state: NodeState, front: Front) -> Iterator[Backend]:
+    address, _, number = front
+    if ElementKey(f"service{address.version}", front) not in state:
+        yield address, number
+        return
+    for name in _ENDPOINTS:
+        # Endpoints are numbered from 0 without a gap, for the kernel to choose from.
+        for index in itertools.count():
+            entry = state.get(ElementKey(f"{name}{address.version}", (*front, index)))
+            if entry is None or not isinstance(entry.value, Element):
+                break
+            match entry.value.data:
+                case (IPv4Address() | IPv6Address() as endpoint, int(port)):
+                    yield endpoint, port
 
 
 def stale_flows(
     flows: Iterable[Flow], backends: Mapping[Front, frozenset[Backend]]
 ) -> tuple[Flow, ...]:
-    """Flows to a frontend that are answered by none of its endpoints.
+    """Flows to a frontend that are answered by what it does not lead to.
 
-    Where it has none, its rules refuse or drop what comes next. A flow to the address itself,
-    which nothing ever translated, is stale only once there are endpoints that it should go to.
+    Where it leads nowhere those are all of them: its rules refuse or drop what comes next.
     """
     stale: list[Flow] = []
     for flow in flows:
-        addressed = (flow.original.destination, flow.original.destination_port)
-        serving = backends.get((addressed[0], flow.protocol.lower(), addressed[1]))
+        front = (flow.original.destination, flow.protocol.lower(), flow.original.destination_port)
         answers = (flow.reply.source, flow.reply.source_port)
-        if serving is None or answers in serving:
-            continue
-        if serving or answers != addressed:
+        if front in backends and answers not in backends[front]:
             stale.append(flow)
     return tuple(stale)
