@@ -10,8 +10,10 @@ import errno
 import json
 import socket
 import subprocess
+import threading
+import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import msgspec
 
@@ -192,7 +194,10 @@ class World:
 
     def _has(self, node: str, mark: int) -> bool:
         request = {"do": "show", "table": "elements", "cause": "EndpointSlice/default/mark"}
-        rows = rpc.call(self.lab.root / "nodes" / node / "agent.sock", request).get("rows", ())
+        try:
+            rows = rpc.call(self.lab.root / "nodes" / node / "agent.sock", request).get("rows", ())
+        except rpc.RpcError:
+            return False  # it is being started
         return len(rows) == 2 and all(
             f" {mark} " in row["key"] and str(mark) in row["value"] and row["state"] == "in kernel"
             for row in rows
@@ -267,7 +272,7 @@ class World:
     def outcomes(self, client: str, target: Target, wanted: Outcomes) -> set[str]:
         """All that happened, in as many tries as it takes to see all that is wanted, and more."""
         seen: set[str] = set()
-        least = 2 if {REFUSED, SILENT} & set(wanted) else 6
+        least = 1 if {REFUSED, SILENT} & set(wanted) else 6
         seconds = _SILENCE_SECONDS if SILENT in wanted else _ANSWER_SECONDS
         for tries in range(_MOST_TRIES):
             seen.add(self.ask(client, target, seconds))
@@ -300,6 +305,54 @@ class World:
             return None
         head, _, body = answer.partition(b"\r\n\r\n")
         return int(head.split()[1]), json.loads(body)["localEndpoints"]
+
+
+class Load:
+    """HTTP requests at a steady rate, each on a connection of its own, while the context lasts.
+
+    `place` says for each request where to send it; `done` counts, `failures` tells.
+    """
+
+    def __init__(
+        self, world: World, client: str, place: Callable[[], tuple[str, int]], rate: float
+    ) -> None:
+        self.done = 0
+        self.failures: list[str] = []
+        self.slowest = 0.0
+        self._world = world
+        self._client = client
+        self._place = place
+        self._pause = 1 / rate
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="load")
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        netns.enter(self._world.namespaces[self._client])
+        due = time.monotonic()
+        while not self._stop.wait(max(0.0, due - time.monotonic())):
+            due = max(due + self._pause, time.monotonic() - 1)
+            began = time.monotonic()
+            try:
+                self._request()
+            except (OSError, ValueError) as error:
+                self.failures.append(f"{time.time():.2f} {self._place()}: {error!r}")
+            self.slowest = max(self.slowest, time.monotonic() - began)
+            self.done += 1
+
+    def _request(self) -> None:
+        with socket.create_connection(self._place(), timeout=patience(5)) as sock:
+            sock.sendall(b"GET / HTTP/1.1\r\nHost: web\r\nConnection: close\r\n\r\n")
+            answer = b"".join(iter(lambda: sock.recv(4096), b""))
+        if not answer.startswith(b"HTTP/1.1 200") or not answer.endswith(b"}\n"):
+            raise ValueError(f"not a whole answer: {answer!r}")
 
 
 def cluster(service: Json, port: int = 80) -> list[tuple[str, int]]:
