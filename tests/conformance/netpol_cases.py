@@ -75,7 +75,7 @@ class Apply(_Strict, frozen=True, tag_field="op", tag="apply"):
 class Delete(_Strict, frozen=True, tag_field="op", tag="delete"):
     kind: Literal["NetworkPolicy", "ClusterNetworkPolicy"]
     name: str
-    namespace: str = ""
+    namespace: str | None = None
 
 
 class SetNamespaceLabels(_Strict, frozen=True, tag_field="op", tag="set-namespace-labels"):
@@ -158,7 +158,7 @@ class Probe(_Strict, frozen=True):
 class Step(_Strict, frozen=True):
     actions: list[Action]
     probes: list[Probe]
-    note: str = ""
+    note: str | None = None
 
 
 class Case(_Strict, frozen=True):

@@ -68,21 +68,22 @@ class State:
         match action:
             case Apply():
                 self._apply(action)
-            case Delete():
-                self._take(self._manifests, (action.kind, action.namespace, action.name))
+            case Delete(kind=kind, namespace=namespace, name=name):
+                self._take(self._manifests, (kind, namespace or "", name))
             case SetNamespaceLabels(namespace=name, labels=labels):
                 self._take(self._namespaces, name)
-                self._namespaces[name] = Namespace(name, labels)
+                self._namespaces[name] = _labelled(name, labels)
             case SetPodLabels(namespace=namespace, name=name, labels=labels):
                 pod = self._take(self._pods, f"{namespace}/{name}")
                 self._pods[f"{namespace}/{name}"] = msgspec.structs.replace(pod, labels=labels)
             case CreateNamespace(namespace=name, labels=labels):
-                self._namespaces[name] = Namespace(name, labels)
+                self._namespaces[name] = _labelled(name, labels)
             case DeleteNamespace(namespace=name):
                 self._take(self._namespaces, name)
                 self._pods = {k: p for k, p in self._pods.items() if p.namespace != name}
                 self._manifests = {k: m for k, m in self._manifests.items() if k[1] != name}
             case CreatePod(pod=pod):
+                self._needs_namespace(pod.namespace)
                 self._pods[f"{pod.namespace}/{pod.name}"] = pod
             case DeletePod(namespace=namespace, name=name):
                 self._take(self._pods, f"{namespace}/{name}")
@@ -97,7 +98,13 @@ class State:
             if rendered(action.manifest_template, addresses) != manifest:
                 raise NotUnderstood("manifestTemplate does not render to the manifest beside it")
         meta = manifest["metadata"]
+        if kind == "NetworkPolicy":
+            self._needs_namespace(meta.get("namespace", ""))
         self._manifests[kind, meta.get("namespace", ""), meta["name"]] = manifest
+
+    def _needs_namespace(self, name: str) -> None:
+        if name not in self._namespaces:
+            raise NotUnderstood(f"the namespace {name!r} is not there")
 
     @staticmethod
     def _take(things: dict[Any, Any], name: Any) -> Any:
@@ -187,6 +194,13 @@ class State:
             if address.version == version:
                 return address
         raise NotUnderstood(f"{name} has no IPv{version} address")
+
+
+def _labelled(name: str, labels: dict[str, str]) -> Namespace:
+    """ "The Kubernetes control plane sets an immutable label kubernetes.io/metadata.name on all
+    namespaces" (kubernetes.io, Network Policies).
+    """
+    return Namespace(name, {**labels, "kubernetes.io/metadata.name": name})
 
 
 def _exceptions(expect: Expectation) -> list[tuple[str, str]]:

@@ -222,6 +222,15 @@ def test_a_rule_that_is_not_understood_fails_closed(change: dict[str, Any]) -> N
         assert [(rule.action, rule.peers, rule.ports) for rule in policy.egress] == expected
 
 
+@pytest.mark.parametrize("peer", [{"networks": ["10.0.0.0/8"]}, {"nodes": {}}])
+def test_ingress_knows_no_peers_but_pods(peer: dict[str, Any]) -> None:
+    policy, problems = cluster_policy(
+        ingress=[{"action": action, "from": [peer]} for action in ("Accept", "Deny")]
+    )
+    assert len(problems) == 2
+    assert [(rule.action, rule.peers, rule.ports) for rule in policy.ingress] == [DENY_ALL]
+
+
 def test_an_action_that_is_not_known_denies_what_the_rule_is_about() -> None:
     policy, problems = cluster_policy(ingress=[{"action": "Log", "from": [{"namespaces": {}}]}])
     assert len(problems) == 1

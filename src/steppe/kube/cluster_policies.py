@@ -201,12 +201,12 @@ def _unless_unnamed(
 
 
 def _peers(
-    seen: tuple[wire.ClusterPeer, ...], ref: ObjectRef, field: str, problems: list[Problem]
+    seen: tuple[wire.ClusterIngressPeer, ...], ref: ObjectRef, field: str, problems: list[Problem]
 ) -> tuple[Peer, ...] | None:
     """The peers; None where there is one that is not understood, or none at all."""
     if not seen:
         # "This field must be defined and contain at least one item."
-        problems.append(Problem(Cause(ref, field), "no peer is named, so the rule fails closed"))
+        problems.append(Problem(Cause(ref, field), "no peer is named: the rule fails closed"))
         return None
     found: list[Peer] = []
     understood = True
@@ -218,24 +218,32 @@ def _peers(
 
 
 def _peer(
-    seen: wire.ClusterPeer, ref: ObjectRef, where: str, problems: list[Problem]
+    seen: wire.ClusterIngressPeer, ref: ObjectRef, where: str, problems: list[Problem]
 ) -> tuple[Peer, ...] | None:
     named = [field for field in seen.__struct_fields__ if getattr(seen, field) is not None]
-    message = "exactly one kind of peer must be set, of those this version knows"
-    match named:
-        case ["namespaces"]:
-            spaces, sure = selector_from(seen.namespaces, ref, f"{where}.namespaces", problems)
-            return (Pods(spaces),) if sure else None
-        case ["pods"] if seen.pods is not None:
-            pods, sure = _namespaced(seen.pods, ref, f"{where}.pods", problems)
-            return (pods,) if sure else None
-        case ["nodes"]:
-            nodes, sure = selector_from(seen.nodes, ref, f"{where}.nodes", problems)
-            return (Nodes(nodes),) if sure else None
-        case ["networks"] if seen.networks:
-            return _networks(seen.networks, ref, f"{where}.networks", problems)
-        case ["domain_names"]:
-            message = "domainNames are not supported; use networks"
+    if len(named) != 1:
+        message = "not exactly one kind of peer that is known here: the rule fails closed"
+        problems.append(Problem(Cause(ref, where), message))
+        return None
+    if seen.pods is not None:
+        pods, sure = _namespaced(seen.pods, ref, f"{where}.pods", problems)
+        return (pods,) if sure else None
+    if isinstance(seen, wire.ClusterEgressPeer) and seen.namespaces is None:
+        return _outer_peer(seen, ref, where, problems)
+    spaces, sure = selector_from(seen.namespaces, ref, f"{where}.namespaces", problems)
+    return (Pods(spaces),) if sure else None
+
+
+def _outer_peer(
+    seen: wire.ClusterEgressPeer, ref: ObjectRef, where: str, problems: list[Problem]
+) -> tuple[Peer, ...] | None:
+    """The kinds of peer that only egress has."""
+    if seen.nodes is not None:
+        nodes, sure = selector_from(seen.nodes, ref, f"{where}.nodes", problems)
+        return (Nodes(nodes),) if sure else None
+    if seen.networks:
+        return _networks(seen.networks, ref, f"{where}.networks", problems)
+    message = "networks is empty" if seen.domain_names is None else "domainNames are not supported"
     problems.append(Problem(Cause(ref, where), f"{message}: the rule fails closed"))
     return None
 

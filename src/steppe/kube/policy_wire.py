@@ -94,9 +94,12 @@ class Protocol(msgspec.Struct, frozen=True, rename="camel"):
     destination_named_port: str | None = None
 
 
-class ClusterPeer(msgspec.Struct, frozen=True, rename="camel"):
+class ClusterIngressPeer(msgspec.Struct, frozen=True, rename="camel"):
     namespaces: LabelSelector | None = None
     pods: NamespacedPod | None = None
+
+
+class ClusterEgressPeer(ClusterIngressPeer, frozen=True, rename="camel"):
     nodes: LabelSelector | None = None
     networks: tuple[str, ...] | None = None
     domain_names: tuple[str, ...] | None = None
@@ -105,14 +108,14 @@ class ClusterPeer(msgspec.Struct, frozen=True, rename="camel"):
 class ClusterIngressRule(msgspec.Struct, frozen=True):
     name: str = ""
     action: str = ""
-    peers: tuple[ClusterPeer, ...] | None = msgspec.field(name="from", default=None)
+    peers: tuple[ClusterIngressPeer, ...] | None = msgspec.field(name="from", default=None)
     protocols: tuple[Protocol, ...] | None = None
 
 
 class ClusterEgressRule(msgspec.Struct, frozen=True):
     name: str = ""
     action: str = ""
-    peers: tuple[ClusterPeer, ...] | None = msgspec.field(name="to", default=None)
+    peers: tuple[ClusterEgressPeer, ...] | None = msgspec.field(name="to", default=None)
     protocols: tuple[Protocol, ...] | None = None
 
 
