@@ -83,10 +83,19 @@ AS_NFT_WRITES = [
 ]
 
 
-@pytest.mark.parametrize(("name", "key", "data", "wire"), AS_NFT_WRITES)
+@pytest.mark.parametrize(
+    ("name", "key", "data", "wire"), AS_NFT_WRITES, ids=[row[0] for row in AS_NFT_WRITES]
+)
 def test_the_bytes_are_those_that_nft_sends(name: str, key: Key, data: Key, wire: str) -> None:
     (packed,) = packed_elements(SETS[name], [(key, Element(data))])
     assert packed.hex() == wire.replace(" ", "")
+
+
+def test_an_interval_without_an_end_comes_last() -> None:
+    prefixes = ("255.255.255.0/24", "10.0.0.0/8", "192.168.0.0/16")
+    rows = [((ip_network(prefix),), None) for prefix in prefixes]
+    *_, last = packed_elements(SETS["cluster4"], rows)
+    assert [last] == list(packed_elements(SETS["cluster4"], rows[:1]))
 
 
 @pytest.mark.parametrize(
@@ -357,13 +366,13 @@ def many(count: int) -> Table:
 
 @pytest.mark.kernel
 def test_many_messages_are_one_transaction(pair: Pair) -> None:
-    rows = many(5000)  # 36 bytes each: three messages
+    rows = many(20_000)  # 32 bytes each: ten messages, beyond the send buffer's usual size
     bad: Table = {"service6": {(ip_address("fd00::"), "tcp", 80): Element(("nowhere",))}}
     with pytest.raises(NftError, match="ENOENT"):
         pair.netlink[OURS].move({}, {**rows, **bad})
     assert pair.listed(OURS)["cluster_ip6"] == []
     pair.netlink[OURS].move({}, rows)
-    assert len(pair.listed(OURS)["cluster_ip6"]) == 5000
+    assert len(pair.listed(OURS)["cluster_ip6"]) == 20_000
 
 
 @pytest.mark.kernel

@@ -47,8 +47,9 @@ class UnknownFormError(NftError):
 def packed_elements(spec: Set, rows: Iterable[tuple[_Key, Element | None]]) -> Iterator[bytes]:
     """The attributes of each element; what only names a key, as for a deletion, has no value.
 
-    Intervals come in the order of their addresses, each one's start and end together: by that the
-    kernel tells which belong together ("start_rbe_cookie" in net/netfilter/nft_set_rbtree.c).
+    Intervals come in the order of their addresses, each one's start and end together. The kernel
+    pairs them by that (`start_rbe_cookie` in net/netfilter/nft_set_rbtree.c), and some versions
+    take a start for one without an end only where it is the last of its message.
     """
     fields = _packers(spec.type)
     if spec.interval:
