@@ -7,14 +7,12 @@ Exit codes: 0 all passed, 1 some failed, 2 a file or an option that is not under
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from steppe.apiserver.kinds import BUILTIN, Context, admit_create
 from steppe.net.packet import Packet
-from steppe.spec.policy import verdict
-from steppe.spec.policy_match import World
 from tests.conformance.netpol_cases import (
     Apply,
     Case,
@@ -23,17 +21,10 @@ from tests.conformance.netpol_cases import (
     ValidationCase,
     read_folder,
 )
+from tests.conformance.netpol_judges import JUDGES
 from tests.conformance.netpol_world import State, Trial
 
-Judge = Callable[[World], Callable[[Packet], bool]]
 SOURCE_PORT = 40000
-
-
-def spec(world: World) -> Callable[[Packet], bool]:
-    return lambda packet: verdict(world, packet).allowed
-
-
-JUDGES: Mapping[str, Judge] = {"spec": spec}
 
 
 def failures(case: Case | ValidationCase) -> list[str]:
