@@ -73,6 +73,7 @@ class Agent:
         self._kernel_lock = asyncio.Lock()
         self._wake = asyncio.Event()
         self._ready = asyncio.Event()
+        self._retrying = False
         self.started = time.monotonic()
         self.compiler = NodeCompiler(options.settings, options.node)
         self.reconciler = Reconciler(self.compiler)
@@ -270,7 +271,8 @@ class Agent:
         if not self.why_not_ready() and not self._ready.is_set():
             self._ready.set()
             self._flows.changed(self.compiler.state)
-        if self.reconciler.failed:
+        if self.reconciler.failed and not self._retrying:
+            self._retrying = True
             asyncio.get_running_loop().call_later(RETRY_SECONDS, self._retry)
 
     async def _attach_again(self, workload: Workload) -> None:
@@ -288,6 +290,7 @@ class Agent:
             log.info(line("attached-again", pod=workload.ref, link=workload.link))
 
     def _retry(self) -> None:
+        self._retrying = False
         self.reconciler.retry()
         self._wake.set()
 
