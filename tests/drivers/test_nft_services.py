@@ -45,6 +45,19 @@ ROWS = [
     *service("guarded-spread-masq-7", 86),
     *service("guarded-spread-3-local-2", 87),
     *service("guarded-refuse", 88),
+    *service("spread-3-for-1", 89),
+    *service("spread-masq-3-for-10800", 90),
+    *service("guarded-spread-3-local-2-for-90061", 91),
+    *service("spread-3-local-0-for-60", 92),
+    element("sticky_id4", ip_address("10.96.0.1"), "udp", 89, 0, data=(0x7FFFFFFF,)),
+    element(
+        "sticky_local_endpoint6",
+        ip_address("fd00:10:96::1"),
+        "tcp",
+        89,
+        1 << 16,
+        data=(ip_address("fd00::5"), 8080),
+    ),
     element(
         "endpoint4",
         ip_address("10.96.0.1"),
@@ -107,7 +120,9 @@ def test_a_stale_idea_of_what_a_map_holds_does_no_harm(nft: Nft) -> None:
     assert nft.read() == {}
 
 
-@pytest.mark.parametrize("verdict", ["nowhere", "spread-0", "spread-100000", "guarded-guarded-x"])
+@pytest.mark.parametrize(
+    "verdict", ["nowhere", "spread-0", "spread-100000", "guarded-guarded-x", "spread-3-for-0"]
+)
 def test_a_verdict_that_leads_nowhere_keeps_nothing_else_out(nft: Nft, verdict: str) -> None:
     bad = service(verdict, 99)[0]
     rows = [*ROWS[:4], bad, *ROWS[4:]]

@@ -29,7 +29,7 @@ from tests.drivers.conftest import Namespace
 NODE_MAC, POD_MAC = "02:00:00:00:00:01", "02:00:00:00:00:02"
 GATEWAYS = {4: ip_interface("192.0.2.1/24"), 6: ip_interface("2001:db8::1/64")}
 """What the node calls its router, by family: the world outside."""
-SILENCE_SECONDS = 0.4
+SILENCE_SECONDS = 0.8
 """How long nothing must come back for a packet to count as dropped."""
 
 

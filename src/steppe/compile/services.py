@@ -11,6 +11,7 @@ nobody can widen another's source ranges or divert its traffic by naming its add
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from zlib import crc32
 
 from steppe.compile.backends import (
     Backend,
@@ -24,11 +25,14 @@ from steppe.compile.backends import (
 from steppe.kube.cause import Cause, ObjectRef, Problem
 from steppe.kube.objects import Workload
 from steppe.kube.services import EndpointSlice, Service
-from steppe.net.address import IPNetwork
+from steppe.net.address import IPAddress, IPNetwork
 from steppe.state.claim import Claim
 from steppe.state.nft import Atom, Element, ElementKey
 from steppe.state.node import NodeClaim
 from steppe.state.service_chains import DROP, REFUSE, guarded, spread, spread_local
+
+_LARGEST_ID = 0x7FFFFFFF
+"""0 is nobody's, and nft has a word of its own for the largest number of 32 bits."""
 
 
 def service_claims(
@@ -79,11 +83,17 @@ def _frontend_claims(service: Service, front: Frontend) -> Iterator[NodeClaim]:
     version, key = address.version, (address, protocol.lower(), number)
     cause = Cause(service.ref, front.way.field)
     is_guarded = front.way.kind == "balancer" and bool(service.source_ranges)
-    verdict = guarded(_chain(front)) if is_guarded else _chain(front)
+    chain = _chain(front, service.affinity_seconds)
+    verdict = guarded(chain) if is_guarded else chain
     yield _claim(cause, f"service{version}", key, (verdict,))
     yield from _endpoints(f"endpoint{version}", key, front.inside)
     if front.local:
         yield from _endpoints(f"local_endpoint{version}", key, front.outside)
+    if service.affinity_seconds:
+        # Besides, not instead: whoever asks what a Service leads to looks into one map only.
+        yield from _sticky_endpoints("sticky", key, front.inside)
+        if front.local:
+            yield from _sticky_endpoints("sticky_local", key, front.outside)
     if is_guarded:
         ranges = Cause(service.ref, "spec.loadBalancerSourceRanges")
         for allowed in service.source_ranges:
@@ -91,7 +101,7 @@ def _frontend_claims(service: Service, front: Frontend) -> Iterator[NodeClaim]:
                 yield _claim(ranges, f"admitted{version}", (allowed, *key))
 
 
-def _chain(front: Frontend) -> str:
+def _chain(front: Frontend, seconds: int) -> str:
     """The chain that decides, or what becomes of a packet where there is nothing to decide."""
     if front.refuse:
         return REFUSE
@@ -99,8 +109,8 @@ def _chain(front: Frontend) -> str:
         return DROP
     choices = len(front.inside)
     if front.local:
-        return spread_local(choices, len(front.outside))
-    return spread(choices, masquerade=front.way.kind != "cluster")
+        return spread_local(choices, len(front.outside), seconds)
+    return spread(choices, masquerade=front.way.kind != "cluster", seconds=seconds)
 
 
 def _endpoints(
@@ -108,6 +118,22 @@ def _endpoints(
 ) -> Iterator[NodeClaim]:
     for index, backend in enumerate(backends):
         yield _claim(backend.cause, name, (*key, index), (backend.address, backend.port))
+
+
+def _sticky_endpoints(
+    name: str, key: tuple[IPAddress, str, int], backends: tuple[Backend, ...]
+) -> Iterator[NodeClaim]:
+    """An id a backend, which it keeps whatever becomes of the others: senders remember it."""
+    version = key[0].version
+    taken: set[int] = set()
+    for index, backend in enumerate(backends):
+        number = crc32(f"{backend.address} {backend.port}".encode()) & _LARGEST_ID or 1
+        while number in taken:
+            number = number % _LARGEST_ID + 1
+        taken.add(number)
+        yield _claim(backend.cause, f"{name}_id{version}", (*key, index), (number,))
+        value = (backend.address, backend.port)
+        yield _claim(backend.cause, f"{name}_endpoint{version}", (*key, number), value)
 
 
 def _claim(

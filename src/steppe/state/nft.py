@@ -18,7 +18,8 @@ Verdict = Literal["accept", "drop", "return", "masquerade"]
 class Set(msgspec.Struct, frozen=True):
     """A named set, or a map if its elements hold `data` ("verdict" for a verdict map).
 
-    `interval` sets hold prefixes in their first field.
+    `interval` sets hold prefixes in their first field. The elements of a `dynamic` one are the
+    kernel's own: rules put them in, and they go when their time is over.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Set(msgspec.Struct, frozen=True):
     interval: bool = False
     comment: str = ""
     data: str = ""
+    dynamic: bool = False
 
 
 class Match(msgspec.Struct, frozen=True):
@@ -88,6 +90,68 @@ class Choose(msgspec.Struct, frozen=True):
         return f"meta priority set numgen random mod {self.of}"
 
 
+class ChooseBy(msgspec.Struct, frozen=True):
+    """The same number below `of` for the same field, noted as the packet's priority."""
+
+    field: str
+    of: int
+
+    def __str__(self) -> str:
+        return f"meta priority set jhash {self.field} mod {self.of} seed {HASH_SEED:#x}"
+
+
+HASH_SEED = 0x73
+"""Any number, the same on all nodes, so that all make the same choice."""
+
+
+class Clear(msgspec.Struct, frozen=True):
+    """Note nothing as the packet's priority; the next rule follows."""
+
+    def __str__(self) -> str:
+        return "meta priority set none"
+
+
+class Recall(msgspec.Struct, frozen=True):
+    """Note what a map holds for these fields as the packet's priority; the next rule follows."""
+
+    field: str
+    map: str
+
+    def __str__(self) -> str:
+        return f"meta priority set {self.field} map @{self.map}"
+
+
+class Remember(msgspec.Struct, frozen=True):
+    """Hold the packet's priority in a dynamic map for so long; what is there stays as it is."""
+
+    field: str
+    map: str
+    seconds: int
+
+    def __str__(self) -> str:
+        held = f"{self.field} timeout {_span(self.seconds)} : meta priority"
+        return f"update @{self.map} {{ {held} }}"
+
+
+class Forget(msgspec.Struct, frozen=True):
+    """Take these fields out of a dynamic map."""
+
+    field: str
+    map: str
+
+    def __str__(self) -> str:
+        return f"delete @{self.map} {{ {self.field} : meta priority }}"
+
+
+def _span(seconds: int) -> str:
+    """A time as nft prints it: 1d2h3m4s."""
+    minutes, rest = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    parts = ((days, "d"), (hours, "h"), (minutes, "m"), (rest, "s"))
+    return "".join(f"{number}{unit}" for number, unit in parts if number)
+
+
 class Dnat(msgspec.Struct, frozen=True):
     """The destination that a map holds for these fields; without one the next rule follows."""
 
@@ -108,7 +172,20 @@ class Reject(msgspec.Struct, frozen=True):
         return f"reject with {self.how}"
 
 
-Action = Verdict | SetMark | Choose | Go | Dispatch | Dnat | Reject
+Action = (
+    Verdict
+    | SetMark
+    | Choose
+    | ChooseBy
+    | Clear
+    | Recall
+    | Remember
+    | Forget
+    | Go
+    | Dispatch
+    | Dnat
+    | Reject
+)
 
 
 class Rule(msgspec.Struct, frozen=True):

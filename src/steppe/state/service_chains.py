@@ -8,12 +8,35 @@ A chain's name is all there is to it. With N and M numbers of endpoints:
                        this node and its pods: spread-N
     local-M            to one of M on this node, address kept
     guarded-CHAIN      CHAIN, for admitted senders only
+
+and with `-for-T` behind any of them, what a sender gets is remembered for T seconds:
+
+    spread-3-for-60    a known sender jumps to again-60; a new one chooses an id first
+    again-60           the id is held for 60 s more; the endpoint of that id, if it is still one
+    again-local-60     the same among this node's own endpoints
+
+That is for IPv4. IPv6 senders keep what a hash of their address chooses for as long as a Service's
+endpoints stay the same: nft 1.0.6 ends in a failed assertion when a rule puts a key of more than
+16 bytes into a map (netlink_linearize.c:799).
 """
 
 import re
 from typing import Literal
 
-from steppe.state.nft import Chain, Choose, Dnat, Go, Match, Rule, SetMark
+from steppe.state.nft import (
+    Chain,
+    Choose,
+    ChooseBy,
+    Clear,
+    Dnat,
+    Forget,
+    Go,
+    Match,
+    Recall,
+    Remember,
+    Rule,
+    SetMark,
+)
 
 MASQUERADE = 0x00100000
 """The bit of a packet's mark that asks postrouting to masquerade it. kube-proxy has 0x4000 and
@@ -28,18 +51,25 @@ FAMILIES: tuple[tuple[Literal[4, 6], Literal["ip", "ip6"], str], ...] = (
     (6, "ip6", "ipv6_addr"),
 )
 
-_SPREAD = re.compile(r"spread-(masq-)?([1-9][0-9]{0,4})")
-_SPREAD_LOCAL = re.compile(r"(spread-[1-9][0-9]{0,4})-local-(0|[1-9][0-9]{0,4})")
-_LOCAL = re.compile(r"local-([1-9][0-9]{0,4})")
+_NUMBER = "([1-9][0-9]{0,4})"
+_FOR = "(?:-for-([1-9][0-9]{0,5}))?"
+_SPREAD = re.compile(f"spread-(masq-)?{_NUMBER}{_FOR}")
+_SPREAD_LOCAL = re.compile(f"spread-{_NUMBER}-local-(0|{_NUMBER}){_FOR}")
+_LOCAL = re.compile(f"local-{_NUMBER}{_FOR}")
+_AGAIN = re.compile(r"again-(local-)?([1-9][0-9]{0,5})")
 _GUARDED = "guarded-"
 
 
-def spread(choices: int, *, masquerade: bool = False) -> str:
-    return f"spread-masq-{choices}" if masquerade else f"spread-{choices}"
+def spread(choices: int, *, masquerade: bool = False, seconds: int = 0) -> str:
+    return f"spread-{'masq-' if masquerade else ''}{choices}{_for(seconds)}"
 
 
-def spread_local(choices: int, local: int) -> str:
-    return f"{spread(choices)}-local-{local}"
+def spread_local(choices: int, local: int, seconds: int = 0) -> str:
+    return f"spread-{choices}-local-{local}{_for(seconds)}"
+
+
+def _for(seconds: int) -> str:
+    return f"-for-{seconds}" if seconds else ""
 
 
 def guarded(chain: str) -> str:
@@ -57,17 +87,15 @@ def service_chain(name: str) -> Chain | None:
     if name.startswith(_GUARDED):
         return _guarded(name)
     if found := _SPREAD.fullmatch(name):
-        return _spread(name, int(found[2]), always=bool(found[1]))
+        masquerade = (Rule((), SetMark(MASQUERADE)),) if found[1] else _unless_local_pod()
+        return Chain(name, (*masquerade, *_choice(int(found[2]), int(found[3] or 0))))
     if found := _SPREAD_LOCAL.fullmatch(name):
-        return _spread_local(name, found[1], int(found[2]))
+        return _spread_local(name, int(found[1]), int(found[2]), int(found[4] or 0))
     if found := _LOCAL.fullmatch(name):
-        return Chain(name, _choice(int(found[1]), TO_LOCAL_ENDPOINT))
+        return Chain(name, _choice(int(found[1]), int(found[2] or 0), local=True))
+    if found := _AGAIN.fullmatch(name):
+        return _again(name, int(found[2]), local=bool(found[1]))
     return None
-
-
-def _spread(name: str, choices: int, *, always: bool) -> Chain:
-    masquerade = [Rule((), SetMark(MASQUERADE))] if always else list(_unless_local_pod())
-    return Chain(name, (*masquerade, *_choice(choices, TO_ENDPOINT)))
 
 
 def _unless_local_pod() -> tuple[Rule, ...]:
@@ -80,8 +108,45 @@ def _unless_local_pod() -> tuple[Rule, ...]:
     )
 
 
-def _choice(choices: int, then: str) -> tuple[Rule, ...]:
+def _choice(choices: int, seconds: int, *, local: bool = False) -> tuple[Rule, ...]:
+    if seconds:
+        return _sticky_choice(choices, seconds, "sticky_local_id" if local else "sticky_id", local)
+    then = TO_LOCAL_ENDPOINT if local else TO_ENDPOINT
     return Rule((), Choose(choices)), Rule((), Go("goto", then))
+
+
+def _sticky_choice(choices: int, seconds: int, ids: str, local: bool) -> tuple[Rule, ...]:
+    again = Go("jump", f"again-{'local-' if local else ''}{seconds}")
+    return (
+        Rule((), Clear()),
+        Rule((), Recall(_sender("ip"), "affinity4")),
+        Rule((Match("meta priority", literal="none", negate=True),), again),
+        Rule((Match("meta nfproto", literal="ipv4"),), Choose(choices)),
+        Rule((), ChooseBy("ip6 saddr", choices)),
+        *(Rule((), Recall(f"{frontend(p)} . meta priority", f"{ids}{v}")) for v, p, _ in FAMILIES),
+        Rule((), again),
+        Rule((), "drop", "no such endpoint any more"),
+    )
+
+
+def _again(name: str, seconds: int, *, local: bool) -> Chain:
+    endpoints = "sticky_local_endpoint" if local else "sticky_endpoint"
+    return Chain(
+        name,
+        (
+            Rule((), Remember(_sender("ip"), "affinity4", seconds)),
+            *(
+                Rule((), Dnat(p, f"{frontend(p)} . meta priority", f"{endpoints}{v}"))
+                for v, p, _ in FAMILIES
+            ),
+            # Not an endpoint any more: what is remembered would stay as it is.
+            Rule((), Forget(_sender("ip"), "affinity4")),
+        ),
+    )
+
+
+def _sender(protocol: str) -> str:
+    return f"{protocol} saddr . {frontend(protocol)}"
 
 
 def to_endpoint(name: str, endpoints: str) -> Chain:
@@ -96,7 +161,7 @@ def to_endpoint(name: str, endpoints: str) -> Chain:
     return Chain(name, (*chosen, Rule((), "drop", "no such endpoint any more")))
 
 
-def _spread_local(name: str, inside: str, local: int) -> Chain:
+def _spread_local(name: str, choices: int, local: int, seconds: int) -> Chain:
     # Whoever is neither a pod of this node nor the node itself has come from elsewhere.
     elsewhere = (
         Rule(
@@ -104,11 +169,11 @@ def _spread_local(name: str, inside: str, local: int) -> Chain:
                 Match(f"{protocol} saddr", set=f"local_pods{version}", negate=True),
                 Match("fib saddr type", literal="local", negate=True),
             ),
-            Go("goto", f"local-{local}") if local else "drop",
+            Go("goto", f"local-{local}{_for(seconds)}") if local else "drop",
         )
         for version, protocol, _ in FAMILIES
     )
-    return Chain(name, (*elsewhere, Rule((), Go("goto", inside))))
+    return Chain(name, (*elsewhere, Rule((), Go("goto", spread(choices, seconds=seconds)))))
 
 
 def _guarded(name: str) -> Chain | None:
@@ -117,13 +182,7 @@ def _guarded(name: str) -> Chain | None:
         return None
     guards = (
         Rule(
-            (
-                Match(
-                    f"{protocol} saddr . {frontend(protocol)}",
-                    set=f"admitted{version}",
-                    negate=True,
-                ),
-            ),
+            (Match(_sender(protocol), set=f"admitted{version}", negate=True),),
             "drop",
         )
         for version, protocol, _ in FAMILIES

@@ -41,8 +41,6 @@ _FRONTEND = "inet_proto . inet_service"
 
 def _sets(version: int, address: str) -> Iterator[Set]:
     service = f"{address} . {_FRONTEND}"
-    # A choice is a number. nft has no name for the type of one, but it does for a priority's.
-    endpoint, backend = f"{service} . classid", f"{address} . inet_service"
     yield Set(f"local_pods{version}", address, True, "this node's pod prefixes")
     yield Set(f"cluster{version}", address, True, "every node's pod prefixes and addresses")
     yield Set(f"hairpin{version}", f"{address} . {address}", comment="a pod that calls itself")
@@ -54,6 +52,12 @@ def _sets(version: int, address: str) -> Iterator[Set]:
         True,
         "source . Service port: loadBalancerSourceRanges",
     )
+    yield from _maps(version, address, service)
+
+
+def _maps(version: int, address: str, service: str) -> Iterator[Set]:
+    # A choice is a number. nft has no name for the type of one, but it does for a priority's.
+    endpoint, backend = f"{service} . classid", f"{address} . inet_service"
     yield Set(
         f"service{version}",
         service,
@@ -65,6 +69,22 @@ def _sets(version: int, address: str) -> Iterator[Set]:
         ("local_endpoint", "the same of this node's own, for externalTrafficPolicy Local"),
     ):
         yield Set(f"{name}{version}", endpoint, comment=comment, data=backend)
+    for name, comment in (
+        ("sticky", "sessionAffinity"),
+        ("sticky_local", "the same for externalTrafficPolicy Local"),
+    ):
+        yield Set(
+            f"{name}_id{version}", endpoint, comment=f"{comment}: choice to id", data="classid"
+        )
+        yield Set(f"{name}_endpoint{version}", endpoint, comment=f"{comment}: id", data=backend)
+    if version == 4:
+        yield Set(
+            "affinity4",
+            f"{address} . {service}",
+            comment="source . Service port: the id it was given",
+            data="classid",
+            dynamic=True,
+        )
 
 
 def _services() -> Chain:

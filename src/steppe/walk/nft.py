@@ -18,12 +18,17 @@ from steppe.state.nft import (
     Atom,
     Chain,
     Choose,
+    ChooseBy,
+    Clear,
     Dispatch,
     Dnat,
+    Forget,
     Go,
     Marked,
     Match,
+    Recall,
     Reject,
+    Remember,
     Rule,
     Set,
     SetMark,
@@ -108,7 +113,9 @@ class Ruleset:
         if values is None:
             return None
         if not match.set:
-            return () if (str(values[0]) == match.literal) != match.negate else None
+            # nft's word for a priority of 0.
+            literal = "0" if match.literal == "none" else match.literal
+            return () if (str(values[0]) == literal) != match.negate else None
         found = self._view.find(self._sets[match.set], values)
         if (found is None) != match.negate:
             return None
@@ -122,6 +129,16 @@ class Ruleset:
                 for number in range(of):
                     share = state.share / of
                     yield msgspec.structs.replace(state, priority=number, share=share), None
+            case ChooseBy(field, of):
+                # What a hash chooses for a sender nobody can tell without computing it.
+                chosen = _values(field, state) is not None
+                yield from self._act(Choose(of), state) if chosen else [(state, None)]
+            case Clear():
+                yield msgspec.structs.replace(state, priority=0), None
+            case Recall(field, name):
+                yield self._recall(field, name, state), None
+            case Remember() | Forget():  # for the sender's next packet, not for this one
+                yield state, None
             case Reject():
                 yield state, "reject"
             case Go(how, name):
@@ -157,6 +174,14 @@ class Ruleset:
             yield state, "drop"
         else:
             yield from self._go("goto", str(verdict), state)
+
+    def _recall(self, field: str, name: str, state: State) -> State:
+        values = _values(field, state)
+        found = self._view.find(self._sets[name], values) if values is not None else None
+        if found is None:
+            return state
+        (number,) = getattr(found[1].value, "data", (0,))
+        return msgspec.structs.replace(state, priority=int(number))
 
     def _dnat(self, action: Dnat, state: State) -> Outcome:
         values = _values(action.field, state)
@@ -194,6 +219,7 @@ def _value(field: str, state: State) -> Atom | None:
             return None
         return packet.source if name == "saddr" else packet.destination
     fields: dict[str, Atom] = {
+        "meta nfproto": f"ipv{packet.source.version}",
         "meta l4proto": packet.protocol.lower(),
         "th dport": packet.destination_port,
         "meta priority": state.priority,

@@ -62,11 +62,14 @@ def parse_set(body: dict[str, Any]) -> Set:
         "interval" in body.get("flags", ()),
         body.get("comment", ""),
         body.get("map", ""),
+        "timeout" in body.get("flags", ()),
     )
 
 
 def parse_elements(spec: Set, data: bytes) -> Iterator[_Row]:
-    """The keys of a set's elements, and what a map holds under them."""
+    """The keys of a set's elements, and what a map holds under them; dynamic ones are not ours."""
+    if spec.dynamic:
+        return
     fields = _parsers(spec.type, interval=spec.interval)
     values = _parsers(spec.data) if spec.data != "verdict" else ()
     for kind, body in objects(data):

@@ -1,17 +1,24 @@
 """Rules read back from nft's JSON: those that render.py writes, and None for every other."""
 
+import re
 from collections.abc import Mapping
 from typing import Any, get_args
 
 from steppe.state.nft import (
+    HASH_SEED,
     Action,
     Choose,
+    ChooseBy,
+    Clear,
     Dispatch,
     Dnat,
+    Forget,
     Go,
     Marked,
     Match,
+    Recall,
     Reject,
+    Remember,
     Rule,
     SetMark,
     Verdict,
@@ -25,12 +32,16 @@ def parse_rule(body: Mapping[str, Any]) -> Rule | None:
     *conditions, last = body["expr"]
     matches: list[Match | Marked] = []
     for expression in conditions:
-        match = _match(expression["match"]) if "match" in expression else None
+        is_match = isinstance(expression, dict) and "match" in expression
+        match = _match(expression["match"]) if is_match else None
         if match is None:
             return None
         matches.append(match)
-    ((kind, detail),) = last.items()
-    action = _action(kind, detail)
+    if isinstance(last, str):  # what nft 1.0.6 has no JSON for, it puts in as text
+        action = _text(last)
+    else:
+        ((kind, detail),) = last.items()
+        action = _action(kind, detail)
     return None if action is None else Rule(tuple(matches), action, body.get("comment", ""))
 
 
@@ -84,6 +95,21 @@ def _action(kind: str, detail: Any) -> Action | None:
     return next((verdict for verdict in _VERDICTS if verdict == kind and detail is None), None)
 
 
+_REMEMBER = re.compile(r"update @(\w+) \{ (.+) timeout ((?:\d+[dhms])+) : meta priority \}")
+_FORGET = re.compile(r"delete @(\w+) \{ (.+) : meta priority \}")
+_UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
+
+
+def _text(text: str) -> Action | None:
+    if found := _REMEMBER.fullmatch(text):
+        parts = re.findall(r"(\d+)([dhms])", found[3])
+        seconds = sum(int(number) * _UNITS[unit] for number, unit in parts)
+        return Remember(found[2], found[1], seconds)
+    if found := _FORGET.fullmatch(text):
+        return Forget(found[2], found[1])
+    return None
+
+
 def _dispatch(detail: Mapping[str, Any]) -> Dispatch | None:
     field, name = _field(detail["key"]), detail["data"]
     if field is None or not isinstance(name, str):
@@ -101,16 +127,34 @@ def _dnat(detail: Mapping[str, Any]) -> Dnat | None:
     return Dnat(detail["family"], field, name.removeprefix("@"))
 
 
-def _mangle(detail: Mapping[str, Any]) -> SetMark | Choose | None:
+def _mangle(detail: Mapping[str, Any]) -> Action | None:
     key, value = detail["key"], detail["value"]
-    if not isinstance(value, dict):
-        return None
-    if key == {"meta": {"key": "priority"}} and "numgen" in value:
-        return _choose(value["numgen"])
-    if key != _MARK or "|" not in value:
+    if key == {"meta": {"key": "priority"}}:
+        return _note(value)
+    if key != _MARK or not isinstance(value, dict) or "|" not in value:
         return None
     before, bits = value["|"]
     return SetMark(bits) if before == _MARK and isinstance(bits, int) else None
+
+
+def _note(value: Any) -> Choose | ChooseBy | Clear | Recall | None:
+    if value == "none":
+        return Clear()
+    if not isinstance(value, dict):
+        return None
+    if "map" in value:
+        field, name = _field(value["map"]["key"]), value["map"]["data"]
+        return Recall(field, name.removeprefix("@")) if field and isinstance(name, str) else None
+    if "jhash" in value:
+        return _choose_by(value["jhash"])
+    return _choose(value["numgen"]) if "numgen" in value else None
+
+
+def _choose_by(detail: Mapping[str, Any]) -> ChooseBy | None:
+    field, count = _field(detail["expr"]), detail["mod"]
+    if field is None or detail != {"mod": count, "seed": HASH_SEED, "expr": detail["expr"]}:
+        return None
+    return ChooseBy(field, count)
 
 
 def _choose(detail: Mapping[str, Any]) -> Choose | None:

@@ -13,12 +13,16 @@ from steppe.state.nft import (
     Action,
     Atom,
     Chain,
+    ChooseBy,
     Dispatch,
     Dnat,
     Element,
+    Forget,
     Go,
     Marked,
     Match,
+    Recall,
+    Remember,
     Rule,
     Set,
     Skeleton,
@@ -29,6 +33,9 @@ _TYPE = re.compile(r"[a-z0-9_]+( \. [a-z0-9_]+)*")
 _WORDS = re.compile(r"[a-zA-Z0-9_.:/-]+( [a-zA-Z0-9_.:/-]+)*")
 # "The comment ... maximum 128 characters" (nft(8), RULES); a quotation mark cannot be escaped.
 _COMMENT = re.compile(r"[^\"\\\x00-\x1f\x7f]{0,128}")
+
+_DYNAMIC_SIZE = 1 << 20
+"""The most that a dynamic map may hold; without a size nft takes 65,535."""
 
 Row = tuple[tuple[Atom, ...], Element | None]
 """A key, and what a map shall hold under it; None where the key alone is wanted."""
@@ -85,6 +92,7 @@ def _set(spec: Set) -> str:
     data = f" : {_checked(_TYPE, spec.data, 'data type')}" if spec.data else ""
     parts = [f"type {_checked(_TYPE, spec.type, 'set type')}{data};"]
     parts += ["flags interval;"] if spec.interval else []
+    parts += [f"flags dynamic,timeout; size {_DYNAMIC_SIZE};"] if spec.dynamic else []
     parts += [f"comment {_quoted(spec.comment)};"] if spec.comment else []
     return f"\t{kind(spec)} {identifier(spec.name)} {{ {' '.join(parts)} }}"
 
@@ -121,9 +129,11 @@ def _action(action: Action) -> str:
     """The action in nft's words, which are its `str` once its own words are found to be words."""
     if isinstance(action, Go):
         identifier(action.chain)
-    elif isinstance(action, Dispatch | Dnat):
+    elif isinstance(action, Dispatch | Dnat | Recall | Remember | Forget):
         _words(action.field)
         identifier(action.map)
+    elif isinstance(action, ChooseBy):
+        _words(action.field)
     return str(action)
 
 
