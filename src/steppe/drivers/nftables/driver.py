@@ -87,18 +87,33 @@ class Nft:
 
     def apply(self, changes: Sequence[Change]) -> tuple[Failure, ...]:
         """Make the changes; each one that was not made, with its reason."""
-        if not changes:
+        error = self._refusal(changes)
+        if error is None:
             return ()
+        # Asked once, for nft reads the whole table to answer.
+        if len(changes) > 1 and self._actual() is None:
+            return tuple(_failure(change, error) for change in changes)
+        return self._isolate(changes, error)
+
+    def _isolate(self, changes: Sequence[Change], error: NftError) -> tuple[Failure, ...]:
+        """Make what can be made of changes that were refused together."""
+        if len(changes) == 1:
+            return self._settle(changes[0], error)
+        half = len(changes) // 2
+        failures: tuple[Failure, ...] = ()
+        for part in (changes[:half], changes[half:]):
+            refusal = self._refusal(part)
+            if refusal is not None:
+                failures += self._isolate(part, refusal)
+        return failures
+
+    def _refusal(self, changes: Sequence[Change]) -> NftError | None:
+        """Make the changes as one transaction; why not, if they were not made."""
         try:
             self._transact(changes)
         except NftError as error:
-            if len(changes) == 1:
-                return self._settle(changes[0], error)
-            if self._actual() is None:
-                return tuple(_failure(change, error) for change in changes)
-            half = len(changes) // 2
-            return self.apply(changes[:half]) + self.apply(changes[half:])
-        return ()
+            return error
+        return None
 
     def _transact(self, changes: Sequence[Change], *, as_text: bool = False) -> None:
         batch = Batch(self._skeleton, self._sets, self._covers)
