@@ -365,35 +365,6 @@ def test_a_service_made_anew_leads_to_its_new_endpoints_only(world: World) -> No
     world.expect(cluster(service), {"client-a": only(THERE, "the client")})
 
 
-def test_an_external_name_is_no_business_of_the_data_path(world: World) -> None:
-    """type: ""ExternalName" aliases this service to the specified externalName." It has no
-    address; made a ClusterIP, it has one again.
-    """
-    service = serve(world)
-    world.patch(
-        SERVICES,
-        "web",
-        {
-            "spec": {
-                "type": "ExternalName",
-                "externalName": "example.org",
-                "clusterIP": "",
-                "clusterIPs": None,
-            }
-        },
-    )
-    world.settle()
-    assert "sees" not in world.ask("client-a", Target(*cluster(service)[0]))
-    again = world.patch(SERVICES, "web", {"spec": {"type": "ClusterIP", "externalName": None}})
-    world.settle()
-    world.expect(cluster(again), {"client-a": both("the client")})
-
-
-def test_an_address_that_no_service_has_is_not_answered(world: World) -> None:
-    """A packet to the Services' range must not leave the node for the fabric."""
-    world.expect([("10.96.250.1", 80), ("fd00:10:96::fa01", 80)], {"client-a": {SILENT}})
-
-
 def test_a_load_balancer_is_told_where_endpoints_are(world: World) -> None:
     """healthCheckNodePort: "External systems (e.g. load-balancers) can use this port to determine
     if a given node holds endpoints for this service or not."

@@ -5,9 +5,10 @@ Objects of the cluster never add a rule. They add elements to the sets named her
     prerouting, output ─▶ services: @service4 says which chain (service_chains.py)
                              ├─▶ spread-3, …  choose a number ─▶ to-endpoint: @endpoint4
                              └─▶ refuse       a Service's address, but no port of it
+    forward       nothing of the cluster's that conntrack cannot place
     postrouting   masquerade what a chain has marked, hairpins, and pods that leave the cluster
 
-All of it is in nat chains, where the kernel asks once a connection.
+All but `forward` is in nat chains, where the kernel asks once a connection.
 """
 
 from collections.abc import Iterator
@@ -140,6 +141,27 @@ def _postrouting() -> Chain:
     return Chain("postrouting", (marked, *hairpins, *leaving), Hook("nat", "postrouting", 100))
 
 
+def _forward() -> Chain:
+    """A segment that conntrack cannot place, such as one far outside its window, is not translated
+    back. Its receiver would see a stranger and answer with a reset, which ends the connection.
+    """
+    return Chain(
+        "forward",
+        tuple(
+            Rule(
+                (
+                    Match("ct state", literal="invalid"),
+                    Match(f"{protocol} saddr", set=f"cluster{version}"),
+                ),
+                "drop",
+                "would reach its receiver untranslated",
+            )
+            for version, protocol, _ in FAMILIES
+        ),
+        Hook("filter", "forward", 0),
+    )
+
+
 def _entry(point: Literal["prerouting", "output"]) -> Chain:
     return Chain(point, (Rule((), Go("jump", "services")),), Hook("nat", point, -100))
 
@@ -154,6 +176,7 @@ SKELETON = Skeleton(
         to_endpoint(TO_ENDPOINT, "endpoint"),
         to_endpoint(TO_LOCAL_ENDPOINT, "local_endpoint"),
         _refuse(),
+        _forward(),
         _postrouting(),
     ),
     template=service_chain,

@@ -223,6 +223,7 @@ def _value(field: str, state: State) -> Atom | None:
         "meta l4proto": packet.protocol.lower(),
         "th dport": packet.destination_port,
         "meta priority": state.priority,
+        "ct state": "new",  # a walk is a flow's first packet's
         "fib saddr type": "local" if state.local else "unicast",
     }
     return fields[field]

@@ -47,7 +47,9 @@ def parse_rule(body: Mapping[str, Any]) -> Rule | None:
 
 def _match(detail: Mapping[str, Any]) -> Match | Marked | None:
     left, right = detail["left"], detail["right"]
-    if detail["op"] not in ("==", "!=") or not isinstance(right, str | int):
+    # Conntrack's states are flags of one word, which nft says with an operator of their own.
+    is_state = detail["op"] == "in" and left == {"ct": {"key": "state"}}
+    if not (is_state or detail["op"] in ("==", "!=")) or not isinstance(right, str | int):
         return None
     negate = detail["op"] == "!="
     if not isinstance(left, dict):
@@ -76,6 +78,8 @@ def _field(left: Any) -> str | None:
         return f"{left['payload']['protocol']} {left['payload']['field']}"
     if "meta" in left:
         return f"meta {left['meta']['key']}"
+    if "ct" in left:
+        return f"ct {left['ct']['key']}"
     if "fib" in left:
         return " ".join(("fib", *left["fib"]["flags"], left["fib"]["result"]))
     return None

@@ -1,0 +1,190 @@
+"""Services at the edges of what the API lets people write: served right, or left alone.
+
+Whatever one object says, every other Service goes on, and no kernel holds anything but what it
+shall hold. One lab for all.
+"""
+
+import json
+import socket
+import struct
+from collections.abc import Iterator
+from ipaddress import ip_address
+from typing import Any
+
+import pytest
+
+from steppe.client.resources import ENDPOINTSLICES, SERVICES
+from tests.lab.conftest import make_labs
+from tests.lab.service_lab import (
+    NODES,
+    OUTSIDE,
+    SILENT,
+    VIPS,
+    Json,
+    Target,
+    World,
+    cluster,
+    pods,
+)
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(240)]
+
+HERE, THERE = BOTH = "echo-a", "echo-b"
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory, _no_stale_labs: None) -> Iterator[World]:
+    with make_labs(tmp_path_factory.mktemp("edges")) as make:
+        yield World(make("edge", "--nodes", "2", pods=pods()))
+
+
+@pytest.fixture(autouse=True)
+def _clean(world: World) -> Iterator[None]:
+    yield
+    world.remove("web")
+
+
+def serve(world: World, known: dict[str, Json], **spec: Any) -> Json:
+    service = world.service("web", **spec)
+    world.endpoints("web", known)
+    world.settle()
+    return service
+
+
+def test_an_external_name_is_no_business_of_the_data_path(world: World) -> None:
+    """type: ""ExternalName" aliases this service to the specified externalName." It has no
+    address; made a ClusterIP, it has one again.
+    """
+    service = serve(world, {HERE: {}, THERE: {}})
+    world.patch(
+        SERVICES,
+        "web",
+        {
+            "spec": {
+                "type": "ExternalName",
+                "externalName": "example.org",
+                "clusterIP": "",
+                "clusterIPs": None,
+            }
+        },
+    )
+    world.settle()
+    assert "sees" not in world.ask("client-a", Target(*cluster(service)[0]))
+    again = world.patch(SERVICES, "web", {"spec": {"type": "ClusterIP", "externalName": None}})
+    world.settle()
+    world.expect(cluster(again), {"client-a": {f"{pod} sees the client" for pod in BOTH}})
+
+
+def test_an_address_that_no_service_has_is_not_answered(world: World) -> None:
+    """A packet to the Services' range must not leave the node for the fabric."""
+    world.expect([("10.96.250.1", 80), ("fd00:10:96::fa01", 80)], {"client-a": {SILENT}})
+
+
+NONSENSE: dict[str, Json] = {
+    "a node's own address": {"externalIPs": list(NODES["node-b"])},
+    "one address twice": {"externalIPs": [VIPS[1], VIPS[1], VIPS[0]]},
+    "a client's address": {"externalIPs": list(OUTSIDE)},
+}
+
+
+@pytest.mark.parametrize("what", NONSENSE)
+def test_odd_addresses_harm_no_other_service(world: World, what: str) -> None:
+    service = serve(world, {HERE: {}, THERE: {}})
+    try:
+        world.service("odd", [{"name": "tcp", "port": 7}], **NONSENSE[what])
+        world.endpoints("odd", {HERE: {}}, [("tcp", "TCP", 7)])
+        world.settle()
+        world.expect(cluster(service), {"client-b": {f"{pod} sees the client" for pod in BOTH}})
+        in_sync(world)
+    finally:
+        world.remove("odd")
+    world.settle()
+    in_sync(world)
+
+
+def test_a_service_of_a_hundred_ports_is_served(world: World) -> None:
+    ports = [{"name": f"p{number}", "port": 8000 + number} for number in range(100)]
+    service = world.service("web", ports)
+    world.endpoints("web", {HERE: {}}, [(port["name"], "TCP", 7) for port in ports])
+    world.settle()
+    for number in (8000, 8050, 8099):
+        world.expect(cluster(service, number), {"client-b": {f"{HERE} sees the client"}}, "TCP")
+    in_sync(world)
+
+
+def test_endpoints_that_cannot_be_are_left_out(world: World) -> None:
+    """An address of the wrong family, no address at all, port 0: the rest is served."""
+    service = serve(world, {HERE: {}})
+    body = {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {"name": "web-odd", "labels": {"kubernetes.io/service-name": "web"}},
+        "addressType": "FQDN",
+        "ports": [{"name": "tcp", "protocol": "TCP", "port": 7}],
+        "endpoints": [{"addresses": ["example.org"]}],
+    }
+    world.api(lambda client: client.create(ENDPOINTSLICES, body, "default"))
+    try:
+        world.settle()
+        world.expect(cluster(service), {"client-b": {f"{HERE} sees the client"}})
+        in_sync(world)
+    finally:
+        world.delete(ENDPOINTSLICES, "web-odd")
+
+
+def in_sync(world: World) -> None:
+    """Nothing is pending, refused, missing or left over in any kernel."""
+    for node in NODES:
+        (answer,) = json.loads(world.lab.command("audit", "--node", node, "-o", "json").stdout)[
+            "nodes"
+        ]
+        assert answer["differences"] == []
+
+
+def test_a_stray_segment_of_an_endpoint_never_reaches_the_client(world: World) -> None:
+    """What the connection table takes for invalid is not translated back: the client would see a
+    stranger's segment and answer with a reset, and the endpoint would end the connection.
+    """
+    service = serve(world, {THERE: {}})
+    for index, place in enumerate(cluster(service)):
+        endpoint = world.addresses[THERE][index]
+        with (
+            world.open("client-a", Target(*place)) as sock,
+            world.inside(
+                "client-a", lambda: socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, ANY)
+            ) as seen,
+        ):
+            assert THERE.encode() in sock.recv(4096)
+            send_stray(world, THERE, sock)
+            sock.send(b"still here")
+            assert sock.recv(4096) == b"still here"
+            seen.setblocking(False)
+            senders = {sender(packet) for packet in iter(lambda: received(seen), b"")}
+        assert place[0] in senders
+        assert endpoint not in senders
+
+
+ANY = socket.htons(3)  # ETH_P_ALL
+
+
+def send_stray(world: World, pod: str, client: socket.socket) -> None:
+    """A segment of the endpoint's own connection, far outside its window."""
+    family, port = client.family, client.getsockname()[1]
+    header = struct.pack("!HHIIBBHHH", 7, port, 1, 1, 5 << 4, 0x10, 512, 0, 0)
+    raw = world.inside(pod, lambda: socket.socket(family, socket.SOCK_RAW, socket.IPPROTO_TCP))
+    with raw:
+        raw.sendto(header, (client.getsockname()[0], 0))
+
+
+def received(sock: socket.socket) -> bytes:
+    try:
+        return sock.recv(65536)
+    except BlockingIOError:
+        return b""
+
+
+def sender(packet: bytes) -> str:
+    """The source address of an IP packet; of other packets nothing that matters."""
+    if packet[0] >> 4 == 4:
+        return str(ip_address(packet[12:16]))
+    return str(ip_address(packet[8:24])) if len(packet) >= 40 else ""
