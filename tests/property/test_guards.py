@@ -13,7 +13,7 @@ from steppe.spec.policy_match import World, is_own_node
 from tests.policy_worlds import worlds
 from tests.property.test_identities import DIRECTIONS, everybody
 
-FEW = settings(max_examples=60, deadline=None)
+FEW = settings(max_examples=40, deadline=None)
 
 
 def guard(world: World, direction: Direction, pod) -> Guard:

@@ -27,7 +27,7 @@ from steppe.spec.policy import Decision, verdict
 from steppe.spec.policy_match import World, is_own_node, is_peer
 from tests.policy_worlds import OUTSIDE, PROBED, worlds
 
-FEW = settings(max_examples=60, deadline=None)
+FEW = settings(max_examples=40, deadline=None)
 DIRECTIONS: tuple[Direction, ...] = ("ingress", "egress")
 
 

@@ -14,7 +14,7 @@ from steppe.spec.policy import verdict
 from steppe.spec.policy_match import World
 from tests.policy_worlds import cluster_policies, network_policies, packets_of, worlds
 
-FEW = settings(max_examples=60, deadline=None)
+FEW = settings(max_examples=40, deadline=None)
 NOBODY = Selector((Requirement("app", "In", frozenset(("nobody",))),))
 
 

@@ -1,0 +1,74 @@
+"""The definition of ClusterNetworkPolicy that Steppe ships."""
+
+from typing import Any
+
+import pytest
+import yaml
+
+from steppe.apiserver.kinds import Context, admit_create
+from tests.conformance.netpol import CRD, KINDS
+
+KIND = KINDS["policy.networking.k8s.io/v1alpha2", "ClusterNetworkPolicy"]
+RULE = {"action": "Accept", "to": [{"namespaces": {}}]}
+
+
+def errors(**spec: Any) -> list[str]:
+    manifest = {
+        "apiVersion": KIND.api_version,
+        "kind": KIND.kind,
+        "metadata": {"name": "c"},
+        "spec": {"tier": "Admin", "priority": 5, "subject": {"namespaces": {}}, **spec},
+    }
+    return [error.field for error in admit_create(KIND, manifest, Context()).errors]
+
+
+def test_an_api_server_takes_the_definition() -> None:
+    definition = KINDS["apiextensions.k8s.io/v1", "CustomResourceDefinition"]
+    admitted = admit_create(definition, yaml.safe_load(CRD.read_text()), Context())
+    assert admitted.errors == []
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {},
+        {"subject": {"pods": {"podSelector": {}}}, "priority": 0, "tier": "Baseline"},
+        {"egress": [RULE], "ingress": [{"action": "Pass", "from": [{"namespaces": {}}]}]},
+        {"egress": [{**RULE, "to": [{"nodes": {}}, {"networks": ["10.0.0.0/8", "::/0"]}]}]},
+        {"egress": [{**RULE, "to": [{"domainNames": ["*.example.org"]}]}]},
+        {"egress": [{**RULE, "protocols": [{"tcp": {"destinationPort": {"number": 80}}}]}]},
+        {"egress": [{**RULE, "protocols": [{"destinationNamedPort": "web"}]}]},
+    ],
+)
+def test_what_the_api_allows_is_stored(spec: dict[str, Any]) -> None:
+    assert errors(**spec) == []
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"tier": "Royal"},
+        {"priority": 1001},
+        {"priority": -1},
+        {"subject": {}},
+        {"subject": {"namespaces": {}, "pods": {"podSelector": {}}}},
+        {"subject": {"pods": {"namespaceSelector": {}}}},
+        {"egress": [RULE] * 26},
+        {"egress": [{**RULE, "action": "Log"}]},
+        {"egress": [{**RULE, "name": "n" * 101}]},
+        {"egress": [{"action": "Accept"}]},
+        {"egress": [{**RULE, "to": []}]},
+        {"egress": [{**RULE, "to": [{}]}]},
+        {"egress": [{**RULE, "to": [{"teleports": {}}]}]},
+        {"egress": [{**RULE, "to": [{"namespaces": {}, "nodes": {}}]}]},
+        {"egress": [{**RULE, "to": [{"networks": []}]}]},
+        {"egress": [{**RULE, "to": [{"domainNames": ["-"]}]}]},
+        {"ingress": [{"action": "Deny", "from": [{"networks": ["10.0.0.0/8"]}]}]},
+        {"egress": [{**RULE, "protocols": []}]},
+        {"egress": [{**RULE, "protocols": [{}]}]},
+        {"egress": [{**RULE, "protocols": [{"tcp": {}}]}]},
+        {"egress": [{**RULE, "protocols": [{"tcp": {"destinationPort": {"number": 0}}}]}]},
+    ],
+)
+def test_what_the_api_forbids_is_refused(spec: dict[str, Any]) -> None:
+    assert errors(**spec) != []
