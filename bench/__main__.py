@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 
-from bench import api, cni_add, cold_start, memory, routes, startup, traffic
+from bench import api, cni_add, cold_start, memory, routes, services, startup, traffic
 from bench.model import Benchmark, Result, Say
 from bench.report import document, machine, save, table
 from steppe.errors import SteppeError
@@ -19,6 +19,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "startup": startup.BENCHMARK,
     "memory": memory.BENCHMARK,
     "routes": routes.BENCHMARK,
+    "services": services.BENCHMARK,
     "cold-start": cold_start.BENCHMARK,
     "api": api.BENCHMARK,
 }
