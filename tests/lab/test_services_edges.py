@@ -7,25 +7,31 @@ shall hold. One lab for all.
 import json
 import socket
 import struct
+import threading
 from collections.abc import Iterator
 from ipaddress import ip_address
 from typing import Any
 
 import pytest
 
-from steppe.client.resources import ENDPOINTSLICES, SERVICES
-from tests.lab.conftest import make_labs
+from steppe.client.resources import ENDPOINTSLICES, PODS, SERVICES
+from tests.lab.conftest import ECHO, make_labs
 from tests.lab.service_lab import (
     NODES,
     OUTSIDE,
+    PORTS,
+    REFUSED,
     SILENT,
     VIPS,
     Json,
     Target,
     World,
     cluster,
+    node_port,
+    pod,
     pods,
 )
+from tests.waiting import until
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(240)]
 
@@ -72,7 +78,7 @@ def test_an_external_name_is_no_business_of_the_data_path(world: World) -> None:
     assert "sees" not in world.ask("client-a", Target(*cluster(service)[0]))
     again = world.patch(SERVICES, "web", {"spec": {"type": "ClusterIP", "externalName": None}})
     world.settle()
-    world.expect(cluster(again), {"client-a": {f"{pod} sees the client" for pod in BOTH}})
+    world.expect(cluster(again), {"client-a": {f"{name} sees the client" for name in BOTH}})
 
 
 def test_an_address_that_no_service_has_is_not_answered(world: World) -> None:
@@ -94,7 +100,7 @@ def test_odd_addresses_harm_no_other_service(world: World, what: str) -> None:
         world.service("odd", [{"name": "tcp", "port": 7}], **NONSENSE[what])
         world.endpoints("odd", {HERE: {}}, [("tcp", "TCP", 7)])
         world.settle()
-        world.expect(cluster(service), {"client-b": {f"{pod} sees the client" for pod in BOTH}})
+        world.expect(cluster(service), {"client-b": {f"{name} sees the client" for name in BOTH}})
         in_sync(world)
     finally:
         world.remove("odd")
@@ -141,6 +147,62 @@ def in_sync(world: World) -> None:
         assert answer["differences"] == []
 
 
+def test_large_messages_pass_both_ways(world: World) -> None:
+    """A datagram of many fragments, a stream of many segments; the endpoint is on another node."""
+    service = serve(world, {THERE: {}}, type="NodePort")
+    size = 20_000
+    for client, places in (
+        ("client-a", cluster(service)),
+        ("outside", node_port(service, "node-a", 1)),
+    ):
+        for place in places:
+            with world.open(client, Target(*place, "UDP")) as sock:
+                sock.send(b"x" * size)
+                assert json.loads(sock.recv(1 << 16))["data"] == "x" * size
+    for place in cluster(service):
+        with world.open("client-a", Target(*place)) as sock:
+            assert THERE.encode() in sock.recv(4096)
+            sender_thread = threading.Thread(target=sock.sendall, args=(b"x" * (1 << 20),))
+            sender_thread.start()
+            got = 0
+            while got < 1 << 20:
+                got += len(sock.recv(1 << 16))
+            sender_thread.join()
+
+
+def test_processes_of_a_node_may_be_endpoints(world: World) -> None:
+    """A host-network pod has its node's address, and is reached from everywhere all the same."""
+    on_host = ECHO | {
+        "args": ["--http", "8077", "--tcp", "77", "--udp", "77"],
+        "ports": [],
+        "readinessProbe": {"tcpSocket": {"port": 77}, "periodSeconds": 1},
+    }
+    body = pod("host-b", "node-b", on_host)
+    body["spec"]["hostNetwork"] = True
+    world.api(lambda client: client.create(PODS, body, "default"))
+    try:
+        ports = [{**each, "targetPort": 77} for each in PORTS]
+        service = world.service("web", ports, selector={"role": "host"}, type="NodePort")
+        until(lambda: len(world.slices("web")) == 2, 20, "it is ready")
+        world.settle()
+        name = world.ask("client-a", Target(*cluster(service)[0])).partition(" ")[0]
+        assert name not in (SILENT, REFUSED)
+        wanted = {
+            "client-a": {f"{name} sees the client"},
+            "client-b": {f"{name} sees the client"},
+            "node-a": {f"{name} sees the client"},
+            "node-b": {f"{name} sees the client"},
+            "outside": {f"{name} sees a node"},
+        }
+        world.expect(cluster(service), wanted)
+        world.expect(node_port(service, "node-a"), {"outside": {f"{name} sees a node"}}, "TCP")
+        # What has arrived needs no way back through this node, and so no masquerading.
+        at_home = {"outside": {f"{name} sees the client"}}
+        world.expect(node_port(service, "node-b"), at_home, "TCP")
+    finally:
+        world.delete(PODS, "host-b")
+
+
 def test_a_stray_segment_of_an_endpoint_never_reaches_the_client(world: World) -> None:
     """What the connection table takes for invalid is not translated back: the client would see a
     stranger's segment and answer with a reset, and the endpoint would end the connection.
@@ -167,11 +229,11 @@ def test_a_stray_segment_of_an_endpoint_never_reaches_the_client(world: World) -
 ANY = socket.htons(3)  # ETH_P_ALL
 
 
-def send_stray(world: World, pod: str, client: socket.socket) -> None:
+def send_stray(world: World, name: str, client: socket.socket) -> None:
     """A segment of the endpoint's own connection, far outside its window."""
     family, port = client.family, client.getsockname()[1]
     header = struct.pack("!HHIIBBHHH", 7, port, 1, 1, 5 << 4, 0x10, 512, 0, 0)
-    raw = world.inside(pod, lambda: socket.socket(family, socket.SOCK_RAW, socket.IPPROTO_TCP))
+    raw = world.inside(name, lambda: socket.socket(family, socket.SOCK_RAW, socket.IPPROTO_TCP))
     with raw:
         raw.sendto(header, (client.getsockname()[0], 0))
 
