@@ -182,9 +182,19 @@ def _guarded(name: str) -> Chain | None:
         return None
     guards = (
         Rule(
-            (Match(_sender(protocol), set=f"admitted{version}", negate=True),),
+            (Match(_admission(protocol), set=f"admitted{version}", negate=True),),
             "drop",
         )
         for version, protocol, _ in FAMILIES
     )
     return Chain(name, (*guards, Rule((), Go("goto", inner))))
+
+
+def _admission(protocol: str) -> str:
+    """Sender and Service's port, the transport read from the IP header.
+
+    nft 1.0.6 puts a byte swap on `meta l4proto` in front of an interval look-up, which kernels such
+    as Debian's 6.12 refuse ("Operation not supported") and which does nothing to one byte.
+    """
+    transport = {"ip": "ip protocol", "ip6": "ip6 nexthdr"}[protocol]
+    return f"{protocol} saddr . {protocol} daddr . {transport} . th dport"

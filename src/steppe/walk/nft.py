@@ -217,7 +217,13 @@ def _value(field: str, state: State) -> Atom | None:
     if protocol in ("ip", "ip6"):
         if packet.source.version != (4 if protocol == "ip" else 6):
             return None
-        return packet.source if name == "saddr" else packet.destination
+        own: dict[str, Atom] = {
+            "saddr": packet.source,
+            "daddr": packet.destination,
+            "protocol": packet.protocol.lower(),
+            "nexthdr": packet.protocol.lower(),
+        }
+        return own[name]
     fields: dict[str, Atom] = {
         "meta nfproto": f"ipv{packet.source.version}",
         "meta l4proto": packet.protocol.lower(),
