@@ -75,6 +75,7 @@ ensure_venv() {
   if ! .venv/bin/python -m pip --version >/dev/null 2>&1 || ! head -1 .venv/bin/pip | grep -qF "$PWD/"; then
     "$python" -c 'import ensurepip, venv' 2>/dev/null || apt_install python3-venv
     say "making .venv with $("$python" --version)"
+    [ ! -L .venv ] || rm .venv # --clear would empty the folder that it points to, which is another's
     "$python" -m venv --clear .venv
   fi
   packages=$(grep -c '==' requirements.lock)
