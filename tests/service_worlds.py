@@ -51,6 +51,7 @@ def services() -> st.SearchStrategy[Service]:
         source_ranges=st.sampled_from(
             [(), (ip_network("203.0.113.0/25"),), (ip_network("2001:db8:f::/64"),)]
         ),
+        restricted=st.booleans(),
         internal_local=st.booleans(),
         external_local=st.booleans(),
         distribution=st.sampled_from(["", "PreferClose", "PreferSameZone", "PreferSameNode"]),

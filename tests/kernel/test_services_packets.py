@@ -74,6 +74,7 @@ DROPPED = [Fate("drop")] * 2
 LOCAL_POLICY = msgspec.structs.replace(SERVICE, external_local=True, internal_local=True)
 GUARDED = msgspec.structs.replace(
     SERVICE,
+    restricted=True,
     source_ranges=(
         ip_network("203.0.113.0/25"),
         ip_network("2001:db8:f::/64"),

@@ -82,7 +82,7 @@ def _frontend_claims(service: Service, front: Frontend) -> Iterator[NodeClaim]:
     address, protocol, number = front.way.place
     version, key = address.version, (address, protocol.lower(), number)
     cause = Cause(service.ref, front.way.field)
-    is_guarded = front.way.kind == "balancer" and bool(service.source_ranges)
+    is_guarded = front.way.kind == "balancer" and service.restricted
     chain = _chain(front, service.affinity_seconds)
     verdict = guarded(chain) if is_guarded else chain
     yield _claim(cause, f"service{version}", key, (verdict,))

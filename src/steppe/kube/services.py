@@ -28,7 +28,9 @@ class ServicePort(msgspec.Struct, frozen=True, gc=False):
 class Service(msgspec.Struct, frozen=True, gc=False):
     """What a Service asks of the data path; headless and ExternalName ones ask nothing.
 
-    `affinity_seconds` is 0 without session affinity. `load_balancer_ips` holds those of mode VIP.
+    `restricted`: only senders in `source_ranges` may use load balancer addresses; where none of
+    the ranges could be read, nobody. `affinity_seconds` is 0 without session affinity.
+    `load_balancer_ips` holds those of mode VIP.
     """
 
     namespace: str
@@ -39,6 +41,7 @@ class Service(msgspec.Struct, frozen=True, gc=False):
     external_ips: tuple[IPAddress, ...] = ()
     load_balancer_ips: tuple[IPAddress, ...] = ()
     source_ranges: tuple[IPNetwork, ...] = ()
+    restricted: bool = False
     affinity_seconds: int = 0
     internal_local: bool = False
     external_local: bool = False
@@ -126,6 +129,7 @@ def service_from(seen: wire.Service) -> tuple[Service, tuple[Problem, ...]]:
         external_ips=_addresses(spec.external_ips or (), ref, "spec.externalIPs", problems),
         load_balancer_ips=_load_balancer_ips(seen, ref, problems),
         source_ranges=_ranges(spec.load_balancer_source_ranges or (), ref, problems),
+        restricted=bool(spec.load_balancer_source_ranges),
         affinity_seconds=_affinity_seconds(spec),
         internal_local=spec.internal_traffic_policy == "Local",
         external_local=spec.external_traffic_policy == "Local",

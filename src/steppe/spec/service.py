@@ -110,7 +110,7 @@ def _admitted(service: Service, source: IPAddress) -> bool:
     """Whether loadBalancerSourceRanges lets this sender in: "this will restrict traffic through
     the cloud-provider load-balancer … to the specified client IPs."
     """
-    return not service.source_ranges or any(source in range_ for range_ in service.source_ranges)
+    return not service.restricted or any(source in range_ for range_ in service.source_ranges)
 
 
 def _endpoints(world: World, front: _Front, version: int) -> Iterator[tuple[Endpoint, Backend]]:
