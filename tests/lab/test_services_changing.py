@@ -232,6 +232,22 @@ def test_an_agent_killed_under_traffic_loses_no_request_and_changes_nothing(worl
     assert unmarked(run(*ruleset, "steppe")) == unmarked(tables)
 
 
+def test_an_endpoint_replaced_while_no_agent_ran_has_its_flows_ended_at_start(world: World) -> None:
+    """The kernel still holds what the last agent put there: the difference tells."""
+    service = serve(world, {HERE: {}})
+    places = [("client-a", place) for place in cluster(service)]
+    with Clients(world, places) as clients:
+        clients.all_have(HERE)
+        name = "agent/node-a"
+        agent = next(p for p in world.lab.record()["processes"] if p["name"] == name)
+        run("kill", f"-{signal.SIGKILL.value}", str(agent["pid"]))
+        world.endpoints("web", {THERE: {}})
+        world.settle(["node-b"])
+        assert set(clients.answers().values()) == {HERE}
+        assert world.lab.steppe("restart", name).returncode == 0
+        clients.all_have(THERE, 15)
+
+
 def test_services_go_on_without_an_api_server_and_over_an_agents_restart(world: World) -> None:
     service = serve(world, {HERE: {}, THERE: {}}, type="NodePort")
     ways = (
