@@ -5,7 +5,7 @@ The whole chain as the agent runs it: incremental compiler, reconciler, drivers.
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given
+from hypothesis import HealthCheck, example, given
 from hypothesis import settings as profile
 from hypothesis import strategies as st
 
@@ -97,6 +97,7 @@ def settings_of(compiler: NodeCompiler) -> list[SysctlKey]:
 
 @profile(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(events)
+@example([("node", node_at(1, 0)), ("node", node_at(1, 1))])  # moves to the other rack
 def test_any_history_ends_in_the_from_scratch_kernel(history) -> None:
     namespace = Namespace()
     try:

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 from steppe.plan.diff import Change
 from steppe.state.link import Link, LinkKey
+from steppe.state.route import MAIN, RouteKey
 
 _GROUND_UP = ("links", "sysctls", "addresses", "fdb", "neighbours", "elements", "routes", "rules")
 _HEIGHT = {table: height for height, table in enumerate(_GROUND_UP)}
@@ -19,13 +20,21 @@ def ordered(changes: Iterable[Change]) -> tuple[Change, ...]:
     return tuple(sorted(changes, key=_rank))
 
 
-def _rank(change: Change) -> tuple[int, int]:
-    height = _HEIGHT[change.key.table]
+def _rank(change: Change) -> tuple[int, int, int]:
+    height, detail = _HEIGHT[change.key.table], _detail(change)
     if change.new is None:
-        return (2, -height)
+        return (2, -height, detail)
     # A device that must be made anew takes its routes and entries with it, so it goes first and
     # the keys it carried are added back by the next pass over the tables.
-    return (0 if _remakes(change) else 1, height)
+    return (0 if _remakes(change) else 1, height, detail)
+
+
+def _detail(change: Change) -> int:
+    """The main table first: an on-link next hop of another table must not be reached by a route
+    of the main table over another link (ip6_route_check_nh_onlink: "device mismatch").
+    """
+    key = change.key
+    return int(isinstance(key, RouteKey) and key.routing_table != MAIN)
 
 
 def _remakes(change: Change) -> bool:
