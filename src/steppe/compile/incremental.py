@@ -60,8 +60,9 @@ class Tables:
         touched = {key for key, claims in now.items() if before.get(key) != claims}
         touched.update(before.keys() - now.keys())
         for key in touched:
-            gone = before.get(key, ())
-            kept = (claim for claim in self._claims.get(key, ()) if claim not in gone)
+            kept = list(self._claims.get(key, ()))
+            for gone in before.get(key, ()):
+                kept.remove(gone)  # once: another owner may claim the very same
             self._settle(key, (*kept, *now.get(key, ())))
         _remember(self._blocks, owner, now)
         return frozenset(touched)
