@@ -4,7 +4,7 @@ import contextlib
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from steppe.agent.cni_request import Request, owner_word, request_from
@@ -53,6 +53,7 @@ def test_without_a_pod_the_container_gives_the_name() -> None:
     json_values,
     st.sampled_from(["ADD", "DEL", "CHECK", "GC", "STATUS", "VERSION", ""]),
 )
+@example("env", "CNI_ARGS", "0", "GC")
 def test_nonsense_is_a_cni_error_and_nothing_else(
     part: str, key: str, value: Any, command: str
 ) -> None:

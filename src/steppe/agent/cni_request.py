@@ -120,7 +120,10 @@ def _args(text: str) -> dict[str, str]:
     Others are let pass, with IgnoreUnknown or without: to refuse them would help nobody, and
     could keep a pod from being taken down.
     """
-    given = dict(pair.split("=", 1) for pair in text.split(";") if pair)
+    pairs = [pair.partition("=") for pair in text.split(";") if pair]
+    if not all(equals for _, equals, _ in pairs):
+        raise CniError(BAD_ENVIRONMENT, "CNI_ARGS must have the form KEY=VALUE;KEY=VALUE")
+    given = {key: value for key, _, value in pairs}
     args = {key: given.get(key, "") for key in ("K8S_POD_NAMESPACE", "K8S_POD_NAME", "K8S_POD_UID")}
     parts = (args["K8S_POD_NAMESPACE"], args["K8S_POD_NAME"]) if args["K8S_POD_NAME"] else ()
     for part in parts:
