@@ -15,8 +15,12 @@ from pathlib import Path
 import msgspec
 
 from steppe.agent.cni_server import CniServer
+from steppe.agent.gate import UnguardedError
 from steppe.kube.objects import Workload
 from steppe.net.address import IPNetwork, parse_prefix
+
+UNGUARDED = "unguarded"
+"""In place of a fatal step: no pod's policies ever get into the kernel."""
 
 
 class View(msgspec.Struct, frozen=True):
@@ -28,13 +32,19 @@ class View(msgspec.Struct, frozen=True):
 class Told:
     """Writes down what the agent would be told, one line each."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, guards: bool) -> None:
         self._path = path
+        self._guards = guards
         self.workloads: dict[str, Workload] = {}
 
     def attached(self, workload: Workload) -> None:
         self.workloads[workload.link] = workload
         self._add(f"attached {workload.namespace}/{workload.name} {workload.link}")
+
+    async def guarded(self, workload: Workload) -> None:
+        """No policies here: nothing to wait for, or all for nothing."""
+        if not self._guards:
+            raise UnguardedError(f"the policies of {workload.ref} are not known")
 
     def detached(self, link: str) -> None:
         self.workloads.pop(link, None)
@@ -54,7 +64,7 @@ async def serve(state: Path, prefixes: str, fatal_step: str) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     view = View(tuple(map(parse_prefix, filter(None, prefixes.split(",")))))
-    told = Told(state / "told")
+    told = Told(state / "told", guards=fatal != UNGUARDED)
     server = CniServer(view, told, on_step)
     asked = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, asked.set)

@@ -12,6 +12,7 @@ from steppe.lab.kubelet.cni import Attachment as CniAttachment
 from steppe.lab.kubelet.cni import Cni
 from steppe.lab.kubelet.cniconf import load_first
 from steppe.state.workload import host_mac, link_name, pod_mac
+from tests.agent.cni_node import UNGUARDED
 from tests.agent.cni_world import Answer, Node, addresses, node, wait_for
 
 pytestmark = pytest.mark.kernel
@@ -486,3 +487,15 @@ def test_a_pod_without_kubernetes_is_attached_too(node: Node) -> None:
     assert ipaddress.ip_address(alias.split(" ")[1])
     assert node.call("DEL", env) == Answer(0, None)
     wait_for(lambda: not node.pod_links(), "the link is gone", 1)
+
+
+def test_a_pod_that_cannot_be_guarded_is_undone_and_tried_again_later(node: Node) -> None:
+    node.start(fatal_step=UNGUARDED)
+    answer = node.add("web", node.pod("web"))
+    assert (answer.code, answer.out["code"]) == (1, 11)
+    assert "the policies of Pod/default/web are not known" in answer.out["msg"]
+    assert node.pod_links() == {}
+    assert [line.split()[0] for line in node.told()] == ["attached", "detached"]
+    node.stop()
+    node.start()
+    assert node.add("web", f"/run/netns/{node.name}-web").code == 0

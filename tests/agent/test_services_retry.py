@@ -33,7 +33,8 @@ class Stubborn:
 
 
 def options(state_dir: Path) -> Options:
-    return parse(["--node", "node-a", "--state-dir", str(state_dir), "--services", "off"])
+    off = ("--services", "off", "--policies", "off")
+    return parse(["--node", "node-a", "--state-dir", str(state_dir), *off])
 
 
 async def test_events_while_the_kernel_refuses_do_not_multiply_the_tries(

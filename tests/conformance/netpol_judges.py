@@ -9,8 +9,10 @@ from steppe.net.address import IPAddress
 from steppe.net.packet import Packet
 from steppe.spec.policy import verdict
 from steppe.spec.policy_match import World, is_own_node
+from tests.conformance.netpol_walk import walked
 
-Judge = Callable[[World], Callable[[Packet], bool]]
+Judge = Callable[[World], Callable[[Packet], bool] | None]
+"""None: this judge knows nothing of what is in that world."""
 
 
 def spec(world: World) -> Callable[[Packet], bool]:
@@ -70,4 +72,9 @@ class _Guards:
         return identities.of_other(address)
 
 
-JUDGES: Mapping[str, Judge] = {"spec": spec, "guards": guards}
+def walk(world: World) -> Callable[[Packet], bool] | None:
+    """The nodes' tables, walked; they have no ClusterNetworkPolicies yet."""
+    return None if world.cluster_policies else walked(world)
+
+
+JUDGES: Mapping[str, Judge] = {"spec": spec, "guards": guards, "walk": walk}

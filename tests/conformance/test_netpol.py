@@ -83,7 +83,7 @@ def test_a_case_that_fails_is_one_line_and_exit_code_1(
     step = {"actions": [DENY_ALL], "probes": [probe(everybody, 2)]}
     assert main(["--cases", str(folder_with(tmp_path, step))]) == 1
     assert capsys.readouterr().out.splitlines() == [
-        "small step 1 x/b > x/a TCP 80 IPv4: expected allow, got deny (spec) (and 7 more)",
+        "small step 1 x/b > x/a TCP 80 IPv4: expected allow, got deny (spec) (and 11 more)",
         "0 passed, 1 failed",
     ]
 

@@ -136,7 +136,7 @@ class Pair:
         """Both tables, empty."""
         for table in (OURS, THEIRS):
             self.library.run(skeleton_text(Skeleton(table, SKELETON.sets, SKELETON.chains)))
-            self.library.run("".join(chain_text(table, service_chain(n)) for n in (1, 3)))
+            self.library.run("".join(chain_text(table, made_chain(name)) for name in MADE))
 
     def text(self, verb: str, table: str, rows: Mapping[str, Mapping[Key, Any]]) -> None:
         self.library.run(
@@ -157,8 +157,11 @@ class Pair:
         return sorted(json.dumps(element, sort_keys=True) for element in body.get("elem", ()))
 
 
-def service_chain(number: int) -> Any:
-    return SKELETON.template(f"spread-{number}")
+MADE = ("spread-1", "spread-3", "allow", "allow-tcp-80")
+
+
+def made_chain(name: str) -> Any:
+    return SKELETON.template(name)
 
 
 @pytest.fixture(scope="module")
@@ -194,17 +197,24 @@ EDGES = [
 ]
 
 
+def verdicts(spec: Set) -> tuple[str, str, str]:
+    """Where a map may lead to: no chain that translates is allowed in a filter."""
+    service = spec.name.startswith("service")
+    return ("drop", "refuse", "spread-3") if service else ("drop", "allow", "allow-tcp-80")
+
+
 def samples(spec: Set, prefixes: Iterable[str]) -> dict[Key, Element]:
     """Elements of a set or map: each prefix, or where it takes none, all fields' extremes."""
     fields = spec.type.split(" . ")
     if spec.interval:
         rest = tuple(VALUES[field][1] for field in fields[1:])
-        return {(ip_network(prefix), *rest): Element() for prefix in prefixes}
+        held = Element(("allow",) if spec.data else ())
+        return {(ip_network(prefix), *rest): held for prefix in prefixes}
     found = {}
     for index in range(3):
         key = tuple(VALUES[field][index] for field in fields)
         if spec.data == "verdict":
-            found[key] = Element((("drop", "refuse", "spread-3")[index],))
+            found[key] = Element((verdicts(spec)[index],))
         else:
             data = spec.data.split(" . ") if spec.data else []
             found[key] = Element(tuple(VALUES[field][index] for field in data))
@@ -321,7 +331,7 @@ def keys(spec: Set) -> st.SearchStrategy[list[Key]]:
 
 def elements(spec: Set) -> st.SearchStrategy[dict[Key, Element]]:
     if spec.data == "verdict":
-        data = st.tuples(st.sampled_from(["drop", "refuse", "spread-1", "spread-3"]))
+        data = st.tuples(st.sampled_from(verdicts(spec)))
     else:
         held = spec.data.split(" . ") if spec.data else []
         data = st.tuples(*(FIELDS[field] for field in held))

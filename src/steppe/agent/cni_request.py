@@ -20,12 +20,9 @@ from steppe.cni.plugin import (
     check_environment,
     check_version,
 )
-from steppe.kube.objects import Workload
+from steppe.kube.objects import NO_POD, Workload
 from steppe.net.address import IPAddress
 from steppe.state.workload import link_name
-
-NO_POD = "container"
-"""Stands for the namespace where a runtime tells of no pod (cnitool, nerdctl)."""
 
 # RFC 1123 names, as the API has them; also what an alias can hold without being misread.
 _POD_PART = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")

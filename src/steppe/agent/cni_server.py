@@ -25,6 +25,7 @@ from steppe.agent.attach import (
 )
 from steppe.agent.cni_request import Request, request_from
 from steppe.agent.cni_result import add_result
+from steppe.agent.gate import UnguardedError
 from steppe.agent.log import line
 from steppe.cni.plugin import (
     BAD_ENVIRONMENT,
@@ -59,6 +60,9 @@ class Watcher(Protocol):
     """Who is told of what happens to workloads; called in the event loop's thread."""
 
     def attached(self, workload: Workload) -> None: ...
+    async def guarded(self, workload: Workload) -> None:
+        """Return once the pod's policies are in the kernel; UnguardedError if that takes long."""
+
     def detached(self, link: str) -> None: ...
 
 
@@ -130,6 +134,12 @@ class CniServer:
             steps = self._attachments.add(request, self._replacing())
             workload = await self._in_thread(lambda: run(steps, self._on_step))
             self._watcher.attached(workload)
+            try:
+                await self._watcher.guarded(workload)
+            except UnguardedError:
+                self._watcher.detached(workload.link)
+                await self._in_thread(lambda: self._attachments.remove(workload.link))
+                raise
         addresses = " ".join(map(str, workload.addresses))
         log.info(line("attached", pod=workload.ref, link=workload.link, addresses=addresses))
         return add_result(request, workload, self._view.mtu)
@@ -229,7 +239,7 @@ CURE = "`steppe status` on this node says more; it is tried again by itself"
 
 def _as_cni(error: SteppeError, request: Request) -> CniError:
     """The error with CNI's number for it, and the pod it is about."""
-    if isinstance(error, NoAddressError):
+    if isinstance(error, NoAddressError | UnguardedError):
         code = TRY_AGAIN
     elif isinstance(error, SameNamespaceError):
         code = SAME_NAMESPACE

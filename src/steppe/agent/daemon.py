@@ -20,6 +20,7 @@ from steppe.agent import rpc
 from steppe.agent.answers import Answers
 from steppe.agent.cni_server import CniServer
 from steppe.agent.flows import FlowEnder
+from steppe.agent.gate import Gate
 from steppe.agent.health_ports import HealthPortServer
 from steppe.agent.install import install
 from steppe.agent.known import node_from_kernel
@@ -27,13 +28,23 @@ from steppe.agent.log import line
 from steppe.agent.metrics import Metrics, serving
 from steppe.agent.nodes import NodeFeed
 from steppe.agent.options import Options
+from steppe.agent.policies import PolicyFeed
 from steppe.agent.publish import Publisher
 from steppe.agent.ranges import RangeFeed
 from steppe.agent.reconciler import Reconciler
 from steppe.agent.services import ServiceFeed
 from steppe.client.client import Client
 from steppe.client.informer import Replaced, WatchEvent, WatchStatus, watch
-from steppe.client.resources import ENDPOINTSLICES, NODES, SERVICECIDRS, SERVICES, Resource
+from steppe.client.resources import (
+    ENDPOINTSLICES,
+    NAMESPACES,
+    NETWORKPOLICIES,
+    NODES,
+    PODS,
+    SERVICECIDRS,
+    SERVICES,
+    Resource,
+)
 from steppe.compile.incremental import NodeCompiler
 from steppe.drivers.conntrack import Conntrack
 from steppe.drivers.kernel import KernelDriver
@@ -41,7 +52,7 @@ from steppe.drivers.nftables.driver import Nft
 from steppe.drivers.watch import Lost, Seen, Watch
 from steppe.errors import SteppeError
 from steppe.fabric.choose import pod_mtu
-from steppe.kube import service_wire, wire
+from steppe.kube import policy_wire, service_wire, wire
 from steppe.kube.cause import Cause, Problem
 from steppe.kube.objects import Workload
 from steppe.kube.services import HEADLESS_LABEL
@@ -79,10 +90,12 @@ class Agent:
         self.reconciler = Reconciler(self.compiler)
         self.feed = NodeFeed(self.compiler, options.node, kernel.underlay(()))
         self.services = ServiceFeed(self.compiler)
+        self.policies = PolicyFeed(self.compiler)
         self.ranges = RangeFeed(self.compiler)
         self.health_ports = HealthPortServer(self.compiler)
         self.watch_status = WatchStatus()
         self.metrics = Metrics()
+        self._gate = Gate(self.compiler, self.reconciler, lambda: self.trusted)
         self._cni = CniServer(self, self)
 
     @property
@@ -103,14 +116,17 @@ class Agent:
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        sources = (self.feed, self.services, self.ranges, self.health_ports, self.compiler)
+        feeds = (self.feed, self.services, self.policies, self.ranges)
+        sources = (*feeds, self.health_ports, self.compiler)
         return tuple(sorted({problem for source in sources for problem in source.problems}))
 
     @property
     def trusted(self) -> bool:
         """Whether all is known that the kernel depends on; half the truth would take away."""
-        services = self.services.complete or not self._options.settings.services
-        return self.feed.trusted and services
+        settings = self._options.settings
+        services = self.services.complete or not settings.services
+        policies = self.policies.complete or not settings.policies
+        return self.feed.trusted and services and policies
 
     def why_not_ready(self) -> str:
         """Why pods cannot be attached now; "" when they can."""
@@ -137,6 +153,7 @@ class Agent:
                 for job in (
                     self._follow_nodes(),
                     *self._follow_services(),
+                    *self._follow_policies(),
                     self._flows.run(),
                     self._follow_kernel(events),
                     self._sync(),
@@ -160,6 +177,9 @@ class Agent:
         elements = _elements(keys)
         self.reconciler.adopt(keys - elements)
         self.touch(elements)
+
+    async def guarded(self, workload: Workload) -> None:
+        await self._gate.wait(workload)
 
     def detached(self, link: str) -> None:
         """The CNI server has taken a pod's link away, and with it all that stood on it."""
@@ -209,6 +229,16 @@ class Agent:
             ),
             self._follow(SERVICECIDRS, service_wire.ServiceCIDR, self.ranges.take),
             self.health_ports.run(),
+        )
+
+    def _follow_policies(self) -> tuple[Coroutine[None, None, None], ...]:
+        if not self._options.settings.policies:
+            return ()
+        feed = self.policies
+        return (
+            self._follow(PODS, wire.Pod, feed.take_pod),
+            self._follow(NAMESPACES, policy_wire.Namespace, feed.take_namespace),
+            self._follow(NETWORKPOLICIES, policy_wire.NetworkPolicy, feed.take_policy),
         )
 
     async def _follow(
@@ -267,6 +297,7 @@ class Agent:
                 self._flows.changed(change.key for change in plan.changes)
         for workload in plan.lost:
             await self._attach_again(workload)
+        await self._gate.synced()
         self._measure()
         if not self.why_not_ready() and not self._ready.is_set():
             self._ready.set()

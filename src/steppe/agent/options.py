@@ -13,6 +13,12 @@ from steppe.fabric.settings import FabricName, Settings
 STATE_DIR = Path("/run/steppe")
 METRICS = "127.0.0.1:9465"
 
+_SWITCHES = {
+    "--masquerade": "whether what leaves the cluster takes the node's address",
+    "--services": "whether Services are Steppe's; off leaves them to another proxy",
+    "--policies": "whether NetworkPolicies are enforced",
+}
+
 
 class Options(msgspec.Struct, frozen=True):
     """What one agent is told; times in seconds."""
@@ -43,6 +49,7 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
             vxlan_port=given.vxlan_port,
             masquerade=given.masquerade == "on",
             services=given.services == "on",
+            policies=given.policies == "on",
         ),
         metrics_listen=given.metrics_listen,
         cni_bin=given.cni_bin,
@@ -66,18 +73,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--fabric", choices=get_args(FabricName), default=defaults.fabric)
     add("--vxlan-vni", type=int, default=defaults.vxlan_vni)
     add("--vxlan-port", type=int, default=defaults.vxlan_port)
-    add(
-        "--masquerade",
-        choices=("on", "off"),
-        default="on",
-        help="whether what leaves the cluster takes the node's address",
-    )
-    add(
-        "--services",
-        choices=("on", "off"),
-        default="on",
-        help="whether Services are Steppe's; off leaves them to another proxy (%(default)s)",
-    )
+    for flag, meaning in _SWITCHES.items():
+        add(flag, choices=("on", "off"), default="on", help=f"{meaning} (%(default)s)")
     add(
         "--metrics-listen",
         default=METRICS,

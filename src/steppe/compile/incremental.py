@@ -13,6 +13,7 @@ from typing import TypeVar
 from steppe.compile.backends import Vantage
 from steppe.compile.node import local_block, peer_block, service_block, workload_block
 from steppe.compile.places import Places, ServiceName
+from steppe.compile.policy_tables import PolicyTables
 from steppe.compile.services import service_range_elements
 from steppe.fabric.settings import Settings
 from steppe.kube.cause import Cause, ObjectRef, Problem
@@ -43,6 +44,10 @@ class Tables:
     def problems(self) -> tuple[Problem, ...]:
         groups = (*self._block_problems.values(), *self._key_problems.values())
         return tuple(sorted({problem for group in groups for problem in group}))
+
+    def keys(self, owner: ObjectRef | str) -> Collection[Key]:
+        """What the owner's block claims."""
+        return self._blocks.get(owner, {}).keys()
 
     def replace(
         self, owner: ObjectRef | str, block: Iterable[NodeClaim | Problem]
@@ -98,6 +103,8 @@ class NodeCompiler:
         self._slice_owner: dict[ServiceName, ServiceName] = {}
         self._places = Places()
         self._tables = Tables()
+        self.policies = PolicyTables(self._tables)
+        """Policies: pods, namespaces and policies are told to it."""
 
     @property
     def here(self) -> Node | None:
@@ -210,8 +217,11 @@ class NodeCompiler:
     def _compile_workload(self, link: str) -> frozenset[Key]:
         here, workload = self.here, self._workloads.get(link)
         if here is None or workload is None:
-            return self._tables.replace(link, ())
-        return self._tables.replace(link, workload_block(self.settings, here, workload))
+            return self._tables.replace(link, ()) | self.policies.set_workload(link, None)
+        touched = self._tables.replace(link, workload_block(self.settings, here, workload))
+        if self.settings.policies:
+            touched |= self.policies.set_workload(link, workload)
+        return touched
 
     def _note_places(self, name: ServiceName) -> frozenset[ServiceName]:
         vantage = Vantage(self.here) if self.here is not None else None

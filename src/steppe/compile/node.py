@@ -6,6 +6,8 @@ Four kinds of object matter to a node, each compiled to a block of claims by its
     any other Node    peer_block       how to reach its pods, by the fabric
     a pod of its own  workload_block   the host side of the pod's link
     a Service         service_block    its addresses, and what each leads to
+
+What policies ask for depends on more than one object: policy_claims (compile/policy_tables.py).
 """
 
 from collections.abc import Iterable, Iterator
@@ -19,6 +21,7 @@ from steppe.compile.masquerade import (
 )
 from steppe.compile.places import Places
 from steppe.compile.pod import workload_claims
+from steppe.compile.policy_tables import PolicyObjects, policy_claims
 from steppe.compile.services import hairpin_elements, service_claims
 from steppe.fabric.choose import device_claims, peer_claims, pod_mtu
 from steppe.fabric.settings import Settings
@@ -75,6 +78,8 @@ def compile_node(
     nodes: Iterable[Node],
     workloads: Iterable[Workload],
     services: Iterable[tuple[Service, Iterable[EndpointSlice]]] = (),
+    *,
+    policies: PolicyObjects = PolicyObjects(),  # noqa: B008 - it is frozen
 ) -> tuple[NodeState, tuple[Problem, ...]]:
     """All tables of one node from scratch, and all Problems on the way."""
 
@@ -83,8 +88,11 @@ def compile_node(
         for node in nodes:
             if node.name != here.name:
                 yield from peer_block(settings, here, node)
-        for workload in workloads:
+        attached = tuple(workloads)
+        for workload in attached:
             yield from workload_block(settings, here, workload)
+        if settings.policies:
+            yield from policy_claims(policies, attached)
         known = tuple(services)
         places = Places.of(Vantage(here), (service for service, _ in known))
         for service, slices in known:
@@ -99,9 +107,15 @@ def compile_cluster(
     """Every node's tables, for readers that look at the whole cluster: walk, show, explain."""
     states: dict[str, NodeState] = {}
     problems: dict[Problem, None] = {}
+    policies = PolicyObjects(
+        tuple(cluster.pods.values()),
+        tuple(cluster.namespaces.values()),
+        tuple(cluster.network_policies.values()),
+    )
     for here in cluster.nodes.values():
         workloads = workloads_on(cluster, here.name)
-        state, found = compile_node(settings, here, cluster.nodes.values(), workloads)
+        nodes = cluster.nodes.values()
+        state, found = compile_node(settings, here, nodes, workloads, policies=policies)
         states[here.name] = state
         problems.update(dict.fromkeys(found))
     return states, tuple(sorted(problems))

@@ -11,6 +11,8 @@ class Settings(msgspec.Struct, frozen=True):
     """`masquerade`: whether traffic that leaves the cluster takes the node's address.
 
     `services`: whether Services are Steppe's; if not, it touches nothing of them.
+
+    `policies`: whether NetworkPolicies are enforced.
     """
 
     fabric: FabricName = "auto"
@@ -19,3 +21,4 @@ class Settings(msgspec.Struct, frozen=True):
     vxlan_port: int = 4789
     masquerade: bool = True
     services: bool = True
+    policies: bool = True

@@ -63,6 +63,11 @@ class Node(msgspec.Struct, frozen=True):
         return of_version(self.addresses, version)
 
 
+NO_POD = "_container"
+"""Stands for the namespace where a runtime tells of no pod (cnitool, nerdctl); none in the API
+can have this name."""
+
+
 class Workload(msgspec.Struct, frozen=True):
     """A pod's attachment to its node: the host-side link and the addresses behind it.
 

@@ -18,8 +18,9 @@ Verdict = Literal["accept", "drop", "return", "masquerade"]
 class Set(msgspec.Struct, frozen=True):
     """A named set, or a map if its elements hold `data` ("verdict" for a verdict map).
 
-    `interval` sets hold prefixes in their first field. The elements of a `dynamic` one are the
-    kernel's own: rules put them in, and they go when their time is over.
+    `interval` sets hold prefixes in their first field, and so do `interval` maps, but there no
+    prefix may cover another. The elements of a `dynamic` one are the kernel's own: rules put them
+    in, and they go when their time is over.
     """
 
     name: str

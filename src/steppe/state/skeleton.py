@@ -6,9 +6,12 @@ Objects of the cluster never add a rule. They add elements to the sets named her
                              ├─▶ spread-3, …  choose a number ─▶ to-endpoint: @endpoint4
                              └─▶ refuse       a Service's address, but no port of it
     forward       nothing of the cluster's that conntrack cannot place
+    forward, input ─▶ egress     what an isolated pod of this node may send (policy_chains.py)
+    forward        ─▶ ingress    what an isolated pod of this node may receive
     postrouting   masquerade what a chain has marked, hairpins, and pods that leave the cluster
 
-All but `forward` is in nat chains, where the kernel asks once a connection.
+Services are in nat chains, where the kernel asks once a connection; policy stands between their
+destination's translation and that of the sender, so it sees pods.
 """
 
 from collections.abc import Iterator
@@ -26,6 +29,7 @@ from steppe.state.nft import (
     Set,
     Skeleton,
 )
+from steppe.state.policy_chains import direction_chains, entry, ports_chain
 from steppe.state.service_chains import (
     FAMILIES,
     MASQUERADE,
@@ -86,6 +90,42 @@ def _maps(version: int, address: str, service: str) -> Iterator[Set]:
             data="classid",
             dynamic=True,
         )
+
+
+def _policy_sets(version: int, address: str) -> Iterator[Set]:
+    pair = f"{address} . {address}"
+    for direction in ("ingress", "egress"):
+        yield Set(f"{direction}_isolated{version}", address, comment="pods that policies isolate")
+        yield Set(
+            f"{direction}_pod{version}",
+            pair,
+            comment="peer pod . isolated pod: what is let through",
+            data="verdict",
+        )
+        yield Set(
+            f"{direction}_block{version}",
+            pair,
+            interval=True,
+            comment="peer prefix . isolated pod: what is let through",
+            data="verdict",
+        )
+
+
+def _policies() -> tuple[Chain, ...]:
+    # What a pod sends to its own node never comes to `forward`. What its own node sends to it
+    # goes by `output`, where no chain of policy is: "Traffic is allowed to a pod if … the
+    # traffic source is the pod's local node" (NetworkPolicySpec.ingress).
+    return (
+        *direction_chains("egress", "saddr", "daddr"),
+        *direction_chains("ingress", "daddr", "saddr"),
+        entry("egress-forward", Hook("filter", "forward", 1), "egress", "saddr"),
+        entry("egress-input", Hook("filter", "input", 1), "egress", "saddr"),
+        entry("ingress-forward", Hook("filter", "forward", 2), "ingress", "daddr"),
+    )
+
+
+def _template(name: str) -> Chain | None:
+    return service_chain(name) or ports_chain(name)
 
 
 def _services() -> Chain:
@@ -168,7 +208,11 @@ def _entry(point: Literal["prerouting", "output"]) -> Chain:
 
 SKELETON = Skeleton(
     table="steppe",
-    sets=tuple(spec for version, _, address in FAMILIES for spec in _sets(version, address)),
+    sets=tuple(
+        spec
+        for version, _, address in FAMILIES
+        for spec in (*_sets(version, address), *_policy_sets(version, address))
+    ),
     chains=(
         _entry("prerouting"),
         _entry("output"),
@@ -178,6 +222,7 @@ SKELETON = Skeleton(
         _refuse(),
         _forward(),
         _postrouting(),
+        *_policies(),
     ),
-    template=service_chain,
+    template=_template,
 )

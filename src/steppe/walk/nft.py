@@ -115,7 +115,7 @@ class Ruleset:
         if not match.set:
             # nft's word for a priority of 0.
             literal = "0" if match.literal == "none" else match.literal
-            return () if (str(values[0]) == literal) != match.negate else None
+            return () if _is(values[0], literal) != match.negate else None
         found = self._view.find(self._sets[match.set], values)
         if (found is None) != match.negate:
             return None
@@ -200,6 +200,14 @@ class Ruleset:
 _GOING = (None, "accept", "return")
 
 
+def _is(value: Atom, literal: str) -> bool:
+    """Whether a value is what a literal says: a word, a number or a range of numbers."""
+    first, dash, last = literal.partition("-")
+    if dash and first.isdecimal():
+        return isinstance(value, int) and int(first) <= value <= int(last)
+    return str(value) == literal
+
+
 def _values(field: str, state: State) -> tuple[Atom, ...] | None:
     """What the packet holds in these fields; None if it lacks any of them."""
     found: list[Atom] = []
@@ -224,6 +232,8 @@ def _value(field: str, state: State) -> Atom | None:
             "nexthdr": packet.protocol.lower(),
         }
         return own[name]
+    if protocol in ("tcp", "udp", "sctp"):
+        return packet.destination_port if packet.protocol.lower() == protocol else None
     fields: dict[str, Atom] = {
         "meta nfproto": f"ipv{packet.source.version}",
         "meta l4proto": packet.protocol.lower(),

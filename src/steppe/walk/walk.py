@@ -1,6 +1,6 @@
 """A packet through the nodes' tables, as the kernels would take it.
 
-    sender ─▶ node ─▶ prerouting, output ─▶ rules and routes ─▶ postrouting ─▶ pod's link
+    sender ─▶ node ─▶ prerouting, output ─▶ routes ─▶ forward, input ─▶ postrouting ─▶ pod's link
                             ▲                                       │
                             └────────────── next node ◀─────────────┴─▶ outside
 
@@ -10,6 +10,7 @@ of pod prefixes.
 """
 
 from collections.abc import Iterator, Mapping
+from typing import Literal
 
 import msgspec
 
@@ -112,7 +113,11 @@ class Walker:
 
     def _hop(self, at: _Here, steps: list[Step]) -> _Here | End:
         """What one node does with the packet."""
-        if self._node_of.get(at.destination) == at.node:
+        local = self._node_of.get(at.destination) == at.node
+        forbidden = self._filtered(at, "input" if local else "forward", steps)
+        if forbidden is not None:
+            return forbidden
+        if local:
             ref = self._cluster.nodes[at.node].ref
             cause = Cause(ref, "status.addresses")
             steps.append(Step(at.node, "local", f"{at.destination} is the node's own", (cause,)))
@@ -129,6 +134,18 @@ class Walker:
         if route.via is None:
             return self._to_pod(at, view, route, steps)
         return self._to_next_hop(at, view, route, steps)
+
+    def _filtered(
+        self, at: _Here, point: Literal["input", "forward"], steps: list[Step]
+    ) -> End | None:
+        """The end of a packet that policy does not let through; a node's own are not asked."""
+        if at.state.local:
+            return None
+        ((state, ending),) = self._rulesets[at.node].hook(point, at.state)
+        steps += (Step(at.node, "policy", *met) for met in state.met if met[1])
+        if ending != "drop":
+            return None
+        return End("dropped", source=at.source, reason=f"{at.node}'s policies do not allow it")
 
     def _underlay(self, at: _Here, steps: list[Step]) -> _Here | End:
         """No route of Steppe's: the node's own default route and the underlay take it on."""

@@ -35,7 +35,9 @@ class Batch:
         key, new = change.key, change.new
         if not isinstance(key, ElementKey) or key.set not in self._sets:
             raise NftError(f"there is no set for {key}")
-        if self._sets[key.set].interval:
+        spec = self._sets[key.set]
+        # Of a map's prefixes none may cover another: they would say different things.
+        if spec.interval and not spec.data:
             self._move_prefix(key, new)
             return
         if change.old is not None:
@@ -86,7 +88,8 @@ class Batch:
             self.deleted.setdefault(name, {})[key] = None
 
     def _add(self, name: str, key: _Key, value: Element) -> None:
-        if self._sets[name].interval and key in self.deleted.get(name, ()):
+        spec = self._sets[name]
+        if spec.interval and not spec.data and key in self.deleted.get(name, ()):
             del self.deleted[name][key]
         else:
             self.added.setdefault(name, {})[key] = value

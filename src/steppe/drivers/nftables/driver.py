@@ -216,7 +216,7 @@ class Nft:
     def _rows(self, spec: Set) -> list[tuple[tuple[Atom, ...], Element]]:
         """The kernel's elements; of intervals also those we know that they cover."""
         rows = self._listed(spec)
-        if not spec.interval:
+        if not spec.interval or spec.data:
             return rows
         return [(key, Element()) for key in self._with_covered(spec.name, rows)]
 

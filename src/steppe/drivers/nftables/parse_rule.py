@@ -46,10 +46,10 @@ def parse_rule(body: Mapping[str, Any]) -> Rule | None:
 
 
 def _match(detail: Mapping[str, Any]) -> Match | Marked | None:
-    left, right = detail["left"], detail["right"]
+    left, right = detail["left"], _literal(detail["right"])
     # Conntrack's states are flags of one word, which nft says with an operator of their own.
     is_state = detail["op"] == "in" and left == {"ct": {"key": "state"}}
-    if not (is_state or detail["op"] in ("==", "!=")) or not isinstance(right, str | int):
+    if not (is_state or detail["op"] in ("==", "!=")) or right is None:
         return None
     negate = detail["op"] == "!="
     if not isinstance(left, dict):
@@ -64,6 +64,14 @@ def _match(detail: Mapping[str, Any]) -> Match | Marked | None:
     if text.startswith("@"):
         return Match(field, set=text[1:], negate=negate)
     return Match(field, literal=text, negate=negate)
+
+
+def _literal(right: Any) -> str | int | None:
+    """A word, a number or a range of numbers."""
+    if isinstance(right, dict) and "range" in right:
+        first, last = right["range"]
+        return f"{first}-{last}"
+    return right if isinstance(right, str | int) else None
 
 
 _MARK = {"meta": {"key": "mark"}}

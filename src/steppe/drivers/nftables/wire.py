@@ -53,11 +53,11 @@ def packed_elements(spec: Set, rows: Iterable[tuple[_Key, Element | None]]) -> I
     """
     fields = _packers(spec.type)
     if spec.interval:
-        if spec.data:
-            raise UnknownFormError("a map of intervals")
-        keys = sorted((key for key, _ in rows), key=_start)
+        if spec.data and len(fields) == 1:
+            raise UnknownFormError("a map of intervals alone")
         pack = _interval if len(fields) == 1 else _concatenated
-        yield from (pack(spec, fields, key) for key in keys)
+        ordered = sorted(rows, key=lambda row: _start(row[0]))
+        yield from (pack(spec, fields, key, value) for key, value in ordered)
         return
     for key, value in rows:
         parts = [_value(_NFTA_SET_ELEM_KEY, _joined(spec, fields, key))]
@@ -66,8 +66,9 @@ def packed_elements(spec: Set, rows: Iterable[tuple[_Key, Element | None]]) -> I
         yield nl.nested(_NFTA_LIST_ELEM, *parts)
 
 
-def _interval(spec: Set, fields: tuple[_Pack, ...], key: _Key) -> bytes:
+def _interval(spec: Set, fields: tuple[_Pack, ...], key: _Key, value: Element | None) -> bytes:
     """A prefix as its first address, and the first one behind it unless there is none."""
+    del value  # a set's, which holds nothing
     prefix = _prefix(key)
     (pack,) = fields
     start = _value(_NFTA_SET_ELEM_KEY, _field(spec, pack, prefix.network_address))
@@ -78,14 +79,15 @@ def _interval(spec: Set, fields: tuple[_Pack, ...], key: _Key) -> bytes:
     return nl.nested(_NFTA_LIST_ELEM, start) + nl.nested(_NFTA_LIST_ELEM, _INTERVAL_END, end)
 
 
-def _concatenated(spec: Set, fields: tuple[_Pack, ...], key: _Key) -> bytes:
+def _concatenated(spec: Set, fields: tuple[_Pack, ...], key: _Key, value: Element | None) -> bytes:
     """A prefix and what stands behind it, from the first such key to the last, both included."""
     prefix = _prefix(key)
     first = _joined(spec, fields, (prefix.network_address, *key[1:]))
     last = prefix.broadcast_address.packed + first[prefix.max_prefixlen // 8 :]
-    return nl.nested(
-        _NFTA_LIST_ELEM, _value(_NFTA_SET_ELEM_KEY, first), _value(_NFTA_SET_ELEM_KEY_END, last)
-    )
+    parts = [_value(_NFTA_SET_ELEM_KEY, first)]
+    if spec.data and value is not None:
+        parts.append(_data(spec, value.data))
+    return nl.nested(_NFTA_LIST_ELEM, *parts, _value(_NFTA_SET_ELEM_KEY_END, last))
 
 
 def _value(kind: int, data: bytes) -> bytes:

@@ -1,0 +1,56 @@
+"""Where a new pod waits for its policies: it starts when the kernel holds them, or not at all."""
+
+import asyncio
+from collections.abc import Callable
+
+from steppe.agent.reconciler import Reconciler
+from steppe.compile.incremental import NodeCompiler
+from steppe.errors import SteppeError
+from steppe.kube.objects import NO_POD, Workload
+
+WAIT_SECONDS = 10.0
+"""How long a pod waits; the plugin gives up after 30 s."""
+
+
+class UnguardedError(SteppeError):
+    """A pod's policies did not get into the kernel, so it must not start."""
+
+
+class Gate:
+    """Opens for a pod once its policies are where they belong."""
+
+    def __init__(
+        self, compiler: NodeCompiler, reconciler: Reconciler, trusted: Callable[[], bool]
+    ) -> None:
+        self._compiler = compiler
+        self._reconciler = reconciler
+        self._trusted = trusted
+        self._synced = asyncio.Condition()
+
+    async def synced(self) -> None:
+        """The kernel has just been brought into step."""
+        async with self._synced:
+            self._synced.notify_all()
+
+    async def wait(self, workload: Workload) -> None:
+        """Return once the pod is guarded; UnguardedError, with the reason, if that takes long."""
+        if not self._compiler.settings.policies:
+            return
+        try:
+            async with asyncio.timeout(WAIT_SECONDS), self._synced:
+                await self._synced.wait_for(lambda: not self._missing(workload))
+        except TimeoutError as error:
+            reason = self._missing(workload) or "it was guarded too late"
+            raise UnguardedError(reason) from error
+
+    def _missing(self, workload: Workload) -> str:
+        """What the pod still waits for; "" for nothing."""
+        policies, desired = self._compiler.policies, self._compiler.state
+        if not self._trusted():
+            return "its policies are not known: the API server has not told of all objects yet"
+        if workload.namespace != NO_POD and not policies.knows(workload):
+            return f"its policies are not known: the API has not told of {workload.ref}"
+        actual = self._reconciler.actual
+        if any(actual.get(key) != desired[key].value for key in policies.keys(workload.link)):
+            return "the kernel has not taken its policies yet; the agent's log says why"
+        return ""

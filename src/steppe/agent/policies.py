@@ -1,0 +1,190 @@
+"""Pods, namespaces and NetworkPolicies into the compiler.
+
+Fail closed: nothing is compiled, and so nothing in the kernel changes, before all three lists are
+there. A policy that cannot be read isolates its whole namespace, since it may mean any pod of it.
+"""
+
+from collections.abc import Callable
+from typing import Generic, Protocol, TypeVar
+
+from steppe.client.informer import Deleted, Replaced, Unreadable, Upserted, WatchEvent
+from steppe.compile.incremental import NodeCompiler
+from steppe.kube import policy_wire, wire
+from steppe.kube.cause import Cause, ObjectRef, Problem
+from steppe.kube.objects import Pod, pod_from
+from steppe.kube.policies import (
+    Namespace,
+    NetworkPolicy,
+    namespace_from,
+    network_policy_from,
+)
+from steppe.kube.selectors import EVERYTHING
+from steppe.state.node import Key
+
+Name = tuple[str, str]
+NONE: frozenset[Key] = frozenset()
+
+
+class _Seen(Protocol):
+    @property
+    def metadata(self) -> wire.ObjectMeta: ...
+
+
+W = TypeVar("W", bound=_Seen)
+T = TypeVar("T")
+
+
+class _Kind(Generic[W, T]):
+    """The objects of one kind, as the API has them."""
+
+    def __init__(
+        self,
+        kind: str,
+        parse: Callable[[W], tuple[T, tuple[Problem, ...]]],
+        unreadable: Callable[[Name], T] | None = None,
+    ) -> None:
+        self._kind = kind
+        self._parse = parse
+        self._unreadable = unreadable
+        self.known: dict[Name, T] = {}
+        self.problems: dict[Name, tuple[Problem, ...]] = {}
+        self.listed = False
+
+    def take(self, event: WatchEvent[W]) -> dict[Name, T | None]:
+        """What there is now under the names that the event is about; None for nothing."""
+        match event:
+            case Replaced(items):
+                now = {_name(item): item for item in items}
+                gone = (self.known.keys() | self.problems.keys()) - now.keys()
+                self.listed = True
+                return self._forget(*gone) | {
+                    name: self._learn(name, item) for name, item in now.items()
+                }
+            case Upserted(item):
+                return {_name(item): self._learn(_name(item), item)}
+            case Deleted(item):
+                return self._forget(_name(item))
+            case Unreadable(deleted=True):
+                return self._forget((event.namespace, event.name))
+            case Unreadable():
+                return self._doubt((event.namespace, event.name), event.error)
+        return {}
+
+    def _learn(self, name: Name, seen: W) -> T:
+        self.known[name], problems = self._parse(seen)
+        self.problems.pop(name, None)
+        if problems:
+            self.problems[name] = problems
+        return self.known[name]
+
+    def _forget(self, *names: Name) -> dict[Name, T | None]:
+        for name in names:
+            self.known.pop(name, None)
+            self.problems.pop(name, None)
+        return dict.fromkeys(names)
+
+    def _doubt(self, name: Name, error: str) -> dict[Name, T | None]:
+        """What was known serves on, but where something is put in its place that is closed."""
+        cause = Cause(ObjectRef(self._kind, *name))
+        self.problems[name] = (Problem(cause, f"not readable as a {self._kind}: {error}"),)
+        if self._unreadable is None:
+            return {}
+        self.known[name] = self._unreadable(name)
+        return {name: self.known[name]}
+
+
+class PolicyFeed:
+    """Keeps what the compiler knows of policies that of the API, each with what is wrong."""
+
+    def __init__(self, compiler: NodeCompiler) -> None:
+        self._compiler = compiler
+        self._tables = compiler.policies
+        self._pods = _Kind("Pod", pod_from)
+        self._namespaces = _Kind("Namespace", _namespace)
+        self._policies = _Kind("NetworkPolicy", network_policy_from, _closed)
+        self._kinds = (self._pods, self._namespaces, self._policies)
+
+    @property
+    def complete(self) -> bool:
+        """Whether all three lists have been seen."""
+        return all(kind.listed for kind in self._kinds)
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        # What is wrong with a Pod or a Namespace is not for policy to tell.
+        return tuple(p for group in self._policies.problems.values() for p in group)
+
+    def take_pod(self, event: WatchEvent[wire.Pod]) -> frozenset[Key]:
+        """Answers the keys the event touched."""
+        before = self.complete
+        return self._to_compiler(before, self._set_pods, self._pods.take(event))
+
+    def take_namespace(self, event: WatchEvent[policy_wire.Namespace]) -> frozenset[Key]:
+        """Answers the keys the event touched."""
+        before = self.complete
+        return self._to_compiler(before, self._set_namespaces, self._namespaces.take(event))
+
+    def take_policy(self, event: WatchEvent[policy_wire.NetworkPolicy]) -> frozenset[Key]:
+        """Answers the keys the event touched."""
+        before = self.complete
+        return self._to_compiler(before, self._set_policies, self._policies.take(event))
+
+    def _to_compiler(
+        self,
+        was_complete: bool,
+        set_: Callable[[dict[Name, T | None]], frozenset[Key]],
+        changed: dict[Name, T | None],
+    ) -> frozenset[Key]:
+        """With the last of the lists, everything known goes to the compiler at once."""
+        if not self.complete:
+            return NONE
+        if was_complete:
+            return set_(changed)
+        # This node's own pods come last: each is then compared with all others just once.
+        here = self._compiler.name
+        pods = sorted(self._pods.known.items(), key=lambda item: item[1].node == here)
+        return (
+            self._set_namespaces(dict(self._namespaces.known))
+            | self._set_policies(dict(self._policies.known))
+            | self._set_pods(dict(pods))
+        )
+
+    def _set_pods(self, changed: dict[Name, Pod | None]) -> frozenset[Key]:
+        return NONE.union(
+            *(
+                self._tables.set_pod(pod) if pod is not None else self._tables.remove_pod(*name)
+                for name, pod in changed.items()
+            )
+        )
+
+    def _set_namespaces(self, changed: dict[Name, Namespace | None]) -> frozenset[Key]:
+        return NONE.union(
+            *(
+                self._tables.set_namespace(namespace)
+                if namespace is not None
+                else self._tables.remove_namespace(name)
+                for (_, name), namespace in changed.items()
+            )
+        )
+
+    def _set_policies(self, changed: dict[Name, NetworkPolicy | None]) -> frozenset[Key]:
+        return NONE.union(
+            *(
+                self._tables.set_policy(policy)
+                if policy is not None
+                else self._tables.remove_policy(*name)
+                for name, policy in changed.items()
+            )
+        )
+
+
+def _namespace(seen: policy_wire.Namespace) -> tuple[Namespace, tuple[Problem, ...]]:
+    return namespace_from(seen), ()
+
+
+def _closed(name: Name) -> NetworkPolicy:
+    return NetworkPolicy(*name, pods=EVERYTHING, isolates=frozenset(("ingress", "egress")))
+
+
+def _name(item: _Seen) -> Name:
+    return (item.metadata.namespace, item.metadata.name)

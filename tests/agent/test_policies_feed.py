@@ -1,0 +1,149 @@
+"""Policies' events into the compiler: nothing before all lists, closed where in doubt."""
+
+from ipaddress import ip_address, ip_network
+from typing import Any
+
+import msgspec
+import pytest
+
+import steppe.agent.gate
+from steppe.agent.gate import Gate, UnguardedError
+from steppe.agent.policies import PolicyFeed
+from steppe.agent.reconciler import Reconciler
+from steppe.client.informer import Deleted, Replaced, Unreadable, Upserted
+from steppe.compile.incremental import NodeCompiler
+from steppe.fabric.settings import Settings
+from steppe.kube import policy_wire, wire
+from steppe.kube.objects import NO_POD, Node, Workload
+from steppe.state.nft import ElementKey
+
+OWN = ip_address("10.244.1.5")
+PEER = ip_address("10.244.1.6")
+WEB = Workload("st1", "default", "web", "node-a", (OWN,))
+
+
+def pod(name: str = "web", address: str = "10.244.1.5") -> wire.Pod:
+    document = {
+        "metadata": {"name": name, "namespace": "default", "labels": {"app": name}},
+        "spec": {"nodeName": "node-a"},
+        "status": {"podIPs": [{"ip": address}]},
+    }
+    return msgspec.convert(document, wire.Pod)
+
+
+def policy(**spec: Any) -> policy_wire.NetworkPolicy:
+    document = {
+        "metadata": {"name": "p", "namespace": "default"},
+        "spec": {"podSelector": {}, **spec},
+    }
+    return msgspec.convert(document, policy_wire.NetworkPolicy)
+
+
+@pytest.fixture
+def compiler() -> NodeCompiler:
+    made = NodeCompiler(Settings(), "node-a")
+    made.set_node(Node("node-a", pod_cidrs=(ip_network("10.244.1.0/24"),)))
+    made.set_workload(WEB)
+    return made
+
+
+@pytest.fixture
+def feed(compiler: NodeCompiler) -> PolicyFeed:
+    return PolicyFeed(compiler)
+
+
+def listed(feed: PolicyFeed, *policies: policy_wire.NetworkPolicy) -> None:
+    feed.take_pod(Replaced((pod(), pod("db", "10.244.1.6"))))
+    feed.take_namespace(Replaced(()))
+    feed.take_policy(Replaced(policies))
+
+
+def isolated(compiler: NodeCompiler) -> set[str]:
+    return {
+        str(key.set)
+        for key in compiler.state
+        if isinstance(key, ElementKey) and "isolated" in key.set and key.key == (OWN,)
+    }
+
+
+BOTH = {"ingress_isolated4", "egress_isolated4"}
+
+
+def test_a_pod_is_closed_until_all_lists_are_there(
+    compiler: NodeCompiler, feed: PolicyFeed
+) -> None:
+    assert feed.take_pod(Replaced((pod(),))) == frozenset()
+    assert feed.take_policy(Replaced(())) == frozenset()
+    assert isolated(compiler) == BOTH
+    assert not feed.complete
+    assert feed.take_namespace(Replaced(()))
+    assert feed.complete
+    assert isolated(compiler) == set()
+
+
+def test_a_policy_comes_and_goes(compiler: NodeCompiler, feed: PolicyFeed) -> None:
+    listed(feed)
+    peers = [{"podSelector": {"matchLabels": {"app": "db"}}}]
+    feed.take_policy(Upserted(policy(ingress=[{"from": peers}])))
+    assert isolated(compiler) == {"ingress_isolated4"}
+    assert ElementKey("ingress_pod4", (PEER, OWN)) in compiler.state
+    feed.take_pod(Deleted(pod("db", "10.244.1.6")))
+    assert ElementKey("ingress_pod4", (PEER, OWN)) not in compiler.state
+    feed.take_policy(Replaced(()))
+    assert isolated(compiler) == set()
+
+
+def test_an_unreadable_policy_isolates_its_namespace(
+    compiler: NodeCompiler, feed: PolicyFeed
+) -> None:
+    listed(feed)
+    feed.take_policy(Unreadable("default", "p", "not an object"))
+    assert isolated(compiler) == BOTH
+    assert [str(problem.cause.ref) for problem in feed.problems] == ["NetworkPolicy/default/p"]
+    feed.take_policy(Unreadable("default", "p", "not an object", deleted=True))
+    assert isolated(compiler) == set()
+    assert feed.problems == ()
+
+
+def test_what_runs_without_a_pod_is_nobodys_to_isolate(compiler: NodeCompiler) -> None:
+    other = Workload("st2", NO_POD, "c1", "node-a", (PEER,))
+    touched = compiler.set_workload(other)
+    assert not any(isinstance(k, ElementKey) and "isolated" in k.set for k in touched)
+
+
+class World:
+    """A gate, and a kernel that takes all or nothing."""
+
+    def __init__(self, compiler: NodeCompiler, feed: PolicyFeed) -> None:
+        self._compiler = compiler
+        self.reconciler = Reconciler(compiler)
+        self.gate = Gate(compiler, self.reconciler, lambda: feed.complete)
+
+    async def sync(self) -> None:
+        self.reconciler.touch(self._compiler.state)
+        changes = self.reconciler.plan().changes
+        self.reconciler.settle(changes, ())
+        await self.gate.synced()
+
+
+async def test_a_guarded_pod_passes_the_gate(compiler: NodeCompiler, feed: PolicyFeed) -> None:
+    world = World(compiler, feed)
+    listed(feed, policy())
+    await world.sync()
+    await world.gate.wait(WEB)
+
+
+@pytest.mark.parametrize("what", ["lists", "pod", "kernel"])
+async def test_a_pod_whose_policies_are_not_in_the_kernel_does_not_start(
+    compiler: NodeCompiler, feed: PolicyFeed, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(steppe.agent.gate, "WAIT_SECONDS", 0.05)
+    world = World(compiler, feed)
+    if what != "lists":
+        listed(feed, policy())
+    if what == "pod":
+        feed.take_pod(Deleted(pod()))
+    if what != "kernel":
+        await world.sync()
+    with pytest.raises(UnguardedError, match="polic"):
+        await world.gate.wait(WEB)

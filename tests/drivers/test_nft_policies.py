@@ -1,0 +1,81 @@
+"""Policies' maps, intervals among them, and their chains: the kernel tells what was written."""
+
+from collections.abc import Iterator
+from ipaddress import ip_address, ip_network
+
+import pytest
+
+from steppe.drivers.netlink.netns import call_in
+from steppe.drivers.nftables.driver import Nft
+from steppe.net.address import parse_address
+from steppe.plan.diff import Change, diff
+from steppe.state.claim import Entry
+from steppe.state.nft import Atom, Element, ElementKey
+from steppe.state.node import Key, NodeState, Value
+from steppe.state.skeleton import SKELETON
+from tests.drivers.conftest import Namespace
+
+pytestmark = pytest.mark.kernel
+
+OWN = {4: parse_address("10.244.1.5"), 6: parse_address("fd00:244:1::5")}
+PEER = {4: parse_address("10.244.2.7"), 6: parse_address("fd00:244:2::7")}
+PARTS = {
+    4: (ip_network("10.0.0.0/9"), ip_network("10.128.0.0/10")),
+    6: (ip_network("::/1"), ip_network("fd00::/8")),
+}
+CHAIN = "allow-tcp-80-8000_8080-udp-53"
+
+
+@pytest.fixture
+def nft(node: Namespace) -> Iterator[Nft]:
+    with call_in(node.fd, lambda: Nft(SKELETON)) as driver:
+        assert driver.ensure()
+        yield driver
+
+
+def tables(pod: str = CHAIN, low: str = "allow", high: str = "allow-sctp") -> dict[Key, Value]:
+    found: dict[Key, Value] = {}
+
+    def put(name: str, key: tuple[Atom, ...], *data: Atom) -> None:
+        found[ElementKey(name, key)] = Element(data)
+
+    for version in (4, 6):
+        for direction in ("ingress", "egress"):
+            own = OWN[version]
+            put(f"{direction}_isolated{version}", (own,))
+            put(f"{direction}_pod{version}", (PEER[version], own), pod)
+            for part, verdict in zip(PARTS[version], (low, high), strict=True):
+                put(f"{direction}_block{version}", (part, own), verdict)
+    return found
+
+
+def move(nft: Nft, before: dict[Key, Value], after: dict[Key, Value]) -> None:
+    desired: NodeState = {key: Entry(value, ()) for key, value in after.items()}
+    assert nft.apply(diff(desired, before)) == ()
+    assert nft.read() == after
+
+
+def test_what_is_written_is_read_back_and_can_be_replaced(nft: Nft) -> None:
+    move(nft, {}, tables())
+    assert not nft.ensure()
+    other = tables("allow", "allow-tcp-1", "allow-udp-5_6")
+    move(nft, tables(), other)
+    move(nft, other, {})
+    assert not nft.ensure()
+
+
+def test_a_table_that_is_made_anew_keeps_its_policies(nft: Nft) -> None:
+    move(nft, {}, tables())
+    nft._library.run("add chain inet steppe stranger")
+    assert nft.ensure()
+    assert nft.read() == tables()
+
+
+def test_prefixes_change_places_in_one_transaction(nft: Nft) -> None:
+    """A block that grows takes the place of those it covers."""
+    whole = ElementKey("ingress_block4", (ip_network("10.0.0.0/8"), ip_address("10.244.1.5")))
+    move(nft, {}, tables())
+    parts = {k: v for k, v in tables().items() if getattr(k, "set", "") == "ingress_block4"}
+    after = {k: v for k, v in tables().items() if k not in parts} | {whole: Element(("allow",))}
+    move(nft, tables(), after)
+    assert nft.apply([Change(whole, Element(("allow",)), None)]) == ()
