@@ -11,12 +11,17 @@ from collections.abc import Collection, Iterable
 from typing import TypeVar
 
 from steppe.compile.backends import Vantage
-from steppe.compile.node import local_block, peer_block, service_block, workload_block
+from steppe.compile.node import (
+    local_block,
+    peer_block,
+    service_block,
+    service_range_block,
+    workload_block,
+)
 from steppe.compile.places import Places, ServiceName
 from steppe.compile.policy_tables import PolicyTables
-from steppe.compile.services import service_range_elements
 from steppe.fabric.settings import Settings
-from steppe.kube.cause import Cause, ObjectRef, Problem
+from steppe.kube.cause import ObjectRef, Problem
 from steppe.kube.objects import Node, Workload
 from steppe.kube.services import EndpointSlice, Service, ServiceRange
 from steppe.state.claim import settle_key
@@ -190,8 +195,7 @@ class NodeCompiler:
 
     def set_service_range(self, known: ServiceRange) -> frozenset[Key]:
         """Prefixes of cluster IPs depend on no node: compiled here and now."""
-        cause = Cause(known.ref, "spec.cidrs")
-        return self._tables.replace(known.ref, service_range_elements(known.prefixes, cause))
+        return self._tables.replace(known.ref, service_range_block(known))
 
     def remove_service_range(self, name: str) -> frozenset[Key]:
         return self._tables.replace(ServiceRange(name).ref, ())

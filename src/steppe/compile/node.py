@@ -22,13 +22,17 @@ from steppe.compile.masquerade import (
 from steppe.compile.places import Places
 from steppe.compile.pod import workload_claims
 from steppe.compile.policy_tables import PolicyObjects, policy_claims
-from steppe.compile.services import hairpin_elements, service_claims
+from steppe.compile.services import (
+    hairpin_elements,
+    service_claims,
+    service_range_elements,
+)
 from steppe.fabric.choose import device_claims, peer_claims, pod_mtu
 from steppe.fabric.settings import Settings
-from steppe.kube.cause import Problem
+from steppe.kube.cause import Cause, Problem
 from steppe.kube.cluster import Cluster
 from steppe.kube.objects import Node, Workload
-from steppe.kube.services import EndpointSlice, Service
+from steppe.kube.services import EndpointSlice, Service, ServiceRange
 from steppe.state.node import NodeClaim, NodeState, settle
 from steppe.state.workload import workloads_on
 
@@ -72,6 +76,11 @@ def service_block(
         yield from service_claims(Vantage(here), service, ordered, places.owner)
 
 
+def service_range_block(known: ServiceRange) -> Iterator[NodeClaim]:
+    """What one range of cluster IPs asks for, on every node the same."""
+    return service_range_elements(known.prefixes, Cause(known.ref, "spec.cidrs"))
+
+
 def compile_node(
     settings: Settings,
     here: Node,
@@ -80,6 +89,7 @@ def compile_node(
     services: Iterable[tuple[Service, Iterable[EndpointSlice]]] = (),
     *,
     policies: PolicyObjects = PolicyObjects(),  # noqa: B008 - it is frozen
+    ranges: Iterable[ServiceRange] = (),
 ) -> tuple[NodeState, tuple[Problem, ...]]:
     """All tables of one node from scratch, and all Problems on the way."""
 
@@ -93,6 +103,8 @@ def compile_node(
             yield from workload_block(settings, here, workload)
         if settings.policies:
             yield from policy_claims(policies, attached)
+        for range_ in ranges if settings.services else ():
+            yield from service_range_block(range_)
         known = tuple(services)
         places = Places.of(Vantage(here), (service for service, _ in known))
         for service, slices in known:
@@ -112,10 +124,16 @@ def compile_cluster(
         tuple(cluster.namespaces.values()),
         tuple(cluster.network_policies.values()),
     )
+    services = tuple(cluster.services_with_slices())
     for here in cluster.nodes.values():
-        workloads = workloads_on(cluster, here.name)
-        nodes = cluster.nodes.values()
-        state, found = compile_node(settings, here, nodes, workloads, policies=policies)
-        states[here.name] = state
+        states[here.name], found = compile_node(
+            settings,
+            here,
+            cluster.nodes.values(),
+            workloads_on(cluster, here.name),
+            services,
+            policies=policies,
+            ranges=cluster.service_ranges.values(),
+        )
         problems.update(dict.fromkeys(found))
     return states, tuple(sorted(problems))
