@@ -3,7 +3,7 @@
 import msgspec
 
 from steppe.agent.ranges import RangeFeed
-from steppe.client.informer import Deleted, Replaced, Unreadable, Upserted
+from steppe.client.informer import Deleted, Refused, Replaced, Unreadable, Upserted
 from steppe.compile.incremental import NodeCompiler
 from steppe.fabric.settings import Settings
 from steppe.kube import service_wire as wire
@@ -42,3 +42,12 @@ def test_nonsense_is_a_problem_and_the_rest_is_used() -> None:
     it.take(Unreadable("", "odd", "expected object"))
     assert len(compiler.state) == 1
     assert len(it.problems) == 1
+
+
+def test_it_is_complete_with_the_list_or_without_one_to_be_had() -> None:
+    """Before that, what an earlier agent put into the kernel must not be taken away."""
+    for event in (Replaced((seen("kubernetes", "10.96.0.0/16"),)), Refused(404), Refused(403)):
+        it, _ = feed()
+        assert not it.complete
+        it.take(event)
+        assert it.complete

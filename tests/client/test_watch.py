@@ -8,7 +8,15 @@ import pytest
 from aiohttp import web
 
 from steppe.client import informer
-from steppe.client.informer import Deleted, Replaced, Unreadable, Upserted, WatchStatus, watch
+from steppe.client.informer import (
+    Deleted,
+    Refused,
+    Replaced,
+    Unreadable,
+    Upserted,
+    WatchStatus,
+    watch,
+)
 from steppe.client.resources import PODS
 from tests.client.fake_api import FakeApi, fake_api, status, until
 
@@ -127,6 +135,19 @@ async def test_a_server_that_is_away_is_tried_again_and_told_of(
         assert tries == 3
         assert told.last_error == ""
         assert caplog.text.count("broken") == 1
+
+
+@pytest.mark.parametrize("code", [403, 404])
+async def test_a_list_that_is_not_to_be_had_is_told_of_once_and_asked_for_again(code: int) -> None:
+    async with watching() as (api, following, _):
+        refusals = [code, code]
+
+        def refuse(_: web.Request) -> web.Response | None:
+            return web.json_response(status(refusals.pop(), ""), status=code) if refusals else None
+
+        api.refuse = refuse
+        assert await following() == Refused(code)
+        assert await following() == Replaced(())
 
 
 async def test_silence_beyond_the_timeout_counts_as_a_lost_connection(

@@ -124,7 +124,7 @@ class Agent:
     def trusted(self) -> bool:
         """Whether all is known that the kernel depends on; half the truth would take away."""
         settings = self._options.settings
-        services = self.services.complete or not settings.services
+        services = (self.services.complete and self.ranges.complete) or not settings.services
         policies = self.policies.complete or not settings.policies
         return self.feed.trusted and services and policies
 

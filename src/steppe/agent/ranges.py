@@ -1,10 +1,10 @@
 """ServiceCIDR events into the compiler: where no Service has an address, nothing shall answer.
 
-Clusters before Kubernetes 1.33 may not have the kind. Nothing waits for this list, so there the
-set stays empty and packets to unused addresses go where the routes lead.
+Clusters before Kubernetes 1.33 may not have the kind, or not let the agent see it. There the set
+stays empty and packets to unused addresses go where the routes lead.
 """
 
-from steppe.client.informer import Deleted, Replaced, Unreadable, Upserted, WatchEvent
+from steppe.client.informer import Deleted, Refused, Replaced, Unreadable, Upserted, WatchEvent
 from steppe.compile.incremental import NodeCompiler
 from steppe.kube import service_wire as wire
 from steppe.kube.cause import Cause, ObjectRef, Problem
@@ -20,6 +20,8 @@ class RangeFeed:
     def __init__(self, compiler: NodeCompiler) -> None:
         self._compiler = compiler
         self._problems: dict[str, tuple[Problem, ...]] = {}
+        self.complete = False
+        """Whether the list has been seen, or that there is none to be had."""
 
     @property
     def problems(self) -> tuple[Problem, ...]:
@@ -28,7 +30,10 @@ class RangeFeed:
     def take(self, event: WatchEvent[wire.ServiceCIDR]) -> frozenset[Key]:
         """Answers the keys the event touched."""
         match event:
+            case Refused():
+                self.complete = True
             case Replaced(items):
+                self.complete = True
                 names = {item.metadata.name for item in items}
                 gone = self._problems.keys() - names
                 touched = [self._set(item) for item in items]

@@ -59,7 +59,16 @@ class Unreadable(msgspec.Struct, frozen=True):
     deleted: bool = False
 
 
-WatchEvent = Replaced[T] | Upserted[T] | Deleted[T] | Unreadable
+class Refused(msgspec.Struct, frozen=True):
+    """The server does not tell the list: 404 where it has no such kind, 403 to this client.
+
+    Told once; the list is asked for again like after any other trouble.
+    """
+
+    status: int
+
+
+WatchEvent = Replaced[T] | Upserted[T] | Deleted[T] | Unreadable | Refused
 
 
 class WatchStatus:
@@ -167,6 +176,7 @@ class _Watcher(Generic[T]):
         self._watch_seconds = watch_seconds
         self._version = ""  # empty: list before watching
         self._backoff = Backoff()
+        self._told_refused = False
 
     async def events(self) -> AsyncGenerator[WatchEvent[T], None]:
         while True:
@@ -182,10 +192,19 @@ class _Watcher(Generic[T]):
             except (SteppeError, msgspec.MsgspecError) as error:
                 if time.monotonic() - began > LONG_WATCH_SECONDS:
                     self._backoff.reset()
+                refused = self._refused(error)
+                if refused is not None:
+                    yield refused
                 await self._pause(error)
             else:
                 if time.monotonic() - began < SHORT_WATCH_SECONDS:
                     await asyncio.sleep(self._backoff.next())
+
+    def _refused(self, error: Exception) -> Refused | None:
+        if self._told_refused or not isinstance(error, ApiError) or error.status not in (403, 404):
+            return None
+        self._told_refused = True
+        return Refused(error.status)
 
     async def _pause(self, error: Exception) -> None:
         if isinstance(error, ApiError):
@@ -217,6 +236,7 @@ class _Watcher(Generic[T]):
                 else:
                     items.append(decoded)
         self._version = version
+        self._told_refused = False
         self._status.relists += 1
         self._status.in_sync()
         return [Replaced(tuple(items)), *unreadable]
