@@ -1,0 +1,131 @@
+"""What people write for SRC and DST, and whom it names."""
+
+from ipaddress import ip_address, ip_network
+
+import pytest
+
+from steppe.explain.index import Index
+from steppe.explain.target import (
+    NodeTarget,
+    PodTarget,
+    RangeTarget,
+    ServiceTarget,
+    UnknownTargetError,
+    resolve,
+)
+from steppe.kube.cluster import cluster_of
+from steppe.kube.objects import Pod
+from steppe.kube.services import Service, ServicePort
+from tests.worlds import node_at
+
+NODE = node_at(0)
+
+
+def pod(name: str, number: int, namespace: str = "shop", **more: object) -> Pod:
+    addresses = tuple(prefix[number] for prefix in NODE.pod_cidrs)
+    return Pod(namespace, name, **({"node": NODE.name, "addresses": addresses} | more))
+
+
+WEB = Service(
+    "shop",
+    "web",
+    cluster_ips=(ip_address("10.96.0.9"), ip_address("fd00:96::9")),
+    ports=(ServicePort("http", "TCP", 8080),),
+)
+INDEX = Index(
+    cluster_of(
+        [NODE],
+        [
+            pod("web-1", 5),
+            pod("web-2", 6),
+            pod("twin", 7),
+            pod("twin", 8, "other"),
+            pod("proxy", 9, host_network=True, addresses=NODE.addresses),
+            pod("migrate", 10, finished=True),
+            pod("late", 11, addresses=()),
+            pod("nowhere", 12, node="", addresses=()),
+        ],
+        services=[WEB],
+    )
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "port"),
+    [
+        ("shop/web-1", "shop/web-1", ""),
+        ("pod/shop/web-1", "shop/web-1", ""),
+        ("shop/web-1:8080", "shop/web-1", "8080"),
+        ("web-1", "shop/web-1", ""),
+        ("deploy/shop/web", "shop/web-1", ""),
+        ("svc/shop/web", "svc/shop/web", ""),
+        ("svc/shop/web:http", "svc/shop/web", "http"),
+        ("web.shop", "svc/shop/web", ""),
+        ("web.shop.svc.cluster.local:8080", "svc/shop/web", "8080"),
+        ("http://web.shop.svc.cluster.local:8080/cart", "svc/shop/web", "8080"),
+        ("https://web.shop", "svc/shop/web", "443"),
+        ("http://[fd00:96::9]:8080/", "svc/shop/web", "8080"),
+        ("node/node-a", "node/node-a", ""),
+        ("192.0.2.11:22", "node/node-a", "22"),
+        ("10.244.1.5", "shop/web-1", ""),
+        ("[fd00:10:244:1::5]:80", "shop/web-1", "80"),
+        ("fd00:10:244:1::5", "shop/web-1", ""),
+        ("10.96.0.9", "svc/shop/web", ""),
+        ("203.0.113.9", "203.0.113.9", ""),
+        ("203.0.113.0/24", "203.0.113.0/24", ""),
+        ("internet", "internet", ""),
+        ("shop/proxy", "node/node-a", ""),
+    ],
+)
+def test_a_name_is_understood(text: str, name: str, port: str) -> None:
+    found = resolve(INDEX, text)
+    assert (str(found.target), found.port) == (name, port)
+
+
+def test_an_address_means_that_address_alone() -> None:
+    both = resolve(INDEX, "shop/web-1").target
+    one = resolve(INDEX, "10.244.1.5").target
+    assert isinstance(both, PodTarget)
+    assert isinstance(one, PodTarget)
+    assert {address.version for address in both.addresses} == {4, 6}
+    assert one.addresses == (ip_address("10.244.1.5"),)
+
+
+def test_targets_are_typed() -> None:
+    assert isinstance(resolve(INDEX, "node/node-a").target, NodeTarget)
+    assert isinstance(resolve(INDEX, "web.shop").target, ServiceTarget)
+    outside = resolve(INDEX, "203.0.113.0/24").target
+    assert isinstance(outside, RangeTarget)
+    assert outside.prefixes == (ip_network("203.0.113.0/24"),)
+    assert outside.address is None
+
+
+def test_what_was_understood_is_said_where_it_is_not_what_was_written() -> None:
+    assert "first of its 2 pods" in resolve(INDEX, "deploy/shop/web").note
+    assert "network of its node" in resolve(INDEX, "shop/proxy").note
+    assert not resolve(INDEX, "shop/web-1").note
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "empty name"),
+        ("shop/wbe-1", "did you mean shop/web-1"),
+        ("wbe-1", "did you mean shop/web-1"),
+        ("web", "svc/shop/web"),
+        ("twin", "say which of other/twin, shop/twin"),
+        ("svc/shop/wep", "did you mean svc/shop/web"),
+        ("node/node-b", "did you mean node/node-a"),
+        ("deploy/shop/nothing", "no running pod"),
+        ("shop/migrate", "has finished"),
+        ("shop/late", "no address yet"),
+        ("shop/nowhere", "not on a node"),
+        ("http://nothing.here.at.all/", "neither an address nor a Service"),
+        ("http://web.shop:x/", "is no URL"),
+        ("a/b/c/d", "not understood"),
+        ("fe80::1%eth0", "no pod"),
+    ],
+)
+def test_what_names_nobody_is_said_with_what_was_probably_meant(text: str, said: str) -> None:
+    with pytest.raises(UnknownTargetError, match=said):
+        resolve(INDEX, text)
