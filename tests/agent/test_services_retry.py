@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from steppe.agent import daemon
+from steppe.agent import keeper
 from steppe.agent.daemon import Agent
 from steppe.agent.flows import FlowEnder
 from steppe.agent.options import Options, parse
@@ -40,15 +40,15 @@ def options(state_dir: Path) -> Options:
 async def test_events_while_the_kernel_refuses_do_not_multiply_the_tries(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(daemon, "RETRY_SECONDS", 0.2)
+    monkeypatch.setattr(keeper, "RETRY_SECONDS", 0.2)
     kernel: Any = Stubborn()
     unused: Any = None
     agent = Agent(options(tmp_path), unused, kernel, unused)
     agent._flows = FlowEnder(agent.compiler, unused)
-    agent.feed.trusted = True
+    agent.feeds.nodes.trusted = True
     agent._cni._attachments.close()  # opened with the agent, and of no use here
     async with asyncio.TaskGroup() as tasks:
-        task = tasks.create_task(agent._sync())
+        task = tasks.create_task(agent.keeper.run())
         agent.touch(agent.compiler.set_node(NODE))
         for _ in range(30):
             await asyncio.sleep(0.01)

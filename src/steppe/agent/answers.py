@@ -47,8 +47,12 @@ class Answers:
         return {"schema": "steppe.show/v1", "node": self._agent.compiler.name, "rows": ordered}
 
     def _row(self, key: Key, entry: NodeEntry) -> dict[str, Any]:
-        failed = self._agent.reconciler.failed.get(key)
-        state = "in kernel" if self._agent.reconciler.actual.get(key) == entry.value else "pending"
+        failed = self._agent.keeper.reconciler.failed.get(key)
+        state = (
+            "in kernel"
+            if self._agent.keeper.reconciler.actual.get(key) == entry.value
+            else "pending"
+        )
         return {
             "table": key.table,
             "key": str(key),
@@ -59,7 +63,7 @@ class Answers:
 
     def _status(self) -> Answer:
         agent = self._agent
-        synced = agent.watch_status.synced_since
+        synced = agent.feeds.status.synced_since
         rows = [self._row(key, entry) for key, entry in agent.compiler.state.items()]
         why = agent.why_not_ready()
         return {
@@ -70,7 +74,7 @@ class Answers:
             "uptimeSeconds": round(time.monotonic() - agent.started, 1),
             "api": {
                 "inSync": synced is not None,
-                "lastError": agent.watch_status.last_error,
+                "lastError": agent.feeds.status.last_error,
             },
             "fabric": agent.compiler.settings.fabric,
             "nodes": len(agent.compiler.nodes),
@@ -82,10 +86,10 @@ class Answers:
 
     async def _audit(self, repair: bool) -> Answer:
         """The kernel, read anew, against what it shall hold."""
-        seen = await self._agent.look()
-        changes = self._agent.reconciler.drift(seen)
+        seen = await self._agent.keeper.look()
+        changes = self._agent.keeper.reconciler.drift(seen)
         if repair and changes:
-            await self._agent.repair(seen)
+            await self._agent.keeper.repair(seen)
         return {
             "schema": "steppe.audit/v1",
             "node": self._agent.compiler.name,
@@ -105,7 +109,7 @@ class Answers:
                 "how": how,
                 "desired": str(change.new) if change.new is not None else None,
                 "actual": str(change.old) if change.old is not None else None,
-                "because": [str(cause) for cause in self._agent.reconciler.because(change)],
+                "because": [str(cause) for cause in self._agent.keeper.reconciler.because(change)],
             }
 
 

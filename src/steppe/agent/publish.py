@@ -48,7 +48,7 @@ class Publisher:
                 log.warning(line("publish-failed", error=error))
 
     async def _publish_underlay(self) -> None:
-        feed = self._agent.feed
+        feed = self._agent.feeds.nodes
         if not feed.trusted or feed.published == feed.underlay:
             return
         text = underlay_annotation(feed.underlay)

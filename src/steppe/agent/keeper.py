@@ -1,0 +1,170 @@
+"""Keeps one kernel in step with the compiler's tables.
+
+    touched keys ──▶ wake ──▶ sync: plan, apply, settle ──▶ kernel
+    kernel events ─▶ observe ──▲                              │
+    full readings ─▶ replace ──┴──────────────────────────────┘
+
+Everything but `apply` and `read` runs in the event loop's thread, so nothing needs a lock but
+the kernel itself: one reader or writer of it at a time.
+"""
+
+import asyncio
+import logging
+from collections.abc import Collection, Iterable, Sequence
+from typing import Protocol
+
+from steppe.agent.log import line
+from steppe.agent.metrics import Metrics
+from steppe.agent.reconciler import Reconciler
+from steppe.compile.incremental import NodeCompiler
+from steppe.drivers.kernel import KernelDriver
+from steppe.drivers.nftables.driver import Nft
+from steppe.drivers.watch import Lost, Seen, Watch
+from steppe.kube.cause import Cause
+from steppe.kube.objects import Workload
+from steppe.plan.diff import Change
+from steppe.state.node import Key, Value
+from steppe.state.sysctl import SysctlKey
+
+log = logging.getLogger("steppe.agent")
+
+COALESCE_SECONDS = 0.03
+"""How long the kernel's notifications gather: a link that goes is announced bit by bit, and to
+repair what is still going away would fail."""
+RETRY_SECONDS = 1.0
+"""How long what the kernel refused waits for its next try."""
+
+
+class Owner(Protocol):
+    """Who is told of what happens to the kernel."""
+
+    @property
+    def trusted(self) -> bool:
+        """Whether all is known that the kernel depends on; half the truth would take away."""
+
+    def applied(self, keys: Collection[Key]) -> None:
+        """The kernel now holds these as they shall be, but for those it refused."""
+
+    async def lost(self, workload: Workload) -> None:
+        """A pod's link is not there any more."""
+
+    async def in_step(self) -> None:
+        """All that was asked for so far has been tried."""
+
+
+class Keeper:
+    """One kernel, what it holds, and what of that has to change."""
+
+    def __init__(
+        self,
+        compiler: NodeCompiler,
+        kernel: KernelDriver,
+        nft: Nft,
+        metrics: Metrics,
+        owner: Owner,
+    ) -> None:
+        self._compiler = compiler
+        self._kernel = kernel
+        self._nft = nft
+        self._metrics = metrics
+        self._owner = owner
+        self._lock = asyncio.Lock()
+        self._wake = asyncio.Event()
+        self._retrying = False
+        self.reconciler = Reconciler(compiler)
+
+    def touch(self, keys: Iterable[Key]) -> None:
+        """Entries may have changed: compare and apply them soon."""
+        self.reconciler.touch(keys)
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Whenever something may differ: plan, apply, remember what failed."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            if self._owner.trusted:
+                await self._sync()
+
+    async def follow(self, watch: Watch) -> None:
+        """Note what the kernel says of itself; needs the loop of `run` beside it."""
+        async for events in watch.events():
+            for event in events:
+                if isinstance(event, Seen):
+                    self._observe(event)
+                elif event.link:
+                    self.reconciler.lose(event.link)
+                else:
+                    await self._read_again(event)
+            asyncio.get_running_loop().call_later(COALESCE_SECONDS, self._wake.set)
+
+    async def read(self) -> None:
+        """Read all that the kernel holds of ours; the next sync compares every key."""
+        async with self._lock:
+            self.reconciler.replace_actual(await asyncio.to_thread(self._look))
+
+    async def look(self) -> dict[Key, Value]:
+        """All that the kernel holds of ours, read anew."""
+        async with self._lock:
+            return await asyncio.to_thread(self._look)
+
+    async def repair(self, seen: dict[Key, Value]) -> None:
+        """Make a kernel that holds `seen` agree, at once."""
+        self.reconciler.replace_actual(seen)
+        await self._sync()
+
+    async def _sync(self) -> None:
+        async with self._lock:
+            plan = self.reconciler.plan()
+            if plan.changes:
+                # Asked now: what is asked for may be another thing once the kernel has answered.
+                because = {c.key: self.reconciler.because(c) for c in plan.changes}
+                with self._metrics.apply_seconds.time():
+                    failures = await asyncio.to_thread(self._kernel.apply, plan.changes)
+                self.reconciler.settle(plan.changes, failures)
+                self._tell(plan.changes, because)
+                self._owner.applied([change.key for change in plan.changes])
+        for workload in plan.lost:
+            await self._owner.lost(workload)
+        await self._owner.in_step()
+        if self.reconciler.failed and not self._retrying:
+            self._retrying = True
+            asyncio.get_running_loop().call_later(RETRY_SECONDS, self._retry)
+
+    def _retry(self) -> None:
+        self._retrying = False
+        self.reconciler.retry()
+        self._wake.set()
+
+    def _observe(self, event: Seen) -> None:
+        if event.foreign and event.key not in self._compiler.state:
+            return
+        if self.reconciler.observe(event.key, event.value) and self._owner.trusted:
+            self._metrics.repairs.labels(event.key.table).inc()
+
+    async def _read_again(self, event: Lost) -> None:
+        log.info(line("reading-again", why=event.reason))
+        await self.read()
+
+    def _look(self) -> dict[Key, Value]:
+        if self._nft.ensure():
+            log.info(line("ruleset", table="inet steppe", action="made as it shall be"))
+        settings = [key for key in tuple(self._compiler.state) if isinstance(key, SysctlKey)]
+        return self._kernel.read(settings)
+
+    def _tell(self, changes: Sequence[Change], because: dict[Key, tuple[Cause, ...]]) -> None:
+        """One line a change, with the objects that asked for it."""
+        for change in changes:
+            failed = self.reconciler.failed.get(change.key)
+            verb = "delete" if change.new is None else "replace" if change.old else "add"
+            fields = {
+                "table": change.key.table,
+                "key": change.key,
+                "value": change.old if change.new is None else change.new,
+                "cause": ", ".join(map(str, because[change.key])) or "nothing asks for it",
+            }
+            if failed is not None:
+                log.error(line(f"{verb}-failed", **fields, error=failed.error))
+            else:
+                log.info(line(verb, **fields))
+                self._metrics.changes.labels(change.key.table, verb).inc()
