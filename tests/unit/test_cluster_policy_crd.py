@@ -10,6 +10,12 @@ from tests.conformance.netpol import CRD, KINDS
 
 KIND = KINDS["policy.networking.k8s.io/v1alpha2", "ClusterNetworkPolicy"]
 RULE = {"action": "Accept", "to": [{"namespaces": {}}]}
+INGRESS = {"action": "Deny", "from": [{"namespaces": {}}]}
+NAMED = {"action": "Accept", "protocols": [{"destinationNamedPort": "web"}]}
+
+
+def ports(start: int, end: int) -> dict[str, Any]:
+    return {"range": {"start": start, "end": end}}
 
 
 def errors(**spec: Any) -> list[str]:
@@ -26,6 +32,7 @@ def test_an_api_server_takes_the_definition() -> None:
     definition = KINDS["apiextensions.k8s.io/v1", "CustomResourceDefinition"]
     admitted = admit_create(definition, yaml.safe_load(CRD.read_text()), Context())
     assert admitted.errors == []
+    assert admitted.warnings == []
 
 
 @pytest.mark.parametrize(
@@ -38,6 +45,9 @@ def test_an_api_server_takes_the_definition() -> None:
         {"egress": [{**RULE, "to": [{"domainNames": ["*.example.org"]}]}]},
         {"egress": [{**RULE, "protocols": [{"tcp": {"destinationPort": {"number": 80}}}]}]},
         {"egress": [{**RULE, "protocols": [{"destinationNamedPort": "web"}]}]},
+        {"egress": [{**RULE, "protocols": [{"tcp": {"destinationPort": ports(8, 9)}}]}]},
+        {"egress": [{**RULE, "to": [{"networks": ["10.0.0.1/8"]}]}]},
+        {"egress": [{**RULE, "to": [{"nodes": {}}]}, NAMED | {"to": [{"namespaces": {}}]}]},
     ],
 )
 def test_what_the_api_allows_is_stored(spec: dict[str, Any]) -> None:
@@ -68,6 +78,14 @@ def test_what_the_api_allows_is_stored(spec: dict[str, Any]) -> None:
         {"egress": [{**RULE, "protocols": [{}]}]},
         {"egress": [{**RULE, "protocols": [{"tcp": {}}]}]},
         {"egress": [{**RULE, "protocols": [{"tcp": {"destinationPort": {"number": 0}}}]}]},
+        # By the rules in CEL, x-kubernetes-validations.
+        {"ingress": [{**INGRESS, "protocols": [{"tcp": {"destinationPort": ports(9, 8)}}]}]},
+        {"egress": [{**RULE, "protocols": [{"sctp": {"destinationPort": ports(8, 8)}}]}]},
+        {"egress": [{**RULE, "to": [{"networks": ["10.0.0.0/8", "10.0.0.1"]}]}]},
+        {"egress": [{**RULE, "to": [{"networks": ["fe80::%eth0/64"]}]}]},
+        {"egress": [{**RULE, "to": [{"networks": ["::ffff:10.0.0.0/104"]}]}]},
+        {"egress": [{**NAMED, "to": [{"namespaces": {}}, {"nodes": {}}]}]},
+        {"egress": [{**NAMED, "to": [{"networks": ["::/0"]}]}]},
     ],
 )
 def test_what_the_api_forbids_is_refused(spec: dict[str, Any]) -> None:

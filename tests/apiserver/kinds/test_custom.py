@@ -189,6 +189,11 @@ def test_json_paths(path: str, found: list[Any]) -> None:
             {"properties": {}},
             "spec.versions[0].schema.openAPIV3Schema.properties[spec].type",
         ),
+        (
+            ("spec", "versions", 0, "schema", "openAPIV3Schema", "x-kubernetes-validations"),
+            [{"message": "no rule"}],
+            "spec.versions[0].schema.openAPIV3Schema.x-kubernetes-validations[0].rule",
+        ),
     ],
 )
 def test_definitions_that_are_refused(path: tuple[Any, ...], value: Any, field: str) -> None:
@@ -199,6 +204,20 @@ def test_definitions_that_are_refused(path: tuple[Any, ...], value: Any, field: 
     at[path[-1]] = value
     found = errors(kind("CustomResourceDefinition", "apiextensions.k8s.io"), definition)
     assert [where for where, _ in found] == [field]
+
+
+def test_a_rule_that_is_not_evaluated_is_warned_of() -> None:
+    definition = copy.deepcopy(DEFINITION)
+    schema = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    name = schema["properties"]["spec"]["properties"]["name"]
+    name["x-kubernetes-validations"] = [{"rule": "isCIDR(self)"}, {"rule": "self != 'x'"}]
+    found = kinds.admit_create(
+        kind("CustomResourceDefinition", "apiextensions.k8s.io"), definition, CONTEXT
+    )
+    assert found.errors == []
+    (warning,) = found.warnings
+    assert "properties[name].x-kubernetes-validations[1].rule: not enforced" in warning
+    assert warning.endswith("self != 'x'")
 
 
 def test_a_definition_keeps_its_scope() -> None:

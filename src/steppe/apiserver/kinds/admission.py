@@ -4,7 +4,7 @@ from steppe.apiserver.kinds.defaults import DEFAULTS
 from steppe.apiserver.kinds.defaults.network import service_after
 from steppe.apiserver.kinds.model import Admitted, Context, Json, Kind
 from steppe.apiserver.kinds.schema import decode
-from steppe.apiserver.kinds.validate import RULES, UPDATE_RULES
+from steppe.apiserver.kinds.validate import RULES, UPDATE_RULES, WARNINGS
 from steppe.apiserver.kinds.validate.fields import Errors
 from steppe.apiserver.kinds.validate.meta import metadata
 
@@ -46,7 +46,7 @@ def update(kind: Kind, old: Json, new: Json, subresource: str, context: Context)
     if rule is not None and subresource not in _FREE and not found.errors:
         errors = Errors()
         rule(errors, old, found.object)
-        return Admitted(found.object, errors.found, [])
+        return Admitted(found.object, errors.found, found.warnings)
     return found
 
 
@@ -62,7 +62,9 @@ def _admitted(kind: Kind, new: Json, context: Context) -> Admitted:
     rule = RULES.get(key)
     if rule is not None:
         rule(errors, new, context)
-    return Admitted(new, errors.found, [])
+    warn = WARNINGS.get(key)
+    warnings = warn(new) if warn is not None and not errors.found else []
+    return Admitted(new, errors.found, warnings)
 
 
 def _status_update(kind: Kind, old: Json, new: Json) -> Admitted:

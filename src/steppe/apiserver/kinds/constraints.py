@@ -1,6 +1,6 @@
 """What one value of a custom resource must be: JSON Schema, in the API server's words.
 
-CEL rules (x-kubernetes-validations) are not evaluated; patterns are taken for Python's dialect.
+Patterns are taken for Python's dialect; rules in CEL are for `rules` to judge.
 """
 
 import ipaddress

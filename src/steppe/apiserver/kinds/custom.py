@@ -1,7 +1,6 @@
 """The kinds that a CustomResourceDefinition adds, one for each served version.
 
-CEL rules (x-kubernetes-validations) are not evaluated, and objects are not converted between
-versions but for their apiVersion (conversion strategy None).
+Objects are not converted between versions but for their apiVersion (conversion strategy None).
 """
 
 from datetime import datetime
@@ -89,6 +88,9 @@ class CustomKind(Kind, frozen=True):
             self.compiled.fill(obj)
             metadata(errors, self, obj["metadata"])
             self.compiled.validate(errors, obj)
+        if not errors.found:
+            # "some validation rules were not checked because the object was invalid"
+            self.compiled.judge(errors, obj)
         return Admitted(obj, errors.found, warnings)
 
 

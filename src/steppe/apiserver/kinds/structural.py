@@ -1,13 +1,15 @@
 """A structural schema of a CustomResourceDefinition, made ready to prune, default and look up.
 
-What the values must be is decided in `constraints`.
+What the values must be is decided in `constraints` and `rules`.
 """
 
 import copy
+from collections.abc import Iterator
 from typing import Any
 
 from steppe.apiserver.kinds.constraints import check
 from steppe.apiserver.kinds.model import ATOMIC, GRANULAR, SET, Json, Structure
+from steppe.apiserver.kinds.rules import broken
 from steppe.apiserver.kinds.validate.fields import Errors
 
 _META = frozenset(("apiVersion", "kind", "metadata"))
@@ -80,14 +82,27 @@ class Structural:
             return
         if not check(errors, self.schema, value, where):
             return
+        for child, item, at in self._below(value, where):
+            child.validate(errors, item, at)
+
+    def judge(self, errors: Errors, value: Any, where: str = "") -> None:
+        """Put a valid value, and all below it, to the rules of the schema."""
+        if value is None and self.nullable:
+            return
+        broken(errors, self.schema, value, where)
+        for child, item, at in self._below(value, where):
+            child.judge(errors, item, at)
+
+    def _below(self, value: Any, where: str) -> Iterator[tuple["Structural", Any, str]]:
+        """The parts of a value that have a schema of their own, and where they are."""
         if isinstance(value, dict):
             for name, item in value.items():
                 child = self.child(name)
                 if child is not None and not (where == "" and name in _META):
-                    child.validate(errors, item, f"{where}.{name}" if where else name)
+                    yield child, item, f"{where}.{name}" if where else name
         elif isinstance(value, list) and self.items is not None:
             for index, item in enumerate(value):
-                self.items.validate(errors, item, f"{where}[{index}]")
+                yield self.items, item, f"{where}[{index}]"
 
     def unknown(self, obj: Json) -> list[str]:
         found: list[str] = []

@@ -105,7 +105,8 @@ def network_policy(obj: Json) -> None:
     spec.setdefault("podSelector", {})
     for rule in (*spec.get("ingress", ()), *spec.get("egress", ())):
         for port in rule.get("ports", ()):
-            fill(port, protocol="TCP")
+            # The field is a pointer in Go: "" is a protocol, if an invalid one.
+            port.setdefault("protocol", "TCP")
     if not spec.get("policyTypes"):
         # "If this field is not specified, it will default based on the existence of ingress or
         # egress rules; policies that contain an egress section are assumed to affect egress".

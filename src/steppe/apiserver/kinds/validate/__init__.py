@@ -45,6 +45,10 @@ RULES: dict[tuple[str, str], Rule] = {
     (_RBAC, "ClusterRoleBinding"): _plain(cluster.role_binding),
 }
 
+WARNINGS: dict[tuple[str, str], Callable[[Json], list[str]]] = {
+    ("apiextensions.k8s.io", "CustomResourceDefinition"): crd.definition_warnings,
+}
+
 UPDATE_RULES: dict[tuple[str, str], UpdateRule] = {
     ("", "Node"): cluster.node_update,
     ("", "Pod"): pod.pod_update,

@@ -6,6 +6,7 @@ Whether another definition already holds the names is the server's to know.
 import re
 
 from steppe.apiserver.kinds.model import Json
+from steppe.apiserver.kinds.rules import not_enforced
 from steppe.apiserver.kinds.validate.fields import Errors, is_label_1035, is_subdomain
 
 _VERSION = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
@@ -78,9 +79,23 @@ def _structural(errors: Errors, at: str, schema: Json) -> None:
     for field in ("items", "additionalProperties"):
         if isinstance(schema.get(field), dict):
             _structural(errors, f"{at}.{field}", schema[field])
+    for index, item in enumerate(schema.get("x-kubernetes-validations", ())):
+        if not item.get("rule", "").strip():
+            errors.required(f"{at}.x-kubernetes-validations[{index}].rule", "rule is not specified")
     keys = schema.get("x-kubernetes-list-map-keys")
     if schema.get("x-kubernetes-list-type") == "map" and not keys:
         errors.required(f"{at}.x-kubernetes-list-map-keys", "must not be empty if listType is map")
+
+
+def definition_warnings(obj: Json) -> list[str]:
+    return [
+        warning
+        for index, version in enumerate(obj["spec"].get("versions", ()))
+        for warning in not_enforced(
+            version.get("schema", {}).get("openAPIV3Schema", {}),
+            f"spec.versions[{index}].schema.openAPIV3Schema",
+        )
+    ]
 
 
 def definition_update(errors: Errors, old: Json, new: Json) -> None:

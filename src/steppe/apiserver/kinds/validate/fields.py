@@ -180,14 +180,22 @@ def address(errors: Errors, field: str, value: str) -> int:
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
-def network(errors: Errors, field: str, value: str) -> Network | None:
-    """Check a CIDR; host bits may be set, as Go's ParseCIDR allows."""
+def cidr(text: str) -> Network | None:
+    """The prefix of a CIDR, if it is one; host bits may be set, as Go's ParseCIDR allows."""
+    # Python would also take a bare address, a netmask after the slash, and a zone.
+    if "%" in text or not text.partition("/")[2].isdigit():
+        return None
     try:
-        # Python would also take a bare address, or a netmask after the slash.
-        bits = value.partition("/")[2]
-        return ipaddress.ip_network(value if bits.isdigit() else "", strict=False)
+        return ipaddress.ip_network(text, strict=False)
     except ValueError:
+        return None
+
+
+def network(errors: Errors, field: str, value: str) -> Network | None:
+    """Check a CIDR."""
+    found = cidr(value)
+    if found is None:
         errors.invalid(
             field, value, "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"
         )
-        return None
+    return found
