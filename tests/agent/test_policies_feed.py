@@ -31,9 +31,9 @@ def pod(name: str = "web", address: str = "10.244.1.5") -> wire.Pod:
     return msgspec.convert(document, wire.Pod)
 
 
-def policy(**spec: Any) -> policy_wire.NetworkPolicy:
+def policy(namespace: str = "default", **spec: Any) -> policy_wire.NetworkPolicy:
     document = {
-        "metadata": {"name": "p", "namespace": "default"},
+        "metadata": {"name": "p", "namespace": namespace},
         "spec": {"podSelector": {}, **spec},
     }
     return msgspec.convert(document, policy_wire.NetworkPolicy)
@@ -69,15 +69,26 @@ def isolated(compiler: NodeCompiler) -> set[str]:
 BOTH = {"ingress_isolated4", "egress_isolated4"}
 
 
-def test_a_pod_is_closed_until_all_lists_are_there(
+def test_nothing_is_said_before_all_lists_are_there(
     compiler: NodeCompiler, feed: PolicyFeed
 ) -> None:
     assert feed.take_pod(Replaced((pod(),))) == frozenset()
-    assert feed.take_policy(Replaced(())) == frozenset()
-    assert isolated(compiler) == BOTH
+    assert feed.take_policy(Replaced((policy(),))) == frozenset()
     assert not feed.complete
     assert feed.take_namespace(Replaced(()))
     assert feed.complete
+    assert isolated(compiler) == {"ingress_isolated4"}
+
+
+def test_a_pod_the_api_has_not_told_of_is_closed_where_a_policy_may_select_it(
+    compiler: NodeCompiler, feed: PolicyFeed
+) -> None:
+    listed(feed, policy())
+    feed.take_pod(Deleted(pod()))
+    assert isolated(compiler) == BOTH
+    feed.take_policy(Replaced(()))
+    assert isolated(compiler) == set()
+    feed.take_policy(Upserted(policy("other")))
     assert isolated(compiler) == set()
 
 
@@ -112,14 +123,17 @@ def test_what_runs_without_a_pod_is_nobodys_to_isolate(compiler: NodeCompiler) -
 
 
 class World:
-    """A gate, and a kernel that takes all or nothing."""
+    """A gate, and a kernel that takes everything, once all lists are there."""
 
     def __init__(self, compiler: NodeCompiler, feed: PolicyFeed) -> None:
         self._compiler = compiler
+        self._feed = feed
         self.reconciler = Reconciler(compiler)
         self.gate = Gate(compiler, self.reconciler, lambda: feed.complete)
 
     async def sync(self) -> None:
+        if not self._feed.complete:
+            return
         self.reconciler.touch(self._compiler.state)
         changes = self.reconciler.plan().changes
         self.reconciler.settle(changes, ())
@@ -147,3 +161,31 @@ async def test_a_pod_whose_policies_are_not_in_the_kernel_does_not_start(
         await world.sync()
     with pytest.raises(UnguardedError, match="polic"):
         await world.gate.wait(WEB)
+
+
+async def test_a_pod_that_no_policy_can_select_waits_for_nothing(
+    compiler: NodeCompiler, feed: PolicyFeed
+) -> None:
+    world = World(compiler, feed)
+    listed(feed, policy("other"))
+    feed.take_pod(Deleted(pod()))
+    await world.sync()
+    await world.gate.wait(WEB)
+
+
+@pytest.mark.parametrize("namespace", ["default", "other"])
+async def test_where_the_api_stays_away_the_kernel_remembers_which_namespaces_have_policies(
+    compiler: NodeCompiler, feed: PolicyFeed, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(steppe.agent.gate, "WAIT_SECONDS", 0.05)
+    before = World(compiler, feed)
+    listed(feed, policy(namespace))
+    await before.sync()
+    started = NodeCompiler(Settings(), "node-a")
+    after = World(started, PolicyFeed(started))
+    after.reconciler.replace_actual(before.reconciler.actual)
+    if namespace == "other":
+        await after.gate.wait(WEB)
+        return
+    with pytest.raises(UnguardedError, match="polic"):
+        await after.gate.wait(WEB)

@@ -39,6 +39,8 @@ def tables(pod: str = CHAIN, low: str = "allow", high: str = "allow-sctp") -> di
     def put(name: str, key: tuple[Atom, ...], *data: Atom) -> None:
         found[ElementKey(name, key)] = Element(data)
 
+    for number in (0, 0xFFFFFFFE):
+        put("policed", (number,))
     for version in (4, 6):
         for direction in ("ingress", "egress"):
             own = OWN[version]

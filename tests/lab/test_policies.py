@@ -3,15 +3,18 @@
 Each question goes over TCP and UDP and both families. A packet that policy stops is not answered.
 """
 
+import json
 from collections.abc import Collection, Iterator
 from typing import Any
 
 import pytest
 
 from steppe.client.resources import NAMESPACES, NETWORKPOLICIES, PODS, SERVICES
+from steppe.cni.plugin import TRY_AGAIN
 from steppe.lab.kubelet.sandbox import namespace_name
 from tests.lab.conftest import make_labs
-from tests.lab.service_lab import NODES, SILENT, Json, Target, World, pod, pods
+from tests.lab.service_lab import NODES, SILENT, Json, Target, World, pod, pods, run
+from tests.lab.test_promises import call_cni
 from tests.waiting import until
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(240)]
@@ -239,3 +242,22 @@ def test_a_connection_goes_on_whose_reply_no_rule_names(policies: Policies) -> N
     policies.apply(podSelector={}, ingress=[{"from": [CLIENT]}], policyTypes=["Ingress"])
     policies.apply("q", podSelector={"matchLabels": ECHO}, policyTypes=["Egress"])
     policies.expect("echo-b", {"node-b", "client-a", "client-b"})
+
+
+def test_a_pod_the_api_has_not_told_of_starts_only_where_no_policy_may_select_it(
+    policies: Policies,
+) -> None:
+    """A namespace without policies has none for the pod; else its labels would have to be known."""
+    lab = policies.world.lab
+    state = lab.root / "nodes" / "node-a"
+    netns = f"st-{lab.name}-pod-00000000"
+    run("ip", "netns", "add", netns)
+    try:
+        assert call_cni(lab, state, "ADD", netns).returncode == 0
+        assert call_cni(lab, state, "DEL", netns).returncode == 0
+        policies.apply(podSelector={"matchLabels": ECHO})
+        policies.expect("echo-a", {"node-a"}, ("TCP",))
+        refused = call_cni(lab, state, "ADD", netns)
+        assert json.loads(refused.stdout)["code"] == TRY_AGAIN
+    finally:
+        run("ip", "netns", "del", netns)

@@ -276,6 +276,13 @@ def test_without_an_api_server_traffic_and_new_pods_go_on(lab: Lab) -> None:
 
 
 def cni(lab: Lab, state, command: str, netns: str) -> str:
+    done = call_cni(lab, state, command, netns)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def call_cni(lab: Lab, state, command: str, netns: str) -> subprocess.CompletedProcess[str]:
+    """The plugin, as node-a's runtime would call it for a pod that the API knows nothing of."""
     config = {"cniVersion": "1.1.0", "name": "steppe", "type": "steppe"}
     config["socket"] = str(state / "cni.sock")
     environment = {
@@ -287,7 +294,7 @@ def cni(lab: Lab, state, command: str, netns: str) -> str:
         "CNI_ARGS": "IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=by-hand",
     }
     pairs = [f"{key}={value}" for key, value in environment.items()]
-    done = subprocess.run(
+    return subprocess.run(
         ["ip", "netns", "exec", f"st-{lab.name}-node-a", "env", *pairs, state / "cni/bin/steppe"],
         input=json.dumps(config),
         capture_output=True,
@@ -295,8 +302,6 @@ def cni(lab: Lab, state, command: str, netns: str) -> str:
         check=False,
         timeout=patience(60),
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 NONSENSE = {

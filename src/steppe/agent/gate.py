@@ -5,8 +5,9 @@ from collections.abc import Callable
 
 from steppe.agent.reconciler import Reconciler
 from steppe.compile.incremental import NodeCompiler
+from steppe.compile.policed import may_have_policies
 from steppe.errors import SteppeError
-from steppe.kube.objects import NO_POD, Workload
+from steppe.kube.objects import Workload
 
 WAIT_SECONDS = 10.0
 """How long a pod waits; the plugin gives up after 30 s."""
@@ -33,13 +34,19 @@ class Gate:
             self._synced.notify_all()
 
     async def wait(self, workload: Workload) -> None:
-        """Return once the pod is guarded; UnguardedError, with the reason, if that takes long."""
+        """Return once the pod is guarded; UnguardedError, with the reason, if that takes long.
+
+        Where the API has not spoken by then it is taken to be away, and what the kernel remembers
+        of policies to hold: a pod that none of them can select need not wait for any.
+        """
         if not self._compiler.settings.policies:
             return
         try:
             async with asyncio.timeout(WAIT_SECONDS), self._synced:
                 await self._synced.wait_for(lambda: not self._missing(workload))
         except TimeoutError as error:
+            if not self._trusted() and not self._may_be_policed(workload):
+                return
             reason = self._missing(workload) or "it was guarded too late"
             raise UnguardedError(reason) from error
 
@@ -48,9 +55,16 @@ class Gate:
         policies, desired = self._compiler.policies, self._compiler.state
         if not self._trusted():
             return "its policies are not known: the API server has not told of all objects yet"
-        if workload.namespace != NO_POD and not policies.knows(workload):
+        if not policies.knows(workload):
             return f"its policies are not known: the API has not told of {workload.ref}"
         actual = self._reconciler.actual
         if any(actual.get(key) != desired[key].value for key in policies.keys(workload.link)):
             return "the kernel has not taken its policies yet; the agent's log says why"
         return ""
+
+    def _may_be_policed(self, workload: Workload) -> bool:
+        """Whether any policy known now, or when the kernel was last in step, may select the pod."""
+        kernel, namespace = self._reconciler.actual, workload.namespace
+        return self._compiler.policies.has_policies(namespace) or may_have_policies(
+            kernel, namespace
+        )

@@ -21,6 +21,7 @@ from steppe.compile.masquerade import (
 )
 from steppe.compile.places import Places
 from steppe.compile.pod import workload_claims
+from steppe.compile.policed import known_claims
 from steppe.compile.policy_tables import PolicyObjects, policy_claims
 from steppe.compile.services import (
     hairpin_elements,
@@ -46,6 +47,8 @@ def local_block(settings: Settings, here: Node) -> Iterator[NodeClaim | Problem]
         yield from local_pod_elements(here)
         inside = cluster_elements if settings.masquerade else everything_is_inside
         yield from inside(here)
+    if settings.policies:
+        yield from known_claims(here)
 
 
 def peer_block(settings: Settings, here: Node, peer: Node) -> Iterator[NodeClaim | Problem]:

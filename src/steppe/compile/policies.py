@@ -17,7 +17,7 @@ import msgspec
 
 from steppe.compile.blocks import Area, apart
 from steppe.kube.cause import Cause, Problem
-from steppe.kube.objects import NO_POD, Pod, Workload
+from steppe.kube.objects import Pod, Workload
 from steppe.kube.policies import (
     Anyone,
     AnyTraffic,
@@ -45,17 +45,20 @@ Traffic = tuple[Cause, tuple[Span, ...] | None]
 
 
 class Subject(msgspec.Struct, frozen=True):
-    """A pod of this node and the policies that select it; `pod` is None while the API has none."""
+    """A pod of this node and the policies that select it.
+
+    `pod` is None while the API has none. Its labels are not known then, so any policy of its
+    namespace may select it: if there is one, the pod is `doubtful`.
+    """
 
     workload: Workload
     pod: Pod | None
     policies: tuple[NetworkPolicy, ...] = ()
+    doubtful: bool = False
 
     def isolated(self, direction: Direction) -> bool:
-        """What the policies of a pod say is not known before the pod is: it is closed."""
-        if self.pod is None:
-            return self.workload.namespace != NO_POD
-        return any(direction in p.isolates for p in self.policies)
+        """A pod that policies may or may not select is closed."""
+        return self.doubtful or any(direction in p.isolates for p in self.policies)
 
     def rules(self, direction: Direction) -> Iterator[tuple[Cause, Rule]]:
         for policy in self.policies:
@@ -66,9 +69,10 @@ class Subject(msgspec.Struct, frozen=True):
 
 def subject_of(workload: Workload, pod: Pod | None, policies: Iterable[NetworkPolicy]) -> Subject:
     """The pod with those of its namespace's policies that select it, by name."""
+    near = [policy for policy in policies if policy.namespace == workload.namespace]
     if pod is None:
-        return Subject(workload, None)
-    chosen = (p for p in policies if p.namespace == pod.namespace and p.pods.takes(pod.labels))
+        return Subject(workload, None, doubtful=bool(near))
+    chosen = (policy for policy in near if policy.pods.takes(pod.labels))
     return Subject(workload, pod, tuple(sorted(chosen, key=lambda policy: policy.name)))
 
 

@@ -10,6 +10,7 @@ from typing import Protocol
 
 import msgspec
 
+from steppe.compile.policed import namespace_claims
 from steppe.compile.policies import Subject, peer_claims, subject_claims, subject_of
 from steppe.kube.cause import Problem
 from steppe.kube.objects import Pod, Workload
@@ -39,6 +40,8 @@ def policy_claims(
     known: PolicyObjects, workloads: Iterable[Workload]
 ) -> Iterator[NodeClaim | Problem]:
     """Everything from scratch."""
+    for namespace in {policy.namespace for policy in known.network_policies}:
+        yield from namespace_claims(namespace)
     pods = {(pod.namespace, pod.name): pod for pod in known.pods}
     namespaces = {namespace.name: namespace for namespace in known.namespaces}
     for workload in workloads:
@@ -62,8 +65,14 @@ class PolicyTables:
         self._peers: dict[str, set[Name]] = {}
 
     def knows(self, workload: Workload) -> bool:
-        """Whether the API has told of the pod, so that its policies are known."""
-        return (workload.namespace, workload.name) in self._pods
+        """Whether the pod's policies are known: the API has told of it, or nothing selects it."""
+        return (workload.namespace, workload.name) in self._pods or not self.has_policies(
+            workload.namespace
+        )
+
+    def has_policies(self, namespace: str) -> bool:
+        """Whether any policy may select a pod of this namespace."""
+        return any(name[0] == namespace for name in self._policies)
 
     def keys(self, link: str) -> Iterator[Key]:
         """All that policies ask for because of the pod behind a link."""
@@ -119,7 +128,9 @@ class PolicyTables:
 
     def _compile_all(self, namespace: str) -> frozenset[Key]:
         links = [w.link for w in self._workloads.values() if w.namespace == namespace]
-        return NONE.union(*map(self._compile, links))
+        block = namespace_claims(namespace) if self.has_policies(namespace) else ()
+        touched = self._blocks.replace(f"policed {namespace}", block)
+        return touched.union(*map(self._compile, links))
 
     def _compile(self, link: str) -> frozenset[Key]:
         """A pod of this node anew, unless nothing about it is."""

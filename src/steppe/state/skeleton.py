@@ -208,10 +208,13 @@ def _entry(point: Literal["prerouting", "output"]) -> Chain:
 
 SKELETON = Skeleton(
     table="steppe",
-    sets=tuple(
-        spec
-        for version, _, address in FAMILIES
-        for spec in (*_sets(version, address), *_policy_sets(version, address))
+    sets=(
+        Set("policed", "classid", comment="namespaces with policies, hashed; 0: they are known"),
+        *(
+            spec
+            for version, _, address in FAMILIES
+            for spec in (*_sets(version, address), *_policy_sets(version, address))
+        ),
     ),
     chains=(
         _entry("prerouting"),
