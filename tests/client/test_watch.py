@@ -150,6 +150,22 @@ async def test_a_list_that_is_not_to_be_had_is_told_of_once_and_asked_for_again(
         assert await following() == Replaced(())
 
 
+async def test_another_refusal_and_one_after_a_list_are_told_of_too() -> None:
+    async with watching() as (api, following, _):
+        refusals = [403, 403, 404, 0, 404]
+
+        def refuse(_: web.Request) -> web.Response | None:
+            code = refusals.pop(0) if refusals else 0
+            return web.json_response(status(code, ""), status=code) if code else None
+
+        api.refuse = refuse
+        assert await following() == Refused(403)
+        assert await following() == Refused(404)
+        assert await following() == Replaced(())
+        assert await following() == Refused(404)
+        assert await following() == Replaced(())
+
+
 async def test_silence_beyond_the_timeout_counts_as_a_lost_connection(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -62,7 +62,7 @@ class Unreadable(msgspec.Struct, frozen=True):
 class Refused(msgspec.Struct, frozen=True):
     """The server does not tell the list: 404 where it has no such kind, 403 to this client.
 
-    Told once; the list is asked for again like after any other trouble.
+    Told once until that changes; the list is asked for again like after any other trouble.
     """
 
     status: int
@@ -176,7 +176,7 @@ class _Watcher(Generic[T]):
         self._watch_seconds = watch_seconds
         self._version = ""  # empty: list before watching
         self._backoff = Backoff()
-        self._told_refused = False
+        self._told_refused = 0
 
     async def events(self) -> AsyncGenerator[WatchEvent[T], None]:
         while True:
@@ -201,9 +201,11 @@ class _Watcher(Generic[T]):
                     await asyncio.sleep(self._backoff.next())
 
     def _refused(self, error: Exception) -> Refused | None:
-        if self._told_refused or not isinstance(error, ApiError) or error.status not in (403, 404):
+        if not isinstance(error, ApiError) or error.status not in (403, 404):
             return None
-        self._told_refused = True
+        if error.status == self._told_refused:
+            return None
+        self._told_refused = error.status
         return Refused(error.status)
 
     async def _pause(self, error: Exception) -> None:
@@ -236,7 +238,7 @@ class _Watcher(Generic[T]):
                 else:
                     items.append(decoded)
         self._version = version
-        self._told_refused = False
+        self._told_refused = 0
         self._status.relists += 1
         self._status.in_sync()
         return [Replaced(tuple(items)), *unreadable]
