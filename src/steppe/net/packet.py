@@ -18,6 +18,17 @@ class Packet(msgspec.Struct, frozen=True):
     source_port: int = 0
     destination_port: int = 0
 
+    @property
+    def answer(self) -> "Packet":
+        """A packet the other way, between the same ports."""
+        return Packet(
+            self.destination,
+            self.source,
+            self.protocol,
+            self.destination_port,
+            self.source_port,
+        )
+
     def __str__(self) -> str:
         if self.protocol == "ICMP":
             return f"{self.source} > {self.destination} ICMP"

@@ -42,11 +42,13 @@ Ending = Literal["accept", "drop", "return", "masquerade", "reject"]
 class State(msgspec.Struct, frozen=True):
     """A packet on its way: what it looks like by now, how likely that is, and what was met.
 
-    `local` says whether its sender's address is one of the node's own.
+    `local` says whether its sender's address is one of the node's own, `established` whether it
+    belongs to a connection that conntrack knows.
     """
 
     packet: Packet
     local: bool = False
+    established: bool = False
     mark: int = 0
     priority: int = 0
     share: Fraction = Fraction(1)
@@ -239,7 +241,7 @@ def _value(field: str, state: State) -> Atom | None:
         "meta l4proto": packet.protocol.lower(),
         "th dport": packet.destination_port,
         "meta priority": state.priority,
-        "ct state": "new",  # a walk is a flow's first packet's
+        "ct state": "established" if state.established else "new",
         "fib saddr type": "local" if state.local else "unicast",
     }
     return fields[field]

@@ -7,6 +7,7 @@ import msgspec
 
 from steppe.kube.cause import Cause
 from steppe.net.address import IPAddress
+from steppe.net.packet import Packet
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -18,6 +19,9 @@ class Step(msgspec.Struct, frozen=True):
     because: tuple[Cause, ...] = ()
 
 
+EndKind = Literal["pod", "node", "outside", "dropped", "refused"]
+
+
 class End(msgspec.Struct, frozen=True):
     """Where a packet ends. `source` is what the receiver sees as the sender's address.
 
@@ -25,15 +29,29 @@ class End(msgspec.Struct, frozen=True):
     arrive, of which `reason` says why.
     """
 
-    kind: Literal["pod", "node", "outside", "dropped", "refused"]
+    kind: EndKind
     target: str = ""
     source: IPAddress | None = None
     reason: str = ""
 
 
+class Translation(msgspec.Struct, frozen=True):
+    """An address that a node rewrote: conntrack there undoes it in the replies."""
+
+    node: str
+    before: Packet
+    after: Packet
+    because: tuple[Cause, ...] = ()
+
+
 class Trace(msgspec.Struct, frozen=True):
-    """One path that a packet may take; `share` is how likely it takes this one."""
+    """One path that a packet may take; `share` is how likely it takes this one.
+
+    `packet` is what it looked like in the end, after all that was `translated` on the way.
+    """
 
     steps: tuple[Step, ...]
     end: End
+    packet: Packet
     share: Fraction = Fraction(1)
+    translated: tuple[Translation, ...] = ()

@@ -4,9 +4,10 @@
                             ▲                                       │
                             └────────────── next node ◀─────────────┴─▶ outside
 
-A Service chooses an endpoint at random, so there may be several paths. What lies between nodes is
-not Steppe's: the walk takes it that the underlay delivers to every node address, and knows nothing
-of pod prefixes.
+A Service chooses an endpoint at random, so there may be several paths. A reply takes the routes
+back, and each node that translated the request translates it back. What lies between nodes is not
+Steppe's: the walk takes it that the underlay delivers to every node address, and knows nothing of
+pod prefixes.
 """
 
 from collections.abc import Iterator, Mapping
@@ -21,20 +22,30 @@ from steppe.net.packet import Packet
 from steppe.state.node import NodeState
 from steppe.state.route import Route
 from steppe.state.skeleton import SKELETON
-from steppe.state.workload import workloads_on
+from steppe.state.workload import workload_of
 from steppe.walk.nft import Ruleset, State
-from steppe.walk.trace import End, Step, Trace
+from steppe.walk.trace import End, EndKind, Step, Trace, Translation
 from steppe.walk.view import NodeView
 
 MAX_HOPS = 8
 """More nodes than any path crosses; a packet that visits more goes in a circle."""
 
 
+Undo = Mapping[tuple[str, Packet], Translation]
+"""By node and the reply as it comes there: the first translation of the request on that node."""
+
+
 class _Here(msgspec.Struct, frozen=True):
-    """The packet at a node: where it is and what it looks like by now."""
+    """The packet at a node: where it is, what it looks like by now, and what was translated.
+
+    It has an `end` once it goes no further; `undo` is a reply's alone.
+    """
 
     node: str
     state: State
+    translated: tuple[Translation, ...] = ()
+    undo: Undo = {}
+    end: End | None = None
 
     @property
     def source(self) -> IPAddress:
@@ -43,6 +54,24 @@ class _Here(msgspec.Struct, frozen=True):
     @property
     def destination(self) -> IPAddress:
         return self.state.packet.destination
+
+    def becoming(self, state: State, because: tuple[Cause, ...] = ()) -> "_Here":
+        """The packet after one step; a translation is remembered for the replies."""
+        translated = self.translated
+        if state.packet != self.state.packet and not state.established:
+            done = Translation(self.node, self.state.packet, state.packet, because)
+            translated = (*translated, done)
+        return msgspec.structs.replace(self, state=state, translated=translated)
+
+    def ending(self, kind: EndKind, reason: str = "", target: str = "") -> "_Here":
+        """The packet where it goes no further."""
+        return msgspec.structs.replace(self, end=End(kind, target, self.source, reason))
+
+    def arriving(self, node: str) -> "_Here":
+        """The packet as another node receives it: marks do not travel."""
+        known, share = self.state.established, self.state.share
+        state = State(self.state.packet, established=known, share=share)
+        return msgspec.structs.replace(self, node=node, state=state)
 
 
 class Walker:
@@ -57,9 +86,10 @@ class Walker:
         self._pod_node: dict[IPAddress, str] = {}
         for node in cluster.nodes.values():
             self._node_of.update(dict.fromkeys(node.addresses, node.name))
-            for workload in workloads_on(cluster, node.name):
-                self._pod_of[node.name, workload.link] = f"{workload.namespace}/{workload.name}"
-                self._pod_node.update(dict.fromkeys(workload.addresses, node.name))
+        for workload in filter(None, map(workload_of, cluster.pods.values())):
+            if workload.node in cluster.nodes:
+                self._pod_of[workload.node, workload.link] = str(workload.ref).partition("/")[2]
+                self._pod_node.update(dict.fromkeys(workload.addresses, workload.node))
 
     def walk(self, packet: Packet) -> Trace:
         """The path of a packet that has only one; of several, the first."""
@@ -73,36 +103,76 @@ class Walker:
         start = self._start(packet) or at
         if not start:
             reason = "the underlay has no route to pods; only nodes are reached from outside"
-            return (Trace((), End("dropped", source=packet.source, reason=reason)),)
+            return (Trace((), End("dropped", source=packet.source, reason=reason), packet),)
         own = self._node_of.get(packet.source) == start
         return tuple(self._paths(_Here(start, State(packet, own)), (), MAX_HOPS))
+
+    def reply(self, trace: Trace) -> Trace:
+        """The way back of the answer to a packet that arrived by this trace.
+
+        A node's conntrack has one entry a connection: what it first was there, and its replies.
+        """
+        packet = trace.packet.answer
+        first: dict[str, Translation] = {}
+        last: dict[str, Translation] = {}
+        for each in trace.translated:
+            first.setdefault(each.node, each)
+            last[each.node] = each
+        undo = {(node, last[node].after.answer): each for node, each in first.items()}
+        start = self._start(packet) or self._node_of.get(packet.destination)
+        if start is None:
+            reason = f"nobody here has {packet.destination}"
+            return Trace((), End("dropped", source=packet.source, reason=reason), packet)
+        own = self._node_of.get(packet.source) == start
+        state = State(packet, own, established=True)
+        (only,) = self._paths(_Here(start, state, undo=undo), (), MAX_HOPS)
+        return only
 
     def _paths(self, at: _Here, steps: tuple[Step, ...], hops: int) -> Iterator[Trace]:
         if not hops:
             reason = f"still under way after {MAX_HOPS} nodes: the routes lead in a circle"
-            end = End("dropped", source=at.source, reason=reason)
-            yield Trace(steps, end, at.state.share)
-            return
-        for state, stop in self._enter(at):
-            taken = [*steps, *(Step(at.node, "service", *met) for met in state.met)]
-            entered = _Here(at.node, msgspec.structs.replace(state, met=()))
-            then = stop or self._hop(entered, taken)
-            if isinstance(then, End):
-                yield Trace(tuple(taken), then, state.share)
-            else:
+            at = at.ending("dropped", reason)
+        for entered in (at,) if at.end else self._entries(at):
+            state = entered.state
+            stage = "conntrack" if state.established else "service"
+            taken = [*steps, *(Step(at.node, stage, *met) for met in state.met)]
+            then = entered.becoming(msgspec.structs.replace(state, met=()))
+            if then.end is None:
+                then = self._hop(then, taken)
+            if then.end is None:
                 yield from self._paths(then, tuple(taken), hops - 1)
+            else:
+                path = tuple(taken)
+                yield Trace(path, then.end, then.state.packet, state.share, then.translated)
 
-    def _enter(self, at: _Here) -> Iterator[tuple[State, End | None]]:
-        """What the node's Services make of the packet before it is routed."""
+    def _entries(self, at: _Here) -> Iterator[_Here]:
+        """The packet before it is routed, each way it may go from here."""
+        return self._known(at) if at.state.established else self._served(at)
+
+    def _known(self, at: _Here) -> Iterator[_Here]:
+        """What the node's conntrack makes of a reply; the nat chains are not asked again."""
+        done = at.undo.get((at.node, at.state.packet))
+        if done is None:
+            yield at
+            return
+        packet = done.before.answer
+        text = f"{_ends(at.state.packet)} becomes {_ends(packet)} again"
+        state = msgspec.structs.replace(at.state, packet=packet)
+        yield at.becoming(state.meeting(text, done.because))
+
+    def _served(self, at: _Here) -> Iterator[_Here]:
+        """What the node's Services make of the packet."""
         point = "output" if at.state.local else "prerouting"
         for state, ending in self._rulesets[at.node].hook(point, at.state):
+            because = state.met[-1][1] if state.met else ()
+            then = at.becoming(state, because)
             if ending == "reject":
                 reason = f"nothing serves {at.destination} {at.state.packet.destination_port}"
-                yield state, End("refused", source=at.source, reason=reason)
+                yield then.ending("refused", reason)
             elif ending == "drop":
-                yield state, End("dropped", source=at.source, reason=f"{at.node}'s rules drop it")
+                yield then.ending("dropped", f"{at.node}'s rules drop it")
             else:
-                yield state, None
+                yield then
 
     def _start(self, packet: Packet) -> str | None:
         """The first node: the sender's own, or for outside senders the one they address."""
@@ -111,17 +181,17 @@ class Walker:
                 return where[packet.source]
         return self._node_of.get(packet.destination)
 
-    def _hop(self, at: _Here, steps: list[Step]) -> _Here | End:
+    def _hop(self, at: _Here, steps: list[Step]) -> _Here:
         """What one node does with the packet."""
         local = self._node_of.get(at.destination) == at.node
-        forbidden = self._filtered(at, "input" if local else "forward", steps)
-        if forbidden is not None:
-            return forbidden
+        at = self._filtered(at, "input" if local else "forward", steps)
+        if at.end is not None:
+            return at
         if local:
             ref = self._cluster.nodes[at.node].ref
             cause = Cause(ref, "status.addresses")
             steps.append(Step(at.node, "local", f"{at.destination} is the node's own", (cause,)))
-            return End("node", at.node, at.source)
+            return at.ending("node", target=at.node)
         view = self._views[at.node]
         found = view.route(at.source, at.destination)
         if found is None:
@@ -129,25 +199,23 @@ class Walker:
         prefix, route, because = found
         steps.append(Step(at.node, "route", f"{prefix} {route}", because))
         if route.kind != "unicast":
-            return End("dropped", source=at.source, reason=f"no pod has {at.destination}")
+            return at.ending("dropped", f"no pod has {at.destination}")
         at = self._postrouting(at, steps)
         if route.via is None:
             return self._to_pod(at, view, route, steps)
         return self._to_next_hop(at, view, route, steps)
 
-    def _filtered(
-        self, at: _Here, point: Literal["input", "forward"], steps: list[Step]
-    ) -> End | None:
+    def _filtered(self, at: _Here, point: Literal["input", "forward"], steps: list[Step]) -> _Here:
         """The end of a packet that policy does not let through; a node's own are not asked."""
         if at.state.local:
-            return None
+            return at
         ((state, ending),) = self._rulesets[at.node].hook(point, at.state)
         steps += (Step(at.node, "policy", *met) for met in state.met if met[1])
         if ending != "drop":
-            return None
-        return End("dropped", source=at.source, reason=f"{at.node}'s policies do not allow it")
+            return at
+        return at.ending("dropped", f"{at.node}'s policies do not allow it")
 
-    def _underlay(self, at: _Here, steps: list[Step]) -> _Here | End:
+    def _underlay(self, at: _Here, steps: list[Step]) -> _Here:
         """No route of Steppe's: the node's own default route and the underlay take it on."""
         peer = self._node_of.get(at.destination)
         before = at.source
@@ -157,61 +225,61 @@ class Walker:
             return self._between(at, peer)
         if at.source == before and before in self._pod_node:
             reason = f"{at.node} has no IPv{before.version} address to leave the cluster with"
-            return End("dropped", source=before, reason=reason)
+            return at.ending("dropped", reason)
         steps.append(Step(at.node, "underlay", f"{at.destination} is outside the cluster"))
-        return End("outside", source=at.source)
+        return at.ending("outside")
 
-    def _between(self, at: _Here, peer: str) -> _Here | End:
+    def _between(self, at: _Here, peer: str) -> _Here:
         """Across the underlay as the packet is; routers on the way know node addresses only."""
         underlay = self._cluster.nodes[at.node].underlay
         own = any(at.source in prefix for prefix in self._cluster.nodes[at.node].pod_cidrs)
         if own and not underlay.on_link(at.destination):
             reason = f"a router between {at.node} and {peer} sees the pod address {at.source}"
-            return End("dropped", source=at.source, reason=reason)
-        return _arriving(at, peer)
+            return at.ending("dropped", reason)
+        return at.arriving(peer)
 
     def _postrouting(self, at: _Here, steps: list[Step]) -> _Here:
+        if at.state.established:
+            return at
         ((state, ending),) = self._rulesets[at.node].hook("postrouting", at.state)
         own = of_version(self._cluster.nodes[at.node].addresses, at.source.version)
         if ending != "masquerade" or own is None:
             return at
-        because = dict.fromkeys(cause for _, causes in state.met for cause in causes)
+        because = tuple(dict.fromkeys(cause for _, causes in state.met for cause in causes))
         text = f"masquerade: {at.source} becomes {own}"
-        steps.append(Step(at.node, "postrouting", text, tuple(because)))
+        steps.append(Step(at.node, "postrouting", text, because))
         packet = msgspec.structs.replace(at.state.packet, source=own)
-        return _Here(at.node, msgspec.structs.replace(at.state, packet=packet))
+        return at.becoming(msgspec.structs.replace(at.state, packet=packet), because)
 
-    def _to_pod(self, at: _Here, view: NodeView, route: Route, steps: list[Step]) -> End:
+    def _to_pod(self, at: _Here, view: NodeView, route: Route, steps: list[Step]) -> _Here:
         neighbour = view.neighbour(route.link, at.destination)
         if neighbour is None or not view.has_link(route.link):
             reason = f"no neighbour entry for {at.destination} on {route.link}"
-            return End("dropped", source=at.source, reason=reason)
+            return at.ending("dropped", reason)
         value, entry = neighbour
         pod = self._pod_of.get((at.node, route.link), route.link)
         text = f"{at.destination} {value} dev {route.link} is {pod}"
         steps.append(Step(at.node, "deliver", text, entry.because))
-        return End("pod", pod, at.source)
+        return at.ending("pod", target=pod)
 
-    def _to_next_hop(
-        self, at: _Here, view: NodeView, route: Route, steps: list[Step]
-    ) -> _Here | End:
+    def _to_next_hop(self, at: _Here, view: NodeView, route: Route, steps: list[Step]) -> _Here:
         via = route.via
         if via is None:
-            return End("dropped", source=at.source, reason="a route without a next hop")
+            return at.ending("dropped", "a route without a next hop")
         if not view.has_link(route.link):  # the underlay's own link: its neighbours answer
             peer = self._node_of.get(via)
             if peer is None:
                 reason = f"no node has the next hop {via}"
-                return End("dropped", source=at.source, reason=reason)
-            return _arriving(at, peer)
+                return at.ending("dropped", reason)
+            return at.arriving(peer)
         return self._tunnel(at, view, route, steps)
 
-    def _tunnel(self, at: _Here, view: NodeView, route: Route, steps: list[Step]) -> _Here | End:
+    def _tunnel(self, at: _Here, view: NodeView, route: Route, steps: list[Step]) -> _Here:
         neighbour = view.neighbour(route.link, route.via) if route.via else None
         forwarding = view.forwarding(route.link, neighbour[0].mac) if neighbour else None
         if neighbour is None or forwarding is None:
             reason = f"{route.link} has no neighbour or forwarding entry for {route.via}"
-            return End("dropped", source=at.source, reason=reason)
+            return at.ending("dropped", reason)
         outer, entry = forwarding
         because = (*neighbour[1].because, *entry.because)
         text = f"{route.via} {neighbour[0]}, tunnelled to {outer.destination}"
@@ -219,10 +287,12 @@ class Walker:
         peer = self._node_of.get(outer.destination)
         if peer is None:
             reason = f"no node has the tunnel end {outer.destination}"
-            return End("dropped", source=at.source, reason=reason)
-        return _arriving(at, peer)
+            return at.ending("dropped", reason)
+        return at.arriving(peer)
 
 
-def _arriving(at: _Here, node: str) -> _Here:
-    """The packet as another node receives it: marks do not travel."""
-    return _Here(node, State(at.state.packet, share=at.state.share))
+def _ends(packet: Packet) -> str:
+    """Both ends of a packet, with their ports."""
+    if packet.protocol == "ICMP":
+        return f"{packet.source} > {packet.destination}"
+    return f"{packet.source} {packet.source_port} > {packet.destination} {packet.destination_port}"
