@@ -10,7 +10,7 @@ import steppe.agent.gate
 from steppe.agent.gate import Gate, UnguardedError
 from steppe.agent.policies import PolicyFeed
 from steppe.agent.reconciler import Reconciler
-from steppe.client.informer import Deleted, Replaced, Unreadable, Upserted
+from steppe.client.informer import Deleted, Refused, Replaced, Unreadable, Upserted
 from steppe.compile.incremental import NodeCompiler
 from steppe.fabric.settings import Settings
 from steppe.kube import policy_wire, wire
@@ -114,6 +114,23 @@ def test_an_unreadable_policy_isolates_its_namespace(
     feed.take_policy(Unreadable("default", "p", "not an object", deleted=True))
     assert isolated(compiler) == set()
     assert feed.problems == ()
+
+
+def test_a_list_that_is_refused_is_not_an_empty_one(
+    compiler: NodeCompiler, feed: PolicyFeed
+) -> None:
+    feed.take_pod(Replaced((pod(),)))
+    feed.take_namespace(Replaced(()))
+    feed.take_policy(Refused(403))
+    assert not feed.complete
+    (problem,) = feed.problems
+    assert 'resources ["networkpolicies"] in apiGroups ["networking.k8s.io"]' in problem.message
+    feed.take_policy(Replaced((policy(),)))
+    assert feed.complete
+    assert feed.problems == ()
+    feed.take_policy(Refused(403))
+    assert isolated(compiler) == {"ingress_isolated4"}
+    assert [str(problem.cause) for problem in feed.problems] == ["NetworkPolicy"]
 
 
 def test_what_runs_without_a_pod_is_nobodys_to_isolate(compiler: NodeCompiler) -> None:

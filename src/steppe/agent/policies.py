@@ -2,12 +2,14 @@
 
 Fail closed: nothing is compiled, and so nothing in the kernel changes, before all three lists are
 there. A policy that cannot be read isolates its whole namespace, since it may mean any pod of it.
+A list that the API server refuses is not an empty one, and leaves what was known before as it was.
 """
 
 from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
 
-from steppe.client.informer import Deleted, Replaced, Unreadable, Upserted, WatchEvent
+from steppe.client.informer import Deleted, Refused, Replaced, Unreadable, Upserted, WatchEvent
+from steppe.client.resources import NAMESPACES, NETWORKPOLICIES, PODS, Resource
 from steppe.compile.incremental import NodeCompiler
 from steppe.kube import policy_wire, wire
 from steppe.kube.cause import Cause, ObjectRef, Problem
@@ -22,6 +24,7 @@ from steppe.kube.selectors import EVERYTHING
 from steppe.state.node import Key
 
 Name = tuple[str, str]
+FORBIDDEN = 403
 NONE: frozenset[Key] = frozenset()
 
 
@@ -39,15 +42,17 @@ class _Kind(Generic[W, T]):
 
     def __init__(
         self,
-        kind: str,
+        resource: Resource,
         parse: Callable[[W], tuple[T, tuple[Problem, ...]]],
         unreadable: Callable[[Name], T] | None = None,
     ) -> None:
-        self._kind = kind
+        self._resource = resource
         self._parse = parse
         self._unreadable = unreadable
         self.known: dict[Name, T] = {}
         self.problems: dict[Name, tuple[Problem, ...]] = {}
+        self.refusal: tuple[Problem, ...] = ()
+        """Why the API server does not tell of the objects, while it does not."""
         self.listed = False
 
     def take(self, event: WatchEvent[W]) -> dict[Name, T | None]:
@@ -56,7 +61,7 @@ class _Kind(Generic[W, T]):
             case Replaced(items):
                 now = {_name(item): item for item in items}
                 gone = (self.known.keys() | self.problems.keys()) - now.keys()
-                self.listed = True
+                self.listed, self.refusal = True, ()
                 return self._forget(*gone) | {
                     name: self._learn(name, item) for name, item in now.items()
                 }
@@ -68,6 +73,8 @@ class _Kind(Generic[W, T]):
                 return self._forget((event.namespace, event.name))
             case Unreadable():
                 return self._doubt((event.namespace, event.name), event.error)
+            case Refused(status):
+                self._refuse(status)
         return {}
 
     def _learn(self, name: Name, seen: W) -> T:
@@ -85,12 +92,26 @@ class _Kind(Generic[W, T]):
 
     def _doubt(self, name: Name, error: str) -> dict[Name, T | None]:
         """What was known serves on, but where something is put in its place that is closed."""
-        cause = Cause(ObjectRef(self._kind, *name))
-        self.problems[name] = (Problem(cause, f"not readable as a {self._kind}: {error}"),)
+        kind = self._resource.kind
+        cause = Cause(ObjectRef(kind, *name))
+        self.problems[name] = (Problem(cause, f"not readable as a {kind}: {error}"),)
         if self._unreadable is None:
             return {}
         self.known[name] = self._unreadable(name)
         return {name: self.known[name]}
+
+    def _refuse(self, status: int) -> None:
+        what, group = self._resource.plural, self._resource.group
+        if status == FORBIDDEN:
+            why = (
+                f"the API server forbids this agent to list them (403): have its ClusterRole allow "
+                f'list and watch of resources ["{what}"] in apiGroups ["{group}"]'
+            )
+        else:
+            why = f"the API server knows no {what} of {self._resource.api_version} ({status})"
+        held = "those known before hold" if self.listed else "until then no pod starts"
+        cause = Cause(ObjectRef(self._resource.kind, "", ""))
+        self.refusal = (Problem(cause, f"{why}; {held}"),)
 
 
 class PolicyFeed:
@@ -99,9 +120,9 @@ class PolicyFeed:
     def __init__(self, compiler: NodeCompiler) -> None:
         self._compiler = compiler
         self._tables = compiler.policies
-        self._pods = _Kind("Pod", pod_from)
-        self._namespaces = _Kind("Namespace", _namespace)
-        self._policies = _Kind("NetworkPolicy", network_policy_from, _closed)
+        self._pods = _Kind(PODS, pod_from)
+        self._namespaces = _Kind(NAMESPACES, _namespace)
+        self._policies = _Kind(NETWORKPOLICIES, network_policy_from, _closed)
         self._kinds = (self._pods, self._namespaces, self._policies)
 
     @property
@@ -111,8 +132,9 @@ class PolicyFeed:
 
     @property
     def problems(self) -> tuple[Problem, ...]:
+        refusals = (problem for kind in self._kinds for problem in kind.refusal)
         # What is wrong with a Pod or a Namespace is not for policy to tell.
-        return tuple(p for group in self._policies.problems.values() for p in group)
+        return (*refusals, *(p for group in self._policies.problems.values() for p in group))
 
     def take_pod(self, event: WatchEvent[wire.Pod]) -> frozenset[Key]:
         """Answers the keys the event touched."""
