@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from steppe.lab.manifests import DEFINITIONS
 from tests.apiserver.cluster import Kubectl
 
 DEPLOYMENT = """
@@ -276,3 +277,32 @@ def test_deleting_waits_for_nothing_that_is_gone(kubectl: Kubectl) -> None:
     begin = time.monotonic()
     assert "deleted" in kubectl("delete", "configmap", "brief")
     assert time.monotonic() - begin < 5
+
+
+CLUSTER_POLICY = """
+apiVersion: policy.networking.k8s.io/v1alpha2
+kind: ClusterNetworkPolicy
+metadata: {name: no-guests}
+spec:
+  tier: Admin
+  priority: 10
+  subject: {namespaces: {}}
+  egress:
+  - name: guests
+    action: Deny
+    to: [{networks: [192.0.2.0/24, "2001:db8::/32"]}]
+    protocols: [{tcp: {destinationPort: {range: {start: 1, end: 9}}}}]
+"""
+
+
+def test_cluster_network_policies_are_served_and_judged(kubectl: Kubectl) -> None:
+    for definition in DEFINITIONS:
+        assert "Warning" not in kubectl.run("apply", "-f", str(definition)).stderr
+    kubectl("apply", "-f", "-", stdin=CLUSTER_POLICY)
+    assert kubectl("get", "cnp", "--no-headers").split()[:3] == ["no-guests", "Admin", "10"]
+    assert "2001:db8::/32" in kubectl("describe", "cnp", "no-guests")
+    refused = kubectl.refused("apply", "-f", "-", stdin=CLUSTER_POLICY.replace("end: 9", "end: 1"))
+    assert "destinationPort.range: Invalid value" in refused
+    assert "Start port must be less than End port" in refused
+    kubectl("delete", "-f", *map(str, DEFINITIONS))
+    assert "could not find" in kubectl.refused("get", "cnp")

@@ -5,12 +5,16 @@ from typing import Any
 
 import yaml
 
+import steppe.kube
 from steppe.client.client import Client
 from steppe.client.errors import ApiError
 from steppe.client.resources import Resource
 from steppe.lab.record import LabError
 
 Json = dict[str, Any]
+
+DEFINITIONS = tuple(sorted((Path(steppe.kube.__file__).parent / "crds").glob("*.yaml")))
+"""Of the kinds that Steppe reads and no API server has by itself, a file each."""
 
 
 def read_manifests(files: tuple[Path, ...]) -> tuple[Json, ...]:

@@ -24,7 +24,7 @@ from steppe.client.config import load_config
 from steppe.lab import kubeconfig, netns, process
 from steppe.lab.dns.place import Place, service_manifests
 from steppe.lab.down import dismantle
-from steppe.lab.manifests import apply, read_manifests
+from steppe.lab.manifests import DEFINITIONS, apply, read_manifests
 from steppe.lab.process import python
 from steppe.lab.ready import Say, wait_for_api, wait_for_nodes
 from steppe.lab.record import (
@@ -176,6 +176,8 @@ def _run(options: Options, name: str, argv: tuple[str, ...], namespace: str = ""
 
 async def _wait_and_apply(record: Record, manifests: tuple[dict[str, Any], ...], say: Say) -> None:
     async with Client(load_config(record.kubeconfig), user_agent="steppe-lab") as client:
+        if not record.options.api:
+            await apply(client, read_manifests(DEFINITIONS))
         if _dns_place(record.options) is Place.SERVICE:
             await apply(client, service_manifests(_topology(record.options).nodes))
         await wait_for_nodes(client, record, say)
