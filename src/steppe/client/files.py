@@ -1,0 +1,99 @@
+"""Manifests from files, folders and standard input: documents, each with its file and line.
+
+YAML is read as Kubernetes' own tools do, so a date is a string. What the documents mean is for
+`kube.manifests` to say.
+"""
+
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from steppe.errors import SteppeError
+from steppe.kube.documents import Manifest
+
+STANDARD_INPUT = "-"
+_SUFFIXES = (".yaml", ".yml", ".json")
+
+
+class UnreadableError(SteppeError):
+    """A file is not there, or is no YAML or JSON; the message says where and what."""
+
+
+def manifests_in(names: Iterable[str]) -> Iterator[Manifest]:
+    """Every document of these files and of all manifests below these folders."""
+    for name in names:
+        if name == STANDARD_INPUT:
+            yield from _documents(sys.stdin.buffer.read(), "standard input")
+            continue
+        for path in _files(Path(name)):
+            try:
+                content = path.read_bytes()
+            except OSError as error:
+                raise UnreadableError(f"cannot read {path}: {error.strerror}") from error
+            yield from _documents(content, str(path))
+
+
+def _files(path: Path) -> Iterable[Path]:
+    if not path.is_dir():
+        return (path,)
+    found = sorted(p for p in path.rglob("*") if p.suffix in _SUFFIXES and p.is_file())
+    if not found:
+        raise UnreadableError(f"there is no manifest ({', '.join(_SUFFIXES)}) below {path}")
+    return found
+
+
+def _documents(content: bytes, name: str) -> Iterator[Manifest]:
+    if content.lstrip().startswith((b"{", b"[")):
+        # JSON is YAML too, but this is a hundred times faster; kubectl prints megabytes of it.
+        try:
+            yield Manifest(msgspec.json.decode(content), f"{name}:1")
+        except msgspec.DecodeError:
+            pass
+        else:
+            return
+    yield from _yaml_documents(content, name)
+
+
+def _yaml_documents(content: bytes, name: str) -> Iterator[Manifest]:
+    import yaml
+
+    loader = _loader()(content)
+    try:
+        while loader.check_node():
+            node = loader.get_node()
+            where = f"{name}:{node.start_mark.line + 1}"
+            yield Manifest(loader.construct_document(node), where)
+    except (yaml.YAMLError, RecursionError, ValueError, UnicodeError) as error:
+        raise UnreadableError(_sentence(error, name)) from error
+    finally:
+        loader.dispose()
+
+
+def _sentence(error: Exception, name: str) -> str:
+    mark = getattr(error, "problem_mark", None)
+    where = f"{name}:{mark.line + 1}" if mark else name
+    what = getattr(error, "problem", None) or str(error).partition("\n")[0]
+    hint = (
+        "; a template must be rendered first (helm template)"
+        if "'%'" in what or "{{" in what
+        else ""
+    )
+    return f"{where} is no YAML: {what}{hint}"
+
+
+def _loader() -> Any:
+    """A safe loader that leaves dates as they are written, in C where PyYAML was built with it."""
+    import yaml
+
+    base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+    class Loader(base):  # type: ignore[misc]
+        yaml_implicit_resolvers = {  # noqa: RUF012 - as PyYAML declares it
+            first: [(tag, regexp) for tag, regexp in resolvers if not tag.endswith(":timestamp")]
+            for first, resolvers in base.yaml_implicit_resolvers.items()
+        }
+
+    return Loader

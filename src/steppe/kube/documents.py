@@ -1,0 +1,191 @@
+"""Decoded documents as objects keyed by what they are: Lists opened, twins and strangers told.
+
+Kinds are known by their API group too: other projects have Services and NetworkPolicies as well.
+What this leaves alone: whether an object's fields make sense, which is for `manifests` to check.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, TypeVar
+
+import msgspec
+
+from steppe.kube.cause import Cause, ObjectRef, Problem
+
+Json = dict[str, Any]
+Objects = dict[ObjectRef, Json]
+Shape = TypeVar("Shape", bound=msgspec.Struct)
+
+GROUPS = {
+    "Node": "",
+    "Namespace": "",
+    "Pod": "",
+    "Service": "",
+    "ReplicationController": "",
+    "EndpointSlice": "discovery.k8s.io",
+    "NetworkPolicy": "networking.k8s.io",
+    "ServiceCIDR": "networking.k8s.io",
+    "ClusterNetworkPolicy": "policy.networking.k8s.io",
+    "Deployment": "apps",
+    "ReplicaSet": "apps",
+    "StatefulSet": "apps",
+    "DaemonSet": "apps",
+    "Job": "batch",
+    "CronJob": "batch",
+}
+"""The kinds in use, and the API group of each."""
+
+CLUSTER_WIDE = frozenset(("Node", "Namespace", "ServiceCIDR", "ClusterNetworkPolicy"))
+
+_DECIDING_GROUPS = (
+    "cilium.io",
+    "projectcalico.org",
+    "gateway.networking.k8s.io",
+    "networking.istio.io",
+    "security.istio.io",
+    "policy.linkerd.io",
+)
+"""API groups, with those below them, whose objects let traffic through, stop or redirect it."""
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    """A decoded document, and the file and line it was read from, "" where nobody knows."""
+
+    content: Any
+    where: str = ""
+
+
+class Collected(msgspec.Struct, frozen=True):
+    """The objects in use, what is wrong with documents, and what is not understood."""
+
+    objects: Objects
+    problems: tuple[Problem, ...] = ()
+    gaps: tuple[str, ...] = ()
+
+
+def collected(manifests: Iterable[Manifest]) -> Collected:
+    """The objects of these documents; of twins, the later counts, as with `kubectl apply`."""
+    objects: Objects = {}
+    written: dict[ObjectRef, str] = {}
+    problems: list[Problem] = []
+    gaps: list[str] = []
+    strangers: dict[str, list[str]] = {}
+    for content, where in _opened(manifests):
+        kind, fault = _kind(content)
+        if fault:
+            gaps.append(f"{where or 'a document'} {fault}, so it is passed over")
+            continue
+        ref = ref_of(content)
+        if GROUPS.get(kind) != _group(content, kind):
+            if _decides(content, kind):
+                strangers.setdefault(_stranger(content, kind), []).append(_named(ref))
+        elif not ref.name:
+            problems.append(Problem(Cause(ref, "metadata.name"), _at("has no name", where)))
+        else:
+            if ref in objects and objects[ref] != _in_its_namespace(content, ref):
+                first = written[ref] or "an earlier document"
+                message = _at(f"was already given in {first}; the later one counts", where)
+                problems.append(Problem(Cause(ref), message))
+            objects[ref], written[ref] = _in_its_namespace(content, ref), where
+    gaps += (not_understood(kind, names) for kind, names in sorted(strangers.items()))
+    return Collected(objects, tuple(problems), tuple(gaps))
+
+
+def not_understood(kind: str, names: Iterable[str]) -> str:
+    """The gap that objects of a kind leave which only another project's software obeys."""
+    listed = sorted(names)
+    shown = ", ".join(listed[:3]) + (f" and {len(listed) - 3} more" if len(listed) > 3 else "")
+    return (
+        f"kind {kind} is not understood ({shown}): what it allows or denies is not in this answer"
+    )
+
+
+def ref_of(document: Json) -> ObjectRef:
+    """What the document describes; a namespaced object that names none is in `default`."""
+    metadata = document.get("metadata")
+    names = metadata if isinstance(metadata, dict) else {}
+    kind = str(document.get("kind", ""))
+    # "An empty namespace is equivalent to the "default" namespace" (ObjectMeta.namespace)
+    namespace = "" if kind in CLUSTER_WIDE else str(names.get("namespace") or "default")
+    return ObjectRef(kind, namespace, str(names.get("name") or ""))
+
+
+def labels_of(document: Json) -> Mapping[str, str]:
+    """The object's labels, as far as they are any."""
+    metadata = document.get("metadata")
+    labels = metadata.get("labels") if isinstance(metadata, dict) else None
+    return labels if isinstance(labels, dict) else {}
+
+
+def readable(document: Json, shape: type[Shape]) -> Shape | None:
+    """The document as this shape; None where it is not, which is told where it is checked."""
+    try:
+        return msgspec.convert(document, shape)
+    except msgspec.ValidationError:
+        return None
+
+
+def _in_its_namespace(document: Json, ref: ObjectRef) -> Json:
+    metadata = document["metadata"]
+    if (metadata.get("namespace") or "") == ref.namespace:
+        return document
+    return document | {"metadata": metadata | {"namespace": ref.namespace}}
+
+
+def _opened(manifests: Iterable[Manifest]) -> Iterator[tuple[Any, str]]:
+    """Every document that says something; a List is the objects in it."""
+    for manifest in manifests:
+        content = manifest.content
+        if content is None:
+            continue
+        kind = str(content.get("kind", "")) if isinstance(content, dict) else ""
+        items = content.get("items") if kind.endswith("List") else None
+        if isinstance(items, list):
+            yield from _opened(Manifest(_of_list(item, content), manifest.where) for item in items)
+        elif items is not None or not kind.endswith("List"):
+            yield content, manifest.where
+
+
+def _of_list(item: Any, around: Json) -> Any:
+    """An item as it would stand alone: a server leaves out what the list already says."""
+    kind = str(around["kind"]).removesuffix("List")
+    if not isinstance(item, dict) or not kind:
+        return item
+    return {"apiVersion": around.get("apiVersion"), "kind": kind} | item
+
+
+def _kind(content: Any) -> tuple[str, str]:
+    """The document's kind, and what is wrong with a document that has none."""
+    if not isinstance(content, dict):
+        return "", "is no Kubernetes object (a mapping with apiVersion, kind and metadata)"
+    kind = content.get("kind")
+    if not isinstance(kind, str) or not kind:
+        return "", "has no kind"
+    return kind, ""
+
+
+def _group(content: Json, kind: str) -> str | None:
+    """The API group; of an object that does not say, the one its kind is known by."""
+    version = content.get("apiVersion")
+    if version is None:
+        return GROUPS.get(kind)
+    return str(version).rpartition("/")[0]
+
+
+def _decides(content: Json, kind: str) -> bool:
+    """Whether objects like this are known, or named, to decide about traffic."""
+    group = _group(content, kind) or ""
+    ours = any(group == known or group.endswith(f".{known}") for known in _DECIDING_GROUPS)
+    return ours or kind == "Ingress" or kind.endswith("NetworkPolicy")
+
+
+def _stranger(content: Json, kind: str) -> str:
+    """The kind, with its group where there is one of ours by that name."""
+    return f"{kind} ({_group(content, kind)})" if kind in GROUPS else kind
+
+
+def _named(ref: ObjectRef) -> str:
+    return f"{ref.namespace}/{ref.name}"
+
+
+def _at(message: str, where: str) -> str:
+    return f"{message} ({where})" if where else message
