@@ -80,18 +80,21 @@ class TokenSource:
         return self._token
 
 
-def load_config(kubeconfig: str | None = None) -> Config:
-    """The given kubeconfig; else the pod's service account; else $KUBECONFIG or ~/.kube/config."""
+def load_config(kubeconfig: str | None = None, context: str = "") -> Config:
+    """The given kubeconfig; else the pod's service account; else $KUBECONFIG or ~/.kube/config.
+
+    Only kubeconfigs have contexts, so where one is named the service account is passed over.
+    """
     if kubeconfig:
-        return read_kubeconfig(Path(kubeconfig))
+        return read_kubeconfig(Path(kubeconfig), context)
     host = os.environ.get("KUBERNETES_SERVICE_HOST", "")
-    if host and (SERVICE_ACCOUNT / "token").exists():
+    if not context and host and (SERVICE_ACCOUNT / "token").exists():
         return in_cluster(host, os.environ.get("KUBERNETES_SERVICE_PORT", "443"), SERVICE_ACCOUNT)
     # Of a list of files the first that exists is used: merging is kubectl's business.
     paths = os.environ.get("KUBECONFIG", "").split(os.pathsep)
     for path in [*filter(None, paths), str(Path.home() / ".kube" / "config")]:
         if Path(path).exists():
-            return read_kubeconfig(Path(path))
+            return read_kubeconfig(Path(path), context)
     raise ConfigError(
         "no API server to talk to: not in a pod, and no kubeconfig found; give --kubeconfig FILE"
         " or set KUBECONFIG"
@@ -110,8 +113,8 @@ def in_cluster(host: str, port: str, folder: Path) -> Config:
     )
 
 
-def read_kubeconfig(path: Path) -> Config:
-    """The current context of a kubeconfig file."""
+def read_kubeconfig(path: Path, context: str = "") -> Config:
+    """The named context of a kubeconfig file, or its current one."""
     import yaml  # half a megabyte that an agent in a pod never needs
 
     try:
@@ -123,7 +126,7 @@ def read_kubeconfig(path: Path) -> Config:
         line = f" at line {where.line + 1}" if where else ""
         raise ConfigError(f"kubeconfig {path} is no YAML{line}") from None
     try:
-        return _chosen_context(document, path)
+        return _chosen_context(document, path, context or document.get("current-context", ""))
     except (KeyError, TypeError, AttributeError, binascii.Error) as error:
         # `from None`: the original's text could quote credentials.
         raise ConfigError(
@@ -132,8 +135,8 @@ def read_kubeconfig(path: Path) -> Config:
         ) from None
 
 
-def _chosen_context(document: dict[str, Any], path: Path) -> Config:
-    context = _named(document, "contexts", "context", document.get("current-context", ""), path)
+def _chosen_context(document: dict[str, Any], path: Path, name: str) -> Config:
+    context = _named(document, "contexts", "context", name, path)
     cluster = _named(document, "clusters", "cluster", context["cluster"], path)
     user = _named(document, "users", "user", context["user"], path) if context.get("user") else {}
     for plugin in ("exec", "auth-provider"):

@@ -1,0 +1,154 @@
+"""Which cluster a command is about: manifests, a kubeconfig's cluster, or a lab on this machine."""
+
+import functools
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import msgspec
+
+from steppe.errors import SteppeError
+from steppe.kube.documents import Manifest
+from steppe.kube.manifests import Loaded, loaded_from
+
+LABS = Path("/run/steppe/labs")
+QUIET_SECONDS = 2.0
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class BadInput(click.ClickException):
+    """What was given cannot be used; the message says why and what would help."""
+
+    exit_code = 2
+
+
+class Source(msgspec.Struct, frozen=True):
+    """Where a cluster is described; at most one of the three."""
+
+    filenames: tuple[str, ...] = ()
+    kubeconfig: str = ""
+    context: str = ""
+    lab: str = ""
+
+
+class Read(msgspec.Struct, frozen=True):
+    """The documents of a source, and what of it could not be read."""
+
+    manifests: tuple[Manifest, ...]
+    gaps: tuple[str, ...] = ()
+
+
+_FILES = click.option(
+    "-f",
+    "--filename",
+    "filenames",
+    multiple=True,
+    metavar="FILE|DIR|-",
+    help="Manifests; folders are searched, - is standard input. May be repeated.",
+)
+_LIVE = (
+    click.option("--lab", default="", metavar="NAME", help="A lab; default: the one that is up."),
+    click.option("--context", default="", metavar="NAME", help="Which of a kubeconfig's contexts."),
+    click.option("--kubeconfig", default="", metavar="FILE", help="A live cluster, read only."),
+)
+
+
+def options(command: F) -> F:
+    """The options by which a command is told its cluster; it gets them as `source`."""
+    return _FILES(live_options(command))
+
+
+def live_options(command: F) -> F:
+    """Those of them that mean a running cluster, where -f means something else."""
+
+    @functools.wraps(command)
+    def with_source(
+        *args: Any,
+        kubeconfig: str,
+        context: str,
+        lab: str,
+        filenames: tuple[str, ...] = (),
+        **kw: Any,
+    ) -> Any:
+        return command(*args, source=Source(filenames, kubeconfig, context, lab), **kw)
+
+    wrapped: Any = with_source
+    for option in _LIVE:
+        wrapped = option(wrapped)
+    result: F = wrapped
+    return result
+
+
+def load(source: Source) -> Loaded:
+    """The cluster that is meant; BadInput where there is none to be had."""
+    found = read(source)
+    return loaded_from(found.manifests, found.gaps)
+
+
+def read(source: Source) -> Read:
+    """The documents that describe the cluster, for commands that change them first."""
+    live = bool(source.kubeconfig or source.context)
+    if (len(source.filenames) > 0) + live + bool(source.lab) > 1:
+        raise click.UsageError("give one of -f, --kubeconfig and --lab: which cluster is meant?")
+    try:
+        if source.filenames:
+            return Read(_from_files(source.filenames))
+        if live:
+            return _from_server(source.kubeconfig, source.context)
+        return _from_server(_lab_kubeconfig(source.lab))
+    except SteppeError as error:
+        raise BadInput(str(error)) from error
+
+
+def _from_files(filenames: tuple[str, ...]) -> tuple[Manifest, ...]:
+    from steppe.client.files import manifests_in
+
+    progress = _Progress()
+    return tuple(progress.over(manifests_in(filenames), "manifests"))
+
+
+def _from_server(kubeconfig: str, context: str = "") -> Read:
+    # Imported late: reading files must not wait for an HTTP client to load.
+    import asyncio
+
+    from steppe.client.config import load_config
+    from steppe.client.snapshot import snapshot
+
+    found = asyncio.run(snapshot(load_config(kubeconfig, context), _Progress()))
+    return Read(found.manifests, found.gaps)
+
+
+def _lab_kubeconfig(lab: str) -> str:
+    from steppe.lab.record import read_record
+
+    names = [lab] if lab else sorted(path.parent.name for path in LABS.glob("*/lab.json"))
+    if not names:
+        raise click.UsageError(
+            "which cluster? -f FILE reads manifests, --kubeconfig FILE a live cluster; "
+            "no lab is up on this machine (`steppe lab up` starts one)"
+        )
+    if len(names) > 1:
+        raise click.UsageError(f"several labs are up ({', '.join(names)}): say --lab NAME")
+    return read_record(names[0]).kubeconfig
+
+
+class _Progress:
+    """Tells a person at a terminal what takes so long, once a second from the third on."""
+
+    def __init__(self) -> None:
+        self._next = time.monotonic() + QUIET_SECONDS
+        self._shown = sys.stderr.isatty()
+
+    def __call__(self, text: str) -> None:
+        if self._shown and time.monotonic() >= self._next:
+            click.echo(f"reading: {text}", err=True)
+            self._next = time.monotonic() + 1
+
+    def over(self, manifests: Iterator[Manifest], what: str) -> Iterator[Manifest]:
+        for number, manifest in enumerate(manifests, start=1):
+            self(f"{number} {what}, {manifest.where}")
+            yield manifest
