@@ -56,6 +56,19 @@ async def test_a_watch_gives_the_list_and_then_each_change() -> None:
         assert told.relists == 1
 
 
+async def test_the_status_tells_how_far_the_events_lead() -> None:
+    async with watching() as (api, following, told):
+        await api.put(PATH, "a")
+        await following()
+        listed = int(told.version)
+        await api.put(PATH, "b")
+        await following()
+        assert int(told.version) == listed + 1
+        await api.remove(PATH, "b")
+        await following()
+        assert int(told.version) == listed + 2
+
+
 async def test_a_lost_connection_resumes_from_the_last_bookmark_without_a_new_list() -> None:
     async with watching() as (api, following, told):
         await following()

@@ -62,7 +62,7 @@ class Answers:
         }
 
     def _status(self) -> Answer:
-        agent = self._agent
+        agent, reconciler = self._agent, self._agent.keeper.reconciler
         synced = agent.feeds.status.synced_since
         rows = [self._row(key, entry) for key, entry in agent.compiler.state.items()]
         why = agent.why_not_ready()
@@ -75,12 +75,14 @@ class Answers:
             "api": {
                 "inSync": synced is not None,
                 "lastError": agent.feeds.status.last_error,
+                "seen": {kind: watch.version for kind, watch in agent.feeds.watches.items()},
             },
             "fabric": agent.compiler.settings.fabric,
             "nodes": len(agent.compiler.nodes),
             "pods": len(agent.compiler.workloads),
             "entries": {table: sum(r["table"] == table for r in rows) for table in TABLES},
             "notInKernel": [row for row in rows if row["state"] != "in kernel"],
+            "pending": len(reconciler.drift(reconciler.actual)),
             "problems": [_problem(p.cause, p.message) for p in agent.problems],
         }
 

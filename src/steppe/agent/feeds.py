@@ -63,6 +63,7 @@ class Feeds:
         self.health_ports = HealthPortServer(compiler)
         self.status = WatchStatus()
         """Of the watch of nodes: all go to the same API server."""
+        self.watches = {NODES.plural: self.status}
 
     @property
     def trusted(self) -> bool:
@@ -126,7 +127,8 @@ class Feeds:
         take: Callable[[WatchEvent[T]], frozenset[Key]],
         label_selector: str = "",
     ) -> None:
-        events = watch(self._client, resource, type_, label_selector=label_selector)
+        status = self.watches[resource.plural] = WatchStatus()
+        events = watch(self._client, resource, type_, label_selector=label_selector, status=status)
         async with contextlib.aclosing(events):
             async for event in events:
                 listener.touch(take(event))

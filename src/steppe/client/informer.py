@@ -80,6 +80,8 @@ class WatchStatus:
         self.last_contact: float | None = None
         self.relists = 0
         self.last_error = ""
+        self.version = ""
+        """The resourceVersion that the events so far lead up to."""
 
     def contact(self) -> None:
         self.last_contact = time.monotonic()
@@ -237,7 +239,7 @@ class _Watcher(Generic[T]):
                     unreadable.append(decoded)
                 else:
                     items.append(decoded)
-        self._version = version
+        self._version = self._status.version = version
         self._told_refused = 0
         self._status.relists += 1
         self._status.in_sync()
@@ -267,7 +269,7 @@ class _Watcher(Generic[T]):
             # "If Type is Error: *Status is recommended" (metav1.WatchEvent)
             raise api_error(0, bytes(frame.object), what=f"watch of {self._resource.plural}")
         version = msgspec.json.decode(frame.object, type=_Object).metadata.resource_version
-        self._version = version or self._version
+        self._version = self._status.version = version or self._version
         if frame.type == "BOOKMARK":
             return None
         decoded = self._decode(frame.object)
