@@ -1,0 +1,1 @@
+"""All pairs at once: who reaches whom on which ports, by classes that no policy tells apart."""

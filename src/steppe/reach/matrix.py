@@ -1,0 +1,301 @@
+"""The matrix of standings: who lets whom send to which ports, for all of them at once.
+
+An egress guard parts all receivers, an ingress guard all senders, each into the few groups that
+its own rules can tell apart; a group is a bit mask. A pair is allowed what both ends allow:
+
+    sender's egress guard:     receivers  ▓▓▓▓░░░░    each part with its ports
+    receiver's ingress guard:  senders    ░▓▓░░░▓▓
+
+So nothing is ever done pair by pair: a row of the matrix is a handful of masks cut with another.
+What is special to single ends (a pod and itself, a pod and its own node) is left to reach.py.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import msgspec
+
+from steppe.compile.guards import Guard, Piece
+from steppe.kube.cause import Cause
+from steppe.kube.policies import Direction, PortName
+from steppe.reach.ports import EVERYTHING, PortSet, allowed_of, one_port
+from steppe.reach.standings import DIRECTIONS, VERSIONS, Numbered, Standing, Standings
+
+Mask = int
+"""A set of numbers, one bit each."""
+
+
+class Row(msgspec.Struct, frozen=True):
+    """Senders of one receiver that reach the same ports of it; None where a family is missing."""
+
+    senders: Mask
+    v4: PortSet | None
+    v6: PortSet | None
+
+    @property
+    def ports(self) -> PortSet:
+        """What works in all families that the ends share."""
+        both = [found for found in (self.v4, self.v6) if found is not None]
+        return both[0] & both[-1]
+
+    def version(self, version: int) -> PortSet | None:
+        return self.v4 if version == 4 else self.v6
+
+
+class _Part(msgspec.Struct, frozen=True):
+    """Identities that one guard treats alike, and the number of the port set it allows them."""
+
+    identities: Mask
+    ports: int
+
+
+class _Egress(msgspec.Struct, frozen=True):
+    """What senders' own guards allow them, in one family.
+
+    `usual`: port set → senders, for receivers that no rule of theirs speaks of; `unusual`:
+    receiver → senders with what they may there instead of the usual.
+    """
+
+    usual: Mapping[int, Mask]
+    unusual: Mapping[int, Sequence[tuple[Mask, int, int]]]
+
+
+def bits(mask: Mask) -> Iterator[int]:
+    """The numbers in a mask, in order."""
+    return (number for number, bit in enumerate(reversed(f"{mask:b}")) if bit == "1")
+
+
+class Matrix:
+    """All pairs of these ends, restricted to the ports that are wanted; None is nobody."""
+
+    def __init__(
+        self,
+        standings: Standings,
+        ends: Sequence[Standing | None],
+        wanted: PortSet = EVERYTHING,
+    ) -> None:
+        self._standings = standings
+        self._ends = tuple(ends)
+        self._wanted = wanted
+        self._sets: Numbered[PortSet] = Numbered()
+        self._both: dict[tuple[int, int], int] = {}
+        self._taking = {d: _taking(standings, d) for d in DIRECTIONS}
+        self._parts_of: dict[tuple[Direction, int], tuple[_Part, ...]] = {}
+        self._holding = {
+            (direction, version): self._holders(direction, version)
+            for direction in DIRECTIONS
+            for version in VERSIONS
+        }
+        self._present = {
+            version: _mask(i for i, end in enumerate(self._ends) if end and end.side(version))
+            for version in VERSIONS
+        }
+        self._egress = {version: self._all_egress(version) for version in VERSIONS}
+        self._ingress: dict[tuple[int, int], Mapping[int, Mask]] = {}
+
+    def towards(self, receiver: int, version: int) -> Mapping[PortSet, Mask]:
+        """Who reaches which ports of a receiver: every end of this family is in one mask."""
+        end = self._ends[receiver]
+        if end is None or end.side(version) is None:
+            return {}
+        egress = self._egress_towards(receiver, version)
+        found: dict[int, Mask] = {}
+        for ports, senders in self._ingress_parts(end.ingress, version).items():
+            for own, guarded in egress.items():
+                together = senders & guarded
+                if together:
+                    number = self._intersection(ports, own)
+                    found[number] = found.get(number, 0) | together
+        return {self._sets.values[number]: senders for number, senders in found.items()}
+
+    def rows(self, receiver: int, senders: Mask) -> Iterator[Row]:
+        """The same in both families together, for some senders."""
+        four, six = (self._with_absent(receiver, version) for version in VERSIONS)
+        for v4, some in four.items():
+            for v6, others in six.items():
+                together = some & others & senders
+                if together and (v4 is not None or v6 is not None):
+                    yield Row(together, v4, v6)
+
+    def senders_to(self, receiver: int, version: int, protocol: str, port: int) -> Mask:
+        """Who reaches one port of a receiver."""
+        return _union(
+            senders
+            for ports, senders in self.towards(receiver, version).items()
+            if ports.holds(protocol, port)
+        )
+
+    def present(self, version: int) -> Mask:
+        """Who has an address of this family."""
+        return self._present[version]
+
+    def _with_absent(self, receiver: int, version: int) -> dict[PortSet | None, Mask]:
+        """`towards`, with None for those that share no such address with the receiver."""
+        found: dict[PortSet | None, Mask] = {None: ~0}
+        for ports, senders in self.towards(receiver, version).items():
+            found[ports] = senders
+            found[None] &= ~senders
+        return found
+
+    def _intersection(self, one: int, other: int) -> int:
+        key = (one, other) if one <= other else (other, one)
+        if key not in self._both:
+            both = self._sets.values[one] & self._sets.values[other]
+            self._both[key] = self._sets.number(both)
+        return self._both[key]
+
+    def _holders(self, direction: Direction, version: int) -> Mapping[int, Mask]:
+        """Identity → the ends that are it, to guards of this direction."""
+        found: dict[int, Mask] = {}
+        for index, end in enumerate(self._ends):
+            side = end.side(version) if end is not None else None
+            if side is not None:
+                identity = side.sender if direction == "ingress" else side.receiver
+                found[identity] = found.get(identity, 0) | 1 << index
+        return found
+
+    def _parts(self, direction: Direction, guard: int) -> tuple[_Part, ...]:
+        """How a guard parts identities, the largest part first."""
+        key = (direction, guard)
+        if key not in self._parts_of:
+            value = self._standings.guards[direction].values[guard]
+            identities = self._standings.identities[direction].values
+            found: dict[int, Mask] = {}
+            for mask in self._told_apart(direction, value):
+                alike = identities[(mask & -mask).bit_length() - 1]
+                ports = self._sets.number(allowed_of(value.pieces(alike)) & self._wanted)
+                found[ports] = found.get(ports, 0) | mask
+            parts = (_Part(mask, ports) for ports, mask in found.items())
+            self._parts_of[key] = tuple(sorted(parts, key=lambda p: -p.identities.bit_count()))
+        return self._parts_of[key]
+
+    def _told_apart(self, direction: Direction, guard: Guard) -> list[Mask]:
+        masks = [(1 << len(self._standings.identities[direction].values)) - 1]
+        entries = (*guard.admin, *guard.allowing, *guard.baseline)
+        for cause in dict.fromkeys(entry.cause for entry in entries if not entry.for_anyone):
+            masks = _split(masks, self._taking[direction].get(cause, 0))
+        if direction == "egress" and any(isinstance(p, PortName) for e in entries for p in e.ports):
+            for mask in _by_ports(self._standings):
+                masks = _split(masks, mask)
+        return masks
+
+    def _lifted(self, direction: Direction, guard: int, version: int) -> Iterator[tuple[int, Mask]]:
+        """A guard's parts as port sets and ends; the largest is what the others leave."""
+        holding = self._holding[direction, version]
+        usual, *others = self._parts(direction, guard)
+        left = self._present[version]
+        for part in others:
+            ends = _union(holding.get(identity, 0) for identity in bits(part.identities))
+            left &= ~ends
+            yield part.ports, ends
+        yield usual.ports, left
+
+    def _ingress_parts(self, guard: int, version: int) -> Mapping[int, Mask]:
+        key = (guard, version)
+        if key not in self._ingress:
+            self._ingress[key] = dict(self._lifted("ingress", guard, version))
+        return self._ingress[key]
+
+    def _all_egress(self, version: int) -> _Egress:
+        guarded: dict[int, Mask] = {}
+        for index, end in enumerate(self._ends):
+            if end is not None and end.side(version) is not None:
+                guarded[end.egress] = guarded.get(end.egress, 0) | 1 << index
+        usual: dict[int, Mask] = {}
+        unusual: dict[int, list[tuple[Mask, int, int]]] = {}
+        for guard, senders in guarded.items():
+            *others, (normal, _) = self._lifted("egress", guard, version)
+            usual[normal] = usual.get(normal, 0) | senders
+            for ports, receivers in others:
+                for receiver in bits(receivers):
+                    unusual.setdefault(receiver, []).append((senders, normal, ports))
+        return _Egress(usual, unusual)
+
+    def _egress_towards(self, receiver: int, version: int) -> Mapping[int, Mask]:
+        known = self._egress[version]
+        found = dict(known.usual)
+        for senders, normal, ports in known.unusual.get(receiver, ()):
+            found[normal] &= ~senders
+            found[ports] = found.get(ports, 0) | senders
+        return found
+
+
+def pieces_between(
+    standings: Standings, sender: Standing, receiver: Standing, version: int
+) -> tuple[Piece, ...]:
+    """What becomes of a pair's packets on every port, and the objects that say so."""
+    here, there = sender.side(version), receiver.side(version)
+    if here is None or there is None:
+        return ()
+    egress = standings.guards["egress"].values[sender.egress]
+    ingress = standings.guards["ingress"].values[receiver.ingress]
+    return both_of(
+        egress.pieces(standings.identities["egress"].values[there.receiver]),
+        ingress.pieces(standings.identities["ingress"].values[here.sender]),
+    )
+
+
+def both_of(egress: Iterable[Piece], ingress: Iterable[Piece]) -> tuple[Piece, ...]:
+    """What two guards come to together: "If either side does not allow the connection, it will
+    not happen" (Network Policies). The cause of a "no" is only who says no.
+    """
+    theirs = tuple(ingress)
+    found: list[Piece] = []
+    for own in egress:
+        for other in theirs:
+            first, last = max(own.first, other.first), min(own.last, other.last)
+            if own.protocol == other.protocol and first <= last:
+                found.append(_joint(own, other, first, last))
+    return tuple(found)
+
+
+def _joint(own: Piece, other: Piece, first: int, last: int) -> Piece:
+    allowed = own.allowed and other.allowed
+    said: tuple[Cause, ...] = ()
+    for piece in (own, other):
+        if piece.allowed == allowed:
+            said += piece.because
+    return Piece(own.protocol, first, last, allowed, said)
+
+
+def piece_at(pieces: Iterable[Piece], protocol: str, port: int) -> Piece | None:
+    """The piece that one port falls into; None where there are no pieces at all."""
+    (wanted,) = one_port(protocol, port).ranges
+    for piece in pieces:
+        if piece.protocol == wanted.protocol and piece.first <= wanted.first <= piece.last:
+            return piece
+    return None
+
+
+def _taking(standings: Standings, direction: Direction) -> Mapping[Cause, Mask]:
+    """Rule → the identities it takes."""
+    found: dict[Cause, Mask] = {}
+    for index, identity in enumerate(standings.identities[direction].values):
+        for cause in identity.rules:
+            found[cause] = found.get(cause, 0) | 1 << index
+    return found
+
+
+def _by_ports(standings: Standings) -> Iterable[Mask]:
+    """Receivers' identities that have the same ports of a name."""
+    found: dict[object, Mask] = {}
+    for index, identity in enumerate(standings.identities["egress"].values):
+        found[identity.ports] = found.get(identity.ports, 0) | 1 << index
+    return found.values()
+
+
+def _split(masks: Iterable[Mask], by: Mask) -> list[Mask]:
+    return [part for mask in masks for part in (mask & by, mask & ~by) if part]
+
+
+def _union(masks: Iterable[Mask]) -> Mask:
+    found = 0
+    for mask in masks:
+        found |= mask
+    return found
+
+
+def _mask(numbers: Iterable[int]) -> Mask:
+    found = 0
+    for number in numbers:
+        found |= 1 << number
+    return found

@@ -1,0 +1,153 @@
+"""Who reaches whom in one cluster: parties, the matrix between them, and single ends exactly.
+
+    reach = Reach(cluster)
+    for row in reach.rows(receiver): ...        classes: any cluster, whatever its size
+    reach.between(pod, other, 4)                two ends, with the causes
+
+It says what policies make of connections, as spec/policy.py does and at the same places: from the
+address that really sends, to the pod that really receives. Whether a packet finds its way there
+is the fabric's business: from outside, only a Service promises one.
+"""
+
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+
+import msgspec
+
+from steppe.compile.guards import Guard, Piece
+from steppe.kube.cluster import Cluster, Name
+from steppe.kube.objects import Node, Pod
+from steppe.net.address import IPAddress, IPNetwork, parse_prefix
+from steppe.net.lpm import LongestPrefix
+from steppe.reach.matrix import Mask, Matrix, Row, both_of, pieces_between
+from steppe.reach.parties import INTERNET, Kind, Party, own_network, parties_of
+from steppe.reach.ports import EVERYTHING, PortSet
+from steppe.reach.standings import Standing, Standings
+
+End = Pod | Node | IPAddress
+"""A pod, a node by its first address of a family, or an address outside the cluster."""
+
+ALL = tuple(Piece(r.protocol, r.first, r.last, allowed=True) for r in EVERYTHING.ranges)
+
+
+class Reach:
+    """All pairs of one cluster, restricted to the ports that are wanted."""
+
+    def __init__(self, cluster: Cluster, wanted: PortSet = EVERYTHING) -> None:
+        self.cluster = cluster
+        self.wanted = wanted
+        self.standings = Standings(cluster)
+        known = parties_of(cluster, self.standings)
+        self.parties: tuple[Party, ...] = tuple(party for party, _ in known)
+        self.of_party: tuple[Standing, ...] = tuple(standing for _, standing in known)
+        self.matrix = Matrix(self.standings, self.of_party, wanted)
+
+    def rows(self, receiver: int, senders: Mask = -1) -> Iterator[Row]:
+        """Who reaches what of a party; flows that have nothing to do with any pod are left out."""
+        if self.parties[receiver].kind != "pods":
+            senders &= self.of_kind("pods")
+        yield from self.matrix.rows(receiver, senders & self.everyone)
+
+    def pieces(self, sender: int, receiver: int, version: int) -> tuple[Piece, ...]:
+        """What parties make of each other on every port, and the causes."""
+        here, there = self.of_party[sender], self.of_party[receiver]
+        return pieces_between(self.standings, here, there, version)
+
+    def between(
+        self, sender: End, receiver: End, version: int, *, via_service: bool = False
+    ) -> tuple[Piece, ...]:
+        """What becomes of packets between two ends; () where they share no such address."""
+        here, there = self._standing(sender), self._standing(receiver)
+        if here.side(version) is None or there.side(version) is None:
+            return ()
+        if sender == receiver and isinstance(sender, Pod):
+            # "a pod cannot block access to itself" (Network Policies)
+            return self._to_itself(here, version) if via_service else ALL
+        if isinstance(sender, Node) and isinstance(receiver, Pod) and receiver.node == sender.name:
+            # "Traffic is allowed to a pod if … the traffic source is the pod's local node"
+            # (NetworkPolicySpec.ingress)
+            return ALL
+        return pieces_between(self.standings, here, there, version)
+
+    @cached_property
+    def everyone(self) -> Mask:
+        return (1 << len(self.parties)) - 1
+
+    def of_kind(self, kind: Kind) -> Mask:
+        return sum(1 << i for i, party in enumerate(self.parties) if party.kind == kind)
+
+    @cached_property
+    def party_of_pod(self) -> Mapping[Name, int]:
+        return {
+            (pod.namespace, pod.name): number
+            for number, party in enumerate(self.parties)
+            for pod in party.pods
+        }
+
+    @cached_property
+    def party_of_node(self) -> Mapping[str, int]:
+        return {n.name: i for i, party in enumerate(self.parties) for n in party.nodes}
+
+    def party_at(self, address: IPAddress) -> int | None:
+        """The party that an address belongs to, whoever's it is; None for one of no party."""
+        pod = self._pods_at.get(address)
+        if pod is not None:
+            return self.party_of_pod[pod.namespace, pod.name]
+        node = self._nodes_at.get(address)
+        if node is not None:
+            return self.party_of_node.get(node.name)
+        found = self._prefixes.lookup(address)
+        return found[1] if found is not None else None
+
+    def end_at(self, address: IPAddress) -> End:
+        """Whoever has the address."""
+        return self._pods_at.get(address) or self._nodes_at.get(address) or address
+
+    @cached_property
+    def _pods_at(self) -> Mapping[IPAddress, Pod]:
+        return {a: pod for pod in own_network(self.cluster.pods.values()) for a in pod.addresses}
+
+    @cached_property
+    def _nodes_at(self) -> Mapping[IPAddress, Node]:
+        nodes = self.cluster.nodes.values()
+        return {a: node for node in nodes for a in (*node.addresses, *node.external_addresses)}
+
+    @cached_property
+    def _prefixes(self) -> LongestPrefix[int | None]:
+        # The cluster's own prefixes are not outside: what no pod has there is nobody's.
+        nodes = self.cluster.nodes.values()
+        found: dict[IPNetwork, int | None] = {p: None for node in nodes for p in node.pod_cidrs}
+        for number, party in enumerate(self.parties):
+            found |= dict.fromkeys(party.prefixes, number)
+        if INTERNET in found:
+            found[parse_prefix("::/0")] = found[INTERNET]
+        return LongestPrefix(found)
+
+    def _standing(self, end: End) -> Standing:
+        if isinstance(end, Pod):
+            return self.standings.of_pod(end)
+        if isinstance(end, Node):
+            return self.standings.of_node(end)
+        return self.standings.of_other(end)
+
+    def _to_itself(self, own: Standing, version: int) -> tuple[Piece, ...]:
+        """What a pod may send itself through a Service: NetworkPolicies let it, and the tiers of
+        ClusterNetworkPolicies before them are asked all the same.
+        """
+        side = own.side(version)
+        if side is None:
+            return ()
+        known = self.standings
+        egress = _not_isolated(known.guards["egress"].values[own.egress])
+        ingress = _not_isolated(known.guards["ingress"].values[own.ingress])
+        return both_of(
+            egress.pieces(known.identities["egress"].values[side.receiver]),
+            ingress.pieces(known.identities["ingress"].values[side.sender]),
+        )
+
+
+def _not_isolated(guard: Guard) -> Guard:
+    """A guard whose NetworkPolicies let all through that the Admin tier leaves to them."""
+    if not guard.isolated:
+        return guard
+    return msgspec.structs.replace(guard, isolated=(), allowing=(), baseline=())

@@ -1,0 +1,147 @@
+"""Reach is the spec, pair by pair: over small clusters, exhaustively."""
+
+from ipaddress import ip_address
+
+import msgspec
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from steppe.kube.cluster import Cluster, cluster_of
+from steppe.kube.objects import Node, Pod
+from steppe.net.address import IPAddress, of_version
+from steppe.net.packet import Packet
+from steppe.reach.matrix import piece_at
+from steppe.reach.ports import one_port, parse_ports
+from steppe.reach.reach import End, Reach
+from steppe.spec.policy import Verdict, verdict
+from steppe.spec.policy_match import World
+from tests.policy_worlds import OUTSIDE, PROBED, worlds
+from tests.property.test_policies import with_prefixes
+
+FEW = settings(max_examples=40, deadline=None)
+# Inside and beside the blocks that policies name.
+STRANGERS = (*OUTSIDE, *map(ip_address, ("10.244.1.200", "10.245.0.1", "fd00:244:1::200")))
+
+
+def cluster_in(world: World) -> Cluster:
+    return cluster_of(
+        map(with_prefixes, world.nodes.values()),
+        {pod.ref: pod for pod in world.pods.values()}.values(),
+        world.namespaces.values(),
+        world.network_policies,
+        cluster_policies=world.cluster_policies,
+    )
+
+
+def ends(cluster: Cluster) -> list[End]:
+    return [*cluster.pods.values(), *cluster.nodes.values(), *STRANGERS]
+
+
+def address_of(end: End, version: int) -> IPAddress | None:
+    if isinstance(end, Pod | Node):
+        return of_version(end.addresses, version)
+    return end if end.version == version else None
+
+
+def packets(here: End, there: End):
+    for version in (4, 6):
+        source, destination = address_of(here, version), address_of(there, version)
+        if source is not None and destination is not None:
+            for protocol, port in PROBED:
+                yield version, Packet(source, destination, protocol, 40000, port)
+
+
+def because(said: Verdict):
+    """The causes on the side that decides: on both for a yes, on those that refuse for a no."""
+    sides = (said.egress, said.ingress)
+    return tuple(c for side in sides if side.allowed == said.allowed for c in side.because)
+
+
+@FEW
+@given(worlds(), st.booleans())
+def test_reach_between_two_ends_is_the_verdict_with_its_causes(world, via_service) -> None:
+    cluster = cluster_in(world)
+    reach = Reach(cluster)
+    for here in ends(cluster):
+        for there in ends(cluster):
+            for version, packet in packets(here, there):
+                pieces = reach.between(here, there, version, via_service=via_service)
+                piece = piece_at(pieces, packet.protocol, packet.destination_port)
+                said = verdict(world, packet, via_service=via_service)
+                assert piece is not None
+                assert piece.allowed == said.allowed, (packet, piece, said)
+                assert piece.because == because(said)
+
+
+@FEW
+@given(worlds())
+def test_rows_of_classes_are_the_verdict_of_every_member(world) -> None:
+    cluster = cluster_in(world)
+    reach = Reach(cluster)
+    for there in ends(cluster):
+        receiver = party(reach, there)
+        if receiver is None:
+            continue
+        rows = list(reach.matrix.rows(receiver, reach.everyone))
+        for here in ends(cluster):
+            sender = party(reach, here)
+            if special(here, there) or sender is None:
+                continue
+            (row,) = [row for row in rows if row.senders >> sender & 1]
+            for version, packet in packets(here, there):
+                ports = row.version(version)
+                port = (packet.protocol, packet.destination_port)
+                assert ports.holds(*port) == verdict(world, packet).allowed
+                senders = reach.matrix.senders_to(receiver, version, *port)
+                assert senders >> sender & 1 == ports.holds(*port)
+
+
+def party(reach: Reach, end: End) -> int | None:
+    """None for an address of the cluster's own that no pod has."""
+    return reach.party_at(address_of(end, 4) or address_of(end, 6))
+
+
+def special(here: End, there: End) -> bool:
+    """What rows leave to `between`: a pod and itself, a node and its pods."""
+    own_node = isinstance(here, Node) and isinstance(there, Pod) and there.node == here.name
+    return here == there or own_node
+
+
+@FEW
+@given(worlds(), st.sampled_from(["80", "53/udp", "icmp", "79-81/tcp"]))
+def test_asking_for_some_ports_only_cuts_the_answer_down_to_them(world, text) -> None:
+    cluster = cluster_in(world)
+    whole, some = Reach(cluster), Reach(cluster, parse_ports(text))
+    for receiver in range(len(whole.parties)):
+        for sender in range(len(whole.parties)):
+            for row in whole.rows(receiver, 1 << sender):
+                (cut,) = some.rows(receiver, 1 << sender)
+                for version in (4, 6):
+                    if row.version(version) is not None:
+                        assert cut.version(version) == row.version(version) & some.wanted
+
+
+@FEW
+@given(worlds())
+def test_everybody_is_in_one_party(world) -> None:
+    cluster = cluster_in(world)
+    reach = Reach(cluster)
+    members = [member for p in reach.parties for member in p.members]
+    assert len(set(map(str, members))) == len(members)
+    named = {m.ref for m in members if isinstance(m, Pod | Node)}
+    assert named == {end.ref for end in ends(cluster) if isinstance(end, Pod | Node)}
+
+
+@FEW
+@given(worlds())
+def test_finished_pods_and_those_without_an_address_are_in_no_party(world) -> None:
+    cluster = cluster_in(world)
+    pods = list(cluster.pods.values())
+    pods[0] = msgspec.structs.replace(pods[0], finished=True)
+    pods[1] = msgspec.structs.replace(pods[1], addresses=())
+    reach = Reach(cluster_of(cluster.nodes.values(), pods))
+    assert {pod.ref for p in reach.parties for pod in p.pods} == {pod.ref for pod in pods[2:]}
+
+
+def test_a_port_of_a_protocol_without_ports_is_other() -> None:
+    assert one_port("ICMP", 8) == parse_ports("icmp")
