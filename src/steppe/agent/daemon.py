@@ -24,6 +24,7 @@ from steppe.agent.metrics import Metrics, serving
 from steppe.agent.options import Options
 from steppe.agent.publish import Publisher
 from steppe.client.client import Client
+from steppe.client.events import EventRecorder
 from steppe.compile.incremental import NodeCompiler
 from steppe.drivers.conntrack import Conntrack
 from steppe.drivers.kernel import KernelDriver
@@ -96,6 +97,7 @@ class Agent:
         state_dir = self._options.state_dir
         with Watch(self._kernel.socket) as events, Conntrack() as conntrack:
             self._flows = FlowEnder(self.compiler, conntrack)
+            recorder = EventRecorder(self._client, "steppe-agent", self.name)
             await self.keeper.read()
             self._remember_node()
             async with (
@@ -111,7 +113,7 @@ class Agent:
                     self.keeper.run(),
                     self._full_passes(),
                     self._install_cni(),
-                    Publisher(self._client, self).run(),
+                    Publisher(self._client, self.compiler, self.feeds, recorder).run(),
                 ):
                     tasks.create_task(job)
 

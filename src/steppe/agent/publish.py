@@ -1,36 +1,65 @@
-"""What the agent writes to the API: its underlay on its own Node, and its Problems as Events.
+"""What the agent writes to the API: its underlay on its own Node, and Problems as Events.
 
-Problems of other nodes' objects are theirs to tell (every agent sees them); they are in this
-agent's status all the same. Nothing here may hold up the network: what fails is tried again.
+Every agent sees the Problems of objects that all nodes share, and one agent tells of them
+(`teller`); while that node is down, `steppe status` alone does. Nothing here may hold up the
+network: what fails is tried again.
 """
 
 import asyncio
+import hashlib
 import logging
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
+from steppe.agent.feeds import Feeds
 from steppe.agent.log import line
 from steppe.client.client import Client
 from steppe.client.errors import ApiError, UnreachableError
 from steppe.client.events import EventRecorder, reference
-from steppe.client.resources import NODES
-from steppe.kube.cause import Problem
+from steppe.client.resources import (
+    CLUSTERNETWORKPOLICIES,
+    ENDPOINTSLICES,
+    NETWORKPOLICIES,
+    NODES,
+    SERVICECIDRS,
+    SERVICES,
+)
+from steppe.compile.incremental import NodeCompiler
+from steppe.kube.cause import ObjectRef, Problem
 from steppe.kube.objects import UNDERLAY_ANNOTATION, underlay_annotation
-
-if TYPE_CHECKING:
-    from steppe.agent.daemon import Agent
 
 log = logging.getLogger("steppe.agent")
 
 INTERVAL_SECONDS = 2.0
+_POLICIES = (NETWORKPOLICIES, CLUSTERNETWORKPOLICIES)
+_RESOURCES = {
+    resource.kind: resource
+    for resource in (NODES, SERVICES, ENDPOINTSLICES, SERVICECIDRS, *_POLICIES)
+}
+
+
+def teller(ref: ObjectRef, nodes: Iterable[str]) -> str:
+    """The node whose agent tells of an object's Problems; "" where there are no nodes.
+
+    The highest hash of object and node decides: agents agree without a word, the work is spread,
+    and a node that comes or goes moves no other's share.
+    """
+
+    def weight(node: str) -> bytes:
+        return hashlib.blake2b(f"{ref} {node}".encode()).digest()
+
+    return ref.name if ref.kind == NODES.kind else max(nodes, key=weight, default="")
 
 
 class Publisher:
     """Keeps what the API holds of this node true, at leisure."""
 
-    def __init__(self, client: Client, agent: "Agent") -> None:
+    def __init__(
+        self, client: Client, compiler: NodeCompiler, feeds: Feeds, events: EventRecorder
+    ) -> None:
         self._client = client
-        self._agent = agent
-        self._events = EventRecorder(client, "steppe-agent", agent.compiler.name)
+        self._compiler = compiler
+        self._feeds = feeds
+        self._events = events
         self._told: frozenset[Problem] = frozenset()
 
     async def run(self) -> None:
@@ -42,29 +71,55 @@ class Publisher:
         while True:
             await asyncio.sleep(INTERVAL_SECONDS)
             try:
-                self._tell_problems()
                 await self._publish_underlay()
+                await self.tell_problems()
             except (ApiError, UnreachableError) as error:
                 log.warning(line("publish-failed", error=error))
 
     async def _publish_underlay(self) -> None:
-        feed = self._agent.feeds.nodes
+        feed = self._feeds.nodes
         if not feed.trusted or feed.published == feed.underlay:
             return
         text = underlay_annotation(feed.underlay)
         patch = {"metadata": {"annotations": {UNDERLAY_ANNOTATION: text}}}
-        await self._client.patch(NODES, self._agent.compiler.name, patch)
+        await self._client.patch(NODES, self._compiler.name, patch)
         feed.published = feed.underlay
-        log.info(line("published", node=self._agent.compiler.name, underlay=text))
+        log.info(line("published", node=self._compiler.name, underlay=text))
 
-    def _tell_problems(self) -> None:
-        own = frozenset(
-            problem
-            for problem in self._agent.problems
-            if problem.cause.ref.name == self._agent.compiler.name
-        )
+    async def tell_problems(self) -> None:
+        """Tell of the Problems that are ours to tell and new."""
+        own = self._own_problems()
+        self._told &= own
         for problem in sorted(own - self._told):
-            log.warning(line("problem", cause=problem.cause, message=problem.message))
-            about = reference(NODES, problem.cause.ref.name)
-            self._events.event(about, "Warning", "NotServed", problem.message)
-        self._told = own
+            await self._tell(problem)
+            self._told |= {problem}
+
+    def _own_problems(self) -> frozenset[Problem]:
+        shared = frozenset(self._feeds.problems)
+        # What only compiling shows of a policy, it shows where there are pods of the policy's.
+        policies = {resource.kind for resource in _POLICIES}
+        local = {p for p in self._compiler.problems if p.cause.ref.kind in policies} - shared
+        return frozenset(
+            problem
+            for problem in (*shared, *self._compiler.problems)
+            if problem in local
+            or not problem.cause.ref.name  # of a whole kind: what the API refuses this agent
+            or teller(problem.cause.ref, self._compiler.nodes) == self._compiler.name
+        )
+
+    async def _tell(self, problem: Problem) -> None:
+        ref = problem.cause.ref
+        log.warning(line("problem", cause=problem.cause, message=problem.message))
+        resource = _RESOURCES.get(ref.kind)
+        if resource is None or not ref.name:
+            return
+        try:
+            # By its uid, `kubectl describe` finds the Events about an object.
+            found = await self._client.get(resource, ref.name, ref.namespace)
+        except ApiError as error:
+            if error.not_found:
+                return
+            raise
+        about = reference(resource, ref.name, ref.namespace, found["metadata"]["uid"])
+        where = f"{problem.cause.field}: " if problem.cause.field else ""
+        self._events.event(about, "Warning", "NotServed", where + problem.message)

@@ -1,0 +1,102 @@
+"""Which of a cluster's Problems one agent tells as Events, and on what."""
+
+from ipaddress import ip_network
+from typing import Any
+
+import msgspec
+
+from steppe.agent.feeds import Feeds
+from steppe.agent.publish import Publisher, teller
+from steppe.client.client import Client
+from steppe.client.events import EventRecorder
+from steppe.client.informer import Refused, Replaced
+from steppe.client.resources import EVENTS, NETWORKPOLICIES
+from steppe.compile.incremental import NodeCompiler
+from steppe.fabric.settings import Settings
+from steppe.kube import policy_wire
+from steppe.kube.cause import ObjectRef
+from steppe.kube.objects import DEFAULT_UNDERLAY, Node
+from tests.client.fake_api import FakeApi, fake_api
+
+NODES = ("node-a", "node-b", "node-c")
+NAMES = tuple(f"p{number}" for number in range(12))
+SPEC: dict[str, Any] = {"podSelector": {}, "ingress": [{"from": [{"ipBlock": {"cidr": "?"}}]}]}
+
+
+class Told:
+    """Policies with a fault each, as an agent tells of them."""
+
+    def __init__(self, client: Client, node: str) -> None:
+        compiler = NodeCompiler(Settings(), node)
+        for name in NODES:
+            compiler.set_node(Node(name, pod_cidrs=(ip_network("10.244.1.0/24"),)))
+        self.feeds = Feeds(client, compiler, DEFAULT_UNDERLAY)
+        self.events = EventRecorder(client, "steppe-agent", node)
+        self.publisher = Publisher(client, compiler, self.feeds, self.events)
+
+    def see(self, *names: str) -> None:
+        documents = ({"metadata": {"name": n, "namespace": "x"}, "spec": SPEC} for n in names)
+        found = (msgspec.convert(document, policy_wire.NetworkPolicy) for document in documents)
+        self.feeds.policies.take_policy(Replaced(tuple(found)))
+
+    async def tell(self) -> None:
+        await self.publisher.tell_problems()
+        await self.events.flush()
+
+
+async def written(api: FakeApi) -> list[dict[str, Any]]:
+    return list(api.objects.get(EVENTS.path("x"), {}).values())
+
+
+async def put(api: FakeApi, *names: str) -> None:
+    for name in names:
+        await api.put(NETWORKPOLICIES.path("x"), name, spec=SPEC)
+
+
+async def test_of_all_agents_just_one_tells_of_a_policy() -> None:
+    async with fake_api() as (api, client):
+        await put(api, *NAMES)
+        for node in NODES:
+            told = Told(client, node)
+            told.see(*NAMES)
+            await told.tell()
+        events = await written(api)
+    assert sorted(event["involvedObject"]["name"] for event in events) == sorted(NAMES)
+    assert len({event["source"]["host"] for event in events}) > 1
+
+
+async def test_an_event_is_about_the_object_and_names_its_field() -> None:
+    async with fake_api() as (api, client):
+        await put(api, "p0")
+        told = Told(client, teller(ObjectRef("NetworkPolicy", "x", "p0"), NODES))
+        told.see("p0")
+        await told.tell()
+        await told.tell()
+        (event,) = await written(api)
+        held = api.objects[NETWORKPOLICIES.path("x")]["p0"]
+    # kubectl describe asks for the Events about an object's uid.
+    assert event["involvedObject"] == {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "name": "p0",
+        "namespace": "x",
+        "uid": held["metadata"]["uid"],
+    }
+    assert event["message"].startswith("spec.ingress[0].from[0].ipBlock.cidr: ")
+    assert (event["type"], event["reason"], event["count"]) == ("Warning", "NotServed", 1)
+
+
+async def test_an_object_that_is_gone_and_a_whole_kind_have_no_events() -> None:
+    async with fake_api() as (api, client):
+        told = Told(client, teller(ObjectRef("NetworkPolicy", "x", "p0"), NODES))
+        told.see("p0")
+        told.feeds.policies.take_namespace(Refused(403))
+        await told.tell()
+        assert await written(api) == []
+
+
+def test_a_node_that_goes_moves_only_what_it_told() -> None:
+    refs = [ObjectRef("NetworkPolicy", "x", name) for name in NAMES]
+    before = {ref: teller(ref, NODES) for ref in refs}
+    after = {ref: teller(ref, NODES[:2]) for ref in refs}
+    assert all(after[ref] == before[ref] for ref in refs if before[ref] != NODES[2])
