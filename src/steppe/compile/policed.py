@@ -14,6 +14,7 @@ from collections.abc import Container, Iterator
 from hashlib import sha256
 
 from steppe.kube.cause import Cause, ObjectRef
+from steppe.kube.cluster_policies import ClusterNetworkPolicy
 from steppe.kube.objects import Node
 from steppe.state.claim import Claim
 from steppe.state.nft import Element, ElementKey
@@ -30,6 +31,11 @@ def known_claims(here: Node) -> Iterator[NodeClaim]:
 def namespace_claims(namespace: str) -> Iterator[NodeClaim]:
     """What a namespace that has a policy asks for."""
     yield _claim(_number(namespace), Cause(ObjectRef("Namespace", "", namespace)))
+
+
+def everywhere_claims(policy: ClusterNetworkPolicy) -> Iterator[NodeClaim]:
+    """What a policy asks for that may select pods of any namespace."""
+    yield _claim(_EVERYWHERE, Cause(policy.ref))
 
 
 def may_have_policies(kernel: Container[Key], namespace: str) -> bool:

@@ -10,9 +10,10 @@ from typing import Protocol
 
 import msgspec
 
-from steppe.compile.policed import namespace_claims
+from steppe.compile.policed import everywhere_claims, namespace_claims
 from steppe.compile.policies import Subject, peer_claims, subject_claims, subject_of
 from steppe.kube.cause import Problem
+from steppe.kube.cluster_policies import ClusterNetworkPolicy
 from steppe.kube.objects import Pod, Workload
 from steppe.kube.policies import Namespace, NetworkPolicy
 from steppe.state.node import Key, NodeClaim
@@ -34,6 +35,7 @@ class PolicyObjects(msgspec.Struct, frozen=True):
     pods: tuple[Pod, ...] = ()
     namespaces: tuple[Namespace, ...] = ()
     network_policies: tuple[NetworkPolicy, ...] = ()
+    cluster_policies: tuple[ClusterNetworkPolicy, ...] = ()
 
 
 def policy_claims(
@@ -42,6 +44,8 @@ def policy_claims(
     """Everything from scratch."""
     for namespace in {policy.namespace for policy in known.network_policies}:
         yield from namespace_claims(namespace)
+    for policy in known.cluster_policies:
+        yield from everywhere_claims(policy)
     pods = {(pod.namespace, pod.name): pod for pod in known.pods}
     namespaces = {namespace.name: namespace for namespace in known.namespaces}
     for workload in workloads:
@@ -60,6 +64,7 @@ class PolicyTables:
         self._pods: dict[Name, Pod] = {}
         self._namespaces: dict[str, Namespace] = {}
         self._policies: dict[Name, NetworkPolicy] = {}
+        self._cluster_policies: dict[str, ClusterNetworkPolicy] = {}
         self._workloads: dict[str, Workload] = {}
         self._subjects: dict[str, Subject] = {}
         self._peers: dict[str, set[Name]] = {}
@@ -72,7 +77,7 @@ class PolicyTables:
 
     def has_policies(self, namespace: str) -> bool:
         """Whether any policy may select a pod of this namespace."""
-        return any(name[0] == namespace for name in self._policies)
+        return bool(self._cluster_policies) or any(n[0] == namespace for n in self._policies)
 
     def keys(self, link: str) -> Iterator[Key]:
         """All that policies ask for because of the pod behind a link."""
@@ -115,6 +120,14 @@ class PolicyTables:
     def remove_policy(self, namespace: str, name: str) -> frozenset[Key]:
         self._policies.pop((namespace, name), None)
         return self._compile_all(namespace)
+
+    def set_cluster_policy(self, policy: ClusterNetworkPolicy) -> frozenset[Key]:
+        self._cluster_policies[policy.name] = policy
+        return self._blocks.replace(str(policy.ref), everywhere_claims(policy))
+
+    def remove_cluster_policy(self, name: str) -> frozenset[Key]:
+        policy = self._cluster_policies.pop(name, None)
+        return self._blocks.replace(str(policy.ref), ()) if policy is not None else NONE
 
     def _compile_pod(self, name: Name) -> frozenset[Key]:
         """What a pod is concerns itself, if it is of this node, and all pods as a peer."""
