@@ -61,6 +61,13 @@ class NetlinkSocket:
     def close(self) -> None:
         self._socket.close()
 
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def unasked(self) -> list[Message]:
+        """The next of what the kernel sends by itself; never waits, and BlockingIOError is none."""
+        return list(nl.messages(self._socket.recv(_DATAGRAM, socket.MSG_DONTWAIT)))
+
     def get(self, request: Request) -> Message:
         """The one answer to a question about one object; NetlinkError if there is none."""
         with self._lock:

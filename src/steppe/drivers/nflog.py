@@ -1,0 +1,169 @@
+"""Packets that a `log group` rule hands to whoever listens: nfnetlink_log, as in nflogs.
+
+    message   nfgenmsg {family, version, group} | NFULA_PREFIX | NFULA_PAYLOAD | …
+
+Names are those of linux/netfilter/nfnetlink_log.h. A group has one listener a namespace, and while
+it has none the kernel makes no copies. The kernel tells of what it may, not of all: it drops
+copies that the listener is too slow for, and the rule itself may be limited.
+"""
+
+import asyncio
+import struct
+import sys
+from collections.abc import AsyncIterator
+from errno import ENOBUFS
+from ipaddress import IPv4Address, IPv6Address
+from typing import Self
+
+import msgspec
+
+from steppe.drivers.errors import KernelError
+from steppe.drivers.netlink import message as nl
+from steppe.drivers.netlink.message import Message, Request
+from steppe.drivers.netlink.socket import NetlinkError, NetlinkSocket
+from steppe.net.address import IPAddress
+
+_NETLINK_NETFILTER = 12
+_NFNL_SUBSYS_ULOG = 4
+_PACKET = _NFNL_SUBSYS_ULOG << 8 | 0
+_CONFIG = _NFNL_SUBSYS_ULOG << 8 | 1
+_GENMSG = struct.Struct("=BBH")
+_MODE = struct.Struct(">IBB")
+_IPV4, _IPV6 = 20, 40
+"""Bytes of a header without options or extensions."""
+
+_NFULA_PAYLOAD = 9
+_NFULA_PREFIX = 10
+_NFULA_CFG_CMD = 1
+_NFULA_CFG_MODE = 2
+_NFULA_CFG_TIMEOUT = 4
+_BIND = 1
+_COPY_PACKET = 2
+
+_HEADERS = 128
+"""Bytes of each packet to copy: an IPv6 header, some extensions and the ports."""
+_DELAY = 10
+"""Hundredths of a second that the kernel may gather packets before it sends them."""
+_AT_ONCE = 100
+"""Datagrams taken at one go, so that a storm of packets does not hold up the event loop."""
+
+_WITH_PORTS = {6: "TCP", 17: "UDP", 132: "SCTP"}
+_NAMES = {**_WITH_PORTS, 1: "ICMP", 58: "ICMP"}
+_EXTENSIONS = (0, 43, 60)
+"""IPv6 extension headers that say how long they are: hop-by-hop, routing, destination options."""
+_FRAGMENT = 44
+
+
+class Sample(msgspec.Struct, frozen=True):
+    """What the headers of one packet say; port 0 where the protocol has none, or it was cut off."""
+
+    prefix: str
+    source: IPAddress
+    destination: IPAddress
+    protocol: str
+    port: int = 0
+
+
+class Nflog:
+    """The listener of one group in one network namespace; KernelError if it has one already."""
+
+    def __init__(self, group: int, netns_fd: int | None = None) -> None:
+        self._group = group
+        self._socket = NetlinkSocket(netns_fd, _NETLINK_NETFILTER)
+        try:
+            self._socket.request(
+                self._config(nl.u8(_NFULA_CFG_CMD, _BIND)),
+                self._config(nl.attribute(_NFULA_CFG_MODE, _MODE.pack(_HEADERS, _COPY_PACKET, 0))),
+                self._config(nl.attribute(_NFULA_CFG_TIMEOUT, _DELAY.to_bytes(4, "big"))),
+            )
+        except NetlinkError as error:
+            self.close()
+            raise KernelError(f"listen to log group {group}", error.errno, error.detail) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def drain(self) -> tuple[Sample, ...]:
+        """What has been logged since the last call; never waits."""
+        found: list[Sample] = []
+        for _ in range(_AT_ONCE):
+            try:
+                messages = self._socket.unasked()
+            except BlockingIOError:
+                break
+            except OSError as error:
+                if error.errno != ENOBUFS:
+                    raise
+                continue  # copies were lost, and were only ever samples
+            found += (sample for sample in map(read_sample, messages) if sample is not None)
+        return tuple(found)
+
+    async def samples(self) -> AsyncIterator[tuple[Sample, ...]]:
+        """What is logged, as it is logged, for ever."""
+        loop = asyncio.get_running_loop()
+        ready = asyncio.Event()
+        loop.add_reader(self._socket.fileno(), ready.set)
+        try:
+            while True:
+                await ready.wait()
+                ready.clear()
+                found = self.drain()
+                if found:
+                    yield found
+        finally:
+            loop.remove_reader(self._socket.fileno())
+
+    def _config(self, attribute: bytes) -> Request:
+        return Request(_CONFIG, _GENMSG.pack(0, 0, _swapped(self._group)) + attribute)
+
+
+def read_sample(message: Message) -> Sample | None:
+    """The packet of a message; None if it is no packet, or its headers cannot be read."""
+    if message.kind != _PACKET:
+        return None
+    found = nl.attributes(message.body, _GENMSG.size)
+    prefix = nl.string(found.get(_NFULA_PREFIX, b""))
+    return parse_packet(prefix, found.get(_NFULA_PAYLOAD, b""))
+
+
+def parse_packet(prefix: str, data: bytes) -> Sample | None:
+    """What the start of an IP packet says."""
+    version = data[0] >> 4 if data else 0
+    if version == 4 and len(data) >= _IPV4:
+        number, offset = data[9], (data[0] & 15) * 4
+        if int.from_bytes(data[6:8], "big") & 0x1FFF:
+            offset = len(data)  # a later fragment: what follows are no ports
+        ends: tuple[IPAddress, IPAddress] = IPv4Address(data[12:16]), IPv4Address(data[16:20])
+    elif version == 6 and len(data) >= _IPV6:
+        number, offset = _upper_layer(data)
+        ends = IPv6Address(data[8:24]), IPv6Address(data[24:40])
+    else:
+        return None
+    port = data[offset + 2 : offset + 4] if number in _WITH_PORTS else b""
+    return Sample(prefix, *ends, _NAMES.get(number, str(number)), int.from_bytes(port, "big"))
+
+
+def _upper_layer(data: bytes) -> tuple[int, int]:
+    """The number of an IPv6 packet's upper-layer protocol, and where its header begins."""
+    number, offset = data[6], _IPV6
+    while offset + 8 <= len(data):
+        if number in _EXTENSIONS:
+            # "in 8-octet units, not including the first 8 octets" (RFC 8200, Hdr Ext Len)
+            number, offset = data[offset], offset + (data[offset + 1] + 1) * 8
+        elif number == _FRAGMENT:
+            later = int.from_bytes(data[offset + 2 : offset + 4], "big") >> 3
+            number, offset = data[offset], len(data) if later else offset + 8
+        else:
+            break
+    return number, offset
+
+
+def _swapped(group: int) -> int:
+    """The group as nfgenmsg has it: 16 bits in network byte order."""
+    return int.from_bytes(group.to_bytes(2, "big"), sys.byteorder)
