@@ -62,6 +62,14 @@ class Collected(msgspec.Struct, frozen=True):
     gaps: tuple[str, ...] = ()
 
 
+class _Metadata(msgspec.Struct, frozen=True):
+    labels: dict[str, str] | None = None
+
+
+class _Labelled(msgspec.Struct, frozen=True):
+    metadata: _Metadata
+
+
 def collected(manifests: Iterable[Manifest]) -> Collected:
     """The objects of these documents; of twins, the later counts, as with `kubectl apply`."""
     objects: Objects = {}
@@ -110,10 +118,9 @@ def ref_of(document: Json) -> ObjectRef:
 
 
 def labels_of(document: Json) -> Mapping[str, str]:
-    """The object's labels, as far as they are any."""
-    metadata = document.get("metadata")
-    labels = metadata.get("labels") if isinstance(metadata, dict) else None
-    return labels if isinstance(labels, dict) else {}
+    """The object's labels; none where they are no labels, which is told where it is checked."""
+    seen = readable(document, _Labelled)
+    return (seen.metadata.labels or {}) if seen is not None else {}
 
 
 def readable(document: Json, shape: type[Shape]) -> Shape | None:

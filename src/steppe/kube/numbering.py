@@ -107,11 +107,12 @@ def _needs_node_ports(spec: _Spec) -> bool:
 
 def _with_node_ports(ports: Iterable[Json], name: str, taken: set[int]) -> list[Json]:
     """The ports, each with a node port; one number over several protocols shares it (as DNS)."""
+    shared = {port.get("port"): port["nodePort"] for port in ports if port.get("nodePort")}
     found: list[Json] = []
-    shared = {port["port"]: port["nodePort"] for port in ports if port.get("nodePort")}
     for port in ports:
-        number = shared.get(port["port"]) or _free_port(f"{name}:{port['port']}", taken)
-        shared[port["port"]] = number
+        wanted = port.get("port")
+        number = shared.get(wanted) or _free_port(f"{name}:{wanted}", taken)
+        shared[wanted] = number
         taken.add(number)
         found.append(port | {"nodePort": port.get("nodePort") or number})
     return found

@@ -96,7 +96,10 @@ class NamedPort(msgspec.Struct, frozen=True):
 
 
 class Pod(msgspec.Struct, frozen=True):
-    """A pod, as far as the network is concerned."""
+    """A pod, as far as the network is concerned.
+
+    `ports` are those that have a name; `nameless_ports` are declared for people's information.
+    """
 
     namespace: str
     name: str
@@ -107,6 +110,7 @@ class Pod(msgspec.Struct, frozen=True):
     finished: bool = False
     labels: Mapping[str, str] = {}
     ports: tuple[NamedPort, ...] = ()
+    nameless_ports: tuple[NamedPort, ...] = ()
 
     @property
     def ref(self) -> ObjectRef:
@@ -207,6 +211,7 @@ def pod_from(seen: wire.Pod) -> tuple[Pod, tuple[Problem, ...]]:
         except ValueError as error:
             cause = Cause(ref, f"status.podIPs[{index}]")
             problems.append(Problem(cause, f"not an address: {error}"))
+    ports = tuple(_ports(seen.spec))
     pod = Pod(
         namespace=seen.metadata.namespace,
         name=seen.metadata.name,
@@ -217,15 +222,15 @@ def pod_from(seen: wire.Pod) -> tuple[Pod, tuple[Problem, ...]]:
         # A pod that has ended gives its addresses back, although its status still shows them.
         finished=seen.status.phase in ("Succeeded", "Failed"),
         labels=seen.metadata.labels or {},
-        ports=tuple(_named_ports(seen.spec)),
+        ports=tuple(port for port in ports if port.name),
+        nameless_ports=tuple(port for port in ports if not port.name),
     )
     return pod, tuple(problems)
 
 
-def _named_ports(seen: wire.PodSpec) -> Iterator[NamedPort]:
+def _ports(seen: wire.PodSpec) -> Iterator[NamedPort]:
     """Those of the containers that stay: sidecars are init containers that restart always."""
     sidecars = (c for c in seen.init_containers or () if c.restart_policy == "Always")
     for container in (*(seen.containers or ()), *sidecars):
         for port in container.ports or ():
-            if port.name:
-                yield NamedPort(port.name, port.protocol, port.container_port)
+            yield NamedPort(port.name, port.protocol, port.container_port)

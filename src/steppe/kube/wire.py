@@ -19,7 +19,12 @@ class ObjectMeta(msgspec.Struct, frozen=True, rename="camel"):
     annotations: dict[str, str] | None = None
 
 
+class Taint(msgspec.Struct, frozen=True):
+    key: str = ""
+
+
 class NodeSpec(msgspec.Struct, frozen=True):
+    taints: tuple[Taint, ...] | None = None
     pod_cidr: str = msgspec.field(name="podCIDR", default="")
     pod_cidrs: tuple[str, ...] | None = msgspec.field(name="podCIDRs", default=None)
 
