@@ -56,6 +56,7 @@ def listed(feed: PolicyFeed, *policies: policy_wire.NetworkPolicy) -> None:
     feed.take_pod(Replaced((pod(), pod("db", "10.244.1.6"))))
     feed.take_namespace(Replaced(()))
     feed.take_policy(Replaced(policies))
+    feed.take_cluster_policy(Refused(404))
 
 
 def isolated(compiler: NodeCompiler) -> set[str]:
@@ -75,7 +76,9 @@ def test_nothing_is_said_before_all_lists_are_there(
     assert feed.take_pod(Replaced((pod(),))) == frozenset()
     assert feed.take_policy(Replaced((policy(),))) == frozenset()
     assert not feed.complete
-    assert feed.take_namespace(Replaced(()))
+    assert feed.take_namespace(Replaced(())) == frozenset()
+    assert not feed.complete
+    assert feed.take_cluster_policy(Replaced(()))
     assert feed.complete
     assert isolated(compiler) == {"ingress_isolated4"}
 
@@ -121,6 +124,7 @@ def test_a_list_that_is_refused_is_not_an_empty_one(
 ) -> None:
     feed.take_pod(Replaced((pod(),)))
     feed.take_namespace(Replaced(()))
+    feed.take_cluster_policy(Replaced(()))
     feed.take_policy(Refused(403))
     assert not feed.complete
     (problem,) = feed.problems
@@ -131,6 +135,67 @@ def test_a_list_that_is_refused_is_not_an_empty_one(
     feed.take_policy(Refused(403))
     assert isolated(compiler) == {"ingress_isolated4"}
     assert [str(problem.cause) for problem in feed.problems] == ["NetworkPolicy"]
+
+
+def cluster_policy(**spec: Any) -> policy_wire.ClusterNetworkPolicy:
+    document = {
+        "metadata": {"name": "c"},
+        "spec": {"tier": "Admin", "priority": 1, "subject": {"namespaces": {}}, **spec},
+    }
+    return msgspec.convert(document, policy_wire.ClusterNetworkPolicy)
+
+
+def test_a_server_without_cluster_policies_has_none(
+    compiler: NodeCompiler, feed: PolicyFeed
+) -> None:
+    listed(feed)
+    assert feed.complete
+    assert feed.problems == ()
+    assert not compiler.policies.has_policies("elsewhere")
+    feed.take_cluster_policy(Replaced((cluster_policy(),)))
+    assert compiler.policies.has_policies("elsewhere")
+    feed.take_cluster_policy(Deleted(cluster_policy()))
+    feed.take_cluster_policy(Refused(404))
+    assert not compiler.policies.has_policies("elsewhere")
+    assert feed.problems == ()
+
+
+def test_a_kind_that_goes_away_takes_no_policy_along(
+    compiler: NodeCompiler, feed: PolicyFeed
+) -> None:
+    listed(feed)
+    feed.take_cluster_policy(Replaced((cluster_policy(),)))
+    feed.take_cluster_policy(Refused(404))
+    assert compiler.policies.has_policies("elsewhere")
+    (problem,) = feed.problems
+    assert "knows no clusternetworkpolicies" in problem.message
+    feed.take_cluster_policy(Replaced(()))
+    assert not compiler.policies.has_policies("elsewhere")
+    assert feed.problems == ()
+
+
+def test_nothing_is_known_while_the_server_forbids_to_list(feed: PolicyFeed) -> None:
+    feed.take_pod(Replaced((pod(),)))
+    feed.take_namespace(Replaced(()))
+    feed.take_policy(Replaced(()))
+    feed.take_cluster_policy(Refused(403))
+    assert not feed.complete
+    (problem,) = feed.problems
+    assert 'resources ["clusternetworkpolicies"] in apiGroups ["policy.' in problem.message
+    # The server has been told to let us, and turns out to have no such kind.
+    feed.take_cluster_policy(Refused(404))
+    assert feed.complete
+    assert feed.problems == ()
+
+
+def test_what_is_wrong_with_a_cluster_policy_is_told(feed: PolicyFeed) -> None:
+    listed(feed)
+    feed.take_cluster_policy(Upserted(cluster_policy(tier="Royal")))
+    feed.take_cluster_policy(Unreadable("", "d", "not an object"))
+    assert [str(problem.cause) for problem in feed.problems] == [
+        "ClusterNetworkPolicy/c spec.tier",
+        "ClusterNetworkPolicy/d",
+    ]
 
 
 def test_what_runs_without_a_pod_is_nobodys_to_isolate(compiler: NodeCompiler) -> None:

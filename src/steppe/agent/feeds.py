@@ -19,6 +19,7 @@ from steppe.agent.services import ServiceFeed
 from steppe.client.client import Client
 from steppe.client.informer import Replaced, WatchEvent, WatchStatus, watch
 from steppe.client.resources import (
+    CLUSTERNETWORKPOLICIES,
     ENDPOINTSLICES,
     NAMESPACES,
     NETWORKPOLICIES,
@@ -118,6 +119,8 @@ class Feeds:
         yield self._follow(listener, PODS, wire.Pod, feed.take_pod)
         yield self._follow(listener, NAMESPACES, policy_wire.Namespace, feed.take_namespace)
         yield self._follow(listener, NETWORKPOLICIES, policy_wire.NetworkPolicy, feed.take_policy)
+        cluster_wide = policy_wire.ClusterNetworkPolicy
+        yield self._follow(listener, CLUSTERNETWORKPOLICIES, cluster_wide, feed.take_cluster_policy)
 
     async def _follow(
         self,

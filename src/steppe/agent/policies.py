@@ -1,22 +1,33 @@
-"""Pods, namespaces and NetworkPolicies into the compiler.
+"""Pods, namespaces, NetworkPolicies and ClusterNetworkPolicies into the compiler.
 
-Fail closed: nothing is compiled, and so nothing in the kernel changes, before all three lists are
-there. A policy that cannot be read isolates its whole namespace, since it may mean any pod of it.
-A list that the API server refuses is not an empty one, and leaves what was known before as it was.
+Fail closed: nothing is compiled, and so nothing in the kernel changes, before all four lists are
+there. A policy that cannot be read closes all pods that it may mean: its namespace's, or the
+cluster's. A list that the API server refuses is not an empty one, and leaves what was known before
+as it was. Only where the server has no ClusterNetworkPolicies at all there are none.
 """
 
 from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
 
 from steppe.client.informer import Deleted, Refused, Replaced, Unreadable, Upserted, WatchEvent
-from steppe.client.resources import NAMESPACES, NETWORKPOLICIES, PODS, Resource
+from steppe.client.resources import (
+    CLUSTERNETWORKPOLICIES,
+    NAMESPACES,
+    NETWORKPOLICIES,
+    PODS,
+    Resource,
+)
 from steppe.compile.incremental import NodeCompiler
 from steppe.kube import policy_wire, wire
 from steppe.kube.cause import Cause, ObjectRef, Problem
+from steppe.kube.cluster_policies import ClusterNetworkPolicy, ClusterRule, cluster_policy_from
 from steppe.kube.objects import Pod, pod_from
 from steppe.kube.policies import (
+    Anyone,
+    AnyTraffic,
     Namespace,
     NetworkPolicy,
+    Pods,
     namespace_from,
     network_policy_from,
 )
@@ -24,7 +35,7 @@ from steppe.kube.selectors import EVERYTHING
 from steppe.state.node import Key
 
 Name = tuple[str, str]
-FORBIDDEN = 403
+FORBIDDEN, NOT_FOUND = 403, 404
 NONE: frozenset[Key] = frozenset()
 
 
@@ -45,8 +56,11 @@ class _Kind(Generic[W, T]):
         resource: Resource,
         parse: Callable[[W], tuple[T, tuple[Problem, ...]]],
         unreadable: Callable[[Name], T] | None = None,
+        *,
+        optional: bool = False,
     ) -> None:
         self._resource = resource
+        self._optional = optional
         self._parse = parse
         self._unreadable = unreadable
         self.known: dict[Name, T] = {}
@@ -102,6 +116,9 @@ class _Kind(Generic[W, T]):
 
     def _refuse(self, status: int) -> None:
         what, group = self._resource.plural, self._resource.group
+        if status == NOT_FOUND and self._optional and not self.known:
+            self.listed, self.refusal = True, ()
+            return
         if status == FORBIDDEN:
             why = (
                 f"the API server forbids this agent to list them (403): have its ClusterRole allow "
@@ -123,18 +140,23 @@ class PolicyFeed:
         self._pods = _Kind(PODS, pod_from)
         self._namespaces = _Kind(NAMESPACES, _namespace)
         self._policies = _Kind(NETWORKPOLICIES, network_policy_from, _closed)
-        self._kinds = (self._pods, self._namespaces, self._policies)
+        self._cluster_policies = _Kind(
+            CLUSTERNETWORKPOLICIES, cluster_policy_from, _closed_everywhere, optional=True
+        )
+        self._kinds = (self._pods, self._namespaces, self._policies, self._cluster_policies)
 
     @property
     def complete(self) -> bool:
-        """Whether all three lists have been seen."""
+        """Whether all four lists have been seen, or that the last is not to be had."""
         return all(kind.listed for kind in self._kinds)
 
     @property
     def problems(self) -> tuple[Problem, ...]:
         refusals = (problem for kind in self._kinds for problem in kind.refusal)
         # What is wrong with a Pod or a Namespace is not for policy to tell.
-        return (*refusals, *(p for group in self._policies.problems.values() for p in group))
+        policies = (self._policies.problems, self._cluster_policies.problems)
+        found = (p for problems in policies for group in problems.values() for p in group)
+        return (*refusals, *found)
 
     def take_pod(self, event: WatchEvent[wire.Pod]) -> frozenset[Key]:
         """Answers the keys the event touched."""
@@ -150,6 +172,14 @@ class PolicyFeed:
         """Answers the keys the event touched."""
         before = self.complete
         return self._to_compiler(before, self._set_policies, self._policies.take(event))
+
+    def take_cluster_policy(
+        self, event: WatchEvent[policy_wire.ClusterNetworkPolicy]
+    ) -> frozenset[Key]:
+        """Answers the keys the event touched."""
+        before = self.complete
+        changed = self._cluster_policies.take(event)
+        return self._to_compiler(before, self._set_cluster_policies, changed)
 
     def _to_compiler(
         self,
@@ -168,6 +198,7 @@ class PolicyFeed:
         return (
             self._set_namespaces(dict(self._namespaces.known))
             | self._set_policies(dict(self._policies.known))
+            | self._set_cluster_policies(dict(self._cluster_policies.known))
             | self._set_pods(dict(pods))
         )
 
@@ -199,6 +230,18 @@ class PolicyFeed:
             )
         )
 
+    def _set_cluster_policies(
+        self, changed: dict[Name, ClusterNetworkPolicy | None]
+    ) -> frozenset[Key]:
+        return NONE.union(
+            *(
+                self._tables.set_cluster_policy(policy)
+                if policy is not None
+                else self._tables.remove_cluster_policy(name)
+                for (_, name), policy in changed.items()
+            )
+        )
+
 
 def _namespace(seen: policy_wire.Namespace) -> tuple[Namespace, tuple[Problem, ...]]:
     return namespace_from(seen), ()
@@ -206,6 +249,11 @@ def _namespace(seen: policy_wire.Namespace) -> tuple[Namespace, tuple[Problem, .
 
 def _closed(name: Name) -> NetworkPolicy:
     return NetworkPolicy(*name, pods=EVERYTHING, isolates=frozenset(("ingress", "egress")))
+
+
+def _closed_everywhere(name: Name) -> ClusterNetworkPolicy:
+    everything = (ClusterRule("spec", "", "Deny", (Anyone(),), (AnyTraffic(),)),)
+    return ClusterNetworkPolicy(name[1], "Admin", 0, Pods(), everything, everything)
 
 
 def _name(item: _Seen) -> Name:
