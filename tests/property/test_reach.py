@@ -8,13 +8,17 @@ from hypothesis import strategies as st
 
 from steppe.kube.cluster import Cluster, cluster_of
 from steppe.kube.objects import Node, Pod
+from steppe.kube.services import Endpoint, EndpointSlice, Service, ServicePort
 from steppe.net.address import IPAddress, of_version
 from steppe.net.packet import Packet
 from steppe.reach.matrix import piece_at
 from steppe.reach.ports import one_port, parse_ports
 from steppe.reach.reach import End, Reach
+from steppe.reach.services import Offer, Offers, Outcome
 from steppe.spec.policy import Verdict, verdict
 from steppe.spec.policy_match import World
+from steppe.spec.service import World as ServiceWorld
+from steppe.spec.service import answer
 from tests.policy_worlds import OUTSIDE, PROBED, worlds
 from tests.property.test_policies import with_prefixes
 
@@ -145,3 +149,76 @@ def test_finished_pods_and_those_without_an_address_are_in_no_party(world) -> No
 
 def test_a_port_of_a_protocol_without_ports_is_other() -> None:
     assert one_port("ICMP", 8) == parse_ports("icmp")
+
+
+def services_in(cluster: Cluster, data) -> Cluster:
+    """The cluster with Services whose endpoints are its pods, a node and somebody outside."""
+    addresses = [a for pod in cluster.pods.values() for a in pod.addresses]
+    addresses += [ip_address("192.0.2.12"), *STRANGERS]
+    endpoints = st.builds(
+        Endpoint,
+        address=st.sampled_from(addresses),
+        node=st.sampled_from(["n1", "n2", ""]),
+        ready=st.sampled_from([True, True, False]),
+        nodes=st.sampled_from([(), ("n1",), ("n2",)]),
+    )
+    ports = (("web", "TCP", 80), ("alt", "TCP", 81), ("dns", "UDP", 53))
+    slices = [
+        EndpointSlice("x", f"s{n}-{i}", f"s{n}", ports, tuple(data.draw(st.lists(endpoints))))
+        for n in range(2)
+        for i in range(2)
+    ]
+    services = [
+        Service(
+            "x",
+            f"s{number}",
+            cluster_ips=(ip_address(f"10.96.0.{number}"), ip_address(f"fd00:96::{number}")),
+            ports=(ServicePort("web", "TCP", 8080), ServicePort("dns", "UDP", 53)),
+            internal_local=data.draw(st.booleans()),
+            distribution=data.draw(st.sampled_from(["", "PreferSameNode"])),
+        )
+        for number in range(2)
+    ]
+    return msgspec.structs.replace(
+        cluster,
+        services={("x", service.name): service for service in services},
+        slices={("x", slice_.name): slice_ for slice_ in slices},
+    )
+
+
+def expected(world: World, cluster: Cluster, sender: Pod | Node, offer: Offer) -> Outcome | None:
+    """What the two specs say together; None for a sender without an address of the family."""
+    source = address_of(sender, offer.address.version)
+    if source is None:
+        return None
+    name = sender.node if isinstance(sender, Pod) else sender.name
+    around = ServiceWorld(
+        cluster.nodes[name], tuple(cluster.services.values()), tuple(cluster.slices.values())
+    )
+    port = offer.port
+    said = answer(around, Packet(source, offer.address, port.protocol, 40000, port.port))
+    if said.action != "dnat":
+        return Outcome({"reject": "refused", "drop": "dropped"}[said.action])
+    packets = (Packet(source, to, port.protocol, 40000, number) for to, number in said.backends)
+    found = [verdict(world, packet, via_service=True).allowed for packet in packets]
+    word = "allowed" if all(found) else "partly" if any(found) else "denied"
+    return Outcome(word, sum(found), len(found))
+
+
+@FEW
+@given(worlds(), st.data())
+def test_a_service_is_as_open_as_the_specs_say_its_endpoints_are(world, data) -> None:
+    cluster = services_in(cluster_in(world), data)
+    reach = Reach(cluster)
+    offers = Offers(reach)
+    assert len(offers.all) == 8
+    for offer in offers.all:
+        rows = list(offers.rows(offer))
+        for sender in (*cluster.pods.values(), *cluster.nodes.values()):
+            said = expected(world, cluster, sender, offer)
+            assert offers.outcome(sender, offer) == said
+            party_ = reach.party_at(address_of(sender, 4))
+            view = offer.view(sender.node if isinstance(sender, Pod) else sender.name)
+            (row,) = [r for r in rows if r.senders >> party_ & 1 and r.view == view]
+            if not any(special(sender, reach.end_at(b.address)) for b in view.backends):
+                assert row.outcome == said

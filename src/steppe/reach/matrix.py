@@ -65,17 +65,11 @@ def bits(mask: Mask) -> Iterator[int]:
 
 
 class Matrix:
-    """All pairs of these ends, restricted to the ports that are wanted; None is nobody."""
+    """All pairs of these ends; None is nobody."""
 
-    def __init__(
-        self,
-        standings: Standings,
-        ends: Sequence[Standing | None],
-        wanted: PortSet = EVERYTHING,
-    ) -> None:
+    def __init__(self, standings: Standings, ends: Sequence[Standing | None]) -> None:
         self._standings = standings
         self._ends = tuple(ends)
-        self._wanted = wanted
         self._sets: Numbered[PortSet] = Numbered()
         self._both: dict[tuple[int, int], int] = {}
         self._taking = {d: _taking(standings, d) for d in DIRECTIONS}
@@ -91,6 +85,7 @@ class Matrix:
         }
         self._egress = {version: self._all_egress(version) for version in VERSIONS}
         self._ingress: dict[tuple[int, int], Mapping[int, Mask]] = {}
+        self._senders_to: dict[tuple[int, int, str, int], Mask] = {}
 
     def towards(self, receiver: int, version: int) -> Mapping[PortSet, Mask]:
         """Who reaches which ports of a receiver: every end of this family is in one mask."""
@@ -107,9 +102,9 @@ class Matrix:
                     found[number] = found.get(number, 0) | together
         return {self._sets.values[number]: senders for number, senders in found.items()}
 
-    def rows(self, receiver: int, senders: Mask) -> Iterator[Row]:
-        """The same in both families together, for some senders."""
-        four, six = (self._with_absent(receiver, version) for version in VERSIONS)
+    def rows(self, receiver: int, senders: Mask, wanted: PortSet = EVERYTHING) -> Iterator[Row]:
+        """The same in both families together, for some senders and ports."""
+        four, six = (self._with_absent(receiver, version, wanted) for version in VERSIONS)
         for v4, some in four.items():
             for v6, others in six.items():
                 together = some & others & senders
@@ -118,21 +113,27 @@ class Matrix:
 
     def senders_to(self, receiver: int, version: int, protocol: str, port: int) -> Mask:
         """Who reaches one port of a receiver."""
-        return _union(
-            senders
-            for ports, senders in self.towards(receiver, version).items()
-            if ports.holds(protocol, port)
-        )
+        key = (receiver, version, protocol, port)
+        if key not in self._senders_to:
+            self._senders_to[key] = _union(
+                senders
+                for ports, senders in self.towards(receiver, version).items()
+                if ports.holds(protocol, port)
+            )
+        return self._senders_to[key]
 
     def present(self, version: int) -> Mask:
         """Who has an address of this family."""
         return self._present[version]
 
-    def _with_absent(self, receiver: int, version: int) -> dict[PortSet | None, Mask]:
+    def _with_absent(
+        self, receiver: int, version: int, wanted: PortSet
+    ) -> dict[PortSet | None, Mask]:
         """`towards`, with None for those that share no such address with the receiver."""
         found: dict[PortSet | None, Mask] = {None: ~0}
         for ports, senders in self.towards(receiver, version).items():
-            found[ports] = senders
+            cut = ports if wanted == EVERYTHING else ports & wanted
+            found[cut] = found.get(cut, 0) | senders
             found[None] &= ~senders
         return found
 
@@ -162,7 +163,7 @@ class Matrix:
             found: dict[int, Mask] = {}
             for mask in self._told_apart(direction, value):
                 alike = identities[(mask & -mask).bit_length() - 1]
-                ports = self._sets.number(allowed_of(value.pieces(alike)) & self._wanted)
+                ports = self._sets.number(allowed_of(value.pieces(alike)))
                 found[ports] = found.get(ports, 0) | mask
             parts = (_Part(mask, ports) for ports, mask in found.items())
             self._parts_of[key] = tuple(sorted(parts, key=lambda p: -p.identities.bit_count()))

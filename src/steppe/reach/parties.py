@@ -2,7 +2,8 @@
 
     pods       by their standing, so one party may have pods of many workloads and namespaces
     nodes      by their standing; host-network pods are their node
-    outside    prefixes that policies name, without those inside them; "internet" is all the rest
+    outside    prefixes that policies name, without those inside them, and addresses that Services
+               lead to although they are no pod's; "internet" is all the rest
 
 Pods that are finished or have no address yet are in no party: nothing can reach them.
 """
@@ -74,29 +75,33 @@ def outside(cluster: Cluster, standings: Standings) -> Iterator[tuple[IPNetwork,
 
     The internet, 0.0.0.0/0 and ::/0, is one end of both families.
     """
-    inside = _inside(cluster)
+    taken = _taken(cluster)
+    strangers = _strangers(cluster, taken)
+    inside = _inside(cluster, taken)
     everywhere: dict[int, Side] = {}
-    for prefix, sender, receiver in _atoms(standings):
+    for prefix, sender, receiver in _atoms(standings, strangers):
         side = Side(
             standings.identities["ingress"].number(sender),
             standings.identities["egress"].number(receiver),
         )
         if prefix.prefixlen == 0:
             everywhere[prefix.version] = side
-        elif not inside(prefix):
+        elif prefix in strangers or not inside(prefix):
             four = prefix.version == 4
             yield prefix, Standing(OPEN, OPEN, side if four else None, None if four else side)
     if everywhere:
         yield INTERNET, Standing(OPEN, OPEN, everywhere.get(4), everywhere.get(6))
 
 
-def _atoms(standings: Standings) -> Iterator[tuple[IPNetwork, Identity, Identity]]:
+def _atoms(
+    standings: Standings, more: Iterable[IPNetwork]
+) -> Iterator[tuple[IPNetwork, Identity, Identity]]:
     """Prefixes of both directions laid over each other, but those that others use up."""
     named = [standings.prefixes[direction] for direction in DIRECTIONS]
     around: list[tuple[IPNetwork, tuple[Identity, ...]]] = []
     found: dict[IPNetwork, tuple[Identity, ...]] = {}
     used: dict[IPNetwork, int] = {}
-    for prefix in sorted({p for prefixes in named for p in prefixes}, key=sort_key):
+    for prefix in sorted({*more, *(p for prefixes in named for p in prefixes)}, key=sort_key):
         while around and not _holds(around[-1][0], prefix):
             around.pop()
         outer = around[-1][1] if around else (Identity(), Identity())
@@ -110,17 +115,29 @@ def _atoms(standings: Standings) -> Iterator[tuple[IPNetwork, Identity, Identity
             yield prefix, by["ingress"], by["egress"]
 
 
-def _inside(cluster: Cluster) -> Callable[[IPNetwork], bool]:
+def _taken(cluster: Cluster) -> frozenset[IPNetwork]:
+    """The addresses that pods and nodes have."""
+    pods = (a for pod in own_network(cluster.pods.values()) for a in pod.addresses)
+    nodes = (
+        a for node in cluster.nodes.values() for a in (*node.addresses, *node.external_addresses)
+    )
+    return frozenset(map(host_prefix, (*pods, *nodes)))
+
+
+def _strangers(cluster: Cluster, taken: frozenset[IPNetwork]) -> frozenset[IPNetwork]:
+    """Endpoints of Services that are neither pods nor nodes."""
+    endpoints = (e.address for slice_ in cluster.slices.values() for e in slice_.endpoints)
+    return frozenset(map(host_prefix, endpoints)) - taken
+
+
+def _inside(cluster: Cluster, taken: frozenset[IPNetwork]) -> Callable[[IPNetwork], bool]:
     """Whether a prefix is the cluster's own altogether: of its pods or nodes."""
-    cidrs = [cidr for node in cluster.nodes.values() for cidr in node.pod_cidrs]
+    cidrs = frozenset(cidr for node in cluster.nodes.values() for cidr in node.pod_cidrs)
     lengths = {(cidr.version, cidr.prefixlen) for cidr in cidrs}
-    taken: set[IPNetwork] = set(cidrs)
-    taken.update(host_prefix(a) for pod in cluster.pods.values() for a in pod.addresses)
-    taken.update(host_prefix(a) for node in cluster.nodes.values() for a in node.addresses)
 
     def inside(prefix: IPNetwork) -> bool:
         return prefix in taken or any(
-            prefix.supernet(new_prefix=length) in taken
+            prefix.supernet(new_prefix=length) in cidrs
             for version, length in lengths
             if version == prefix.version and length <= prefix.prefixlen
         )

@@ -40,13 +40,13 @@ class Reach:
         known = parties_of(cluster, self.standings)
         self.parties: tuple[Party, ...] = tuple(party for party, _ in known)
         self.of_party: tuple[Standing, ...] = tuple(standing for _, standing in known)
-        self.matrix = Matrix(self.standings, self.of_party, wanted)
+        self.matrix = Matrix(self.standings, self.of_party)
 
     def rows(self, receiver: int, senders: Mask = -1) -> Iterator[Row]:
         """Who reaches what of a party; flows that have nothing to do with any pod are left out."""
         if self.parties[receiver].kind != "pods":
             senders &= self.of_kind("pods")
-        yield from self.matrix.rows(receiver, senders & self.everyone)
+        yield from self.matrix.rows(receiver, senders & self.everyone, self.wanted)
 
     def pieces(self, sender: int, receiver: int, version: int) -> tuple[Piece, ...]:
         """What parties make of each other on every port, and the causes."""

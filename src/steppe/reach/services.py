@@ -1,0 +1,188 @@
+"""Who reaches which ports of a Service, by its cluster IPs: from pods and nodes.
+
+A Service's port is as open as its endpoints are to the sender: policies judge the endpoint that
+was chosen, at the endpoint's own port. Where they let the sender reach some of the endpoints and
+not others, every so many connections fail, which is worth more attention than a plain "no".
+Which endpoints there are to choose from depends on the sender's node where the Service says so.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
+from typing import Literal
+
+import msgspec
+
+from steppe.compile.backends import Backend, Vantage, Way, frontends, ways
+from steppe.compile.guards import Piece
+from steppe.compile.places import Places
+from steppe.kube.cluster import Name
+from steppe.kube.objects import Node, Pod
+from steppe.kube.services import EndpointSlice, Service, ServicePort
+from steppe.net.address import IPAddress
+from steppe.reach.matrix import Mask, piece_at
+from steppe.reach.reach import End, Reach
+
+Said = Literal["allowed", "partly", "denied", "refused", "dropped"]
+
+
+class View(msgspec.Struct, frozen=True):
+    """What some nodes make of a Service's port; `refuse`: there are no endpoints anywhere."""
+
+    nodes: frozenset[str]
+    backends: tuple[Backend, ...]
+    refuse: bool
+
+
+class Offer(msgspec.Struct, frozen=True):
+    """A port of a Service at one of its cluster IPs. One view, of no nodes by name, is all's."""
+
+    service: Service
+    port: ServicePort
+    address: IPAddress
+    views: tuple[View, ...]
+
+    def view(self, node: str) -> View:
+        """What a sender on this node meets."""
+        return next((view for view in self.views if node in view.nodes), self.views[0])
+
+    def __str__(self) -> str:
+        return f"svc/{self.service.namespace}/{self.service.name}:{self.port.port}"
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """`refused`: the Service has no endpoints; `dropped`: none on the sender's node, where its
+    policy is Local. Otherwise `open` of so many endpoints are allowed.
+    """
+
+    said: Said
+    open: int = 0
+    endpoints: int = 0
+
+
+class OfferRow(msgspec.Struct, frozen=True):
+    """Senders that fare alike under one view."""
+
+    senders: Mask
+    view: View
+    outcome: Outcome
+
+
+class Offers:
+    """All Services of a cluster as its own pods and nodes can use them."""
+
+    def __init__(self, reach: Reach) -> None:
+        self.reach = reach
+
+    @cached_property
+    def all(self) -> tuple[Offer, ...]:
+        """Every port of every Service at each of its cluster IPs, by name."""
+        return tuple(self._all())
+
+    def rows(self, offer: Offer, senders: Mask = -1) -> Iterator[OfferRow]:
+        """How parties fare; that a pod always reaches itself is left out."""
+        version = offer.address.version
+        inside = self.reach.of_kind("pods") | self.reach.of_kind("nodes")
+        senders &= inside & self.reach.matrix.present(version)
+        for view in offer.views:
+            here = senders & self._on(view.nodes) if len(offer.views) > 1 else senders
+            for outcome, some in self._fared(view, offer.port, version, here):
+                yield OfferRow(some, view, outcome)
+
+    def between(self, sender: End, offer: Offer) -> tuple[tuple[Backend, tuple[Piece, ...]], ...]:
+        """What policies make of one sender's connections, endpoint by endpoint."""
+        node = sender.node if isinstance(sender, Pod) else getattr(sender, "name", "")
+        version = offer.address.version
+        return tuple(
+            (
+                backend,
+                self.reach.between(
+                    sender, self.reach.end_at(backend.address), version, via_service=True
+                ),
+            )
+            for backend in offer.view(node).backends
+        )
+
+    def outcome(self, sender: End, offer: Offer) -> Outcome:
+        """How one sender fares."""
+        node = sender.node if isinstance(sender, Pod) else getattr(sender, "name", "")
+        view = offer.view(node)
+        found = self.between(sender, offer)
+        pieces = (piece_at(said, offer.port.protocol, to.port) for to, said in found)
+        open_ = sum(1 for piece in pieces if piece is not None and piece.allowed)
+        return _outcome(view, open_)
+
+    def _all(self) -> Iterator[Offer]:
+        cluster = self.reach.cluster
+        nodes = tuple(cluster.nodes.values()) or (Node(""),)
+        places = Places.of(Vantage(nodes[0], ()), cluster.services.values())
+        slices: dict[Name, list[EndpointSlice]] = {}
+        for _, slice_ in sorted(cluster.slices.items()):
+            slices.setdefault((slice_.namespace, slice_.service), []).append(slice_)
+        for name, service in sorted(cluster.services.items()):
+            own = tuple(slices.get(name, ()))
+            for way in ways(Vantage(nodes[0], ()), service):
+                if way.kind == "cluster" and places.owner(way.place) == service.ref:
+                    views = tuple(_views(nodes, service, own, way))
+                    yield Offer(service, way.port, way.place[0], views)
+
+    def _on(self, nodes: frozenset[str]) -> Mask:
+        """The parties with somebody on these nodes."""
+        found = 0
+        for node in nodes:
+            found |= self._by_node.get(node, 0)
+        return found
+
+    @cached_property
+    def _by_node(self) -> Mapping[str, Mask]:
+        found: dict[str, Mask] = {}
+        for number, party in enumerate(self.reach.parties):
+            names = {pod.node for pod in party.pods} | {node.name for node in party.nodes}
+            for name in names:
+                found[name] = found.get(name, 0) | 1 << number
+        return found
+
+    def _fared(
+        self, view: View, port: ServicePort, version: int, senders: Mask
+    ) -> Iterator[tuple[Outcome, Mask]]:
+        groups = {0: senders}
+        for (party, number), count in self._counted(view.backends).items():
+            allowed = self.reach.matrix.senders_to(party, version, port.protocol, number)
+            after: dict[int, Mask] = {}
+            for open_, some in groups.items():
+                for more, part in ((count, some & allowed), (0, some & ~allowed)):
+                    if part:
+                        after[open_ + more] = after.get(open_ + more, 0) | part
+            groups = after
+        for open_, some in sorted(groups.items()):
+            if some:
+                yield _outcome(view, open_), some
+
+    def _counted(self, backends: Iterable[Backend]) -> Mapping[tuple[int, int], int]:
+        found: dict[tuple[int, int], int] = {}
+        for backend in backends:
+            party = self.reach.party_at(backend.address)
+            if party is not None:
+                key = (party, backend.port)
+                found[key] = found.get(key, 0) + 1
+        return found
+
+
+def _views(
+    nodes: tuple[Node, ...], service: Service, slices: tuple[EndpointSlice, ...], way: Way
+) -> Iterator[View]:
+    near = service.internal_local or any(e.zones or e.nodes for s in slices for e in s.endpoints)
+    found: dict[tuple[tuple[Backend, ...], bool], set[str]] = {}
+    for node in nodes if near else nodes[:1]:
+        (front,) = frontends(Vantage(node, ()), service, slices, (way,))
+        found.setdefault((front.inside, front.refuse), set()).add(node.name)
+    for (backends, refuse), names in found.items():
+        yield View(frozenset(names if len(found) > 1 else ()), backends, refuse)
+
+
+def _outcome(view: View, open_: int) -> Outcome:
+    total = len(view.backends)
+    if not total:
+        return Outcome("refused" if view.refuse else "dropped")
+    if open_ == total:
+        return Outcome("allowed", open_, total)
+    return Outcome("partly" if open_ else "denied", open_, total)
