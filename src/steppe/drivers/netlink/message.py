@@ -88,16 +88,19 @@ def string(payload: bytes) -> str:
 
 def attributes(data: bytes, offset: int = 0) -> dict[int, bytes]:
     """The attributes from `offset` on, by type; of a repeated type the last one counts."""
-    found: dict[int, bytes] = {}
+    return dict(sequence(data, offset))
+
+
+def sequence(data: bytes, offset: int = 0) -> Iterator[tuple[int, bytes]]:
+    """The attributes from `offset` on, each with its type, in their order."""
     end = len(data)
     unpack = _ATTRIBUTE.unpack_from
     while offset + 4 <= end:
         length, kind = unpack(data, offset)
         if length < 4 or offset + length > end:
             raise MalformedError(f"netlink attribute of {length} bytes with {end - offset} left")
-        found[kind & _TYPE_MASK] = data[offset + 4 : offset + length]
+        yield kind & _TYPE_MASK, data[offset + 4 : offset + length]
         offset += (length + 3) & ~3
-    return found
 
 
 def packed(request: Request, sequence: int, flags: int) -> bytes:

@@ -51,14 +51,23 @@ def _is_netns(fd: int) -> bool:
 
 def call_in(netns_fd: int, work: Callable[[], _T]) -> _T:
     """The result of work done inside the namespace; its exception, if it raises one."""
+    return _call(lambda: _libc.setns(netns_fd, _CLONE_NEWNET), "enter the", work)
+
+
+def call_in_new(work: Callable[[], _T]) -> _T:
+    """The same inside a new namespace, which is gone when the work has closed its sockets."""
+    return _call(lambda: _libc.unshare(_CLONE_NEWNET), "make a", work)
+
+
+def _call(move: Callable[[], int], verb: str, work: Callable[[], _T]) -> _T:
     results: list[_T] = []
     errors: list[BaseException] = []
 
     def body() -> None:
         try:
-            if _libc.setns(netns_fd, _CLONE_NEWNET) != 0:
+            if move() != 0:
                 reason = os.strerror(ctypes.get_errno())
-                raise NetnsError(f"cannot enter the network namespace: {reason}")  # noqa: TRY301
+                raise NetnsError(f"cannot {verb} network namespace: {reason}")  # noqa: TRY301
             results.append(work())
         except BaseException as error:  # noqa: BLE001  raised again by the caller's thread
             errors.append(error)

@@ -1,6 +1,6 @@
 """Changes to elements, gathered into the commands of one transaction."""
 
-from collections.abc import Iterable, Mapping, MutableMapping
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from ipaddress import IPv4Network, IPv6Network
 
 from steppe.drivers.nftables.intervals import Cover
@@ -56,19 +56,6 @@ class Batch:
         """The chains that must be there first, besides those known to be."""
         return chains_for(self._skeleton, self.added, known)
 
-    def text(self) -> str:
-        """The elements' commands.
-
-        Per set, what goes, goes first: a map's element or an interval may have to make room.
-        """
-        table = self._skeleton.table
-        parts: list[str] = []
-        for name, keys in self.deleted.items():
-            parts += commands("delete", table, self._sets[name], list(keys.items()))
-        for name, rows in self.added.items():
-            parts += commands("add", table, self._sets[name], list(rows.items()))
-        return "".join(parts)
-
     def _move_prefix(self, key: ElementKey, new: Value | None) -> None:
         prefix, *rest = key.key
         if not isinstance(prefix, IPv4Network | IPv6Network):
@@ -98,11 +85,7 @@ class Batch:
 def chains_for(
     skeleton: Skeleton, added: Mapping[str, Mapping[_Key, Element]], known: Iterable[str]
 ) -> list[Chain]:
-    """The chains that verdicts among these elements lead to and that are not there yet.
-
-    Each comes after those that it goes to itself.
-    """
-    there = {chain.name for chain in skeleton.chains}.union(known)
+    """The chains that verdicts among these elements lead to and that are not there yet."""
     verdicts = {spec.name for spec in skeleton.sets if spec.data == "verdict"}
     names = {
         str(value.data[0])
@@ -111,6 +94,12 @@ def chains_for(
         for value in rows.values()
         if value.data != ("drop",)
     }
+    return with_targets(skeleton, names, known)
+
+
+def with_targets(skeleton: Skeleton, names: Iterable[str], known: Iterable[str]) -> list[Chain]:
+    """The chains of these names that are not there yet, each behind those that it goes to."""
+    there = {chain.name for chain in skeleton.chains}.union(known)
     found: dict[str, Chain] = {}
 
     def need(name: str) -> None:
@@ -128,7 +117,7 @@ def chains_for(
     return list(found.values())
 
 
-def commands(verb: str, table: str, spec: Set, rows: list[Row]) -> list[str]:
+def commands(verb: str, table: str, spec: Set, rows: Sequence[Row]) -> list[str]:
     """The rows of one set in commands of a size that nft digests."""
     return [
         elements_text(verb, table, spec, rows[start : start + _BULK])

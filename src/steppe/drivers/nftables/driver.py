@@ -2,8 +2,8 @@
 
 No other table is ever listed, changed or flushed. Changes are one transaction; if it fails it is
 halved until the bad element is found, so that one never keeps another out. Elements go to the
-kernel by nfnetlink (elements.py); the table, its chains and all reading are libnftables' part.
-Chains from templates are made just before the first element that leads to them, and stay.
+kernel and everything is read from it by nfnetlink; what libnftables does is make the table and its
+chains. Chains from templates are made just before the first element that leads to them, and stay.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,25 +12,17 @@ from typing import Self
 
 from steppe.drivers.errors import Failure, KernelError
 from steppe.drivers.nftables.batch import Batch, chains_for, commands
+from steppe.drivers.nftables.dump import Dump, Form
 from steppe.drivers.nftables.elements import Elements
+from steppe.drivers.nftables.expected import Expected
 from steppe.drivers.nftables.intervals import Cover
 from steppe.drivers.nftables.library import Library, NftError
-from steppe.drivers.nftables.parse import parse_elements, parse_table
-from steppe.drivers.nftables.render import (
-    Row,
-    chain_text,
-    elements_text,
-    identifier,
-    kind,
-    skeleton_text,
-)
-from steppe.drivers.nftables.wire import UnknownFormError
+from steppe.drivers.nftables.render import chain_text, skeleton_text
+from steppe.drivers.nftables.wire import Row, packed_elements
 from steppe.net.address import IPNetwork
 from steppe.plan.diff import Change
 from steppe.state.nft import Atom, Chain, Element, ElementKey, Set, Skeleton
 from steppe.state.node import Key, Value
-
-_ABSENT = "No such file or directory"
 
 
 class Nft:
@@ -43,6 +35,8 @@ class Nft:
         self._made: set[str] = set()  # the chains from templates that the kernel has
         self._library = Library()
         self._elements = Elements(skeleton.table, self._sets)
+        self._dump = Dump(skeleton.table)
+        self._expected = Expected(skeleton)
 
     def __enter__(self) -> Self:
         return self
@@ -53,23 +47,26 @@ class Nft:
     def close(self) -> None:
         self._library.close()
         self._elements.close()
+        self._dump.close()
 
     def ensure(self) -> bool:
         """Make the table what the skeleton says, keeping its elements; True if it was not.
 
         It is replaced in one transaction: no packet meets a table that is half made.
         """
-        actual = self._actual()
-        if actual is not None and _same(actual, self._skeleton):
-            self._made = _names(actual.chains) - _names(self._skeleton.chains)
+        actual = self._dump.form()
+        names = actual.chains.keys() - _names(self._skeleton.chains) if actual is not None else ()
+        made = {name for name in names if self._skeleton.chain(name) is not None}
+        wanted = self._expected.form(made)
+        if actual == wanted:
+            self._made = made
             return False
-        kept = self._kept(actual) if actual is not None else {}
+        kept = self._kept(actual, wanted) if actual is not None else {}
         chains = chains_for(self._skeleton, {name: dict(rows) for name, rows in kept.items()}, ())
         text = skeleton_text(self._skeleton)
         text += "".join(chain_text(self._skeleton.table, chain) for chain in chains)
         for name, rows in kept.items():
-            held: list[Row] = [*rows]
-            text += "".join(commands("add", self._skeleton.table, self._sets[name], held))
+            text += "".join(commands("add", self._skeleton.table, self._sets[name], rows))
         try:
             self._library.run(text)
         except NftError as error:
@@ -90,8 +87,7 @@ class Nft:
         error = self._refusal(changes)
         if error is None:
             return ()
-        # Asked once, for nft reads the whole table to answer.
-        if len(changes) > 1 and self._actual() is None:
+        if self._dump.form() is None:
             return tuple(_failure(change, error) for change in changes)
         return self._isolate(changes, error)
 
@@ -115,27 +111,16 @@ class Nft:
             return error
         return None
 
-    def _transact(self, changes: Sequence[Change], *, as_text: bool = False) -> None:
+    def _transact(self, changes: Sequence[Change]) -> None:
         batch = Batch(self._skeleton, self._sets, self._covers)
         try:
             for change in changes:
                 batch.take(change)
             self._make(batch.chains(self._made))
-            self._move(batch, as_text=as_text)
+            self._elements.move(batch.deleted, batch.added)
         except NftError:
             batch.undo()
             raise
-
-    def _move(self, batch: Batch, *, as_text: bool) -> None:
-        if not as_text:
-            try:
-                self._elements.move(batch.deleted, batch.added)
-            except UnknownFormError:
-                pass  # libnftables knows more words
-            else:
-                return
-        if text := batch.text():
-            self._library.run(text)
 
     def _make(self, chains: Sequence[Chain]) -> None:
         """Chains come in a transaction of their own: none does anything until one leads to it."""
@@ -144,19 +129,16 @@ class Nft:
             self._made |= _names(chains)
 
     def _settle(self, change: Change, error: NftError) -> tuple[Failure, ...]:
-        """One change that was refused: the kernel may hold something else than we thought.
-
-        libnftables does it, since it looks at what is there; the refusal, if any, is its own.
-        """
+        """One change that was refused: the kernel may hold something else than we thought."""
         key = change.key
         if not isinstance(key, ElementKey) or key.set not in self._sets:
             return (_failure(change, error),)
         try:
             if self._is_there(key):
-                # `add` refuses to replace what a map holds, so it is deleted first.
-                self._transact([Change(key, Element(), change.new)], as_text=True)
+                # The kernel refuses to replace what a map holds, so it is deleted first.
+                self._transact([Change(key, Element(), change.new)])
             elif change.new is not None:
-                self._transact([Change(key, None, change.new)], as_text=True)
+                self._transact([Change(key, None, change.new)])
         except NftError as again:
             return (_failure(change, again),)
         return ()
@@ -166,33 +148,18 @@ class Nft:
         spec = self._sets[key.set]
         if spec.interval:
             return any(there == key.key for there, _ in self._rows(spec))
-        try:
-            self._library.run(elements_text("get", self._skeleton.table, spec, [(key.key, None)]))
-        except NftError as error:
-            if _ABSENT in str(error):
-                return False
-            raise
-        return True
+        (packed,) = packed_elements(spec, [(key.key, None)])
+        return self._dump.has(spec, packed)
 
-    def _actual(self) -> Skeleton | None:
-        """What the table holds; without its chains if they are not all of our making."""
-        table = identifier(self._skeleton.table)
-        try:
-            data = self._library.list(f"table inet {table}", terse=True)
-        except NftError as error:
-            if _ABSENT in str(error):
-                return None
-            raise KernelError(f"list table inet {table}", detail=str(error)) from error
-        return parse_table(table, data)
-
-    def _kept(self, actual: Skeleton) -> dict[str, list[tuple[tuple[Atom, ...], Element]]]:
+    def _kept(self, actual: Form, wanted: Form) -> dict[str, list[Row]]:
         """The elements of all sets that are of the form they shall have."""
-        there = {spec.name: _form(spec) for spec in actual.sets}
-        found: dict[str, list[tuple[tuple[Atom, ...], Element]]] = {}
+        found: dict[str, list[Row]] = {}
         for spec in self._skeleton.sets:
-            if there.get(spec.name) != _form(spec):
+            there = actual.sets.get(spec.name)
+            if there is None or there.elements != wanted.sets[spec.name].elements:
                 continue
-            rows = [row for row in self._listed(spec) if self._leads_somewhere(spec, row[1])]
+            listed = self._dump.elements(spec)
+            rows = [row for row in listed if self._leads_somewhere(spec, row[1])]
             if rows:
                 found[spec.name] = rows
         return found
@@ -203,26 +170,14 @@ class Nft:
             return True
         return self._skeleton.chain(str(value.data[0])) is not None
 
-    def _listed(self, spec: Set) -> list[tuple[tuple[Atom, ...], Element]]:
-        table = identifier(self._skeleton.table)
-        try:
-            data = self._library.list(f"{kind(spec)} inet {table} {identifier(spec.name)}")
-        except NftError as error:
-            if _ABSENT in str(error):
-                return []
-            raise KernelError(f"list {kind(spec)} {spec.name}", detail=str(error)) from error
-        return list(parse_elements(spec, data))
-
-    def _rows(self, spec: Set) -> list[tuple[tuple[Atom, ...], Element]]:
+    def _rows(self, spec: Set) -> list[Row]:
         """The kernel's elements; of intervals also those we know that they cover."""
-        rows = self._listed(spec)
+        rows = self._dump.elements(spec)
         if not spec.interval or spec.data:
             return rows
         return [(key, Element()) for key in self._with_covered(spec.name, rows)]
 
-    def _with_covered(
-        self, name: str, rows: Sequence[tuple[tuple[Atom, ...], Element]]
-    ) -> Iterator[tuple[Atom, ...]]:
+    def _with_covered(self, name: str, rows: Sequence[Row]) -> Iterator[tuple[Atom, ...]]:
         tops: dict[tuple[Atom, ...], list[IPNetwork]] = {}
         for key, _ in rows:
             if isinstance(key[0], IPv4Network | IPv6Network):
@@ -252,20 +207,3 @@ def _failure(change: Change, error: NftError) -> Failure:
 
 def _names(chains: Sequence[Chain]) -> set[str]:
     return {chain.name for chain in chains}
-
-
-def _form(spec: Set) -> tuple[str, bool, str]:
-    return spec.type, spec.interval, spec.data
-
-
-def _same(actual: Skeleton, wanted: Skeleton) -> bool:
-    """Equal but for the order of sets and chains, which means nothing to the kernel.
-
-    Chains from templates may be there or not.
-    """
-    return (
-        sorted(actual.sets, key=lambda spec: spec.name)
-        == sorted(wanted.sets, key=lambda spec: spec.name)
-        and _names(wanted.chains) <= _names(actual.chains)
-        and all(chain == wanted.chain(chain.name) for chain in actual.chains)
-    )

@@ -62,10 +62,7 @@ class Elements:
         self._socket.close()
 
     def move(self, deleted: Rows, added: Rows) -> None:
-        """Take elements out, then put others in, as one transaction: all of it, or NftError.
-
-        UnknownFormError if some are of a form that only libnftables knows; nothing is done then.
-        """
+        """Take elements out, then put others in, as one transaction: all of it, or NftError."""
         requests = [*self._requests(_DELSETELEM, deleted), *self._requests(_NEWSETELEM, added)]
         if not requests:
             return

@@ -9,8 +9,6 @@ from typing import Self
 
 from steppe.errors import SteppeError
 
-_JSON = 1 << 4
-_TERSE = 1 << 11
 _NAME = "libnftables.so.1"
 
 
@@ -43,22 +41,13 @@ class Library:
 
     def run(self, commands: str) -> None:
         """Run commands as one transaction: all of them are done, or none."""
-        self._run(commands, 0)
-
-    def list(self, what: str, *, terse: bool = False) -> bytes:
-        """The JSON that `nft -j list WHAT` prints; terse leaves out the elements of sets."""
-        return self._run(f"list {what}", _JSON | (_TERSE if terse else 0))
-
-    def _run(self, commands: str, flags: int) -> bytes:
         with self._lock:
-            self._nft.nft_ctx_output_set_flags(self._context, flags)
             failed = self._nft.nft_run_cmd_from_buffer(self._context, commands.encode())
             # Both calls also empty their buffer.
-            output: bytes = self._nft.nft_ctx_get_output_buffer(self._context)
+            self._nft.nft_ctx_get_output_buffer(self._context)
             error: bytes = self._nft.nft_ctx_get_error_buffer(self._context)
         if failed:
             raise NftError(" ".join(error.decode(errors="replace").split()))
-        return output
 
 
 def _load() -> ctypes.CDLL:
@@ -73,7 +62,6 @@ def _load() -> ctypes.CDLL:
     nft.nft_ctx_free.restype = None
     nft.nft_ctx_buffer_output.argtypes = [context]
     nft.nft_ctx_buffer_error.argtypes = [context]
-    nft.nft_ctx_output_set_flags.argtypes = [context, ctypes.c_uint]
     nft.nft_run_cmd_from_buffer.argtypes = [context, ctypes.c_char_p]
     for name in ("nft_ctx_get_output_buffer", "nft_ctx_get_error_buffer"):
         getattr(nft, name).argtypes = [context]

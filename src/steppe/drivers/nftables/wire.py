@@ -1,20 +1,21 @@
-"""Elements of sets and maps as the bytes of linux/netfilter/nf_tables.h.
+"""Elements of sets and maps as the bytes of linux/netfilter/nf_tables.h, out and in.
 
     element   NFTA_LIST_ELEM { FLAGS | KEY {VALUE} | DATA {VALUE or VERDICT} | KEY_END {VALUE} }
-    value     the fields one after the other, each padded to 4 bytes
+    value     the fields one after the other (fields.py)
 
 It writes what nft 1.0.6 writes for the same words, so either may take back what the other put in.
-It decides nothing: types and words that it does not know are for libnftables (UnknownFormError).
+What we never write, such as a range of addresses that is no prefix, is left out when read.
 """
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from steppe.drivers.netlink import message as nl
+from steppe.drivers.nftables.fields import Layout, layout
 from steppe.drivers.nftables.library import NftError
-from steppe.net.address import IPNetwork
+from steppe.net.address import IPAddress, IPNetwork
 from steppe.state.nft import Atom, Element, Set
 
 _NFTA_LIST_ELEM = 1
@@ -34,14 +35,8 @@ _INTERVAL_END = nl.attribute(_NFTA_SET_ELEM_FLAGS, (1).to_bytes(4, "big"))
 # note, which the kernel keeps for it, that no end follows.
 _INTERVAL_OPEN = nl.attribute(_NFTA_SET_ELEM_USERDATA, b"\1\4" + (1).to_bytes(4, sys.byteorder))
 
-_PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17, "icmpv6": 58, "sctp": 132}
-
 _Key = tuple[Atom, ...]
-_Pack = Callable[[Atom], bytes]
-
-
-class UnknownFormError(NftError):
-    """A type or a word that only libnftables knows how to write."""
+Row = tuple[_Key, Element]
 
 
 def packed_elements(spec: Set, rows: Iterable[tuple[_Key, Element | None]]) -> Iterator[bytes]:
@@ -51,27 +46,25 @@ def packed_elements(spec: Set, rows: Iterable[tuple[_Key, Element | None]]) -> I
     pairs them by that (`start_rbe_cookie` in net/netfilter/nft_set_rbtree.c), and some versions
     take a start for one without an end only where it is the last of its message.
     """
-    fields = _packers(spec.type)
+    fields = layout(spec.type)
     if spec.interval:
-        if spec.data and len(fields) == 1:
-            raise UnknownFormError("a map of intervals alone")
         pack = _interval if len(fields) == 1 else _concatenated
         ordered = sorted(rows, key=lambda row: _start(row[0]))
         yield from (pack(spec, fields, key, value) for key, value in ordered)
         return
     for key, value in rows:
-        parts = [_value(_NFTA_SET_ELEM_KEY, _joined(spec, fields, key))]
-        if spec.data and value is not None:
-            parts.append(_data(spec, value.data))
-        yield nl.nested(_NFTA_LIST_ELEM, *parts)
+        yield nl.nested(
+            _NFTA_LIST_ELEM,
+            _value(_NFTA_SET_ELEM_KEY, fields.pack(spec, key)),
+            _data(spec, value),
+        )
 
 
-def _interval(spec: Set, fields: tuple[_Pack, ...], key: _Key, value: Element | None) -> bytes:
+def _interval(spec: Set, fields: Layout, key: _Key, value: Element | None) -> bytes:
     """A prefix as its first address, and the first one behind it unless there is none."""
-    del value  # a set's, which holds nothing
     prefix = _prefix(key)
-    (pack,) = fields
-    start = _value(_NFTA_SET_ELEM_KEY, _field(spec, pack, prefix.network_address))
+    start = _value(_NFTA_SET_ELEM_KEY, fields.pack(spec, (prefix.network_address,)))
+    start += _data(spec, value)
     behind = int(prefix.broadcast_address) + 1
     if behind >> prefix.max_prefixlen:
         return nl.nested(_NFTA_LIST_ELEM, start, _INTERVAL_OPEN)
@@ -79,25 +72,30 @@ def _interval(spec: Set, fields: tuple[_Pack, ...], key: _Key, value: Element | 
     return nl.nested(_NFTA_LIST_ELEM, start) + nl.nested(_NFTA_LIST_ELEM, _INTERVAL_END, end)
 
 
-def _concatenated(spec: Set, fields: tuple[_Pack, ...], key: _Key, value: Element | None) -> bytes:
+def _concatenated(spec: Set, fields: Layout, key: _Key, value: Element | None) -> bytes:
     """A prefix and what stands behind it, from the first such key to the last, both included."""
     prefix = _prefix(key)
-    first = _joined(spec, fields, (prefix.network_address, *key[1:]))
+    first = fields.pack(spec, (prefix.network_address, *key[1:]))
     last = prefix.broadcast_address.packed + first[prefix.max_prefixlen // 8 :]
-    parts = [_value(_NFTA_SET_ELEM_KEY, first)]
-    if spec.data and value is not None:
-        parts.append(_data(spec, value.data))
-    return nl.nested(_NFTA_LIST_ELEM, *parts, _value(_NFTA_SET_ELEM_KEY_END, last))
+    return nl.nested(
+        _NFTA_LIST_ELEM,
+        _value(_NFTA_SET_ELEM_KEY, first),
+        _data(spec, value),
+        _value(_NFTA_SET_ELEM_KEY_END, last),
+    )
 
 
 def _value(kind: int, data: bytes) -> bytes:
     return nl.nested(kind, nl.attribute(_NFTA_DATA_VALUE, data))
 
 
-def _data(spec: Set, data: _Key) -> bytes:
+def _data(spec: Set, value: Element | None) -> bytes:
+    """What a map holds; nothing of a set, or where the key alone is wanted."""
+    if not spec.data or value is None:
+        return b""
     if spec.data == "verdict":
-        return _verdict(data)
-    return _value(_NFTA_SET_ELEM_DATA, _joined(spec, _packers(spec.data), data))
+        return _verdict(value.data)
+    return _value(_NFTA_SET_ELEM_DATA, layout(spec.data).pack(spec, value.data))
 
 
 @lru_cache(maxsize=1 << 12)
@@ -112,19 +110,6 @@ def _verdict(data: _Key) -> bytes:
     return nl.nested(_NFTA_SET_ELEM_DATA, nl.nested(_NFTA_DATA_VERDICT, *parts))
 
 
-def _joined(spec: Set, fields: tuple[_Pack, ...], values: _Key) -> bytes:
-    if len(fields) != len(values):
-        raise NftError(f"{spec.name} does not take {' . '.join(map(str, values))}")
-    return b"".join([_field(spec, pack, value) for pack, value in zip(fields, values, strict=True)])
-
-
-def _field(spec: Set, pack: _Pack, value: Atom) -> bytes:
-    try:
-        return pack(value)
-    except (TypeError, OverflowError) as error:
-        raise NftError(f"{value} has no place in {spec.name} ({spec.type})") from error
-
-
 def _prefix(key: _Key) -> IPNetwork:
     if not isinstance(key[0], IPv4Network | IPv6Network):
         raise NftError(f"{key[0]} is no prefix")
@@ -136,53 +121,88 @@ def _start(key: _Key) -> tuple[int, int]:
     return prefix.version, int(prefix.network_address)
 
 
-def _ipv4(value: Atom) -> bytes:
-    if not isinstance(value, IPv4Address):
-        raise TypeError
-    return value.packed
+def unpacked_elements(spec: Set, lists: Iterable[bytes]) -> Iterator[Row]:
+    """The elements in these lists, in any order, as `packed_elements` takes them."""
+    raw = (nl.attributes(element) for some in lists for _, element in nl.sequence(some))
+    # Without a key is only what nft calls `*`, which stands for all keys that are not there.
+    keyed = (element for element in raw if _NFTA_SET_ELEM_KEY in element)
+    if not spec.interval:
+        return _plain(spec, keyed)
+    if len(layout(spec.type)) == 1:
+        return _intervals(spec, keyed)
+    return _concatenations(spec, keyed)
 
 
-def _ipv6(value: Atom) -> bytes:
-    if not isinstance(value, IPv6Address):
-        raise TypeError
-    return value.packed
+def _plain(spec: Set, elements: Iterable[dict[int, bytes]]) -> Iterator[Row]:
+    unpack = layout(spec.type).unpack
+    for element in elements:
+        value = _held(spec, element)
+        if value is not None:
+            yield unpack(element[_NFTA_SET_ELEM_KEY][4:]), value
 
 
-def _protocol(value: Atom) -> bytes:
-    if isinstance(value, str):
-        if value not in _PROTOCOLS:
-            raise UnknownFormError(f"protocol {value!r}")
-        value = _PROTOCOLS[value]
-    return _integer(value).to_bytes(1, "big") + b"\0\0\0"
+def _intervals(spec: Set, elements: Iterable[dict[int, bytes]]) -> Iterator[Row]:
+    """Prefixes from their first address up to the next that begins or ends an interval."""
+    unpack = layout(spec.type).unpack
+    bounds = [(_address(unpack(e[_NFTA_SET_ELEM_KEY][4:])), e) for e in elements]
+    # Where one ends and the next begins, the end comes first.
+    bounds.sort(key=lambda bound: (int(bound[0]), not _is_end(bound[1])))
+    for index, (first, element) in enumerate(bounds):
+        if _is_end(element):
+            continue
+        behind = int(bounds[index + 1][0]) if index + 1 < len(bounds) else 1 << first.max_prefixlen
+        prefix = _prefix_of(first, behind - 1)
+        value = _held(spec, element)
+        if prefix is not None and value is not None:
+            yield (prefix,), value
 
 
-def _service(value: Atom) -> bytes:
-    return _integer(value).to_bytes(2, "big") + b"\0\0"
+def _concatenations(spec: Set, elements: Iterable[dict[int, bytes]]) -> Iterator[Row]:
+    unpack = layout(spec.type).unpack
+    for element in elements:
+        first = unpack(element[_NFTA_SET_ELEM_KEY][4:])
+        last = unpack(element[_NFTA_SET_ELEM_KEY_END][4:])
+        prefix = _prefix_of(_address(first), int(_address(last)))
+        value = _held(spec, element)
+        if prefix is not None and value is not None and first[1:] == last[1:]:
+            yield (prefix, *first[1:]), value
 
 
-def _host_order(value: Atom) -> bytes:
-    return _integer(value).to_bytes(4, sys.byteorder)
+def _address(key: _Key) -> IPAddress:
+    if not isinstance(key[0], IPv4Address | IPv6Address):
+        raise NftError(f"an interval that begins with {key[0]}")
+    return key[0]
 
 
-def _integer(value: Atom) -> int:
-    if not isinstance(value, int):
-        raise TypeError
-    return value
+def _is_end(element: dict[int, bytes]) -> bool:
+    return bool(element.get(_NFTA_SET_ELEM_FLAGS, b"\0")[-1] & 1)
 
 
-_PACKERS: dict[str, _Pack] = {
-    "ipv4_addr": _ipv4,
-    "ipv6_addr": _ipv6,
-    "inet_proto": _protocol,
-    "inet_service": _service,
-    "classid": _host_order,
-    "mark": _host_order,
-}
+def _prefix_of(first: IPAddress, last: int) -> IPNetwork | None:
+    """The prefix from the first address to the last; None if there is no such."""
+    host_bits = (last - int(first)).bit_length()
+    if last - int(first) + 1 != 1 << host_bits or int(first) & ((1 << host_bits) - 1):
+        return None
+    network = IPv4Network if first.version == 4 else IPv6Network
+    return network((int(first), first.max_prefixlen - host_bits))
 
 
-@lru_cache
-def _packers(type_: str) -> tuple[_Pack, ...]:
-    fields = type_.split(" . ")
-    if not _PACKERS.keys() >= set(fields):
-        raise UnknownFormError(f"type {type_}")
-    return tuple(_PACKERS[field] for field in fields)
+def _held(spec: Set, element: dict[int, bytes]) -> Element | None:
+    """What a map holds; None for a verdict of a kind that we never write."""
+    if not spec.data:
+        return _NOTHING
+    return _unpacked_data(spec.data, element[_NFTA_SET_ELEM_DATA])
+
+
+@lru_cache(maxsize=1 << 16)
+def _unpacked_data(type_: str, data: bytes) -> Element | None:
+    if type_ != "verdict":
+        return Element(layout(type_).unpack(data[4:]))
+    verdict = nl.attributes(data, 4)
+    code = int.from_bytes(verdict[_NFTA_VERDICT_CODE], "big", signed=True)
+    if code == _NFT_GOTO:
+        return Element((nl.string(verdict[_NFTA_VERDICT_CHAIN]),))
+    return Element(("drop",)) if code == _NF_DROP else None
+
+
+_NOTHING = Element()

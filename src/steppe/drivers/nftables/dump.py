@@ -1,0 +1,160 @@
+"""A table as the kernel tells it over nfnetlink: its form, and apart from that its elements.
+
+    form       the table, its sets, chains and rules, as the kernel's own bytes
+    elements   those of one set, decoded (wire.py)
+
+libnftables reads every element of a table whenever it lists a rule of it, 25 µs each
+(docs/decisions/0013-nft-reading.md).
+"""
+
+import struct
+from collections.abc import Iterator, Mapping
+from errno import ENOENT
+
+import msgspec
+
+from steppe.drivers.errors import KernelError
+from steppe.drivers.netlink import message as nl
+from steppe.drivers.netlink.message import Request
+from steppe.drivers.netlink.socket import NetlinkError, NetlinkSocket
+from steppe.drivers.nftables.wire import Row, unpacked_elements
+from steppe.state.nft import Set
+
+_NETLINK_NETFILTER = 12
+_SUBSYSTEM = 10 << 8  # NFNL_SUBSYS_NFTABLES
+_GETTABLE = _SUBSYSTEM | 1
+_GETCHAIN = _SUBSYSTEM | 4
+_GETRULE = _SUBSYSTEM | 7
+_GETSET = _SUBSYSTEM | 10
+_GETSETELEM = _SUBSYSTEM | 13
+_NFPROTO_INET = 1
+_GENMSG = struct.Struct(">BBH")
+"""Family, version, and the lower half of the number of transactions so far."""
+
+_TABLE = 1
+"""NFTA_TABLE_NAME, NFTA_CHAIN_TABLE, NFTA_RULE_TABLE, NFTA_SET_TABLE, NFTA_SET_ELEM_LIST_TABLE."""
+_NFTA_SET_ELEM_LIST_SET = 2
+_NFTA_SET_ELEM_LIST_ELEMENTS = 3
+_NFTA_TABLE_FLAGS = 2
+_NFTA_TABLE_USE = 3
+_NFTA_CHAIN_NAME = 3
+_NFTA_CHAIN = (4, 5, 7, 10)  # HOOK, POLICY, TYPE, FLAGS
+_NFTA_RULE_CHAIN = 2
+_NFTA_RULE = (4, 7)  # EXPRESSIONS, USERDATA: its comment
+_NFTA_SET_NAME = 2
+_NFTA_SET_ELEMENTS = (3, 4, 5, 6, 7)  # FLAGS, KEY_TYPE, KEY_LEN, DATA_TYPE, DATA_LEN
+_NFTA_SET = (8, 9, 11, 12, 13, 17, 18)
+"""POLICY, DESC, TIMEOUT, GC_INTERVAL, USERDATA (its comment), EXPR, EXPRESSIONS."""
+_ATTEMPTS = 10
+
+_Attributes = tuple[bytes | None, ...]
+
+
+class SetForm(msgspec.Struct, frozen=True):
+    """`elements` is what the elements' form depends on, `more` the rest of what was declared."""
+
+    elements: _Attributes
+    more: _Attributes
+
+
+class ChainForm(msgspec.Struct, frozen=True):
+    hook: _Attributes
+    rules: tuple[_Attributes, ...]
+
+
+class Form(msgspec.Struct, frozen=True):
+    """All of a table but its elements and what counts or numbers; equal if declared alike.
+
+    `uses` is how many chains, sets and other things the table has: it betrays those of kinds that
+    are not looked into.
+    """
+
+    flags: bytes | None
+    uses: bytes | None
+    sets: Mapping[str, SetForm]
+    chains: Mapping[str, ChainForm]
+
+
+class Dump:
+    """Reads one table, in the network namespace of the thread that makes this object."""
+
+    def __init__(self, table: str) -> None:
+        self._table = table
+        self._socket = NetlinkSocket(protocol=_NETLINK_NETFILTER)
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def form(self) -> Form | None:
+        """What the table holds besides elements; None if it is not there."""
+        try:
+            table = nl.attributes(self._socket.get(self._request(_GETTABLE)).body, _GENMSG.size)
+            rules: dict[str, list[_Attributes]] = {}
+            for rule in self._list(_GETRULE):
+                rules.setdefault(nl.string(rule[_NFTA_RULE_CHAIN]), []).append(
+                    _some(rule, _NFTA_RULE)
+                )
+            chains = {nl.string(c[_NFTA_CHAIN_NAME]): c for c in self._list(_GETCHAIN)}
+            sets = {nl.string(s[_NFTA_SET_NAME]): s for s in self._list(_GETSET)}
+        except NetlinkError as error:
+            if error.errno == ENOENT:
+                return None
+            raise KernelError(f"read table inet {self._table}", detail=str(error)) from error
+        return Form(
+            table.get(_NFTA_TABLE_FLAGS),
+            table.get(_NFTA_TABLE_USE),
+            {
+                n: SetForm(_some(s, _NFTA_SET_ELEMENTS), _some(s, _NFTA_SET))
+                for n, s in sets.items()
+            },
+            {
+                name: ChainForm(_some(chain, _NFTA_CHAIN), tuple(rules.get(name, ())))
+                for name, chain in chains.items()
+            },
+        )
+
+    def elements(self, spec: Set) -> list[Row]:
+        """The elements of a set or map; none if it is not there.
+
+        Those of a dynamic one are not ours. Nobody but us changes the others, and not while we
+        read; whoever meddles may be noticed with the next reading only, as at any other moment.
+        """
+        if spec.dynamic:
+            return []
+        request = self._request(_GETSETELEM, nl.text(_NFTA_SET_ELEM_LIST_SET, spec.name))
+        try:
+            messages = self._socket.dump(request)
+        except NetlinkError as error:
+            if error.errno == ENOENT:
+                return []
+            raise KernelError(f"read set {spec.name}", detail=str(error)) from error
+        bodies = (nl.attributes(message.body, _GENMSG.size) for message in messages)
+        lists = (body.get(_NFTA_SET_ELEM_LIST_ELEMENTS, b"") for body in bodies)
+        return list(unpacked_elements(spec, lists))
+
+    def has(self, spec: Set, element: bytes) -> bool:
+        """Whether the set holds anything under the key of this element, packed."""
+        of = nl.text(_NFTA_SET_ELEM_LIST_SET, spec.name)
+        key = nl.nested(_NFTA_SET_ELEM_LIST_ELEMENTS, element)
+        try:
+            self._socket.get(self._request(_GETSETELEM, of + key))
+        except NetlinkError as error:
+            if error.errno == ENOENT:
+                return False
+            raise KernelError(f"look into set {spec.name}", detail=str(error)) from error
+        return True
+
+    def _list(self, kind: int) -> Iterator[dict[int, bytes]]:
+        """All things of a kind in the table; of chains the kernel tells every table's."""
+        for message in self._socket.dump(self._request(kind)):
+            found = nl.attributes(message.body, _GENMSG.size)
+            if nl.string(found[_TABLE]) == self._table:
+                yield found
+
+    def _request(self, kind: int, more: bytes = b"") -> Request:
+        head = _GENMSG.pack(_NFPROTO_INET, 0, 0) + nl.text(_TABLE, self._table)
+        return Request(kind, head + more)
+
+
+def _some(found: Mapping[int, bytes], kinds: tuple[int, ...]) -> _Attributes:
+    return tuple(found.get(kind) for kind in kinds)

@@ -1,0 +1,50 @@
+"""What the kernel tells of a table that libnftables has just made: the measure for the real one.
+
+Rules are compared as the kernel's bytes, so none need be read back into nft's words. A namespace
+of its own, which nobody else sees, holds the table for as long as it takes to read it.
+"""
+
+from collections.abc import Iterable
+
+from steppe.drivers.errors import KernelError
+from steppe.drivers.netlink.netns import call_in_new
+from steppe.drivers.nftables.batch import with_targets
+from steppe.drivers.nftables.dump import Dump, Form
+from steppe.drivers.nftables.library import Library, NftError
+from steppe.drivers.nftables.render import chain_text, skeleton_text
+from steppe.state.nft import Skeleton
+
+
+class Expected:
+    """The form that a skeleton's table has in the kernel."""
+
+    def __init__(self, skeleton: Skeleton) -> None:
+        self._skeleton = skeleton
+        self._known: dict[frozenset[str], Form] = {}
+
+    def form(self, names: Iterable[str]) -> Form:
+        """The form with these chains from templates."""
+        wanted = frozenset(names)
+        if wanted not in self._known:
+            self._known = {wanted: call_in_new(lambda: self._made(wanted))}
+        return self._known[wanted]
+
+    def _made(self, names: frozenset[str]) -> Form:
+        chains = with_targets(self._skeleton, sorted(names), ())
+        text = skeleton_text(self._skeleton)
+        text += "".join(chain_text(self._skeleton.table, chain) for chain in chains)
+        dump = Dump(self._skeleton.table)
+        try:
+            with Library() as library:
+                library.run(text)
+                form = dump.form()
+        except NftError as error:
+            raise self._failed(str(error)) from error
+        finally:
+            dump.close()
+        if form is None:
+            raise self._failed("it was made, and is not there")
+        return form
+
+    def _failed(self, detail: str) -> KernelError:
+        return KernelError(f"make table inet {self._skeleton.table}, to compare", detail=detail)
