@@ -89,13 +89,16 @@ class Index:
     def slices_of(self, service: Service) -> tuple[EndpointSlice, ...]:
         return self._slices.get((service.namespace, service.name), ())
 
+    def policies_in(self, namespace: str) -> tuple[NetworkPolicy, ...]:
+        return self._policies.get(namespace, ())
+
     def policies_on(self, pod: Pod) -> tuple[NetworkPolicy, ...]:
         """The NetworkPolicies that select the pod."""
         name = (pod.namespace, pod.name)
         if name not in self._selecting:
             self._selecting[name] = tuple(
                 policy
-                for policy in self._policies.get(pod.namespace, ())
+                for policy in self.policies_in(pod.namespace)
                 if policy.pods.takes(pod.labels)
             )
         return self._selecting[name]

@@ -1,0 +1,196 @@
+"""The packets that stand for a flow: one a family, and one a part of a range that may differ.
+
+    192.0.2.0/24 into a pod with ipBlock 192.0.2.128/25     192.0.2.0/24 (the rest of it)
+                                                            192.0.2.128/25
+
+Within a part all addresses are inside the same blocks, so one of them speaks for all.
+"""
+
+from collections.abc import Iterable, Iterator
+from ipaddress import IPv4Address, IPv6Address
+
+from steppe.explain.flow import BadFlowError
+from steppe.explain.index import Index
+from steppe.explain.model import Case, Flow
+from steppe.explain.part import own_prefix
+from steppe.explain.target import NodeTarget, PodTarget, RangeTarget, ServiceTarget, Target
+from steppe.kube.cluster_policies import ClusterRule
+from steppe.kube.objects import Node, Pod
+from steppe.kube.policies import Block, Direction, Rule
+from steppe.kube.services import Service
+from steppe.net.address import IPAddress, IPNetwork, of_version, parse_prefix, sort_key
+from steppe.net.packet import Packet
+
+SOURCE_PORT = 40000
+_FAMILIES = (4, 6)
+_NOT_PUBLIC = tuple(
+    map(
+        parse_prefix,
+        (
+            *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16"),
+            *("172.16.0.0/12", "192.168.0.0/16", "224.0.0.0/3"),
+            *("::/3", "4000::/2", "8000::/1"),  # "2000::/3 Global Unicast" (IANA IPv6 registry)
+        ),
+    )
+)
+"""No host of the internet has these (RFC 6890)."""
+
+
+def cases_of(index: Index, flow: Flow) -> tuple[Case, ...]:
+    """The flow's packets, IPv4 first; BadFlowError where the ends have no family in common."""
+    found = tuple(_cases(index, flow))
+    if not found:
+        raise BadFlowError(f"{flow.source} and {flow.destination} {_nothing_common(flow)}")
+    return found
+
+
+def _nothing_common(flow: Flow) -> str:
+    for end in (flow.source, flow.destination):
+        if isinstance(end, RangeTarget):
+            return f"do not meet: all of {end} is the cluster's own; name a pod or a node of it"
+    return "have no IP family in common"
+
+
+def _cases(index: Index, flow: Flow) -> Iterator[Case]:
+    for version in _FAMILIES:
+        for stands_for, source in _sources(index, flow, version):
+            for also, destination, port, at in _destinations(index, flow, version):
+                name = " to ".join(filter(None, (stands_for, also))) or f"IPv{version}"
+                out = 0 if flow.protocol == "ICMP" else SOURCE_PORT
+                packet = Packet(source, destination, flow.protocol, out, port)
+                yield Case(name, packet, entering=at)
+
+
+def _sources(index: Index, flow: Flow, version: int) -> Iterator[tuple[str, IPAddress]]:
+    if isinstance(flow.source, RangeTarget):
+        cuts = list(_blocks(index, flow.destination, "ingress"))
+        yield from _parts(index, flow.source, cuts, version)
+        return
+    own = of_version(flow.source.addresses, version)
+    if own is not None:
+        yield "", own
+
+
+def _destinations(
+    index: Index, flow: Flow, version: int
+) -> Iterator[tuple[str, IPAddress, int, str]]:
+    end = flow.destination
+    if isinstance(end, RangeTarget):
+        cuts = list(_blocks(index, flow.source, "egress"))
+        for name, address in _parts(index, end, cuts, version):
+            yield name, address, flow.port, ""
+    elif isinstance(end, ServiceTarget) and isinstance(flow.source, RangeTarget):
+        yield from _from_outside(index, flow, end, version)
+    else:
+        own = of_version(end.addresses, version)
+        if own is not None:
+            yield "", own, flow.port, ""
+
+
+def _from_outside(
+    index: Index, flow: Flow, end: ServiceTarget, version: int
+) -> Iterator[tuple[str, IPAddress, int, str]]:
+    """What hosts outside dial: a load balancer's address, an external one, or a node's port."""
+    service = end.service
+    node = _entrance(index, service, version)
+    written = () if end.addresses == service.cluster_ips else end.addresses
+    public = (*written, *service.load_balancer_ips, *service.external_ips)
+    address = of_version(public, version)
+    if address is not None:
+        yield "", address, flow.port, node.name if node else ""
+        return
+    ports = [p for p in service.ports if (p.port, p.protocol) == (flow.port, flow.protocol)]
+    own = node.address(version) if node else None
+    if own is not None and ports and ports[0].node_port:
+        yield "", own, ports[0].node_port, ""
+        return
+    cluster_ip = of_version(service.cluster_ips, version)
+    if cluster_ip is not None:
+        yield "", cluster_ip, flow.port, ""
+
+
+def _entrance(index: Index, service: Service, version: int) -> Node | None:
+    """The node by which traffic comes in: under externalTrafficPolicy Local, one with endpoints."""
+    nodes = [node for _, node in sorted(index.cluster.nodes.items()) if node.address(version)]
+    if service.external_local:
+        served = {e.node for s in index.slices_of(service) for e in s.endpoints if e.ready}
+        nodes = [node for node in nodes if node.name in served] or nodes
+    return nodes[0] if nodes else None
+
+
+def _blocks(index: Index, end: Target, direction: Direction) -> Iterator[IPNetwork]:
+    """Every prefix that a policy of these pods, or the Service itself, tells apart."""
+    cluster = index.cluster
+    policies = {p.ref: p for pod in _pods(index, end) for p in index.policies_on(pod)}
+    rules: list[Rule | ClusterRule] = []
+    for policy in policies.values():
+        rules += policy.rules(direction)
+    for admins in cluster.cluster_policies.values():
+        rules += admins.rules(direction)
+    for peer in (peer for rule in rules for peer in rule.peers):
+        if isinstance(peer, Block):
+            yield from (peer.prefix, *peer.excepted)
+    if isinstance(end, ServiceTarget):
+        yield from end.service.source_ranges
+
+
+def _pods(index: Index, end: Target) -> Iterator[Pod]:
+    match end:
+        case PodTarget(pod, _):
+            yield pod
+        case ServiceTarget(service, _):
+            for slice_ in index.slices_of(service):
+                for endpoint in slice_.endpoints:
+                    yield from index.pods_at(endpoint.address)
+        case NodeTarget() | RangeTarget():
+            return
+
+
+def _parts(
+    index: Index, end: RangeTarget, cuts: Iterable[IPNetwork], version: int
+) -> Iterator[tuple[str, IPAddress]]:
+    """Each part of the range, by its longest prefix, with an address that speaks for it."""
+    if end.address is not None:
+        if end.address.version == version:
+            yield "", end.address
+        return
+    apart = tuple(cuts) + (_NOT_PUBLIC if end.public else ())
+    for whole in (prefix for prefix in end.prefixes if prefix.version == version):
+        inside = {cut for cut in apart if cut.version == version and _holds(whole, cut)}
+        for part in sorted({whole} | inside, key=sort_key):
+            if end.public and any(_holds(private, part) for private in _of(version)):
+                continue
+            address = _speaker(index, part, {cut for cut in inside if cut != part})
+            if address is not None:
+                name = end.text if part == whole and end.public else str(part)
+                yield name + (f" (IPv{version})" if end.public else ""), address
+
+
+def _of(version: int) -> Iterator[IPNetwork]:
+    return (prefix for prefix in _NOT_PUBLIC if prefix.version == version)
+
+
+def _speaker(index: Index, part: IPNetwork, without: set[IPNetwork]) -> IPAddress | None:
+    """The first address of a part outside the cluster and outside all of `without`."""
+    number, last = int(part.network_address), int(part.broadcast_address)
+    if part.num_addresses > 2:
+        number += 1  # the first address of a prefix is seldom a host's
+    for cut in sorted((cut for cut in without if _holds(part, cut)), key=sort_key):
+        if int(cut.network_address) <= number <= int(cut.broadcast_address):
+            number = int(cut.broadcast_address) + 1
+    make = IPv4Address if part.version == 4 else IPv6Address
+    while number <= last:
+        address = make(number)
+        own = own_prefix(index, address)
+        if own is None:
+            return address
+        number = int(own.broadcast_address) + 1
+    return None
+
+
+def _holds(outer: IPNetwork, inner: IPNetwork) -> bool:
+    return (
+        outer.version == inner.version
+        and outer.prefixlen <= inner.prefixlen
+        and inner.network_address in outer
+    )

@@ -1,0 +1,200 @@
+"""What the API promises of a packet from one end to the other: the parts of the spec, joined.
+
+    sender's node: Service? ─▶ its egress policy ─▶ node that was dialled: Service? ─▶ … receiver's
+    node: its ingress policy ─▶ delivered
+
+The spec judges one end, one node or one hop at a time. Here stands only who is asked in which
+order, and what the packet looks like by then (docs/decisions/0009-policy-semantics.md).
+"""
+
+from collections.abc import Iterator
+from fractions import Fraction
+
+import msgspec
+
+from steppe.explain.model import Fate
+from steppe.kube.cause import Cause
+from steppe.kube.cluster import Cluster
+from steppe.kube.objects import Node
+from steppe.net.address import IPAddress, sort_key
+from steppe.net.packet import Packet
+from steppe.spec import policy, service
+from steppe.spec.network import promise
+from steppe.spec.policy import Decision
+from steppe.spec.policy_match import World, world_of
+
+_NOBODY = Decision(allowed=True, by="no pod")
+
+
+class Served(msgspec.Struct, frozen=True):
+    """A node on which a Service's address became an endpoint's, one of so many."""
+
+    node: str
+    dialled: Packet
+    endpoint: Packet
+    choices: int
+    masquerade: bool
+
+
+class Course(msgspec.Struct, frozen=True):
+    """One way that the packet may go. `entered` is the node it comes to first."""
+
+    fate: Fate
+    share: Fraction
+    received: Packet
+    kind: str
+    target: str
+    egress: Decision = _NOBODY
+    ingress: Decision = _NOBODY
+    reason: str = ""
+    entered: str = ""
+    served: tuple[Served, ...] = ()
+
+    @property
+    def decisive(self) -> tuple[Cause, ...]:
+        """The objects that said no."""
+        closed = (each for each in (self.egress, self.ingress) if not each.allowed)
+        return tuple(dict.fromkeys(cause for each in closed for cause in each.because))
+
+
+class _Way(msgspec.Struct, frozen=True):
+    """The packet on its way; `stopped` says why a Service lets it go no further."""
+
+    packet: Packet
+    share: Fraction = Fraction(1)
+    served: tuple[Served, ...] = ()
+    stopped: str = ""
+    fate: Fate = "delivered"
+
+
+class Courses:
+    """The spec's worlds of one part of a cluster, made once for all that is asked of them."""
+
+    def __init__(self, part: Cluster) -> None:
+        self._part = part
+        self._world: World = world_of(
+            part.pods.values(),
+            part.namespaces.values(),
+            part.nodes.values(),
+            part.network_policies.values(),
+            part.cluster_policies.values(),
+        )
+        self._ranges = tuple(p for known in part.service_ranges.values() for p in known.prefixes)
+
+    def of(self, packet: Packet, at: str = "") -> tuple[Course, ...]:
+        """Every way this packet may go; `at` is the node where it comes in from outside."""
+        first = self._node_of(packet.source, packet.destination) or self._part.nodes.get(at)
+        ways = self._served(_Way(packet), first) if first else iter((_Way(packet),))
+        return tuple(course for way in ways for course in self._from(way, packet, first))
+
+    def _from(self, way: _Way, sent: Packet, first: Node | None) -> Iterator[Course]:
+        """Onward from the first node, past the sender's own policies."""
+        egress = self._judge(way.packet, way).egress
+        then = self._node_at(way.packet.destination)
+        ends_here = way.stopped or way.served or then == first
+        if first is None or then is None or ends_here or not egress.allowed:
+            yield self._arriving(way, sent, first, egress)
+            return
+        for further in self._served(way, then):
+            yield self._arriving(further, sent, first, egress)
+
+    def _arriving(self, way: _Way, sent: Packet, first: Node | None, egress: Decision) -> Course:
+        """At the receiver, past its own policies."""
+        seen = self._as_received(way)
+        course = Course(
+            way.fate, way.share, seen, "", "", egress, entered=first.name if first else "",
+            served=way.served, reason=way.stopped,
+        )  # fmt: skip
+        if way.stopped:
+            return course
+        ingress = self._judge(seen, way).ingress
+        # What a node has translated comes from that node, as far as the fabric is concerned.
+        by = self._part.nodes.get(way.served[-1].node) if way.served else None
+        is_local = self._world.pods.get(sent.source) is not None
+        sender = None if by is None or is_local else by.address(sent.source.version)
+        promised = promise(self._part, msgspec.structs.replace(seen, source=sender or sent.source))
+        fate, reason = self._fate(sent, seen, promised.kind, egress, ingress)
+        return msgspec.structs.replace(
+            course,
+            fate=fate,
+            kind=promised.kind,
+            target=promised.target,
+            ingress=ingress,
+            reason=reason,
+        )
+
+    def _fate(
+        self, sent: Packet, seen: Packet, kind: str, egress: Decision, ingress: Decision
+    ) -> tuple[Fate, str]:
+        """What stops the packet first, if anything does."""
+        if not egress.allowed:
+            return "denied", ""
+        if kind == "dropped":
+            return "dropped", self._nowhere(sent, seen.destination)
+        return ("delivered" if ingress.allowed else "denied"), ""
+
+    def _served(self, way: _Way, node: Node) -> Iterator[_Way]:
+        """What Services make of the packet on one node."""
+        world = service.World(
+            node,
+            tuple(self._part.services.values()),
+            tuple(self._part.slices.values()),
+            node.zone,
+            service_ranges=self._ranges,
+        )
+        packet = way.packet
+        said = service.answer(world, packet)
+        match said.action:
+            case "pass":
+                yield way
+            case "dnat":
+                share = way.share / len(said.backends)
+                for address, port in sorted(said.backends, key=lambda b: (sort_key(b[0]), b[1])):
+                    to = msgspec.structs.replace(packet, destination=address, destination_port=port)
+                    done = Served(node.name, packet, to, len(said.backends), said.masquerade)
+                    yield _Way(to, share, (*way.served, done))
+            case "reject":
+                reason = f"no Service has an endpoint for {packet.destination} {_port(packet)}"
+                yield _Way(packet, way.share, way.served, reason, "refused")
+            case "drop":
+                reason = f"the Service at {packet.destination} takes it nowhere from {node.name}"
+                yield _Way(packet, way.share, way.served, reason, "dropped")
+
+    def _as_received(self, way: _Way) -> Packet:
+        """A sender's address is translated as the packet leaves a node: behind that node's own
+        policies, before those of any other.
+        """
+        for done in way.served:
+            node = self._part.nodes[done.node]
+            receiver = self._world.pods.get(way.packet.destination)
+            own = node.address(way.packet.source.version)
+            if done.masquerade and own and (receiver is None or receiver.node != node.name):
+                return msgspec.structs.replace(way.packet, source=own)
+        return way.packet
+
+    def _judge(self, packet: Packet, way: _Way) -> policy.Verdict:
+        return policy.verdict(self._world, packet, via_service=bool(way.served))
+
+    def _nowhere(self, sent: Packet, destination: IPAddress) -> str:
+        if self._world.pods.get(destination) is not None:
+            return "only nodes are promised to be reached from outside; a pod needs a Service"
+        if self._node_of(sent.source, destination) is None:
+            return f"nothing here takes packets from outside for {destination}"
+        return f"no pod has {destination}"
+
+    def _node_of(self, source: IPAddress, destination: IPAddress) -> Node | None:
+        """The first node: the sender's own, or for a sender outside the one it dials."""
+        pod = self._world.pods.get(source)
+        if pod is not None:
+            return self._part.nodes.get(pod.node)
+        return self._node_at(source) or self._node_at(destination)
+
+    def _node_at(self, address: IPAddress) -> Node | None:
+        for node in self._part.nodes.values():
+            if address in node.addresses:
+                return node
+        return None
+
+
+def _port(packet: Packet) -> str:
+    return f"{packet.protocol} {packet.destination_port}".removesuffix(" 0")

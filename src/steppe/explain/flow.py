@@ -1,0 +1,109 @@
+"""Which flow is meant: the ends, and the port and protocol where people leave them out."""
+
+from typing import get_args
+
+import msgspec
+
+from steppe.errors import SteppeError
+from steppe.explain.index import Index
+from steppe.explain.model import Flow
+from steppe.explain.target import (
+    Named,
+    PodTarget,
+    RangeTarget,
+    ServiceTarget,
+    resolve,
+)
+from steppe.kube.policies import LAST_PORT
+from steppe.kube.services import ServicePort
+from steppe.net.packet import Protocol
+
+_PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
+
+
+class BadFlowError(SteppeError):
+    """The flow cannot be, or is not wholly said; the message says what is missing."""
+
+
+class _Port(msgspec.Struct, frozen=True):
+    """A port that the destination has: a Service's, or one that a pod's containers declare."""
+
+    name: str
+    protocol: Protocol
+    number: int
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.protocol}" + (f" ({self.name})" if self.name else "")
+
+
+def flow_of(
+    index: Index, source: str, destination: str, port: str = "", protocol: Protocol | None = None
+) -> tuple[Flow, tuple[str, ...]]:
+    """The flow that these words mean, and how they were understood; BadFlowError says why not."""
+    sender, receiver = resolve(index, source), resolve(index, destination)
+    if isinstance(sender.target, ServiceTarget):
+        raise BadFlowError(f"{sender.target} sends nothing itself: name one of its pods as SRC")
+    if isinstance(sender.target, RangeTarget) and isinstance(receiver.target, RangeTarget):
+        raise BadFlowError(f"neither {source} nor {destination} is in the cluster")
+    if sender.port:
+        raise BadFlowError(f"SRC takes no port ({source}): senders use any")
+    if port and receiver.port and port != receiver.port:
+        raise BadFlowError(f"{destination} says port {receiver.port} and --port says {port}")
+    if isinstance(receiver.target, ServiceTarget) and not receiver.target.addresses:
+        raise BadFlowError(
+            f"{receiver.target} has no address of its own (it is headless, an ExternalName or "
+            "another proxy's): name one of its pods as DST"
+        )
+    chosen, number = _port(receiver, port or receiver.port, protocol)
+    notes = tuple(filter(None, (sender.note, receiver.note)))
+    return Flow(sender.target, receiver.target, chosen, number), notes
+
+
+def _port(to: Named, text: str, protocol: Protocol | None) -> tuple[Protocol, int]:
+    if protocol == "ICMP":
+        if text:
+            raise BadFlowError(f"ICMP has no ports, so {text} means nothing")
+        return "ICMP", 0
+    known = [each for each in _ports(to) if protocol in (None, each.protocol)]
+    if text.isascii() and text.isdecimal():
+        number = int(text)
+        if not 1 <= number <= LAST_PORT:
+            raise BadFlowError(f"port {text} is not between 1 and {LAST_PORT}")
+        same = sorted((each.protocol for each in known if each.number == number), key=_rank)
+        return protocol or (same[0] if same else "TCP"), number
+    found = [each for each in known if each.name == text] if text else known
+    if len({(each.protocol, each.number) for each in found}) == 1:
+        return found[0].protocol, found[0].number
+    raise BadFlowError(_which_port(to, text, found or known))
+
+
+def _rank(protocol: Protocol) -> int:
+    return _PROTOCOLS.index(protocol)
+
+
+def _which_port(to: Named, text: str, known: list[_Port]) -> str:
+    ports = ", ".join(sorted(map(str, known)))
+    if text:
+        has = f"its ports are {ports}" if ports else "none of its ports has a name"
+        return f"{to.target} has no port {text!r}: {has}"
+    has = f" (its ports are {ports})" if ports else ""
+    return f"which port of {to.target}?{has} Say --port, or --protocol icmp"
+
+
+def _ports(to: Named) -> tuple[_Port, ...]:
+    match to.target:
+        case PodTarget(pod, _):
+            return tuple(
+                _Port(port.name, protocol, port.number)
+                for port in (*pod.ports, *pod.nameless_ports)
+                for protocol in _PROTOCOLS
+                if port.protocol == protocol
+            )
+        case ServiceTarget(service, _):
+            return tuple(map(_of_service, service.ports))
+        case _:
+            return ()
+
+
+def _of_service(port: ServicePort) -> _Port:
+    return _Port(port.name, port.protocol, port.port)

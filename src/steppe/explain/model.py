@@ -1,0 +1,115 @@
+"""What an explanation says: the verdict, every way the packet may go, and what would change it."""
+
+from collections.abc import Iterable
+from fractions import Fraction
+from typing import Literal
+
+import msgspec
+
+from steppe.explain.target import Target
+from steppe.kube.cause import Cause
+from steppe.net.packet import Packet, Protocol
+from steppe.spec.policy import Decision
+
+Kind = Literal["allowed", "denied", "partly"]
+Fate = Literal["delivered", "denied", "refused", "dropped"]
+
+
+class Flow(msgspec.Struct, frozen=True):
+    """Who wants to talk to whom, and how; `port` is 0 where the protocol has none."""
+
+    source: Target
+    destination: Target
+    protocol: Protocol
+    port: int = 0
+
+
+class Step(msgspec.Struct, frozen=True):
+    """One thing that happens to the packet, and the objects behind it.
+
+    `promised`: the API's text says that it happens; nobody has looked at how.
+    """
+
+    node: str
+    stage: str
+    text: str
+    because: tuple[Cause, ...] = ()
+    promised: bool = False
+
+
+class Mtu(msgspec.Struct, frozen=True):
+    """The largest packet that fits the whole way, in bytes, and what bounds it."""
+
+    bytes: int
+    text: str
+    because: tuple[Cause, ...] = ()
+
+
+class Path(msgspec.Struct, frozen=True):
+    """One way that the connection may take, and how likely it is.
+
+    `receiver` says who is at its end, or would be; `decisive` are the objects that said no.
+    """
+
+    fate: Fate
+    share: Fraction
+    receiver: str
+    sent: Packet
+    received: Packet
+    egress: Decision
+    ingress: Decision
+    reason: str = ""
+    decisive: tuple[Cause, ...] = ()
+    steps: tuple[Step, ...] = ()
+    reply: tuple[Step, ...] = ()
+    mtu: Mtu | None = None
+
+    @property
+    def open(self) -> bool:
+        return self.fate == "delivered"
+
+
+class Case(msgspec.Struct, frozen=True):
+    """One packet that stands for the flow: of one family, or from one part of a range.
+
+    `stands_for` names the part; `entering` is the node by which a sender outside comes in.
+    """
+
+    stands_for: str
+    packet: Packet
+    paths: tuple[Path, ...] = ()
+    entering: str = ""
+
+    @property
+    def kind(self) -> Kind:
+        return kind_of(path.open for path in self.paths)
+
+
+class Change(msgspec.Struct, frozen=True):
+    """An edit that would open the flow: it was tried on the spec, and it does."""
+
+    text: str
+    objects: tuple[Cause, ...]
+
+
+class Explanation(msgspec.Struct, frozen=True):
+    """The verdict on a flow, and everything behind it.
+
+    `tables` says whether the paths are those of Steppe's tables, or what the API promises.
+    `conflicts` are where tables and spec part: faults of ours, never the user's.
+    """
+
+    flow: Flow
+    kind: Kind
+    verdict: str
+    tables: bool
+    cases: tuple[Case, ...]
+    changes: tuple[Change, ...] = ()
+    notes: tuple[str, ...] = ()
+    conflicts: tuple[str, ...] = ()
+
+
+def kind_of(open_: Iterable[bool]) -> Kind:
+    """All, none or some."""
+    seen = set(open_)
+    return "partly" if len(seen) > 1 else "allowed" if True in seen else "denied"

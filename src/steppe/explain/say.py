@@ -1,0 +1,107 @@
+"""The words of an explanation: the verdict in one sentence, and what each end's policies say."""
+
+from collections.abc import Iterable, Sequence
+
+from steppe.explain.model import Case, Flow, Kind, Path
+from steppe.explain.target import RangeTarget, ServiceTarget
+from steppe.kube.cause import Cause, ObjectRef
+from steppe.kube.policies import Direction
+from steppe.net.packet import Packet
+from steppe.spec.policy import Decision
+
+
+def named(ref: ObjectRef) -> str:
+    """An object as people write it: `NetworkPolicy shop/db`."""
+    kind, _, name = str(ref).partition("/")
+    return f"{kind} {name}"
+
+
+def why(cause: Cause) -> str:
+    """An object and its field: `NetworkPolicy shop/db spec.ingress[0]`."""
+    return f"{named(cause.ref)} {cause.field}".rstrip()
+
+
+def traffic(packet: Packet | Flow) -> str:
+    """`TCP 5432`, or `ICMP`."""
+    port = packet.port if isinstance(packet, Flow) else packet.destination_port
+    return f"{packet.protocol} {port}" if port else packet.protocol
+
+
+def listed(texts: Iterable[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    *before, last = dict.fromkeys(texts)
+    return f"{', '.join(before)} and {last}" if before else last
+
+
+def verdict(flow: Flow, kind: Kind, cases: Sequence[Case]) -> str:
+    """The whole answer in one sentence."""
+    who, whom, how = str(flow.source), str(flow.destination), traffic(flow)
+    head = f"{who} {'cannot reach' if kind == 'denied' else 'reaches'} {whom} on {how}"
+    if flow.protocol == "ICMP":
+        head = head.replace(" on ICMP", " by ICMP")
+    closed = next((path for case in cases for path in case.paths if not path.open), None)
+    if closed is None:
+        return f"{head}{_endpoints(flow, cases)}."
+    because = reason(flow, closed)
+    if kind == "denied":
+        return f"{head}: {because}."
+    return f"{head} only partly: {_which(flow, cases)}; {because}."
+
+
+def _endpoints(flow: Flow, cases: Sequence[Case]) -> str:
+    count = max(len(case.paths) for case in cases)
+    if not isinstance(flow.destination, ServiceTarget) or not count:
+        return ""
+    return f", by any of its {count} endpoints" if count > 1 else ", by its only endpoint"
+
+
+def _which(flow: Flow, cases: Sequence[Case]) -> str:
+    """What gets through and what does not."""
+    if len({case.kind for case in cases}) == 1:
+        paths = cases[0].paths
+        through = sum(path.open for path in paths)
+        return f"{through} of {len(paths)} endpoints can be reached"
+    if isinstance(flow.source, RangeTarget) or isinstance(flow.destination, RangeTarget):
+        shut = [case.stands_for for case in cases if case.kind != "allowed"]
+        return f"not {'from' if isinstance(flow.source, RangeTarget) else 'to'} {listed(shut)}"
+    through4 = [case.stands_for for case in cases if case.kind == "allowed"]
+    shut = [case.stands_for for case in cases if case.kind != "allowed"]
+    if not through4:
+        return f"IPv4 and IPv6 differ, and {listed(shut)} fail for some endpoints"
+    return f"by {listed(through4)}, not by {listed(shut)}"
+
+
+def reason(flow: Flow, path: Path) -> str:
+    """Why a path is closed."""
+    if path.fate != "denied":
+        return path.reason
+    if not path.egress.allowed:
+        return refusal(path.egress, "egress", str(flow.source), path.receiver, path.received)
+    return refusal(path.ingress, "ingress", path.receiver, str(flow.source), path.received)
+
+
+def refusal(decision: Decision, direction: Direction, pod: str, peer: str, packet: Packet) -> str:
+    """Why the policies of one pod let nothing through."""
+    if decision.by != "NetworkPolicy":
+        return f"{listed(map(why, decision.because))} denies it ({decision.by} tier)"
+    policies = listed(named(cause.ref) for cause in decision.because)
+    several = len(decision.because) > 1
+    takes = f"takes {peer}" if direction == "ingress" else f"lets it reach {peer}"
+    return (
+        f"{policies} {'isolate' if several else 'isolates'} {pod} for {direction} and none of "
+        f"{'their' if several else 'its'} rules {takes} on {traffic(packet)}"
+    )
+
+
+def decided(decision: Decision, direction: Direction, pod: str, peer: str, packet: Packet) -> str:
+    """What the policies of one end say, allowed or not."""
+    if not decision.allowed:
+        return refusal(decision, direction, pod, peer, packet)
+    rules = listed(map(why, decision.because)) if decision.because else ""
+    return {
+        "no pod": f"{pod} is no pod, so no policy is for it",
+        "itself": "a pod always reaches itself",
+        "own node": f"the node of {pod} always reaches it",
+        "default": f"no policy isolates {pod} for {direction}",
+        "NetworkPolicy": f"let through by {rules}",
+    }.get(decision.by, f"{rules} accepts it ({decision.by} tier)")

@@ -1,0 +1,127 @@
+"""Paths through Steppe's tables, each held against what the spec says of the same packet."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import msgspec
+
+from steppe.explain.course import Course
+from steppe.explain.model import Case, Fate, Mtu, Path, Step
+from steppe.explain.promised import first_steps, receiver_of
+from steppe.fabric.vxlan import DEVICE
+from steppe.kube.cause import Cause
+from steppe.kube.cluster import Cluster
+from steppe.kube.objects import UNDERLAY_ANNOTATION
+from steppe.net.packet import Packet
+from steppe.state.link import Link, LinkKey
+from steppe.state.node import NodeState
+from steppe.walk.trace import Step as Walked
+from steppe.walk.trace import Trace
+from steppe.walk.walk import Walker
+
+_ARRIVED = ("pod", "node", "outside")
+
+
+class Walks(msgspec.Struct, frozen=True):
+    """A case's paths through the tables, and where they part from the spec."""
+
+    paths: tuple[Path, ...]
+    conflicts: tuple[str, ...] = ()
+
+
+def walked(
+    part: Cluster, states: Mapping[str, NodeState], case: Case, courses: Sequence[Course]
+) -> Walks:
+    """Every path of the case's packet, as these tables would take it."""
+    walker = Walker(part, states)
+    by_end = {_end(course.received): course for course in courses}
+    paths: list[Path] = []
+    conflicts: list[str] = []
+    for trace in walker.walks(case.packet, case.entering):
+        course = by_end.pop(_end(trace.packet), None)
+        path = _path(part, case, trace, course, walker)
+        paths.append(msgspec.structs.replace(path, mtu=_mtu(part, states, path)))
+        if course is None or path.open != (course.fate == "delivered"):
+            conflicts.append(_conflict(case, path, course))
+    for course in by_end.values():
+        to = receiver_of(part, course.received.destination)
+        conflicts.append(f"the API says that {case.packet} may go to {to}; no table sends it there")
+    return Walks(tuple(paths), tuple(conflicts))
+
+
+def _end(packet: Packet) -> tuple[object, int]:
+    return packet.destination, packet.destination_port
+
+
+def _conflict(case: Case, path: Path, course: Course | None) -> str:
+    does = f"the tables say {path.fate}" + (f" ({path.reason})" if path.reason else "")
+    says = f"the API says {course.fate}" if course is not None else "the API knows no such way"
+    return f"{case.packet} to {path.receiver}: {does}, {says}"
+
+
+def _path(part: Cluster, case: Case, trace: Trace, course: Course | None, walker: Walker) -> Path:
+    course = course or Course("delivered", trace.share, trace.packet, trace.end.kind, "")
+    arrived = trace.end.kind in _ARRIVED
+    reply = walker.reply(trace) if arrived else None
+    fate, reason = _fate(trace, course)
+    if reply is not None and reply.packet != case.packet.answer:
+        # A strange sender's reply is answered with a reset, or not at all.
+        fate = "dropped"
+        reason = f"replies come from {reply.packet.source}, which was not addressed"
+    elif reply is not None and reply.end.kind not in _ARRIVED:
+        fate, reason = "dropped", f"replies do not come back: {reply.end.reason}"
+    first = first_steps(part, case.packet, course)
+    return Path(
+        fate=fate,
+        share=trace.share,
+        receiver=receiver_of(part, trace.packet.destination),
+        sent=case.packet,
+        received=trace.packet,
+        egress=course.egress,
+        ingress=course.ingress,
+        reason=reason,
+        decisive=course.decisive,
+        steps=(*first, *_steps(trace.steps)),
+        reply=tuple(_steps(reply.steps)) if reply is not None else (),
+    )
+
+
+def _fate(trace: Trace, course: Course) -> tuple[Fate, str]:
+    if trace.end.kind in _ARRIVED:
+        return "delivered", ""
+    if trace.end.kind == "refused":
+        return "refused", course.reason or trace.end.reason
+    if course.fate == "denied":
+        return "denied", ""
+    return "dropped", course.reason or trace.end.reason
+
+
+def _steps(steps: Sequence[Walked]) -> Iterator[Step]:
+    for step in steps:
+        yield Step(step.node, step.stage, step.text, step.because)
+
+
+def _mtu(part: Cluster, states: Mapping[str, NodeState], path: Path) -> Mtu | None:
+    """The smallest link on the way; the kernel tells senders of larger packets to shrink them."""
+    if not path.open:
+        return None
+    bounds = [
+        bound
+        for step in path.steps
+        if step.node in states
+        for bound in _bounds(part, states[step.node], step)
+    ]
+    return min(bounds, key=lambda bound: bound.bytes, default=None)
+
+
+def _bounds(part: Cluster, state: NodeState, step: Step) -> Iterator[Mtu]:
+    node = part.nodes[step.node]
+    underlay = node.underlay
+    because = (Cause(node.ref, f"metadata.annotations[{UNDERLAY_ANNOTATION}]"),)
+    text = f"{underlay.link} of {node.name} takes {underlay.mtu} bytes"
+    yield Mtu(underlay.mtu, text, because)
+    entry = state.get(LinkKey(DEVICE))
+    if step.stage == "tunnel" and entry is not None and isinstance(entry.value, Link):
+        mtu = entry.value.mtu
+        yield Mtu(
+            mtu, f"{text}, and the tunnel's headers take {underlay.mtu - mtu} of them", because
+        )
