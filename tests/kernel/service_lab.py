@@ -7,6 +7,7 @@ What is probed is who answers, and which sender it sees; nothing is asked of the
 
 import contextlib
 import errno
+import itertools
 import select
 import socket
 from collections.abc import Iterable, Mapping
@@ -196,9 +197,14 @@ def _server(address: IPAddress, protocol: str, port: int) -> socket.socket:
     return made
 
 
+_SOURCE_PORTS = itertools.cycle(range(10000, 30000))
+"""Below the kernel's own choices, and none twice: the kernel may well choose the port of a flow
+that conntrack still follows, which then goes where that flow went."""
+
+
 def _client(packet: Packet) -> socket.socket:
     made = _socket(packet.source, packet.protocol)
-    made.bind((str(packet.source), 0))
+    made.bind((str(packet.source), next(_SOURCE_PORTS)))
     return made
 
 
