@@ -328,12 +328,14 @@ def _pod_peer(pod: Pod, other: Pod, cluster: Cluster) -> tuple[tuple[Peer, ...],
     if pod.namespace == other.namespace:
         return (Pods(pods=pods, within=pod.namespace),), text
     namespace = cluster.namespaces.get(pod.namespace)
-    if namespace is None or not namespace.labels:
-        return None
-    known = _NAMESPACE_LABEL if _NAMESPACE_LABEL in namespace.labels else min(namespace.labels)
-    space = _labels_are({known: namespace.labels[known]})
-    both = f"namespaceSelector {known}={namespace.labels[known]} with {text}"
-    return (Pods(namespaces=space, pods=pods),), both
+    if namespace is None:
+        return None  # no namespace selector takes it (spec/policy_match.py)
+    labels = namespace.labels
+    if not labels:
+        return (Pods(pods=pods),), f"namespaceSelector {{}} (all namespaces) with {text}"
+    known = _NAMESPACE_LABEL if _NAMESPACE_LABEL in labels else min(labels)
+    both = f"namespaceSelector {known}={labels[known]} with {text}"
+    return (Pods(namespaces=_labels_are({known: labels[known]}), pods=pods),), both
 
 
 def _labels_are(labels: Mapping[str, str]) -> Selector:
