@@ -6,8 +6,11 @@ Exit codes: 0 all passed, 1 some failed, 2 a file or an option that is not under
 """
 
 import argparse
+import asyncio
 import copy
+import os
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -26,9 +29,11 @@ from tests.conformance.netpol_cases import (
     read_folder,
 )
 from tests.conformance.netpol_judges import JUDGES
+from tests.conformance.netpol_live import run
 from tests.conformance.netpol_world import State, Trial
 
 SOURCE_PORT = 40000
+_PATIENT_SECONDS = 2.0
 CRD = Path(steppe.kube.__file__).parent / "crds" / "clusternetworkpolicies.yaml"
 KINDS: Mapping[tuple[Any, Any], Kind] = {
     (kind.api_version, kind.kind): kind
@@ -98,26 +103,52 @@ def _validation_failures(manifest: dict[str, Any], accepted: bool, where: str) -
         yield f"{where}: expected {'accept' if accepted else 'reject'}, got {why} (API server)"
 
 
+class _Report:
+    """Prints a line a failed case, and how far it has come where somebody watches."""
+
+    def __init__(self, total: int) -> None:
+        self.passed = self.failed = 0
+        self._total = total
+        self._began = time.monotonic()
+
+    def add(self, case: Case | ValidationCase, found: list[str]) -> None:
+        self._clear()
+        if found:
+            more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+            print(f"{found[0]}{more}", flush=True)  # noqa: T201
+        self.failed += bool(found)
+        self.passed += not found
+        if sys.stderr.isatty() and time.monotonic() - self._began > _PATIENT_SECONDS:
+            done = self.passed + self.failed
+            print(f"[{done}/{self._total}] {case.id}", end="", file=sys.stderr, flush=True)  # noqa: T201
+
+    def close(self) -> None:
+        self._clear()
+        print(f"{self.passed} passed, {self.failed} failed")  # noqa: T201
+
+    def _clear(self) -> None:
+        if sys.stderr.isatty():
+            print("\r\033[K", end="", file=sys.stderr, flush=True)  # noqa: T201
+
+
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.conformance.netpol")
     parser.add_argument("--cases", type=Path, required=True, help="folder of netcases/1 files")
     parser.add_argument("--live", action="store_true", help="probe a lab instead")
     options = parser.parse_args(arguments)
-    if options.live:
-        parser.error("--live comes with the enforcement of policies; only offline for now")
-    passed = failed = 0
     try:
-        for case in read_folder(options.cases):
-            found = _of(case)
-            passed, failed = (passed, failed + 1) if found else (passed + 1, failed)
-            if found:
-                more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
-                print(f"{found[0]}{more}", flush=True)  # noqa: T201
+        cases = list(read_folder(options.cases))
+        report = _Report(len(cases))
+        if options.live:
+            asyncio.run(run(cases, f"netpol-{os.getpid()}", report.add))
+        else:
+            for case in cases:
+                report.add(case, _of(case))
     except NotUnderstood as error:
         print(f"not understood: {error}", file=sys.stderr)  # noqa: T201
         return 2
-    print(f"{passed} passed, {failed} failed")  # noqa: T201
-    return 1 if failed else 0
+    report.close()
+    return 1 if report.failed else 0
 
 
 def _of(case: Case | ValidationCase) -> list[str]:

@@ -47,6 +47,10 @@ class Pod(_Strict, frozen=True):
     ports: list[Port]
     host_network: bool = False
 
+    @property
+    def full_name(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
 
 class Node(_Strict, frozen=True):
     name: str

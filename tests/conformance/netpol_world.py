@@ -1,6 +1,6 @@
 """The cluster of a case as its steps go on, and the world that policy sees in it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import Any
 
@@ -63,6 +63,33 @@ class State:
         self._nodes: dict[str, Node] = {f"node/{node.name}": node for node in setup.nodes}
         self._externals: dict[str, External] = {f"ext/{e.name}": e for e in setup.externals}
         self._manifests: dict[Key, dict[str, Any]] = {}
+        self._templates: dict[Key, dict[str, Any]] = {}
+
+    @property
+    def namespaces(self) -> Iterable[Namespace]:
+        return self._namespaces.values()
+
+    @property
+    def pods(self) -> Iterable[Pod]:
+        return self._pods.values()
+
+    @property
+    def nodes(self) -> Iterable[Node]:
+        return self._nodes.values()
+
+    @property
+    def externals(self) -> Iterable[External]:
+        return self._externals.values()
+
+    @property
+    def manifest_keys(self) -> Iterable[Key]:
+        return self._manifests.keys()
+
+    def manifests(self, addresses: dict[str, list[str]]) -> Iterator[dict[str, Any]]:
+        """The policies, as they read where pods have these addresses."""
+        for key, manifest in self._manifests.items():
+            template = self._templates.get(key)
+            yield manifest if template is None else rendered(template, addresses)
 
     def do(self, action: Action) -> None:
         match action:
@@ -97,10 +124,13 @@ class State:
             addresses = {name: pod.ips for name, pod in self._pods.items()}
             if rendered(action.manifest_template, addresses) != manifest:
                 raise NotUnderstood("manifestTemplate does not render to the manifest beside it")
-        meta = manifest["metadata"]
+        key = key_of(manifest)
         if kind == "NetworkPolicy":
-            self._needs_namespace(meta.get("namespace", ""))
-        self._manifests[kind, meta.get("namespace", ""), meta["name"]] = manifest
+            self._needs_namespace(key[1])
+        self._manifests[key] = manifest
+        self._templates.pop(key, None)
+        if action.manifest_template is not None:
+            self._templates[key] = action.manifest_template
 
     def _needs_namespace(self, name: str) -> None:
         if name not in self._namespaces:
@@ -194,6 +224,12 @@ class State:
             if address.version == version:
                 return address
         raise NotUnderstood(f"{name} has no IPv{version} address")
+
+
+def key_of(manifest: dict[str, Any]) -> Key:
+    """Kind, namespace and name."""
+    meta = manifest["metadata"]
+    return manifest["kind"], meta.get("namespace", ""), meta["name"]
 
 
 def _labelled(name: str, labels: dict[str, str]) -> Namespace:

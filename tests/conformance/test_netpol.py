@@ -186,13 +186,6 @@ def test_an_unknown_schema_and_an_empty_folder_are_not_understood(tmp_path: Path
         list(read_folder(tmp_path))
 
 
-def test_live_says_that_it_is_not_there_yet(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as stopped:
-        main(["--cases", ".", "--live"])
-    assert stopped.value.code == 2
-    assert "--live comes with the enforcement" in capsys.readouterr().err
-
-
 def test_a_validation_case_fails_when_the_server_answers_otherwise() -> None:
     case = next(case for case in CASES if isinstance(case, ValidationCase))
     other = "accept" if case.expect == "reject" else "reject"
