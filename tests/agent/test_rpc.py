@@ -1,6 +1,7 @@
 """The framing: whole answers, clear refusals, sockets of root's, and no agent in another's way."""
 
 import asyncio
+import itertools
 import socket
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 
 from steppe.agent import rpc
+from tests.waiting import patience
 
 
 async def echo(request: dict[str, Any]) -> dict[str, Any]:
@@ -94,6 +96,62 @@ async def test_requests_under_way_are_seen_through(tmp_path: Path) -> None:
         answer = tasks.create_task(exchange(tmp_path / "s", b"{}"))
         await entered.wait()
     assert answer.result() == b'{"done":true}'
+
+
+class Ticks:
+    """Answers numbers for ever, and knows whether anybody still wants them."""
+
+    def __init__(self) -> None:
+        self.wanted = 0
+
+    async def answer(self, request: dict[str, Any]) -> dict[str, Any] | rpc.Stream:
+        return self.ticks() if request else {"error": "no request"}
+
+    async def ticks(self) -> rpc.Stream:
+        self.wanted += 1
+        try:
+            for number in range(1_000_000):
+                yield {"tick": number}
+                yield None
+                await asyncio.sleep(0.001)
+        finally:
+            self.wanted -= 1
+
+
+def some(paths: list[Path], count: int) -> list[tuple[str, Any]]:
+    told = rpc.follow(paths, {"do": "tick"})
+    return [(path.name, told_["tick"]) for path, told_ in itertools.islice(told, count)]
+
+
+async def test_a_stream_lasts_until_the_client_goes(tmp_path: Path) -> None:
+    paths, ticks = [tmp_path / "a", tmp_path / "b"], Ticks()
+    async with rpc.serving(paths[0], ticks.answer), rpc.serving(paths[1], ticks.answer):
+        told = await asyncio.to_thread(some, paths, 20)
+        assert [number for name, number in told if name == "a"][:3] == [0, 1, 2]
+        assert {name for name, _ in told} == {"a", "b"}
+        async with asyncio.timeout(patience(10)):
+            while ticks.wanted:
+                await asyncio.sleep(0.01)
+
+
+async def test_a_stream_ends_with_the_agent(tmp_path: Path) -> None:
+    ticks = Ticks()
+    async with rpc.serving(tmp_path / "s", ticks.answer):
+        following = asyncio.create_task(asyncio.to_thread(some, [tmp_path / "s"], 1_000_000))
+        while not ticks.wanted:
+            await asyncio.sleep(0.01)
+    assert await following
+    assert not ticks.wanted
+
+
+async def test_a_refused_stream_is_one_document(tmp_path: Path) -> None:
+    def refused() -> list[dict[str, Any]]:
+        return [answer for _, answer in rpc.follow([tmp_path / "s"], {})]
+
+    async with rpc.serving(tmp_path / "s", Ticks().answer):
+        assert await asyncio.to_thread(refused) == [{"error": "no request"}]
+    with pytest.raises(rpc.RpcError, match="is the agent running"):
+        refused()
 
 
 async def test_a_new_agent_takes_the_socket_over(tmp_path: Path) -> None:
