@@ -10,10 +10,13 @@ from steppe.errors import SteppeError
 
 # Command → module of steppe.cli and what `steppe --help` says of it, so that help imports nothing.
 COMMANDS = {
+    "explain": ("explain", "Whether one end reaches another, by which way, and why."),
     "lab": ("lab", "A multi-node cluster network on this machine."),
     "show": ("show", "A table of a node, every row with its cause."),
     "audit": ("show", "Compare the kernel with what the agent wants."),
+    "reach": ("reach", "Who reaches whom: all pairs at once, and why."),
     "status": ("show", "How each node's agent is doing."),
+    "lint": ("lint", "What in policies and Services has no effect, or not the one meant."),
     "doctor": ("doctor", "What this machine has of what Steppe needs."),
 }
 

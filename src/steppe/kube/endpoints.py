@@ -18,25 +18,38 @@ SUFFIX = "-made"
 """What the names of these slices end in."""
 
 
-class _Port(msgspec.Struct, frozen=True, rename="camel"):
+class SeenPort(msgspec.Struct, frozen=True, rename="camel"):
     name: str = ""
     protocol: str = "TCP"
     port: int = 0
     target_port: int | str | None = None
 
 
-class _Spec(msgspec.Struct, frozen=True, rename="camel"):
+class SeenServiceSpec(msgspec.Struct, frozen=True, rename="camel"):
     type: str = "ClusterIP"
     cluster_ip: str = msgspec.field(name="clusterIP", default="")
     selector: dict[str, str] | None = None
-    ports: tuple[_Port, ...] | None = None
+    ports: tuple[SeenPort, ...] | None = None
     ip_families: tuple[str, ...] | None = None
     publish_not_ready_addresses: bool = False
 
+    @property
+    def selecting(self) -> bool:
+        """Whether endpoints are found by labels: "If empty or not present, the service is assumed
+        to have an external process managing its endpoints, which Kubernetes will not modify. …
+        Ignored if type is ExternalName." (ServiceSpec.selector)
+        """
+        return bool(self.selector) and self.type != "ExternalName"
 
-class _Service(msgspec.Struct, frozen=True):
+    def selects(self, pod: wire.Pod) -> bool:
+        return (self.selector or {}).items() <= (pod.metadata.labels or {}).items()
+
+
+class SeenService(msgspec.Struct, frozen=True):
+    """A Service with what `kube.services` drops: how its endpoints are found."""
+
     metadata: wire.ObjectMeta
-    spec: _Spec = _Spec()
+    spec: SeenServiceSpec = SeenServiceSpec()
 
 
 class _Condition(msgspec.Struct, frozen=True):
@@ -48,7 +61,7 @@ class _Status(wire.PodStatus, frozen=True):
     conditions: tuple[_Condition, ...] | None = None
 
 
-class _Pod(wire.Pod, frozen=True):
+class SeenPod(wire.Pod, frozen=True):
     status: _Status = _Status()
 
 
@@ -62,27 +75,20 @@ def made_slices(objects: Objects) -> Iterator[Json]:
         for ref, document in objects.items()
         if ref.kind == "EndpointSlice"
     }
-    pods: dict[str, list[_Pod]] = {}
+    pods: dict[str, list[SeenPod]] = {}
     for ref, document in objects.items():
-        if ref.kind == "Pod" and (pod := readable(document, _Pod)) is not None:
+        if ref.kind == "Pod" and (pod := readable(document, SeenPod)) is not None:
             pods.setdefault(ref.namespace, []).append(pod)
     for ref, document in sorted(objects.items(), key=lambda item: item[0]):
         if ref.kind != "Service" or (ref.namespace, ref.name) in having:
             continue
-        service = readable(document, _Service)
-        # "If empty or not present, the service is assumed to have an external process managing
-        # its endpoints, which Kubernetes will not modify. … Ignored if type is ExternalName."
-        # (ServiceSpec.selector)
-        if service is None or not service.spec.selector or service.spec.type == "ExternalName":
-            continue
-        chosen = service.spec.selector.items()
-        selected = [
-            p for p in pods.get(ref.namespace, ()) if chosen <= (p.metadata.labels or {}).items()
-        ]
-        yield from _slices(ref.namespace, service, selected)
+        service = readable(document, SeenService)
+        if service is not None and service.spec.selecting:
+            own = [pod for pod in pods.get(ref.namespace, ()) if service.spec.selects(pod)]
+            yield from _slices(ref.namespace, service, own)
 
 
-def _slices(namespace: str, service: _Service, pods: Iterable[_Pod]) -> Iterator[Json]:
+def _slices(namespace: str, service: SeenService, pods: Iterable[SeenPod]) -> Iterator[Json]:
     """One slice a family and set of ports: a named port may be another number in each pod."""
     ordered = sorted(pods, key=lambda pod: pod.metadata.name)
     number = 0
@@ -102,7 +108,7 @@ def _slices(namespace: str, service: _Service, pods: Iterable[_Pod]) -> Iterator
 
 
 def _slice(
-    namespace: str, service: _Service, suffix: str, family: str, held: tuple[Ports, list[Json]]
+    namespace: str, service: SeenService, suffix: str, family: str, held: tuple[Ports, list[Json]]
 ) -> Json:
     name = service.metadata.name
     labels = {SERVICE_NAME_LABEL: name}
@@ -119,7 +125,7 @@ def _slice(
     }
 
 
-def _endpoint(spec: _Spec, namespace: str, pod: _Pod, address: str) -> Json:
+def _endpoint(spec: SeenServiceSpec, namespace: str, pod: SeenPod, address: str) -> Json:
     serving = _is_ready(pod.status)
     terminating = pod.metadata.deletion_timestamp is not None
     return {
@@ -141,13 +147,14 @@ def _is_ready(status: _Status) -> bool:
     return any(c.type == "Ready" and c.status == "True" for c in status.conditions)
 
 
-def _ports(spec: _Spec, pod: _Pod) -> Ports:
+def _ports(spec: SeenServiceSpec, pod: SeenPod) -> Ports:
     """The Service's ports as numbers of this pod; a name the pod does not have is left out."""
-    found = ((port, _target(port, pod)) for port in spec.ports or ())
+    found = ((port, target_port(port, pod)) for port in spec.ports or ())
     return tuple(sorted((p.name, p.protocol, number) for p, number in found if number))
 
 
-def _target(port: _Port, pod: _Pod) -> int:
+def target_port(port: SeenPort, pod: wire.Pod) -> int:
+    """The pod's port that the Service's port leads to; 0 where the pod has none of that name."""
     target = port.target_port
     # "If this is not specified, the value of the 'port' field is used (an identity map)."
     # (ServicePort.targetPort)
@@ -165,7 +172,7 @@ def _target(port: _Port, pod: _Pod) -> int:
     return 0
 
 
-def _address(pod: _Pod, family: str) -> str:
+def _address(pod: SeenPod, family: str) -> str:
     for text in [entry.ip for entry in pod.status.pod_ips or ()] or [pod.status.pod_ip]:
         try:
             if f"IPv{parse_address(text).version}" == family:

@@ -1,0 +1,103 @@
+"""What the checks look up: pods by what selects them, and the ports that pods declare."""
+
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+
+from steppe.kube import wire
+from steppe.kube.cause import Cause, ObjectRef
+from steppe.kube.documents import readable
+from steppe.kube.manifests import Loaded
+from steppe.kube.objects import Pod
+from steppe.kube.policies import Direction, Pods
+from steppe.reach.matrix import Mask
+from steppe.reach.reach import Reach
+
+PortNumber = tuple[str, int]
+"""Protocol and number."""
+
+
+class Facts:
+    """One loaded cluster, and what was found out about it, each thing once."""
+
+    def __init__(self, loaded: Loaded) -> None:
+        self.loaded = loaded
+        self.cluster = loaded.cluster
+        self._selected: dict[Pods, tuple[Pod, ...]] = {}
+
+    @cached_property
+    def reach(self) -> Reach:
+        return Reach(self.cluster)
+
+    def selected(self, pods: Pods) -> tuple[Pod, ...]:
+        """The pods meant, also those on their host's network, which policies do not apply to."""
+        if pods not in self._selected:
+            self._selected[pods] = tuple(
+                pod
+                for namespace, inside in self._by_namespace.items()
+                if self._takes(pods, namespace)
+                for pod in inside
+                if pods.pods.takes(pod.labels)
+            )
+        return self._selected[pods]
+
+    def declared(self, pods: Iterable[Pod]) -> frozenset[PortNumber]:
+        """The ports that these pods declare; none at all where one of them declares none."""
+        return self.declared_by(pod.ref for pod in pods)
+
+    def declared_by(self, refs: Iterable[ObjectRef]) -> frozenset[PortNumber]:
+        """The same for pods by name."""
+        found: set[PortNumber] = set()
+        for ref in refs:
+            own = self._declared.get(ref, frozenset())
+            if not own:
+                return frozenset()
+            found |= own
+        return frozenset(found)
+
+    def wire_pods(self, namespace: str) -> Iterable[wire.Pod]:
+        """The pods of a namespace that still run, as they are written."""
+        return self._wire_pods.get(namespace, {}).values()
+
+    @cached_property
+    def taking(self) -> Mapping[Direction, Mapping[Cause, Mask]]:
+        """Rule → the identities it takes, by direction; rules that take anyone are not in it."""
+        found: dict[Direction, dict[Cause, Mask]] = {"ingress": {}, "egress": {}}
+        for direction, masks in found.items():
+            for number, identity in enumerate(self.reach.standings.identities[direction].values):
+                for cause in identity.rules:
+                    masks[cause] = masks.get(cause, 0) | 1 << number
+        return found
+
+    def _takes(self, pods: Pods, namespace: str) -> bool:
+        if pods.within:
+            return pods.within == namespace
+        known = self.cluster.namespaces.get(namespace)
+        return known is not None and pods.namespaces.takes(known.labels)
+
+    @cached_property
+    def _by_namespace(self) -> Mapping[str, list[Pod]]:
+        found: dict[str, list[Pod]] = {}
+        for pod in self.cluster.pods.values():
+            if not pod.finished:
+                found.setdefault(pod.namespace, []).append(pod)
+        return found
+
+    @cached_property
+    def _wire_pods(self) -> Mapping[str, Mapping[ObjectRef, wire.Pod]]:
+        found: dict[str, dict[ObjectRef, wire.Pod]] = {}
+        for ref, document in self.loaded.objects.items():
+            pod = readable(document, wire.Pod) if ref.kind == "Pod" else None
+            if pod is not None and pod.status.phase not in ("Succeeded", "Failed"):
+                found.setdefault(ref.namespace, {})[ref] = pod
+        return found
+
+    @cached_property
+    def _declared(self) -> Mapping[ObjectRef, frozenset[PortNumber]]:
+        by_namespace = self._wire_pods.values()
+        return {ref: _ports(pod.spec) for pods in by_namespace for ref, pod in pods.items()}
+
+
+def _ports(spec: wire.PodSpec) -> frozenset[PortNumber]:
+    """Of every container, also of those that only start the pod: this must not miss any."""
+    containers = (*(spec.containers or ()), *(spec.init_containers or ()))
+    return frozenset((p.protocol, p.container_port) for c in containers for p in c.ports or ())

@@ -1,0 +1,46 @@
+"""All checks of a cluster: the table of contents."""
+
+from collections.abc import Iterator
+
+from steppe.kube.cause import Cause
+from steppe.kube.manifests import Loaded
+from steppe.kube.objects import DEFAULT_UNDERLAY
+from steppe.lint.covered import covered_rules
+from steppe.lint.facts import Facts
+from steppe.lint.finding import Finding
+from steppe.lint.policies import policy_findings
+from steppe.lint.services import closed_services, service_findings
+
+
+def lint(loaded: Loaded) -> tuple[Finding, ...]:
+    """What in this cluster has no effect, or hardly the one that was meant; in order of objects."""
+    facts = Facts(loaded)
+    found = {
+        *(Finding(problem.cause, "problem", problem.message) for problem in loaded.problems),
+        *policy_findings(facts),
+        *covered_rules(facts),
+        *service_findings(facts),
+        *closed_services(facts),
+        *_different_mtus(facts),
+    }
+    return tuple(sorted(found))
+
+
+def _different_mtus(facts: Facts) -> Iterator[Finding]:
+    """Nodes whose underlay takes smaller packets than that of others: large ones get stuck."""
+    known = {
+        node.name: node.underlay.mtu
+        for node in facts.cluster.nodes.values()
+        # Only what an agent has published: of the others nobody knows.
+        if node.underlay != DEFAULT_UNDERLAY
+    }
+    largest = max(known.values(), default=0)
+    for name, mtu in known.items():
+        if mtu < largest:
+            message = (
+                f"its underlay has an MTU of {mtu} bytes, that of other nodes {largest}: large "
+                "packets between them depend on path MTU discovery; make them equal"
+            )
+            yield Finding(
+                Cause(facts.cluster.nodes[name].ref, "metadata.annotations"), "mtu-differs", message
+            )
