@@ -18,11 +18,12 @@ from steppe.drivers.nftables.dump import Dump
 from steppe.drivers.nftables.elements import Elements
 from steppe.drivers.nftables.intervals import Cover
 from steppe.drivers.nftables.library import Library, NftError
+from steppe.drivers.nftables.remember import packed_rule
 from steppe.drivers.nftables.render import chain_text, skeleton_text
 from steppe.drivers.nftables.wire import packed_elements
 from steppe.net.address import IPAddress, IPNetwork
 from steppe.plan.diff import Change
-from steppe.state.nft import Atom, Element, ElementKey, Set, Skeleton
+from steppe.state.nft import Atom, Element, ElementKey, Remember, Rule, Set, Skeleton
 from steppe.state.skeleton import SKELETON
 from tests.drivers.conftest import Namespace
 
@@ -90,6 +91,26 @@ AS_NFT_WRITES = [
 def test_the_bytes_are_those_that_nft_sends(name: str, key: Key, data: Key, wire: str) -> None:
     (packed,) = packed_elements(SETS[name], [(key, Element(data))])
     assert packed.hex() == wire.replace(" ", "")
+
+
+def test_a_rule_that_remembers_has_the_bytes_that_nft_sends() -> None:
+    """All but NFTA_DYNSET_SET_ID, which is for sets that the same transaction makes."""
+    key = "ip saddr . ip daddr . meta l4proto . th dport"
+    assert packed_rule(Rule((), Remember(key, "affinity4", 60))).hex() == (
+        "24000180 09000100 6d657461 00000000 14000280 0800020000 00000f 0800010000000001"
+        "2c000180 08000100 636d7000 20000280 0800010000000001 0800020000000000"
+        "0c000380 0500010002000000"
+        "34000180 0c000100 7061796c6f616400 24000280 0800010000000001 0800020000000001"
+        "080003000000000c 0800040000000004"
+        "34000180 0c000100 7061796c6f616400 24000280 0800010000000009 0800020000000001"
+        "0800030000000010 0800040000000004"
+        "24000180 09000100 6d657461 00000000 14000280 0800020000000010 080001000000000a"
+        "34000180 0c000100 7061796c6f616400 24000280 080001000000000b 0800020000000002"
+        "0800030000000002 0800040000000002"
+        "24000180 09000100 6d657461 00000000 14000280 0800020000000002 0800010000000002"
+        "48000180 0b000100 64796e7365740000 38000280 0800040000000001 0800050000000002"
+        "0800030000000001 0c000600000000000000ea60 0e000100 616666696e69747934000000"
+    ).replace(" ", "")
 
 
 def test_an_interval_without_an_end_comes_last() -> None:

@@ -184,3 +184,17 @@ def test_without_its_table_every_change_fails_and_says_so(nft: Nft, node: Namesp
     assert nft.ensure()
     put(nft, *ROWS)
     assert nft.read() == dict(ROWS)
+
+
+def test_rules_that_remember_can_be_read_by_nft_and_are_put_back(nft: Nft, node: Namespace) -> None:
+    put(nft, *ROWS)
+    listed = node.run("nft", "list", "chain", "inet", "steppe", "remember-90061")
+    for protocol, version in (("ip", 4), ("ip6", 6)):
+        key = f"{protocol} saddr . {protocol} daddr . meta l4proto . th dport"
+        assert f"update @affinity{version} {{ {key} timeout 1d1h1m1s : meta priority }}" in listed
+        listed_too = node.run("nft", "list", "chain", "inet", "steppe", "forget")
+        assert f"delete @affinity{version} {{ {key} : meta priority }}" in listed_too
+    node.run("nft", "flush chain inet steppe remember-60")
+    assert nft.ensure()
+    assert "timeout 1m" in node.run("nft", "list", "chain", "inet", "steppe", "remember-60")
+    assert not nft.ensure()

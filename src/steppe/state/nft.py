@@ -91,20 +91,6 @@ class Choose(msgspec.Struct, frozen=True):
         return f"meta priority set numgen random mod {self.of}"
 
 
-class ChooseBy(msgspec.Struct, frozen=True):
-    """The same number below `of` for the same field, noted as the packet's priority."""
-
-    field: str
-    of: int
-
-    def __str__(self) -> str:
-        return f"meta priority set jhash {self.field} mod {self.of} seed {HASH_SEED:#x}"
-
-
-HASH_SEED = 0x73
-"""Any number, the same on all nodes, so that all make the same choice."""
-
-
 class Clear(msgspec.Struct, frozen=True):
     """Note nothing as the packet's priority; the next rule follows."""
 
@@ -177,7 +163,6 @@ Action = (
     Verdict
     | SetMark
     | Choose
-    | ChooseBy
     | Clear
     | Recall
     | Remember

@@ -14,19 +14,17 @@ and with `-for-T` behind any of them, what a sender gets is remembered for T sec
     spread-3-for-60    a known sender jumps to again-60; a new one chooses an id first
     again-60           the id is held for 60 s more; the endpoint of that id, if it is still one
     again-local-60     the same among this node's own endpoints
-
-That is for IPv4. IPv6 senders keep what a hash of their address chooses for as long as a Service's
-endpoints stay the same: nft 1.0.6 ends in a failed assertion when a rule puts a key of more than
-16 bytes into a map (netlink_linearize.c:799).
+    remember-60        the sender's id, as the packet's priority has it, is held for 60 s more
+    forget             it is held no more
 """
 
 import re
+from collections.abc import Iterable
 from typing import Literal
 
 from steppe.state.nft import (
     Chain,
     Choose,
-    ChooseBy,
     Clear,
     Dnat,
     Forget,
@@ -56,6 +54,8 @@ _FOR = "(?:-for-([1-9][0-9]{0,5}))?"
 _SPREAD = re.compile(f"spread-(masq-)?{_NUMBER}{_FOR}")
 _SPREAD_LOCAL = re.compile(f"spread-{_NUMBER}-local-(0|{_NUMBER}){_FOR}")
 _LOCAL = re.compile(f"local-{_NUMBER}{_FOR}")
+_REMEMBER = re.compile("remember-([1-9][0-9]{0,5})")
+_FORGET = "forget"
 _AGAIN = re.compile(r"again-(local-)?([1-9][0-9]{0,5})")
 _GUARDED = "guarded-"
 
@@ -93,9 +93,21 @@ def service_chain(name: str) -> Chain | None:
         return _spread_local(name, int(found[1]), int(found[2]), int(found[4] or 0))
     if found := _LOCAL.fullmatch(name):
         return Chain(name, _choice(int(found[1]), int(found[2] or 0), local=True))
+    return _sticky_chain(name)
+
+
+def _sticky_chain(name: str) -> Chain | None:
+    rules: Iterable[Rule]
     if found := _AGAIN.fullmatch(name):
         return _again(name, int(found[2]), local=bool(found[1]))
-    return None
+    if found := _REMEMBER.fullmatch(name):
+        held = int(found[1])
+        rules = (Rule((), Remember(_sender(p), f"affinity{v}", held)) for v, p, _ in FAMILIES)
+    elif name == _FORGET:
+        rules = (Rule((), Forget(_sender(p), f"affinity{v}")) for v, p, _ in FAMILIES)
+    else:
+        return None
+    return Chain(name, tuple(rules))
 
 
 def _unless_local_pod() -> tuple[Rule, ...]:
@@ -119,10 +131,9 @@ def _sticky_choice(choices: int, seconds: int, ids: str, local: bool) -> tuple[R
     again = Go("jump", f"again-{'local-' if local else ''}{seconds}")
     return (
         Rule((), Clear()),
-        Rule((), Recall(_sender("ip"), "affinity4")),
+        *(Rule((), Recall(_sender(p), f"affinity{v}")) for v, p, _ in FAMILIES),
         Rule((Match("meta priority", literal="none", negate=True),), again),
-        Rule((Match("meta nfproto", literal="ipv4"),), Choose(choices)),
-        Rule((), ChooseBy("ip6 saddr", choices)),
+        Rule((), Choose(choices)),
         *(Rule((), Recall(f"{frontend(p)} . meta priority", f"{ids}{v}")) for v, p, _ in FAMILIES),
         Rule((), again),
         Rule((), "drop", "no such endpoint any more"),
@@ -134,13 +145,13 @@ def _again(name: str, seconds: int, *, local: bool) -> Chain:
     return Chain(
         name,
         (
-            Rule((), Remember(_sender("ip"), "affinity4", seconds)),
+            Rule((), Go("jump", f"remember-{seconds}")),
             *(
                 Rule((), Dnat(p, f"{frontend(p)} . meta priority", f"{endpoints}{v}"))
                 for v, p, _ in FAMILIES
             ),
             # Not an endpoint any more: what is remembered would stay as it is.
-            Rule((), Forget(_sender("ip"), "affinity4")),
+            Rule((), Go("jump", _FORGET)),
         ),
     )
 

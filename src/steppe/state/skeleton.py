@@ -82,14 +82,13 @@ def _maps(version: int, address: str, service: str) -> Iterator[Set]:
             f"{name}_id{version}", endpoint, comment=f"{comment}: choice to id", data="classid"
         )
         yield Set(f"{name}_endpoint{version}", endpoint, comment=f"{comment}: id", data=backend)
-    if version == 4:
-        yield Set(
-            "affinity4",
-            f"{address} . {service}",
-            comment="source . Service port: the id it was given",
-            data="classid",
-            dynamic=True,
-        )
+    yield Set(
+        f"affinity{version}",
+        f"{address} . {service}",
+        comment="source . Service port: the id it was given",
+        data="classid",
+        dynamic=True,
+    )
 
 
 def _policy_sets(version: int, address: str) -> Iterator[Set]:

@@ -18,7 +18,6 @@ from steppe.state.nft import (
     Atom,
     Chain,
     Choose,
-    ChooseBy,
     Clear,
     Dispatch,
     Dnat,
@@ -131,10 +130,6 @@ class Ruleset:
                 for number in range(of):
                     share = state.share / of
                     yield msgspec.structs.replace(state, priority=number, share=share), None
-            case ChooseBy(field, of):
-                # What a hash chooses for a sender nobody can tell without computing it.
-                chosen = _values(field, state) is not None
-                yield from self._act(Choose(of), state) if chosen else [(state, None)]
             case Clear():
                 yield msgspec.structs.replace(state, priority=0), None
             case Recall(field, name):

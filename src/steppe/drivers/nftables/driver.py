@@ -69,6 +69,7 @@ class Nft:
             text += "".join(commands("add", self._skeleton.table, self._sets[name], rows))
         try:
             self._library.run(text)
+            self._elements.fill(chains)
         except NftError as error:
             what = f"make table inet {self._skeleton.table}"
             raise KernelError(what, detail=str(error)) from error
@@ -126,6 +127,7 @@ class Nft:
         """Chains come in a transaction of their own: none does anything until one leads to it."""
         if chains:
             self._library.run("".join(chain_text(self._skeleton.table, c) for c in chains))
+            self._elements.fill(chains)
             self._made |= _names(chains)
 
     def _settle(self, change: Change, error: NftError) -> tuple[Failure, ...]:

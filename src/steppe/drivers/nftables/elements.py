@@ -18,17 +18,22 @@ from steppe.drivers.netlink import message as nl
 from steppe.drivers.netlink.message import Message, Request
 from steppe.drivers.netlink.socket import open_socket
 from steppe.drivers.nftables.library import NftError
+from steppe.drivers.nftables.remember import is_remembering, packed_rule
 from steppe.drivers.nftables.wire import packed_elements
-from steppe.state.nft import Atom, Element, Set
+from steppe.state.nft import Atom, Chain, Element, Rule, Set
 
 _NETLINK_NETFILTER = 12
 _NFNL_SUBSYS_NFTABLES = 10
 _NFNL_MSG_BATCH_BEGIN = 16
 _NFNL_MSG_BATCH_END = 17
+_NEWRULE = _NFNL_SUBSYS_NFTABLES << 8 | 6
 _NEWSETELEM = _NFNL_SUBSYS_NFTABLES << 8 | 12
 _DELSETELEM = _NFNL_SUBSYS_NFTABLES << 8 | 14
 _NFPROTO_INET = 1
 _GENMSG = struct.Struct(">BBH")
+_NFTA_RULE_TABLE = 1
+_NFTA_RULE_CHAIN = 2
+_NFTA_RULE_EXPRESSIONS = 4
 _NFTA_SET_ELEM_LIST_TABLE = 1
 _NFTA_SET_ELEM_LIST_SET = 2
 _NFTA_SET_ELEM_LIST_ELEMENTS = 3
@@ -63,7 +68,21 @@ class Elements:
 
     def move(self, deleted: Rows, added: Rows) -> None:
         """Take elements out, then put others in, as one transaction: all of it, or NftError."""
-        requests = [*self._requests(_DELSETELEM, deleted), *self._requests(_NEWSETELEM, added)]
+        self._send([*self._requests(_DELSETELEM, deleted), *self._requests(_NEWSETELEM, added)])
+
+    def fill(self, chains: Iterable[Chain]) -> None:
+        """Put their rules into those chains that remember, which are there and empty."""
+        remembering = [chain for chain in chains if is_remembering(chain)]
+        self._send([self._rule(chain, rule) for chain in remembering for rule in chain.rules])
+
+    def _rule(self, chain: Chain, rule: Rule) -> Request:
+        body = _GENMSG.pack(_NFPROTO_INET, 0, 0)
+        body += nl.text(_NFTA_RULE_TABLE, self._table) + nl.text(_NFTA_RULE_CHAIN, chain.name)
+        body += nl.nested(_NFTA_RULE_EXPRESSIONS, packed_rule(rule))
+        return Request(_NEWRULE, body, nl.NLM_F_CREATE | nl.NLM_F_APPEND)
+
+    def _send(self, requests: list[Request]) -> None:
+        """All of it as one transaction, or NftError."""
         if not requests:
             return
         try:

@@ -10,6 +10,7 @@ from steppe.drivers.errors import KernelError
 from steppe.drivers.netlink.netns import call_in_new
 from steppe.drivers.nftables.batch import with_targets
 from steppe.drivers.nftables.dump import Dump, Form
+from steppe.drivers.nftables.elements import Elements
 from steppe.drivers.nftables.library import Library, NftError
 from steppe.drivers.nftables.render import chain_text, skeleton_text
 from steppe.state.nft import Skeleton
@@ -34,13 +35,16 @@ class Expected:
         text = skeleton_text(self._skeleton)
         text += "".join(chain_text(self._skeleton.table, chain) for chain in chains)
         dump = Dump(self._skeleton.table)
+        elements = Elements(self._skeleton.table, {})
         try:
             with Library() as library:
                 library.run(text)
+                elements.fill(chains)
                 form = dump.form()
         except NftError as error:
             raise self._failed(str(error)) from error
         finally:
+            elements.close()
             dump.close()
         if form is None:
             raise self._failed("it was made, and is not there")

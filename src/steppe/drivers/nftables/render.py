@@ -9,20 +9,18 @@ from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from steppe.drivers.nftables.library import NftError
+from steppe.drivers.nftables.remember import is_remembering
 from steppe.state.nft import (
     Action,
     Atom,
     Chain,
-    ChooseBy,
     Dispatch,
     Dnat,
     Element,
-    Forget,
     Go,
     Marked,
     Match,
     Recall,
-    Remember,
     Rule,
     Set,
     Skeleton,
@@ -56,7 +54,10 @@ def skeleton_text(skeleton: Skeleton) -> str:
 
 
 def chain_text(table: str, chain: Chain) -> str:
-    """Commands that make one more chain; those it names must be there."""
+    """Commands that make one more chain; those it names must be there.
+
+    One that remembers stays empty: its rules are written by nfnetlink (remember.py).
+    """
     return f"table inet {identifier(table)} {{\n{_chain(chain)}\n}}\n"
 
 
@@ -108,7 +109,8 @@ def _chain(chain: Chain) -> str:
         hook = chain.hook
         where = f"type {hook.type} hook {hook.point} priority {int(hook.priority)}"
         lines.append(f"\t\t{where}; policy accept;")
-    lines += (f"\t\t{_rule(rule)}" for rule in chain.rules)
+    if not is_remembering(chain):
+        lines += (f"\t\t{_rule(rule)}" for rule in chain.rules)
     return "\n".join((*lines, "\t}"))
 
 
@@ -129,11 +131,9 @@ def _action(action: Action) -> str:
     """The action in nft's words, which are its `str` once its own words are found to be words."""
     if isinstance(action, Go):
         identifier(action.chain)
-    elif isinstance(action, Dispatch | Dnat | Recall | Remember | Forget):
+    elif isinstance(action, Dispatch | Dnat | Recall):
         _words(action.field)
         identifier(action.map)
-    elif isinstance(action, ChooseBy):
-        _words(action.field)
     return str(action)
 
 
