@@ -67,20 +67,16 @@ def _yaml_documents(content: bytes, name: str) -> Iterator[Manifest]:
             where = f"{name}:{node.start_mark.line + 1}"
             yield Manifest(loader.construct_document(node), where)
     except (yaml.YAMLError, RecursionError, ValueError, UnicodeError) as error:
-        raise UnreadableError(_sentence(error, name)) from error
+        raise UnreadableError(_sentence(error, content, name)) from error
     finally:
         loader.dispose()
 
 
-def _sentence(error: Exception, name: str) -> str:
+def _sentence(error: Exception, content: bytes, name: str) -> str:
     mark = getattr(error, "problem_mark", None)
     where = f"{name}:{mark.line + 1}" if mark else name
     what = getattr(error, "problem", None) or str(error).partition("\n")[0]
-    hint = (
-        "; a template must be rendered first (helm template)"
-        if "'%'" in what or "{{" in what
-        else ""
-    )
+    hint = "; is it a template? `helm template` makes manifests of one" if b"{{" in content else ""
     return f"{where} is no YAML: {what}{hint}"
 
 
