@@ -92,6 +92,8 @@ def _from_outside(
 ) -> Iterator[tuple[str, IPAddress, int, str]]:
     """What hosts outside dial: a load balancer's address, an external one, or a node's port."""
     service = end.service
+    if version not in {address.version for address in service.cluster_ips}:
+        return  # its other addresses mean nothing in this family (spec/service.py)
     node = _entrance(index, service, version)
     written = () if end.addresses == service.cluster_ips else end.addresses
     public = (*written, *service.load_balancer_ips, *service.external_ips)
@@ -173,11 +175,11 @@ def _of(version: int) -> Iterator[IPNetwork]:
 def _speaker(index: Index, part: IPNetwork, without: set[IPNetwork]) -> IPAddress | None:
     """The first address of a part outside the cluster and outside all of `without`."""
     number, last = int(part.network_address), int(part.broadcast_address)
-    if part.num_addresses > 2:
-        number += 1  # the first address of a prefix is seldom a host's
     for cut in sorted((cut for cut in without if _holds(part, cut)), key=sort_key):
         if int(cut.network_address) <= number <= int(cut.broadcast_address):
             number = int(cut.broadcast_address) + 1
+    if number < last:
+        number += 1  # the first address of a prefix is seldom a host's
     make = IPv4Address if part.version == 4 else IPv6Address
     while number <= last:
         address = make(number)

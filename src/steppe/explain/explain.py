@@ -11,7 +11,8 @@ from steppe.explain.cases import cases_of
 from steppe.explain.course import Courses
 from steppe.explain.flow import BadFlowError, flow_of
 from steppe.explain.index import Index
-from steppe.explain.model import Case, Explanation, Flow, kind_of
+from steppe.explain.misses import misses
+from steppe.explain.model import Case, Explanation, Flow, Path, kind_of
 from steppe.explain.part import part_for
 from steppe.explain.promised import promised_path
 from steppe.explain.remedy import Ask, changes_for
@@ -19,7 +20,12 @@ from steppe.explain.say import verdict
 from steppe.explain.tables import walked
 from steppe.fabric.settings import Settings
 from steppe.kube.cluster import Cluster
+from steppe.kube.policies import Direction
 from steppe.net.packet import Protocol
+from steppe.spec.policy_match import world_of
+
+INGRESS: Direction = "ingress"
+EGRESS: Direction = "egress"
 
 
 class Explainer:
@@ -73,7 +79,30 @@ class Explainer:
         courses = Courses(part).of(case.packet, case.entering)
         if self._settings is None:
             paths = tuple(promised_path(part, case.packet, course) for course in courses)
-            return msgspec.structs.replace(case, paths=paths), ()
-        states, _ = compile_cluster(self._settings, part)
-        walks = walked(part, states, case, courses)
-        return msgspec.structs.replace(case, paths=walks.paths), walks.conflicts
+            conflicts: tuple[str, ...] = ()
+        else:
+            states, _ = compile_cluster(self._settings, part)
+            paths, conflicts = walked(part, states, case, courses)
+        ordered = sorted(paths, key=lambda path: path.receiver)
+        shown = tuple(self._with_misses(part, path) for path in ordered)
+        return msgspec.structs.replace(case, paths=shown), conflicts
+
+    def _with_misses(self, part: Cluster, path: Path) -> Path:
+        """The path with what the rules say that could have let it through."""
+        if path.fate != "denied":
+            return path
+        packet, direction, decision = path.received, INGRESS, path.ingress
+        own = packet.destination
+        if not path.egress.allowed:
+            packet = msgspec.structs.replace(packet, source=path.sent.source)
+            own, direction, decision = packet.source, EGRESS, path.egress
+        isolating = {cause.ref for cause in decision.because}
+        world = world_of(part.pods.values(), part.namespaces.values(), part.nodes.values())
+        pod = world.pods.get(own)
+        found = (
+            miss
+            for policy in (self.index.policies_on(pod) if pod is not None else ())
+            if policy.ref in isolating
+            for miss in misses(world, policy, direction, packet)
+        )
+        return msgspec.structs.replace(path, misses=tuple(found))

@@ -45,10 +45,18 @@ class Mtu(msgspec.Struct, frozen=True):
     because: tuple[Cause, ...] = ()
 
 
+class Miss(msgspec.Struct, frozen=True):
+    """A rule that does not take the packet, or a policy without any: what it takes instead."""
+
+    cause: Cause
+    text: str
+
+
 class Path(msgspec.Struct, frozen=True):
     """One way that the connection may take, and how likely it is.
 
-    `receiver` says who is at its end, or would be; `decisive` are the objects that said no.
+    `receiver` says who is at its end, or would be; `decisive` are the objects that said no, and
+    `misses` the rules that would have to say yes.
     """
 
     fate: Fate
@@ -60,6 +68,7 @@ class Path(msgspec.Struct, frozen=True):
     ingress: Decision
     reason: str = ""
     decisive: tuple[Cause, ...] = ()
+    misses: tuple[Miss, ...] = ()
     steps: tuple[Step, ...] = ()
     reply: tuple[Step, ...] = ()
     mtu: Mtu | None = None

@@ -73,7 +73,8 @@ def _steps(part: Cluster, sent: Packet, course: Course) -> Iterator[Step]:
     if course.received.source != sent.source:
         text = f"the sender's address {sent.source} becomes {course.received.source}"
         yield Step(course.served[-1].node, "masquerade", text, promised=True)
-    yield from _delivery(part, course)
+    if course.egress.allowed:
+        yield from _delivery(part, course)
 
 
 def _delivery(part: Cluster, course: Course) -> Iterator[Step]:

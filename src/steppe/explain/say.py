@@ -2,12 +2,16 @@
 
 from collections.abc import Iterable, Sequence
 
+import msgspec
+
 from steppe.explain.model import Case, Flow, Kind, Path
 from steppe.explain.target import RangeTarget, ServiceTarget
 from steppe.kube.cause import Cause, ObjectRef
 from steppe.kube.policies import Direction
 from steppe.net.packet import Packet
 from steppe.spec.policy import Decision
+
+_NAMED = 3
 
 
 def named(ref: ObjectRef) -> str:
@@ -39,13 +43,20 @@ def verdict(flow: Flow, kind: Kind, cases: Sequence[Case]) -> str:
     head = f"{who} {'cannot reach' if kind == 'denied' else 'reaches'} {whom} on {how}"
     if flow.protocol == "ICMP":
         head = head.replace(" on ICMP", " by ICMP")
-    closed = next((path for case in cases for path in case.paths if not path.open), None)
-    if closed is None:
+    shut = [path for case in cases for path in case.paths if not path.open]
+    if not shut:
         return f"{head}{_endpoints(flow, cases)}."
-    because = reason(flow, closed)
+    alike = {path.receiver for path in shut if path.decisive == shut[0].decisive}
+    because = reason(flow, msgspec.structs.replace(shut[0], receiver=_several(sorted(alike))))
     if kind == "denied":
         return f"{head}: {because}."
     return f"{head} only partly: {_which(flow, cases)}; {because}."
+
+
+def _several(names: Sequence[str]) -> str:
+    if len(names) > _NAMED:
+        return f"{', '.join(names[: _NAMED - 1])} and {len(names) - _NAMED + 1} others"
+    return listed(names)
 
 
 def _endpoints(flow: Flow, cases: Sequence[Case]) -> str:

@@ -21,17 +21,10 @@ from steppe.walk.walk import Walker
 _ARRIVED = ("pod", "node", "outside")
 
 
-class Walks(msgspec.Struct, frozen=True):
-    """A case's paths through the tables, and where they part from the spec."""
-
-    paths: tuple[Path, ...]
-    conflicts: tuple[str, ...] = ()
-
-
 def walked(
     part: Cluster, states: Mapping[str, NodeState], case: Case, courses: Sequence[Course]
-) -> Walks:
-    """Every path of the case's packet, as these tables would take it."""
+) -> tuple[tuple[Path, ...], tuple[str, ...]]:
+    """Every path of the case's packet through these tables, and where they part from the spec."""
     walker = Walker(part, states)
     by_end = {_end(course.received): course for course in courses}
     paths: list[Path] = []
@@ -45,7 +38,7 @@ def walked(
     for course in by_end.values():
         to = receiver_of(part, course.received.destination)
         conflicts.append(f"the API says that {case.packet} may go to {to}; no table sends it there")
-    return Walks(tuple(paths), tuple(conflicts))
+    return tuple(paths), tuple(conflicts)
 
 
 def _end(packet: Packet) -> tuple[object, int]:

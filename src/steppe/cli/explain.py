@@ -1,0 +1,121 @@
+"""`steppe explain`: one flow's path, step by step, and why it arrives or does not."""
+
+import os
+import shutil
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+from steppe.cli.source import BadInput, Source, load, options
+from steppe.errors import SteppeError
+
+if TYPE_CHECKING:
+    from steppe.explain.model import Explanation
+    from steppe.fabric.settings import Settings
+    from steppe.kube.manifests import Loaded
+
+_EPILOG = """Examples:
+
+\b
+  steppe explain shop/web-1 svc/shop/db --port 5432
+  steppe explain -f manifests/ internet svc/shop/web
+  steppe explain --kubeconfig ~/.kube/config shop/web-1 203.0.113.9:443 -o json
+"""
+
+
+@click.command(epilog=_EPILOG)
+@click.argument("src")
+@click.argument("dst")
+@click.option("--port", default="", metavar="PORT", help="Number or name; default: the only one.")
+@click.option(
+    "--protocol",
+    type=click.Choice(("tcp", "udp", "sctp", "icmp"), case_sensitive=False),
+    help="Default: the port's own, or tcp.",
+)
+@click.option("--family", type=click.Choice(("ipv4", "ipv6")), help="Default: both.")
+@click.option("-o", "--output", type=click.Choice(("text", "json")), default="text")
+@click.option("--plain", is_flag=True, help="No colours.")
+@options
+def explain(src: str, dst: str, source: Source, **asked: Any) -> None:
+    """Tell whether SRC reaches DST, by which way, and why: each step with its object.
+
+    SRC and DST: NAMESPACE/POD, deploy/NAMESPACE/NAME, node/NAME, an address, a CIDR or
+    internet; DST also svc/NAMESPACE/NAME[:PORT] or a Service's DNS name or URL.
+
+    On a cluster that runs Steppe the path is that of its tables, held against what Kubernetes
+    promises. On any other, and on manifests, it is what Kubernetes promises; such steps have a ~.
+
+    Exit code: 0 it reaches it, 1 it does not or only partly, 2 bad usage or input.
+    """
+    loaded = load(source)
+    said = _explained(loaded, source, src, dst, asked)
+    if asked["output"] == "json":
+        from steppe.explain.document import document
+
+        found = document(said) | {
+            "gaps": list(loaded.gaps),
+            "problems": [str(problem) for problem in loaded.problems],
+        }
+        click.echo(msgspec.json.format(msgspec.json.encode(found)).decode())
+    else:
+        from steppe.cli.explain_text import text
+
+        plain = asked["plain"] or os.environ.get("NO_COLOR")
+        width = shutil.get_terminal_size((100, 24)).columns
+        click.echo(text(said, width), color=False if plain else None)
+    sys.exit(0 if said.kind == "allowed" else 1)
+
+
+def _explained(
+    loaded: "Loaded", source: Source, src: str, dst: str, asked: dict[str, Any]
+) -> "Explanation":
+    # Imported late: `steppe --help` and other commands do without.
+    from steppe.explain.explain import Explainer
+
+    explainer = Explainer(loaded.cluster, _settings(loaded, source))
+    protocol: Any = asked["protocol"] and asked["protocol"].upper()
+    family = asked["family"] and int(asked["family"][-1])
+    try:
+        flow, notes = explainer.flow(src, dst, asked["port"], protocol)
+        said = explainer.explain(flow, family)
+    except SteppeError as error:
+        raise BadInput(str(error)) from error
+    return msgspec.structs.replace(said, notes=(*notes, *_notes(loaded, said)))
+
+
+def _settings(loaded: "Loaded", source: Source) -> "Settings | None":
+    """The settings of the Steppe that the cluster runs; None where it runs another network."""
+    from steppe.fabric.settings import Settings
+
+    if source.filenames or not any(n.underlay.addresses for n in loaded.cluster.nodes.values()):
+        return None
+    return Settings()
+
+
+def _notes(loaded: "Loaded", said: "Explanation") -> list[str]:
+    """How far the answer can be relied on: what was invented, what is wrong, what was not seen."""
+    from steppe.explain.say import listed, named
+
+    causes = {
+        cause.ref
+        for case in said.cases
+        for path in case.paths
+        for step in path.steps
+        for cause in (*step.because, *path.egress.because, *path.ingress.because)
+    }
+    notes = []
+    invented = sorted(causes & loaded.invented)
+    if invented:
+        names = listed([named(ref) for ref in invented[:3]])
+        more = f" and {len(invented) - 3} more" if len(invented) > 3 else ""
+        are = "is" if len(invented) == 1 else "are"
+        notes.append(f"{names}{more} {are} what a cluster would make of these manifests.")
+    concerned = [p for p in loaded.problems if p.cause.ref in causes]
+    notes += [f"{problem}." for problem in concerned]
+    if len(loaded.problems) > len(concerned):
+        others = len(loaded.problems) - len(concerned)
+        notes.append(f"{others} faults in other objects; -o json lists them.")
+    notes += [f"not taken into account: {gap}" for gap in loaded.gaps]
+    return notes

@@ -1,0 +1,148 @@
+"""An explanation as text for people: the verdict first, then what decides, then every step."""
+
+import textwrap
+from collections.abc import Iterator, Sequence
+
+import click
+
+from steppe.explain.model import Case, Explanation, Kind, Path, Step
+from steppe.explain.say import decided, reason, why
+from steppe.explain.target import RangeTarget
+
+MIN_WIDTH = 40
+_COLOURS: dict[Kind, str] = {"allowed": "green", "denied": "red", "partly": "yellow"}
+_FATES = {"delivered": "allowed", "denied": "denied", "refused": "refused", "dropped": "dropped"}
+_STAGE = 13
+
+
+def text(said: Explanation, width: int) -> str:
+    """The explanation, no line wider than `width` (but a word may be)."""
+    return "\n".join(_lines(said, max(width, MIN_WIDTH)))
+
+
+def _lines(said: Explanation, width: int) -> Iterator[str]:
+    colour = _COLOURS[said.kind]
+    yield from (click.style(line, fg=colour, bold=True) for line in _wrapped(said.verdict, width))
+    for conflict in said.conflicts:
+        line = f"FAULT OF STEPPE'S OWN, please report it: {conflict}"
+        yield from (click.style(part, fg="magenta", bold=True) for part in _wrapped(line, width))
+    if said.changes:
+        yield ""
+        yield "Any one of these would open it (tried, and it does):"
+        for change in said.changes:
+            yield from _wrapped(change.text, width, "  - ", "    ")
+    for case, alike in _told_apart(said.cases):
+        yield ""
+        yield from _case(said, case, alike, width)
+    if not said.tables:
+        yield ""
+        yield from _wrapped(_PROMISES, width, "~ ", "  ")
+    for note in said.notes:
+        yield from _wrapped(note, width, "Note: ", "      ")
+
+
+_PROMISES = (
+    "is promised by Kubernetes' documentation. Nobody has looked at how this cluster's network "
+    "keeps it."
+)
+
+
+def _told_apart(cases: Sequence[Case]) -> Iterator[tuple[Case, str]]:
+    """Every case, but of two families that fare alike only the first, which says so."""
+    shown: list[tuple[Case, list[str]]] = []
+    for case in cases:
+        for known, alike in shown:
+            if _fares(known) == _fares(case):
+                alike.append(case.stands_for)
+                break
+        else:
+            shown.append((case, []))
+    for case, alike in shown:
+        yield case, f", and {' and '.join(alike)} alike" if alike else ""
+
+
+def _fares(case: Case) -> object:
+    """What makes two cases alike to a reader: the same ends for the same reasons."""
+    return sorted((p.receiver, p.fate, str(p.share), p.decisive) for p in case.paths)
+
+
+def _case(said: Explanation, case: Case, alike: str, width: int) -> Iterator[str]:
+    by = f", coming in by {case.entering}" if case.entering else ""
+    stands = ", such as" if isinstance(said.flow.source, RangeTarget) else ":"
+    head = f"{case.stands_for}{alike}{stands} {case.packet}{by}"
+    yield from (click.style(line, bold=True) for line in _wrapped(head, width))
+    if len(case.paths) > 1:
+        yield from _endpoints(case.paths, width)
+    detailed = [next((p for p in case.paths if p.open is open_), None) for open_ in (True, False)]
+    for path in (path for path in detailed if path is not None):
+        if len(case.paths) > 1:
+            yield f"  The way to {path.receiver}:"
+        yield from _path(said, path, width)
+
+
+def _endpoints(paths: Sequence[Path], width: int) -> Iterator[str]:
+    for path in paths:
+        fate = click.style(_FATES[path.fate], fg="green" if path.open else "red")
+        yield _cut(f"  {path.share!s:>5} of the time to {path.receiver}", width - 9) + f" {fate}"
+
+
+def _cut(line: str, width: int) -> str:
+    return line if len(line) <= width else line[: width - 1] + "…"
+
+
+def _path(said: Explanation, path: Path, width: int) -> Iterator[str]:
+    sender, seen = str(said.flow.source), path.received
+    out = decided(path.egress, "egress", sender, path.receiver, seen)
+    into = decided(path.ingress, "ingress", path.receiver, sender, seen)
+    if path.egress.by != "no pod":
+        yield from _row("egress", out, width, path.egress.allowed)
+    if path.egress.allowed and path.ingress.by != "no pod":
+        yield from _row("ingress", into, width, path.ingress.allowed)
+    for miss in path.misses:
+        yield from _wrapped(f"{why(miss.cause)} {miss.text}", width, _INDENT + "- ", _INDENT + "  ")
+    yield from _steps(path.steps, width)
+    if path.fate in ("refused", "dropped") and path.steps[-1].stage != path.fate:
+        yield from _row(_FATES[path.fate], reason(said.flow, path), width, allowed=False)
+    if path.mtu is not None:
+        because = "".join(f" [{why(cause)}]" for cause in path.mtu.because)
+        yield from _row("mtu", f"{path.mtu.bytes} bytes: {path.mtu.text}{because}", width)
+    if path.reply:
+        yield "  and back:"
+        yield from _steps(path.reply, width)
+
+
+def _row(head: str, words: str, width: int, allowed: bool | None = None) -> Iterator[str]:
+    lines = _wrapped(words, width, f"  {head:<{_STAGE}} ", " " * (_STAGE + 3))
+    colour = {None: None, True: "green", False: "red"}[allowed]
+    for number, line in enumerate(lines):
+        if number == 0 and colour:
+            yield "  " + click.style(head, fg=colour) + line[2 + len(head) :]
+        else:
+            yield line
+
+
+def _steps(steps: Sequence[Step], width: int) -> Iterator[str]:
+    node = ""
+    for step in steps:
+        if step.node and step.node != node:
+            node = step.node
+            yield f"  on {node}"
+        mark = "~" if step.promised else ""
+        yield from _wrapped(step.text, width, f"    {mark + step.stage:<{_STAGE - 2}} ", _INDENT)
+        for cause in step.because:
+            lines = _wrapped(f"by {why(cause)}", width, _INDENT + "  ", _INDENT + "    ")
+            yield from (click.style(line, dim=True) for line in lines)
+
+
+_INDENT = " " * (_STAGE + 3)
+
+
+def _wrapped(words: str, width: int, first: str = "", then: str = "") -> list[str]:
+    return textwrap.wrap(
+        words,
+        width,
+        initial_indent=first,
+        subsequent_indent=then,
+        break_long_words=False,
+        break_on_hyphens=False,
+    ) or [first]

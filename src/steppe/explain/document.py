@@ -1,0 +1,108 @@
+"""An explanation as JSON: `steppe.explain/v1`, for programs."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from steppe.explain.model import Case, Explanation, Path, Step
+from steppe.kube.cause import Cause
+from steppe.net.packet import Packet
+from steppe.spec.policy import Decision
+
+SCHEMA = "steppe.explain/v1"
+Json = dict[str, Any]
+
+
+def document(said: Explanation) -> Json:
+    """The whole explanation; shares are fractions such as `1/3`."""
+    flow = said.flow
+    return {
+        "schema": SCHEMA,
+        "verdict": said.kind,
+        "sentence": said.verdict,
+        "basis": "tables" if said.tables else "promises",
+        "flow": {
+            "source": str(flow.source),
+            "destination": str(flow.destination),
+            "protocol": flow.protocol,
+            "port": flow.port or None,
+        },
+        "cases": [_case(case) for case in said.cases],
+        "changes": [
+            {"text": change.text, "objects": _causes(change.objects)} for change in said.changes
+        ],
+        "notes": list(said.notes),
+        "conflicts": list(said.conflicts),
+    }
+
+
+def _case(case: Case) -> Json:
+    return {
+        "standsFor": case.stands_for,
+        "verdict": case.kind,
+        "packet": _packet(case.packet),
+        "entering": case.entering or None,
+        "paths": [_path(path) for path in case.paths],
+    }
+
+
+def _path(path: Path) -> Json:
+    return {
+        "fate": path.fate,
+        "share": str(path.share),
+        "receiver": path.receiver,
+        "received": _packet(path.received),
+        "reason": path.reason or None,
+        "egress": _decision(path.egress),
+        "ingress": _decision(path.ingress),
+        "decisive": _causes(path.decisive),
+        "misses": [{"rule": _cause(miss.cause), "text": miss.text} for miss in path.misses],
+        "steps": [_step(step) for step in path.steps],
+        "reply": [_step(step) for step in path.reply],
+        "mtu": None
+        if path.mtu is None
+        else {
+            "bytes": path.mtu.bytes,
+            "text": path.mtu.text,
+            "because": _causes(path.mtu.because),
+        },
+    }
+
+
+def _packet(packet: Packet) -> Json:
+    return {
+        "source": str(packet.source),
+        "destination": str(packet.destination),
+        "protocol": packet.protocol,
+        "port": packet.destination_port or None,
+    }
+
+
+def _decision(decision: Decision) -> Json:
+    return {
+        "allowed": decision.allowed,
+        "by": decision.by,
+        "because": _causes(decision.because),
+    }
+
+
+def _step(step: Step) -> Json:
+    return {
+        "node": step.node or None,
+        "stage": step.stage,
+        "text": step.text,
+        "because": _causes(step.because),
+        "basis": "promise" if step.promised else "fact",
+    }
+
+
+def _causes(causes: Iterable[Cause]) -> list[Json]:
+    return [_cause(cause) for cause in causes]
+
+
+def _cause(cause: Cause) -> Json:
+    return {
+        "kind": cause.ref.kind,
+        "namespace": cause.ref.namespace or None,
+        "name": cause.ref.name,
+        "field": cause.field or None,
+    }
