@@ -62,12 +62,14 @@ def standing_members(
         yield "outside", prefix, standing
 
 
-def parties_of(cluster: Cluster, standings: Standings) -> list[tuple[Party, Standing]]:
-    """Everybody, alike ones together; the order depends on names alone."""
-    found: dict[tuple[Kind, Standing], list[Member]] = {}
-    for kind, member, standing in standing_members(cluster, standings):
-        found.setdefault((kind, standing), []).append(member)
-    return [(Party(kind, tuple(m)), standing) for (kind, standing), m in found.items()]
+def parties_of(
+    members: Iterable[tuple[Kind, Member, Standing]], mark: Callable[[Member], object]
+) -> list[tuple[Party, Standing]]:
+    """Alike ones together, those marked alike; the order depends on names alone."""
+    found: dict[tuple[Kind, Standing, object], list[Member]] = {}
+    for kind, member, standing in members:
+        found.setdefault((kind, standing, mark(member)), []).append(member)
+    return [(Party(kind, tuple(m)), standing) for (kind, standing, _), m in found.items()]
 
 
 def outside(cluster: Cluster, standings: Standings) -> Iterator[tuple[IPNetwork, Standing]]:

@@ -9,7 +9,7 @@ address that really sends, to the pod that really receives. Whether a packet fin
 is the fabric's business: from outside, only a Service promises one.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 
 import msgspec
@@ -20,7 +20,15 @@ from steppe.kube.objects import Node, Pod
 from steppe.net.address import IPAddress, IPNetwork, parse_prefix
 from steppe.net.lpm import LongestPrefix
 from steppe.reach.matrix import Mask, Matrix, Row, both_of, pieces_between
-from steppe.reach.parties import INTERNET, Kind, Party, own_network, parties_of
+from steppe.reach.parties import (
+    INTERNET,
+    Kind,
+    Member,
+    Party,
+    own_network,
+    parties_of,
+    standing_members,
+)
 from steppe.reach.ports import EVERYTHING, PortSet
 from steppe.reach.standings import Standing, Standings
 
@@ -33,11 +41,17 @@ ALL = tuple(Piece(r.protocol, r.first, r.last, allowed=True) for r in EVERYTHING
 class Reach:
     """All pairs of one cluster, restricted to the ports that are wanted."""
 
-    def __init__(self, cluster: Cluster, wanted: PortSet = EVERYTHING) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        wanted: PortSet = EVERYTHING,
+        mark: Callable[[Member], object] = lambda _: None,
+    ) -> None:
+        """`mark` keeps members apart although no policy does."""
         self.cluster = cluster
         self.wanted = wanted
         self.standings = Standings(cluster)
-        known = parties_of(cluster, self.standings)
+        known = parties_of(standing_members(cluster, self.standings), mark)
         self.parties: tuple[Party, ...] = tuple(party for party, _ in known)
         self.of_party: tuple[Standing, ...] = tuple(standing for _, standing in known)
         self.matrix = Matrix(self.standings, self.of_party)

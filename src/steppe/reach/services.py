@@ -20,6 +20,7 @@ from steppe.kube.objects import Node, Pod
 from steppe.kube.services import EndpointSlice, Service, ServicePort
 from steppe.net.address import IPAddress
 from steppe.reach.matrix import Mask, piece_at
+from steppe.reach.parties import Member
 from steppe.reach.reach import End, Reach
 
 Said = Literal["allowed", "partly", "denied", "refused", "dropped"]
@@ -90,7 +91,6 @@ class Offers:
 
     def between(self, sender: End, offer: Offer) -> tuple[tuple[Backend, tuple[Piece, ...]], ...]:
         """What policies make of one sender's connections, endpoint by endpoint."""
-        node = sender.node if isinstance(sender, Pod) else getattr(sender, "name", "")
         version = offer.address.version
         return tuple(
             (
@@ -99,13 +99,12 @@ class Offers:
                     sender, self.reach.end_at(backend.address), version, via_service=True
                 ),
             )
-            for backend in offer.view(node).backends
+            for backend in offer.view(node_of(sender)).backends
         )
 
     def outcome(self, sender: End, offer: Offer) -> Outcome:
         """How one sender fares."""
-        node = sender.node if isinstance(sender, Pod) else getattr(sender, "name", "")
-        view = offer.view(node)
+        view = offer.view(node_of(sender))
         found = self.between(sender, offer)
         pieces = (piece_at(said, offer.port.protocol, to.port) for to, said in found)
         open_ = sum(1 for piece in pieces if piece is not None and piece.allowed)
@@ -153,7 +152,7 @@ class Offers:
                     if part:
                         after[open_ + more] = after.get(open_ + more, 0) | part
             groups = after
-        for open_, some in sorted(groups.items()):
+        for open_, some in sorted(groups.items(), reverse=True):
             if some:
                 yield _outcome(view, open_), some
 
@@ -165,6 +164,13 @@ class Offers:
                 key = (party, backend.port)
                 found[key] = found.get(key, 0) + 1
         return found
+
+
+def node_of(end: Member | End) -> str:
+    """The node that an end's packets start on; "" for one outside."""
+    if isinstance(end, Pod):
+        return end.node
+    return end.name if isinstance(end, Node) else ""
 
 
 def _views(

@@ -1,0 +1,92 @@
+"""`steppe reach --assert FILE`: flows that must be, and flows that must not.
+
+    - from: shop/web-*          who, as --from takes it
+      to: svc/shop/db:5432      who, as --to takes it
+      port: 5432                or behind `to`; without any, all ports are meant
+      expect: denied            or allowed, of every sender with every receiver
+
+Only flows between different ends are held against it: a pod always reaches itself.
+"""
+
+from pathlib import Path
+from typing import Literal, get_args
+
+import msgspec
+import yaml
+
+from steppe.cli.source import BadInput
+from steppe.errors import SteppeError
+from steppe.reach.ends import Ends
+from steppe.reach.expect import Failure, failures
+from steppe.reach.ports import EVERYTHING, parse_ports
+from steppe.reach.reach import Reach
+
+Expected = Literal["allowed", "denied"]
+_KEYS = frozenset(("from", "to", "port", "expect"))
+
+
+class Expectation(msgspec.Struct, frozen=True):
+    """One entry of the file, as it is written, and the line it stands on."""
+
+    line: int
+    sender: str
+    receiver: str
+    port: str
+    expect: Expected
+
+    def __str__(self) -> str:
+        port = f" port {self.port}" if self.port else ""
+        return f"{self.sender} → {self.receiver}{port}: {self.expect}"
+
+
+def read_expectations(path: str) -> tuple[Expectation, ...]:
+    """The entries of a file; BadInput names the line that cannot be used."""
+    try:
+        root = yaml.compose(Path(path).read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"{path}: {error}") from error
+    except yaml.YAMLError as error:
+        raise BadInput(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(root, yaml.SequenceNode) or not root.value:
+        raise BadInput(f"{path}: a list of flows is wanted, each with from, to and expect")
+    return tuple(_entry(path, node) for node in root.value)
+
+
+def _entry(path: str, node: yaml.Node) -> Expectation:
+    line = node.start_mark.line + 1
+    if not isinstance(node, yaml.MappingNode):
+        raise BadInput(f"{path}:{line}: not a flow; write from, to and expect")
+    found: dict[str, str] = {}
+    for key, value in node.value:
+        where = f"{path}:{key.start_mark.line + 1}"
+        if not isinstance(value, yaml.ScalarNode) or key.value not in _KEYS:
+            raise BadInput(f"{where}: {key.value!r} is none of {', '.join(sorted(_KEYS))}")
+        found[key.value] = value.value
+    missing = sorted(_KEYS - {"port"} - {key for key, value in found.items() if value})
+    if missing:
+        raise BadInput(f"{path}:{line}: {', '.join(missing)} is missing")
+    if found["expect"] not in get_args(Expected):
+        raise BadInput(f"{path}:{line}: expect is {found['expect']!r}, not allowed or denied")
+    expect: Expected = "allowed" if found["expect"] == "allowed" else "denied"
+    return Expectation(line, found["from"], found["to"], found.get("port", ""), expect)
+
+
+def judged(
+    path: str, reach: Reach, ends: Ends, wanted: tuple[Expectation, ...]
+) -> tuple[tuple[Expectation, tuple[Failure, ...]], ...]:
+    """Each expectation with all that is against it; BadInput where one means nobody."""
+    return tuple((entry, _judged(path, reach, ends, entry)) for entry in wanted)
+
+
+def _judged(path: str, reach: Reach, ends: Ends, entry: Expectation) -> tuple[Failure, ...]:
+    try:
+        senders, receivers = ends.chosen(entry.sender), ends.chosen(entry.receiver)
+        ports = parse_ports(entry.port) if entry.port else receivers.ports
+    except (SteppeError, ValueError) as error:
+        raise BadInput(f"{path}:{entry.line}: {error}") from error
+    if senders.offers:
+        raise BadInput(f"{path}:{entry.line}: from: a Service does not send; name its pods")
+    if receivers.offers and entry.port:
+        raise BadInput(f"{path}:{entry.line}: write a Service's port behind its name")
+    allowed = entry.expect == "allowed"
+    return tuple(failures(reach, senders, receivers, ports or EVERYTHING, allowed=allowed))

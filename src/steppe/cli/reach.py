@@ -1,0 +1,264 @@
+"""`steppe reach`: who reaches whom, all pairs at once."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+
+import click
+import msgspec
+
+from steppe.cli.expectations import Expectation, judged, read_expectations
+from steppe.cli.reach_table import ALWAYS, because_text, print_flows, print_offers, print_wide
+from steppe.cli.source import BadInput, Source, load, options
+from steppe.errors import SteppeError
+from steppe.kube.cluster import Name
+from steppe.kube.manifests import Loaded
+from steppe.reach.document import doubts_json, reach_document
+from steppe.reach.ends import Chosen, Ends
+from steppe.reach.expect import Failure
+from steppe.reach.flows import Flow, flows_to
+from steppe.reach.matrix import Mask, bits
+from steppe.reach.names import Names, member_name, workloads_of
+from steppe.reach.parties import Member
+from steppe.reach.ports import EVERYTHING, PortSet, one_port, parse_ports
+from steppe.reach.reach import Reach
+from steppe.reach.services import Offer, OfferRow, Offers
+
+
+class Question(msgspec.Struct, frozen=True):
+    """What was asked about a cluster: everybody where no end is named, every port likewise."""
+
+    senders: tuple[str, ...] = ()
+    receivers: tuple[str, ...] = ()
+    ports: PortSet = EVERYTHING
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """Reach as far as it was asked for."""
+
+    reach: Reach
+    names: Names
+    senders: Mask
+    receivers: Mask
+    offers: tuple[Offer, ...]
+
+    def flows(self) -> Iterator[tuple[Flow, ...]]:
+        """The flows to each receiver that has any."""
+        for receiver in bits(self.receivers):
+            found = flows_to(self.reach, receiver, self.senders)
+            if found:
+                yield found
+
+    def services(self) -> Iterator[tuple[Offer, Sequence[OfferRow]]]:
+        """How the senders fare at each Service port."""
+        offers = Offers(self.reach)
+        for offer in self.offers:
+            rows = tuple(offers.rows(offer, self.senders))
+            if rows:
+                yield offer, rows
+
+
+@click.command(epilog="Example: steppe reach -f shop/ --to shop/db --port 5432")
+@options
+@click.option(
+    "--from", "senders", multiple=True, metavar="WHO", help="Only from these; repeatable."
+)
+@click.option("--to", "receivers", multiple=True, metavar="WHO", help="Only to these.")
+@click.option(
+    "--port", "ports", multiple=True, metavar="PORT", help="80, 53/udp or icmp; default: all."
+)
+@click.option(
+    "-o", "output", type=click.Choice(["table", "wide", "json"]), default="table", show_default=True
+)
+@click.option(
+    "--assert",
+    "expected",
+    metavar="FILE",
+    help="A list of {from, to, expect} to hold against it.",
+)
+def reach(
+    *,
+    source: Source,
+    senders: tuple[str, ...],
+    receivers: tuple[str, ...],
+    ports: tuple[str, ...],
+    output: str,
+    expected: str | None,
+) -> None:
+    """Tell who reaches whom on which ports, and which objects say so.
+
+    WHO: shop/web (pods by name or workload; * and ? match), node/NAME, svc/shop/db[:PORT]
+    (only --to), an address, a CIDR, internet.
+
+    Exit code: 0 told, 1 an expectation is not met, 2 bad usage or input.
+    """
+    question = Question(senders, receivers, ports_of(ports))
+    if expected is not None:
+        if senders or receivers or ports or output == "wide":
+            raise click.UsageError("--assert goes without --from, --to, --port and -o wide")
+        wanted = read_expectations(expected)
+        loaded = load(source)
+        say_doubts(loaded)
+        raise SystemExit(_held_against(expected, wanted, loaded, output))
+    loaded = load(source)
+    found = answer(loaded, question)
+    say_doubts(loaded)
+    _print(loaded, found, output)
+
+
+def ports_of(texts: tuple[str, ...]) -> PortSet:
+    """The ports that options name; every port where there are none."""
+    found = PortSet()
+    for text in texts:
+        try:
+            found |= parse_ports(text)
+        except ValueError as error:
+            raise BadInput(f"--port: {error}") from error
+    return found if texts else EVERYTHING
+
+
+def answer(loaded: Loaded, question: Question) -> Answer:
+    """Reach, with whoever was asked for in parties of their own."""
+    workloads = workloads_of(loaded.objects)
+    whole = Reach(loaded.cluster, question.ports)
+    ends = Ends(whole, Names(whole, workloads))
+    senders = _chosen(ends, question.senders, "--from")
+    receivers = _chosen(ends, question.receivers, "--to")
+    if any(chosen.offers for chosen in senders):
+        raise BadInput("--from: a Service does not send; name the pods behind it")
+    written = [chosen.ports for chosen in receivers if chosen.ports is not None]
+    ports = question.ports
+    if written and ports == EVERYTHING:
+        ports = _together(written)
+    return _answer(loaded, workloads, ports, senders, receivers)
+
+
+def _answer(
+    loaded: Loaded,
+    workloads: Mapping[Name, str],
+    ports: PortSet,
+    senders: Sequence[Chosen],
+    receivers: Sequence[Chosen],
+) -> Answer:
+    sending = {member_name(m) for chosen in senders for m in chosen.members}
+    receiving = {member_name(m) for chosen in receivers for m in chosen.members}
+
+    def mark(member: Member) -> tuple[bool, bool]:
+        name = member_name(member)
+        return name in sending, name in receiving
+
+    found = Reach(loaded.cluster, ports, mark)
+    offers = tuple(offer for chosen in receivers for offer in chosen.offers)
+    if not receivers:
+        offers = Offers(found).all
+    return Answer(
+        found,
+        Names(found, workloads),
+        _parties(found, sending) if senders else found.everyone,
+        _parties(found, receiving) if receivers else found.everyone,
+        tuple(o for o in offers if one_port(o.port.protocol, o.port.port) & ports),
+    )
+
+
+def _chosen(ends: Ends, texts: tuple[str, ...], option: str) -> tuple[Chosen, ...]:
+    try:
+        return tuple(ends.chosen(text) for text in texts)
+    except SteppeError as error:
+        raise BadInput(f"{option}: {error}") from error
+
+
+def _parties(found: Reach, names: set[str]) -> Mask:
+    """The parties of these members, which are theirs alone."""
+    mask = 0
+    for number, party in enumerate(found.parties):
+        if member_name(party.members[0]) in names:
+            mask |= 1 << number
+    return mask
+
+
+def _together(sets: Sequence[PortSet]) -> PortSet:
+    found = PortSet()
+    for each in sets:
+        found |= each
+    return found
+
+
+def say_doubts(loaded: Loaded) -> None:
+    """What was wrong with the input, and what of it is not in the answer."""
+    for problem in loaded.problems:
+        click.echo(f"problem: {problem}", err=True)
+    for gap in loaded.gaps:
+        click.echo(f"not in the answer: {gap}", err=True)
+
+
+def invented_text(loaded: Loaded) -> str:
+    """How much of the cluster nobody wrote down."""
+    kinds = Counter(ref.kind for ref in loaded.invented if ref.kind != "EndpointSlice")
+    counts = [f"{count} {kind}{'s' if count > 1 else ''}" for kind, count in sorted(kinds.items())]
+    return f"Taken as a cluster would make them: {', '.join(counts)}." if counts else ""
+
+
+def _held_against(path: str, wanted: tuple[Expectation, ...], loaded: Loaded, output: str) -> int:
+    """The exit code: 1 where an expectation is not met."""
+    found = Reach(loaded.cluster)
+    ends = Ends(found, Names(found, workloads_of(loaded.objects)))
+    results = judged(path, found, ends, wanted)
+    failed = sum(1 for _, against in results if against)
+    if output == "json":
+        print_json({"schema": "steppe.reach.assert/v1", "results": [*map(_result, results)]})
+    else:
+        for entry, against in results:
+            click.echo(f"{'FAIL' if against else 'ok':4}  {path}:{entry.line}  {entry}")
+            for each in against:
+                click.echo(f"      {each.sender} → {each.receiver}: {each.found}")
+                click.echo(f"          {because_text(each.because)}")
+        click.echo(f"{len(results) - failed} of {len(results)} expectations met")
+    return 1 if failed else 0
+
+
+def _result(result: tuple[Expectation, tuple[Failure, ...]]) -> dict[str, object]:
+    entry, against = result
+    return {
+        "line": entry.line,
+        "from": entry.sender,
+        "to": entry.receiver,
+        "port": entry.port,
+        "expect": entry.expect,
+        "met": not against,
+        "failures": [
+            {
+                "from": each.sender,
+                "to": each.receiver,
+                "found": each.found,
+                "because": [str(cause) for cause in each.because],
+            }
+            for each in against
+        ],
+    }
+
+
+def print_json(document: object) -> None:
+    click.echo(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())
+
+
+def _print(loaded: Loaded, found: Answer, output: str) -> None:
+    flows = list(found.flows())
+    if output == "wide":
+        print_wide(found.reach, (flow for known in flows for flow in known))
+        return
+    if output == "json":
+        every = (flow for known in flows for flow in known)
+        said = reach_document(found.reach, found.names, every, found.services())
+        print_json(said | doubts_json(loaded))
+        return
+    if flows:
+        print_flows(found.reach, found.names, flows)
+        click.echo(f"\n{ALWAYS}")
+    offers = list(found.services())
+    if offers:
+        click.echo("")
+        print_offers(found.names, offers)
+    made_up = invented_text(loaded)
+    if made_up:
+        click.echo(f"\n{made_up}")
+    if not flows and not offers:
+        click.echo("nobody: there is no pod with an address among the objects")

@@ -1,0 +1,162 @@
+"""`steppe reach` for people: who reaches whom, receiver by receiver, and by Service."""
+
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from textwrap import wrap
+
+import click
+import msgspec
+
+from steppe.kube.cause import Cause
+from steppe.kube.objects import Node, Pod
+from steppe.reach.flows import Flow, ports_text
+from steppe.reach.matrix import Mask, bits
+from steppe.reach.names import Names, member_name
+from steppe.reach.parties import Member
+from steppe.reach.reach import Reach
+from steppe.reach.services import Offer, OfferRow
+
+NO_POLICY = "no policy is in the way"
+ALWAYS = "Besides: a pod always reaches itself, and a node the pods that it runs."
+_CAUSES = 3
+_GAP = 2
+_NARROWEST = 16
+
+Line = tuple[str, ...]
+
+
+class _Told(msgspec.Struct, frozen=True):
+    """Senders of one receiver that read alike."""
+
+    ports: str
+    senders: Mask
+    because: tuple[Cause, ...]
+
+
+def print_flows(reach: Reach, names: Names, flows: Iterable[Sequence[Flow]]) -> None:
+    """A table: each receiver with its senders, the most common answer last."""
+    lines: list[Line] = []
+    for known in flows:
+        told = _told(known)
+        complete = _all_told(reach, known)
+        for index, row in enumerate(told):
+            rest = complete and row is told[-1]
+            who = names.senders(row.senders, rest=rest)
+            receiver = "" if index else names.party(known[0].receiver)
+            lines.append((receiver, row.ports, who, because_text(row.because)))
+    print_columns(("TO", "PORTS", "FROM", "BECAUSE"), lines)
+
+
+def _told(flows: Sequence[Flow]) -> list[_Told]:
+    """Flows as rows, those together that differ only in the families that the senders have."""
+    found: dict[str, _Told] = {}
+    for flow in flows:
+        text = ports_text(flow.row)
+        before = found.get(text, _Told(text, 0, ()))
+        because = tuple(dict.fromkeys((*before.because, *flow.because)))
+        found[text] = _Told(text, before.senders | flow.senders, because)
+    return sorted(found.values(), key=lambda row: row.senders.bit_count())
+
+
+def print_offers(names: Names, offers: Iterable[tuple[Offer, Sequence[OfferRow]]]) -> None:
+    """A table: each Service port with who may use it."""
+    lines: list[Line] = []
+    for label, rows in _joined(offers):
+        for index, row in enumerate(rows):
+            where = f" on {', '.join(sorted(row.view.nodes))}" if row.view.nodes else ""
+            who = names.senders(row.senders) + where
+            lines.append(("" if index else label, outcome_text(row), who))
+    print_columns(("SERVICE", "ANSWER", "FROM"), lines)
+
+
+def _joined(
+    offers: Iterable[tuple[Offer, Sequence[OfferRow]]],
+) -> Iterator[tuple[str, Sequence[OfferRow]]]:
+    """One entry a port where its addresses of both families fare alike."""
+    found: dict[str, list[tuple[Offer, Sequence[OfferRow]]]] = {}
+    for offer, rows in offers:
+        found.setdefault(f"{offer}/{offer.port.protocol}", []).append((offer, rows))
+    for label, known in found.items():
+        if len({tuple((r.senders, outcome_text(r)) for r in rows) for _, rows in known}) == 1:
+            yield label, known[0][1]
+        else:
+            for offer, rows in known:
+                yield f"{label} at {offer.address}", rows
+
+
+def outcome_text(row: OfferRow) -> str:
+    said = row.outcome
+    match said.said:
+        case "refused":
+            return "refused: it has no ready endpoint"
+        case "dropped":
+            return "dropped: no ready endpoint on the sender's node"
+        case "partly":
+            return f"PARTLY: {said.open} of {said.endpoints} endpoints allowed"
+        case _:
+            return said.said
+
+
+def because_text(because: Sequence[Cause]) -> str:
+    """Causes in words, the first few of them."""
+    if not because:
+        return NO_POLICY
+    isolated = [str(cause.ref) for cause in because if cause.field == "spec.podSelector"]
+    rules = [str(cause) for cause in because if cause.field != "spec.podSelector"]
+    parts = [_few(rules)] if rules else []
+    parts += [f"isolated by {_few(isolated)}"] if isolated else []
+    return "; ".join(parts)
+
+
+def _few(texts: Sequence[str]) -> str:
+    more = f" and {len(texts) - _CAUSES} more" if len(texts) > _CAUSES else ""
+    return ", ".join(texts[:_CAUSES]) + more
+
+
+def _all_told(reach: Reach, flows: Sequence[Flow]) -> bool:
+    """Whether these flows speak of every sender there is for their receiver."""
+    found = 0
+    for flow in flows:
+        found |= flow.senders
+    expected = reach.everyone
+    if reach.parties[flows[0].receiver].kind != "pods":
+        expected = reach.of_kind("pods")
+    return not expected & ~found
+
+
+def print_wide(reach: Reach, flows: Iterable[Flow]) -> None:
+    """A line a pair, one after the other: there may be very many."""
+    names = [member_name(member) for party in reach.parties for member in party.members]
+    width = max(map(len, names), default=0)
+    for flow in flows:
+        text = f"{ports_text(flow.row):10}  {because_text(flow.because)}"
+        for sender in bits(flow.senders):
+            for here in reach.parties[sender].members:
+                for there in reach.parties[flow.receiver].members:
+                    ends = f"{member_name(here):{width}}  {member_name(there):{width}}"
+                    click.echo(f"{ends}  {_always(here, there) or text}")
+
+
+def _always(here: Member, there: Member) -> str:
+    """What holds between single ends whatever policies say; "" where nothing does."""
+    if isinstance(there, Pod):
+        if isinstance(here, Pod) and here.ref == there.ref:
+            return "everything  it is itself"
+        if isinstance(here, Node) and here.name == there.node:
+            return "everything  it is its own node"
+    return ""
+
+
+def print_columns(headers: Line, lines: Iterable[Line]) -> None:
+    """Columns that fit the terminal: the widest ones are wrapped, never cut."""
+    rows = [headers, *lines]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(headers))]
+    room = shutil.get_terminal_size((160, 24)).columns - _GAP * (len(widths) - 1)
+    while sum(widths) > room and max(widths) > _NARROWEST:
+        widths[widths.index(max(widths))] -= 1
+    for row in rows:
+        cells = [wrap(text, width) or [""] for text, width in zip(row, widths, strict=True)]
+        for number in range(max(map(len, cells))):
+            parts = (cell[number] if number < len(cell) else "" for cell in cells)
+            padded = (text.ljust(width) for text, width in zip(parts, widths, strict=True))
+            click.echo((" " * _GAP).join(padded).rstrip())

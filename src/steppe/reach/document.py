@@ -1,0 +1,93 @@
+"""Reach as a document for programs: `steppe.reach/v1`."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from steppe.kube.manifests import Loaded
+from steppe.reach.flows import Flow
+from steppe.reach.matrix import Mask, bits
+from steppe.reach.names import Names, member_name
+from steppe.reach.ports import PortSet
+from steppe.reach.reach import Reach
+from steppe.reach.services import Offer, OfferRow
+from steppe.reach.standings import VERSIONS
+
+SCHEMA = "steppe.reach/v1"
+ALWAYS = ("a pod reaches itself", "a node reaches the pods that it runs")
+
+Json = dict[str, Any]
+
+
+def reach_document(
+    reach: Reach,
+    names: Names,
+    flows: Iterable[Flow],
+    offers: Iterable[tuple[Offer, Sequence[OfferRow]]],
+) -> Json:
+    """Groups, the flows between them and to Services; groups go by their index."""
+    return {
+        "schema": SCHEMA,
+        "ports": ports_json(reach.wanted),
+        "always": list(ALWAYS),
+        "groups": groups_json(reach, names),
+        "flows": [_flow(flow) for flow in flows],
+        "services": [_offer(offer, rows) for offer, rows in offers],
+    }
+
+
+def doubts_json(loaded: Loaded) -> Json:
+    """How far an answer about this cluster can be relied on."""
+    return {
+        "problems": [str(problem) for problem in loaded.problems],
+        "gaps": list(loaded.gaps),
+        "invented": sorted(map(str, loaded.invented)),
+    }
+
+
+def groups_json(reach: Reach, names: Names) -> list[Json]:
+    return [
+        {
+            "kind": party.kind,
+            "name": names.party(number),
+            "members": [member_name(member) for member in party.members],
+        }
+        for number, party in enumerate(reach.parties)
+    ]
+
+
+def ports_json(ports: PortSet) -> list[Json]:
+    return [{"protocol": r.protocol, "first": r.first, "last": r.last} for r in ports.ranges]
+
+
+def _flow(flow: Flow) -> Json:
+    """`ports` has a key for each family that the ends share."""
+    by_version = {version: flow.row.version(version) for version in VERSIONS}
+    return {
+        "from": _numbers(flow.senders),
+        "to": flow.receiver,
+        "ports": {f"IPv{v}": ports_json(p) for v, p in by_version.items() if p is not None},
+        "because": [str(cause) for cause in flow.because],
+    }
+
+
+def _offer(offer: Offer, rows: Sequence[OfferRow]) -> Json:
+    return {
+        "service": f"{offer.service.namespace}/{offer.service.name}",
+        "address": str(offer.address),
+        "protocol": offer.port.protocol,
+        "port": offer.port.port,
+        "answers": [
+            {
+                "from": _numbers(row.senders),
+                "nodes": sorted(row.view.nodes),
+                "outcome": row.outcome.said,
+                "open": row.outcome.open,
+                "endpoints": row.outcome.endpoints,
+            }
+            for row in rows
+        ],
+    }
+
+
+def _numbers(mask: Mask) -> list[int]:
+    return list(bits(mask))

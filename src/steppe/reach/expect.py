@@ -1,0 +1,124 @@
+"""Expectations of flows: whether all of some ends fare as they should, and who does not.
+
+Every sender is meant with every receiver. One pair of a pair of parties speaks for all the others;
+only what belongs to single ends, a node and its own pods, is looked at apart.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+
+import msgspec
+
+from steppe.compile.guards import Piece
+from steppe.kube.cause import Cause
+from steppe.kube.objects import Node, Pod
+from steppe.reach.ends import Chosen
+from steppe.reach.flows import deciding
+from steppe.reach.matrix import bits, piece_at
+from steppe.reach.names import member_name
+from steppe.reach.parties import Member
+from steppe.reach.ports import NOTHING, PortSet, allowed_of
+from steppe.reach.reach import ALL, Reach
+from steppe.reach.services import Offer, Offers, node_of
+from steppe.reach.standings import VERSIONS
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """A pair that does not fare as expected: how it fares, and the objects that say so."""
+
+    sender: str
+    receiver: str
+    found: str
+    because: tuple[Cause, ...]
+
+
+def failures(
+    reach: Reach, senders: Chosen, receivers: Chosen, ports: PortSet, *, allowed: bool
+) -> Iterator[Failure]:
+    """One failure for each pair of parties that has any; all of these ports are meant."""
+    offers = Offers(reach)
+    parties = {member_name(m): i for i, p in enumerate(reach.parties) for m in p.members}
+    sending = _by_party(parties, senders.members)
+    for offer in receivers.offers:
+        yield from _at_service(offers, offer, sending, allowed=allowed)
+    for there, receiving in _by_party(parties, receivers.members).items():
+        for here, sending_here in sending.items():
+            for sender, receiver in _examples(sending_here, receiving):
+                own = _is_own_node(sender, receiver)
+                found = [ALL] if own else [reach.pieces(here, there, v) for v in VERSIONS]
+                yield from _judged(sender, receiver, found, ports, allowed=allowed)
+
+
+def _judged(
+    sender: Member,
+    receiver: Member,
+    found: Iterable[tuple[Piece, ...]],
+    ports: PortSet,
+    *,
+    allowed: bool,
+) -> Iterator[Failure]:
+    shared = [pieces for pieces in found if pieces]
+    ends = (member_name(sender), member_name(receiver))
+    if not shared and allowed:
+        yield Failure(*ends, "they share no address family", ())
+    for pieces in shared:
+        open_ = allowed_of(pieces) & ports
+        if open_ != (ports if allowed else NOTHING):
+            because = deciding(pieces, ports, allowed=not allowed)
+            own = " to its own pods, always" if _is_own_node(sender, receiver) else ""
+            yield Failure(*ends, f"{open_} allowed{own}", because)
+            return
+
+
+def _at_service(
+    offers: Offers, offer: Offer, sending: Mapping[int, list[Member]], *, allowed: bool
+) -> Iterator[Failure]:
+    for row in offers.rows(offer, sum(1 << party for party in sending)):
+        said = row.outcome
+        if (said.said == "allowed") if allowed else (said.open == 0):
+            continue
+        for party in bits(row.senders):
+            nodes = row.view.nodes
+            of_view = (m for m in sending[party] if not nodes or node_of(m) in nodes)
+            sender = next(of_view, None)
+            if isinstance(sender, Pod | Node):
+                yield Failure(
+                    member_name(sender),
+                    f"{offer} at {offer.address}",
+                    f"{said.said}, {said.open} of {said.endpoints} endpoints",
+                    _because(offers, offer, sender, allowed=not allowed),
+                )
+
+
+def _because(
+    offers: Offers, offer: Offer, sender: Pod | Node, *, allowed: bool
+) -> tuple[Cause, ...]:
+    found: dict[Cause, None] = {}
+    for backend, pieces in offers.between(sender, offer):
+        piece = piece_at(pieces, offer.port.protocol, backend.port)
+        if piece is not None and piece.allowed == allowed:
+            found |= dict.fromkeys(piece.because)
+    return tuple(found)
+
+
+def _by_party(parties: Mapping[str, int], members: Iterable[Member]) -> Mapping[int, list[Member]]:
+    found: dict[int, list[Member]] = {}
+    for member in members:
+        found.setdefault(parties[member_name(member)], []).append(member)
+    return found
+
+
+def _examples(
+    senders: Sequence[Member], receivers: Sequence[Member]
+) -> Iterator[tuple[Member, Member]]:
+    """A pair that stands for all others of its parties, and one of a node and its own pod."""
+    pairs = ((here, there) for here in senders for there in receivers)
+    ordinary = (p for p in pairs if member_name(p[0]) != member_name(p[1]) and not _is_own_node(*p))
+    yield from islice(ordinary, 1)
+    nodes = {here.name: here for here in senders if isinstance(here, Node)}
+    own = ((nodes[p.node], p) for p in receivers if isinstance(p, Pod) and p.node in nodes)
+    yield from islice(own, 1)
+
+
+def _is_own_node(sender: Member, receiver: Member) -> bool:
+    return isinstance(sender, Node) and isinstance(receiver, Pod) and receiver.node == sender.name

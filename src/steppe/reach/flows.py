@@ -1,0 +1,75 @@
+"""Flows: the rows of reach with the objects behind them, as every output tells them."""
+
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from steppe.compile.guards import Piece
+from steppe.kube.cause import Cause
+from steppe.reach.matrix import Mask, Row, bits
+from steppe.reach.ports import PortSet, Range
+from steppe.reach.reach import Reach
+from steppe.reach.standings import VERSIONS
+
+_ASKED = 64
+"""So many senders of a row are asked for their causes: what says no may differ from one to the
+other, and a list of thousands helps nobody."""
+
+
+class Flow(msgspec.Struct, frozen=True):
+    """What some senders reach of one receiver, and why: what lets them, or else what does not."""
+
+    receiver: int
+    row: Row
+    because: tuple[Cause, ...]
+
+    @property
+    def senders(self) -> Mask:
+        return self.row.senders
+
+
+def flows_to(reach: Reach, receiver: int, senders: Mask = -1) -> tuple[Flow, ...]:
+    """All flows to one party: those that reach something first, the most common one last."""
+    rows = sorted(
+        reach.rows(receiver, senders), key=lambda row: (not row.ports, row.senders.bit_count())
+    )
+    return tuple(Flow(receiver, row, _because(reach, receiver, row)) for row in rows)
+
+
+def all_flows(reach: Reach, senders: Mask = -1, receivers: Mask = -1) -> Iterator[Flow]:
+    """Everything, receiver by receiver."""
+    for receiver in bits(receivers & reach.everyone):
+        yield from flows_to(reach, receiver, senders)
+
+
+def ports_text(row: Row) -> str:
+    """The ports in words; the families apart where they differ."""
+    if row.v4 is None or row.v6 is None or row.v4 == row.v6:
+        return str(row.ports)
+    return f"IPv4 {row.v4}; IPv6 {row.v6}"
+
+
+def _because(reach: Reach, receiver: int, row: Row) -> tuple[Cause, ...]:
+    found: dict[Cause, None] = {}
+    for number, sender in enumerate(bits(row.senders)):
+        if number == _ASKED:
+            break
+        for version in VERSIONS:
+            if row.version(version) is not None:
+                pieces = reach.pieces(sender, receiver, version)
+                said = deciding(pieces, reach.wanted, allowed=bool(row.version(version)))
+                found |= dict.fromkeys(said)
+    return tuple(found)
+
+
+def deciding(pieces: Iterable[Piece], wanted: PortSet, *, allowed: bool) -> tuple[Cause, ...]:
+    """The causes of those pieces among the wanted ports that are allowed, or are not."""
+    return tuple(
+        dict.fromkeys(
+            cause
+            for piece in pieces
+            if piece.allowed == allowed
+            and PortSet((Range(piece.protocol, piece.first, piece.last),)) & wanted
+            for cause in piece.because
+        )
+    )

@@ -1,0 +1,160 @@
+"""What parties are called: by the workloads that people know their pods by.
+
+A pod's workload is told by its owners. Where those are not at hand, as where a ReplicaSet is not
+among the manifests, the name is cut as controllers make it: NAME-HASH of a Deployment.
+"""
+
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from typing import get_args
+
+import msgspec
+
+from steppe.kube.cause import ObjectRef
+from steppe.kube.cluster import Name
+from steppe.kube.objects import Node, Pod
+from steppe.net.address import IPNetwork
+from steppe.reach.matrix import Mask, bits
+from steppe.reach.parties import INTERNET, Kind, Member, Party
+from steppe.reach.reach import Reach
+
+_SHOWN = 3
+_LISTED = 6
+_REST = 3
+"""So many names are better than "everyone else"."""
+_KINDS: tuple[Kind, ...] = get_args(Kind)
+_HASH_LABEL = "pod-template-hash"
+
+
+class _Owner(msgspec.Struct, frozen=True):
+    kind: str = ""
+    name: str = ""
+    controller: bool | None = None
+
+
+class _Metadata(msgspec.Struct, frozen=True, rename="camel"):
+    owner_references: tuple[_Owner, ...] | None = None
+    labels: dict[str, str] | None = None
+
+
+class _Object(msgspec.Struct, frozen=True):
+    metadata: _Metadata = _Metadata()
+
+
+def workloads_of(objects: Mapping[ObjectRef, object]) -> Mapping[Name, str]:
+    """The workload of each pod among the documents; a pod without one is its own."""
+    return {
+        (ref.namespace, ref.name): _topmost(ref, objects) for ref in objects if ref.kind == "Pod"
+    }
+
+
+def _topmost(ref: ObjectRef, objects: Mapping[ObjectRef, object]) -> str:
+    metadata = _metadata(objects[ref])
+    owner = next((o for o in metadata.owner_references or () if o.controller), None)
+    if owner is None:
+        return ref.name
+    above = ObjectRef(owner.kind, ref.namespace, owner.name)
+    if above in objects and above != ref:
+        return _topmost(above, objects)
+    # "This label ensures that child ReplicaSets of a Deployment do not overlap." (Deployments,
+    # pod-template-hash): its value ends the ReplicaSet's name.
+    suffix = f"-{(metadata.labels or {}).get(_HASH_LABEL, '')}"
+    return owner.name.removesuffix(suffix) if owner.kind == "ReplicaSet" else owner.name
+
+
+def _metadata(document: object) -> _Metadata:
+    try:
+        return msgspec.convert(document, _Object).metadata
+    except msgspec.ValidationError:
+        return _Metadata()
+
+
+class Names:
+    """Calls parties by name, the same way in every output."""
+
+    def __init__(self, reach: Reach, workloads: Mapping[Name, str]) -> None:
+        self._reach = reach
+        self._workloads = workloads
+
+    def workload(self, pod: Pod) -> str:
+        return self._workloads.get((pod.namespace, pod.name), pod.name)
+
+    def party(self, number: int) -> str:
+        return self._parties[number]
+
+    def senders(self, mask: Mask, *, rest: bool = False) -> str:
+        """Everybody in a mask; `rest` says that other lines speak of everybody else."""
+        numbers = list(bits(mask))
+        present = [kind for kind in _KINDS if self._reach.of_kind(kind)]
+        whole = [kind for kind in present if not self._reach.of_kind(kind) & ~mask]
+        if rest and whole == present:
+            return "everyone"
+        if rest and len(numbers) > _REST:
+            return "everyone else"
+        if "pods" in whole and self._reach.of_kind("pods").bit_count() > 1:
+            others = (n for n in numbers if self._reach.parties[n].kind != "pods")
+            return _listed(["all pods", *map(self.party, others)], _LISTED)
+        return _listed(map(self.party, numbers), _LISTED)
+
+    @cached_property
+    def _parties(self) -> tuple[str, ...]:
+        return tuple(self._called(party) for party in self._reach.parties)
+
+    def _called(self, party: Party) -> str:
+        if party.kind == "nodes":
+            every = len(party.members) == len(self._reach.cluster.nodes) > 1
+            return "all nodes" if every else _listed([f"node/{n.name}" for n in party.nodes])
+        if party.kind == "outside":
+            return _listed([prefix_name(prefix) for prefix in party.prefixes])
+        return self._pods(party.pods)
+
+    def _pods(self, pods: tuple[Pod, ...]) -> str:
+        found: dict[str, list[Pod]] = {}
+        for pod in pods:
+            found.setdefault(pod.namespace, []).append(pod)
+        names: list[str] = []
+        for namespace, own in found.items():
+            workloads = dict.fromkeys(map(self.workload, own))
+            if len(own) == self._sizes[namespace, ""] and len(workloads) > 1:
+                names.append(f"{namespace}/*")
+            else:
+                names += (f"{namespace}/{workload}" for workload in workloads)
+        return f"{_listed(names)} ({self._count(pods)})"
+
+    def _count(self, pods: tuple[Pod, ...]) -> str:
+        total = len(pods)
+        one = {(pod.namespace, self.workload(pod)) for pod in pods}
+        size = self._sizes[one.pop()] if len(one) == 1 else total
+        part = f"{total} of " if total != size else ""
+        return f"{part}{size} pod{'s' if size != 1 else ''}"
+
+    @cached_property
+    def _sizes(self) -> Mapping[Name, int]:
+        """How many pods a workload has; under "", its whole namespace."""
+        found: dict[Name, int] = {}
+        for party in self._reach.parties:
+            for pod in party.pods:
+                for key in ((pod.namespace, self.workload(pod)), (pod.namespace, "")):
+                    found[key] = found.get(key, 0) + 1
+        return found
+
+
+def prefix_name(prefix: IPNetwork) -> str:
+    """A prefix as people say it: one address alone without its length."""
+    if prefix == INTERNET:
+        return "internet"
+    alone = prefix.prefixlen == prefix.max_prefixlen
+    return str(prefix.network_address) if alone else str(prefix)
+
+
+def member_name(member: Member) -> str:
+    """One member of a party, spelled as --from takes it."""
+    if isinstance(member, Pod):
+        return f"{member.namespace}/{member.name}"
+    return f"node/{member.name}" if isinstance(member, Node) else prefix_name(member)
+
+
+def _listed(names: Iterable[str], shown: int = _SHOWN) -> str:
+    first = list(names)
+    more = len(first) - shown
+    return ", ".join(first[:shown]) + (f" and {more} more" if more > 0 else "")
