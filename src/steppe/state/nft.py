@@ -130,6 +130,29 @@ class Forget(msgspec.Struct, frozen=True):
         return f"delete @{self.map} {{ {self.field} : meta priority }}"
 
 
+class Count(msgspec.Struct, frozen=True):
+    """Count the packet for these fields in a dynamic set, which keeps them so long without one."""
+
+    field: str
+    set: str
+    seconds: int
+
+    def __str__(self) -> str:
+        return f"update @{self.set} {{ {self.field} timeout {_span(self.seconds)} counter }}"
+
+
+class Log(msgspec.Struct, frozen=True):
+    """Hand some packets a second to whoever listens to a log group; the next rule follows."""
+
+    prefix: str
+    group: int
+    per_second: int
+
+    def __str__(self) -> str:
+        limit = f"limit rate {self.per_second}/second burst {self.per_second} packets"
+        return f'{limit} log prefix "{self.prefix}" group {self.group}'
+
+
 def _span(seconds: int) -> str:
     """A time as nft prints it: 1d2h3m4s."""
     minutes, rest = divmod(seconds, 60)
@@ -159,19 +182,8 @@ class Reject(msgspec.Struct, frozen=True):
         return f"reject with {self.how}"
 
 
-Action = (
-    Verdict
-    | SetMark
-    | Choose
-    | Clear
-    | Recall
-    | Remember
-    | Forget
-    | Go
-    | Dispatch
-    | Dnat
-    | Reject
-)
+_Note = SetMark | Choose | Clear | Recall | Remember | Forget | Count | Log
+Action = Verdict | _Note | Go | Dispatch | Dnat | Reject
 
 
 class Rule(msgspec.Struct, frozen=True):

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from steppe.state.denied import denied_rules
 from steppe.state.nft import Chain, Dispatch, Go, Hook, Match, Rule
 from steppe.state.service_chains import FAMILIES
 
@@ -106,7 +107,7 @@ def direction_chains(direction: str, own: str, peer: str) -> tuple[Chain, ...]:
             (
                 Rule((), Go("jump", pods)),
                 Rule((), Go("jump", blocks)),
-                Rule((), "drop", "no policy lets it through"),
+                *denied_rules(direction, own),
             ),
         ),
     )

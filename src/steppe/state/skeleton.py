@@ -17,6 +17,7 @@ destination's translation and that of the sender, so it sees pods.
 from collections.abc import Iterator
 from typing import Literal
 
+from steppe.state.denied import denied_sets
 from steppe.state.nft import (
     Chain,
     Dispatch,
@@ -94,6 +95,7 @@ def _maps(version: int, address: str, service: str) -> Iterator[Set]:
 def _policy_sets(version: int, address: str) -> Iterator[Set]:
     pair = f"{address} . {address}"
     for direction in ("ingress", "egress"):
+        yield from denied_sets(direction, version, address)
         yield Set(f"{direction}_isolated{version}", address, comment="pods that policies isolate")
         yield Set(
             f"{direction}_pod{version}",

@@ -19,10 +19,12 @@ from steppe.state.nft import (
     Chain,
     Choose,
     Clear,
+    Count,
     Dispatch,
     Dnat,
     Forget,
     Go,
+    Log,
     Marked,
     Match,
     Recall,
@@ -134,7 +136,7 @@ class Ruleset:
                 yield msgspec.structs.replace(state, priority=0), None
             case Recall(field, name):
                 yield self._recall(field, name, state), None
-            case Remember() | Forget():  # for the sender's next packet, not for this one
+            case Remember() | Forget() | Count() | Log():  # for later packets, or for people
                 yield state, None
             case Reject():
                 yield state, "reject"

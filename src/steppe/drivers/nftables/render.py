@@ -14,10 +14,12 @@ from steppe.state.nft import (
     Action,
     Atom,
     Chain,
+    Count,
     Dispatch,
     Dnat,
     Element,
     Go,
+    Log,
     Marked,
     Match,
     Recall,
@@ -134,6 +136,11 @@ def _action(action: Action) -> str:
     elif isinstance(action, Dispatch | Dnat | Recall):
         _words(action.field)
         identifier(action.map)
+    elif isinstance(action, Count):
+        _words(action.field)
+        identifier(action.set)
+    elif isinstance(action, Log):
+        identifier(action.prefix)
     return str(action)
 
 

@@ -40,6 +40,11 @@ _NFT = {
     "conntrack and masquerade": (
         "chain c { type nat hook postrouting priority 100; ct state new masquerade; }"
     ),
+    "counting sets and log groups": (
+        "set s { type ipv4_addr; flags dynamic,timeout; size 1024; }\n"
+        "chain c { update @s { ip daddr timeout 1d counter }\n"
+        'limit rate 10/second log prefix "doctor" group 1; }'
+    ),
     "flowtables": "flowtable f { hook ingress priority 0; devices = { lo }; }",
 }
 
@@ -171,6 +176,7 @@ KERNEL = (
     _nft(Level.REQUIRED, "concatenated intervals", "prefixes that may use a Service's port"),
     _nft(Level.REQUIRED, "numgen", "picks one of a Service's endpoints"),
     _nft(Level.REQUIRED, "conntrack and masquerade", "pods reach the outside"),
+    _nft(Level.REQUIRED, "counting sets and log groups", "tells what policies deny, and to whom"),
 )
 
 OPTIONAL = (
