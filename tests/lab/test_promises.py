@@ -147,6 +147,7 @@ def test_an_agent_killed_under_traffic_loses_no_packet_and_changes_nothing_on_re
     assert re.findall(r"INFO (?:add|replace|delete) .*", after) == []
 
 
+ELEMENT = ("nft", "delete", "element", "inet", "steppe", "cluster4")
 REMOVALS: dict[str, tuple[Callable[[Lab], tuple[str, ...]], str]] = {
     "a route to a peer on the subnet": (
         lambda lab: ("ip", "route", "del", cidr(lab, "node-c")),
@@ -184,6 +185,11 @@ REMOVALS: dict[str, tuple[Callable[[Lab], tuple[str, ...]], str]] = {
         lambda lab: ("ip", "rule", "del", "from", cidr(lab, "node-a"), "lookup", "7473"),
         "Node/node-a",
     ),
+    "a map's element": (
+        lambda lab: (*ELEMENT, f"{{ {cidr(lab, 'node-c')} }}"),
+        "Node/node-c",
+    ),
+    "all of nftables' rules": (lambda _: ("nft", "flush", "ruleset"), "Node/node-c"),
     "a route replaced by hand": (
         lambda lab: ("ip", "route", "replace", cidr(lab, "node-c"), "via", "192.0.2.1"),
         "Node/node-c",

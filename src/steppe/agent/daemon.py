@@ -49,6 +49,7 @@ class Agent:
         self._options = options
         self._client = client
         self._kernel = kernel
+        self._nft = nft
         self._ready = asyncio.Event()
         self.started = time.monotonic()
         self.compiler = NodeCompiler(options.settings, options.node)
@@ -95,7 +96,11 @@ class Agent:
     async def run(self) -> None:
         """Start from what the kernel holds, then follow every source of events."""
         state_dir = self._options.state_dir
-        with Watch(self._kernel.socket) as events, Conntrack() as conntrack:
+        with (
+            Watch(self._kernel.socket) as tables,
+            self._nft.watch() as ruleset,
+            Conntrack() as conntrack,
+        ):
             self._flows = FlowEnder(self.compiler, conntrack)
             recorder = EventRecorder(self._client, "steppe-agent", self.name)
             await self.keeper.read()
@@ -109,7 +114,8 @@ class Agent:
                 for job in (
                     *self.feeds.jobs(self),
                     self._flows.run(),
-                    self.keeper.follow(events),
+                    self.keeper.follow(tables.events()),
+                    self.keeper.follow(ruleset.events()),
                     self.keeper.run(),
                     self._full_passes(),
                     self._install_cni(),

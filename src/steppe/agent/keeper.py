@@ -10,7 +10,7 @@ the kernel itself: one reader or writer of it at a time.
 
 import asyncio
 import logging
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from typing import Protocol
 
 from steppe.agent.log import line
@@ -19,7 +19,7 @@ from steppe.agent.reconciler import Reconciler
 from steppe.compile.incremental import NodeCompiler
 from steppe.drivers.kernel import KernelDriver
 from steppe.drivers.nftables.driver import Nft
-from steppe.drivers.watch import Lost, Seen, Watch
+from steppe.drivers.watch import Event, Lost, Seen
 from steppe.kube.cause import Cause
 from steppe.kube.objects import Workload
 from steppe.plan.diff import Change
@@ -86,9 +86,9 @@ class Keeper:
             if self._owner.trusted:
                 await self._sync()
 
-    async def follow(self, watch: Watch) -> None:
+    async def follow(self, heard: AsyncIterator[Sequence[Event]]) -> None:
         """Note what the kernel says of itself; needs the loop of `run` beside it."""
-        async for events in watch.events():
+        async for events in heard:
             for event in events:
                 if isinstance(event, Seen):
                     self._observe(event)

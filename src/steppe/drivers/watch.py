@@ -1,17 +1,13 @@
 """Tells what others do to a namespace's tables, as it happens.
 
-Our own changes are filtered out inside the kernel (a socket filter on the sender's port), so
-that loading 10,000 routes does not come back as 10,000 events.
+Our own changes are filtered out inside the kernel.
 
 The kernel does not tell everything. When a link goes down or away, and when an IPv4 address
 goes, its IPv4 routes are dropped silently (fib_flush sends no RTM_DELROUTE); and a reader who is
 too slow loses events. Both become Lost: read the tables again.
 """
 
-import asyncio
-import ctypes
 import socket
-import struct
 from collections.abc import AsyncIterator, Iterator
 from errno import ENOBUFS
 from typing import Self
@@ -24,6 +20,7 @@ from steppe.drivers.netlink import message as nl
 from steppe.drivers.netlink import neighbour as neigh
 from steppe.drivers.netlink import route as routes
 from steppe.drivers.netlink import rule as rules
+from steppe.drivers.netlink.hearing import heard, ignore, join
 from steppe.drivers.netlink.message import Message
 from steppe.drivers.netlink.socket import NetlinkSocket, open_socket
 from steppe.drivers.reader import list_links, neighbour_row, route_row
@@ -33,9 +30,6 @@ from steppe.state.node import Key, Value
 
 # RTNLGRP_LINK, NEIGH, IPV4_IFADDR, IPV4_ROUTE, IPV4_RULE, IPV6_IFADDR, IPV6_ROUTE, IPV6_RULE
 _GROUPS = (1, 3, 5, 7, 8, 9, 11, 19)
-_SOL_NETLINK = 270
-_NETLINK_ADD_MEMBERSHIP = 1
-_SO_ATTACH_FILTER = 26
 _BUFFER = 8 << 20
 """Bytes; the kernel takes them only as events wait, and 15,000 of them fit."""
 _DATAGRAMS = 2000
@@ -77,9 +71,9 @@ class Watch:
         self._scope = scope
         self._own = own
         self._socket = open_socket(netns_fd, buffer, socket.SOCK_NONBLOCK)
-        _ignore(self._socket, own.port)
-        for group in _GROUPS:
-            self._socket.setsockopt(_SOL_NETLINK, _NETLINK_ADD_MEMBERSHIP, group)
+        # Links are heard of in any case: their names must be known.
+        ignore(self._socket, own.port, unless=(links.RTM_NEWLINK, links.RTM_DELLINK))
+        join(self._socket, _GROUPS)
         self._names: dict[int, str] = {}
         self._up: set[int] = set()
         self._learn_links()
@@ -116,20 +110,9 @@ class Watch:
                 events += self._events(message)
         return tuple(events)
 
-    async def events(self) -> AsyncIterator[tuple[Event, ...]]:
+    def events(self) -> AsyncIterator[tuple[Event, ...]]:
         """What happens, as it happens, for ever."""
-        loop = asyncio.get_running_loop()
-        ready = asyncio.Event()
-        loop.add_reader(self.fileno(), ready.set)
-        try:
-            while True:
-                await ready.wait()
-                ready.clear()
-                found = self.drain()
-                if found:
-                    yield found
-        finally:
-            loop.remove_reader(self.fileno())
+        return heard(self.fileno(), self.drain)
 
     def _learn_links(self) -> None:
         found = list_links(self._own)
@@ -202,31 +185,3 @@ class Watch:
         elif message.flags & nl.NLM_F_REPLACE and not self._scope.link:
             # `ip route replace` tells of the new route only, never of the one that had to go.
             yield Seen(info.key, info.route, foreign=True)
-
-
-def _ignore(watching: socket.socket, port: int) -> None:
-    """Drop what the socket with this port causes, but for links: their names must be known.
-
-    Classic BPF (bpf(4)) loads in network order, netlink headers are in the machine's own.
-    """
-    accept, drop = 0xFFFFFFFF, 0
-
-    def half(number: int) -> int:
-        return int.from_bytes(struct.pack("=H", number), "big")
-
-    program = (
-        (0x28, 0, 0, 4),  # ldh [nlmsg_type]
-        (0x15, 3, 0, half(links.RTM_NEWLINK)),  # jeq accept
-        (0x15, 2, 0, half(links.RTM_DELLINK)),  # jeq accept
-        (0x20, 0, 0, 12),  # ld [nlmsg_pid]
-        (0x15, 1, 0, int.from_bytes(struct.pack("=I", port), "big")),  # jeq drop
-        (0x06, 0, 0, accept),
-        (0x06, 0, 0, drop),
-    )
-    code = b"".join(struct.pack("=HBBI", *step) for step in program)
-    held = ctypes.create_string_buffer(code)
-    watching.setsockopt(
-        socket.SOL_SOCKET,
-        _SO_ATTACH_FILTER,
-        struct.pack("@HP", len(program), ctypes.addressof(held)),
-    )

@@ -18,6 +18,7 @@ from steppe.drivers.nftables.expected import Expected
 from steppe.drivers.nftables.intervals import Cover
 from steppe.drivers.nftables.library import Library, NftError
 from steppe.drivers.nftables.render import chain_text, skeleton_text
+from steppe.drivers.nftables.watch import RulesetWatch
 from steppe.drivers.nftables.wire import Row, packed_elements
 from steppe.net.address import IPNetwork
 from steppe.plan.diff import Change
@@ -48,6 +49,10 @@ class Nft:
         self._library.close()
         self._elements.close()
         self._dump.close()
+
+    def watch(self) -> RulesetWatch:
+        """What others do to the table, from now on."""
+        return RulesetWatch(self._skeleton.table, self._elements.port)
 
     def ensure(self) -> bool:
         """Make the table what the skeleton says, keeping its elements; True if it was not.

@@ -63,6 +63,12 @@ class Elements:
         except OSError as error:
             raise NftError(f"no nfnetlink socket: {error.strerror}; is this root?") from error
 
+    @property
+    def port(self) -> int:
+        """The netlink port that changes come from."""
+        port: int = self._socket.getsockname()[0]
+        return port
+
     def close(self) -> None:
         self._socket.close()
 
