@@ -24,10 +24,12 @@ from steppe.client.config import load_config
 from steppe.client.errors import ApiError
 from steppe.client.resources import (
     CLUSTERNETWORKPOLICIES,
+    ENDPOINTSLICES,
     NAMESPACES,
     NETWORKPOLICIES,
     NODES,
     PODS,
+    SERVICES,
     Resource,
 )
 from steppe.lab import process
@@ -49,6 +51,8 @@ _MARK = "mark"
 _MARKED: Mapping[Resource, Json] = {
     NAMESPACES: {},
     PODS: {"spec": {"containers": [{"name": "none", "image": "pause"}], "nodeName": "none"}},
+    SERVICES: {"spec": {"ports": [{"port": 1}]}},
+    ENDPOINTSLICES: {"addressType": "IPv4", "endpoints": []},
     NETWORKPOLICIES: {"spec": {"podSelector": {}}},
     CLUSTERNETWORKPOLICIES: {
         "spec": {

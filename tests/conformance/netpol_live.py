@@ -6,6 +6,8 @@ have those; the agent gives them in turn, so they are taken when a lab is new.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+import msgspec
+
 from steppe.client.errors import ApiError
 from steppe.errors import SteppeError
 from tests.conformance.netpol_cases import (
@@ -25,6 +27,8 @@ from tests.conformance.netpol_world import State, Trial, key_of
 AnyCase = Case | ValidationCase
 
 
+Places = dict[str, dict[int, Place]]
+"""Where everything of a case is in the lab, by name and IP version."""
 Report = Callable[[AnyCase, list[str]], None]
 
 
@@ -68,6 +72,13 @@ class _Plan:
             for address in pod.ips
         ) and all(len(found) <= 2 for found in prefixes_of(together).values()):
             self.fixed |= wanted
+
+
+class _Try(msgspec.Struct, frozen=True):
+    """A dial, and how it is called in a line about it."""
+
+    dial: Dial
+    text: str
 
 
 class Stage:
@@ -121,12 +132,12 @@ class Stage:
             for action in step.actions:
                 state.do(action)
             try:
-                await self._sync.bring(state)
+                await self._sync.bring(state, with_services=case.via_service)
             except Rejected as error:
                 return [] if case.api_server_rejects else [f"{case.id} step {number}: {error}"]
             wrong = [
                 f"{case.id} step {number} {text} (live)"
-                for text in self._mismatches(state, step.probes, case.deny_mode == "drop")
+                for text in self._mismatches(state, step.probes, case)
             ]
             if wrong:
                 return wrong
@@ -134,22 +145,36 @@ class Stage:
 
     # Probing
 
-    def _mismatches(self, state: State, probes: Sequence[Probe], drop: bool) -> Iterator[str]:
+    def _mismatches(self, state: State, probes: Sequence[Probe], case: Case) -> Iterator[str]:
         places = self._places(state)
         self._serve(state, places)
-        trials = [(trial, probe) for probe in probes for trial in state.trials(probe)]
-        dials = [_dial(places, trial, probe) for trial, probe in trials]
-        outcomes = self._dialled(dials)
-        for (trial, probe), outcome in zip(trials, outcomes, strict=True):
-            expected = _expected(trial, drop)
+        tries = [
+            one
+            for probe in probes
+            for trial in state.trials(probe)
+            for one in self._tries(trial, probe, places, via_service=case.via_service)
+        ]
+        outcomes = self._dialled([one.dial for one in tries])
+        for one, outcome in zip(tries, outcomes, strict=True):
+            expected = _expected(one.dial.allowed, drop=case.deny_mode == "drop")
             if outcome not in expected:
-                how = f"{probe.protocol} {trial.port} IPv{trial.source_address.version}"
-                yield (
-                    f"{trial.source} > {trial.destination} {how}:"
-                    f" expected {_word(trial.allowed)}, got {outcome}"
-                )
+                word = "allow" if one.dial.allowed else "deny"
+                yield f"{one.text}: expected {word}, got {outcome}"
 
-    def _serve(self, state: State, places: dict[str, dict[int, Place]]) -> None:
+    def _tries(
+        self, trial: Trial, probe: Probe, places: Places, *, via_service: bool
+    ) -> Iterator[_Try]:
+        """The pod's own address dialled, and where the case allows that its Service's as well."""
+        version, to = trial.source_address.version, trial.destination
+        source, destination = places[trial.source][version], places[to][version]
+        text = f"{trial.source} > {to} {probe.protocol} {trial.port} IPv{version}"
+        dial = Dial(source, destination.address, trial.port, probe.protocol, trial.allowed)
+        yield _Try(dial, text)
+        cluster_ip = self._sync.cluster_ips(to).get(version)
+        if via_service and cluster_ip and not trial.source.startswith("ext/"):
+            yield _Try(msgspec.structs.replace(dial, address=cluster_ip), f"{text} via Service")
+
+    def _serve(self, state: State, places: Places) -> None:
         pods = {pod.full_name: pod.ports for pod in state.pods}
         externals = {f"ext/{external.name}": external.ports for external in state.externals}
         for name, ports in (pods | externals).items():
@@ -169,8 +194,7 @@ class Stage:
             outcomes[index] = outcome
         return outcomes
 
-    def _places(self, state: State) -> dict[str, dict[int, Place]]:
-        """Where everything of the case is in the lab, by name and IP version."""
+    def _places(self, state: State) -> Places:
         found = {
             name: [Place(seat.netns, address) for address in seat.addresses]
             for name, seat in self._lab.seats.items()
@@ -186,21 +210,11 @@ class Stage:
         }
 
 
-def _dial(places: dict[str, dict[int, Place]], trial: Trial, probe: Probe) -> Dial:
-    version = trial.source_address.version
-    source, destination = places[trial.source][version], places[trial.destination][version]
-    return Dial(source, destination.address, trial.port, probe.protocol, trial.allowed)
-
-
-def _expected(trial: Trial, drop: bool) -> tuple[Outcome, ...]:
+def _expected(allowed: bool, *, drop: bool) -> tuple[Outcome, ...]:
     """ "`denyMode`: `any` = refused and timed out both count as denied; `drop` = must time out" """
-    if trial.allowed:
+    if allowed:
         return ("connected",)
     return ("timed out",) if drop else ("timed out", "refused")
-
-
-def _word(allowed: bool) -> str:
-    return "allow" if allowed else "deny"
 
 
 def _all_pods(case: Case) -> list[Pod]:

@@ -14,6 +14,7 @@ from steppe.client.resources import (
 )
 from tests.conformance.netpol_cases import Namespace, Pod
 from tests.conformance.netpol_lab import Json, LiveLab
+from tests.conformance.netpol_services import PodServices
 from tests.conformance.netpol_world import Key, State, key_of
 from tests.waiting import until_async
 
@@ -33,8 +34,13 @@ class Sync:
         self._client = lab.client
         self._namespaces: dict[str, Namespace] = {}
         self._pods: dict[str, Pod] = {}
+        self._services = PodServices(lab.client)
         self._policies: dict[Key, Json] = {}
         self._versions: dict[Key, str] = {}
+
+    def cluster_ips(self, name: str) -> Mapping[int, str]:
+        """The addresses of a pod's Service, by IP version."""
+        return self._services.cluster_ips.get(name, {})
 
     async def seat_fixed(self, pods: Iterable[Pod]) -> None:
         """Make these pods with their very addresses: lowest first, as the agent gives them."""
@@ -42,7 +48,7 @@ class Sync:
             await self.have_namespace(pod.namespace)
             await self._create_pod(pod, fixed=True)
 
-    async def bring(self, state: State) -> None:
+    async def bring(self, state: State, *, with_services: bool) -> None:
         """Return once what the state holds is in the API and in the agents' kernels."""
         pods = {pod.full_name: pod for pod in state.pods}
         await self._remove_policies(state)
@@ -53,6 +59,9 @@ class Sync:
             await self._set_namespace(namespace)
         for pod in pods.values():
             await self._set_pod(pod)
+        if with_services:
+            for name, pod in pods.items():
+                await self._services.make(pod, self._lab.seats[name].addresses)
         addresses = {name: [*self._lab.seats[name].addresses] for name in pods}
         for manifest in state.manifests(addresses):
             await self._set_policy(manifest)
@@ -91,6 +100,7 @@ class Sync:
         for name, pod in tuple(self._pods.items()):
             after = wanted.get(name)
             if after is None or _made_of(pod) != _made_of(after):
+                await self._services.remove(pod)
                 await self._client.delete(PODS, pod.name, pod.namespace, grace_period=0)
                 del self._pods[name]
 
