@@ -83,8 +83,9 @@ def missing_nodes(objects: Objects) -> Objects:
     places = _free_places(_readable_nodes(objects))
     found: Objects = {}
     for name in names:
-        told = hosts.get(name, ())
-        node = _node(name, known.get(name, {}), told, () if told else next(places, ()))
+        # Of a live cluster nothing is made up but the bare fact that the node is there.
+        place = () if name in inhabited else next(places, ())
+        node = _node(name, known.get(name, {}), hosts.get(name, ()), place)
         prefixes = [str(prefix) for prefix in spare.get(name, ())]
         # Where pods have addresses already, theirs is the prefix, and nobody knows which.
         node["spec"] = {"podCIDRs": prefixes} | (node.get("spec") or {})
