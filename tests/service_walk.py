@@ -31,9 +31,8 @@ def tables(
     world: World, workloads: Iterable[Workload] = (), peers: Iterable[Node] = ()
 ) -> tuple[NodeState, tuple[Problem, ...]]:
     """The elements of a world's node."""
-    vantage = Vantage(
-        msgspec.structs.replace(world.node, zone=world.zone), world.node_port_addresses
-    )
+    node = msgspec.structs.replace(world.node, zone=world.zone)
+    vantage = Vantage.of(node, world.node_port_addresses)
     places = Places.of(vantage, world.services)
 
     def blocks():

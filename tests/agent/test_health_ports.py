@@ -57,13 +57,15 @@ READY = (
 
 
 @asynccontextmanager
-async def serving(*services: Service) -> AsyncIterator[tuple[HealthPortServer, NodeCompiler]]:
+async def serving(
+    *services: Service, healthy: bool = True
+) -> AsyncIterator[tuple[HealthPortServer, NodeCompiler]]:
     compiler = NodeCompiler(Settings(fabric="direct"), NODE.name)
     compiler.set_node(NODE)
     for service in services:
         compiler.set_service(service)
     compiler.set_slice(endpoints(*READY))
-    server = HealthPortServer(compiler)
+    server = HealthPortServer(compiler, lambda: healthy)
     async with asyncio.TaskGroup() as tasks:
         task = tasks.create_task(server.run())
         server.changed()
@@ -211,3 +213,11 @@ async def test_of_two_services_with_one_port_the_older_answers() -> None:
         (problem,) = server.problems
         assert problem.cause.ref.name == "new"
         assert "Service/default/web, which is older" in problem.message
+
+
+async def test_a_proxy_that_is_not_healthy_has_no_endpoints_to_offer() -> None:
+    port = free_port()
+    async with serving(web(port), healthy=False):
+        await opened(port)
+        status, body, _ = await ask(port) or (0, {}, "")
+        assert (status, body["localEndpoints"], body["serviceProxyHealthy"]) == (503, 1, False)

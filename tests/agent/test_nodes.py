@@ -94,3 +94,28 @@ def test_our_own_underlay_is_the_one_the_kernel_shows() -> None:
     larger = Underlay("eth0", 9000, UNDERLAY.addresses)
     it.see_underlay(larger)
     assert compiler.here.underlay == larger
+
+
+def test_our_node_is_leaving_while_it_is_being_deleted() -> None:
+    """ "nodes … are eligible load balancing targets as long as the node is not being deleted": it
+    is marked by the API server, or by the cluster autoscaler before that.
+    """
+    it, _ = feed()
+    here, other = ALL
+    marked = msgspec.structs.replace(
+        here, metadata=msgspec.structs.replace(here.metadata, deletion_timestamp="2026-01-01")
+    )
+    tainted = msgspec.structs.replace(
+        here,
+        spec=msgspec.structs.replace(
+            here.spec,
+            taints=(wire.Taint("other"), wire.Taint("ToBeDeletedByClusterAutoscaler")),
+        ),
+    )
+    it.take(Replaced((here, msgspec.structs.replace(tainted, metadata=other.metadata))))
+    assert not it.leaving
+    for event in (Upserted(marked), Upserted(tainted), Deleted(here)):
+        it.take(event)
+        assert it.leaving, event
+        it.take(Upserted(here))
+        assert not it.leaving

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from steppe.agent.feeds import Feeds
+from steppe.agent.proxy_health import ProxyHealth
 from steppe.agent.publish import Publisher, teller
 from steppe.client.client import Client
 from steppe.client.events import EventRecorder
@@ -30,7 +31,8 @@ class Told:
         compiler = NodeCompiler(Settings(), node)
         for name in NODES:
             compiler.set_node(Node(name, pod_cidrs=(ip_network("10.244.1.0/24"),)))
-        self.feeds = Feeds(client, compiler, DEFAULT_UNDERLAY)
+        health = ProxyHealth(node, None, busy=lambda: 0.0, leaving=lambda: False)
+        self.feeds = Feeds(client, compiler, DEFAULT_UNDERLAY, health)
         self.events = EventRecorder(client, "steppe-agent", node)
         self.publisher = Publisher(client, compiler, self.feeds, self.events)
 

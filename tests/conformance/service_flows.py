@@ -110,15 +110,12 @@ def is_service_flows(path: Path) -> bool:
 
 def world_of(file: File, world: FileWorld) -> World:
     """The cluster that a world stands for, as node n1 sees it."""
-    node = _node(file.node)
-    allowed = [parse_prefix(text) for text in world.node_port_addresses]
-    addresses = tuple(a for a in node.addresses if not allowed or any(a in p for p in allowed))
     return World(
-        node=node,
+        node=_node(file.node),
         services=tuple(_service(service) for service in world.services),
         slices=tuple(_slices(world)),
         zone=world.node_zone,
-        node_port_addresses=addresses,
+        node_port_addresses=tuple(map(parse_prefix, world.node_port_addresses)),
         service_ranges=(parse_prefix(file.node.service_cidr),),
     )
 

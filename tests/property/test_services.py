@@ -16,7 +16,18 @@ from tests.service_walk import Fate, fate, leaves, ruleset, tables
 from tests.service_worlds import POD_ADDRESSES, SERVICES, ZONES, endpoints, services, slices
 from tests.worlds import node_at
 
+SECOND = tuple(map(ip_address, ("192.0.2.211", "2001:db8::d3")))
+LOOPBACK = (ip_address("127.0.0.1"), ip_address("::1"))
 HERE, PEER = node_at(0), node_at(1)
+HERE = msgspec.structs.replace(HERE, addresses=(*HERE.addresses, *SECOND, *LOOPBACK))
+# What an operator may say of the addresses that node ports are served on.
+NODE_PORT_ADDRESSES = (
+    (),
+    "primary",
+    (ip_network("192.0.2.192/27"),),
+    (ip_network("2001:db8::/32"), ip_network("127.0.0.0/8")),
+    (ip_network("203.0.113.0/24"),),
+)
 LOCAL = Workload("st0", "default", "web-0", HERE.name, POD_ADDRESSES[::3])
 SENDERS = (
     *(prefix[7] for prefix in HERE.pod_cidrs),
@@ -77,7 +88,7 @@ def worlds(draw: st.DrawFn) -> World:
         services=tuple(offered),
         slices=tuple(sorted(listed, key=lambda slice_: slice_.name)),
         zone=draw(st.sampled_from(ZONES)),
-        node_port_addresses=draw(st.sampled_from([(), HERE.addresses[:1]])),
+        node_port_addresses=draw(st.sampled_from(NODE_PORT_ADDRESSES)),
         service_ranges=(ip_network("10.96.0.0/24"), ip_network("fd00:10:96::/120")),
     )
 

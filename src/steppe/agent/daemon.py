@@ -22,6 +22,7 @@ from steppe.agent.known import node_from_kernel
 from steppe.agent.log import line
 from steppe.agent.metrics import Metrics, serving
 from steppe.agent.options import Options
+from steppe.agent.proxy_health import ProxyHealth
 from steppe.agent.publish import Publisher
 from steppe.client.client import Client
 from steppe.client.events import EventRecorder
@@ -55,7 +56,13 @@ class Agent:
         self.compiler = NodeCompiler(options.settings, options.node)
         self.metrics = Metrics()
         self.keeper = Keeper(self.compiler, kernel, nft, self.metrics, self)
-        self.feeds = Feeds(client, self.compiler, kernel.underlay(()))
+        proxy_health = ProxyHealth(
+            options.node,
+            options.proxy_health_listen,
+            busy=lambda: self.keeper.busy,
+            leaving=lambda: self.feeds.nodes.leaving,
+        )
+        self.feeds = Feeds(client, self.compiler, kernel.underlay(()), proxy_health)
         self._gate = Gate(self.compiler, self.keeper.reconciler, lambda: self.trusted)
         self._cni = CniServer(self, self)
 

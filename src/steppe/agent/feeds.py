@@ -14,6 +14,7 @@ from steppe.agent.health_ports import HealthPortServer
 from steppe.agent.log import line
 from steppe.agent.nodes import NodeFeed
 from steppe.agent.policies import PolicyFeed
+from steppe.agent.proxy_health import ProxyHealth
 from steppe.agent.ranges import RangeFeed
 from steppe.agent.services import ServiceFeed
 from steppe.client.client import Client
@@ -54,14 +55,21 @@ class Listener(Protocol):
 class Feeds:
     """Every kind of object that one node's tables depend on."""
 
-    def __init__(self, client: Client, compiler: NodeCompiler, underlay: Underlay) -> None:
+    def __init__(
+        self,
+        client: Client,
+        compiler: NodeCompiler,
+        underlay: Underlay,
+        proxy_health: ProxyHealth,
+    ) -> None:
         self._client = client
         self._compiler = compiler
         self.nodes = NodeFeed(compiler, compiler.name, underlay)
         self.services = ServiceFeed(compiler)
         self.ranges = RangeFeed(compiler)
         self.policies = PolicyFeed(compiler)
-        self.health_ports = HealthPortServer(compiler)
+        self.health_ports = HealthPortServer(compiler, lambda: proxy_health.healthy)
+        self.proxy_health = proxy_health
         self.status = WatchStatus()
         """Of the watch of nodes: all go to the same API server."""
         self.watches = {NODES.plural: self.status}
@@ -76,8 +84,9 @@ class Feeds:
 
     @property
     def problems(self) -> Iterable[Problem]:
-        feeds = (self.nodes, self.services, self.ranges, self.policies, self.health_ports)
-        return (problem for feed in feeds for problem in feed.problems)
+        feeds = (self.nodes, self.services, self.ranges, self.policies)
+        servers = (self.health_ports, self.proxy_health)
+        return (problem for source in (*feeds, *servers) for problem in source.problems)
 
     def jobs(self, listener: Listener) -> Iterable[Job]:
         """What follows the API, each until it is cancelled."""
@@ -113,6 +122,7 @@ class Feeds:
         )
         yield self._follow(listener, SERVICECIDRS, service_wire.ServiceCIDR, ranges.take)
         yield self.health_ports.run()
+        yield self.proxy_health.run()
 
     def _follow_policies(self, listener: Listener) -> Iterable[Job]:
         feed = self.policies

@@ -11,12 +11,12 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import AsyncIterator
+from collections.abc import Callable
 
 from aiohttp import web
 
+from steppe.agent.http import running
 from steppe.agent.log import line
-from steppe.compile.backends import Vantage
 from steppe.compile.health import FIELD, Listen, health_ports, local_endpoints
 from steppe.compile.incremental import NodeCompiler
 from steppe.kube.cause import Cause, Problem
@@ -31,8 +31,9 @@ RETRY_SECONDS = 2.0
 class HealthPortServer:
     """Told that Services or the node have changed; opens and closes ports to match."""
 
-    def __init__(self, compiler: NodeCompiler) -> None:
+    def __init__(self, compiler: NodeCompiler, healthy: Callable[[], bool]) -> None:
         self._compiler = compiler
+        self._healthy = healthy
         self._services: dict[Listen, Service] = {}
         self._sites: dict[Listen, web.TCPSite] = {}
         self._doubled: tuple[Problem, ...] = ()
@@ -48,7 +49,9 @@ class HealthPortServer:
 
     async def run(self) -> None:
         """Follow the compiler until cancelled; every port is closed then."""
-        async with self._runner() as runner:
+        app = web.Application()
+        app.add_routes([web.get("/{path:.*}", self._answer)])
+        async with running(app) as runner:
             while True:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(RETRY_SECONDS if self._refused else None):
@@ -56,21 +59,10 @@ class HealthPortServer:
                 self._wake.clear()
                 await self._match(runner)
 
-    @contextlib.asynccontextmanager
-    async def _runner(self) -> AsyncIterator[web.AppRunner]:
-        app = web.Application()
-        app.add_routes([web.get("/{path:.*}", self._answer)])
-        runner = web.AppRunner(app, access_log=None)
-        await runner.setup()
-        try:
-            yield runner
-        finally:
-            await runner.cleanup()
-
     async def _match(self, runner: web.AppRunner) -> None:
-        here = self._compiler.here
-        if here is not None:
-            wanted = health_ports(Vantage(here), self._compiler.services)
+        vantage = self._compiler.vantage
+        if vantage is not None:
+            wanted = health_ports(vantage, self._compiler.services)
             self._services, self._doubled = wanted.services, wanted.problems
         self._refused = {}
         for place in self._sites.keys() - self._services.keys():
@@ -108,13 +100,14 @@ class HealthPortServer:
             return web.Response(status=404)
         slices = self._compiler.slices_of(service.namespace, service.name)
         count = local_endpoints(self._compiler.name, slices, address.version)
+        healthy = self._healthy()
         return web.json_response(
             {
                 "service": {"namespace": service.namespace, "name": service.name},
                 "localEndpoints": count,
-                "serviceProxyHealthy": True,
+                "serviceProxyHealthy": healthy,
             },
-            status=200 if count else 503,
+            status=200 if count and healthy else 503,
             headers={
                 "X-Content-Type-Options": "nosniff",
                 "X-Load-Balancing-Endpoint-Weight": str(count),

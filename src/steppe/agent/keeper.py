@@ -10,6 +10,7 @@ the kernel itself: one reader or writer of it at a time.
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from typing import Protocol
 
@@ -71,7 +72,13 @@ class Keeper:
         self._lock = asyncio.Lock()
         self._wake = asyncio.Event()
         self._retrying = False
+        self._busy_since: float | None = None
         self.reconciler = Reconciler(compiler)
+
+    @property
+    def busy(self) -> float:
+        """For how many seconds the pass under way has been going on; 0 where there is none."""
+        return time.monotonic() - self._busy_since if self._busy_since is not None else 0.0
 
     def touch(self, keys: Iterable[Key]) -> None:
         """Entries may have changed: compare and apply them soon."""
@@ -84,7 +91,9 @@ class Keeper:
             await self._wake.wait()
             self._wake.clear()
             if self._owner.trusted:
+                self._busy_since = time.monotonic()
                 await self._sync()
+                self._busy_since = None
 
     async def follow(self, heard: AsyncIterator[Sequence[Event]]) -> None:
         """Note what the kernel says of itself; needs the loop of `run` beside it."""

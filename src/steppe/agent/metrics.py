@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from steppe.agent.http import running
 from steppe.errors import SteppeError
 
 
@@ -24,6 +25,12 @@ class Metrics:
         self.api_synced = self._gauge("steppe_api_in_sync", "1 while the watch of nodes runs")
         self.changes = Counter(
             "steppe_changes", "Changes made", ["table", "verb"], registry=self.registry
+        )
+        self.denied = Counter(
+            "steppe_denied_packets",
+            "Packets denied to this node's pods, for each policy that guards the pod",
+            ["direction", "policy"],
+            registry=self.registry,
         )
         self.repairs = Counter(
             "steppe_repairs", "Entries someone else changed", ["table"], registry=self.registry
@@ -57,15 +64,10 @@ async def serving(listen: str, metrics: Metrics, ready: Callable[[], str]) -> As
     app.add_routes(
         [web.get("/metrics", show), web.get("/healthz", health), web.get("/readyz", readiness)]
     )
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
     host, _, port = listen.rpartition(":")
-    try:
-        await web.TCPSite(runner, host.strip("[]"), int(port)).start()
-    except (OSError, ValueError) as error:
-        await runner.cleanup()
-        raise SteppeError(f"cannot listen on {listen} (--metrics-listen): {error}") from error
-    try:
+    async with running(app) as runner:
+        try:
+            await web.TCPSite(runner, host.strip("[]"), int(port)).start()
+        except (OSError, ValueError) as error:
+            raise SteppeError(f"cannot listen on {listen} (--metrics-listen): {error}") from error
         yield
-    finally:
-        await runner.cleanup()

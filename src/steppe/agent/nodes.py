@@ -15,6 +15,8 @@ from steppe.kube.objects import Node, Underlay, node_from
 from steppe.state.node import Key
 
 NONE: frozenset[Key] = frozenset()
+DELETION_TAINT = "ToBeDeletedByClusterAutoscaler"
+"""What the cluster autoscaler puts on a node before it drains and deletes it."""
 
 
 class NodeFeed:
@@ -31,6 +33,8 @@ class NodeFeed:
         """What our own Node object says of our underlay."""
         self.trusted = False
         """Whether a list that holds our own node has been seen."""
+        self.leaving = False
+        """Whether our own node is being deleted: load balancers shall look for others."""
 
     @property
     def problems(self) -> tuple[Problem, ...]:
@@ -78,11 +82,13 @@ class NodeFeed:
         if node.name != self._name:
             return self._compiler.set_node(node)
         self.trusted, self._doubt = True, None
+        self.leaving = _is_leaving(seen)
         self.published = node.underlay
         return self._compiler.set_node(self._with_underlay(node))
 
     def _remove(self, name: str) -> frozenset[Key]:
         if name == self._name:
+            self.leaving = True
             self._doubt = Problem(
                 self._own,
                 "this node's object was deleted; its pods keep their network until the agent "
@@ -94,3 +100,8 @@ class NodeFeed:
 
     def _with_underlay(self, node: Node) -> Node:
         return msgspec.structs.replace(node, underlay=self.underlay)
+
+
+def _is_leaving(seen: wire.Node) -> bool:
+    taints = {taint.key for taint in seen.spec.taints or ()}
+    return bool(seen.metadata.deletion_timestamp) or DELETION_TAINT in taints

@@ -8,10 +8,13 @@ from typing import get_args
 
 import msgspec
 
-from steppe.fabric.settings import FabricName, Settings
+from steppe.agent.proxy_health import Place
+from steppe.fabric.settings import FabricName, NodePortAddresses, Settings
+from steppe.net.address import parse_prefix
 
 STATE_DIR = Path("/run/steppe")
 METRICS = "127.0.0.1:9465"
+PROXY_HEALTH = ":10256"
 
 _SWITCHES = {
     "--masquerade": "whether what leaves the cluster takes the node's address",
@@ -28,6 +31,7 @@ class Options(msgspec.Struct, frozen=True):
     state_dir: Path
     settings: Settings
     metrics_listen: str
+    proxy_health_listen: Place | None
     cni_bin: Path | None
     cni_conf: Path | None
     resync: float
@@ -50,8 +54,10 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
             masquerade=given.masquerade == "on",
             services=given.services == "on",
             policies=given.policies == "on",
+            node_port_addresses=given.node_port_addresses,
         ),
         metrics_listen=given.metrics_listen,
+        proxy_health_listen=given.proxy_health_listen,
         cni_bin=given.cni_bin,
         cni_conf=given.cni_conf,
         resync=given.resync,
@@ -81,8 +87,43 @@ def _parser() -> argparse.ArgumentParser:
         metavar="ADDRESS:PORT",
         help="/metrics, /healthz and /readyz; empty for none (%(default)s)",
     )
+    add(
+        "--proxy-health-listen",
+        default=PROXY_HEALTH,
+        type=_place,
+        metavar="[ADDRESS]:PORT",
+        help="where load balancers ask for this node's health; empty for none (%(default)s)",
+    )
+    add(
+        "--node-port-addresses",
+        default=defaults.node_port_addresses,
+        type=_node_port_addresses,
+        metavar="CIDR,…",
+        help="serve node ports only on addresses of the node in these ranges, or `primary` for its"
+        " first of each family; empty for all (default)",
+    )
     add("--cni-bin", type=Path, help="install the CNI plugin into this folder")
     add("--cni-conf", type=Path, help="install the CNI configuration into this folder")
     add("--resync", type=float, default=60.0, help="seconds between full comparisons")
     add("--log-level", choices=("debug", "info", "warning"), default="info")
     return parser
+
+
+def _place(text: str) -> Place | None:
+    host, _, port = text.rpartition(":")
+    if not text:
+        return None
+    if not port.isascii() or not port.isdigit() or int(port) not in range(1, 65536):
+        raise argparse.ArgumentTypeError(f"{text!r} has no port; give one such as :10256")
+    return Place(host.strip("[]"), int(port))
+
+
+def _node_port_addresses(text: str) -> NodePortAddresses:
+    if text == "primary":
+        return "primary"
+    try:
+        return tuple(parse_prefix(part.strip()) for part in text.split(",") if part.strip())
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(
+            f"{error}; give prefixes such as 192.0.2.0/24,2001:db8::/32, or primary"
+        ) from error

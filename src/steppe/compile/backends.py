@@ -5,24 +5,38 @@ its endpoints, in a fixed order, so that the same Service always compiles to the
 """
 
 from collections.abc import Iterable, Iterator
-from typing import Literal
+from typing import Literal, Self
 
 import msgspec
 
+from steppe.fabric.settings import NodePortAddresses
 from steppe.kube.cause import Cause
 from steppe.kube.objects import Node
 from steppe.kube.services import Endpoint, EndpointSlice, Service, ServicePort
-from steppe.net.address import IPAddress, sort_key
+from steppe.net.address import IPAddress, of_version, sort_key
 
 Kind = Literal["cluster", "external", "balancer", "node"]
 Place = tuple[IPAddress, str, int]
 
 
 class Vantage(msgspec.Struct, frozen=True, gc=False):
-    """One node as Services see it; node ports are served on `node_ports`, or all its addresses."""
+    """One node as Services see it, and its addresses that Services may have ports on."""
 
     node: Node
-    node_ports: tuple[IPAddress, ...] = ()
+    node_ports: tuple[IPAddress, ...]
+
+    @classmethod
+    def of(cls, node: Node, served: NodePortAddresses) -> Self:
+        """With the addresses that the operator chose."""
+        if served == "primary":
+            primary = (of_version(node.addresses, version) for version in (4, 6))
+            return cls(node, tuple(address for address in primary if address is not None))
+        chosen = (
+            address
+            for address in node.addresses
+            if not served or any(address in prefix for prefix in served)
+        )
+        return cls(node, tuple(chosen))
 
 
 class Way(msgspec.Struct, frozen=True, gc=False):
@@ -105,8 +119,10 @@ def _addresses(
     for address in service.load_balancer_ips:
         yield address, port.port, "balancer", "status.loadBalancer.ingress"
     if port.node_port:
-        for address in vantage.node_ports or vantage.node.addresses:
-            yield address, port.node_port, "node", "spec.ports.nodePort"
+        for address in vantage.node_ports:
+            # Never on loopback: what a node says to itself leaves it for no endpoint.
+            if not address.is_loopback:
+                yield address, port.node_port, "node", "spec.ports.nodePort"
 
 
 def _frontend(service: Service, way: Way, pools: Pools) -> Frontend:

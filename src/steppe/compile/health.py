@@ -29,7 +29,7 @@ class HealthPorts(msgspec.Struct, frozen=True):
 
 
 def health_ports(vantage: Vantage, services: Iterable[Service]) -> HealthPorts:
-    """One listener an address of the node that is of a family of the Service.
+    """One listener an address with node ports that is of a family of the Service.
 
     The API gives a port to one Service only; should two have it, it is the older one's.
     """
@@ -38,7 +38,7 @@ def health_ports(vantage: Vantage, services: Iterable[Service]) -> HealthPorts:
     problems: list[Problem] = []
     for service in sorted(asking, key=lambda each: (each.created, each.namespace, each.name)):
         families = {address.version for address in service.cluster_ips}
-        for address in vantage.node_ports or vantage.node.addresses:
+        for address in vantage.node_ports:
             place = (address, service.health_port)
             if address.version not in families:
                 continue

@@ -117,6 +117,12 @@ class NodeCompiler:
         return self._nodes.get(self.name)
 
     @property
+    def vantage(self) -> Vantage | None:
+        """The node as Services see it."""
+        here = self.here
+        return Vantage.of(here, self.settings.node_port_addresses) if here is not None else None
+
+    @property
     def nodes(self) -> dict[str, Node]:
         return self._nodes
 
@@ -228,8 +234,7 @@ class NodeCompiler:
         return touched
 
     def _note_places(self, name: ServiceName) -> frozenset[ServiceName]:
-        vantage = Vantage(self.here) if self.here is not None else None
-        return self._places.note(name, self._services.get(name), vantage)
+        return self._places.note(name, self._services.get(name), self.vantage)
 
     def _compile_rivals(self, name: ServiceName) -> frozenset[Key]:
         """One Service, and others that name places it has taken or left."""
@@ -237,10 +242,10 @@ class NodeCompiler:
         return frozenset[Key]().union(*map(self._compile_service, concerned))
 
     def _compile_service(self, name: ServiceName) -> frozenset[Key]:
-        here, service = self.here, self._services.get(name)
+        vantage, service = self.vantage, self._services.get(name)
         owner = ObjectRef("Service", *name)
-        if here is None or service is None:
+        if vantage is None or service is None:
             return self._tables.replace(owner, ())
         slices = self._slices.get(name, {}).values()
-        block = service_block(self.settings, here, service, slices, self._places)
+        block = service_block(self.settings, vantage, service, slices, self._places)
         return self._tables.replace(owner, block)

@@ -67,7 +67,7 @@ def workload_block(settings: Settings, here: Node, workload: Workload) -> Iterat
 
 def service_block(
     settings: Settings,
-    here: Node,
+    vantage: Vantage,
     service: Service,
     slices: Iterable[EndpointSlice],
     places: Places,
@@ -76,7 +76,7 @@ def service_block(
     if settings.services:
         # Of two slices that list one endpoint the first by name is its cause.
         ordered = sorted(slices, key=lambda slice_: slice_.name)
-        yield from service_claims(Vantage(here), service, ordered, places.owner)
+        yield from service_claims(vantage, service, ordered, places.owner)
 
 
 def service_range_block(known: ServiceRange) -> Iterator[NodeClaim]:
@@ -109,9 +109,10 @@ def compile_node(
         for range_ in ranges if settings.services else ():
             yield from service_range_block(range_)
         known = tuple(services)
-        places = Places.of(Vantage(here), (service for service, _ in known))
+        vantage = Vantage.of(here, settings.node_port_addresses)
+        places = Places.of(vantage, (service for service, _ in known))
         for service, slices in known:
-            yield from service_block(settings, here, service, slices, places)
+            yield from service_block(settings, vantage, service, slices, places)
 
     return settle(blocks())
 

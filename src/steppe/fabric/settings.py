@@ -4,7 +4,11 @@ from typing import Literal
 
 import msgspec
 
+from steppe.net.address import IPNetwork
+
 FabricName = Literal["auto", "direct", "vxlan"]
+NodePortAddresses = tuple[IPNetwork, ...] | Literal["primary"]
+"""Which of a node's addresses node ports are served on: `()` is all of them."""
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -13,6 +17,11 @@ class Settings(msgspec.Struct, frozen=True):
     `services`: whether Services are Steppe's; if not, it touches nothing of them.
 
     `policies`: whether NetworkPolicies are enforced.
+
+    `node_port_addresses`: as kube-proxy's flag says it, "If set to a list of CIDRs, connections to
+    NodePort services will only be accepted on node IPs in one of the indicated ranges. If set to
+    'primary', NodePort services will only be accepted on the node's primary IPv4 and/or IPv6
+    address according to the Node object."
     """
 
     fabric: FabricName = "auto"
@@ -22,3 +31,4 @@ class Settings(msgspec.Struct, frozen=True):
     masquerade: bool = True
     services: bool = True
     policies: bool = True
+    node_port_addresses: NodePortAddresses = ()

@@ -9,6 +9,7 @@ from typing import Literal
 
 import msgspec
 
+from steppe.fabric.settings import NodePortAddresses
 from steppe.kube.objects import Node
 from steppe.kube.services import Endpoint, EndpointSlice, Service, ServicePort
 from steppe.net.address import IPAddress
@@ -35,7 +36,7 @@ class World(msgspec.Struct, frozen=True):
     services: tuple[Service, ...]
     slices: tuple[EndpointSlice, ...]
     zone: str = ""
-    node_port_addresses: tuple[IPAddress, ...] = ()
+    node_port_addresses: NodePortAddresses = ()
     service_ranges: tuple[object, ...] = ()
 
 
@@ -82,12 +83,23 @@ def _fronts(world: World, packet: Packet) -> Iterator[_Front]:
                     yield _Front(service, port, "external")
                 if destination in service.load_balancer_ips:
                     yield _Front(service, port, "balancer")
-            if port.node_port == packet.destination_port and destination in _node_ports(world):
+            if port.node_port == packet.destination_port and _has_node_ports(world, destination):
                 yield _Front(service, port, "node")
 
 
-def _node_ports(world: World) -> tuple[IPAddress, ...]:
-    return world.node_port_addresses or world.node.addresses
+def _has_node_ports(world: World, address: IPAddress) -> bool:
+    """Whether node ports are served on an address: one of the node's, and not a loopback one.
+
+    "Each node proxies that port (the same port number on every Node) into your Service." Which
+    addresses of a node these are, its operator says.
+    """
+    if address not in world.node.addresses or address.is_loopback:
+        return False
+    served = world.node_port_addresses
+    if served == "primary":
+        of_family = [each for each in world.node.addresses if each.version == address.version]
+        return address == of_family[0]
+    return not served or any(address in prefix for prefix in served)
 
 
 def _age(front: _Front) -> tuple[str, str, str]:

@@ -1,0 +1,44 @@
+"""What the agent's command line makes of what people write."""
+
+from ipaddress import ip_network
+
+import pytest
+
+from steppe.agent.options import parse
+from steppe.agent.proxy_health import Place
+
+
+def test_node_ports_are_served_everywhere_or_where_the_operator_says() -> None:
+    def served(*arguments: str) -> object:
+        return parse(["--node", "n", *arguments]).settings.node_port_addresses
+
+    assert served() == served("--node-port-addresses=") == ()
+    assert served("--node-port-addresses=primary") == "primary"
+    both = (ip_network("192.0.2.0/24"), ip_network("2001:db8::/32"))
+    assert served("--node-port-addresses=192.0.2.1/24, 2001:db8::/32") == both
+
+
+def test_load_balancers_may_ask_on_every_address_unless_told_otherwise() -> None:
+    def place(*arguments: str) -> Place | None:
+        return parse(["--node", "n", *arguments]).proxy_health_listen
+
+    assert place() == Place("", 10256)
+    assert place("--proxy-health-listen=[::1]:80") == Place("::1", 80)
+    assert place("--proxy-health-listen=") is None
+
+
+@pytest.mark.parametrize(
+    "argument",
+    [
+        "--node-port-addresses=192.0.2.1",
+        "--node-port-addresses=primary,192.0.2.0/24",
+        "--proxy-health-listen=10.0.0.1",
+        "--proxy-health-listen=:http",
+        "--proxy-health-listen=:0",
+    ],
+)
+def test_nonsense_is_told_in_a_sentence(argument: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        parse(["--node", "n", argument])
+    assert ended.value.code == 2
+    assert "; give " in capsys.readouterr().err
