@@ -10,6 +10,7 @@ from steppe.compile.node import compile_cluster
 from steppe.explain.explain import Explainer
 from steppe.explain.model import Flow
 from steppe.explain.part import part_for
+from steppe.explain.tables import compiled
 from steppe.explain.target import NodeTarget, PodTarget, RangeTarget, ServiceTarget, Target
 from steppe.fabric.settings import Settings
 from steppe.kube.cluster import Cluster, cluster_of
@@ -133,7 +134,7 @@ def test_a_verdict_is_the_specs(cluster: Cluster) -> None:
 @settings(max_examples=40, deadline=None)
 @given(clusters(), st.data())
 def test_tables_and_promises_agree(cluster: Cluster, data: st.DataObject) -> None:
-    promised, tables = Explainer(cluster), Explainer(cluster, Settings(fabric="vxlan"))
+    promised, tables = Explainer(cluster), Explainer(cluster, compiled(Settings(fabric="vxlan")))
     chosen = st.lists(st.sampled_from(flows(cluster)), min_size=1, max_size=25, unique_by=id)
     for flow in data.draw(chosen):
         walked = tables.explain(flow)
@@ -148,7 +149,7 @@ def test_the_part_of_a_flow_answers_as_the_whole_cluster_does(
 ) -> None:
     chosen = Settings(fabric=fabric)  # type: ignore[arg-type]
     states, _ = compile_cluster(chosen, cluster)
-    walker, explainer = Walker(cluster, states), Explainer(cluster, chosen)
+    walker, explainer = Walker(cluster, states), Explainer(cluster, compiled(chosen))
     some = st.lists(st.sampled_from(flows(cluster)), min_size=1, max_size=25, unique_by=id)
     for flow in data.draw(some):
         for case in explainer.explain(flow).cases:

@@ -12,8 +12,8 @@ from steppe.cli.source import BadInput, Source, load, options
 from steppe.errors import SteppeError
 
 if TYPE_CHECKING:
+    from steppe.explain.explain import InTables
     from steppe.explain.model import Explanation
-    from steppe.fabric.settings import Settings
     from steppe.kube.manifests import Loaded
 
 _EPILOG = """Examples:
@@ -74,7 +74,7 @@ def _explained(
     # Imported late: `steppe --help` and other commands do without.
     from steppe.explain.explain import Explainer
 
-    explainer = Explainer(loaded.cluster, _settings(loaded, source))
+    explainer = Explainer(loaded.cluster, _in_tables(loaded, source))
     protocol: Any = asked["protocol"] and asked["protocol"].upper()
     family = asked["family"] and int(asked["family"][-1])
     try:
@@ -85,13 +85,17 @@ def _explained(
     return msgspec.structs.replace(said, notes=(*notes, *_notes(loaded, said)))
 
 
-def _settings(loaded: "Loaded", source: Source) -> "Settings | None":
-    """The settings of the Steppe that the cluster runs; None where it runs another network."""
-    from steppe.fabric.settings import Settings
+def _in_tables(loaded: "Loaded", source: Source) -> "InTables | None":
+    """Through the tables of the Steppe that the cluster runs; None where it runs another network.
 
+    What agents publish of their underlay tells the one from the other.
+    """
     if source.filenames or not any(n.underlay.addresses for n in loaded.cluster.nodes.values()):
         return None
-    return Settings()
+    from steppe.explain.tables import compiled
+    from steppe.fabric.settings import Settings
+
+    return compiled(Settings())
 
 
 def _notes(loaded: "Loaded", said: "Explanation") -> list[str]:

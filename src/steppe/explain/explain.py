@@ -1,14 +1,15 @@
 """Explains flows over one cluster: build an Explainer once, then ask it as often as you like.
 
-Explainer(cluster, settings).explain(flow)    through Steppe's tables, held against the spec
-Explainer(cluster, None).explain(flow)        another network's cluster: what the API promises
+`Explainer(cluster)` tells what the API promises, whoever's network it is. On Steppe's own,
+`Explainer(cluster, compiled(settings))` goes through its tables and holds them against that.
 """
+
+from collections.abc import Callable, Sequence
 
 import msgspec
 
-from steppe.compile.node import compile_cluster
 from steppe.explain.cases import cases_of
-from steppe.explain.course import Courses
+from steppe.explain.course import Course, Courses
 from steppe.explain.flow import BadFlowError, flow_of
 from steppe.explain.index import Index
 from steppe.explain.misses import misses
@@ -17,8 +18,6 @@ from steppe.explain.part import part_for
 from steppe.explain.promised import promised_path
 from steppe.explain.remedy import Ask, changes_for
 from steppe.explain.say import verdict
-from steppe.explain.tables import walked
-from steppe.fabric.settings import Settings
 from steppe.kube.cluster import Cluster
 from steppe.kube.policies import Direction
 from steppe.net.packet import Protocol
@@ -28,12 +27,18 @@ INGRESS: Direction = "ingress"
 EGRESS: Direction = "egress"
 
 
-class Explainer:
-    """One cluster, indexed; `settings` are those of Steppe's own network, None for any other."""
+Paths = tuple[tuple[Path, ...], tuple[str, ...]]
+"""A case's paths, and where they part from the spec."""
+InTables = Callable[[Cluster, Case, Sequence[Course]], Paths]
+"""Takes a case through the tables of the part of the cluster that it concerns."""
 
-    def __init__(self, cluster: Cluster, settings: Settings | None = None) -> None:
+
+class Explainer:
+    """One cluster, indexed; `in_tables` where it runs Steppe (explain/tables.py has some)."""
+
+    def __init__(self, cluster: Cluster, in_tables: InTables | None = None) -> None:
         self.index = Index(cluster)
-        self._settings = settings
+        self._in_tables = in_tables
 
     def flow(
         self, source: str, destination: str, port: str = "", protocol: Protocol | None = None
@@ -68,7 +73,7 @@ class Explainer:
             flow=flow,
             kind=kind,
             verdict=verdict(flow, kind, cases),
-            tables=self._settings is not None,
+            tables=self._in_tables is not None,
             cases=tuple(cases),
             changes=() if kind == "allowed" else changes_for(self.index, flow, asks),
             notes=notes,
@@ -77,12 +82,11 @@ class Explainer:
 
     def _case(self, part: Cluster, case: Case) -> tuple[Case, tuple[str, ...]]:
         courses = Courses(part).of(case.packet, case.entering)
-        if self._settings is None:
+        if self._in_tables is None:
             paths = tuple(promised_path(part, case.packet, course) for course in courses)
             conflicts: tuple[str, ...] = ()
         else:
-            states, _ = compile_cluster(self._settings, part)
-            paths, conflicts = walked(part, states, case, courses)
+            paths, conflicts = self._in_tables(part, case, courses)
         ordered = sorted(paths, key=lambda path: path.receiver)
         shown = tuple(self._with_misses(part, path) for path in ordered)
         return msgspec.structs.replace(case, paths=shown), conflicts

@@ -9,7 +9,6 @@ from steppe.kube.cluster import Cluster
 from steppe.kube.services import Service
 from steppe.net.address import IPAddress
 from steppe.net.packet import Packet
-from steppe.state.workload import workload_of
 
 
 def promised_path(part: Cluster, sent: Packet, course: Course) -> Path:
@@ -44,8 +43,7 @@ def receiver_of(part: Cluster, address: IPAddress) -> str:
 def first_steps(part: Cluster, sent: Packet, course: Course) -> Iterator[Step]:
     """Who sends, and where the packet comes to the network."""
     for pod in part.pods.values():
-        workload = workload_of(pod)
-        if workload is not None and sent.source in pod.addresses:
+        if sent.source in pod.addresses and not pod.host_network and not pod.finished:
             text = f"{pod.namespace}/{pod.name} sends {sent}"
             yield Step(pod.node, "send", text, (Cause(pod.ref, "status.podIPs"),))
             return

@@ -4,9 +4,12 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
+from steppe.compile.node import compile_cluster
 from steppe.explain.course import Course
+from steppe.explain.explain import InTables, Paths
 from steppe.explain.model import Case, Fate, Mtu, Path, Step
 from steppe.explain.promised import first_steps, receiver_of
+from steppe.fabric.settings import Settings
 from steppe.fabric.vxlan import DEVICE
 from steppe.kube.cause import Cause
 from steppe.kube.cluster import Cluster
@@ -21,9 +24,19 @@ from steppe.walk.walk import Walker
 _ARRIVED = ("pod", "node", "outside")
 
 
+def compiled(settings: Settings) -> InTables:
+    """Through the tables that nodes shall have."""
+
+    def in_tables(part: Cluster, case: Case, courses: Sequence[Course]) -> Paths:
+        states, _ = compile_cluster(settings, part)
+        return walked(part, states, case, courses)
+
+    return in_tables
+
+
 def walked(
     part: Cluster, states: Mapping[str, NodeState], case: Case, courses: Sequence[Course]
-) -> tuple[tuple[Path, ...], tuple[str, ...]]:
+) -> Paths:
     """Every path of the case's packet through these tables, and where they part from the spec."""
     walker = Walker(part, states)
     by_end = {_end(course.received): course for course in courses}
