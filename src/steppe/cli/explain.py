@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from steppe.cli.source import BadInput, Source, load, options
+from steppe.cli.source import BadInput, Source, lab_record, load, options
 from steppe.errors import SteppeError
 
 if TYPE_CHECKING:
@@ -95,7 +95,9 @@ def _in_tables(loaded: "Loaded", source: Source) -> "InTables | None":
     from steppe.explain.tables import compiled
     from steppe.fabric.settings import Settings
 
-    return compiled(Settings())
+    if source.kubeconfig or source.context:
+        return compiled(Settings())
+    return compiled(msgspec.convert({"fabric": lab_record(source.lab).options.fabric}, Settings))
 
 
 def _notes(loaded: "Loaded", said: "Explanation") -> list[str]:

@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 import msgspec
@@ -13,6 +13,9 @@ import msgspec
 from steppe.errors import SteppeError
 from steppe.kube.documents import Manifest
 from steppe.kube.manifests import Loaded, loaded_from
+
+if TYPE_CHECKING:
+    from steppe.lab.record import Record
 
 LABS = Path("/run/steppe/labs")
 QUIET_SECONDS = 2.0
@@ -99,7 +102,7 @@ def read(source: Source) -> Read:
             return Read(_from_files(source.filenames))
         if live:
             return _from_server(source.kubeconfig, source.context)
-        return _from_server(_lab_kubeconfig(source.lab))
+        return _from_server(lab_record(source.lab).kubeconfig)
     except SteppeError as error:
         raise BadInput(str(error)) from error
 
@@ -122,7 +125,8 @@ def _from_server(kubeconfig: str, context: str = "") -> Read:
     return Read(found.manifests, found.gaps)
 
 
-def _lab_kubeconfig(lab: str) -> str:
+def lab_record(lab: str) -> "Record":
+    """The lab of this name, or the only one that is up."""
     from steppe.lab.record import read_record
 
     names = [lab] if lab else sorted(path.parent.name for path in LABS.glob("*/lab.json"))
@@ -133,7 +137,7 @@ def _lab_kubeconfig(lab: str) -> str:
         )
     if len(names) > 1:
         raise click.UsageError(f"several labs are up ({', '.join(names)}): say --lab NAME")
-    return read_record(names[0]).kubeconfig
+    return read_record(names[0])
 
 
 class _Progress:
