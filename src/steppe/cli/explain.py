@@ -97,7 +97,8 @@ def _in_tables(loaded: "Loaded", source: Source) -> "InTables | None":
 
     if source.kubeconfig or source.context:
         return compiled(Settings())
-    return compiled(msgspec.convert({"fabric": lab_record(source.lab).options.fabric}, Settings))
+    # `lab up` takes only the names of fabrics.
+    return compiled(Settings(fabric=lab_record(source.lab).options.fabric))  # type: ignore[arg-type]
 
 
 def _notes(loaded: "Loaded", said: "Explanation") -> list[str]:
