@@ -50,7 +50,7 @@ def _documents(content: bytes, name: str) -> Iterator[Manifest]:
         # JSON is YAML too, but this is a hundred times faster; kubectl prints megabytes of it.
         try:
             yield Manifest(msgspec.json.decode(content), f"{name}:1")
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, RecursionError):
             pass
         else:
             return
@@ -65,11 +65,24 @@ def _yaml_documents(content: bytes, name: str) -> Iterator[Manifest]:
         while loader.check_node():
             node = loader.get_node()
             where = f"{name}:{node.start_mark.line + 1}"
-            yield Manifest(loader.construct_document(node), where)
+            document = loader.construct_document(node)
+            if b"*" in content and _is_endless(document, ()):
+                raise UnreadableError(f"{where} is no manifest: an alias stands inside its anchor")
+            yield Manifest(document, where)
     except (yaml.YAMLError, RecursionError, ValueError, UnicodeError) as error:
         raise UnreadableError(_sentence(error, content, name)) from error
     finally:
         loader.dispose()
+
+
+def _is_endless(value: Any, around: tuple[Any, ...]) -> bool:
+    """Whether some part holds itself, by `&a [*a]`: YAML can say that, JSON and the API cannot."""
+    if any(value is outer for outer in around):
+        return True
+    inside = value.values() if isinstance(value, dict) else value
+    if not isinstance(value, dict | list):
+        return False
+    return any(_is_endless(part, (*around, value)) for part in inside)
 
 
 def _sentence(error: Exception, content: bytes, name: str) -> str:
