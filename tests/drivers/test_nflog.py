@@ -100,15 +100,6 @@ def test_what_a_rule_logs_is_told(logging: Namespace, family: int, address: str)
 
 
 @pytest.mark.kernel
-async def test_it_can_be_followed(logging: Namespace) -> None:
-    with Nflog(GROUP, logging.fd) as log:
-        _send(logging.fd, socket.AF_INET, "127.0.0.1", 99)
-        async for sample, *_ in log.samples():
-            assert sample.port == 99
-            break
-
-
-@pytest.mark.kernel
 def test_a_group_has_one_listener_at_a_time(logging: Namespace) -> None:
     with Nflog(GROUP, logging.fd):
         with pytest.raises(KernelError, match=f"log group {GROUP}"):

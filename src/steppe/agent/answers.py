@@ -1,4 +1,4 @@
-"""What the agent tells those who ask: `steppe show`, `steppe audit`, `steppe status`.
+"""What the agent tells those who ask: `steppe show`, `audit`, `status` and `denied`.
 
 Requests come over STATE_DIR/agent.sock, one JSON document each way:
 `{"schema": "steppe.agent-request/v1", "do": "show", "table": "routes", "cause": "Node/node-b"}`.
@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from steppe.agent.rpc import Stream
 from steppe.kube.cause import Cause
 from steppe.plan.diff import Change
 from steppe.state.node import TABLES, Key, NodeEntry
@@ -24,7 +25,7 @@ class Answers:
     def __init__(self, agent: "Agent") -> None:
         self._agent = agent
 
-    async def answer(self, request: dict[str, Any]) -> Answer:
+    async def answer(self, request: dict[str, Any]) -> Answer | Stream:
         """The answer to one request; nonsense is answered with an error, never raised."""
         do = request.get("do")
         if do == "show":
@@ -33,7 +34,9 @@ class Answers:
             return self._status()
         if do == "audit":
             return await self._audit(bool(request.get("repair")))
-        return {"error": f"unknown request {do!r}: this agent answers show, status and audit"}
+        if do == "denied":
+            return self._agent.samples.follow() if request.get("follow") else await self._denied()
+        return {"error": f"unknown request {do!r}: this agent answers show, status, audit, denied"}
 
     def _show(self, table: str, cause: str) -> Answer:
         if table not in (*TABLES, "all"):
@@ -99,6 +102,11 @@ class Answers:
             "repaired": repair and bool(changes),
             "differences": list(self._differences(changes)),
         }
+
+    async def _denied(self) -> Answer:
+        await self._agent.denials.look()
+        rows = [*self._agent.denials.rows()]
+        return {"schema": "steppe.denied/v1", "node": self._agent.compiler.name, "rows": rows}
 
     def _differences(self, changes: Iterable[Change]) -> Iterator[dict[str, Any]]:
         for change in changes:

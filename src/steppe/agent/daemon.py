@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterable
 from steppe.agent import rpc
 from steppe.agent.answers import Answers
 from steppe.agent.cni_server import CniServer
+from steppe.agent.denied import Denials, read
 from steppe.agent.feeds import Feeds
 from steppe.agent.flows import FlowEnder
 from steppe.agent.gate import Gate
@@ -24,11 +25,13 @@ from steppe.agent.metrics import Metrics, serving
 from steppe.agent.options import Options
 from steppe.agent.proxy_health import ProxyHealth
 from steppe.agent.publish import Publisher
+from steppe.agent.samples import Samples
 from steppe.client.client import Client
 from steppe.client.events import EventRecorder
 from steppe.compile.incremental import NodeCompiler
 from steppe.drivers.conntrack import Conntrack
 from steppe.drivers.kernel import KernelDriver
+from steppe.drivers.nftables.counters import Counters
 from steppe.drivers.nftables.driver import Nft
 from steppe.drivers.watch import Watch
 from steppe.errors import SteppeError
@@ -39,6 +42,7 @@ from steppe.net.address import IPNetwork
 from steppe.state.link import LinkKey
 from steppe.state.nft import ElementKey
 from steppe.state.node import Key
+from steppe.state.skeleton import SKELETON
 
 log = logging.getLogger("steppe.agent")
 
@@ -63,6 +67,7 @@ class Agent:
             leaving=lambda: self.feeds.nodes.leaving,
         )
         self.feeds = Feeds(client, self.compiler, kernel.underlay(()), proxy_health)
+        self.samples = Samples(self.compiler, lambda: self.feeds.policies.pods)
         self._gate = Gate(self.compiler, self.keeper.reconciler, lambda: self.trusted)
         self._cni = CniServer(self, self)
 
@@ -107,7 +112,9 @@ class Agent:
             Watch(self._kernel.socket) as tables,
             self._nft.watch() as ruleset,
             Conntrack() as conntrack,
+            Counters(SKELETON.table) as counters,
         ):
+            self.denials = Denials(self.compiler, lambda: read(counters), self.metrics.denied)
             self._flows = FlowEnder(self.compiler, conntrack)
             recorder = EventRecorder(self._client, "steppe-agent", self.name)
             await self.keeper.read()
@@ -121,6 +128,7 @@ class Agent:
                 for job in (
                     *self.feeds.jobs(self),
                     self._flows.run(),
+                    self.denials.run(),
                     self.keeper.follow(tables.events()),
                     self.keeper.follow(ruleset.events()),
                     self.keeper.run(),

@@ -6,7 +6,7 @@ cluster's. A list that the API server refuses is not an empty one, and leaves wh
 as it was. Only where the server has no ClusterNetworkPolicies at all there are none.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Generic, Protocol, TypeVar
 
 from steppe.client.informer import Deleted, Refused, Replaced, Unreadable, Upserted, WatchEvent
@@ -157,6 +157,11 @@ class PolicyFeed:
         policies = (self._policies.problems, self._cluster_policies.problems)
         found = (p for problems in policies for group in problems.values() for p in group)
         return (*refusals, *found)
+
+    @property
+    def pods(self) -> Iterable[Pod]:
+        """All pods of the cluster that can be read."""
+        return self._pods.known.values()
 
     def take_pod(self, event: WatchEvent[wire.Pod]) -> frozenset[Key]:
         """Answers the keys the event touched."""

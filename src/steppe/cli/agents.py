@@ -1,13 +1,13 @@
 """Finds the agents to ask: this machine's own, or those of a lab on it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 import msgspec
 
-from steppe.agent.rpc import RpcError, call
+from steppe.agent.rpc import RpcError, call, follow
 
 OWN = Path("/run/steppe")
 LABS = OWN / "labs"
@@ -54,6 +54,15 @@ def ask(lab: str | None, node: str | None, request: dict[str, Any]) -> list[dict
             answer = {"node": path.parent.name, "error": str(error)}
         answers.append({"node": path.parent.name} | answer)
     return answers
+
+
+def follow_agents(
+    lab: str | None, node: str | None, request: dict[str, Any]
+) -> Iterator[dict[str, Any]]:
+    """What the agents tell, as they tell it, until all have ended."""
+    asked = {"schema": "steppe.agent-request/v1", **request}
+    for path, answer in follow(sockets(lab, node), asked):
+        yield {"node": path.parent.name} | answer
 
 
 def print_json(schema: str, answers: list[dict[str, Any]]) -> None:

@@ -7,10 +7,8 @@ it has none the kernel makes no copies. The kernel tells of what it may, not of 
 copies that the listener is too slow for, and the rule itself may be limited.
 """
 
-import asyncio
 import struct
 import sys
-from collections.abc import AsyncIterator
 from errno import ENOBUFS
 from ipaddress import IPv4Address, IPv6Address
 from typing import Self
@@ -104,20 +102,8 @@ class Nflog:
             found += (sample for sample in map(read_sample, messages) if sample is not None)
         return tuple(found)
 
-    async def samples(self) -> AsyncIterator[tuple[Sample, ...]]:
-        """What is logged, as it is logged, for ever."""
-        loop = asyncio.get_running_loop()
-        ready = asyncio.Event()
-        loop.add_reader(self._socket.fileno(), ready.set)
-        try:
-            while True:
-                await ready.wait()
-                ready.clear()
-                found = self.drain()
-                if found:
-                    yield found
-        finally:
-            loop.remove_reader(self._socket.fileno())
+    def fileno(self) -> int:
+        return self._socket.fileno()
 
     def _config(self, attribute: bytes) -> Request:
         return Request(_CONFIG, _GENMSG.pack(0, 0, _swapped(self._group)) + attribute)
