@@ -13,7 +13,7 @@ from steppe.net.address import IPAddress, of_version
 from steppe.net.packet import Packet
 from steppe.reach.matrix import piece_at
 from steppe.reach.ports import one_port, parse_ports
-from steppe.reach.reach import End, Reach
+from steppe.reach.reach import End, Reach, reach_of
 from steppe.reach.services import Offer, Offers, Outcome
 from steppe.spec.policy import Verdict, verdict
 from steppe.spec.policy_match import World
@@ -65,7 +65,7 @@ def because(said: Verdict):
 @given(worlds(), st.booleans())
 def test_reach_between_two_ends_is_the_verdict_with_its_causes(world, via_service) -> None:
     cluster = cluster_in(world)
-    reach = Reach(cluster)
+    reach = reach_of(cluster)
     for here in ends(cluster):
         for there in ends(cluster):
             for version, packet in packets(here, there):
@@ -81,7 +81,7 @@ def test_reach_between_two_ends_is_the_verdict_with_its_causes(world, via_servic
 @given(worlds())
 def test_rows_of_classes_are_the_verdict_of_every_member(world) -> None:
     cluster = cluster_in(world)
-    reach = Reach(cluster)
+    reach = reach_of(cluster)
     for there in ends(cluster):
         receiver = party(reach, there)
         if receiver is None:
@@ -115,7 +115,7 @@ def special(here: End, there: End) -> bool:
 @given(worlds(), st.sampled_from(["80", "53/udp", "icmp", "79-81/tcp"]))
 def test_asking_for_some_ports_only_cuts_the_answer_down_to_them(world, text) -> None:
     cluster = cluster_in(world)
-    whole, some = Reach(cluster), Reach(cluster, parse_ports(text))
+    whole, some = reach_of(cluster), reach_of(cluster, parse_ports(text))
     for receiver in range(len(whole.parties)):
         for sender in range(len(whole.parties)):
             for row in whole.rows(receiver, 1 << sender):
@@ -129,7 +129,7 @@ def test_asking_for_some_ports_only_cuts_the_answer_down_to_them(world, text) ->
 @given(worlds())
 def test_everybody_is_in_one_party(world) -> None:
     cluster = cluster_in(world)
-    reach = Reach(cluster)
+    reach = reach_of(cluster)
     members = [member for p in reach.parties for member in p.members]
     assert len(set(map(str, members))) == len(members)
     named = {m.ref for m in members if isinstance(m, Pod | Node)}
@@ -143,7 +143,7 @@ def test_finished_pods_and_those_without_an_address_are_in_no_party(world) -> No
     pods = list(cluster.pods.values())
     pods[0] = msgspec.structs.replace(pods[0], finished=True)
     pods[1] = msgspec.structs.replace(pods[1], addresses=())
-    reach = Reach(cluster_of(cluster.nodes.values(), pods))
+    reach = reach_of(cluster_of(cluster.nodes.values(), pods))
     assert {pod.ref for p in reach.parties for pod in p.pods} == {pod.ref for pod in pods[2:]}
 
 
@@ -209,7 +209,7 @@ def expected(world: World, cluster: Cluster, sender: Pod | Node, offer: Offer) -
 @given(worlds(), st.data())
 def test_a_service_is_as_open_as_the_specs_say_its_endpoints_are(world, data) -> None:
     cluster = services_in(cluster_in(world), data)
-    reach = Reach(cluster)
+    reach = reach_of(cluster)
     offers = Offers(reach)
     assert len(offers.all) == 8
     for offer in offers.all:

@@ -20,7 +20,7 @@ from steppe.reach.matrix import Mask, bits
 from steppe.reach.names import Names, member_name, workloads_of
 from steppe.reach.parties import Member
 from steppe.reach.ports import EVERYTHING, PortSet, one_port, parse_ports
-from steppe.reach.reach import Reach
+from steppe.reach.reach import Reach, reach_of
 from steppe.reach.services import Offer, OfferRow, Offers
 
 
@@ -67,7 +67,11 @@ class Answer(msgspec.Struct, frozen=True):
     "--port", "ports", multiple=True, metavar="PORT", help="80, 53/udp or icmp; default: all."
 )
 @click.option(
-    "-o", "output", type=click.Choice(["table", "wide", "json"]), default="table", show_default=True
+    "-o",
+    "--output",
+    type=click.Choice(["table", "wide", "json"]),
+    default="table",
+    show_default=True,
 )
 @click.option(
     "--assert",
@@ -119,8 +123,8 @@ def ports_of(texts: tuple[str, ...]) -> PortSet:
 def answer(loaded: Loaded, question: Question) -> Answer:
     """Reach, with whoever was asked for in parties of their own."""
     workloads = workloads_of(loaded.objects)
-    whole = Reach(loaded.cluster, question.ports)
-    ends = Ends(whole, Names(whole, workloads))
+    whole = reach_of(loaded.cluster, question.ports)
+    ends = Ends(whole, Names(whole.parties, workloads))
     senders = _chosen(ends, question.senders, "--from")
     receivers = _chosen(ends, question.receivers, "--to")
     if any(chosen.offers for chosen in senders):
@@ -146,13 +150,13 @@ def _answer(
         name = member_name(member)
         return name in sending, name in receiving
 
-    found = Reach(loaded.cluster, ports, mark)
+    found = reach_of(loaded.cluster, ports, mark)
     offers = tuple(offer for chosen in receivers for offer in chosen.offers)
     if not receivers:
         offers = Offers(found).all
     return Answer(
         found,
-        Names(found, workloads),
+        Names(found.parties, workloads),
         _parties(found, sending) if senders else found.everyone,
         _parties(found, receiving) if receivers else found.everyone,
         tuple(o for o in offers if one_port(o.port.protocol, o.port.port) & ports),
@@ -199,8 +203,8 @@ def invented_text(loaded: Loaded) -> str:
 
 def _held_against(path: str, wanted: tuple[Expectation, ...], loaded: Loaded, output: str) -> int:
     """The exit code: 1 where an expectation is not met."""
-    found = Reach(loaded.cluster)
-    ends = Ends(found, Names(found, workloads_of(loaded.objects)))
+    found = reach_of(loaded.cluster)
+    ends = Ends(found, Names(found.parties, workloads_of(loaded.objects)))
     results = judged(path, found, ends, wanted)
     failed = sum(1 for _, against in results if against)
     if output == "json":

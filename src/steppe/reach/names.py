@@ -4,7 +4,7 @@ A pod's workload is told by its owners. Where those are not at hand, as where a 
 among the manifests, the name is cut as controllers make it: NAME-HASH of a Deployment.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import get_args
 
@@ -15,8 +15,7 @@ from steppe.kube.cluster import Name
 from steppe.kube.objects import Node, Pod
 from steppe.net.address import IPNetwork
 from steppe.reach.matrix import Mask, bits
-from steppe.reach.parties import INTERNET, Kind, Member, Party
-from steppe.reach.reach import Reach
+from steppe.reach.parties import INTERNET, Kind, Member, Party, of_kind
 
 _SHOWN = 3
 _LISTED = 6
@@ -72,37 +71,38 @@ def _metadata(document: object) -> _Metadata:
 class Names:
     """Calls parties by name, the same way in every output."""
 
-    def __init__(self, reach: Reach, workloads: Mapping[Name, str]) -> None:
-        self._reach = reach
+    def __init__(self, parties: Sequence[Party], workloads: Mapping[Name, str]) -> None:
+        self._parties = parties
         self._workloads = workloads
+        self._of_kind = {kind: of_kind(parties, kind) for kind in _KINDS}
 
     def workload(self, pod: Pod) -> str:
         return self._workloads.get((pod.namespace, pod.name), pod.name)
 
     def party(self, number: int) -> str:
-        return self._parties[number]
+        return self._names[number]
 
     def senders(self, mask: Mask, *, rest: bool = False) -> str:
         """Everybody in a mask; `rest` says that other lines speak of everybody else."""
         numbers = list(bits(mask))
-        present = [kind for kind in _KINDS if self._reach.of_kind(kind)]
-        whole = [kind for kind in present if not self._reach.of_kind(kind) & ~mask]
+        present = [kind for kind in _KINDS if self._of_kind[kind]]
+        whole = [kind for kind in present if not self._of_kind[kind] & ~mask]
         if rest and whole == present:
             return "everyone"
         if rest and len(numbers) > _REST:
             return "everyone else"
-        if "pods" in whole and self._reach.of_kind("pods").bit_count() > 1:
-            others = (n for n in numbers if self._reach.parties[n].kind != "pods")
+        if "pods" in whole and self._of_kind["pods"].bit_count() > 1:
+            others = (n for n in numbers if self._parties[n].kind != "pods")
             return _listed(["all pods", *map(self.party, others)], _LISTED)
         return _listed(map(self.party, numbers), _LISTED)
 
     @cached_property
-    def _parties(self) -> tuple[str, ...]:
-        return tuple(self._called(party) for party in self._reach.parties)
+    def _names(self) -> tuple[str, ...]:
+        return tuple(self._called(party) for party in self._parties)
 
     def _called(self, party: Party) -> str:
         if party.kind == "nodes":
-            every = len(party.members) == len(self._reach.cluster.nodes) > 1
+            every = len(party.members) > 1 and self._of_kind["nodes"].bit_count() == 1
             return "all nodes" if every else _listed([f"node/{n.name}" for n in party.nodes])
         if party.kind == "outside":
             return _listed([prefix_name(prefix) for prefix in party.prefixes])
@@ -132,7 +132,7 @@ class Names:
     def _sizes(self) -> Mapping[Name, int]:
         """How many pods a workload has; under "", its whole namespace."""
         found: dict[Name, int] = {}
-        for party in self._reach.parties:
+        for party in self._parties:
             for pod in party.pods:
                 for key in ((pod.namespace, self.workload(pod)), (pod.namespace, "")):
                     found[key] = found.get(key, 0) + 1

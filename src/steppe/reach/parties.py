@@ -8,7 +8,7 @@
 Pods that are finished or have no address yet are in no party: nothing can reach them.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Literal
 
 import msgspec
@@ -50,15 +50,15 @@ def own_network(pods: Iterable[Pod]) -> Iterator[Pod]:
 
 
 def standing_members(
-    cluster: Cluster, standings: Standings
+    cluster: Cluster, standings: Standings, prefixes: Iterable[IPNetwork] = ()
 ) -> Iterator[tuple[Kind, Member, Standing]]:
-    """Everybody there is, with their standing."""
+    """Everybody there is, with their standing; these prefixes apart though no policy does it."""
     for pod in sorted(own_network(cluster.pods.values()), key=lambda pod: pod.ref):
         yield "pods", pod, standings.of_pod(pod)
     for node in sorted(cluster.nodes.values(), key=lambda node: node.name):
         if node.addresses:
             yield "nodes", node, standings.of_node(node)
-    for prefix, standing in outside(cluster, standings):
+    for prefix, standing in _outside(cluster, standings, prefixes):
         yield "outside", prefix, standing
 
 
@@ -72,7 +72,9 @@ def parties_of(
     return [(Party(kind, tuple(m)), standing) for (kind, standing, _), m in found.items()]
 
 
-def outside(cluster: Cluster, standings: Standings) -> Iterator[tuple[IPNetwork, Standing]]:
+def _outside(
+    cluster: Cluster, standings: Standings, more: Iterable[IPNetwork]
+) -> Iterator[tuple[IPNetwork, Standing]]:
     """Each prefix that some policy names, as the addresses in it that no longer one holds.
 
     The internet, 0.0.0.0/0 and ::/0, is one end of both families.
@@ -81,7 +83,7 @@ def outside(cluster: Cluster, standings: Standings) -> Iterator[tuple[IPNetwork,
     strangers = _strangers(cluster, taken)
     inside = _inside(cluster, taken)
     everywhere: dict[int, Side] = {}
-    for prefix, sender, receiver in _atoms(standings, strangers):
+    for prefix, sender, receiver in _atoms(standings, strangers.union(more)):
         side = Side(
             standings.identities["ingress"].number(sender),
             standings.identities["egress"].number(receiver),
@@ -115,6 +117,17 @@ def _atoms(
         if used.get(prefix, 0) < prefix.num_addresses:
             by = dict(zip(DIRECTIONS, identities, strict=True))
             yield prefix, by["ingress"], by["egress"]
+
+
+def of_kind(parties: Sequence[Party], kind: Kind) -> int:
+    """A mask of the parties of this kind."""
+    return sum(1 << number for number, party in enumerate(parties) if party.kind == kind)
+
+
+def named_prefixes(cluster: Cluster, standings: Standings) -> frozenset[IPNetwork]:
+    """All prefixes that keep the outside of this cluster apart."""
+    named = (prefix for found in standings.prefixes.values() for prefix in found)
+    return _strangers(cluster, _taken(cluster)).union(named)
 
 
 def _taken(cluster: Cluster) -> frozenset[IPNetwork]:

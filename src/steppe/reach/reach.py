@@ -1,6 +1,6 @@
 """Who reaches whom in one cluster: parties, the matrix between them, and single ends exactly.
 
-    reach = Reach(cluster)
+    reach = reach_of(cluster)
     for row in reach.rows(receiver): ...        classes: any cluster, whatever its size
     reach.between(pod, other, 4)                two ends, with the causes
 
@@ -9,7 +9,7 @@ address that really sends, to the pod that really receives. Whether a packet fin
 is the fabric's business: from outside, only a Service promises one.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 
 import msgspec
@@ -25,6 +25,7 @@ from steppe.reach.parties import (
     Kind,
     Member,
     Party,
+    of_kind,
     own_network,
     parties_of,
     standing_members,
@@ -39,22 +40,25 @@ ALL = tuple(Piece(r.protocol, r.first, r.last, allowed=True) for r in EVERYTHING
 
 
 class Reach:
-    """All pairs of one cluster, restricted to the ports that are wanted."""
+    """All pairs of these parties, restricted to the ports that are wanted.
+
+    A party without a standing is nobody: it is only there in another state of the cluster.
+    """
 
     def __init__(
         self,
         cluster: Cluster,
+        standings: Standings,
+        parties: Iterable[tuple[Party, Standing | None]],
         wanted: PortSet = EVERYTHING,
-        mark: Callable[[Member], object] = lambda _: None,
     ) -> None:
-        """`mark` keeps members apart although no policy does."""
+        known = tuple(parties)
         self.cluster = cluster
         self.wanted = wanted
-        self.standings = Standings(cluster)
-        known = parties_of(standing_members(cluster, self.standings), mark)
+        self.standings = standings
         self.parties: tuple[Party, ...] = tuple(party for party, _ in known)
-        self.of_party: tuple[Standing, ...] = tuple(standing for _, standing in known)
-        self.matrix = Matrix(self.standings, self.of_party)
+        self.of_party: tuple[Standing | None, ...] = tuple(standing for _, standing in known)
+        self.matrix = Matrix(standings, self.of_party)
 
     def rows(self, receiver: int, senders: Mask = -1) -> Iterator[Row]:
         """Who reaches what of a party; flows that have nothing to do with any pod are left out."""
@@ -65,6 +69,8 @@ class Reach:
     def pieces(self, sender: int, receiver: int, version: int) -> tuple[Piece, ...]:
         """What parties make of each other on every port, and the causes."""
         here, there = self.of_party[sender], self.of_party[receiver]
+        if here is None or there is None:
+            return ()
         return pieces_between(self.standings, here, there, version)
 
     def between(
@@ -88,7 +94,7 @@ class Reach:
         return (1 << len(self.parties)) - 1
 
     def of_kind(self, kind: Kind) -> Mask:
-        return sum(1 << i for i, party in enumerate(self.parties) if party.kind == kind)
+        return of_kind(self.parties, kind)
 
     @cached_property
     def party_of_pod(self) -> Mapping[Name, int]:
@@ -158,6 +164,17 @@ class Reach:
             egress.pieces(known.identities["egress"].values[side.receiver]),
             ingress.pieces(known.identities["ingress"].values[side.sender]),
         )
+
+
+def reach_of(
+    cluster: Cluster,
+    wanted: PortSet = EVERYTHING,
+    mark: Callable[[Member], object] = lambda _: None,
+) -> Reach:
+    """Reach in one cluster; `mark` keeps members apart although no policy does."""
+    standings = Standings(cluster)
+    members = standing_members(cluster, standings)
+    return Reach(cluster, standings, parties_of(members, mark), wanted)
 
 
 def _not_isolated(guard: Guard) -> Guard:

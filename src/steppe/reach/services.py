@@ -23,7 +23,7 @@ from steppe.reach.matrix import Mask, piece_at
 from steppe.reach.parties import Member
 from steppe.reach.reach import End, Reach
 
-Said = Literal["allowed", "partly", "denied", "refused", "dropped"]
+Said = Literal["allowed", "partly", "denied", "refused", "dropped", "absent"]
 
 
 class View(msgspec.Struct, frozen=True):
@@ -52,7 +52,8 @@ class Offer(msgspec.Struct, frozen=True):
 
 class Outcome(msgspec.Struct, frozen=True):
     """`refused`: the Service has no endpoints; `dropped`: none on the sender's node, where its
-    policy is Local. Otherwise `open` of so many endpoints are allowed.
+    policy is Local; `absent`: there is no such Service, or no such sender. Otherwise `open` of so
+    many endpoints are allowed.
     """
 
     said: Said

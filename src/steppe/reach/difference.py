@@ -1,0 +1,236 @@
+"""What a change of the cluster does to who reaches whom: reach(after) - reach(before).
+
+Parties are ends that no policy tells apart in either state, so the same masks mean the same ends
+before and after, and the two matrices are compared row by row as they are, never pair by pair.
+An end that is there in one state only loses, or gains, all that it reaches.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+
+import msgspec
+
+from steppe.kube.cause import Cause
+from steppe.kube.cluster import Cluster
+from steppe.reach.flows import deciding
+from steppe.reach.matrix import Mask, bits
+from steppe.reach.names import member_name
+from steppe.reach.parties import Kind, Member, Party, named_prefixes, standing_members
+from steppe.reach.ports import EVERYTHING, NOTHING, PortSet, one_port
+from steppe.reach.reach import Reach
+from steppe.reach.services import Offers, Outcome
+from steppe.reach.standings import VERSIONS, Standing, Standings
+
+_ASKED = 16
+"""So many senders of a change are asked for their causes."""
+
+ABSENT = Outcome("absent")
+
+
+class Gain(msgspec.Struct, frozen=True):
+    """Ports that a change opens and closes, in one family."""
+
+    opened: PortSet = NOTHING
+    closed: PortSet = NOTHING
+
+    def __bool__(self) -> bool:
+        return bool(self.opened or self.closed)
+
+
+class FlowChange(msgspec.Struct, frozen=True):
+    """What changes for some senders towards one receiver; `v4` and `v6` differ at times."""
+
+    receiver: int
+    senders: Mask
+    v4: Gain
+    v6: Gain
+
+    @property
+    def opened(self) -> PortSet:
+        return self.v4.opened | self.v6.opened
+
+    @property
+    def closed(self) -> PortSet:
+        return self.v4.closed | self.v6.closed
+
+
+class OfferChange(msgspec.Struct, frozen=True):
+    """How some senders fare at a Service's port; from all nodes where none is named."""
+
+    service: str
+    protocol: str
+    port: int
+    version: int
+    senders: Mask
+    nodes: frozenset[str]
+    before: Outcome
+    after: Outcome
+
+    @property
+    def opens(self) -> bool:
+        return _share(self.after) > _share(self.before)
+
+    @property
+    def closes(self) -> bool:
+        return _share(self.after) < _share(self.before)
+
+
+class Difference:
+    """Two states of one cluster, side by side over the same parties."""
+
+    def __init__(self, before: Cluster, after: Cluster, wanted: PortSet = EVERYTHING) -> None:
+        joined = _joined(before, after)
+        self.before = Reach(before, joined.before, joined.old, wanted)
+        self.after = Reach(after, joined.after, joined.new, wanted)
+        self.parties = joined.parties
+        self.wanted = wanted
+        self._known: dict[tuple[PortSet, PortSet], Gain] = {}
+
+    def flows(self) -> Iterator[FlowChange]:
+        """Everything that opens or closes; what has nothing to do with any pod is left out."""
+        steady, pods = self._steady(), self.after.of_kind("pods")
+        for receiver in bits(steady):
+            four, six = (self._gains(receiver, version) for version in VERSIONS)
+            senders = pods if self.parties[receiver].kind != "pods" else steady
+            for v4, some in four.items():
+                for v6, others in six.items():
+                    together = some & others & senders
+                    if together and (v4 or v6):
+                        yield FlowChange(receiver, together, v4, v6)
+
+    def because(self, change: FlowChange) -> tuple[Cause, ...]:
+        """What says so after the change, or else what no longer does."""
+        found: dict[Cause, None] = {}
+        for reach in (self.after, self.before):
+            allowed = bool(change.opened) == (reach is self.after)
+            for sender in [*bits(change.senders)][:_ASKED]:
+                for version in VERSIONS:
+                    ports = change.opened or change.closed
+                    pieces = reach.pieces(sender, change.receiver, version)
+                    found |= dict.fromkeys(deciding(pieces, ports, allowed=allowed))
+            if found:
+                break
+        return tuple(found)
+
+    def offers(self) -> Iterator[OfferChange]:
+        """Every Service port at which somebody fares otherwise."""
+        old, new = (_fared(reach, self._everyone) for reach in (self.before, self.after))
+        nobody = (_Fared(self._everyone, frozenset(), ABSENT),)
+        for place in sorted(old.keys() | new.keys()):
+            for here in old.get(place, nobody):
+                for there in new.get(place, nobody):
+                    senders, nodes = here.senders & there.senders, here.nodes & there.nodes
+                    apart = here.nodes and there.nodes and not nodes
+                    if senders and not apart and here.outcome != there.outcome:
+                        where = nodes or here.nodes | there.nodes
+                        yield OfferChange(*place, senders, where, here.outcome, there.outcome)
+
+    @property
+    def _everyone(self) -> Mask:
+        return (1 << len(self.parties)) - 1
+
+    def _steady(self) -> Mask:
+        """All but what is outside in one state only: it belongs to the cluster in the other."""
+        states = zip(self.parties, self.before.of_party, self.after.of_party, strict=True)
+        return sum(
+            1 << number
+            for number, (party, was, will) in enumerate(states)
+            if party.kind != "outside" or (was is not None and will is not None)
+        )
+
+    def _gains(self, receiver: int, version: int) -> Mapping[Gain, Mask]:
+        old, new = (
+            _complete(reach.matrix.towards(receiver, version), self._everyone)
+            for reach in (self.before, self.after)
+        )
+        found: dict[Gain, Mask] = {}
+        for before, some in old.items():
+            for after, others in new.items():
+                together = some & others
+                if together:
+                    gain = self._gain(before, after)
+                    found[gain] = found.get(gain, 0) | together
+        return found
+
+    def _gain(self, before: PortSet, after: PortSet) -> Gain:
+        key = (before, after)
+        if key not in self._known:
+            opened, closed = after - before, before - after
+            self._known[key] = Gain(opened & self.wanted, closed & self.wanted)
+        return self._known[key]
+
+
+class _Joined(msgspec.Struct, frozen=True):
+    """The same parties before, after and in both; a member is where it is there at all."""
+
+    before: Standings
+    after: Standings
+    parties: tuple[Party, ...]
+    old: tuple[tuple[Party, Standing | None], ...]
+    new: tuple[tuple[Party, Standing | None], ...]
+
+
+class _Fared(msgspec.Struct, frozen=True):
+    """Senders that fare alike at a Service's port; from all nodes where none is named."""
+
+    senders: Mask
+    nodes: frozenset[str]
+    outcome: Outcome
+
+
+_Side = Mapping[str, tuple[Kind, Member, Standing]]
+
+
+def _joined(before: Cluster, after: Cluster) -> _Joined:
+    """Everybody of either state, those together that are alike in both."""
+    standings = Standings(before), Standings(after)
+    prefixes = named_prefixes(before, standings[0]) | named_prefixes(after, standings[1])
+    old, new = (
+        {member_name(known[1]): known for known in standing_members(cluster, own, prefixes)}
+        for cluster, own in zip((before, after), standings, strict=True)
+    )
+    found: dict[tuple[Kind, Standing | None, Standing | None], list[str]] = {}
+    for name, (kind, _, _) in {**old, **new}.items():
+        was, will = (side[name][2] if name in side else None for side in (old, new))
+        found.setdefault((kind, was, will), []).append(name)
+    return _Joined(
+        *standings,
+        tuple(_party(kind, {**old, **new}, names) for (kind, _, _), names in found.items()),
+        tuple((_party(kind, old, names), was) for (kind, was, _), names in found.items()),
+        tuple((_party(kind, new, names), will) for (kind, _, will), names in found.items()),
+    )
+
+
+def _party(kind: Kind, side: _Side, names: Iterable[str]) -> Party:
+    return Party(kind, tuple(side[name][1] for name in names if name in side))
+
+
+_Place = tuple[str, str, int, int]
+"""A Service, the protocol, the port and the IP version."""
+
+
+def _fared(reach: Reach, everyone: Mask) -> Mapping[_Place, list[_Fared]]:
+    found: dict[_Place, list[_Fared]] = {}
+    offers = Offers(reach)
+    for offer in offers.all:
+        name = f"{offer.service.namespace}/{offer.service.name}"
+        place = (name, offer.port.protocol, offer.port.port, offer.address.version)
+        if not one_port(offer.port.protocol, offer.port.port) & reach.wanted or place in found:
+            continue
+        rows = [_Fared(r.senders, r.view.nodes, r.outcome) for r in offers.rows(offer)]
+        told = 0
+        for row in rows:
+            told |= row.senders
+        found[place] = [*rows, _Fared(everyone & ~told, frozenset(), ABSENT)]
+    return found
+
+
+def _complete(towards: Mapping[PortSet, Mask], everyone: Mask) -> Mapping[PortSet, Mask]:
+    """Those with nothing as well that are not there, or not in this family."""
+    left = everyone
+    for senders in towards.values():
+        left &= ~senders
+    return {**towards, NOTHING: towards.get(NOTHING, 0) | left}
+
+
+def _share(outcome: Outcome) -> float:
+    return outcome.open / outcome.endpoints if outcome.endpoints else 0.0

@@ -1,0 +1,166 @@
+"""A difference is reach(after) - reach(before): over small clusters, exhaustively."""
+
+import msgspec
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from steppe.kube.cluster import Cluster
+from steppe.kube.objects import Node
+from steppe.reach.difference import Difference, OfferChange
+from steppe.reach.names import member_name
+from steppe.reach.ports import NOTHING, allowed_of
+from steppe.reach.reach import End, Reach, reach_of
+from steppe.reach.services import Offers, Outcome
+from tests.policy_worlds import cluster_policies, labels, network_policies, worlds
+from tests.property.test_reach import cluster_in, services_in, special
+
+FEW = settings(max_examples=40, deadline=None)
+
+
+@st.composite
+def changed(draw: st.DrawFn, cluster: Cluster) -> Cluster:
+    """The cluster after some objects have come, gone or changed."""
+    pods, spaces = dict(cluster.pods), dict(cluster.namespaces)
+    policies, tiers = dict(cluster.network_policies), dict(cluster.cluster_policies)
+    name = draw(st.sampled_from(sorted(pods)))
+    match draw(st.sampled_from(["pod", "no pod", "namespace", "policy", "no policy", "tier"])):
+        case "pod":
+            pods[name] = msgspec.structs.replace(pods[name], labels=draw(labels))
+        case "no pod":
+            del pods[name]
+        case "namespace":
+            space = draw(st.sampled_from(sorted(spaces)))
+            spaces[space] = msgspec.structs.replace(spaces[space], labels=draw(labels))
+        case "policy":
+            policy = draw(network_policies("p0"))
+            policies[policy.namespace, policy.name] = policy
+        case "no policy":
+            policies = {}
+        case _:
+            tier = draw(cluster_policies("c0"))
+            tiers[tier.name] = tier
+    return msgspec.structs.replace(
+        cluster, pods=pods, namespaces=spaces, network_policies=policies, cluster_policies=tiers
+    )
+
+
+def allowed(reach: Reach, here: End, there: End, version: int):
+    """What one state allows; nothing where an end is not there."""
+    now = [present(reach.cluster, end) for end in (here, there)]
+    return NOTHING if None in now else allowed_of(reach.between(*now, version))
+
+
+def present(cluster: Cluster, end: End) -> End | None:
+    return end if isinstance(end, Node) else cluster.pods.get((end.namespace, end.name))
+
+
+@FEW
+@given(worlds(), st.data(), st.booleans())
+def test_a_difference_is_what_reach_says_after_without_what_it_said_before(
+    world, data, backwards
+) -> None:
+    old = cluster_in(world)
+    new = data.draw(changed(old))
+    if backwards:
+        old, new = new, old
+    difference = Difference(old, new)
+    before, after = reach_of(old), reach_of(new)
+    changes = list(difference.flows())
+    party = {member_name(m): i for i, p in enumerate(difference.parties) for m in p.members}
+    everybody = [*{**old.pods, **new.pods}.values(), *old.nodes.values()]
+    for here in everybody:
+        for there in everybody:
+            if here == there or special(here, there) or type(here) is type(there) is Node:
+                continue
+            known = [
+                c
+                for c in changes
+                if c.receiver == party[member_name(there)]
+                and c.senders >> party[member_name(here)] & 1
+            ]
+            assert len(known) <= 1
+            for version in (4, 6):
+                was, will = (allowed(reach, here, there, version) for reach in (before, after))
+                gain = (known[0].v4 if version == 4 else known[0].v6) if known else None
+                assert (gain.opened if gain else NOTHING) == will - was
+                assert (gain.closed if gain else NOTHING) == was - will
+
+
+@FEW
+@given(worlds())
+def test_no_change_is_no_difference(world) -> None:
+    cluster = cluster_in(world)
+    difference = Difference(cluster, cluster)
+    assert list(difference.flows()) == []
+    assert list(difference.offers()) == []
+
+
+@FEW
+@given(worlds(), st.data())
+def test_back_and_forth_are_opposites(world, data) -> None:
+    old = services_in(cluster_in(world), data)
+    new = data.draw(changed(old))
+    there, back = Difference(old, new), Difference(new, old)
+    forward = flat(there)
+    assert forward == {(*ends, closed, opened) for *ends, opened, closed in flat(back)}
+
+
+def flat(difference: Difference):
+    names = [[member_name(m) for m in party.members] for party in difference.parties]
+    found = set()
+    for change in difference.flows():
+        for number, senders in enumerate(names):
+            if change.senders >> number & 1:
+                for here in senders:
+                    for there in names[change.receiver]:
+                        for gain in ((4, change.v4), (6, change.v6)):
+                            version, known = gain
+                            if known:
+                                found.add((here, there, version, known.opened, known.closed))
+    return found
+
+
+@FEW
+@given(worlds(), st.data())
+def test_services_change_for_those_who_fare_otherwise(world, data) -> None:
+    old = services_in(cluster_in(world), data)
+    new = data.draw(changed(old))
+    new = msgspec.structs.replace(new, services=dict(list(new.services.items())[:1]))
+    difference = Difference(old, new)
+    changes = list(difference.offers())
+    fared = [rows_of(reach_of(cluster)) for cluster in (old, new)]
+    for name, place in fared[0].keys() | fared[1].keys():
+        was, will = (side.get((name, place), Outcome("absent")) for side in fared)
+        found = [c for c in changes if concerns(difference, c, name, place)]
+        if was == will:
+            assert found == []
+        else:
+            assert [(c.before, c.after) for c in found] == [(was, will)]
+
+
+def rows_of(reach: Reach):
+    """Outcome by sender and place, as classes of one state alone say it."""
+    offers = Offers(reach)
+    found = {}
+    for offer in offers.all:
+        service = f"{offer.service.namespace}/{offer.service.name}"
+        place = (service, offer.port.protocol, offer.port.port, offer.address.version)
+        for row in offers.rows(offer):
+            for number, party in enumerate(reach.parties):
+                for member in party.members if row.senders >> number & 1 else ():
+                    node = getattr(member, "node", None) or member.name
+                    if not row.view.nodes or node in row.view.nodes:
+                        found[member_name(member), place] = row.outcome
+    return found
+
+
+def concerns(difference, change: OfferChange, name, place) -> bool:
+    if (change.service, change.protocol, change.port, change.version) != place:
+        return False
+    for number, party in enumerate(difference.parties):
+        for member in party.members:
+            if member_name(member) == name:
+                node = getattr(member, "node", None) or member.name
+                here = not change.nodes or node in change.nodes
+                return bool(change.senders >> number & 1) and here
+    return False
