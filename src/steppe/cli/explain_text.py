@@ -76,14 +76,14 @@ def _case(said: Explanation, case: Case, alike: str, width: int) -> Iterator[str
     detailed = [next((p for p in case.paths if p.open is open_), None) for open_ in (True, False)]
     for path in (path for path in detailed if path is not None):
         if len(case.paths) > 1:
-            yield f"  The way to {path.receiver}:"
+            yield f"  the way to {path.receiver}:"
         yield from _path(said, path, width)
 
 
 def _endpoints(paths: Sequence[Path], width: int) -> Iterator[str]:
     for path in paths:
-        fate = click.style(_FATES[path.fate], fg="green" if path.open else "red")
-        yield _cut(f"  {path.share!s:>5} of the time to {path.receiver}", width - 9) + f" {fate}"
+        fate = click.style(f"{_FATES[path.fate]:8}", fg="green" if path.open else "red")
+        yield f"  {fate} " + _cut(f"{path.share!s:>4} of the time: {path.receiver}", width - 11)
 
 
 def _cut(line: str, width: int) -> str:

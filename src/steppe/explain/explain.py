@@ -16,7 +16,7 @@ from steppe.explain.misses import misses
 from steppe.explain.model import Case, Explanation, Flow, Path, kind_of
 from steppe.explain.part import part_for
 from steppe.explain.promised import promised_path
-from steppe.explain.remedy import Ask, changes_for
+from steppe.explain.remedy import changes_for
 from steppe.explain.say import verdict
 from steppe.kube.cluster import Cluster
 from steppe.kube.policies import Direction
@@ -29,8 +29,10 @@ EGRESS: Direction = "egress"
 
 Paths = tuple[tuple[Path, ...], tuple[str, ...]]
 """A case's paths, and where they part from the spec."""
-InTables = Callable[[Cluster, Case, Sequence[Course]], Paths]
-"""Takes a case through the tables of the part of the cluster that it concerns."""
+Walk = Callable[[Case, Sequence[Course]], Paths]
+"""Takes a case through tables; the courses are what the spec says of it."""
+InTables = Callable[[Cluster], Walk]
+"""Gives the tables of a part of the cluster."""
 
 
 class Explainer:
@@ -50,9 +52,6 @@ class Explainer:
         self, flow: Flow, family: int | None = None, notes: tuple[str, ...] = ()
     ) -> Explanation:
         """The verdict on the flow, its paths and, for a "no", what would open it."""
-        cases: list[Case] = []
-        asks: list[Ask] = []
-        conflicts: list[str] = []
         wanted = [
             case
             for case in cases_of(self.index, flow)
@@ -62,34 +61,38 @@ class Explainer:
             raise BadFlowError(
                 f"{flow.source} and {flow.destination} have no IPv{family} in common"
             )
-        for case in wanted:
-            part = part_for(self.index, case.packet, case.entering)
-            done, found = self._case(part, case)
-            cases.append(done)
-            asks.append(Ask(part, done))
-            conflicts += found
-        kind = kind_of(path.open for case in cases for path in case.paths)
+        part = part_for(self.index, wanted)
+        found, conflicts = self._followed(part, wanted)
+        kind = kind_of(path.open for case in found for path in case.paths)
         return Explanation(
             flow=flow,
             kind=kind,
-            verdict=verdict(flow, kind, cases),
+            verdict=verdict(flow, kind, found),
             tables=self._in_tables is not None,
-            cases=tuple(cases),
-            changes=() if kind == "allowed" else changes_for(self.index, flow, asks),
+            cases=found,
+            changes=() if kind == "allowed" else changes_for(self.index, flow, part, found),
             notes=notes,
-            conflicts=tuple(conflicts),
+            conflicts=conflicts,
         )
 
-    def _case(self, part: Cluster, case: Case) -> tuple[Case, tuple[str, ...]]:
-        courses = Courses(part).of(case.packet, case.entering)
-        if self._in_tables is None:
-            paths = tuple(promised_path(part, case.packet, course) for course in courses)
-            conflicts: tuple[str, ...] = ()
-        else:
-            paths, conflicts = self._in_tables(part, case, courses)
-        ordered = sorted(paths, key=lambda path: path.receiver)
-        shown = tuple(self._with_misses(part, path) for path in ordered)
-        return msgspec.structs.replace(case, paths=shown), conflicts
+    def _followed(
+        self, part: Cluster, cases: Sequence[Case]
+    ) -> tuple[tuple[Case, ...], tuple[str, ...]]:
+        """The cases with every path that their packets may take."""
+        known, walk = Courses(part), self._in_tables and self._in_tables(part)
+        found: list[Case] = []
+        conflicts: list[str] = []
+        for case in cases:
+            courses = known.of(case.packet, case.entering)
+            if walk:
+                paths, parted = walk(case, courses)
+                conflicts += parted
+            else:
+                paths = tuple(promised_path(part, case.packet, course) for course in courses)
+            ordered = sorted(paths, key=lambda path: path.receiver)
+            shown = tuple(self._with_misses(part, path) for path in ordered)
+            found.append(msgspec.structs.replace(case, paths=shown))
+        return tuple(found), tuple(conflicts)
 
     def _with_misses(self, part: Cluster, path: Path) -> Path:
         """The path with what the rules say that could have let it through."""

@@ -5,9 +5,10 @@ tables that these few objects compile to answer for this packet as those of the 
 would, and so does the spec: both are asked about the part alone, whatever the cluster's size.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 
 from steppe.explain.index import Index
+from steppe.explain.model import Case
 from steppe.kube.cluster import Cluster, cluster_of
 from steppe.kube.objects import Node, Pod
 from steppe.kube.services import EndpointSlice, Service
@@ -15,13 +16,19 @@ from steppe.net.address import IPAddress, IPNetwork, host_prefix
 from steppe.net.packet import Packet
 
 
-def part_for(index: Index, packet: Packet, at: str = "") -> Cluster:
-    """All that this packet may meet, from wherever it comes in (`at`, if it comes from outside)."""
-    services = tuple(_services(index, packet))
+def part_for(index: Index, cases: Iterable[Case]) -> Cluster:
+    """All that these packets may meet, from wherever they come in."""
+    packets = {case.packet: case.entering for case in cases}
+    found = (service for packet in packets for service in _services(index, packet))
+    services = {service.ref: service for service in found}.values()
     slices = tuple(slice_ for service in services for slice_ in index.slices_of(service))
-    ends = dict.fromkeys((packet.source, packet.destination, *_backends(slices, packet)))
+    versions = {packet.destination.version for packet in packets}
+    ends = dict.fromkeys(a for packet in packets for a in (packet.source, packet.destination))
+    ends |= dict.fromkeys(_backends(slices, versions))
     pods = {pod.ref: pod for address in ends for pod in index.pods_at(address)}
-    nodes = {node.name: node for node in _nodes(index, ends, pods.values(), slices, at)}
+    nodes = {
+        node.name: node for node in _nodes(index, ends, pods.values(), slices, packets.values())
+    }
     namespaces = index.cluster.namespaces
     return cluster_of(
         # In the order of the whole cluster's: where objects clash, that may decide.
@@ -38,17 +45,15 @@ def part_for(index: Index, packet: Packet, at: str = "") -> Cluster:
 
 def _services(index: Index, packet: Packet) -> Iterator[Service]:
     """Those that name the address, whatever the port: theirs is the answer for all of them."""
-    found = {service.ref: service for service in index.services_at(packet.destination)}
+    yield from index.services_at(packet.destination)
     if index.nodes_at(packet.destination):
-        on_nodes = index.services_on(packet.protocol, packet.destination_port)
-        found |= {service.ref: service for service in on_nodes}
-    return iter(found.values())
+        yield from index.services_on(packet.protocol, packet.destination_port)
 
 
-def _backends(slices: Iterable[EndpointSlice], packet: Packet) -> Iterator[IPAddress]:
+def _backends(slices: Iterable[EndpointSlice], versions: Container[int]) -> Iterator[IPAddress]:
     for slice_ in slices:
         for endpoint in slice_.endpoints:
-            if endpoint.address.version == packet.destination.version:
+            if endpoint.address.version in versions:
                 yield endpoint.address
 
 
@@ -57,13 +62,13 @@ def _nodes(
     ends: Iterable[IPAddress],
     pods: Iterable[Pod],
     slices: Iterable[EndpointSlice],
-    at: str,
+    entrances: Iterable[str],
 ) -> Iterator[Node]:
     """The nodes at the ends, those that own a prefix around one, and those that objects name."""
     for address in ends:
         yield from index.nodes_at(address)
         yield from index.nodes_around(address)
-    named = {pod.node for pod in pods} | {at}
+    named = {*(pod.node for pod in pods), *entrances}
     named |= {endpoint.node for slice_ in slices for endpoint in slice_.endpoints}
     for name in named & index.cluster.nodes.keys():
         yield index.cluster.nodes[name]

@@ -43,11 +43,12 @@ _NAME_LABELS = ("app.kubernetes.io/name", "app", "k8s-app", "name", "component",
 _NAMESPACE_LABEL = "kubernetes.io/metadata.name"
 
 
-class Ask(msgspec.Struct, frozen=True):
-    """A case and the part of the cluster that it concerns."""
+class _Asked(msgspec.Struct, frozen=True):
+    """A flow that is closed, its packets, and the part of the cluster that they meet."""
 
+    flow: Flow
     part: Cluster
-    case: Case
+    cases: tuple[Case, ...]
 
 
 class _Edit(msgspec.Struct, frozen=True):
@@ -71,17 +72,22 @@ class _Closed(msgspec.Struct, frozen=True):
         return self.packet.source if self.direction == "ingress" else self.packet.destination
 
 
-def changes_for(index: Index, flow: Flow, asks: Sequence[Ask]) -> tuple[Change, ...]:
+def changes_for(
+    index: Index, flow: Flow, part: Cluster, cases: Sequence[Case]
+) -> tuple[Change, ...]:
     """A few changes that open the whole flow, those first that change least."""
-    groups = _groups(asks)
-    if not groups:
-        return ()
+    asked = _Asked(flow, part, tuple(cases))
     # The first closed pair of a group speaks for all of it; trying says whether it may.
-    options = [tuple(_edits(index, flow, asks, closed[0])) for closed in groups.values()]
-    flat = [(edit,) for edits in options for edit in edits]
-    together = product(*options) if len(options) > 1 else iter(())
-    tried = islice((*flat, *islice(together, _TRIED)), 2 * _TRIED)
-    found = (edits for edits in tried if _opens(asks, edits))
+    options = [tuple(_edits(index, asked, closed)) for closed in _groups(asked)]
+    if not options:
+        return ()
+    alone = [
+        (edit,)
+        for edit in options[0]
+        if all(edit.text in {other.text for other in edits} for edits in options)
+    ]
+    together = islice(product(*options), _TRIED) if len(options) > 1 else ()
+    found = (edits for edits in (*alone, *together) if _opens(asked, edits))
     return tuple(_change(edits) for edits in islice(found, SHOWN))
 
 
@@ -90,61 +96,51 @@ def _change(edits: tuple[_Edit, ...]) -> Change:
     return Change(text, tuple(edit.object for edit in edits))
 
 
-def _opens(asks: Iterable[Ask], edits: Iterable[_Edit]) -> bool:
-    done = tuple(edits)
-    for ask in asks:
-        part = reduce(lambda cluster, edit: edit.apply(cluster), done, ask.part)
-        courses = Courses(part).of(ask.case.packet, ask.case.entering)
-        if not all(course.fate == "delivered" for course in courses):
-            return False
-    return True
+def _opens(asked: _Asked, edits: Iterable[_Edit]) -> bool:
+    part = reduce(lambda cluster, edit: edit.apply(cluster), edits, asked.part)
+    courses = Courses(part)
+    return all(
+        course.fate == "delivered"
+        for case in asked.cases
+        for course in courses.of(case.packet, case.entering)
+    )
 
 
-def _groups(asks: Iterable[Ask]) -> Mapping[object, list[_Closed]]:
-    """Who says no, by direction and the objects that say it; none if anything else fails too."""
-    found: dict[object, list[_Closed]] = {}
-    for ask in asks:
-        pods = {a: pod for pod in ask.part.pods.values() for a in pod.addresses}
-        for path in ask.case.paths:
-            if path.fate in ("refused", "dropped"):
-                return {}
-            for direction, decision in (("egress", path.egress), ("ingress", path.ingress)):
-                own = path.sent.source if direction == "egress" else path.received.destination
-                if decision.allowed or own not in pods:
-                    continue
-                packet = path.received
-                if direction == "egress":
-                    packet = msgspec.structs.replace(packet, source=path.sent.source)
-                key = (direction, decision.by, decision.because)
-                closed = _Closed(direction, pods[own], packet, decision)  # type: ignore[arg-type]
-                found.setdefault(key, []).append(closed)
-    return found
+def _groups(asked: _Asked) -> tuple[_Closed, ...]:
+    """One pair for all that the same objects say no to; none if anything else fails as well."""
+    found: dict[object, _Closed] = {}
+    pods = {a: pod for pod in asked.part.pods.values() for a in pod.addresses}
+    for path in (path for case in asked.cases for path in case.paths):
+        if path.fate in ("refused", "dropped"):
+            return ()
+        for direction, decision in (("egress", path.egress), ("ingress", path.ingress)):
+            own = path.sent.source if direction == "egress" else path.received.destination
+            if decision.allowed or own not in pods:
+                continue
+            packet = path.received
+            if direction == "egress":
+                packet = msgspec.structs.replace(packet, source=path.sent.source)
+            closed = _Closed(direction, pods[own], packet, decision)  # type: ignore[arg-type]
+            found.setdefault((direction, decision.by, decision.because), closed)
+    return tuple(found.values())
 
 
-def _edits(index: Index, flow: Flow, asks: Sequence[Ask], closed: _Closed) -> Iterator[_Edit]:
+def _edits(index: Index, asked: _Asked, closed: _Closed) -> Iterator[_Edit]:
     cluster = index.cluster
     if closed.decision.by != "NetworkPolicy":
-        yield from _before_tier_rule(cluster, flow, asks, closed)
+        yield from _before_tier_rule(cluster, asked, closed)
         return
     refs = {cause.ref for cause in closed.decision.because}
     policies = [p for p in index.policies_on(closed.pod) if p.ref in refs]
-    peer = _peer_for(flow, asks, closed, cluster)
-    world = _world(asks)
+    peer = _peer_for(asked, closed, cluster)
+    world = world_of(
+        asked.part.pods.values(), asked.part.namespaces.values(), asked.part.nodes.values()
+    )
     if peer is not None:
         yield from _in_rules(world, policies, closed, *peer)
     yield from _labels(index, world, policies, closed)
     if peer is not None:
         yield from _rules_more(policies, closed, *peer)
-
-
-def _world(asks: Iterable[Ask]) -> World:
-    """All that selectors are put to: everyone in any of the parts."""
-    parts = [ask.part for ask in asks]
-    return world_of(
-        [pod for part in parts for pod in part.pods.values()],
-        [namespace for part in parts for namespace in part.namespaces.values()],
-        [node for part in parts for node in part.nodes.values()],
-    )
 
 
 def _in_rules(
@@ -254,11 +250,9 @@ def _labelled(index: Index, pod: Pod, key: str, value: str) -> Callable[[Cluster
     return apply
 
 
-def _before_tier_rule(
-    cluster: Cluster, flow: Flow, asks: Sequence[Ask], closed: _Closed
-) -> Iterator[_Edit]:
+def _before_tier_rule(cluster: Cluster, asked: _Asked, closed: _Closed) -> Iterator[_Edit]:
     """An Accept rule in front of the rule that denies."""
-    peer = _peer_for(flow, asks, closed, cluster)
+    peer = _peer_for(asked, closed, cluster)
     (cause,) = closed.decision.because
     policy = cluster.cluster_policies.get(cause.ref.name)
     if peer is None or policy is None:
@@ -300,24 +294,22 @@ def _port_text(packet: Packet) -> str:
 
 
 def _peer_for(
-    flow: Flow, asks: Iterable[Ask], closed: _Closed, cluster: Cluster
+    asked: _Asked, closed: _Closed, cluster: Cluster
 ) -> tuple[tuple[Peer, ...], str] | None:
     """The peer as a rule would name it: a pod by its labels, everyone else by address."""
-    pod = next(
-        (p for ask in asks for p in ask.part.pods.values() if closed.peer in p.addresses), None
-    )
+    pod = next((p for p in asked.part.pods.values() if closed.peer in p.addresses), None)
     if pod is not None:
         return _pod_peer(pod, closed.pod, cluster)
+    flow = asked.flow
     end = flow.source if closed.direction == "ingress" else flow.destination
     prefixes: dict[IPNetwork, None] = {}
     if isinstance(end, RangeTarget):
         prefixes = dict.fromkeys(end.prefixes)
     else:
-        for ask in asks:
-            for path in ask.case.paths:
-                packet = path.received
-                side = packet.source if closed.direction == "ingress" else packet.destination
-                prefixes[host_prefix(side)] = None
+        for path in (path for case in asked.cases for path in case.paths):
+            packet = path.received
+            side = packet.source if closed.direction == "ingress" else packet.destination
+            prefixes[host_prefix(side)] = None
     return tuple(Block(prefix) for prefix in prefixes), f"ipBlock {listed(map(str, prefixes))}"
 
 

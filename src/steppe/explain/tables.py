@@ -6,7 +6,7 @@ import msgspec
 
 from steppe.compile.node import compile_cluster
 from steppe.explain.course import Course
-from steppe.explain.explain import InTables, Paths
+from steppe.explain.explain import InTables, Paths, Walk
 from steppe.explain.model import Case, Fate, Mtu, Path, Step
 from steppe.explain.promised import first_steps, receiver_of
 from steppe.fabric.settings import Settings
@@ -17,6 +17,7 @@ from steppe.kube.objects import UNDERLAY_ANNOTATION
 from steppe.net.packet import Packet
 from steppe.state.link import Link, LinkKey
 from steppe.state.node import NodeState
+from steppe.state.workload import workload_of
 from steppe.walk.trace import Step as Walked
 from steppe.walk.trace import Trace
 from steppe.walk.walk import Walker
@@ -27,25 +28,40 @@ _ARRIVED = ("pod", "node", "outside")
 def compiled(settings: Settings) -> InTables:
     """Through the tables that nodes shall have."""
 
-    def in_tables(part: Cluster, case: Case, courses: Sequence[Course]) -> Paths:
+    def in_tables(part: Cluster) -> Walk:
         states, _ = compile_cluster(settings, part)
-        return walked(part, states, case, courses)
+        return walk_of(part, states)
 
     return in_tables
 
 
-def walked(
-    part: Cluster, states: Mapping[str, NodeState], case: Case, courses: Sequence[Course]
-) -> Paths:
-    """Every path of the case's packet through these tables, and where they part from the spec."""
+def walk_of(part: Cluster, states: Mapping[str, NodeState]) -> Walk:
+    """Every path of a case's packet through these tables, and where they part from the spec."""
     walker = Walker(part, states)
+
+    def walk(case: Case, courses: Sequence[Course]) -> Paths:
+        return _walked(_Tables(part, states, walker), case, courses)
+
+    return walk
+
+
+class _Tables(msgspec.Struct, frozen=True):
+    """The tables of a part of the cluster."""
+
+    part: Cluster
+    states: Mapping[str, NodeState]
+    walker: Walker
+
+
+def _walked(tables: _Tables, case: Case, courses: Sequence[Course]) -> Paths:
+    part = tables.part
     by_end = {_end(course.received): course for course in courses}
     paths: list[Path] = []
     conflicts: list[str] = []
-    for trace in walker.walks(case.packet, case.entering):
+    for trace in tables.walker.walks(case.packet, case.entering):
         course = by_end.pop(_end(trace.packet), None)
-        path = _path(part, case, trace, course, walker)
-        paths.append(msgspec.structs.replace(path, mtu=_mtu(part, states, path)))
+        path = _path(tables, case, trace, course)
+        paths.append(msgspec.structs.replace(path, mtu=_mtu(part, tables.states, path)))
         if course is None or path.open != (course.fate == "delivered"):
             conflicts.append(_conflict(case, path, course))
     for course in by_end.values():
@@ -64,10 +80,11 @@ def _conflict(case: Case, path: Path, course: Course | None) -> str:
     return f"{case.packet} to {path.receiver}: {does}, {says}"
 
 
-def _path(part: Cluster, case: Case, trace: Trace, course: Course | None, walker: Walker) -> Path:
+def _path(tables: _Tables, case: Case, trace: Trace, course: Course | None) -> Path:
+    part = tables.part
     course = course or Course("delivered", trace.share, trace.packet, trace.end.kind, "")
     arrived = trace.end.kind in _ARRIVED
-    reply = walker.reply(trace) if arrived else None
+    reply = tables.walker.reply(trace) if arrived else None
     fate, reason = _fate(trace, course)
     if reply is not None and reply.packet != case.packet.answer:
         # A strange sender's reply is answered with a reset, or not at all.
@@ -75,7 +92,7 @@ def _path(part: Cluster, case: Case, trace: Trace, course: Course | None, walker
         reason = f"replies come from {reply.packet.source}, which was not addressed"
     elif reply is not None and reply.end.kind not in _ARRIVED:
         fate, reason = "dropped", f"replies do not come back: {reply.end.reason}"
-    first = first_steps(part, case.packet, course)
+    first = (_with_link(part, step) for step in first_steps(part, case.packet, course))
     return Path(
         fate=fate,
         share=trace.share,
@@ -89,6 +106,15 @@ def _path(part: Cluster, case: Case, trace: Trace, course: Course | None, walker
         steps=(*first, *_steps(trace.steps)),
         reply=tuple(_steps(reply.steps)) if reply is not None else (),
     )
+
+
+def _with_link(part: Cluster, step: Step) -> Step:
+    """The first step with the link by which a pod's packets come to its node."""
+    for pod in part.pods.values():
+        workload = workload_of(pod)
+        if workload is not None and any(cause.ref == pod.ref for cause in step.because):
+            return msgspec.structs.replace(step, text=f"{step.text} by {workload.link}")
+    return step
 
 
 def _fate(trace: Trace, course: Course) -> tuple[Fate, str]:
