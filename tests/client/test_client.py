@@ -1,3 +1,7 @@
+import asyncio
+import gc
+from asyncio.sslproto import SSLProtocol
+
 import pytest
 from aiohttp import web
 
@@ -70,6 +74,28 @@ async def test_a_server_that_is_not_there_is_unreachable(unused_tcp_port: int) -
         with pytest.raises(UnreachableError) as raised:
             await client.get(NODES, "a")
         assert "s3cr3t" not in str(raised.value)
+
+
+async def test_tries_that_end_in_mid_handshake_leave_no_buffers_behind() -> None:
+    """Each has 256 KiB of them, and an agent without its API server has eight lists to try for."""
+
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.close()
+
+    server = await asyncio.start_server(hang_up, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    gc.collect()
+    gc.disable()
+    try:
+        async with server, Client(Config(server=f"https://127.0.0.1:{port}")) as client:
+            for _ in range(10):
+                with pytest.raises(UnreachableError):
+                    await client.get(NODES, "a")
+        alive = [found for found in gc.get_objects() if isinstance(found, SSLProtocol)]
+    finally:
+        gc.enable()
+    assert len(alive) <= 2
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ again is the caller's business, except for 429, by which a server asks for just 
 import asyncio
 import contextlib
 import socket
+import traceback
 import weakref
 from collections.abc import AsyncGenerator, AsyncIterator
 from types import TracebackType
@@ -328,7 +329,19 @@ def _transport_errors(what: str) -> Any:
     except TimeoutError as error:
         raise UnreachableError(f"{what}: no answer in time") from error
     except aiohttp.ClientError as error:
+        _let_go(error)
         raise UnreachableError(f"{what}: {error}") from error
+
+
+def _let_go(error: BaseException | None) -> None:
+    """Empty the frames that an error came through.
+
+    A TLS connection that failed is held by a cycle of its error's traceback and a future, with
+    its buffer of 256 KiB (asyncio.sslproto). While the server is away there is one every try.
+    """
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
 
 
 def _abort(response: aiohttp.ClientResponse) -> None:
