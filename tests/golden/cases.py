@@ -7,6 +7,7 @@ a reviewer reads first; `make golden` writes them anew.
 from collections.abc import Iterator
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import yaml
@@ -23,7 +24,7 @@ HERE = Path(__file__).parent
 
 
 class Case(msgspec.Struct, frozen=True):
-    settings: Settings
+    settings: dict[str, Any]
     node: str
     walks: tuple[tuple[str, str], ...]
 
@@ -37,7 +38,7 @@ def rendered(folder: Path) -> dict[str, str]:
     case = msgspec.convert(yaml.safe_load((folder / "case.yaml").read_text()), Case)
     documents = yaml.safe_load_all((folder / "cluster.yaml").read_text())
     cluster, unreadable = cluster_from(documents)
-    states, problems = compile_cluster(case.settings, cluster)
+    states, problems = compile_cluster(Settings(**case.settings), cluster)
     walker = Walker(cluster, states)
     packets = [Packet(ip_address(a), ip_address(b)) for a, b in case.walks]
     tables = [*_tables(states[case.node]), *_problems((*unreadable, *problems))]
