@@ -10,7 +10,7 @@ from steppe.kube.manifests import Loaded
 from steppe.kube.objects import Pod
 from steppe.kube.policies import Direction, Pods
 from steppe.reach.matrix import Mask
-from steppe.reach.reach import Reach
+from steppe.reach.reach import Reach, reach_of
 
 PortNumber = tuple[str, int]
 """Protocol and number."""
@@ -26,7 +26,7 @@ class Facts:
 
     @cached_property
     def reach(self) -> Reach:
-        return Reach(self.cluster)
+        return reach_of(self.cluster)
 
     def selected(self, pods: Pods) -> tuple[Pod, ...]:
         """The pods meant, also those on their host's network, which policies do not apply to."""

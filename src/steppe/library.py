@@ -1,0 +1,140 @@
+"""Steppe as a library: load a cluster once, then ask it.
+
+    from steppe import load
+
+    shop = load("examples/webshop")
+    shop.explain("deploy/shop/frontend", "svc/shop/cart").verdict
+    shop.ports("shop/frontend", "shop/cart")
+    shop.lint()
+
+What comes back are plain, frozen values. Where something cannot be read or nobody is meant, a
+SteppeError says why, in a sentence. docs/guide.md goes through it step by step.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+
+from steppe.explain.explain import Explainer
+from steppe.explain.model import Explanation
+from steppe.explain.tables import compiled
+from steppe.fabric.settings import Settings
+from steppe.kube.cluster import Cluster
+from steppe.kube.documents import Manifest
+from steppe.kube.manifests import Loaded, loaded_from
+from steppe.lint.finding import Finding
+from steppe.lint.lint import lint
+from steppe.net.packet import Protocol
+from steppe.reach.difference import Difference
+from steppe.reach.ends import Ends
+from steppe.reach.names import Names, workloads_of
+from steppe.reach.parties import Member
+from steppe.reach.ports import EVERYTHING, PortSet, allowed_of
+from steppe.reach.reach import End, Reach, reach_of
+
+__all__ = ["Network", "load", "of_documents"]
+
+
+class Network:
+    """A cluster's network, as far as its objects tell.
+
+    `loaded` holds the cluster with all that is to be known about it: problems in objects, what was
+    invented, and the gaps. `settings` are those of Steppe's own network: with them, explanations
+    follow its tables; without, they are what Kubernetes promises of any network.
+    """
+
+    def __init__(self, loaded: Loaded, settings: Settings | None = None) -> None:
+        self.loaded = loaded
+        self.settings = settings
+
+    @property
+    def cluster(self) -> Cluster:
+        """The checked objects, by kind and name."""
+        return self.loaded.cluster
+
+    def explain(
+        self,
+        source: str,
+        destination: str,
+        port: int | str = "",
+        protocol: Protocol | None = None,
+    ) -> Explanation:
+        """Whether, how and why a connection comes about; for a "no", what would open it.
+
+        Ends are named as on the command line: `shop/web-0`, `deploy/shop/web`, `svc/shop/db:5432`,
+        `node/node-a`, an address, a prefix, `internet`.
+        """
+        flow, notes = self._explainer.flow(source, destination, str(port), protocol)
+        return self._explainer.explain(flow, notes=notes)
+
+    def ports(self, source: str, destination: str) -> PortSet:
+        """The ports that every one of these senders reaches at every one of these receivers.
+
+        Ends as for `explain`, also `shop/*`, but no Services: a pod's ports are its own.
+        """
+        found = EVERYTHING
+        for sender in self._members(source):
+            for receiver in self._members(destination):
+                found &= self._between(sender, receiver)
+        return found
+
+    @cached_property
+    def reach(self) -> Reach:
+        """All pairs at once, by classes that no policy tells apart."""
+        return reach_of(self.cluster)
+
+    def lint(self) -> tuple[Finding, ...]:
+        """What has no effect, or hardly the one that was meant."""
+        return lint(self.loaded)
+
+    def diff(self, after: "Network") -> Difference:
+        """Which flows open and which close from this network to another state of it."""
+        return Difference(self.cluster, after.cluster)
+
+    @cached_property
+    def _explainer(self) -> Explainer:
+        return Explainer(self.cluster, compiled(self.settings) if self.settings else None)
+
+    @cached_property
+    def _ends(self) -> Ends:
+        return Ends(self.reach, Names(self.reach.parties, workloads_of(self.loaded.objects)))
+
+    def _members(self, text: str) -> Iterable[Member]:
+        return self._ends.chosen(text).members
+
+    def _between(self, sender: Member, receiver: Member) -> PortSet:
+        """What works in every address family that both have; nothing where they share none."""
+        pieces = (self.reach.between(_end(sender), _end(receiver), version) for version in (4, 6))
+        shared = [allowed_of(found) for found in pieces if found]
+        return shared[0] & shared[-1] if shared else PortSet()
+
+
+def load(*paths: str | Path, kubeconfig: str = "", context: str = "") -> Network:
+    """The cluster that files and folders of manifests describe, or the one that a kubeconfig names.
+
+    With neither, the cluster of the kubeconfig that kubectl would use. Reads only.
+    """
+    if paths:
+        from steppe.client.files import manifests_in
+
+        return Network(loaded_from(manifests_in(map(str, paths))))
+    from steppe.client.config import load_config
+    from steppe.client.snapshot import snapshot
+
+    # In a thread of its own, since notebooks have an event loop running in theirs.
+    with ThreadPoolExecutor(1) as pool:
+        found = pool.submit(asyncio.run, snapshot(load_config(kubeconfig, context))).result()
+    return Network(loaded_from(found.manifests, found.gaps))
+
+
+def of_documents(documents: Iterable[object]) -> Network:
+    """The cluster that decoded documents describe, such as `yaml.safe_load_all` gives."""
+    return Network(loaded_from(Manifest(document) for document in documents))
+
+
+def _end(member: Member) -> End:
+    """A prefix stands for the addresses in it, all alike: its first one does."""
+    return member.network_address if isinstance(member, IPv4Network | IPv6Network) else member
