@@ -4,6 +4,7 @@ from ipaddress import ip_network
 from typing import Any
 
 import msgspec
+from aiohttp import web
 
 from steppe.agent.feeds import Feeds
 from steppe.agent.proxy_health import ProxyHealth
@@ -17,7 +18,7 @@ from steppe.fabric.settings import Settings
 from steppe.kube import policy_wire
 from steppe.kube.cause import ObjectRef
 from steppe.kube.objects import DEFAULT_UNDERLAY, Node
-from tests.client.fake_api import FakeApi, fake_api
+from tests.client.fake_api import FakeApi, fake_api, status
 
 NODES = ("node-a", "node-b", "node-c")
 NAMES = tuple(f"p{number}" for number in range(12))
@@ -86,6 +87,20 @@ async def test_an_event_is_about_the_object_and_names_its_field() -> None:
     }
     assert event["message"].startswith("spec.ingress[0].from[0].ipBlock.cidr: ")
     assert (event["type"], event["reason"], event["count"]) == ("Warning", "NotServed", 1)
+
+
+async def test_an_agent_that_may_not_look_at_the_object_tells_of_it_all_the_same() -> None:
+    async with fake_api() as (api, client):
+        api.refuse = lambda request: (
+            web.json_response(status(403, "Forbidden"), status=403)
+            if request.method == "GET"
+            else None
+        )
+        told = Told(client, teller(ObjectRef("NetworkPolicy", "x", "p0"), NODES))
+        told.see("p0")
+        await told.tell()
+        (event,) = await written(api)
+    assert event["involvedObject"].get("uid", "") == ""
 
 
 async def test_an_object_that_is_gone_and_a_whole_kind_have_no_events() -> None:

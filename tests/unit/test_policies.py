@@ -118,6 +118,7 @@ def test_a_peer_that_is_not_understood_lets_nobody_in(peer: dict[str, Any], fiel
         {"port": 80, "endPort": 70000},
         {"port": ""},
         {"protocol": "ICMP"},
+        {"protocol": ""},
         {"protocol": "tcp", "port": 80},
     ],
 )

@@ -30,6 +30,7 @@ from steppe.kube.objects import UNDERLAY_ANNOTATION, underlay_annotation
 log = logging.getLogger("steppe.agent")
 
 INTERVAL_SECONDS = 2.0
+FORBIDDEN = 403
 _POLICIES = (NETWORKPOLICIES, CLUSTERNETWORKPOLICIES)
 _RESOURCES = {
     resource.kind: resource
@@ -115,11 +116,13 @@ class Publisher:
             return
         try:
             # By its uid, `kubectl describe` finds the Events about an object.
-            found = await self._client.get(resource, ref.name, ref.namespace)
+            uid = (await self._client.get(resource, ref.name, ref.namespace))["metadata"]["uid"]
         except ApiError as error:
             if error.not_found:
                 return
-            raise
-        about = reference(resource, ref.name, ref.namespace, found["metadata"]["uid"])
+            if error.status != FORBIDDEN:
+                raise
+            uid = ""
+        about = reference(resource, ref.name, ref.namespace, uid)
         where = f"{problem.cause.field}: " if problem.cause.field else ""
         self._events.event(about, "Warning", "NotServed", where + problem.message)

@@ -268,7 +268,8 @@ def _ports(
 ) -> tuple[Port, ...]:
     ports: list[Port] = []
     for index, port in enumerate(seen):
-        protocol = port.protocol or "TCP"  # "If not specified, this field defaults to TCP."
+        # "If not specified, this field defaults to TCP."
+        protocol = "TCP" if port.protocol is None else port.protocol
         fault = _port_fault(port, protocol)
         if fault:
             cause = Cause(ref, f"{field}[{index}]")
