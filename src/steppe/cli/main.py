@@ -16,6 +16,7 @@ COMMANDS = {
     "audit": ("show", "Compare the kernel with what the agent wants."),
     "reach": ("reach", "Who reaches whom: all pairs at once, and why."),
     "denied": ("denied", "Packets that policies denied, and the policies that did."),
+    "diff": ("diff", "What a change of manifests would do to traffic and tables."),
     "status": ("show", "How each node's agent is doing."),
     "lint": ("lint", "What in policies and Services has no effect, or not the one meant."),
     "doctor": ("doctor", "What this machine has of what Steppe needs."),

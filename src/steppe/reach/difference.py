@@ -6,6 +6,7 @@ An end that is there in one state only loses, or gains, all that it reaches.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 
 import msgspec
 
@@ -34,6 +35,13 @@ class Gain(msgspec.Struct, frozen=True):
 
     def __bool__(self) -> bool:
         return bool(self.opened or self.closed)
+
+
+class Because(msgspec.Struct, frozen=True):
+    """The causes of a change: those that say so now, or those that no longer say otherwise."""
+
+    now: tuple[Cause, ...] = ()
+    before: tuple[Cause, ...] = ()
 
 
 class FlowChange(msgspec.Struct, frozen=True):
@@ -97,19 +105,41 @@ class Difference:
                     if together and (v4 or v6):
                         yield FlowChange(receiver, together, v4, v6)
 
-    def because(self, change: FlowChange) -> tuple[Cause, ...]:
-        """What says so after the change, or else what no longer does."""
+    def because(self, change: FlowChange, *, opened: bool) -> Because:
+        """What says so after the change, or else what said otherwise before it."""
+        ports = change.opened if opened else change.closed
+        now = self._causes(self.after, change, ports, allowed=opened)
+        if now:
+            return Because(now)
+        return Because((), self._causes(self.before, change, ports, allowed=not opened))
+
+    def _causes(
+        self, reach: Reach, change: FlowChange, ports: PortSet, *, allowed: bool
+    ) -> tuple[Cause, ...]:
         found: dict[Cause, None] = {}
-        for reach in (self.after, self.before):
-            allowed = bool(change.opened) == (reach is self.after)
-            for sender in [*bits(change.senders)][:_ASKED]:
-                for version in VERSIONS:
-                    ports = change.opened or change.closed
-                    pieces = reach.pieces(sender, change.receiver, version)
-                    found |= dict.fromkeys(deciding(pieces, ports, allowed=allowed))
-            if found:
-                break
+        for sender in islice(bits(change.senders), _ASKED):
+            for version in VERSIONS:
+                pieces = reach.pieces(sender, change.receiver, version)
+                found |= dict.fromkeys(deciding(pieces, ports, allowed=allowed))
         return tuple(found)
+
+    def families(self, change: FlowChange) -> frozenset[str]:
+        """The families that any of the senders shares with the receiver, in either state."""
+        return frozenset(
+            f"IPv{version}"
+            for version in VERSIONS
+            if any(
+                known.matrix.present(version) >> change.receiver & 1
+                and known.matrix.present(version) & change.senders
+                for known in (self.before, self.after)
+            )
+        )
+
+    def is_new(self, party: int) -> bool:
+        return self.before.of_party[party] is None
+
+    def is_gone(self, party: int) -> bool:
+        return self.after.of_party[party] is None
 
     def offers(self) -> Iterator[OfferChange]:
         """Every Service port at which somebody fares otherwise."""
@@ -120,7 +150,7 @@ class Difference:
                 for there in new.get(place, nobody):
                     senders, nodes = here.senders & there.senders, here.nodes & there.nodes
                     apart = here.nodes and there.nodes and not nodes
-                    if senders and not apart and here.outcome != there.outcome:
+                    if senders and not apart and _otherwise(here.outcome, there.outcome):
                         where = nodes or here.nodes | there.nodes
                         yield OfferChange(*place, senders, where, here.outcome, there.outcome)
 
@@ -230,6 +260,11 @@ def _complete(towards: Mapping[PortSet, Mask], everyone: Mask) -> Mapping[PortSe
     for senders in towards.values():
         left &= ~senders
     return {**towards, NOTHING: towards.get(NOTHING, 0) | left}
+
+
+def _otherwise(before: Outcome, after: Outcome) -> bool:
+    """Whether senders notice: one more endpoint among those that all answer is nothing to them."""
+    return before != after if "partly" in (before.said, after.said) else before.said != after.said
 
 
 def _share(outcome: Outcome) -> float:

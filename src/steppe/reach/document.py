@@ -7,6 +7,7 @@ from steppe.kube.manifests import Loaded
 from steppe.reach.flows import Flow
 from steppe.reach.matrix import Mask, bits
 from steppe.reach.names import Names, member_name
+from steppe.reach.parties import Party
 from steppe.reach.ports import PortSet
 from steppe.reach.reach import Reach
 from steppe.reach.services import Offer, OfferRow
@@ -29,7 +30,7 @@ def reach_document(
         "schema": SCHEMA,
         "ports": ports_json(reach.wanted),
         "always": list(ALWAYS),
-        "groups": groups_json(reach, names),
+        "groups": groups_json(reach.parties, names),
         "flows": [_flow(flow) for flow in flows],
         "services": [_offer(offer, rows) for offer, rows in offers],
     }
@@ -44,14 +45,14 @@ def doubts_json(loaded: Loaded) -> Json:
     }
 
 
-def groups_json(reach: Reach, names: Names) -> list[Json]:
+def groups_json(parties: Sequence[Party], names: Names) -> list[Json]:
     return [
         {
             "kind": party.kind,
             "name": names.party(number),
             "members": [member_name(member) for member in party.members],
         }
-        for number, party in enumerate(reach.parties)
+        for number, party in enumerate(parties)
     ]
 
 

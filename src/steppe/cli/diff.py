@@ -1,0 +1,212 @@
+"""`steppe diff`: what a change of manifests does to traffic and tables, before it is applied."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, get_args
+
+import click
+import msgspec
+
+from steppe.cli.diff_text import (
+    ports_of,
+    print_flow_changes,
+    print_offer_changes,
+    print_tables,
+    summary,
+    why_text,
+)
+from steppe.cli.reach import print_json, say_doubts
+from steppe.cli.source import BadInput, Source, lab_record, live_options, read
+from steppe.client.files import manifests_in
+from steppe.errors import SteppeError
+from steppe.fabric.settings import FabricName, Settings
+from steppe.kube.documents import Collected, Manifest, collected
+from steppe.kube.manifests import Loaded, loaded_from
+from steppe.plan.diff import Change
+from steppe.reach.changes import Changed, applied, deleted
+from steppe.reach.difference import Difference, FlowChange, OfferChange
+from steppe.reach.document import groups_json, ports_json
+from steppe.reach.matrix import bits
+from steppe.reach.names import Names, workloads_of
+from steppe.reach.tables import MANY_PAIRS, pairs, table_changes
+
+SCHEMA = "steppe.diff/v1"
+
+
+class Found(msgspec.Struct, frozen=True):
+    """All that a change does; `tables` is None where it was not asked of so large a cluster."""
+
+    difference: Difference
+    names: Names
+    flows: tuple[FlowChange, ...]
+    offers: tuple[OfferChange, ...]
+    tables: Mapping[str, Sequence[Change]] | None
+
+    @property
+    def opens(self) -> bool:
+        return any(c.opened for c in self.flows) or any(c.opens for c in self.offers)
+
+    @property
+    def closes(self) -> bool:
+        return any(c.closed for c in self.flows) or any(c.closes for c in self.offers)
+
+    @property
+    def anything(self) -> bool:
+        return bool(self.flows or self.offers or self.tables)
+
+
+@click.command(epilog="Example: steppe diff -f new-policy.yaml --base manifests/ --fail-on deny")
+@click.option(
+    "-f",
+    "--change",
+    "changes",
+    multiple=True,
+    metavar="FILE|DIR|-",
+    help="What would be applied.",
+)
+@click.option("--delete", is_flag=True, help="The objects of -f would be deleted instead.")
+@click.option("--fabric", type=click.Choice(get_args(FabricName)), help="Change the fabric to it.")
+@click.option("--base", "filenames", multiple=True, metavar="FILE|DIR", help="What is there now.")
+@live_options
+@click.option(
+    "--fail-on",
+    type=click.Choice(["allow", "deny", "any"]),
+    default="any",
+    show_default=True,
+    help="What exit code 1 stands for.",
+)
+@click.option("--tables", is_flag=True, help="Table entries too, however large the cluster is.")
+@click.option("-o", "--output", type=click.Choice(["table", "wide", "json"]), default="table")
+def diff(*, source: Source, **given: Any) -> None:
+    """Tell what a change does before it is applied: flows newly allowed and newly denied, Services
+    that answer otherwise, and the table entries that change on each node.
+
+    The cluster as it is now comes from --base FILE, --kubeconfig FILE or --lab NAME.
+
+    Exit code: 0 nothing changes (that --fail-on names), 1 something does, 2 bad usage or input.
+    """
+    changes, fabric = given["changes"], given["fabric"]
+    if not changes and fabric is None:
+        raise click.UsageError("what would change? -f FILE applies manifests, --fabric the fabric")
+    base, change = _base(source), _collected(changes)
+    after = _after(base, change, delete=given["delete"])
+    old = loaded_from(_manifests(base.objects), (*base.gaps, *change.gaps))
+    new = loaded_from(_manifests(after.objects))
+    settings = _settings(source)
+    whole = given["tables"] or pairs(new.cluster) <= MANY_PAIRS
+    found = _found(old, new, (settings, _replaced(settings, fabric)), tables=whole)
+    say_doubts(msgspec.structs.replace(old, problems=_problems(base, change, old, new)))
+    for ref in after.missing:
+        click.echo(f"not there, so deleting it changes nothing: {ref}", err=True)
+    if given["output"] == "json":
+        print_json(_document(found))
+    else:
+        _print(found, wide=given["output"] == "wide")
+    failing = {"allow": found.opens, "deny": found.closes, "any": found.anything}
+    sys.exit(1 if failing[given["fail_on"]] else 0)
+
+
+def _base(source: Source) -> Collected:
+    known = read(source)
+    found = collected(known.manifests)
+    return msgspec.structs.replace(found, gaps=(*known.gaps, *found.gaps))
+
+
+def _collected(names: tuple[str, ...]) -> Collected:
+    try:
+        return collected(manifests_in(names))
+    except SteppeError as error:
+        raise BadInput(str(error)) from error
+
+
+def _after(base: Collected, change: Collected, *, delete: bool) -> Changed:
+    return (
+        deleted(base.objects, change.objects) if delete else applied(base.objects, change.objects)
+    )
+
+
+def _manifests(objects: Mapping[Any, Any]) -> list[Manifest]:
+    return [Manifest(document) for document in objects.values()]
+
+
+def _problems(base: Collected, change: Collected, old: Loaded, new: Loaded) -> tuple[Any, ...]:
+    found = (*base.problems, *change.problems, *old.problems, *new.problems)
+    return tuple(dict.fromkeys(found))
+
+
+def _settings(source: Source) -> Settings:
+    """A lab's own; elsewhere those that an installation has unless told otherwise."""
+    if source.filenames or source.kubeconfig or source.context:
+        return Settings()
+    # `lab up` takes only the names of fabrics.
+    return Settings(fabric=lab_record(source.lab).options.fabric)  # type: ignore[arg-type]
+
+
+def _replaced(settings: Settings, fabric: FabricName | None) -> Settings:
+    return settings if fabric is None else msgspec.structs.replace(settings, fabric=fabric)
+
+
+def _found(old: Loaded, new: Loaded, settings: tuple[Settings, Settings], *, tables: bool) -> Found:
+    difference = Difference(old.cluster, new.cluster)
+    workloads = {**workloads_of(old.objects), **workloads_of(new.objects)}
+    changes = None
+    if tables:
+        changes = table_changes((settings[0], old.cluster), (settings[1], new.cluster))
+    return Found(
+        difference,
+        Names(difference.parties, workloads),
+        tuple(difference.flows()),
+        tuple(difference.offers()),
+        changes,
+    )
+
+
+def _print(found: Found, *, wide: bool) -> None:
+    click.echo(summary(found.flows, found.offers))
+    for opened in (False, True):
+        print_flow_changes(found.difference, found.names, found.flows, opened=opened)
+    print_offer_changes(found.names, found.offers)
+    if found.tables is None:
+        click.echo("\nTABLES\nnot compiled for a cluster of this size; --tables does it, slowly")
+    else:
+        print_tables(found.tables, wide=wide)
+
+
+def _document(found: Found) -> dict[str, Any]:
+    tables = None
+    if found.tables is not None:
+        tables = {node: [str(c) for c in changes] for node, changes in found.tables.items()}
+    return {
+        "schema": SCHEMA,
+        "opens": found.opens,
+        "closes": found.closes,
+        "groups": groups_json(found.difference.parties, found.names),
+        "flows": [_flow(found.difference, change) for change in found.flows],
+        "services": [_offer(change) for change in found.offers],
+        "tables": tables,
+    }
+
+
+def _flow(difference: Difference, change: FlowChange) -> dict[str, Any]:
+    found: dict[str, Any] = {"from": list(bits(change.senders)), "to": change.receiver}
+    for word, opened in (("allowed", True), ("denied", False)):
+        ports = ports_of(change, opened=opened)
+        if ports:
+            found[word] = {
+                "ports": {family: ports_json(known) for family, known in ports.items()},
+                "because": why_text(difference.because(change, opened=opened)),
+            }
+    return found
+
+
+def _offer(change: OfferChange) -> dict[str, Any]:
+    return {
+        "service": change.service,
+        "protocol": change.protocol,
+        "port": change.port,
+        "family": f"IPv{change.version}",
+        "from": list(bits(change.senders)),
+        "nodes": sorted(change.nodes),
+        "before": msgspec.to_builtins(change.before),
+        "after": msgspec.to_builtins(change.after),
+    }

@@ -1,0 +1,156 @@
+"""`steppe diff` for people: what opens, what closes, Services, and tables node by node."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+import click
+import msgspec
+
+from steppe.cli.reach_table import because_text, print_columns
+from steppe.plan.diff import Change
+from steppe.reach.difference import ABSENT, Because, Difference, FlowChange, OfferChange
+from steppe.reach.matrix import Mask, bits
+from steppe.reach.names import Names
+from steppe.reach.ports import PortSet
+from steppe.reach.services import Outcome
+
+NOTHING = "Nothing changes for any flow."
+
+
+class _Told(msgspec.Struct, frozen=True):
+    """Changes that read alike: the same ports, for the same reason."""
+
+    receivers: Mask
+    senders: Mask
+    ports: str
+    because: str
+
+
+def print_flow_changes(
+    difference: Difference, names: Names, changes: Sequence[FlowChange], *, opened: bool
+) -> None:
+    """A table of what opens, or closes; receivers and senders that read alike on one line."""
+    told = _told(difference, changes, opened=opened)
+    if not told:
+        return
+    click.echo(f"\nNEWLY {'ALLOWED' if opened else 'DENIED'}")
+    print_columns(
+        ("TO", "PORTS", "FROM", "BECAUSE"),
+        [
+            (names.senders(row.receivers), row.ports, names.senders(row.senders), row.because)
+            for row in told
+        ],
+    )
+
+
+def _told(difference: Difference, changes: Sequence[FlowChange], *, opened: bool) -> list[_Told]:
+    by_receiver: dict[tuple[int, str, str], Mask] = {}
+    for change in changes:
+        if change.opened if opened else change.closed:
+            why = _why(difference, change, opened=opened)
+            key = (change.receiver, _ports(difference, change, opened=opened), why)
+            by_receiver[key] = by_receiver.get(key, 0) | change.senders
+    together: dict[tuple[Mask, str, str], Mask] = {}
+    for (receiver, ports, why), senders in by_receiver.items():
+        key_ = (senders, ports, why)
+        together[key_] = together.get(key_, 0) | 1 << receiver
+    return [_Told(mask, senders, p, why) for (senders, p, why), mask in together.items()]
+
+
+def _why(difference: Difference, change: FlowChange, *, opened: bool) -> str:
+    ends = (change.receiver, *bits(change.senders))
+    if opened and difference.is_new(change.receiver):
+        return "it is new"
+    if not opened and difference.is_gone(change.receiver):
+        return "it is gone"
+    if opened and all(map(difference.is_new, ends[1:])):
+        return "the sender is new"
+    if not opened and all(map(difference.is_gone, ends[1:])):
+        return "the sender is gone"
+    return why_text(difference.because(change, opened=opened))
+
+
+def why_text(because: Because) -> str:
+    if because.before:
+        return f"no longer {because_text(because.before)}"
+    return because_text(because.now)
+
+
+def _ports(difference: Difference, change: FlowChange, *, opened: bool) -> str:
+    """The ports in words; the family only where the ends share the other one too."""
+    found = ports_of(change, opened=opened)
+    if len(set(found.values())) == 1 and difference.families(change) <= found.keys():
+        return str(next(iter(found.values())))
+    return "; ".join(f"{family} {ports}" for family, ports in found.items())
+
+
+def print_offer_changes(names: Names, changes: Sequence[OfferChange]) -> None:
+    """A table of Service ports at which somebody fares otherwise."""
+    found: dict[tuple[str, str, tuple[str, ...]], dict[int, Mask]] = {}
+    for change in (c for c in changes if c.opens or c.closes or ABSENT not in (c.before, c.after)):
+        label = f"svc/{change.service}:{change.port}/{change.protocol}"
+        text = f"{_outcome(change.before)} → {_outcome(change.after)}"
+        by_version = found.setdefault((label, text, tuple(sorted(change.nodes))), {})
+        by_version[change.version] = by_version.get(change.version, 0) | change.senders
+    lines: list[tuple[str, ...]] = []
+    for (label, text, nodes), by_version in found.items():
+        where = f" on {', '.join(nodes)}" if nodes else ""
+        masks = set(by_version.values())
+        for version, mask in sorted(by_version.items())[: 1 if len(masks) == 1 else None]:
+            family = "" if len(masks) == 1 else f" (IPv{version})"
+            lines.append((label + family, text, names.senders(mask) + where))
+    if lines:
+        click.echo("\nSERVICES")
+        print_columns(("SERVICE", "ANSWER", "FROM"), lines)
+
+
+def _outcome(outcome: Outcome) -> str:
+    if outcome.said == "partly":
+        return f"partly ({outcome.open} of {outcome.endpoints} endpoints)"
+    return "not there" if outcome.said == "absent" else outcome.said
+
+
+def print_tables(changes: Mapping[str, Sequence[Change]], *, wide: bool) -> None:
+    """How many entries each node's tables gain and lose, or all of them."""
+    click.echo("\nTABLES")
+    if not changes:
+        click.echo("no entry changes on any node")
+    lines: list[tuple[str, ...]] = []
+    for node, found in changes.items():
+        if wide:
+            lines += ((node, str(change)) for change in found)
+        else:
+            lines.append((node, counted(found)))
+    if lines:
+        print_columns(("NODE", "ENTRIES"), lines)
+
+
+def counted(changes: Iterable[Change]) -> str:
+    """Entries by table: `elements +12 -3, routes +1`."""
+    found: dict[str, Counter[str]] = {}
+    for change in changes:
+        sign = "+" if change.old is None else "-" if change.new is None else "~"
+        found.setdefault(change.key.table, Counter())[sign] += 1
+    return ", ".join(
+        f"{table} {' '.join(f'{sign}{count}' for sign, count in sorted(signs.items()))}"
+        for table, signs in sorted(found.items())
+    )
+
+
+def summary(flows: Sequence[FlowChange], offers: Sequence[OfferChange]) -> str:
+    """Whether anything changes for traffic, in one sentence."""
+    opens = sum(1 for change in flows if change.opened) + sum(1 for c in offers if c.opens)
+    closes = sum(1 for change in flows if change.closed) + sum(1 for c in offers if c.closes)
+    if not flows and not offers:
+        return NOTHING
+    said = [text for count, text in ((closes, "denies"), (opens, "allows")) if count]
+    if not said:
+        return "Some Services answer otherwise; nothing is newly allowed or denied."
+    return f"This change {' and '.join(said)} traffic."
+
+
+def ports_of(change: FlowChange, *, opened: bool) -> dict[str, PortSet]:
+    """The ports of each family that open, or close."""
+    gains = {"IPv4": change.v4, "IPv6": change.v6}
+    found = {name: gain.opened if opened else gain.closed for name, gain in gains.items()}
+    return {name: ports for name, ports in found.items() if ports}
