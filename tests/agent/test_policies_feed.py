@@ -1,5 +1,6 @@
 """Policies' events into the compiler: nothing before all lists, closed where in doubt."""
 
+import asyncio
 from ipaddress import ip_address, ip_network
 from typing import Any
 
@@ -12,6 +13,7 @@ from steppe.agent.policies import PolicyFeed
 from steppe.agent.reconciler import Reconciler
 from steppe.client.informer import Deleted, Refused, Replaced, Unreadable, Upserted
 from steppe.compile.incremental import NodeCompiler
+from steppe.drivers.errors import Failure, KernelError
 from steppe.fabric.settings import Settings
 from steppe.kube import policy_wire, wire
 from steppe.kube.objects import NO_POD, Node, Workload
@@ -19,6 +21,7 @@ from steppe.state.nft import ElementKey
 
 OWN = ip_address("10.244.1.5")
 PEER = ip_address("10.244.1.6")
+ANYWHERE = {"ipBlock": {"cidr": "0.0.0.0/0"}}
 WEB = Workload("st1", "default", "web", "node-a", (OWN,))
 
 
@@ -213,12 +216,24 @@ class World:
         self.reconciler = Reconciler(compiler)
         self.gate = Gate(compiler, self.reconciler, lambda: feed.complete)
 
-    async def sync(self) -> None:
+    async def sync(self, meanwhile: policy_wire.NetworkPolicy | None = None) -> None:
+        """A pass, and a policy that comes before the kernel has answered."""
         if not self._feed.complete:
             return
         self.reconciler.touch(self._compiler.state)
-        changes = self.reconciler.plan().changes
-        self.reconciler.settle(changes, ())
+        self.begin()
+        if meanwhile is not None:
+            self._feed.take_policy(Upserted(meanwhile))
+        await self.end()
+
+    def begin(self) -> None:
+        self._changes = self.reconciler.plan().changes
+
+    async def end(self, *, refuse: bool = False) -> None:
+        failures = (
+            [Failure(change, KernelError("no")) for change in self._changes] if refuse else ()
+        )
+        self.reconciler.settle(self._changes, failures)
         await self.gate.synced()
 
 
@@ -227,6 +242,59 @@ async def test_a_guarded_pod_passes_the_gate(compiler: NodeCompiler, feed: Polic
     listed(feed, policy())
     await world.sync()
     await world.gate.wait(WEB)
+
+
+async def test_a_pod_starts_although_its_policies_change_all_the_time(
+    compiler: NodeCompiler, feed: PolicyFeed
+) -> None:
+    """The kernel then holds what they said a moment ago, as it does for every running pod."""
+    world = World(compiler, feed)
+    listed(feed, policy())
+    async with asyncio.TaskGroup() as group:
+        starting = group.create_task(world.gate.wait(WEB))
+        for port in range(1, 5):
+            await asyncio.sleep(0)
+            await world.sync(policy(ingress=[{"from": [ANYWHERE], "ports": [{"port": port}]}]))
+        await asyncio.sleep(0)
+        started = starting.done()
+        starting.cancel()
+    assert started
+
+
+async def test_a_pod_does_not_start_by_a_pass_that_began_before_it_was_known(
+    compiler: NodeCompiler, feed: PolicyFeed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(steppe.agent.gate, "WAIT_SECONDS", 0.05)
+    world = World(compiler, feed)
+    listed(feed, policy())
+    compiler.remove_workload(WEB.link)
+    world.begin()
+    world.reconciler.touch(compiler.set_workload(WEB))
+    async with asyncio.TaskGroup() as group:
+        group.create_task(world.end())
+        with pytest.raises(UnguardedError, match="polic"):
+            await world.gate.wait(WEB)
+
+
+async def test_a_pod_does_not_start_while_what_the_kernel_refused_is_about_to_be_tried_again(
+    compiler: NodeCompiler, feed: PolicyFeed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(steppe.agent.gate, "WAIT_SECONDS", 0.05)
+    world = World(compiler, feed)
+    listed(feed, policy())
+
+    async def passes() -> None:
+        world.reconciler.touch(compiler.state)
+        world.begin()
+        await world.end(refuse=True)
+        world.begin()
+        world.reconciler.retry()
+        await world.end()
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(passes())
+        with pytest.raises(UnguardedError, match="polic"):
+            await world.gate.wait(WEB)
 
 
 @pytest.mark.parametrize("what", ["lists", "pod", "kernel"])

@@ -13,6 +13,9 @@ WAIT_SECONDS = 10.0
 """How long a pod waits; the plugin gives up after 30 s."""
 
 
+_NOT_TAKEN = "the kernel has not taken its policies yet; the agent's log says why"
+
+
 class UnguardedError(SteppeError):
     """A pod's policies did not get into the kernel, so it must not start."""
 
@@ -43,24 +46,34 @@ class Gate:
             return
         try:
             async with asyncio.timeout(WAIT_SECONDS), self._synced:
-                await self._synced.wait_for(lambda: not self._missing(workload))
+                await self._synced.wait_for(lambda: not self._unknown(workload))
+                begun = self._reconciler.begun
+                await self._synced.wait_for(lambda: not self._missing(workload, begun))
         except TimeoutError as error:
             if not self._trusted() and not self._may_be_policed(workload):
                 return
-            reason = self._missing(workload) or "it was guarded too late"
+            reason = self._unknown(workload) or _NOT_TAKEN
             raise UnguardedError(reason) from error
 
-    def _missing(self, workload: Workload) -> str:
-        """What the pod still waits for; "" for nothing."""
-        policies, desired = self._compiler.policies, self._compiler.state
+    def _unknown(self, workload: Workload) -> str:
+        """What is not known of the pod's policies; "" for nothing."""
         if not self._trusted():
             return "its policies are not known: the API server has not told of all objects yet"
-        if not policies.knows(workload):
+        if not self._compiler.policies.knows(workload):
             return f"its policies are not known: the API has not told of {workload.ref}"
-        actual = self._reconciler.actual
-        if any(actual.get(key) != desired[key].value for key in policies.keys(workload.link)):
-            return "the kernel has not taken its policies yet; the agent's log says why"
         return ""
+
+    def _missing(self, workload: Workload, begun: int) -> bool:
+        """Whether the kernel has yet to take the policies that were known after `begun` passes.
+
+        It need not have those of this very moment: where policies change all the time it never
+        would.
+        """
+        keys = tuple(self._compiler.policies.keys(workload.link))
+        if self._reconciler.ended > begun:
+            return not self._reconciler.failed.keys().isdisjoint(keys)
+        actual, desired = self._reconciler.actual, self._compiler.state
+        return any(actual.get(key) != desired[key].value for key in keys)
 
     def _may_be_policed(self, workload: Workload) -> bool:
         """Whether any policy known now, or when the kernel was last in step, may select the pod."""

@@ -41,6 +41,8 @@ class Reconciler:
         self._compiler = compiler
         self.actual: dict[Key, Value] = {}
         self.failed: dict[Key, Failure] = {}
+        self.begun = self.ended = 0
+        """How many passes have been planned, and how many of those the kernel has answered."""
         self._dirty: set[Key] = set()
 
     def touch(self, keys: Iterable[Key]) -> None:
@@ -87,11 +89,17 @@ class Reconciler:
     def plan(self) -> Plan:
         """What to do now, in order; what is planned is no longer dirty."""
         dirty, self._dirty = self._dirty, set()
-        changes = diff(self._compiler.state, self.actual, dirty)
-        return self._plan(changes)
+        plan = self._plan(diff(self._compiler.state, self.actual, dirty))
+        for key in dirty.difference(change.key for change in plan.changes):
+            self.failed.pop(key, None)
+        self.begun += 1
+        if not plan.changes:
+            self.ended = self.begun
+        return plan
 
     def settle(self, changes: Iterable[Change], failures: Iterable[Failure]) -> None:
         """The changes were made, but for these failures."""
+        self.ended = self.begun
         refused = {failure.change.key: failure for failure in failures}
         for change in changes:
             if change.key in refused:
@@ -104,9 +112,8 @@ class Reconciler:
         self.failed.update(refused)
 
     def retry(self) -> None:
-        """Try again what failed, as far as it is still desired."""
+        """Try again what failed, as far as it is still desired; until then it has failed."""
         self._dirty.update(self.failed)
-        self.failed.clear()
 
     def because(self, change: Change) -> tuple[Cause, ...]:
         """The objects that ask for a change; none when what is deleted is asked for no more."""
