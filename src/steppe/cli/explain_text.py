@@ -8,6 +8,7 @@ import click
 from steppe.explain.model import Case, Explanation, Kind, Path, Step
 from steppe.explain.say import decided, reason, why
 from steppe.explain.target import RangeTarget
+from steppe.kube.cause import Cause
 
 MIN_WIDTH = 40
 _COLOURS: dict[Kind, str] = {"allowed": "green", "denied": "red", "partly": "yellow"}
@@ -28,7 +29,7 @@ def _lines(said: Explanation, width: int) -> Iterator[str]:
         yield from (click.style(part, fg="magenta", bold=True) for part in _wrapped(line, width))
     if said.changes:
         yield ""
-        yield "Any one of these would open it (tried, and it does):"
+        yield from _wrapped("Any one of these would open it (tried, and it does):", width)
         for change in said.changes:
             yield from _wrapped(change.text, width, "  - ", "    ")
     for case, alike in _told_apart(said.cases):
@@ -68,7 +69,9 @@ def _fares(case: Case) -> object:
 
 def _case(said: Explanation, case: Case, alike: str, width: int) -> Iterator[str]:
     by = f", coming in by {case.entering}" if case.entering else ""
-    stands = ", such as" if isinstance(said.flow.source, RangeTarget) else ":"
+    source = said.flow.source
+    many = isinstance(source, RangeTarget) and source.address is None
+    stands = ", such as" if many else ":"
     head = f"{case.stands_for}{alike}{stands} {case.packet}{by}"
     yield from (click.style(line, bold=True) for line in _wrapped(head, width))
     if len(case.paths) > 1:
@@ -103,9 +106,12 @@ def _path(said: Explanation, path: Path, width: int) -> Iterator[str]:
     yield from _steps(path.steps, width)
     if path.fate in ("refused", "dropped") and path.steps[-1].stage != path.fate:
         yield from _row(_FATES[path.fate], reason(said.flow, path), width, allowed=False)
+        yield from _causes(path.decisive, width)
+    if path.fate == "denied" and said.tables:
+        yield from _row("denied", "dropped here, without an answer", width, allowed=False)
     if path.mtu is not None:
-        because = "".join(f" [{why(cause)}]" for cause in path.mtu.because)
-        yield from _row("mtu", f"{path.mtu.bytes} bytes: {path.mtu.text}{because}", width)
+        yield from _row("mtu", f"{path.mtu.bytes} bytes: {path.mtu.text}", width)
+        yield from _causes(path.mtu.because, width)
     if path.reply:
         yield "  and back:"
         yield from _steps(path.reply, width)
@@ -129,9 +135,13 @@ def _steps(steps: Sequence[Step], width: int) -> Iterator[str]:
             yield f"  on {node}"
         mark = "~" if step.promised else ""
         yield from _wrapped(step.text, width, f"    {mark + step.stage:<{_STAGE - 2}} ", _INDENT)
-        for cause in step.because:
-            lines = _wrapped(f"by {why(cause)}", width, _INDENT + "  ", _INDENT + "    ")
-            yield from (click.style(line, dim=True) for line in lines)
+        yield from _causes(step.because, width)
+
+
+def _causes(causes: Sequence[Cause], width: int) -> Iterator[str]:
+    for cause in causes:
+        lines = _wrapped(f"by {why(cause)}", width, _INDENT + "  ", _INDENT + "    ")
+        yield from (click.style(line, dim=True) for line in lines)
 
 
 _INDENT = " " * (_STAGE + 3)

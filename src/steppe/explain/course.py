@@ -13,6 +13,7 @@ from fractions import Fraction
 import msgspec
 
 from steppe.explain.model import Fate
+from steppe.explain.refusals import refusal
 from steppe.kube.cause import Cause
 from steppe.kube.cluster import Cluster
 from steppe.kube.objects import Node
@@ -42,17 +43,20 @@ class Course(msgspec.Struct, frozen=True):
     fate: Fate
     share: Fraction
     received: Packet
-    kind: str
-    target: str
+    kind: str = ""
+    target: str = ""
     egress: Decision = _NOBODY
     ingress: Decision = _NOBODY
     reason: str = ""
+    because: tuple[Cause, ...] = ()
     entered: str = ""
     served: tuple[Served, ...] = ()
 
     @property
     def decisive(self) -> tuple[Cause, ...]:
         """The objects that said no."""
+        if self.fate != "denied":
+            return self.because
         closed = (each for each in (self.egress, self.ingress) if not each.allowed)
         return tuple(dict.fromkeys(cause for each in closed for cause in each.because))
 
@@ -64,6 +68,7 @@ class _Way(msgspec.Struct, frozen=True):
     share: Fraction = Fraction(1)
     served: tuple[Served, ...] = ()
     stopped: str = ""
+    because: tuple[Cause, ...] = ()
     fate: Fate = "delivered"
 
 
@@ -102,11 +107,15 @@ class Courses:
         """At the receiver, past its own policies."""
         seen = self._as_received(way)
         course = Course(
-            way.fate, way.share, seen, "", "", egress, entered=first.name if first else "",
-            served=way.served, reason=way.stopped,
-        )  # fmt: skip
+            fate=way.fate,
+            share=way.share,
+            received=seen,
+            egress=egress,
+            entered=first.name if first is not None else "",
+            served=way.served,
+        )
         if way.stopped:
-            return course
+            return msgspec.structs.replace(course, reason=way.stopped, because=way.because)
         ingress = self._judge(seen, way).ingress
         # What a node has translated comes from that node, as far as the fabric is concerned.
         by = self._part.nodes.get(way.served[-1].node) if way.served else None
@@ -153,12 +162,10 @@ class Courses:
                     to = msgspec.structs.replace(packet, destination=address, destination_port=port)
                     done = Served(node.name, packet, to, len(said.backends), said.masquerade)
                     yield _Way(to, share, (*way.served, done))
-            case "reject":
-                reason = f"no Service has an endpoint for {packet.destination} {_port(packet)}"
-                yield _Way(packet, way.share, way.served, reason, "refused")
-            case "drop":
-                reason = f"the Service at {packet.destination} takes it nowhere from {node.name}"
-                yield _Way(packet, way.share, way.served, reason, "dropped")
+            case "reject" | "drop":
+                fate: Fate = "refused" if said.action == "reject" else "dropped"
+                stopped, because = refusal(self._part, packet, node.name)
+                yield _Way(packet, way.share, way.served, stopped, because, fate)
 
     def _as_received(self, way: _Way) -> Packet:
         """A sender's address is translated as the packet leaves a node: behind that node's own
@@ -194,7 +201,3 @@ class Courses:
             if address in node.addresses:
                 return node
         return None
-
-
-def _port(packet: Packet) -> str:
-    return f"{packet.protocol} {packet.destination_port}".removesuffix(" 0")

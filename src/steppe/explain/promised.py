@@ -64,9 +64,7 @@ def _steps(part: Cluster, sent: Packet, course: Course) -> Iterator[Step]:
         because = tuple(_behind(part, done.dialled, done.endpoint))
         yield Step(done.node, "service", text + which, because, promised=True)
     if course.reason:
-        owners = (service.ref for service in part.services.values())
-        because = tuple(map(Cause, owners)) if course.fate == "refused" else ()
-        yield Step(course.entered, course.fate, course.reason, because, promised=True)
+        yield Step(course.entered, course.fate, course.reason, course.because, promised=True)
         return
     if course.received.source != sent.source:
         text = f"the sender's address {sent.source} becomes {course.received.source}"

@@ -82,7 +82,7 @@ def _conflict(case: Case, path: Path, course: Course | None) -> str:
 
 def _path(tables: _Tables, case: Case, trace: Trace, course: Course | None) -> Path:
     part = tables.part
-    course = course or Course("delivered", trace.share, trace.packet, trace.end.kind, "")
+    course = course or Course("delivered", trace.share, trace.packet, trace.end.kind)
     arrived = trace.end.kind in _ARRIVED
     reply = tables.walker.reply(trace) if arrived else None
     fate, reason = _fate(trace, course)
@@ -149,11 +149,12 @@ def _bounds(part: Cluster, state: NodeState, step: Step) -> Iterator[Mtu]:
     node = part.nodes[step.node]
     underlay = node.underlay
     because = (Cause(node.ref, f"metadata.annotations[{UNDERLAY_ANNOTATION}]"),)
-    text = f"{underlay.link} of {node.name} takes {underlay.mtu} bytes"
-    yield Mtu(underlay.mtu, text, because)
+    link = f"{underlay.link} of {node.name}"
+    yield Mtu(underlay.mtu, f"{link} takes no more", because)
     entry = state.get(LinkKey(DEVICE))
     if step.stage == "tunnel" and entry is not None and isinstance(entry.value, Link):
         mtu = entry.value.mtu
-        yield Mtu(
-            mtu, f"{text}, and the tunnel's headers take {underlay.mtu - mtu} of them", because
+        text = (
+            f"{link} takes {underlay.mtu}, of which the tunnel's headers need {underlay.mtu - mtu}"
         )
+        yield Mtu(mtu, text, because)
