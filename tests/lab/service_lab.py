@@ -295,16 +295,24 @@ class World:
 
     def health(self, client: str, address: str, port: int) -> tuple[int, int] | None:
         """Status and number of endpoints of a health check port; None if nobody listens."""
+        answer = self.http(client, address, port)
+        return (answer[0], answer[1]["localEndpoints"]) if answer is not None else None
+
+    def http(
+        self, client: str, address: str, port: int, path: str = "/"
+    ) -> tuple[int, Json] | None:
+        """Status and JSON of an answer; None if nobody listens, or has no such page."""
+        asked = f"GET {path} HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n"
         try:
             with self.open(client, Target(address, port)) as sock:
-                sock.sendall(b"GET / HTTP/1.1\r\nHost: node\r\n\r\n")
+                sock.sendall(asked.encode())
                 answer = b"".join(iter(lambda: sock.recv(4096), b""))
                 if answer.startswith(b"HTTP/1.1 404"):
                     return None
         except (ConnectionRefusedError, ConnectionResetError):
             return None
         head, _, body = answer.partition(b"\r\n\r\n")
-        return int(head.split()[1]), json.loads(body)["localEndpoints"]
+        return int(head.split()[1]), json.loads(body)
 
 
 class Load:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from steppe.client.resources import NODES as NODE_KIND
 from steppe.client.resources import PODS, SERVICES
 from tests.lab.conftest import make_labs
 from tests.lab.service_lab import (
@@ -383,3 +384,25 @@ def test_a_load_balancer_is_told_where_endpoints_are(world: World) -> None:
     until(
         lambda: world.health("outside", NODES["node-a"][0], port) is None, 5, "the port is closed"
     )
+
+
+def test_a_load_balancer_is_told_which_nodes_take_its_traffic(world: World) -> None:
+    """externalTrafficPolicy Cluster: "all nodes are eligible load balancing targets as long as the
+    node is not being deleted and kube-proxy is healthy … ${NODE_IP}:10256/healthz … will return
+    either an HTTP code 200 or 503."
+    """
+
+    def told(node: str, path: str) -> list[int]:
+        answers = (world.http("outside", address, 10256, path) for address in NODES[node])
+        return [answer[0] for answer in answers if answer is not None]
+
+    assert told("node-a", "/healthz") == told("node-b", "/healthz") == [200, 200]
+    leaving = {"key": "ToBeDeletedByClusterAutoscaler", "effect": "NoSchedule"}
+    world.patch(NODE_KIND, "node-a", {"spec": {"taints": [leaving]}})
+    try:
+        until(lambda: told("node-a", "/healthz") == [503, 503], 5, "node-a takes no more traffic")
+        assert told("node-a", "/livez") == [200, 200]
+        assert told("node-b", "/healthz") == [200, 200]
+    finally:
+        world.patch(NODE_KIND, "node-a", {"spec": {"taints": None}})
+    until(lambda: told("node-a", "/healthz") == [200, 200], 5, "node-a takes traffic again")

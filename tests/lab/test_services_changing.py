@@ -279,6 +279,31 @@ def test_services_go_on_without_an_api_server_and_over_an_agents_restart(world: 
     all_answer()
 
 
+def test_node_ports_are_served_on_the_addresses_the_operator_chose(world: World) -> None:
+    """--nodeport-addresses: "connections to NodePort services will only be accepted on node IPs in
+    one of the indicated ranges." Health check ports are among them.
+    """
+    service = serve(world, {HERE: {}}, type="LoadBalancer", externalTrafficPolicy="Local")
+    (four, number), (six, _) = node_port(service, "node-a")
+    health = service["spec"]["healthCheckNodePort"]
+    loopback = {Target(address, number) for address in ("127.0.0.1", "::1")}
+
+    def served() -> set[str]:
+        asked = {address: world.ask("outside", Target(address, number)) for address in (four, six)}
+        return {address for address, said in asked.items() if said == f"{HERE} sees the client"}
+
+    def healthy() -> set[str]:
+        return {a for a in (four, six) if world.health("outside", a, health) is not None}
+
+    assert served() == healthy() == {four, six}
+    with arguments(world, "agent/node-a", "--node-port-addresses=2001:db8::/32,127.0.0.0/8"):
+        until(lambda: served() == {six}, 15, "IPv4 node ports are closed")
+        until(lambda: healthy() == {six}, 5, "IPv4 health check ports are closed")
+        assert {world.ask("node-a", target) for target in loopback} == {REFUSED}
+        world.expect(cluster(service), {"client-a": {f"{HERE} sees the client"}})
+    until(lambda: served() == healthy() == {four, six}, 15, "all are open again")
+
+
 def test_services_off_leaves_them_all_to_another_proxy(world: World) -> None:
     service = serve(world, {HERE: {}}, type="LoadBalancer", externalTrafficPolicy="Local")
     world.expect(cluster(service), {"client-a": {f"{HERE} sees the client"}})
