@@ -1,5 +1,6 @@
 """The cluster of a case, written to a lab's API: only what differs from what is there."""
 
+import asyncio
 from collections.abc import Iterable, Mapping
 from ipaddress import ip_address
 from typing import Any
@@ -44,8 +45,16 @@ class Sync:
 
     async def seat_fixed(self, pods: Iterable[Pod]) -> None:
         """Make these pods with their very addresses: lowest first, as the agent gives them."""
-        for pod in sorted(pods, key=lambda pod: (pod.node, int(ip_address(pod.ips[0])))):
+        by_node: dict[str, list[Pod]] = {}
+        for pod in sorted(pods, key=lambda pod: int(ip_address(pod.ips[0]))):
             await self.have_namespace(pod.namespace)
+            by_node.setdefault(pod.node, []).append(pod)
+        async with asyncio.TaskGroup() as group:
+            for here in by_node.values():
+                group.create_task(self._create_fixed(here))
+
+    async def _create_fixed(self, pods: Iterable[Pod]) -> None:
+        for pod in pods:
             await self._create_pod(pod, fixed=True)
 
     async def bring(self, state: State, *, with_services: bool) -> None:
