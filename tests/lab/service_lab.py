@@ -262,12 +262,13 @@ class World:
             told = json.loads(sock.recv(4096))
         except OSError as error:
             return _word(error)
-        peer = told["peer"]
-        nodes = [address for addresses in NODES.values() for address in addresses]
-        who = (
-            "the client" if peer in self.addresses[client] else "a node" if peer in nodes else peer
-        )
-        return f"{told['pod']} sees {who}"
+        return f"{told['pod']} sees {self.who(told['peer'], client)}"
+
+    def who(self, peer: str, client: str) -> str:
+        """Whose address an endpoint has seen, when this client has asked."""
+        if peer in self.addresses[client]:
+            return "the client"
+        return "a node" if any(peer in addresses for addresses in NODES.values()) else peer
 
     def outcomes(self, client: str, target: Target, wanted: Outcomes) -> set[str]:
         """All that happened, in as many tries as it takes to see all that is wanted, and more."""

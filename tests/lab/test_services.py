@@ -4,6 +4,7 @@ Each test asks over TCP and UDP and both families, and goes by what the servers 
 answered, and whom it saw. Its docstring quotes the promise. One lab for all, a Service for each.
 """
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from steppe.client.resources import NODES as NODE_KIND
 from steppe.client.resources import PODS, SERVICES
 from tests.lab.conftest import make_labs
+from tests.lab.sctp import Associations
 from tests.lab.service_lab import (
     NODES,
     OUTSIDE,
@@ -406,3 +408,29 @@ def test_a_load_balancer_is_told_which_nodes_take_its_traffic(world: World) -> N
     finally:
         world.patch(NODE_KIND, "node-a", {"spec": {"taints": None}})
     until(lambda: told("node-a", "/healthz") == [200, 200], 5, "node-a takes traffic again")
+
+
+def test_sctp_is_served_as_tcp_and_udp_are(world: World) -> None:
+    """protocol: "The IP protocol for this port. Supports "TCP", "UDP", and "SCTP"." """
+    ports = [{"name": "assoc", "port": 3868, "protocol": "SCTP"}]
+    service = world.service("web", ports, type="NodePort")
+    world.endpoints("web", {HERE: {}}, [("assoc", "SCTP", 7)])
+    world.settle()
+    numbers = itertools.count(40000)
+
+    def met(client: str, places: list[tuple[str, int]]) -> set[str]:
+        targets = (Target(*place, "SCTP") for place in places)
+        return {sctp.ask(client, target, next(numbers)) for target in targets}
+
+    with Associations(world).served_by([HERE, THERE]) as sctp:
+        places = cluster(service, 3868)
+        assert met("client-a", places) == met("client-b", places) == only(HERE, "the client")
+        assert met("node-a", places) == only(HERE, "the client")
+        assert met("outside", places) == only(HERE, "a node")
+        assert met("outside", node_port(service, "node-b")) == only(HERE, "a node")
+        assert met("client-a", cluster(service, 3869)) == {REFUSED}
+        world.endpoints("web", {}, [("assoc", "SCTP", 7)])
+        world.settle()
+        for client in ("client-a", "node-a", "outside"):
+            assert met(client, places) == {REFUSED}
+        assert met("outside", node_port(service, "node-b")) == {REFUSED}

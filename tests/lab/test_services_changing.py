@@ -17,6 +17,7 @@ import pytest
 from steppe.client.resources import SERVICES
 from steppe.lab.record import read_record, write_record
 from tests.lab.conftest import make_labs
+from tests.lab.sctp import Associations
 from tests.lab.service_lab import (
     NODES,
     REFUSED,
@@ -170,6 +171,27 @@ def test_a_node_port_whose_target_changes_takes_its_udp_clients_along(world: Wor
         assert HERE not in clients.answers().values()
         world.endpoints("web", {HERE: {}}, [("udp", "UDP", 7)])
         clients.all_have(HERE)
+
+
+def test_an_sctp_client_follows_when_its_endpoint_is_replaced(world: World) -> None:
+    """As UDP's: its packets keep the flow in the connection table, whoever answers them."""
+    ports = [{"name": "assoc", "port": 3868, "protocol": "SCTP"}]
+    service = world.service("web", ports, type="NodePort")
+    world.endpoints("web", {HERE: {}}, [("assoc", "SCTP", 7)])
+    world.settle()
+    places = [("client-a", place) for place in cluster(service, 3868)]
+    places += [("outside", place) for place in node_port(service, "node-a")]
+
+    def answered() -> set[str]:
+        return {
+            sctp.ask(client, Target(*place, "SCTP"), 42000).partition(" ")[0]
+            for client, place in places
+        }
+
+    with Associations(world).served_by([HERE, THERE]) as sctp:
+        assert answered() == {HERE}
+        world.endpoints("web", {THERE: {}}, [("assoc", "SCTP", 7)])
+        until(lambda: answered() == {THERE}, 5, "the new endpoint answers")
 
 
 def test_established_connections_survive_what_happens_to_their_service(world: World) -> None:
