@@ -1,6 +1,7 @@
 """`python -m steppe.agent`: one node's agent, until SIGTERM or SIGINT."""
 
 import asyncio
+import gc
 import signal
 import sys
 from collections.abc import Sequence
@@ -14,6 +15,10 @@ from steppe.drivers.kernel import KernelDriver
 from steppe.drivers.nftables.driver import Nft
 from steppe.errors import SteppeError
 from steppe.state.skeleton import SKELETON
+
+_GC_THRESHOLDS = (100_000, 20, 100)
+"""A list of 10,000 Services becomes millions of objects that stay; Python's own thresholds would
+have each of them looked at dozens of times on the way."""
 
 
 async def _run(options: Options) -> None:
@@ -34,6 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """0 after a signal; 1 when the agent cannot work, with the reason on standard error."""
     options = parse(arguments)
     log.set_up(options.log_level)
+    gc.set_threshold(*_GC_THRESHOLDS)
     try:
         options.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         asyncio.run(_run(options))

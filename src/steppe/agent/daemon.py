@@ -145,7 +145,7 @@ class Agent:
     async def nodes_listed(self) -> None:
         """The list says which settings matter; what nobody asks for any more has to go as well."""
         await self._see_underlay()
-        await self.keeper.read()
+        await self.keeper.read_settings()
 
     def attached(self, workload: Workload) -> None:
         """The CNI server has put a pod's tables into the kernel, exactly as they compile.

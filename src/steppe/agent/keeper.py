@@ -112,6 +112,12 @@ class Keeper:
         async with self._lock:
             self.reconciler.replace_actual(await asyncio.to_thread(self._look))
 
+    async def read_settings(self) -> None:
+        """Read the settings that matter by now, for the rest is known; then compare every key."""
+        async with self._lock:
+            settings = await asyncio.to_thread(self._kernel.read_settings, self._settings())
+            self.reconciler.replace_actual({**self.reconciler.actual, **settings})
+
     async def look(self) -> dict[Key, Value]:
         """All that the kernel holds of ours, read anew."""
         async with self._lock:
@@ -158,8 +164,10 @@ class Keeper:
     def _look(self) -> dict[Key, Value]:
         if self._nft.ensure():
             log.info(line("ruleset", table="inet steppe", action="made as it shall be"))
-        settings = [key for key in tuple(self._compiler.state) if isinstance(key, SysctlKey)]
-        return self._kernel.read(settings)
+        return self._kernel.read(self._settings())
+
+    def _settings(self) -> list[SysctlKey]:
+        return [key for key in tuple(self._compiler.state) if isinstance(key, SysctlKey)]
 
     def _tell(self, changes: Sequence[Change], because: dict[Key, tuple[Cause, ...]]) -> None:
         """One line a change, with the objects that asked for it."""

@@ -71,13 +71,17 @@ class KernelDriver:
 
     def read(self, settings: Iterable[SysctlKey] = ()) -> dict[Key, Value]:
         """All tables, as far as the scope reaches; of the sysctls only those asked for."""
-        wanted = tuple(settings)
-        self._settings.update(wanted)
         state = self._read_netlink()
-        state.update(self._sysctls.read(wanted))
+        state.update(self.read_settings(settings))
         if self._elements is not None:
             state.update(self._elements.read())
         return state
+
+    def read_settings(self, settings: Iterable[SysctlKey]) -> dict[Key, Value]:
+        """These sysctls alone."""
+        wanted = tuple(settings)
+        self._settings.update(wanted)
+        return self._sysctls.read(wanted)
 
     def apply(self, changes: Sequence[Change]) -> tuple[Failure, ...]:
         """Make the changes, in order; each one that was not made, with its reason."""
