@@ -38,9 +38,11 @@ def _send(fd: int) -> None:
     def inside() -> None:
         for address in SENT.elements():
             family = socket.AF_INET6 if ":" in address else socket.AF_INET
-            with socket.socket(family, socket.SOCK_DGRAM) as sender:
-                with pytest.raises(PermissionError):
-                    sender.sendto(b"?", (address, 99))
+            with (
+                socket.socket(family, socket.SOCK_DGRAM) as sender,
+                pytest.raises(PermissionError),
+            ):
+                sender.sendto(b"?", (address, 99))
 
     call_in(fd, inside)
 
