@@ -32,6 +32,8 @@ WATCH_SECONDS = 240
 SILENCE_MARGIN_SECONDS = 15
 # A watch that ends at once, again and again, must not become a busy loop.
 SHORT_WATCH_SECONDS = 1.0
+# A kind that the server does not have is asked for less and less often, by every node, for ever.
+ABSENT_SECONDS = 60.0
 # After this long the next failure is a new one, and is tried again at once.
 LONG_WATCH_SECONDS = 10.0
 
@@ -178,6 +180,7 @@ class _Watcher(Generic[T]):
         self._watch_seconds = watch_seconds
         self._version = ""  # empty: list before watching
         self._backoff = Backoff()
+        self._absent = Backoff(cap=ABSENT_SECONDS)
         self._told_refused = 0
 
     async def events(self) -> AsyncGenerator[WatchEvent[T], None]:
@@ -220,7 +223,8 @@ class _Watcher(Generic[T]):
             level = logging.INFO if ordinary else logging.WARNING
             log.log(level, "watch of %s broken, trying again: %s", self._resource.plural, error)
         self._status.broken(str(error))
-        await asyncio.sleep(self._backoff.next())
+        absent = isinstance(error, ApiError) and error.not_found
+        await asyncio.sleep((self._absent if absent else self._backoff).next())
 
     async def _list(self) -> list[WatchEvent[T]]:
         items: list[T] = []
@@ -241,6 +245,7 @@ class _Watcher(Generic[T]):
                     items.append(decoded)
         self._version = self._status.version = version
         self._told_refused = 0
+        self._absent.reset()
         self._status.relists += 1
         self._status.in_sync()
         return [Replaced(tuple(items)), *unreadable]
