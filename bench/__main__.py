@@ -7,7 +7,18 @@ import sys
 import time
 from collections.abc import Iterator
 
-from bench import api, cni_add, cold_start, explain, memory, routes, services, startup, traffic
+from bench import (
+    api,
+    cni_add,
+    cold_start,
+    explain,
+    memory,
+    reach,
+    routes,
+    services,
+    startup,
+    traffic,
+)
 from bench.model import Benchmark, Result, Say
 from bench.report import document, machine, save, table
 from steppe.errors import SteppeError
@@ -20,6 +31,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "memory": memory.BENCHMARK,
     "routes": routes.BENCHMARK,
     "services": services.BENCHMARK,
+    "reach": reach.BENCHMARK,
     "cold-start": cold_start.BENCHMARK,
     "api": api.BENCHMARK,
     "explain": explain.BENCHMARK,

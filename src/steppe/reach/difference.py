@@ -219,12 +219,13 @@ def _joined(before: Cluster, after: Cluster) -> _Joined:
         for cluster, own in zip((before, after), standings, strict=True)
     )
     found: dict[tuple[Kind, Standing | None, Standing | None], list[str]] = {}
-    for name, (kind, _, _) in {**old, **new}.items():
+    either = {**old, **new}
+    for name, (kind, _, _) in either.items():
         was, will = (side[name][2] if name in side else None for side in (old, new))
         found.setdefault((kind, was, will), []).append(name)
     return _Joined(
         *standings,
-        tuple(_party(kind, {**old, **new}, names) for (kind, _, _), names in found.items()),
+        tuple(_party(kind, either, names) for (kind, _, _), names in found.items()),
         tuple((_party(kind, old, names), was) for (kind, was, _), names in found.items()),
         tuple((_party(kind, new, names), will) for (kind, _, will), names in found.items()),
     )

@@ -61,7 +61,10 @@ class _Egress(msgspec.Struct, frozen=True):
 
 def bits(mask: Mask) -> Iterator[int]:
     """The numbers in a mask, in order."""
-    return (number for number, bit in enumerate(reversed(f"{mask:b}")) if bit == "1")
+    while mask:
+        lowest = mask & -mask
+        yield lowest.bit_length() - 1
+        mask ^= lowest
 
 
 class Matrix:

@@ -16,7 +16,7 @@ import msgspec
 from steppe.compile.identities import Identity
 from steppe.kube.cluster import Cluster
 from steppe.kube.objects import Node, Pod
-from steppe.net.address import IPNetwork, host_prefix, parse_prefix, sort_key
+from steppe.net.address import IPAddress, IPNetwork, host_prefix, parse_prefix, sort_key
 from steppe.reach.standings import DIRECTIONS, OPEN, Side, Standing, Standings
 
 Kind = Literal["pods", "nodes", "outside"]
@@ -79,9 +79,8 @@ def _outside(
 
     The internet, 0.0.0.0/0 and ::/0, is one end of both families.
     """
-    taken = _taken(cluster)
-    strangers = _strangers(cluster, taken)
-    inside = _inside(cluster, taken)
+    strangers = _strangers(cluster)
+    inside = _inside(cluster)
     everywhere: dict[int, Side] = {}
     for prefix, sender, receiver in _atoms(standings, strangers.union(more)):
         side = Side(
@@ -127,31 +126,33 @@ def of_kind(parties: Sequence[Party], kind: Kind) -> int:
 def named_prefixes(cluster: Cluster, standings: Standings) -> frozenset[IPNetwork]:
     """All prefixes that keep the outside of this cluster apart."""
     named = (prefix for found in standings.prefixes.values() for prefix in found)
-    return _strangers(cluster, _taken(cluster)).union(named)
+    return _strangers(cluster).union(named)
 
 
-def _taken(cluster: Cluster) -> frozenset[IPNetwork]:
+def _taken(cluster: Cluster) -> frozenset[IPAddress]:
     """The addresses that pods and nodes have."""
     pods = (a for pod in own_network(cluster.pods.values()) for a in pod.addresses)
     nodes = (
         a for node in cluster.nodes.values() for a in (*node.addresses, *node.external_addresses)
     )
-    return frozenset(map(host_prefix, (*pods, *nodes)))
+    return frozenset((*pods, *nodes))
 
 
-def _strangers(cluster: Cluster, taken: frozenset[IPNetwork]) -> frozenset[IPNetwork]:
+def _strangers(cluster: Cluster) -> frozenset[IPNetwork]:
     """Endpoints of Services that are neither pods nor nodes."""
-    endpoints = (e.address for slice_ in cluster.slices.values() for e in slice_.endpoints)
-    return frozenset(map(host_prefix, endpoints)) - taken
+    endpoints = {e.address for slice_ in cluster.slices.values() for e in slice_.endpoints}
+    return frozenset(map(host_prefix, endpoints - _taken(cluster))) if endpoints else frozenset()
 
 
-def _inside(cluster: Cluster, taken: frozenset[IPNetwork]) -> Callable[[IPNetwork], bool]:
+def _inside(cluster: Cluster) -> Callable[[IPNetwork], bool]:
     """Whether a prefix is the cluster's own altogether: of its pods or nodes."""
+    taken = _taken(cluster)
     cidrs = frozenset(cidr for node in cluster.nodes.values() for cidr in node.pod_cidrs)
     lengths = {(cidr.version, cidr.prefixlen) for cidr in cidrs}
 
     def inside(prefix: IPNetwork) -> bool:
-        return prefix in taken or any(
+        alone = prefix.prefixlen == prefix.max_prefixlen
+        return (alone and prefix.network_address in taken) or any(
             prefix.supernet(new_prefix=length) in cidrs
             for version, length in lengths
             if version == prefix.version and length <= prefix.prefixlen
