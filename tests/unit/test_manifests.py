@@ -87,6 +87,14 @@ def test_workloads_have_the_pods_that_their_controller_would_make(
         assert made.ref in found.invented
 
 
+@pytest.mark.parametrize("kind", ["Deployment", "Job"])
+def test_more_pods_than_any_cluster_has_are_a_problem(kind: str) -> None:
+    found = loaded(workload(kind, replicas=2**40, parallelism=2**40))
+    assert not found.cluster.pods
+    (problem,) = found.problems
+    assert "more than any cluster has" in problem.message
+
+
 def test_a_workload_whose_pods_are_listed_gets_no_others() -> None:
     found = loaded(workload("Deployment"), pod("web-6d4cf-x2x", {"app": "web", "hash": "6d4cf"}))
     assert pod_names(found) == ["web-6d4cf-x2x"]

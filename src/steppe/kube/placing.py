@@ -113,6 +113,7 @@ def placed_pods(objects: Objects, problems: list[Problem]) -> Objects:
         else:
             addresses = _free_addresses(ref, prefixes[node.name], taken)
             if not addresses:
+                prefixes[node.name] = ()  # nobody need look through it again
                 message = f"node {node.name} has no free pod address for it"
                 problems.append(Problem(Cause(ref), message))
         taken.update(addresses)

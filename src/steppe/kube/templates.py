@@ -28,6 +28,11 @@ WORKLOADS = frozenset(
     )
 )
 
+MOST_PODS = 150_000
+"""Of one workload: "No more than 150,000 total pods" (Kubernetes, Considerations for large
+clusters). More are a slip of the hand, and would only fill the memory.
+"""
+
 
 class _Template(msgspec.Struct, frozen=True):
     metadata: wire.ObjectMeta = wire.ObjectMeta()
@@ -111,7 +116,10 @@ def _ordinals(kind: str, spec: _Spec, nodes: tuple[str, ...]) -> tuple[str, ...]
         return nodes
     # "Defaults to 1" (replicas); a Job without parallelism runs one pod at a time.
     count = spec.parallelism if kind in ("Job", "CronJob") else spec.replicas
-    return tuple(str(index) for index in range(1 if count is None else count))
+    wanted = 1 if count is None else count
+    if wanted > MOST_PODS:
+        raise msgspec.ValidationError(f"{wanted} pods are more than any cluster has")
+    return tuple(str(index) for index in range(wanted))
 
 
 def _pod(workload: _Workload, name: str, ordinal: str) -> Json:
