@@ -1,4 +1,4 @@
-"""What the agent tells those who ask: `steppe show`, `audit`, `status` and `denied`.
+"""What the agent tells those who ask: `steppe show`, `audit`, `status`, `denied` and `explain`.
 
 Requests come over STATE_DIR/agent.sock, one JSON document each way:
 `{"schema": "steppe.agent-request/v1", "do": "show", "table": "routes", "cause": "Node/node-b"}`.
@@ -6,21 +6,24 @@ Requests come over STATE_DIR/agent.sock, one JSON document each way:
 
 import time
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from steppe.agent.rpc import Stream
 from steppe.kube.cause import Cause
+from steppe.net.address import parse_address
 from steppe.plan.diff import Change
+from steppe.state.document import Held, concerns, held_document
 from steppe.state.node import TABLES, Key, NodeEntry
 
 if TYPE_CHECKING:
     from steppe.agent.daemon import Agent
 
 Answer = dict[str, Any]
+REQUESTS = ("show", "status", "audit", "tables", "denied")
 
 
 class Answers:
-    """Answers from one agent's tables; `audit` alone looks at the kernel."""
+    """Answers from one agent's tables; `audit` and `tables` look at the kernel."""
 
     def __init__(self, agent: "Agent") -> None:
         self._agent = agent
@@ -34,9 +37,11 @@ class Answers:
             return self._status()
         if do == "audit":
             return await self._audit(bool(request.get("repair")))
+        if do == "tables":
+            return await self._tables(request.get("addresses"))
         if do == "denied":
             return self._agent.samples.follow() if request.get("follow") else await self._denied()
-        return {"error": f"unknown request {do!r}: this agent answers show, status, audit, denied"}
+        return {"error": f"unknown request {do!r}: it is none of {', '.join(REQUESTS)}"}
 
     def _show(self, table: str, cause: str) -> Answer:
         if table not in (*TABLES, "all"):
@@ -101,6 +106,28 @@ class Answers:
             "entries": len(self._agent.compiler.state),
             "repaired": repair and bool(changes),
             "differences": list(self._differences(changes)),
+        }
+
+    async def _tables(self, texts: object) -> Answer:
+        """What traffic of these addresses may meet: as the kernel has it, and as it shall have it.
+
+        The kernel is read anew; the schema's entries are state/document.py's.
+        """
+        try:
+            addresses = frozenset(parse_address(str(t)) for t in cast("list[object]", texts))
+        except (TypeError, ValueError) as error:
+            return {"error": f"addresses: a list of addresses is needed ({error})"}
+        seen, state = await self._agent.keeper.look(), self._agent.compiler.state
+        entries = (
+            Held(key, seen.get(key), *((entry.value, entry.because) if entry else (None,)))
+            for key in {*seen, *state}
+            if concerns(key, addresses)
+            for entry in (state.get(key),)
+        )
+        return {
+            "schema": "steppe.tables/v1",
+            "node": self._agent.compiler.name,
+            "entries": [held_document(held) for held in entries],
         }
 
     async def _denied(self) -> Answer:

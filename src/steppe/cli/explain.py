@@ -12,8 +12,9 @@ from steppe.cli.source import BadInput, Source, lab_record, load, options
 from steppe.errors import SteppeError
 
 if TYPE_CHECKING:
-    from steppe.explain.explain import InTables
+    from steppe.cli.explain_actual import Kernels
     from steppe.explain.model import Explanation
+    from steppe.fabric.settings import Settings
     from steppe.kube.manifests import Loaded
 
 _EPILOG = """Examples:
@@ -35,6 +36,7 @@ _EPILOG = """Examples:
     help="Default: the port's own, or tcp.",
 )
 @click.option("--family", type=click.Choice(("ipv4", "ipv6")), help="Default: both.")
+@click.option("--actual", is_flag=True, help="By what the kernels hold, not what they should.")
 @click.option("-o", "--output", type=click.Choice(("text", "json")), default="text")
 @click.option("--plain", is_flag=True, help="No colours.")
 @options
@@ -74,7 +76,16 @@ def _explained(
     # Imported late: `steppe --help` and other commands do without.
     from steppe.explain.explain import Explainer
 
-    explainer = Explainer(loaded.cluster, _in_tables(loaded, source))
+    settings = _settings(loaded, source)
+    kernels = _kernels(settings, source) if asked["actual"] else None
+    if kernels is not None:
+        explainer = Explainer(loaded.cluster, kernels.in_tables)
+    elif settings is not None:
+        from steppe.explain.tables import compiled
+
+        explainer = Explainer(loaded.cluster, compiled(settings))
+    else:
+        explainer = Explainer(loaded.cluster)
     protocol: Any = asked["protocol"] and asked["protocol"].upper()
     family = asked["family"] and int(asked["family"][-1])
     try:
@@ -82,23 +93,35 @@ def _explained(
         said = explainer.explain(flow, family)
     except SteppeError as error:
         raise BadInput(str(error)) from error
-    return msgspec.structs.replace(said, notes=(*notes, *_notes(loaded, said)))
+    said = kernels.marked(said) if kernels is not None else said
+    return msgspec.structs.replace(said, notes=(*notes, *said.notes, *_notes(loaded, said)))
 
 
-def _in_tables(loaded: "Loaded", source: Source) -> "InTables | None":
-    """Through the tables of the Steppe that the cluster runs; None where it runs another network.
+def _settings(loaded: "Loaded", source: Source) -> "Settings | None":
+    """The settings of the Steppe that the cluster runs; None where it runs another network.
 
     What agents publish of their underlay tells the one from the other.
     """
     if source.filenames or not any(n.underlay.addresses for n in loaded.cluster.nodes.values()):
         return None
-    from steppe.explain.tables import compiled
     from steppe.fabric.settings import Settings
 
     if source.kubeconfig or source.context:
-        return compiled(Settings())
+        return Settings()
     # `lab up` takes only the names of fabrics.
-    return compiled(Settings(fabric=lab_record(source.lab).options.fabric))  # type: ignore[arg-type]
+    return Settings(fabric=lab_record(source.lab).options.fabric)  # type: ignore[arg-type]
+
+
+def _kernels(settings: "Settings | None", source: Source) -> "Kernels":
+    if settings is None:
+        raise BadInput("--actual needs a cluster that runs Steppe: this one does not, or is files")
+    from steppe.cli.agents import sockets
+    from steppe.cli.explain_actual import Kernels
+    from steppe.compile.node import compile_cluster
+
+    live = bool(source.kubeconfig or source.context)
+    paths = sockets(None if live else lab_record(source.lab).options.name, None)
+    return Kernels(paths, lambda part: compile_cluster(settings, part)[0])
 
 
 def _notes(loaded: "Loaded", said: "Explanation") -> list[str]:

@@ -24,9 +24,7 @@ def text(said: Explanation, width: int) -> str:
 def _lines(said: Explanation, width: int) -> Iterator[str]:
     colour = _COLOURS[said.kind]
     yield from (click.style(line, fg=colour, bold=True) for line in _wrapped(said.verdict, width))
-    for conflict in said.conflicts:
-        line = f"FAULT OF STEPPE'S OWN, please report it: {conflict}"
-        yield from (click.style(part, fg="magenta", bold=True) for part in _wrapped(line, width))
+    yield from _conflicts(said, width)
     if said.changes:
         yield ""
         yield from _wrapped("Any one of these would open it (tried, and it does):", width)
@@ -35,11 +33,29 @@ def _lines(said: Explanation, width: int) -> Iterator[str]:
     for case, alike in _told_apart(said.cases):
         yield ""
         yield from _case(said, case, alike, width)
-    if not said.tables:
+    if said.basis == "promises":
         yield ""
         yield from _wrapped(_PROMISES, width, "~ ", "  ")
     for note in said.notes:
         yield from _wrapped(note, width, "Note: ", "      ")
+
+
+def _conflicts(said: Explanation, width: int) -> Iterator[str]:
+    """Where something is not as it shall be: in the kernels, or in Steppe itself."""
+    head = "FAULT OF STEPPE'S OWN, please report it"
+    if said.basis == "kernels":
+        head = "NOT AS IT SHALL BE"
+    for conflict in said.conflicts:
+        lines = _wrapped(f"{head}: {conflict}", width)
+        yield from (click.style(line, fg="magenta", bold=True) for line in lines)
+    if said.differences:
+        yield ""
+        yield from _wrapped("The kernels differ from what they shall hold:", width)
+    for each in said.differences:
+        is_, shall = each.actual or "not there", each.desired or "not be there"
+        text = f"{each.node}: {each.entry} is {is_}, shall {'be ' if each.desired else ''}{shall}"
+        yield from _wrapped(text, width, "  - ", "    ")
+        yield from _causes(each.because, width)
 
 
 _PROMISES = (
@@ -107,7 +123,7 @@ def _path(said: Explanation, path: Path, width: int) -> Iterator[str]:
     if path.fate in ("refused", "dropped") and path.steps[-1].stage != path.fate:
         yield from _row(_FATES[path.fate], reason(said.flow, path), width, allowed=False)
         yield from _causes(path.decisive, width)
-    if path.fate == "denied" and said.tables:
+    if path.fate == "denied" and said.basis != "promises":
         yield from _row("denied", "dropped here, without an answer", width, allowed=False)
     if path.mtu is not None:
         yield from _row("mtu", f"{path.mtu.bytes} bytes: {path.mtu.text}", width)

@@ -19,7 +19,7 @@ def document(said: Explanation) -> Json:
         "schema": SCHEMA,
         "verdict": said.kind,
         "sentence": said.verdict,
-        "basis": "tables" if said.tables else "promises",
+        "basis": said.basis,
         "flow": {
             "source": str(flow.source),
             "destination": str(flow.destination),
@@ -32,6 +32,16 @@ def document(said: Explanation) -> Json:
         ],
         "notes": list(said.notes),
         "conflicts": list(said.conflicts),
+        "differences": [
+            {
+                "node": each.node,
+                "entry": each.entry,
+                "actual": each.actual or None,
+                "desired": each.desired or None,
+                "because": _causes(each.because),
+            }
+            for each in said.differences
+        ],
     }
 
 

@@ -68,7 +68,7 @@ class Explainer:
             flow=flow,
             kind=kind,
             verdict=verdict(flow, kind, found),
-            tables=self._in_tables is not None,
+            basis="promises" if self._in_tables is None else "tables",
             cases=found,
             changes=() if kind == "allowed" else changes_for(self.index, flow, part, found),
             notes=notes,

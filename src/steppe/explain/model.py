@@ -101,21 +101,36 @@ class Change(msgspec.Struct, frozen=True):
     objects: tuple[Cause, ...]
 
 
+class Difference(msgspec.Struct, frozen=True):
+    """A table entry on the way that a kernel holds otherwise than it shall; "" is not at all."""
+
+    node: str
+    entry: str
+    actual: str
+    desired: str
+    because: tuple[Cause, ...] = ()
+
+
+Basis = Literal["promises", "tables", "kernels"]
+"""What the API promises, what Steppe's tables shall hold, or what the kernels do hold."""
+
+
 class Explanation(msgspec.Struct, frozen=True):
     """The verdict on a flow, and everything behind it.
 
-    `tables` says whether the paths are those of Steppe's tables, or what the API promises.
-    `conflicts` are where tables and spec part: faults of ours, never the user's.
+    `conflicts` are where the paths and the spec part. Tables never may: that is a fault of ours.
+    Kernels do where they are not as they shall be, and `differences` says in which entries.
     """
 
     flow: Flow
     kind: Kind
     verdict: str
-    tables: bool
+    basis: Basis
     cases: tuple[Case, ...]
     changes: tuple[Change, ...] = ()
     notes: tuple[str, ...] = ()
     conflicts: tuple[str, ...] = ()
+    differences: tuple[Difference, ...] = ()
 
 
 def kind_of(open_: Iterable[bool]) -> Kind:

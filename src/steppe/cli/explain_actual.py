@@ -1,0 +1,102 @@
+"""The tables that kernels really hold, asked of the agents on this machine."""
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from steppe.agent.rpc import RpcError, call
+from steppe.explain.explain import Walk
+from steppe.explain.model import Difference, Explanation
+from steppe.explain.tables import walk_of
+from steppe.kube.cluster import Cluster
+from steppe.net.address import IPAddress
+from steppe.state.claim import Entry
+from steppe.state.document import Held, held_from
+from steppe.state.node import Key, NodeState
+
+
+class Kernels:
+    """Reads the kernels of a part's nodes, and keeps where they are not as they shall be."""
+
+    def __init__(
+        self, sockets: Iterable[Path], desired: Callable[[Cluster], dict[str, NodeState]]
+    ) -> None:
+        self._sockets = {_asked(path, "status").get("node"): path for path in sockets}
+        self._desired = desired
+        self._differences: list[Difference] = []
+        self._notes: list[str] = []
+
+    def in_tables(self, part: Cluster) -> Walk:
+        """The kernels' tables; where no agent answers, those that its kernel shall hold."""
+        states = self._desired(part)
+        addresses = _addresses(part)
+        for node, desired in states.items():
+            try:
+                held = self._held(node, addresses)
+            except (RpcError, ValueError, KeyError, TypeError) as error:
+                note = f"{node} is taken to be as it shall be, for its kernel was not read: {error}"
+                self._notes.append(note)
+                continue
+            self._differences += _differences(node, held, desired)
+            states[node] = {
+                each.key: Entry(each.actual, each.because)
+                for each in held
+                if each.actual is not None
+            }
+        return walk_of(part, states)
+
+    def _held(self, node: str, addresses: list[str]) -> list[Held]:
+        if node not in self._sockets:
+            raise RpcError("its agent is not on this machine")
+        answer = _asked(self._sockets[node], "tables", addresses=addresses)
+        return [held_from(each) for each in answer["entries"]]
+
+    def marked(self, said: Explanation) -> Explanation:
+        """The explanation with what was found to differ."""
+        notes = (*said.notes, *dict.fromkeys(self._notes))
+        return msgspec.structs.replace(
+            said,
+            basis="kernels",
+            differences=tuple(dict.fromkeys(self._differences)),
+            notes=notes,
+        )
+
+
+def _asked(path: Path, do: str, **more: Any) -> dict[str, Any]:
+    answer: dict[str, Any] = call(path, {"schema": "steppe.agent-request/v1", "do": do} | more)
+    if "error" in answer:
+        raise RpcError(f"{path}: {answer['error']}")
+    return answer
+
+
+def _addresses(part: Cluster) -> list[str]:
+    """Everyone's that packets of this part may carry."""
+    found: set[IPAddress] = set()
+    for pod in part.pods.values():
+        found.update(pod.addresses)
+    for node in part.nodes.values():
+        found.update(node.addresses)
+    for service in part.services.values():
+        found.update((*service.cluster_ips, *service.external_ips, *service.load_balancer_ips))
+    for slice_ in part.slices.values():
+        found.update(endpoint.address for endpoint in slice_.endpoints)
+    return sorted(map(str, found))
+
+
+def _differences(node: str, held: list[Held], desired: NodeState) -> Iterator[Difference]:
+    """Those of entries that this flow meets, and of what nothing asks for."""
+    for each in held:
+        if each.actual != each.desired and (each.key in desired or each.desired is None):
+            yield Difference(
+                node,
+                _entry(each.key),
+                str(each.actual or ""),
+                str(each.desired or ""),
+                each.because,
+            )
+
+
+def _entry(key: Key) -> str:
+    return f"{key.table.removesuffix('s')} {key}"

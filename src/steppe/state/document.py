@@ -1,0 +1,102 @@
+"""Tables as JSON and back, so that one node's can be walked on another machine.
+
+    {"is": "RouteKey", "prefix": {"prefix": "10.244.2.0/24"}, "routing_table": 254, "metric": 0}
+
+Addresses, prefixes and interfaces stand in an object that says which they are: msgspec decodes no
+union of both families (its issue 106).
+"""
+
+from collections.abc import Iterable
+from typing import Any, get_args
+
+import msgspec
+
+from steppe.kube.cause import Cause, ObjectRef
+from steppe.net.address import (
+    IPAddress,
+    IPInterface,
+    IPNetwork,
+    parse_address,
+    parse_interface,
+    parse_prefix,
+)
+from steppe.state.link import Vxlan
+from steppe.state.nft import ElementKey
+from steppe.state.node import Key, Value
+
+Json = Any
+
+_SHAPES = {shape.__name__: shape for shape in (*get_args(Key), *get_args(Value), Vxlan)}
+_WORDS = {"address": parse_address, "prefix": parse_prefix, "interface": parse_interface}
+
+
+class Held(msgspec.Struct, frozen=True):
+    """What stands under a key in the kernel and what shall stand there; None is nothing."""
+
+    key: Key
+    actual: Value | None
+    desired: Value | None
+    because: tuple[Cause, ...] = ()
+
+
+def held_document(held: Held) -> Json:
+    return {
+        "key": _written(held.key),
+        "actual": _written(held.actual),
+        "desired": _written(held.desired),
+        "because": [[c.ref.kind, c.ref.namespace, c.ref.name, c.field] for c in held.because],
+    }
+
+
+def held_from(document: Json) -> Held:
+    """What `held_document` wrote; ValueError, KeyError or TypeError for anything else."""
+    because = (Cause(ObjectRef(*names), field) for *names, field in document["because"])
+    return Held(
+        key=_read(document["key"]),
+        actual=_read(document["actual"]),
+        desired=_read(document["desired"]),
+        because=tuple(because),
+    )
+
+
+def concerns(key: Key, addresses: frozenset[IPAddress]) -> bool:
+    """Whether traffic from or to these addresses may meet the entry; of elements that name any,
+    only those that name one of them.
+    """
+    if not isinstance(key, ElementKey):
+        return True
+    named = [atom for atom in key.key if not isinstance(atom, int | str)]
+    return not named or any(_is_among(atom, addresses) for atom in named)
+
+
+def _is_among(atom: IPAddress | IPNetwork, addresses: Iterable[IPAddress]) -> bool:
+    if isinstance(atom, IPAddress):
+        return atom in addresses
+    return any(address in atom for address in addresses)
+
+
+def _written(value: object) -> Json:
+    if isinstance(value, IPInterface):  # an address as well, so asked first
+        return {"interface": str(value)}
+    if isinstance(value, IPNetwork):
+        return {"prefix": str(value)}
+    if isinstance(value, IPAddress):
+        return {"address": str(value)}
+    if isinstance(value, msgspec.Struct):
+        fields = {name: _written(getattr(value, name)) for name in value.__struct_fields__}
+        return {"is": type(value).__name__} | fields
+    if isinstance(value, tuple):
+        return [_written(each) for each in value]
+    return value
+
+
+def _read(document: Json) -> Any:
+    if isinstance(document, list):
+        return tuple(_read(each) for each in document)
+    if not isinstance(document, dict):
+        return document
+    if "is" in document:
+        fields = {name: _read(value) for name, value in document.items() if name != "is"}
+        return _SHAPES[document["is"]](**fields)
+    ((word, text),) = document.items()
+    return _WORDS[word](text)
