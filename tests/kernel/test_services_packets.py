@@ -3,12 +3,22 @@
 import time
 from collections.abc import Iterator
 from ipaddress import ip_address, ip_network
+from itertools import product
+from typing import Any
 
 import msgspec
 import pytest
 
+from steppe.kube import service_wire as wire
 from steppe.kube.objects import Workload
-from steppe.kube.services import Endpoint, EndpointSlice, Service, ServicePort
+from steppe.kube.services import (
+    Endpoint,
+    EndpointSlice,
+    Service,
+    ServicePort,
+    service_from,
+    slice_from,
+)
 from steppe.net.address import IPAddress
 from steppe.net.packet import Packet, Protocol
 from steppe.spec.service import World
@@ -233,3 +243,63 @@ def test_affinity_that_is_switched_on_and_off_takes_effect(lab: ServiceLab, fami
         assert len(backends_met(lab, packet, 10)) == 1
         program(lab, world(SERVICE, DB, FAR), WORKLOADS, (PEER,))
         assert len(backends_met(lab, packet, 40)) == 2
+
+
+def nonsense() -> tuple[list[Service], list[EndpointSlice], int]:
+    """What an API server that checks nothing might hold, read as the agent does, and how many
+    Problems that makes.
+    """
+    bodies: dict[str, dict[str, Any]] = {
+        "port-zero": {"clusterIPs": ["10.96.0.20"], "ports": [{"port": 0}]},
+        "port-large": {"clusterIPs": ["10.96.0.21"], "ports": [{"port": 70000}]},
+        "same-cluster-ip": {"clusterIPs": ["10.96.0.10"], "ports": [{"port": 80}]},
+        "no-address": {"clusterIPs": ["10.96.0.300", "fd00::g"], "ports": [{"port": 80}]},
+        "everywhere": {
+            "clusterIPs": ["10.96.0.22", "fd00:10:96::16"],
+            "externalIPs": ["0.0.0.0", "::", "127.0.0.1", *map(str, HERE.addresses)],
+            "ports": [{"port": 22}],
+        },
+        "hundred-ports": {
+            "clusterIPs": ["10.96.0.23"],
+            "ports": [{"name": f"p{n}", "port": 1000 + n} for n in range(100)],
+        },
+    }
+    services, slices, problems = [], [], 0
+    for name, spec in bodies.items():
+        meta = {"namespace": "default", "name": name, "creationTimestamp": "2026-02-01T00:00:00Z"}
+        service, found = service_from(
+            msgspec.convert({"metadata": meta, "spec": {"clusterIP": "given"} | spec}, wire.Service)
+        )
+        slice_, more = slice_from(
+            msgspec.convert(
+                {
+                    "metadata": meta | {"labels": {"kubernetes.io/service-name": name}},
+                    "addressType": "IPv4",
+                    "ports": [{"name": "", "port": 0}, {"name": "p7", "port": 8080}],
+                    "endpoints": [{"addresses": [str(DB[1])]}, {"addresses": ["10.244.1.6"]}],
+                },
+                wire.EndpointSlice,
+            )
+        )
+        services.append(service)
+        slices.append(slice_)
+        problems += len(found) + len(more)
+    return services, slices, problems
+
+
+def test_nonsense_never_keeps_a_good_service_from_the_kernel(lab: ServiceLab) -> None:
+    """Issue: it "ends in a Problem or is served right, never in a failed transaction"."""
+    services, slices, problems = nonsense()
+    assert problems >= len(services)
+    assert len(services[-1].ports) == 100
+    good = world(SERVICE, DB)
+    both = msgspec.structs.replace(
+        good, services=(*good.services, *services), slices=(*good.slices, *slices)
+    )
+    program(lab, both, WORKLOADS, (PEER,))  # not one element is refused
+    for family, protocol in product(FAMILIES, ("TCP", "UDP")):
+        packet = Packet(CLIENT[family], CLUSTER_IPS[family], protocol, 0, 80)
+        fate = to(DB, masquerade=True)[family]
+        assert not difference(lab, HERE.addresses, packet, fate)
+    one_of_hundred = Packet(WEB[0], ip_address("10.96.0.23"), "TCP", 0, 1007)
+    assert not difference(lab, HERE.addresses, one_of_hundred, to(DB)[0])
