@@ -1,15 +1,18 @@
 """Services into the kernel, in one process: the compiler and the nft driver, without an API.
 
 10,000 Services of 10 endpoints, from decoded objects in hand to the last element; beside them the
-same Services as a chain each, loaded by the same library; then single changes among them.
+same Services as a chain each, loaded by the same library; then single changes among them. Then
+5,000 Services of 50 endpoints. The garbage collector is set as the agent sets it.
 """
 
+import gc
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from ipaddress import IPv4Address, ip_address, ip_network
 
 from bench.model import BenchError, Benchmark, Result, Say, Target, percentile
+from steppe.agent.__main__ import GC_THRESHOLDS
 from steppe.compile.incremental import NodeCompiler
 from steppe.drivers.nftables.driver import Nft
 from steppe.drivers.nftables.library import Library
@@ -31,6 +34,13 @@ RATIO = Target(f"{_WHAT}: a chain each ÷ ours, kernel part", 5.0)
 MEDIAN = Target(f"one endpoint among {SERVICES} Services → kernel, p50", 3.0, "ms", at_most=True)
 SLOWEST = Target(f"one endpoint among {SERVICES} Services → kernel, p99", 12.0, "ms", at_most=True)
 BULK = Target(f"{AT_ONCE} endpoints at once → kernel", 300.0, "ms", at_most=True)
+LARGE_SERVICES, LARGE_ENDPOINTS = 5_000, 50
+LARGE = Target(
+    f"{LARGE_SERVICES} Services of {LARGE_ENDPOINTS} endpoints: list in hand → last element",
+    12.0,
+    "s",
+    at_most=True,
+)
 _NAMESPACE = "st-bench-services"
 _CLUSTER_IPS, _PODS = int(IPv4Address("10.96.0.0")), int(IPv4Address("10.128.0.0"))
 _NODE = Node("node-a", "", (ip_network("10.244.1.0/24"),), (ip_address("192.0.2.11"),))
@@ -39,11 +49,11 @@ _NODE = Node("node-a", "", (ip_network("10.244.1.0/24"),), (ip_address("192.0.2.
 class Programmed:
     """A compiler and a kernel that it keeps in step."""
 
-    def __init__(self, nft: Nft) -> None:
+    def __init__(self, nft: Nft, node: Node = _NODE) -> None:
         self._nft = nft
-        self._compiler = NodeCompiler(Settings(fabric="direct"), _NODE.name)
+        self._compiler = NodeCompiler(Settings(fabric="direct"), node.name)
         self._actual: dict[Key, Value] = {}
-        self._changed(self._compiler.set_node(_NODE))
+        self._changed(self._compiler.set_node(node))
 
     def take(
         self, services: list[wire.Service], slices: list[wire.EndpointSlice]
@@ -87,17 +97,17 @@ def service(number: int) -> wire.Service:
     return wire.Service(meta, wire.ServiceSpec(cluster_ip=address, ports=ports))
 
 
-def endpoint_slice(number: int, first: int = 0) -> wire.EndpointSlice:
+def endpoint_slice(number: int, first: int = 0, count: int = ENDPOINTS) -> wire.EndpointSlice:
     """A Service's endpoints; `first` moves all of them on."""
     name = f"s{number}"
     labels = {SERVICE_NAME_LABEL: name}
     endpoints = tuple(
         wire.Endpoint(
-            (str(IPv4Address(_PODS + number * 2 * ENDPOINTS + index)),),
+            (str(IPv4Address(_PODS + number * 2 * count + index)),),
             wire.Conditions(ready=True, serving=True),
             "node-b",
         )
-        for index in range(first, first + ENDPOINTS)
+        for index in range(first, first + count)
     )
     meta = ObjectMeta(name=f"{name}-a", namespace="bench", labels=labels)
     return wire.EndpointSlice(meta, "IPv4", endpoints, (wire.EndpointPort("http", "TCP", 8080),))
@@ -134,6 +144,27 @@ def namespace() -> Iterator[None]:
 
 
 def measure(say: Say) -> Iterator[Result]:
+    before = gc.get_threshold()
+    gc.set_threshold(*GC_THRESHOLDS)
+    try:
+        yield from _measure(say)
+        say(f"  {LARGE_SERVICES} Services of {LARGE_ENDPOINTS} endpoints")
+        yield _large()
+    finally:
+        gc.set_threshold(*before)
+
+
+def _large() -> Result:
+    with namespace(), netns.inside(_NAMESPACE, lambda: Nft(SKELETON)) as nft:
+        nft.ensure()
+        numbers = range(LARGE_SERVICES)
+        services = [service(number) for number in numbers]
+        slices = [endpoint_slice(number, count=LARGE_ENDPOINTS) for number in numbers]
+        total, kernel = Programmed(nft).take(services, slices)
+    return Result(LARGE, total, {"kernel": kernel})
+
+
+def _measure(say: Say) -> Iterator[Result]:
     with namespace(), netns.inside(_NAMESPACE, lambda: Nft(SKELETON)) as nft:
         nft.ensure()
         world = Programmed(nft)
@@ -158,4 +189,4 @@ def measure(say: Say) -> Iterator[Result]:
     yield Result(RATIO, chains / kernel, {"chains": chains, "ours": kernel})
 
 
-BENCHMARK = Benchmark((TOTAL, KERNEL, MEDIAN, SLOWEST, BULK, RATIO), measure)
+BENCHMARK = Benchmark((TOTAL, KERNEL, MEDIAN, SLOWEST, BULK, RATIO, LARGE), measure)

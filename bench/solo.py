@@ -51,11 +51,12 @@ class Solo(msgspec.Struct, frozen=True):
 
         return netns.inside(self.namespace, lambda: asyncio.run(body()))
 
-    def start_agent(self) -> Process:
+    def start_agent(self, metrics: str = "") -> Process:
+        """Start an agent that serves its metrics there, or nowhere."""
         folder = paths(NAME).node(HERE)
         folder.mkdir(parents=True, exist_ok=True)
         arguments = ("--node", HERE, "--kubeconfig", str(self.kubeconfig))
-        flags = ("--state-dir", str(folder), "--fabric", "direct", "--metrics-listen", "")
+        flags = ("--state-dir", str(folder), "--fabric", "direct", "--metrics-listen", metrics)
         argv = python("steppe.agent", *arguments, *flags)
         return process.start(NAME, f"agent/{HERE}", argv, paths(NAME).log("agent"), self.namespace)
 

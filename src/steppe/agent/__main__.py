@@ -16,7 +16,7 @@ from steppe.drivers.nftables.driver import Nft
 from steppe.errors import SteppeError
 from steppe.state.skeleton import SKELETON
 
-_GC_THRESHOLDS = (100_000, 20, 100)
+GC_THRESHOLDS = (100_000, 20, 100)
 """A list of 10,000 Services becomes millions of objects that stay; Python's own thresholds would
 have each of them looked at dozens of times on the way."""
 
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """0 after a signal; 1 when the agent cannot work, with the reason on standard error."""
     options = parse(arguments)
     log.set_up(options.log_level)
-    gc.set_threshold(*_GC_THRESHOLDS)
+    gc.set_threshold(*GC_THRESHOLDS)
     try:
         options.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         asyncio.run(_run(options))
