@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from importlib import resources
 
 import click
 import msgspec
@@ -69,7 +70,7 @@ class Answer(msgspec.Struct, frozen=True):
 @click.option(
     "-o",
     "--output",
-    type=click.Choice(["table", "wide", "json"]),
+    type=click.Choice(["table", "wide", "json", "html"]),
     default="table",
     show_default=True,
 )
@@ -97,8 +98,8 @@ def reach(
     """
     question = Question(senders, receivers, ports_of(ports))
     if expected is not None:
-        if senders or receivers or ports or output == "wide":
-            raise click.UsageError("--assert goes without --from, --to, --port and -o wide")
+        if senders or receivers or ports or output not in ("table", "json"):
+            raise click.UsageError("--assert goes without --from, --to, --port, -o wide and html")
         wanted = read_expectations(expected)
         loaded = load(source)
         say_doubts(loaded)
@@ -244,15 +245,27 @@ def print_json(document: object) -> None:
     click.echo(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())
 
 
+def page(document: Mapping[str, object]) -> str:
+    """One HTML page that holds all it needs."""
+    template = resources.files("steppe.cli").joinpath("reach.html").read_text(encoding="utf-8")
+    # Nothing in the data may end the script element that holds it, nor begin a comment there.
+    data = msgspec.json.encode(document).decode().replace("<", "\\u003c")
+    return template.replace("@DATA@", data)
+
+
 def _print(loaded: Loaded, found: Answer, output: str) -> None:
     flows = list(found.flows())
     if output == "wide":
         print_wide(found.reach, (flow for known in flows for flow in known))
         return
-    if output == "json":
+    if output in ("json", "html"):
         every = (flow for known in flows for flow in known)
         said = reach_document(found.reach, found.names, every, found.services())
-        print_json(said | doubts_json(loaded))
+        said |= doubts_json(loaded)
+        if output == "json":
+            print_json(said)
+        else:
+            click.echo(page(said))
         return
     if flows:
         print_flows(found.reach, found.names, flows)
