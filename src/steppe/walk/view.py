@@ -6,10 +6,13 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from steppe.kube.cause import Cause
 from steppe.net.address import IPAddress, IPNetwork
 from steppe.net.lpm import LongestPrefix
-from steppe.state.link import Forwarding, ForwardingKey, LinkKey, Neighbour, NeighbourKey
+from steppe.state.link import Forwarding, ForwardingKey, Link, LinkKey, Neighbour, NeighbourKey
 from steppe.state.nft import Atom, ElementKey, Set
 from steppe.state.node import NodeEntry, NodeState
 from steppe.state.route import MAIN, Route, RouteKey, Rule, RuleKey
+from steppe.state.sysctl import Sysctl, SysctlKey
+
+_FORWARDING = {4: "net/ipv4/ip_forward", 6: "net/ipv6/conf/all/forwarding"}
 
 Found = tuple[IPNetwork, Route, tuple[Cause, ...]]
 
@@ -42,6 +45,17 @@ class NodeView:
 
     def has_link(self, name: str) -> bool:
         return LinkKey(name) in self._state
+
+    def is_down(self, name: str) -> bool:
+        """Whether a link of ours is there and down: its routes and neighbours carry nothing."""
+        entry = self._state.get(LinkKey(name))
+        return entry is not None and isinstance(entry.value, Link) and not entry.value.up
+
+    def refuses_to_forward(self, version: int) -> str:
+        """The setting that keeps the node from forwarding this family; "" if none is known to."""
+        path = _FORWARDING[version]
+        entry = self._state.get(SysctlKey(path))
+        return path if entry is not None and entry.value != Sysctl("1") else ""
 
     def neighbour(self, link: str, address: IPAddress) -> tuple[Neighbour, NodeEntry] | None:
         entry = self._state.get(NeighbourKey(link, address))

@@ -25,7 +25,7 @@ from steppe.state.skeleton import SKELETON
 from steppe.state.workload import workload_of
 from steppe.walk.nft import Ruleset, State
 from steppe.walk.trace import End, EndKind, Step, Trace, Translation
-from steppe.walk.view import NodeView
+from steppe.walk.view import Found, NodeView
 
 MAX_HOPS = 8
 """More nodes than any path crosses; a packet that visits more goes in a circle."""
@@ -194,12 +194,18 @@ class Walker:
             return at.ending("node", target=at.node)
         view = self._views[at.node]
         found = view.route(at.source, at.destination)
-        if found is None:
-            return self._underlay(at, steps)
+        if not at.state.local and (closed := view.refuses_to_forward(at.source.version)):
+            return at.ending("dropped", f"{at.node} does not forward: {closed} is not 1")
+        return self._routed(at, view, found, steps) if found else self._underlay(at, steps)
+
+    def _routed(self, at: _Here, view: NodeView, found: Found, steps: list[Step]) -> _Here:
+        """Along a route of Steppe's."""
         prefix, route, because = found
         steps.append(Step(at.node, "route", f"{prefix} {route}", because))
         if route.kind != "unicast":
             return at.ending("dropped", f"no pod has {at.destination}")
+        if view.is_down(route.link):
+            return at.ending("dropped", f"{route.link} of {at.node} is down")
         at = self._postrouting(at, steps)
         if route.via is None:
             return self._to_pod(at, view, route, steps)
