@@ -77,7 +77,7 @@ def _explained(
     from steppe.explain.explain import Explainer
 
     settings = _settings(loaded, source)
-    kernels = _kernels(settings, source) if asked["actual"] else None
+    kernels = _kernels(loaded, settings, source) if asked["actual"] else None
     if kernels is not None:
         explainer = Explainer(loaded.cluster, kernels.in_tables)
     elif settings is not None:
@@ -112,7 +112,7 @@ def _settings(loaded: "Loaded", source: Source) -> "Settings | None":
     return Settings(fabric=lab_record(source.lab).options.fabric)  # type: ignore[arg-type]
 
 
-def _kernels(settings: "Settings | None", source: Source) -> "Kernels":
+def _kernels(loaded: "Loaded", settings: "Settings | None", source: Source) -> "Kernels":
     if settings is None:
         raise BadInput("--actual needs a cluster that runs Steppe: this one does not, or is files")
     from steppe.cli.agents import sockets
@@ -121,7 +121,8 @@ def _kernels(settings: "Settings | None", source: Source) -> "Kernels":
 
     live = bool(source.kubeconfig or source.context)
     paths = sockets(None if live else lab_record(source.lab).options.name, None)
-    return Kernels(paths, lambda part: compile_cluster(settings, part)[0])
+    nodes = loaded.cluster.nodes
+    return Kernels(paths, nodes, lambda part: compile_cluster(settings, part)[0])
 
 
 def _notes(loaded: "Loaded", said: "Explanation") -> list[str]:

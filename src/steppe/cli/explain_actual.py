@@ -1,6 +1,6 @@
 """The tables that kernels really hold, asked of the agents on this machine."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from steppe.explain.explain import Walk
 from steppe.explain.model import Difference, Explanation
 from steppe.explain.tables import walk_of
 from steppe.kube.cluster import Cluster
+from steppe.kube.objects import Node
 from steppe.net.address import IPAddress
 from steppe.state.claim import Entry
 from steppe.state.document import Held, held_from
@@ -21,25 +22,31 @@ class Kernels:
     """Reads the kernels of a part's nodes, and keeps where they are not as they shall be."""
 
     def __init__(
-        self, sockets: Iterable[Path], desired: Callable[[Cluster], dict[str, NodeState]]
+        self,
+        sockets: Iterable[Path],
+        nodes: Mapping[str, Node],
+        desired: Callable[[Cluster], dict[str, NodeState]],
     ) -> None:
-        self._sockets = {_asked(path, "status").get("node"): path for path in sockets}
+        self._sockets = {str(_asked(path, "status").get("node")): path for path in sockets}
+        self._within_reach = {name: nodes[name] for name in self._sockets if name in nodes}
         self._desired = desired
         self._differences: list[Difference] = []
         self._notes: list[str] = []
 
     def in_tables(self, part: Cluster) -> Walk:
         """The kernels' tables; where no agent answers, those that its kernel shall hold."""
+        own, addresses = self._desired(part), _addresses(part)
+        # A kernel that is not as it shall be may send packets by any node.
+        part = msgspec.structs.replace(part, nodes={**self._within_reach, **part.nodes})
         states = self._desired(part)
-        addresses = _addresses(part)
-        for node, desired in states.items():
+        for node in states:
             try:
                 held = self._held(node, addresses)
             except (RpcError, ValueError, KeyError, TypeError) as error:
                 note = f"{node} is taken to be as it shall be, for its kernel was not read: {error}"
                 self._notes.append(note)
                 continue
-            self._differences += _differences(node, held, desired)
+            self._differences += _differences(node, held, own.get(node, {}))
             states[node] = {
                 each.key: Entry(each.actual, each.because)
                 for each in held
