@@ -109,8 +109,7 @@ def because_text(because: Sequence[Cause]) -> str:
 
 
 def _few(texts: Sequence[str]) -> str:
-    more = f" and {len(texts) - _CAUSES} more" if len(texts) > _CAUSES else ""
-    return ", ".join(texts[:_CAUSES]) + more
+    return ", ".join(texts[:_CAUSES]) + (" and others" if len(texts) > _CAUSES else "")
 
 
 def _all_told(reach: Reach, flows: Sequence[Flow]) -> bool:

@@ -1,6 +1,8 @@
 """Flows: the rows of reach with the objects behind them, as every output tells them."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
+from itertools import islice
 
 import msgspec
 
@@ -11,7 +13,7 @@ from steppe.reach.ports import PortSet, Range
 from steppe.reach.reach import Reach
 from steppe.reach.standings import VERSIONS
 
-_ASKED = 64
+_ASKED = 8
 """So many senders of a row are asked for their causes: what says no may differ from one to the
 other, and a list of thousands helps nobody."""
 
@@ -50,16 +52,17 @@ def ports_text(row: Row) -> str:
 
 
 def _because(reach: Reach, receiver: int, row: Row) -> tuple[Cause, ...]:
-    found: dict[Cause, None] = {}
-    for number, sender in enumerate(bits(row.senders)):
-        if number == _ASKED:
-            break
+    """The causes for the first few senders, those of the most of them first."""
+    found: Counter[Cause] = Counter()
+    for sender in islice(bits(row.senders), _ASKED):
+        own: dict[Cause, None] = {}
         for version in VERSIONS:
-            if row.version(version) is not None:
+            ports = row.version(version)
+            if ports is not None:
                 pieces = reach.pieces(sender, receiver, version)
-                said = deciding(pieces, reach.wanted, allowed=bool(row.version(version)))
-                found |= dict.fromkeys(said)
-    return tuple(found)
+                own |= dict.fromkeys(deciding(pieces, reach.wanted, allowed=bool(ports)))
+        found.update(own.keys())
+    return tuple(cause for cause, _ in found.most_common())
 
 
 def deciding(pieces: Iterable[Piece], wanted: PortSet, *, allowed: bool) -> tuple[Cause, ...]:

@@ -230,11 +230,9 @@ def pieces_between(
     here, there = sender.side(version), receiver.side(version)
     if here is None or there is None:
         return ()
-    egress = standings.guards["egress"].values[sender.egress]
-    ingress = standings.guards["ingress"].values[receiver.ingress]
     return both_of(
-        egress.pieces(standings.identities["egress"].values[there.receiver]),
-        ingress.pieces(standings.identities["ingress"].values[here.sender]),
+        standings.pieces("egress", sender.egress, there.receiver),
+        standings.pieces("ingress", receiver.ingress, here.sender),
     )
 
 

@@ -10,7 +10,7 @@ from typing import Generic, TypeVar, get_args
 
 import msgspec
 
-from steppe.compile.guards import Guard, guard_of
+from steppe.compile.guards import Guard, Piece, guard_of
 from steppe.compile.identities import Identities, Identity
 from steppe.kube.cluster import Cluster
 from steppe.kube.cluster_policies import ClusterNetworkPolicy
@@ -87,6 +87,7 @@ class Standings:
         self.guards: dict[Direction, Numbered[Guard]] = {d: Numbered() for d in DIRECTIONS}
         for direction in DIRECTIONS:
             self.guards[direction].number(Guard(direction))
+        self._pieces: dict[tuple[Direction, int, int], tuple[Piece, ...]] = {}
         self._guard_of: dict[Hashable, int] = {}
         self._identity_of: dict[Hashable, int] = {}
 
@@ -125,6 +126,14 @@ class Standings:
         )
         four = address.version == 4
         return Standing(OPEN, OPEN, side if four else None, None if four else side)
+
+    def pieces(self, direction: Direction, guard: int, identity: int) -> tuple[Piece, ...]:
+        """What a guard makes of an identity, by their numbers."""
+        key = (direction, guard, identity)
+        if key not in self._pieces:
+            known = self.identities[direction].values[identity]
+            self._pieces[key] = self.guards[direction].values[guard].pieces(known)
+        return self._pieces[key]
 
     def _guard(self, direction: Direction, pod: Pod, likeness: Hashable) -> int:
         key = (direction, likeness)
