@@ -12,7 +12,6 @@ import msgspec
 from steppe.kube import wire
 from steppe.kube.documents import Json, Objects, labels_of, readable
 from steppe.kube.services import HEADLESS_LABEL, SERVICE_NAME_LABEL
-from steppe.net.address import parse_address
 
 SUFFIX = "-made"
 """What the names of these slices end in."""
@@ -173,10 +172,6 @@ def target_port(port: SeenPort, pod: wire.Pod) -> int:
 
 
 def _address(pod: SeenPod, family: str) -> str:
-    for text in [entry.ip for entry in pod.status.pod_ips or ()] or [pod.status.pod_ip]:
-        try:
-            if f"IPv{parse_address(text).version}" == family:
-                return text
-        except ValueError:
-            continue
-    return ""
+    """The pod's address of this family; one that is no address is told where pods are checked."""
+    texts = [entry.ip for entry in pod.status.pod_ips or ()] or [pod.status.pod_ip]
+    return next((text for text in texts if text and (":" in text) == (family == "IPv6")), "")

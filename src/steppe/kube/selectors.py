@@ -41,9 +41,12 @@ class Requirement(msgspec.Struct, frozen=True):
                 return self.key not in labels
 
     def __str__(self) -> str:
+        """As kubectl's -l takes it; what matchLabels can say is said as an equality."""
+        values = ",".join(sorted(self.values))
         match self.operator:
+            case "In" if len(self.values) == 1:
+                return f"{self.key}={values}"
             case "In" | "NotIn":
-                values = ",".join(sorted(self.values))
                 return f"{self.key} {self.operator.lower()} ({values})"
             case "Exists":
                 return self.key

@@ -64,7 +64,7 @@ def _idle(subject: Pods, on_host: bool) -> str:
 
 
 def _told(pods: Pods) -> str:
-    """`app in (web) in namespace shop`."""
+    """`app=web in namespace shop`."""
     if pods.within:
         return f"{pods.pods} in namespace {pods.within}"
     if pods.namespaces == EVERYTHING:
