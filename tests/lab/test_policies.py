@@ -261,3 +261,23 @@ def test_a_pod_the_api_has_not_told_of_starts_only_where_no_policy_may_select_it
         assert json.loads(refused.stdout)["code"] == TRY_AGAIN
     finally:
         run("ip", "netns", "del", netns)
+
+
+def test_explain_says_of_tables_and_kernels_what_the_packets_do(policies: Policies) -> None:
+    policies.apply(
+        podSelector={"matchLabels": ECHO},
+        ingress=[{"from": [CLIENT], "ports": [{"port": 7}]}],
+    )
+    allowed = {"client-a", "client-b", "node-a"}
+    policies.expect("echo-a", allowed, ("TCP",))
+    for client in CLIENTS:
+        space = "other" if client == "stranger-b" else "default"
+        source = f"node/{client}" if client.startswith("node-") else f"{space}/{client}"
+        for actual in ((), ("--actual",)):
+            words = (source, "default/echo-a", "--port", "7", "-o", "json")
+            done = policies.world.lab.command("explain", *words, *actual)
+            assert done.returncode == (0 if client in allowed else 1), done.stdout + done.stderr
+            found = json.loads(done.stdout)
+            assert found["basis"] == ("kernels" if actual else "tables")
+            assert {case["verdict"] for case in found["cases"]} == {found["verdict"]}
+            assert found["conflicts"] == found["differences"] == []
