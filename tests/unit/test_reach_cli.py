@@ -78,6 +78,17 @@ def test_services_are_as_open_as_their_endpoints():
     assert told[2][0] == "denied"
 
 
+def test_a_services_address_is_the_service():
+    by_address = reach("--to", "10.96.46.101", "--from", "shop/api").output
+    assert by_address == reach("--to", "svc/shop/db", "--from", "shop/api").output
+    assert "svc/shop/db:5432/TCP" in by_address
+
+
+def test_ends_without_a_family_in_common_are_told_so():
+    result = reach("--from", "203.0.113.0/25", "--to", "2001:db8:ffff::1")
+    assert "share no address family" in result.output
+
+
 def test_wide_names_every_pair():
     lines = reach("--from", "shop/db", "--to", "shop/db", "-o", "wide").output.splitlines()
     found = {tuple(re.split(r"\s{2,}", line)[:3]) for line in lines}

@@ -274,8 +274,10 @@ def _print(loaded: Loaded, found: Answer, output: str) -> None:
     if offers:
         click.echo("")
         print_offers(found.names, offers)
+    if not flows and not offers:
+        pods = found.reach.of_kind("pods")
+        none = "no pod among the objects has an address"
+        click.echo("these ends share no address family, or none is a pod" if pods else none)
     made_up = invented_text(loaded)
     if made_up:
         click.echo(f"\n{made_up}")
-    if not flows and not offers:
-        click.echo("nobody: there is no pod with an address among the objects")

@@ -5,7 +5,7 @@
     *                                           all pods
     node/node-a  node/*
     svc/shop/db  svc/shop/db:5432  svc/shop/*   Services, only to be reached
-    10.244.1.5  fd00::5                         whoever has the address
+    10.244.1.5  fd00::5  10.96.0.10             whoever has the address
     192.0.2.0/24  internet                      everybody there who is not of the cluster
 
 A port may follow pods, nodes and Services: `shop/db:5432`, `shop/dns:53/udp`.
@@ -19,7 +19,7 @@ from functools import cached_property
 import msgspec
 
 from steppe.errors import SteppeError
-from steppe.net.address import IPAddress, IPNetwork, parse_address, parse_prefix
+from steppe.net.address import IPAddress, parse_address, parse_prefix
 from steppe.reach.names import Names, member_name
 from steppe.reach.parties import INTERNET, Member
 from steppe.reach.ports import PortSet, parse_ports
@@ -51,9 +51,9 @@ class Ends:
 
     def chosen(self, text: str) -> Chosen:
         """Who is meant; UnknownEndError says why nobody is."""
-        found = self._by_address(text)
-        if found is not None:
-            return Chosen((found,))
+        address = _address(text)
+        if address is not None:
+            return self._at(text, address)
         name, port = _split_port(text)
         if name.startswith("svc/"):
             return self._services(text, name.removeprefix("svc/"), port)
@@ -105,21 +105,19 @@ class Ends:
             raise _unknown(text, text, known | {name.rpartition(":")[0] for name in known})
         return Chosen(offers=offers)
 
-    def _by_address(self, text: str) -> Member | None:
-        found: IPAddress | IPNetwork
-        try:
-            found = parse_prefix(text) if "/" in text else parse_address(text)
-        except ValueError:
-            return None
-        address = found if isinstance(found, IPAddress) else found.network_address
+    def _at(self, text: str, address: IPAddress) -> Chosen:
+        """Whoever has the address, or the addresses of the prefix that begins with it."""
+        offers = tuple(offer for offer in self._offers.all if offer.address == address)
+        if offers:
+            return Chosen(offers=offers)
         number = self._reach.party_at(address)
         if number is None:
             raise UnknownEndError(f"{text} is of the cluster's own pod addresses, but no pod's")
         end = self._reach.end_at(address)
         if not isinstance(end, IPAddress):
-            return end
+            return Chosen((end,))
         holding = [p for p in self._reach.parties[number].prefixes if address in p]
-        return max(holding, key=lambda prefix: prefix.prefixlen, default=INTERNET)
+        return Chosen((max(holding, key=lambda prefix: prefix.prefixlen, default=INTERNET),))
 
     @cached_property
     def _offers(self) -> Offers:
@@ -134,6 +132,14 @@ class Ends:
         pods = (pod for party in self._reach.parties for pod in party.pods)
         workloads = {f"{pod.namespace}/{self._names.workload(pod)}" for pod in pods}
         return frozenset(workloads.union(map(member_name, self._members)))
+
+
+def _address(text: str) -> IPAddress | None:
+    """An address, or the first one of a prefix; None for any other text."""
+    try:
+        return parse_prefix(text).network_address if "/" in text else parse_address(text)
+    except ValueError:
+        return None
 
 
 def _split_port(text: str) -> tuple[str, str]:
