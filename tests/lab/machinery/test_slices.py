@@ -82,6 +82,16 @@ def test_target_ports(target: int | str | None, port: int | None) -> None:
     assert [p.port for p in made.ports] == ([port] if port else [])
 
 
+@pytest.mark.parametrize(("policy", "port"), [("Always", 9000), ("", None)])
+def test_a_named_port_may_be_a_sidecars(policy: str, port: int | None) -> None:
+    offered = {"name": "mesh", "containerPort": 9000}
+    init = {"name": "proxy", "ports": [offered], "restartPolicy": policy}
+    pods = [backend("p", spec={"initContainers": [init]})]
+    ports = [{"name": "http", "port": 80, "targetPort": "mesh"}]
+    (made,) = slice_plan(service(ports=ports), pods, [], zone).create
+    assert [p.port for p in made.ports] == ([port] if port else [])
+
+
 def test_a_named_port_with_two_numbers_makes_two_slices() -> None:
     pods = [backend("old", port=8080), backend("new", "10.0.0.2", port=9090)]
     plan = slice_plan(service(ports=HTTP), pods, [], zone)

@@ -117,6 +117,7 @@ class ContainerPort(Record, frozen=True):
 class Container(Record, frozen=True):
     name: str = ""
     ports: tuple[ContainerPort, ...] = ()
+    restart_policy: str = ""
 
 
 class PodSpec(Record, frozen=True):
@@ -125,6 +126,7 @@ class PodSpec(Record, frozen=True):
     affinity: Affinity | None = None
     tolerations: tuple[Toleration, ...] = ()
     containers: tuple[Container, ...] = ()
+    init_containers: tuple[Container, ...] = ()
     scheduler_name: str = "default-scheduler"
     scheduling_gates: tuple[dict[str, str], ...] = ()
     hostname: str = ""

@@ -128,7 +128,9 @@ def target_port(port: ServicePort, pod: Pod) -> int | None:
         return int(target) or port.port
     if not target:
         return port.port
-    for container in pod.spec.containers:
+    # Init containers that restart always are sidecars: they run beside the others.
+    sidecars = (each for each in pod.spec.init_containers if each.restart_policy == "Always")
+    for container in (*pod.spec.containers, *sidecars):
         for offered in container.ports:
             if offered.name == target and offered.protocol == port.protocol:
                 return offered.container_port
