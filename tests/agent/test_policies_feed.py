@@ -66,11 +66,11 @@ def isolated(compiler: NodeCompiler) -> set[str]:
     return {
         str(key.set)
         for key in compiler.state
-        if isinstance(key, ElementKey) and "isolated" in key.set and key.key == (OWN,)
+        if isinstance(key, ElementKey) and "guarded" in key.set and key.key == (OWN,)
     }
 
 
-BOTH = {"ingress_isolated4", "egress_isolated4"}
+BOTH = {"ingress_guarded4", "egress_guarded4"}
 
 
 def test_nothing_is_said_before_all_lists_are_there(
@@ -83,7 +83,7 @@ def test_nothing_is_said_before_all_lists_are_there(
     assert not feed.complete
     assert feed.take_cluster_policy(Replaced(()))
     assert feed.complete
-    assert isolated(compiler) == {"ingress_isolated4"}
+    assert isolated(compiler) == {"ingress_guarded4"}
 
 
 def test_a_pod_the_api_has_not_told_of_is_closed_where_a_policy_may_select_it(
@@ -102,10 +102,10 @@ def test_a_policy_comes_and_goes(compiler: NodeCompiler, feed: PolicyFeed) -> No
     listed(feed)
     peers = [{"podSelector": {"matchLabels": {"app": "db"}}}]
     feed.take_policy(Upserted(policy(ingress=[{"from": peers}])))
-    assert isolated(compiler) == {"ingress_isolated4"}
-    assert ElementKey("ingress_pod4", (PEER, OWN)) in compiler.state
+    assert isolated(compiler) == {"ingress_guarded4"}
+    assert ElementKey("ingress_peer4", (PEER,)) in compiler.state
     feed.take_pod(Deleted(pod("db", "10.244.1.6")))
-    assert ElementKey("ingress_pod4", (PEER, OWN)) not in compiler.state
+    assert ElementKey("ingress_peer4", (PEER,)) not in compiler.state
     feed.take_policy(Replaced(()))
     assert isolated(compiler) == set()
 
@@ -136,7 +136,7 @@ def test_a_list_that_is_refused_is_not_an_empty_one(
     assert feed.complete
     assert feed.problems == ()
     feed.take_policy(Refused(403))
-    assert isolated(compiler) == {"ingress_isolated4"}
+    assert isolated(compiler) == {"ingress_guarded4"}
     assert [str(problem.cause) for problem in feed.problems] == ["NetworkPolicy"]
 
 
@@ -204,7 +204,7 @@ def test_what_is_wrong_with_a_cluster_policy_is_told(feed: PolicyFeed) -> None:
 def test_what_runs_without_a_pod_is_nobodys_to_isolate(compiler: NodeCompiler) -> None:
     other = Workload("st2", NO_POD, "c1", "node-a", (PEER,))
     touched = compiler.set_workload(other)
-    assert not any(isinstance(k, ElementKey) and "isolated" in k.set for k in touched)
+    assert not any(isinstance(k, ElementKey) and "guarded" in k.set for k in touched)
 
 
 class World:

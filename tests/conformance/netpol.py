@@ -57,8 +57,6 @@ def _reach_failures(case: Case) -> Iterator[str]:
         world = state.world()
         for name, judge in JUDGES.items():
             gets_through = judge(world)
-            if gets_through is None:
-                continue
             for probe in step.probes:
                 for trial in state.trials(probe):
                     got = gets_through(_packet(trial, probe))

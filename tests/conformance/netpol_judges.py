@@ -11,8 +11,7 @@ from steppe.spec.policy import verdict
 from steppe.spec.policy_match import World, is_own_node
 from tests.conformance.netpol_walk import walked
 
-Judge = Callable[[World], Callable[[Packet], bool] | None]
-"""None: this judge knows nothing of what is in that world."""
+Judge = Callable[[World], Callable[[Packet], bool]]
 
 
 def spec(world: World) -> Callable[[Packet], bool]:
@@ -72,9 +71,4 @@ class _Guards:
         return identities.of_other(address)
 
 
-def walk(world: World) -> Callable[[Packet], bool] | None:
-    """The nodes' tables, walked; they have no ClusterNetworkPolicies yet."""
-    return None if world.cluster_policies else walked(world)
-
-
-JUDGES: Mapping[str, Judge] = {"spec": spec, "guards": guards, "walk": walk}
+JUDGES: Mapping[str, Judge] = {"spec": spec, "guards": guards, "walk": walked}

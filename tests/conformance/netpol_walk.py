@@ -22,7 +22,13 @@ def walked(world: World) -> Callable[[Packet], bool]:
     """Whether a packet gets through; hosts outside reach a pod by the pod's own node."""
     pods = {pod.ref: pod for pod in world.pods.values()}
     nodes = [_placed(node, world) for node in world.nodes.values()]
-    cluster = cluster_of(nodes, pods.values(), world.namespaces.values(), world.network_policies)
+    cluster = cluster_of(
+        nodes,
+        pods.values(),
+        world.namespaces.values(),
+        world.network_policies,
+        cluster_policies=world.cluster_policies,
+    )
     states, _ = compile_cluster(Settings(fabric="direct"), cluster)
     walker = Walker(cluster, states)
 

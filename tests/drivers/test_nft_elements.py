@@ -192,7 +192,7 @@ def ours(rows: Table) -> Table:
     return {name: some for name, some in rows.items() if not SETS[name].dynamic}
 
 
-MADE = ("spread-1", "spread-3", "allow", "allow-tcp-80")
+MADE = ("spread-1", "spread-3", "ingress-allow", "ingress-allow-tcp-80")
 
 
 def made_chain(name: str) -> Any:
@@ -234,8 +234,9 @@ EDGES = [
 
 def verdicts(spec: Set) -> tuple[str, str, str]:
     """Where a map may lead to: no chain that translates is allowed in a filter."""
-    service = spec.name.startswith("service")
-    return ("drop", "refuse", "spread-3") if service else ("drop", "allow", "allow-tcp-80")
+    if spec.name.startswith("service"):
+        return "drop", "refuse", "spread-3"
+    return "drop", "ingress-allow", "ingress-allow-tcp-80"
 
 
 def samples(spec: Set, prefixes: Iterable[str]) -> dict[Key, Element]:
@@ -243,7 +244,8 @@ def samples(spec: Set, prefixes: Iterable[str]) -> dict[Key, Element]:
     fields = spec.type.split(" . ")
     if spec.interval:
         rest = tuple(VALUES[field][1] for field in fields[1:])
-        held = Element(("allow",) if spec.data else ())
+        data = spec.data.split(" . ") if spec.data else []
+        held = Element(tuple(VALUES[field][1] for field in data))
         return {(ip_network(prefix), *rest): held for prefix in prefixes}
     found = {}
     for index in range(3):

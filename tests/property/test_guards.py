@@ -11,7 +11,7 @@ from steppe.net.packet import Packet
 from steppe.spec.policy import verdict
 from steppe.spec.policy_match import World, is_own_node
 from tests.policy_worlds import worlds
-from tests.property.test_identities import DIRECTIONS, everybody
+from tests.property.test_identities import DIRECTIONS, everybody, identities_of
 
 FEW = settings(max_examples=40, deadline=None)
 
@@ -63,3 +63,16 @@ def test_pieces_cover_every_port_once_and_neighbours_differ(world) -> None:
                         assert before.last + 1 == after.first
                         fates = [(piece.allowed, piece.because) for piece in (before, after)]
                         assert fates[0] != fates[1]
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@FEW
+@given(world=worlds())
+def test_a_pod_meets_itself_through_a_service_as_the_spec_decides(direction, world) -> None:
+    identities = identities_of(world, direction)
+    for own, pod in world.pods.items():
+        for piece in guard(world, direction, pod).itself(identities.of_pod(pod, own)):
+            for protocol, port in probes(piece):
+                found = verdict(world, Packet(own, own, protocol, 40000, port), via_service=True)
+                decision = found.ingress if direction == "ingress" else found.egress
+                assert piece.allowed == decision.allowed

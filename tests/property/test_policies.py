@@ -1,14 +1,18 @@
 """The tables' policies do what the spec says, however they came about."""
 
+import os
+from collections.abc import Mapping
 from ipaddress import ip_network
 
 import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from steppe.compile.incremental import NodeCompiler
+from steppe.compile.identities import NOBODY, Identity
+from steppe.compile.incremental import NodeCompiler, Tables
 from steppe.compile.node import compile_cluster, compile_node
-from steppe.compile.policy_tables import PolicyObjects
+from steppe.compile.policies import NO_NUMBER, number_of
+from steppe.compile.policy_tables import PolicyObjects, PolicyTables, policy_claims
 from steppe.fabric.settings import Settings
 from steppe.kube.cluster import Cluster, cluster_of
 from steppe.kube.objects import Node, Pod, Underlay
@@ -18,13 +22,23 @@ from steppe.net.packet import Packet
 from steppe.plan.diff import applied, diff
 from steppe.spec.policy import verdict
 from steppe.spec.policy_match import World
-from steppe.state.node import values
-from steppe.state.workload import workload_of
+from steppe.state.node import NodeState, settle, values
+from steppe.state.workload import workload_of, workloads_on
 from steppe.walk.trace import End
 from steppe.walk.walk import Walker
-from tests.policy_worlds import NAMESPACES, NODES, labels, network_policies, packets_of, worlds
+from tests.policy_worlds import (
+    NAMESPACES,
+    NODES,
+    cluster_policies,
+    labels,
+    network_policies,
+    packets_of,
+    worlds,
+)
 
 DIRECT = Settings(fabric="direct")
+EXAMPLES = int(os.environ.get("STEPPE_POLICY_EXAMPLES", "60"))
+"""Random clusters a test; 2,000 take ten minutes."""
 ARRIVED = ("pod", "node", "outside")
 
 
@@ -45,6 +59,7 @@ def cluster_in(world: World) -> Cluster:
         _pods(world),
         world.namespaces.values(),
         world.network_policies,
+        cluster_policies=world.cluster_policies,
     )
 
 
@@ -52,15 +67,8 @@ def _pods(world: World) -> list[Pod]:
     return list({pod.ref: pod for pod in world.pods.values()}.values())
 
 
-def only_network_policies(world: World) -> World:
-    return msgspec.structs.replace(world, cluster_policies=())
-
-
-def ends(world: World) -> dict[Packet, End]:
+def ends(world: World, cluster: Cluster, states: Mapping[str, NodeState]) -> dict[Packet, End]:
     """Where each packet ends; hosts outside reach pods by the pod's own node."""
-    cluster = cluster_in(world)
-    states, problems = compile_cluster(DIRECT, cluster)
-    assert problems == ()
     walker = Walker(cluster, states)
     found: dict[Packet, End] = {}
     for packet in packets_of(world):
@@ -71,12 +79,44 @@ def ends(world: World) -> dict[Packet, End]:
     return found
 
 
-@settings(max_examples=100, deadline=None)
-@given(worlds().map(only_network_policies))
+@settings(max_examples=EXAMPLES, deadline=None)
+@given(worlds())
 def test_a_walk_gets_through_where_the_spec_allows_it(world: World) -> None:
-    for packet, end in ends(world).items():
+    cluster = cluster_in(world)
+    states, problems = compile_cluster(DIRECT, cluster)
+    assert problems == ()
+    for packet, end in ends(world, cluster, states).items():
         said = verdict(world, packet)
         assert (end.kind in ARRIVED) == said.allowed, (packet, end, said)
+
+
+def few_numbers(identity: Identity) -> int:
+    """So few that identities share them, which 32 bits make as good as impossible."""
+    return 2 + number_of(identity) % 2 if identity != NOBODY else NO_NUMBER
+
+
+def objects_in(world: World) -> PolicyObjects:
+    return PolicyObjects(
+        tuple(_pods(world)),
+        tuple(world.namespaces.values()),
+        world.network_policies,
+        world.cluster_policies,
+    )
+
+
+@settings(max_examples=EXAMPLES, deadline=None)
+@given(worlds())
+def test_identities_that_share_a_number_get_nowhere_the_spec_does_not_allow(world: World) -> None:
+    cluster = cluster_in(world)
+    states, _ = compile_cluster(msgspec.structs.replace(DIRECT, policies=False), cluster)
+    nodes = tuple(cluster.nodes.values())
+    guarded = {}
+    for name, state in states.items():
+        claims = policy_claims(objects_in(world), nodes, workloads_on(cluster, name), few_numbers)
+        guarded[name] = {**state, **settle(claims)[0]}
+    for packet, end in ends(world, cluster, guarded).items():
+        if end.kind in ARRIVED:
+            assert verdict(world, packet).allowed, (packet, end)
 
 
 events = st.one_of(
@@ -87,6 +127,8 @@ events = st.one_of(
     st.tuples(st.just("no namespace"), st.sampled_from(NAMESPACES)),
     st.tuples(st.just("policy"), network_policies("p0") | network_policies("p1")),
     st.tuples(st.just("no policy"), st.sampled_from(NAMESPACES), st.sampled_from(["p0", "p1"])),
+    st.tuples(st.just("cluster policy"), cluster_policies("c0") | cluster_policies("c1")),
+    st.tuples(st.just("no cluster policy"), st.sampled_from(["c0", "c1"])),
     st.tuples(st.just("attach"), st.integers(0, 4)),
     st.tuples(st.just("detach"), st.integers(0, 4)),
 )
@@ -103,7 +145,24 @@ class History:
         self.pods: dict[str, Pod] = {}
         self.namespaces: dict[str, Namespace] = {}
         self.policies: dict[tuple[str, str], object] = {}
+        self.cluster_policies: dict[str, object] = {}
         self.workloads: dict[str, object] = {}
+
+    def take(self, history) -> None:
+        actual = values(self.compiler.state)
+        for event in history:
+            touched = self.do(*event)
+            # Only the keys that an event answers are diffed: that must be enough to stay in sync.
+            actual = applied(actual, diff(self.compiler.state, actual, touched))
+            assert actual == values(self.compiler.state)
+
+    def objects(self) -> PolicyObjects:
+        return PolicyObjects(
+            tuple(self.pods.values()),
+            tuple(self.namespaces.values()),
+            tuple(self.policies.values()),
+            tuple(self.cluster_policies.values()),
+        )
 
     def do(self, what: str, *args):  # noqa: PLR0911 - one kind of event after the other
         policies = self.compiler.policies
@@ -132,6 +191,12 @@ class History:
             case "no policy":
                 self.policies.pop(args, None)
                 return policies.remove_policy(*args)
+            case "cluster policy":
+                self.cluster_policies[args[0].name] = args[0]
+                return policies.set_cluster_policy(args[0])
+            case "no cluster policy":
+                self.cluster_policies.pop(args[0], None)
+                return policies.remove_cluster_policy(args[0])
             case "attach":
                 workload = workload_of(self._pod(args[0]))
                 assert workload is not None
@@ -147,23 +212,32 @@ class History:
         return self.all[number % len(self.all)]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(worlds(), st.lists(events, max_size=25))
 def test_any_history_of_events_ends_in_the_from_scratch_tables(world, history) -> None:
     world = History(world)
-    actual = values(world.compiler.state)
-    for event in history:
-        touched = world.do(*event)
-        # Only the keys that an event answers are diffed: that must be enough to stay in sync.
-        actual = applied(actual, diff(world.compiler.state, actual, touched))
-        assert actual == values(world.compiler.state)
-    objects = PolicyObjects(
-        tuple(world.pods.values()),
-        tuple(world.namespaces.values()),
-        tuple(world.policies.values()),
-    )
+    world.take(history)
     state, problems = compile_node(
-        DIRECT, world.here, [world.here], world.workloads.values(), policies=objects
+        DIRECT,
+        world.here,
+        [world.here],
+        world.workloads.values(),
+        policies=world.objects(),
     )
     assert world.compiler.state == state
     assert world.compiler.problems == problems
+
+
+@settings(max_examples=EXAMPLES, deadline=None)
+@given(worlds(), st.lists(events, max_size=25))
+def test_shared_numbers_depend_on_what_there_is_and_not_on_what_there_was(world, history) -> None:
+    world = History(world)
+    tables = Tables()
+    world.compiler.policies = PolicyTables(tables, few_numbers)
+    world.compiler.policies.set_node(world.here)
+    for event in history:
+        world.do(*event)
+    claims = policy_claims(world.objects(), [world.here], world.workloads.values(), few_numbers)
+    state, problems = settle(claims)
+    assert tables.state == state
+    assert tables.problems == problems

@@ -1,4 +1,4 @@
-"""Overlapping prefixes, cut apart: every address keeps what held for it."""
+"""Nesting prefixes, cut apart: every address keeps what its longest prefix said."""
 
 from ipaddress import ip_address, ip_network
 
@@ -6,27 +6,29 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from steppe.compile.blocks import Area, apart
+from steppe.compile.blocks import apart
 from steppe.net.address import IPNetwork
+from steppe.net.lpm import LongestPrefix
 
 
-def test_an_exception_and_an_overlap() -> None:
-    areas = [
-        Area(ip_network("10.0.0.0/8"), (ip_network("10.128.0.0/9"),), "a"),
-        Area(ip_network("10.0.0.0/10"), (), "b"),
-        Area(ip_network("fd00::/8"), (), "c"),
-    ]
-    assert dict(apart(areas, 4)) == {
-        ip_network("10.0.0.0/10"): ("a", "b"),
-        ip_network("10.64.0.0/10"): ("a",),
+def test_a_hole_and_what_is_in_it() -> None:
+    values = {
+        ip_network("10.0.0.0/8"): "a",
+        ip_network("10.128.0.0/9"): None,
+        ip_network("10.192.0.0/10"): "b",
+        ip_network("fd00::/8"): "c",
     }
-    assert dict(apart(areas, 6)) == {ip_network("fd00::/8"): ("c",)}
+    assert dict(apart(values)) == {
+        ip_network("10.0.0.0/9"): "a",
+        ip_network("10.192.0.0/10"): "b",
+        ip_network("fd00::/8"): "c",
+    }
 
 
 @pytest.mark.parametrize("everything", ["0.0.0.0/0", "::/0"])
 def test_everything_is_one_prefix(everything: str) -> None:
     whole = ip_network(everything)
-    assert list(apart([Area(whole, (), "a")], whole.version)) == [(whole, ("a",))]
+    assert list(apart({whole: "a"})) == [(whole, "a")]
 
 
 def _network(number: int, length: int) -> IPNetwork:
@@ -34,22 +36,14 @@ def _network(number: int, length: int) -> IPNetwork:
 
 
 networks = st.builds(_network, st.integers(0, 63), st.integers(26, 32))
-areas = st.lists(
-    st.builds(Area, networks, st.lists(networks, max_size=3).map(tuple), st.integers(0, 3)),
-    max_size=5,
-)
 
 
-@given(areas)
-def test_each_address_is_in_one_part_at_most_and_keeps_its_values(given_areas) -> None:
-    parts = list(apart(given_areas, 4))
+@given(st.dictionaries(networks, st.none() | st.integers(0, 3), max_size=8))
+def test_each_address_is_in_one_part_at_most_with_its_value(values) -> None:
+    parts = list(apart(values))
+    table = LongestPrefix(values)
     for number in range(64):
         address = ip_address("10.0.0.0") + number
-        wanted = sorted(
-            area.value
-            for area in given_areas
-            if address in area.prefix and not any(address in out for out in area.excepted)
-        )
-        found = [values for prefix, values in parts if address in prefix]
-        assert len(found) == (1 if wanted else 0)
-        assert sorted(value for values in found for value in values) == wanted
+        longest = table.lookup(address)
+        wanted = [longest[1]] if longest is not None and longest[1] is not None else []
+        assert [value for prefix, value in parts if address in prefix] == wanted

@@ -3,17 +3,23 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from steppe.state.policy_chains import NAME_LIMIT, Span, allowing, merged, ports_chain
-
-spans = st.lists(
-    st.builds(
-        lambda protocol, ends: Span(protocol, min(ends), max(ends)),
-        st.sampled_from(["tcp", "udp", "sctp"]),
-        st.tuples(st.integers(0, 65535), st.integers(0, 65535)),
-    ),
-    min_size=1,
-    max_size=8,
+from steppe.state.policy_chains import (
+    EVERYTHING,
+    NAME_LIMIT,
+    OTHER,
+    Span,
+    allowing,
+    common,
+    merged,
+    ports_chain,
 )
+
+PORTS = st.builds(
+    lambda protocol, ends: Span(protocol, min(ends), max(ends)),
+    st.sampled_from(["tcp", "udp", "sctp"]),
+    st.tuples(st.integers(0, 65535), st.integers(0, 65535)),
+)
+spans = st.lists(PORTS | st.just(Span(OTHER)), max_size=8)
 
 
 def rules(name: str) -> list[str]:
@@ -24,16 +30,31 @@ def rules(name: str) -> list[str]:
 
 def test_ports_ranges_and_whole_protocols() -> None:
     name, left_out = allowing(
-        [Span("udp", 53, 53), Span("tcp", 80, 80), Span("tcp", 8000, 8080), Span("sctp")]
+        "ingress",
+        [Span("udp", 53, 53), Span("tcp", 80, 80), Span("tcp", 8000, 8080), Span("sctp")],
     )
-    assert (name, left_out) == ("allow-sctp-tcp-80-8000_8080-udp-53", ())
+    assert (name, left_out) == ("ingress-allow-sctp-tcp-80-8000_8080-udp-53", ())
     assert rules(name) == [
-        "meta l4proto sctp accept",
-        "tcp dport 80 accept",
-        "tcp dport 8000-8080 accept",
-        "udp dport 53 accept",
+        "meta l4proto sctp goto policy-accepted",
+        "tcp dport 80 goto policy-accepted",
+        "tcp dport 8000-8080 goto policy-accepted",
+        "udp dport 53 goto policy-accepted",
+        "goto ingress-denied",
     ]
-    assert rules("allow") == ["accept"]
+
+
+def test_everything_nothing_and_protocols_without_ports() -> None:
+    assert allowing("egress", EVERYTHING) == ("egress-allow", ())
+    assert rules("egress-allow") == ["goto policy-accepted"]
+    assert allowing("egress", ()) == ("egress-denied", ())
+    assert allowing("egress", [Span(OTHER), Span("tcp", 1, 1)]) == ("egress-allow-tcp-1-other", ())
+    assert rules("egress-allow-tcp-1-other") == [
+        "tcp dport 1 goto policy-accepted",
+        "meta l4proto tcp goto egress-denied",
+        "meta l4proto udp goto egress-denied",
+        "meta l4proto sctp goto egress-denied",
+        "goto policy-accepted",
+    ]
 
 
 def test_spans_that_touch_are_one() -> None:
@@ -43,30 +64,59 @@ def test_spans_that_touch_are_one() -> None:
 
 
 def test_other_names_mean_nothing() -> None:
-    for name in ("allowed", "allow-", "allow-80", "allow-tcp-", "allow-icmp", "allow-tcp-1_2_3"):
-        assert ports_chain(name) is None
+    for rest in ("ed", "-", "-80", "-tcp-", "-icmp", "-tcp-1_2_3", "-other-tcp"):
+        assert ports_chain(f"ingress-allow{rest}") is None
+    assert ports_chain("allow") is None
 
 
 def test_what_a_name_has_no_room_for_is_left_out_and_told() -> None:
-    name, left_out = allowing(Span("tcp", port, port) for port in range(10000, 10200, 2))
+    many = [Span("tcp", port, port) for port in range(10000, 10200, 2)]
+    name, left_out = allowing("ingress", [*many, Span(OTHER)])
     assert len(name) <= NAME_LIMIT
-    assert len(rules(name)) + len(left_out) == 100
+    assert name.endswith("-other")
+    accepted = [rule for rule in rules(name) if rule.startswith("tcp dport")]
+    assert len(accepted) + len(left_out) == 100
+
+
+def let_through(name: str) -> list[Span]:
+    """What the rules of a chain accept, run from the first to the last for each protocol."""
+    chain = ports_chain(name)
+    if chain is None:
+        assert name == "ingress-denied"
+        return []
+    found: list[Span] = []
+    for rule in chain.rules:
+        if not rule.matches:
+            whole = str(rule.action) == "goto policy-accepted"
+            found += [Span(OTHER)] if whole and len(chain.rules) > 1 else EVERYTHING * whole
+            continue
+        (match,) = rule.matches
+        if str(rule.action) == "goto policy-accepted":
+            first, _, last = match.literal.partition("-")
+            found.append(
+                Span(match.literal)
+                if match.field == "meta l4proto"
+                else Span(match.field.removesuffix(" dport"), int(first), int(last or first))
+            )
+    return found
 
 
 @given(spans)
 def test_the_chain_lets_through_just_the_spans(given_spans) -> None:
-    name, left_out = allowing(given_spans)
+    name, left_out = allowing("ingress", given_spans)
     assert left_out == ()
-    chain = ports_chain(name)
-    assert chain is not None
-    literals = []
-    for rule in chain.rules:
-        (match,) = rule.matches
-        protocol = match.field.removesuffix(" dport")
-        if match.field == "meta l4proto":
-            literals.append(Span(match.literal))
-            continue
-        first, _, last = match.literal.partition("-")
-        literals.append(Span(protocol, int(first), int(last or first)))
     wanted = [Span(s.protocol) if s.whole else s for s in merged(given_spans)]
-    assert literals == wanted
+    assert sorted(let_through(name)) == sorted(wanted)
+
+
+@given(spans, spans)
+def test_common_is_what_both_let_through(some, others) -> None:
+    def has(given_spans: list[Span], protocol: str, port: int) -> bool:
+        return any(s.protocol == protocol and s.first <= port <= s.last for s in given_spans)
+
+    both = common(some, others)
+    edges = {edge for s in (*some, *others) for edge in (s.first, s.last)}
+    for protocol in ("tcp", "udp", "sctp", OTHER):
+        for port in edges:
+            wanted = has(some, protocol, port) and has(others, protocol, port)
+            assert has(both, protocol, port) == wanted

@@ -49,7 +49,7 @@ def read(counters: Counters) -> Counted:
 
 def guarding(state: NodeState, direction: Direction, address: IPAddress) -> tuple[ObjectRef, ...]:
     """The policies that guard the pod at an address; none for a pod that is not known yet."""
-    entry = state.get(ElementKey(f"{direction}_isolated{address.version}", (address,)))
+    entry = state.get(ElementKey(f"{direction}_guarded{address.version}", (address,)))
     because = entry.because if entry is not None else ()
     return tuple(sorted({cause.ref for cause in because if cause.ref.kind in _POLICIES}))
 

@@ -18,6 +18,7 @@ from steppe.client.resources import (
     Resource,
 )
 from steppe.compile.incremental import NodeCompiler
+from steppe.compile.policy_tables import PolicyObjects
 from steppe.kube import policy_wire, wire
 from steppe.kube.cause import Cause, ObjectRef, Problem
 from steppe.kube.cluster_policies import ClusterNetworkPolicy, ClusterRule, cluster_policy_from
@@ -197,15 +198,13 @@ class PolicyFeed:
             return NONE
         if was_complete:
             return set_(changed)
-        # This node's own pods come last: each is then compared with all others just once.
-        here = self._compiler.name
-        pods = sorted(self._pods.known.items(), key=lambda item: item[1].node == here)
-        return (
-            self._set_namespaces(dict(self._namespaces.known))
-            | self._set_policies(dict(self._policies.known))
-            | self._set_cluster_policies(dict(self._cluster_policies.known))
-            | self._set_pods(dict(pods))
+        objects = PolicyObjects(
+            tuple(self._pods.known.values()),
+            tuple(self._namespaces.known.values()),
+            tuple(self._policies.known.values()),
+            tuple(self._cluster_policies.known.values()),
         )
+        return self._tables.learn(objects)
 
     def _set_pods(self, changed: dict[Name, Pod | None]) -> frozenset[Key]:
         return NONE.union(

@@ -11,7 +11,7 @@ from typing import get_args
 
 import msgspec
 
-from steppe.compile.identities import Identity
+from steppe.compile.identities import Identity, Trait
 from steppe.kube.cause import Cause
 from steppe.kube.cluster_policies import Action, ClusterNetworkPolicy, Tier
 from steppe.kube.objects import NamedPort, Pod
@@ -59,8 +59,11 @@ class _Entry(msgspec.Struct, frozen=True):
 _Ranged = tuple[_Entry, tuple[PortRange | AnyTraffic, ...]]
 
 
-class Guard(msgspec.Struct, frozen=True):
-    """The rules of one pod in one direction; `isolated` names the NetworkPolicies behind it."""
+class Guard(msgspec.Struct, frozen=True, cache_hash=True):
+    """The rules of one pod in one direction.
+
+    `isolated` names the NetworkPolicies behind it, `subject` the ClusterNetworkPolicies.
+    """
 
     direction: Direction
     admin: tuple[_Entry, ...] = ()
@@ -68,6 +71,33 @@ class Guard(msgspec.Struct, frozen=True):
     allowing: tuple[_Entry, ...] = ()
     baseline: tuple[_Entry, ...] = ()
     ports: frozenset[NamedPort] = frozenset()
+    subject: tuple[Cause, ...] = ()
+
+    @property
+    def because(self) -> tuple[Cause, ...]:
+        """The policies that make it; none for a guard that lets everything through."""
+        return (*self.isolated, *self.subject)
+
+    def looks_at(self) -> frozenset[Trait]:
+        """What it tells identities by: two that differ in nothing of this meet the same pieces."""
+        telling = frozenset(entry.cause for entry in self._entries() if not entry.for_anyone)
+        return telling | self.port_names() if self.direction == "egress" else telling
+
+    def port_names(self) -> frozenset[str]:
+        """The names that rules call the receiver's ports by."""
+        ports = (port for entry in self._entries() for port in entry.ports)
+        return frozenset(port.name for port in ports if isinstance(port, PortName))
+
+    def _entries(self) -> tuple[_Entry, ...]:
+        return (*self.admin, *self.allowing, *self.baseline)
+
+    def itself(self, identity: Identity) -> tuple[Piece, ...]:
+        """The same for the pod itself, which comes back to it by a Service."""
+        if not self.isolated:
+            return self.pieces(identity)
+        # "a pod cannot block access to itself", says NetworkPolicy of its own tier.
+        own = tuple(_Entry(cause, "Accept", True, (AnyTraffic(),)) for cause in self.isolated)
+        return msgspec.structs.replace(self, allowing=own).pieces(identity)
 
     def pieces(self, identity: Identity) -> tuple[Piece, ...]:
         """The whole port space, in order, as peers of this identity meet it."""
@@ -111,30 +141,54 @@ def guard_of(
     cluster_policies: Iterable[ClusterNetworkPolicy],
 ) -> Guard:
     """The guard of a pod that has a network of its own."""
-    policies = [
-        policy
-        for policy in network_policies
-        if policy.namespace == pod.namespace
-        and direction in policy.isolates
-        and policy.pods.takes(pod.labels)
-    ]
-    ordered = sorted(cluster_policies, key=lambda policy: policy.precedence)
-    selecting = [policy for policy in ordered if _selects(policy.subject, pod, namespace)]
-    return Guard(
+    return guard_from(
+        pod,
         direction,
-        admin=tuple(_tier("Admin", selecting, direction)),
-        isolated=tuple(sorted(Cause(policy.ref, "spec.podSelector") for policy in policies)),
+        (policy for policy in network_policies if isolates(policy, pod)),
+        (policy for policy in cluster_policies if selects(policy.subject, pod, namespace)),
+    )
+
+
+def guard_from(
+    pod: Pod,
+    direction: Direction,
+    network_policies: Iterable[NetworkPolicy],
+    cluster_policies: Iterable[ClusterNetworkPolicy],
+) -> Guard:
+    """The guard of a pod that these policies select, whatever their order."""
+    policies = sorted(
+        (policy for policy in network_policies if direction in policy.isolates),
+        key=lambda policy: policy.name,
+    )
+    ordered = sorted(cluster_policies, key=lambda policy: policy.precedence)
+    speaking = [policy for policy in ordered if policy.rules(direction)]
+    guard = Guard(
+        direction,
+        admin=tuple(_tier("Admin", speaking, direction)),
+        isolated=tuple(Cause(policy.ref, "spec.podSelector") for policy in policies),
         allowing=tuple(
             _entry(Cause(policy.ref, rule.field), rule)
             for policy in policies
             for rule in policy.rules(direction)
         ),
-        baseline=tuple(_tier("Baseline", selecting, direction)),
-        ports=frozenset(pod.ports) if direction == "ingress" else frozenset(),
+        baseline=tuple(_tier("Baseline", speaking, direction)),
+        subject=tuple(sorted(Cause(policy.ref, "spec.subject") for policy in speaking)),
+    )
+    if direction == "egress":
+        return guard
+    names = guard.port_names()
+    return msgspec.structs.replace(
+        guard, ports=frozenset(port for port in pod.ports if port.name in names)
     )
 
 
-def _selects(subject: Pods, pod: Pod, namespace: Namespace | None) -> bool:
+def isolates(policy: NetworkPolicy, pod: Pod) -> bool:
+    """Whether a NetworkPolicy selects the pod."""
+    return policy.namespace == pod.namespace and policy.pods.takes(pod.labels)
+
+
+def selects(subject: Pods, pod: Pod, namespace: Namespace | None) -> bool:
+    """Whether a pod is among the subjects of a ClusterNetworkPolicy."""
     if namespace is None:
         return False
     return subject.namespaces.takes(namespace.labels) and subject.pods.takes(pod.labels)

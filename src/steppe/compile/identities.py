@@ -13,10 +13,12 @@ on what was there before. What belongs to one pod only, as that it always reache
 reached by its own node, is no matter of identities.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 
 import msgspec
 
+from steppe.compile.blocks import holds
 from steppe.kube.cause import Cause
 from steppe.kube.cluster_policies import ClusterNetworkPolicy, ClusterRule
 from steppe.kube.objects import NamedPort, Node, Pod
@@ -31,17 +33,21 @@ from steppe.kube.policies import (
     PortName,
     Rule,
 )
-from steppe.kube.selectors import Selector
 from steppe.net.address import IPAddress, IPNetwork, parse_prefix, sort_key
 from steppe.net.lpm import LongestPrefix
 
 Rules = frozenset[Cause]
 NO_RULES: Rules = frozenset()
-_Named = tuple[Cause, Rule | ClusterRule]
+Trait = Cause | str
+"""A rule, or the name of a port."""
+AnyRule = Rule | ClusterRule
+AnyPolicy = NetworkPolicy | ClusterNetworkPolicy
 _EVERYWHERE = (parse_prefix("0.0.0.0/0"), parse_prefix("::/0"))
+_Sign = tuple[str, ...]
+_Blocks = Mapping[Cause, tuple[Block, ...]]
 
 
-class Identity(msgspec.Struct, frozen=True):
+class Identity(msgspec.Struct, frozen=True, cache_hash=True):
     """The rules that take a peer, and those of its ports that rules call by name.
 
     Rules that take anyone are left out: they tell nobody apart.
@@ -50,49 +56,106 @@ class Identity(msgspec.Struct, frozen=True):
     rules: Rules = NO_RULES
     ports: frozenset[NamedPort] = frozenset()
 
+    @property
+    def traits(self) -> frozenset[Trait]:
+        return self.rules | {port.name for port in self.ports}
+
+    def seen_by(self, looks_at: frozenset[Trait]) -> "Identity":
+        """As much of it as somebody can tell who looks at these traits only."""
+        ports = frozenset(port for port in self.ports if port.name in looks_at)
+        return Identity(self.rules & looks_at, ports)
+
+
+NOBODY = Identity()
+"""Whoever no rule takes."""
+
 
 class Identities:
-    """Tells identities in one direction, under one set of policies and namespaces."""
+    """Tells identities in one direction, under the rules and namespaces that it knows."""
 
     def __init__(
         self,
         direction: Direction,
-        network_policies: Iterable[NetworkPolicy],
-        cluster_policies: Iterable[ClusterNetworkPolicy],
-        namespaces: Iterable[Namespace],
+        network_policies: Iterable[NetworkPolicy] = (),
+        cluster_policies: Iterable[ClusterNetworkPolicy] = (),
+        namespaces: Iterable[Namespace] = (),
     ) -> None:
-        rules: tuple[_Named, ...] = (
-            *_network_rules(direction, network_policies),
-            *_cluster_rules(direction, cluster_policies),
-        )
-        telling = [(cause, rule) for cause, rule in rules if Anyone() not in rule.peers]
-        self._residents = _residents(telling, namespaces)
-        self._nodes = [
-            (peer.nodes, cause)
-            for cause, rule in telling
-            for peer in rule.peers
-            if isinstance(peer, Nodes)
-        ]
-        self._atoms = _atoms(telling)
-        self._by_address = LongestPrefix(self._atoms)
-        self._port_names = frozenset(
-            port
-            for _, rule in rules
-            for port in rule.ports
-            # A port's name is the receiver's, and in ingress that is the pod with the policy.
-            if direction == "egress" and isinstance(port, PortName)
-        )
+        self._direction = direction
+        self._rules: dict[Cause, AnyRule] = {}
+        self._namespaces: dict[str, Namespace] = {}
+        self._pods = _PodRules()
+        self._nodes: dict[Cause, tuple[Nodes, ...]] = {}
+        self._blocks: dict[Cause, tuple[Block, ...]] = {}
+        self._port_names: Counter[tuple[str, str]] = Counter()
+        self._label_keys: Counter[str] = Counter()
+        self._by_labels: dict[Hashable, Identity] = {}
+        self._atoms: Mapping[IPNetwork, Rules] | None = None
+        self._by_address = LongestPrefix[Rules]({})
+        for namespace in namespaces:
+            self.set_namespace(namespace)
+        policies: list[AnyPolicy] = [*network_policies, *cluster_policies]
+        for policy in policies:
+            for cause, rule in rules_of(policy, direction):
+                self.add(cause, rule)
+
+    def add(self, cause: Cause, rule: AnyRule) -> None:
+        """One rule more."""
+        self._rules[cause] = rule
+        self._count_names(rule, 1)
+        if Anyone() in rule.peers:
+            return
+        for peer in rule.peers:
+            if isinstance(peer, Pods):
+                self._pods.add(cause, peer)
+                self._label_keys.update(r.key for r in peer.pods.requirements)
+        nodes = tuple(peer for peer in rule.peers if isinstance(peer, Nodes))
+        blocks = tuple(peer for peer in rule.peers if isinstance(peer, Block))
+        if nodes:
+            self._nodes[cause] = nodes
+        if blocks:
+            self._blocks[cause] = blocks
+            self._atoms = None
+
+    def remove(self, cause: Cause) -> None:
+        """One rule less."""
+        rule = self._rules.pop(cause)
+        self._count_names(rule, -1)
+        for peer in () if Anyone() in rule.peers else rule.peers:
+            if isinstance(peer, Pods):
+                self._pods.remove(cause, peer)
+                self._label_keys.subtract(r.key for r in peer.pods.requirements)
+        self._nodes.pop(cause, None)
+        if self._blocks.pop(cause, None):
+            self._atoms = None
+
+    def set_namespace(self, namespace: Namespace) -> None:
+        self._namespaces[namespace.name] = namespace
+        self._by_labels.clear()
+
+    def remove_namespace(self, name: str) -> None:
+        self._namespaces.pop(name, None)
+        self._by_labels.clear()
 
     def of_pod(self, pod: Pod, address: IPAddress) -> Identity:
         """The identity of a pod at one of its addresses (not of a host-network pod)."""
-        residents = self._residents.get(pod.namespace)
-        by_labels = residents.rules(pod.labels) if residents is not None else NO_RULES
-        ports = frozenset(port for port in pod.ports if self._names(port))
-        return Identity(by_labels | self._of_address(address), ports)
+        # Pods alike in all that rules look at are told once.
+        labels = [(k, v) for k, v in pod.labels.items() if self._label_keys[k]]
+        key = (pod.namespace, frozenset(labels), pod.ports)
+        known = self._by_labels.get(key)
+        if known is None:
+            known = self._by_labels[key] = self._told_by_labels(pod)
+        by_address = self._of_address(address)
+        if by_address <= known.rules:
+            return known
+        return Identity(known.rules | by_address, known.ports)
 
     def of_node(self, node: Node, address: IPAddress) -> Identity:
         """The identity of a node at one of its addresses."""
-        by_labels = frozenset(cause for nodes, cause in self._nodes if nodes.takes(node.labels))
+        by_labels = frozenset(
+            cause
+            for cause, chosen in self._nodes.items()
+            if any(peer.nodes.takes(node.labels) for peer in chosen)
+        )
         return Identity(by_labels | self._of_address(address))
 
     def of_other(self, address: IPAddress) -> Identity:
@@ -101,109 +164,108 @@ class Identities:
 
     def of_prefixes(self) -> Mapping[IPNetwork, Identity]:
         """The identity of every other address, by the longest of these prefixes that holds it."""
-        return {prefix: Identity(rules) for prefix, rules in self._atoms.items()}
+        return {prefix: Identity(rules) for prefix, rules in self._refreshed().items()}
+
+    def _told_by_labels(self, pod: Pod) -> Identity:
+        rules = self._pods.of(pod, self._namespaces.get(pod.namespace))
+        return Identity(rules, frozenset(port for port in pod.ports if self._names(port)))
 
     def _of_address(self, address: IPAddress) -> Rules:
+        self._refreshed()
         found = self._by_address.lookup(address)
         return found[1] if found is not None else NO_RULES
 
+    def _refreshed(self) -> Mapping[IPNetwork, Rules]:
+        if self._atoms is None:
+            self._atoms = _atoms(self._blocks)
+            self._by_address = LongestPrefix(self._atoms)
+        return self._atoms
+
     def _names(self, port: NamedPort) -> bool:
-        return any(
-            name.name == port.name and name.protocol in ("", port.protocol)
-            for name in self._port_names
-        )
+        return bool(self._port_names[port.name, port.protocol] or self._port_names[port.name, ""])
+
+    def _count_names(self, rule: AnyRule, more: int) -> None:
+        self._by_labels.clear()
+        # A port's name is the receiver's, and in ingress that is the pod with the policy.
+        if self._direction == "egress":
+            for port in rule.ports:
+                if isinstance(port, PortName):
+                    self._port_names[port.name, port.protocol] += more
 
 
-def _network_rules(
-    direction: Direction, policies: Iterable[NetworkPolicy]
-) -> Iterator[tuple[Cause, Rule]]:
-    for policy in policies:
-        if direction in policy.isolates:
-            for rule in policy.rules(direction):
-                yield Cause(policy.ref, rule.field), rule
+def rules_of(policy: AnyPolicy, direction: Direction) -> Iterator[tuple[Cause, AnyRule]]:
+    """A policy's rules in one direction, each with its cause."""
+    if isinstance(policy, NetworkPolicy) and direction not in policy.isolates:
+        return
+    for rule in policy.rules(direction):
+        yield Cause(policy.ref, rule.field), rule
 
 
-def _cluster_rules(
-    direction: Direction, policies: Iterable[ClusterNetworkPolicy]
-) -> Iterator[tuple[Cause, ClusterRule]]:
-    for policy in policies:
-        for rule in policy.rules(direction):
-            yield Cause(policy.ref, rule.field), rule
+class _PodRules:
+    """Which rules take a pod: each is tried only on pods with a label that it requires.
 
-
-class _Residents(msgspec.Struct, frozen=True):
-    """Which rules take a namespace's pods: all of them, or those that a selector takes.
-
-    A selector that requires a label to be one of some values is tried only on pods that have it
-    so: among thousands of policies, few speak of any one pod.
+    Among thousands of rules, few speak of any one pod.
     """
 
-    all: Rules
-    by_label: Mapping[tuple[str, str], tuple[tuple[Selector, Cause], ...]]
-    by_other: tuple[tuple[Selector, Cause], ...]
+    def __init__(self) -> None:
+        self._by_sign: dict[_Sign, dict[Cause, list[Pods]]] = {}
 
-    def rules(self, labels: Mapping[str, str]) -> Rules:
-        found = {cause for selector, cause in self.by_other if selector.takes(labels)}
-        for label in labels.items():
-            for selector, cause in self.by_label.get(label, ()):
-                if selector.takes(labels):
-                    found.add(cause)
-        return self.all.union(found)
+    def add(self, cause: Cause, peer: Pods) -> None:
+        for sign in _signs_of_peer(peer):
+            self._by_sign.setdefault(sign, {}).setdefault(cause, []).append(peer)
 
+    def remove(self, cause: Cause, peer: Pods) -> None:
+        for sign in _signs_of_peer(peer):
+            found = self._by_sign.get(sign, {})
+            found.pop(cause, None)
+            if not found:
+                self._by_sign.pop(sign, None)
 
-def _residents(
-    rules: Iterable[_Named], namespaces: Iterable[Namespace]
-) -> Mapping[str, _Residents]:
-    peers = [
-        (peer, cause) for cause, rule in rules for peer in rule.peers if isinstance(peer, Pods)
-    ]
-    found = {
-        namespace.name: _residents_of(
-            (peer.pods, cause)
-            for peer, cause in peers
-            if peer.within == namespace.name
-            or (not peer.within and peer.namespaces.takes(namespace.labels))
+    def of(self, pod: Pod, namespace: Namespace | None) -> Rules:
+        return frozenset(
+            cause
+            for sign in _signs_of_pod(pod, namespace)
+            for cause, peers in self._by_sign.get(sign, {}).items()
+            if any(takes(peer, pod, namespace) for peer in peers)
         )
-        for namespace in namespaces
-    }
-    # A policy knows the pods of its own namespace even while that object is missing.
-    for name in {peer.within for peer, _ in peers} - found.keys() - {""}:
-        found[name] = _residents_of(
-            (peer.pods, cause) for peer, cause in peers if peer.within == name
-        )
-    return found
 
 
-def _residents_of(selectors: Iterable[tuple[Selector, Cause]]) -> _Residents:
-    everyone: set[Cause] = set()
-    by_label: dict[tuple[str, str], list[tuple[Selector, Cause]]] = {}
-    by_other: list[tuple[Selector, Cause]] = []
-    for selector, cause in selectors:
+def takes(peer: Pods, pod: Pod, namespace: Namespace | None) -> bool:
+    """Whether a peer means this pod. A namespace that is not there has no labels to select."""
+    if peer.within:
+        return pod.namespace == peer.within and peer.pods.takes(pod.labels)
+    if namespace is None:
+        return False
+    return peer.namespaces.takes(namespace.labels) and peer.pods.takes(pod.labels)
+
+
+def _signs_of_peer(peer: Pods) -> Iterator[_Sign]:
+    """Every pod that the peer takes shows one of these."""
+    for kind, selector in (("pod", peer.pods), ("namespace", peer.namespaces)):
         wanted = next((r for r in selector.requirements if r.operator == "In"), None)
-        if not selector.requirements:
-            everyone.add(cause)
-        elif wanted is None:
-            by_other.append((selector, cause))
-        else:
-            for value in wanted.values:
-                by_label.setdefault((wanted.key, value), []).append((selector, cause))
-    return _Residents(
-        frozenset(everyone),
-        {label: tuple(found) for label, found in by_label.items()},
-        tuple(by_other),
-    )
+        if wanted is not None:
+            yield from ((kind, peer.within, wanted.key, value) for value in wanted.values)
+            return
+    yield ("any", peer.within)
 
 
-def _atoms(rules: Iterable[_Named]) -> Mapping[IPNetwork, Rules]:
+def _signs_of_pod(pod: Pod, namespace: Namespace | None) -> Iterator[_Sign]:
+    for within in (pod.namespace, ""):
+        yield ("any", within)
+        for key, value in pod.labels.items():
+            yield ("pod", within, key, value)
+    for key, value in namespace.labels.items() if namespace is not None else ():
+        yield ("namespace", "", key, value)
+
+
+def _atoms(rules: _Blocks) -> Mapping[IPNetwork, Rules]:
     """For each prefix that a block names, the rules that take its addresses.
 
     Prefixes either nest or are apart, so all addresses with the same longest prefix of these are
     inside the same blocks: they are one atom. One that differs in nothing from the prefix around
     it is left out.
     """
-    blocks = [
-        (peer, cause) for cause, rule in rules for peer in rule.peers if isinstance(peer, Block)
-    ]
+    blocks = [(block, cause) for cause, some in rules.items() for block in some]
     begins: dict[IPNetwork, set[int]] = {prefix: set() for prefix in _EVERYWHERE}
     ends: dict[IPNetwork, set[int]] = {}
     for number, (block, _) in enumerate(blocks):
@@ -213,7 +275,7 @@ def _atoms(rules: Iterable[_Named]) -> Mapping[IPNetwork, Rules]:
     atoms: dict[IPNetwork, Rules] = {}
     around: list[tuple[IPNetwork, frozenset[int], Rules]] = []
     for prefix in sorted(begins.keys() | ends.keys(), key=sort_key):
-        while around and not _holds(around[-1][0], prefix):
+        while around and not holds(around[-1][0], prefix):
             around.pop()
         outer = around[-1][1] if around else frozenset()
         inside = (outer - ends.get(prefix, set())) | begins.get(prefix, set())
@@ -224,5 +286,27 @@ def _atoms(rules: Iterable[_Named]) -> Mapping[IPNetwork, Rules]:
     return atoms
 
 
-def _holds(outer: IPNetwork, inner: IPNetwork) -> bool:
-    return outer.version == inner.version and inner.network_address in outer
+class Reach:
+    """Whom some rules may concern."""
+
+    def __init__(self, rules: Iterable[AnyRule]) -> None:
+        peers = [peer for rule in rules for peer in rule.peers]
+        self._pods = tuple(dict.fromkeys(peer for peer in peers if isinstance(peer, Pods)))
+        self._prefixes = [
+            (p.prefix.version, int(p.prefix[0]), int(p.prefix[-1]))
+            for p in peers
+            if isinstance(p, Block)
+        ]
+        self._names = {p.name for r in rules for p in r.ports if isinstance(p, PortName)}
+        self.beyond_pods = any(isinstance(peer, Block | Nodes) for peer in peers)
+
+    def touches(self, pod: Pod, namespace: Namespace | None) -> bool:
+        return (
+            any(takes(peer, pod, namespace) for peer in self._pods)
+            or any(port.name in self._names for port in pod.ports)
+            or any(
+                version == address.version and first <= int(address) <= last
+                for address in (pod.addresses if self._prefixes else ())
+                for version, first, last in self._prefixes
+            )
+        )

@@ -150,11 +150,15 @@ class NodeCompiler:
         if self._nodes.get(node.name) == node:
             return frozenset()
         self._nodes[node.name] = node
-        return self._compile_all() if node.name == self.name else self._compile_peer(node.name)
+        touched = self.policies.set_node(node) if self.settings.policies else frozenset[Key]()
+        return touched | self._compile_node(node.name)
 
     def remove_node(self, name: str) -> frozenset[Key]:
         if self._nodes.pop(name, None) is None:
             return frozenset()
+        return self.policies.remove_node(name) | self._compile_node(name)
+
+    def _compile_node(self, name: str) -> frozenset[Key]:
         return self._compile_all() if name == self.name else self._compile_peer(name)
 
     def set_workload(self, workload: Workload) -> frozenset[Key]:

@@ -95,17 +95,18 @@ def compile_node(
     ranges: Iterable[ServiceRange] = (),
 ) -> tuple[NodeState, tuple[Problem, ...]]:
     """All tables of one node from scratch, and all Problems on the way."""
+    known_nodes = tuple(nodes)
 
     def blocks() -> Iterator[NodeClaim | Problem]:
         yield from local_block(settings, here)
-        for node in nodes:
+        for node in known_nodes:
             if node.name != here.name:
                 yield from peer_block(settings, here, node)
         attached = tuple(workloads)
         for workload in attached:
             yield from workload_block(settings, here, workload)
         if settings.policies:
-            yield from policy_claims(policies, attached)
+            yield from policy_claims(policies, known_nodes, attached)
         for range_ in ranges if settings.services else ():
             yield from service_range_block(range_)
         known = tuple(services)
@@ -127,6 +128,7 @@ def compile_cluster(
         tuple(cluster.pods.values()),
         tuple(cluster.namespaces.values()),
         tuple(cluster.network_policies.values()),
+        tuple(cluster.cluster_policies.values()),
     )
     services = tuple(cluster.services_with_slices())
     for here in cluster.nodes.values():

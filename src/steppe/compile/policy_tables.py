@@ -1,32 +1,25 @@
-"""Policies' elements kept current: which blocks of claims an event concerns.
+"""Policies' elements kept current: what each object means to both directions.
 
-A pod of this node has a block of its own and one more for each peer that policies let through to
-it. A peer that changes costs its own blocks; a policy or a label of a pod of this node, the
-blocks of the pods that it selects or is.
+Only policies that select pods of this node count here, so the cost of an event does not depend on
+how many there are in the cluster. From scratch is the same, told everything at once.
 """
 
-from collections.abc import Collection, Iterable, Iterator
-from typing import Protocol
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
+from steppe.compile.guards import isolates, selects
 from steppe.compile.policed import everywhere_claims, namespace_claims
-from steppe.compile.policies import Subject, peer_claims, subject_claims, subject_of
-from steppe.kube.cause import Problem
+from steppe.compile.policies import Numbering, number_of
+from steppe.compile.policy_side import Blocks, Known, Name, PolicySide
+from steppe.compile.subjects import Subject
+from steppe.kube.cause import ObjectRef, Problem
 from steppe.kube.cluster_policies import ClusterNetworkPolicy
-from steppe.kube.objects import Pod, Workload
+from steppe.kube.objects import NO_POD, Node, Pod, Workload
 from steppe.kube.policies import Namespace, NetworkPolicy
 from steppe.state.node import Key, NodeClaim
 
-Name = tuple[str, str]
 NONE: frozenset[Key] = frozenset()
-
-
-class Blocks(Protocol):
-    """Claims by owner."""
-
-    def replace(self, owner: str, block: Iterable[NodeClaim | Problem]) -> frozenset[Key]: ...
-    def keys(self, owner: str) -> Collection[Key]: ...
 
 
 class PolicyObjects(msgspec.Struct, frozen=True):
@@ -39,144 +32,240 @@ class PolicyObjects(msgspec.Struct, frozen=True):
 
 
 def policy_claims(
-    known: PolicyObjects, workloads: Iterable[Workload]
+    known: PolicyObjects,
+    nodes: Iterable[Node],
+    workloads: Iterable[Workload],
+    number: Numbering = number_of,
 ) -> Iterator[NodeClaim | Problem]:
     """Everything from scratch."""
-    for namespace in {policy.namespace for policy in known.network_policies}:
-        yield from namespace_claims(namespace)
-    for policy in known.cluster_policies:
-        yield from everywhere_claims(policy)
-    pods = {(pod.namespace, pod.name): pod for pod in known.pods}
-    namespaces = {namespace.name: namespace for namespace in known.namespaces}
+    gathered = _Gathered()
+    tables = PolicyTables(gathered, number)
+    for node in nodes:
+        tables.set_node(node)
     for workload in workloads:
-        pod = pods.get((workload.namespace, workload.name))
-        subject = subject_of(workload, pod, known.network_policies)
-        yield from subject_claims(subject)
-        for peer in pods.values():
-            yield from peer_claims(subject, peer, namespaces)
+        tables.set_workload(workload.link, workload)
+    tables.learn(known)
+    for block in gathered.blocks.values():
+        yield from block
+
+
+class _Gathered:
+    """Claims by owner, for whoever wants them all."""
+
+    def __init__(self) -> None:
+        self.blocks: dict[str, tuple[NodeClaim | Problem, ...]] = {}
+
+    def replace(self, owner: str, block: Iterable[NodeClaim | Problem]) -> frozenset[Key]:
+        self.blocks[owner] = tuple(block)
+        return NONE
+
+    def keys(self, owner: str) -> tuple[Key, ...]:
+        block = self.blocks.get(owner, ())
+        return tuple(item.key for item in block if not isinstance(item, Problem))
 
 
 class PolicyTables:
     """The policies over one node's pods; every method answers the keys to diff."""
 
-    def __init__(self, blocks: Blocks) -> None:
+    def __init__(self, blocks: Blocks, number: Numbering = number_of) -> None:
         self._blocks = blocks
-        self._pods: dict[Name, Pod] = {}
-        self._namespaces: dict[str, Namespace] = {}
-        self._policies: dict[Name, NetworkPolicy] = {}
+        self._known = Known()
+        self._ingress = PolicySide("ingress", blocks, self._known, number)
+        self._egress = PolicySide("egress", blocks, self._known, number)
+        self._sides = (self._ingress, self._egress)
+        self._policies: dict[str, dict[str, NetworkPolicy]] = {}
         self._cluster_policies: dict[str, ClusterNetworkPolicy] = {}
-        self._workloads: dict[str, Workload] = {}
         self._subjects: dict[str, Subject] = {}
-        self._peers: dict[str, set[Name]] = {}
 
     def knows(self, workload: Workload) -> bool:
         """Whether the pod's policies are known: the API has told of it, or nothing selects it."""
-        return (workload.namespace, workload.name) in self._pods or not self.has_policies(
-            workload.namespace
-        )
+        name = (workload.namespace, workload.name)
+        return name in self._known.pods or not self.has_policies(workload.namespace)
 
     def has_policies(self, namespace: str) -> bool:
         """Whether any policy may select a pod of this namespace."""
-        return bool(self._cluster_policies) or any(n[0] == namespace for n in self._policies)
+        if namespace == NO_POD:
+            return False
+        return bool(self._cluster_policies or self._policies.get(namespace))
 
     def keys(self, link: str) -> Iterator[Key]:
         """All that policies ask for because of the pod behind a link."""
-        yield from self._blocks.keys(_owner(link))
-        for peer in self._peers.get(link, ()):
-            yield from self._blocks.keys(_owner(link, peer))
+        for side in self._sides:
+            yield from side.keys(link)
+
+    def learn(self, objects: PolicyObjects) -> frozenset[Key]:
+        """Everything at once, which costs less than one after the other."""
+        for namespace in objects.namespaces:
+            self._note_namespace(namespace)
+        touched = [self._note_policy(policy) for policy in objects.network_policies]
+        touched += [self._note_cluster_policy(policy) for policy in objects.cluster_policies]
+        for pod in objects.pods:
+            self._note_pod(pod)
+        for link in tuple(self._subjects):
+            self._select(link)
+        return self._settled(*touched)
 
     def set_workload(self, link: str, workload: Workload | None) -> frozenset[Key]:
         """The pod behind a link, or None for nobody."""
         if workload is not None:
-            self._workloads[link] = workload
+            self._subjects[link] = Subject(workload, None)
+            self._select(link)
         else:
-            self._workloads.pop(link, None)
-        return self._compile(link)
+            self._subjects.pop(link, None)
+            self._tell(link, None)
+        return self._settled()
+
+    def set_node(self, node: Node) -> frozenset[Key]:
+        if self._known.nodes.get(node.name) == node:
+            return NONE
+        self._known.nodes[node.name] = node
+        # Only egress has nodes for peers.
+        self._egress.touch_peer(node.ref)
+        return self._settled()
+
+    def remove_node(self, name: str) -> frozenset[Key]:
+        self._known.nodes.pop(name, None)
+        self._egress.touch_peer(ObjectRef("Node", "", name))
+        return self._settled()
 
     def set_pod(self, pod: Pod) -> frozenset[Key]:
-        if self._pods.get((pod.namespace, pod.name)) == pod:
+        if self._known.pods.get((pod.namespace, pod.name)) == pod:
             return NONE
-        self._pods[pod.namespace, pod.name] = pod
-        return self._compile_pod((pod.namespace, pod.name))
+        self._note_pod(pod)
+        self._select_pod((pod.namespace, pod.name))
+        return self._settled()
 
     def remove_pod(self, namespace: str, name: str) -> frozenset[Key]:
-        self._pods.pop((namespace, name), None)
-        return self._compile_pod((namespace, name))
+        self._known.pods.pop((namespace, name), None)
+        for side in self._sides:
+            side.touch_peer(ObjectRef("Pod", namespace, name))
+        self._select_pod((namespace, name))
+        return self._settled()
 
     def set_namespace(self, namespace: Namespace) -> frozenset[Key]:
-        if self._namespaces.get(namespace.name) == namespace:
+        if self._known.namespaces.get(namespace.name) == namespace:
             return NONE
-        self._namespaces[namespace.name] = namespace
-        return self._compile_namespace(namespace.name)
+        self._note_namespace(namespace)
+        self._select_within(namespace.name)
+        return self._settled()
 
     def remove_namespace(self, name: str) -> frozenset[Key]:
-        self._namespaces.pop(name, None)
-        return self._compile_namespace(name)
+        self._known.namespaces.pop(name, None)
+        for side in self._sides:
+            side.remove_namespace(name)
+        self._select_within(name)
+        return self._settled()
 
     def set_policy(self, policy: NetworkPolicy) -> frozenset[Key]:
-        self._policies[policy.namespace, policy.name] = policy
-        return self._compile_all(policy.namespace)
+        touched = self._note_policy(policy)
+        self._reselect(policy.namespace, policy.name, policy)
+        return self._settled(touched)
 
     def remove_policy(self, namespace: str, name: str) -> frozenset[Key]:
-        self._policies.pop((namespace, name), None)
-        return self._compile_all(namespace)
+        touched = NONE
+        policies = self._policies.get(namespace, {})
+        policies.pop(name, None)
+        if not policies:
+            self._policies.pop(namespace, None)
+            touched = self._blocks.replace(f"policed {namespace}", ())
+        self._reselect(namespace, name, None)
+        return self._settled(touched)
 
     def set_cluster_policy(self, policy: ClusterNetworkPolicy) -> frozenset[Key]:
-        self._cluster_policies[policy.name] = policy
-        return self._blocks.replace(str(policy.ref), everywhere_claims(policy))
+        touched = self._note_cluster_policy(policy)
+        self._reselect_everywhere(policy.name, policy)
+        return self._settled(touched)
 
     def remove_cluster_policy(self, name: str) -> frozenset[Key]:
-        policy = self._cluster_policies.pop(name, None)
-        return self._blocks.replace(str(policy.ref), ()) if policy is not None else NONE
+        self._cluster_policies.pop(name, None)
+        touched = self._blocks.replace(f"policed by {name}", ())
+        self._reselect_everywhere(name, None)
+        return self._settled(touched)
 
-    def _compile_pod(self, name: Name) -> frozenset[Key]:
-        """What a pod is concerns itself, if it is of this node, and all pods as a peer."""
-        own = [w.link for w in self._workloads.values() if (w.namespace, w.name) == name]
-        touched = [self._compile(link) for link in own]
-        return NONE.union(*touched, *(self._pair(link, name) for link in self._subjects))
+    def _settled(self, *touched: frozenset[Key]) -> frozenset[Key]:
+        return NONE.union(*touched, *(side.settle() for side in self._sides))
 
-    def _compile_namespace(self, namespace: str) -> frozenset[Key]:
-        names = [name for name in self._pods if name[0] == namespace]
-        return NONE.union(*(self._pair(link, name) for link in self._subjects for name in names))
+    def _note_pod(self, pod: Pod) -> None:
+        self._known.pods[pod.namespace, pod.name] = pod
+        for side in self._sides:
+            side.touch_peer(pod.ref)
 
-    def _compile_all(self, namespace: str) -> frozenset[Key]:
-        links = [w.link for w in self._workloads.values() if w.namespace == namespace]
-        block = namespace_claims(namespace) if self.has_policies(namespace) else ()
-        touched = self._blocks.replace(f"policed {namespace}", block)
-        return touched.union(*map(self._compile, links))
+    def _note_namespace(self, namespace: Namespace) -> None:
+        self._known.namespaces[namespace.name] = namespace
+        for side in self._sides:
+            side.set_namespace(namespace)
 
-    def _compile(self, link: str) -> frozenset[Key]:
-        """A pod of this node anew, unless nothing about it is."""
-        workload = self._workloads.get(link)
-        if workload is None:
-            self._subjects.pop(link, None)
-            gone = [
-                self._blocks.replace(_owner(link, peer), ()) for peer in self._peers.pop(link, ())
-            ]
-            return self._blocks.replace(_owner(link), ()).union(*gone)
-        pod = self._pods.get((workload.namespace, workload.name))
-        subject = subject_of(workload, pod, self._policies.values())
-        before = self._subjects.get(link)
-        if subject == before:
-            return NONE
-        self._subjects[link] = subject
-        touched = self._blocks.replace(_owner(link), subject_claims(subject))
-        # Without policies nobody needs to be let through.
-        peers = self._pods if subject.policies else tuple(self._peers.get(link, ()))
-        return touched.union(*(self._pair(link, peer) for peer in peers))
+    def _note_policy(self, policy: NetworkPolicy) -> frozenset[Key]:
+        policies = self._policies.setdefault(policy.namespace, {})
+        policies[policy.name] = policy
+        return self._blocks.replace(
+            f"policed {policy.namespace}", namespace_claims(policy.namespace)
+        )
 
-    def _pair(self, link: str, name: Name) -> frozenset[Key]:
-        subject, peer = self._subjects[link], self._pods.get(name)
-        block = tuple(peer_claims(subject, peer, self._namespaces)) if peer is not None else ()
-        known = self._peers.setdefault(link, set())
-        if not block and name not in known:
-            return NONE
-        if block:
-            known.add(name)
-        else:
-            known.discard(name)
-        return self._blocks.replace(_owner(link, name), block)
+    def _note_cluster_policy(self, policy: ClusterNetworkPolicy) -> frozenset[Key]:
+        self._cluster_policies[policy.name] = policy
+        return self._blocks.replace(f"policed by {policy.name}", everywhere_claims(policy))
 
+    def _select_pod(self, name: Name) -> None:
+        for link, subject in self._subjects.items():
+            if (subject.workload.namespace, subject.workload.name) == name:
+                self._select(link)
 
-def _owner(link: str, peer: Name | None = None) -> str:
-    return f"policy {link} {'/'.join(peer)}" if peer is not None else f"policy {link}"
+    def _select_within(self, namespace: str) -> None:
+        for link, subject in self._subjects.items():
+            if subject.workload.namespace == namespace:
+                self._select(link)
+
+    def _select(self, link: str) -> None:
+        """Which policies there are for the pod behind a link, of all."""
+        workload = self._subjects[link].workload
+        pod = self._known.pods.get((workload.namespace, workload.name))
+        if pod is None:
+            doubtful = self.has_policies(workload.namespace)
+            self._tell(link, Subject(workload, None, doubtful=doubtful))
+            return
+        namespace = self._known.namespaces.get(pod.namespace)
+        near = self._policies.get(pod.namespace, {}).values()
+        self._tell(
+            link,
+            Subject(
+                workload,
+                pod,
+                tuple(policy for policy in near if isolates(policy, pod)),
+                tuple(
+                    policy
+                    for policy in self._cluster_policies.values()
+                    if selects(policy.subject, pod, namespace)
+                ),
+            ),
+        )
+
+    def _reselect(self, namespace: str, name: str, policy: NetworkPolicy | None) -> None:
+        """Whether a policy of this name is among those for the pods behind links."""
+        for link, subject in self._subjects.items():
+            if subject.workload.namespace != namespace:
+                continue
+            if subject.pod is None:
+                self._select(link)
+                continue
+            found = [other for other in subject.policies if other.name != name]
+            if policy is not None and isolates(policy, subject.pod):
+                found.append(policy)
+            self._tell(link, msgspec.structs.replace(subject, policies=tuple(found)))
+
+    def _reselect_everywhere(self, name: str, policy: ClusterNetworkPolicy | None) -> None:
+        for link, subject in self._subjects.items():
+            if subject.pod is None:
+                self._select(link)
+                continue
+            found = [other for other in subject.cluster_policies if other.name != name]
+            namespace = self._known.namespaces.get(subject.pod.namespace)
+            if policy is not None and selects(policy.subject, subject.pod, namespace):
+                found.append(policy)
+            self._tell(link, msgspec.structs.replace(subject, cluster_policies=tuple(found)))
+
+    def _tell(self, link: str, subject: Subject | None) -> None:
+        if subject is not None:
+            self._subjects[link] = subject
+        for side in self._sides:
+            side.set_subject(link, subject)

@@ -60,7 +60,11 @@ class Selector(msgspec.Struct, frozen=True):
     requirements: tuple[Requirement, ...] = ()
 
     def takes(self, labels: Mapping[str, str]) -> bool:
-        return all(requirement.takes(labels) for requirement in self.requirements)
+        # Asked very often; a generator for `all` would double the time.
+        for requirement in self.requirements:  # noqa: SIM110
+            if not requirement.takes(labels):
+                return False
+        return True
 
     def __str__(self) -> str:
         return ", ".join(map(str, self.requirements)) or "everything"

@@ -1,28 +1,38 @@
 """The chains that policies' verdict maps lead to: a chain a set of ports, not a policy.
 
-A chain's name is all there is to it. What it does not accept goes on behind the jump to it.
+A chain's name is all there is to it. What it does not accept is denied.
 
-    allow                              everything
-    allow-tcp                          all of TCP
-    allow-tcp-80-8000_8080-udp-53      these ports and ranges of ports
+    ingress-allow                              everything
+    ingress-allow-tcp                          all of TCP
+    ingress-allow-tcp-80-8000_8080-udp-53      these ports and ranges of ports
+    egress-allow-udp-other                     all of UDP, and every protocol that has no ports
+    ingress-denied                             nothing
+
+A packet's priority is where the identity of its peer is noted on the way: nft has no other room
+for a number that a map gives. It is cleared again before the packet goes on.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
 
 import msgspec
 
 from steppe.state.denied import denied_rules
-from steppe.state.nft import Chain, Dispatch, Go, Hook, Match, Rule
+from steppe.state.nft import Chain, Clear, Dispatch, Go, Hook, Match, Recall, Rule
 from steppe.state.service_chains import FAMILIES
 
 NAME_LIMIT = 255
 """Bytes in a chain's name (NFT_NAME_MAXLEN in linux/netfilter/nf_tables.h is 256 with its end)."""
-ALLOW = "allow"
 LAST_PORT = 65535
+OTHER = "other"
+"""The protocols that have no ports, as a span."""
+ACCEPTED = "policy-accepted"
 
-_PORTS = re.compile(r"(?:-(?:tcp|udp|sctp)(?:-[0-9]{1,5}(?:_[0-9]{1,5})?)*)+")
 _PROTOCOLS = ("tcp", "udp", "sctp")
+_CHAIN = re.compile(
+    r"(?:ingress|egress)-allow((?:-(?:tcp|udp|sctp)(?:-[0-9]{1,5}(?:_[0-9]{1,5})?)*)*)(-other)?"
+)
 
 
 class Span(msgspec.Struct, frozen=True, order=True):
@@ -37,15 +47,30 @@ class Span(msgspec.Struct, frozen=True, order=True):
         return self.first <= 1 and self.last == LAST_PORT
 
 
-def allowing(spans: Iterable[Span]) -> tuple[str, tuple[Span, ...]]:
+EVERYTHING = (*(Span(protocol) for protocol in sorted(_PROTOCOLS)), Span(OTHER))
+
+
+def denied(direction: str) -> str:
+    """The chain that lets nothing through."""
+    return f"{direction}-denied"
+
+
+def allowing(direction: str, spans: Iterable[Span]) -> tuple[str, tuple[Span, ...]]:
     """The chain that lets these spans through, and those that its name has no room for."""
-    name, left_out = ALLOW, []
+    found = merged(spans)
+    if not found:
+        return denied(direction), ()
+    name = f"{direction}-allow"
+    if {span.protocol for span in found if span.whole} == {*_PROTOCOLS, OTHER}:
+        return name, ()
+    left_out: list[Span] = []
     protocol = ""
-    for span in merged(spans):
+    # The protocols without ports have the shortest word and come last.
+    for span in sorted(found, key=lambda span: (span.protocol == OTHER, span)):
         word = "" if span.protocol == protocol else f"-{span.protocol}"
         ports = str(span.first) if span.first == span.last else f"{span.first}_{span.last}"
         longer = name + word + ("" if span.whole else f"-{ports}")
-        if len(longer) > NAME_LIMIT:
+        if len(longer) > NAME_LIMIT - (0 if span.protocol == OTHER else len(f"-{OTHER}")):
             left_out.append(span)
         else:
             name, protocol = longer, span.protocol
@@ -64,19 +89,40 @@ def merged(spans: Iterable[Span]) -> list[Span]:
     return found
 
 
+def common(some: Iterable[Span], others: Iterable[Span]) -> list[Span]:
+    """The ports that are in both."""
+    apart = list(others)
+    return [
+        Span(one.protocol, max(one.first, other.first), min(one.last, other.last))
+        for one in some
+        for other in apart
+        if one.protocol == other.protocol and one.first <= other.last and other.first <= one.last
+    ]
+
+
 def ports_chain(name: str) -> Chain | None:
     """The chain of this name; None if the name is none of a policy chain."""
-    if name == ALLOW:
-        return Chain(name, (Rule((), "accept"),))
-    if not name.startswith(ALLOW) or not _PORTS.fullmatch(name.removeprefix(ALLOW)):
+    found = _CHAIN.fullmatch(name)
+    if found is None:
         return None
-    words = name.removeprefix(f"{ALLOW}-").split("-")
-    return Chain(name, tuple(Rule((match,), "accept") for match in _matches(words)))
+    direction = name.partition("-")[0]
+    accepted = Go("goto", ACCEPTED)
+    if not found[1] and not found[2]:
+        return Chain(name, (Rule((), accepted),))
+    words = found[1].removeprefix("-").split("-") if found[1] else []
+    rules = [Rule((match,), accepted) for match in _matches(words)]
+    if found[2]:
+        rules += (
+            Rule((Match("meta l4proto", literal=protocol),), Go("goto", denied(direction)))
+            for protocol in _PROTOCOLS
+        )
+    rules.append(Rule((), accepted if found[2] else Go("goto", denied(direction))))
+    return Chain(name, tuple(rules))
 
 
-def _matches(words: list[str]) -> Iterable[Match]:
+def _matches(words: list[str]) -> Iterator[Match]:
     protocol = ""
-    for word, following in zip(words, [*words[1:], "tcp"], strict=True):
+    for word, following in pairwise((*words, "tcp")):
         if word not in _PROTOCOLS:
             yield Match(f"{protocol} dport", literal=word.replace("_", "-"))
             continue
@@ -85,36 +131,34 @@ def _matches(words: list[str]) -> Iterable[Match]:
             yield Match("meta l4proto", literal=protocol)
 
 
-def direction_chains(direction: str, own: str, peer: str) -> tuple[Chain, ...]:
-    """The fixed chains of a direction, from where a packet of an isolated pod comes in.
+def direction_chains(direction: str, own: str, peer: str) -> Iterator[Chain]:
+    """The fixed chains of a direction, from where a packet of a guarded pod comes in.
 
     `own` and `peer` are the fields that hold the pod's own address and its peer's.
     """
-    pods, blocks = f"{direction}-pods", f"{direction}-blocks"
-    return (
-        *(
-            Chain(
-                f"{direction}-{kind}s",
-                tuple(
-                    Rule((), Dispatch(f"{p} {peer} . {p} {own}", f"{direction}_{kind}{version}"))
-                    for version, p, _ in FAMILIES
-                ),
-            )
-            for kind in ("pod", "block")
-        ),
-        Chain(
-            direction,
+    yield Chain(denied(direction), tuple(denied_rules(direction, own)))
+    for version, p, _ in FAMILIES:
+        yield Chain(
+            f"{direction}{version}",
             (
-                Rule((), Go("jump", pods)),
-                Rule((), Go("jump", blocks)),
-                *denied_rules(direction, own),
+                Rule((), Clear()),
+                Rule((), Recall(f"{p} {peer}", f"{direction}_block{version}")),
+                Rule((), Recall(f"{p} {peer}", f"{direction}_peer{version}")),
+                Rule((), Recall(f"{p} saddr . {p} daddr", f"itself{version}")),
+                Rule((), Dispatch(f"meta priority . {p} {own}", f"{direction}_allowed{version}")),
+                Rule((), Dispatch(f"{p} {own}", f"{direction}_anyone{version}")),
+                Rule((), Go("goto", denied(direction))),
             ),
-        ),
-    )
+        )
+
+
+def accepted() -> Chain:
+    """Where everything ends that a policy lets through."""
+    return Chain(ACCEPTED, (Rule((), Clear()), Rule((), "accept")))
 
 
 def entry(name: str, hook: Hook, direction: str, own: str) -> Chain:
-    """The base chain that leads new connections of isolated pods to a direction's chain.
+    """The base chain that leads new connections of guarded pods to a direction's chain.
 
     "the reply traffic for those allowed connections will also be implicitly allowed"
     (kubernetes.io, Network Policies), and so are errors about them.
@@ -122,8 +166,11 @@ def entry(name: str, hook: Hook, direction: str, own: str) -> Chain:
     known = (
         Rule((Match("ct state", literal=state),), "accept") for state in ("established", "related")
     )
-    isolated = (
-        Rule((Match(f"{p} {own}", set=f"{direction}_isolated{version}"),), Go("goto", direction))
+    guarded = (
+        Rule(
+            (Match(f"{p} {own}", set=f"{direction}_guarded{version}"),),
+            Go("goto", f"{direction}{version}"),
+        )
         for version, p, _ in FAMILIES
     )
-    return Chain(name, (*known, *isolated), hook)
+    return Chain(name, (*known, *guarded), hook)

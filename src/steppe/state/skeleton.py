@@ -6,8 +6,10 @@ Objects of the cluster never add a rule. They add elements to the sets named her
                              ├─▶ spread-3, …  choose a number ─▶ to-endpoint: @endpoint4
                              └─▶ refuse       a Service's address, but no port of it
     forward       nothing of the cluster's that conntrack cannot place
-    forward, input ─▶ egress     what an isolated pod of this node may send (policy_chains.py)
-    forward        ─▶ ingress    what an isolated pod of this node may receive
+    forward, input ─▶ egress4    what a pod of this node may send (policy_chains.py)
+    forward        ─▶ ingress4   what a pod of this node may receive
+                             ├─▶ @ingress_peer4 says who the peer is, by a number
+                             └─▶ @ingress_allowed4 what that may do ─▶ ingress-allow-tcp-80, …
     postrouting   masquerade what a chain has marked, hairpins, and pods that leave the cluster
 
 Services are in nat chains, where the kernel asks once a connection; policy stands between their
@@ -30,7 +32,7 @@ from steppe.state.nft import (
     Set,
     Skeleton,
 )
-from steppe.state.policy_chains import direction_chains, entry, ports_chain
+from steppe.state.policy_chains import accepted, direction_chains, entry, ports_chain
 from steppe.state.service_chains import (
     FAMILIES,
     MASQUERADE,
@@ -93,21 +95,34 @@ def _maps(version: int, address: str, service: str) -> Iterator[Set]:
 
 
 def _policy_sets(version: int, address: str) -> Iterator[Set]:
-    pair = f"{address} . {address}"
+    # A number, which nft has a name for the type of only where it is a priority.
+    yield Set(f"itself{version}", f"{address} . {address}", comment="1: itself", data="classid")
     for direction in ("ingress", "egress"):
         yield from denied_sets(direction, version, address)
-        yield Set(f"{direction}_isolated{version}", address, comment="pods that policies isolate")
+        yield Set(f"{direction}_guarded{version}", address, comment="pods with policies")
         yield Set(
-            f"{direction}_pod{version}",
-            pair,
-            comment="peer pod . isolated pod: what is let through",
-            data="verdict",
+            f"{direction}_peer{version}",
+            address,
+            comment="peer: identity",
+            data="classid",
         )
         yield Set(
             f"{direction}_block{version}",
-            pair,
+            address,
             interval=True,
-            comment="peer prefix . isolated pod: what is let through",
+            comment="peer prefix: identity",
+            data="classid",
+        )
+        yield Set(
+            f"{direction}_allowed{version}",
+            f"classid . {address}",
+            comment="identity . pod: what it lets through",
+            data="verdict",
+        )
+        yield Set(
+            f"{direction}_anyone{version}",
+            address,
+            comment="pod: what it lets through for all other identities",
             data="verdict",
         )
 
@@ -122,6 +137,7 @@ def _policies() -> tuple[Chain, ...]:
         entry("egress-forward", Hook("filter", "forward", 1), "egress", "saddr"),
         entry("egress-input", Hook("filter", "input", 1), "egress", "saddr"),
         entry("ingress-forward", Hook("filter", "forward", 2), "ingress", "daddr"),
+        accepted(),
     )
 
 

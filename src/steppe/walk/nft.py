@@ -179,7 +179,9 @@ class Ruleset:
         found = self._view.find(self._sets[name], values) if values is not None else None
         if found is None:
             return state
-        (number,) = getattr(found[1].value, "data", (0,))
+        key, entry = found
+        (number,) = getattr(entry.value, "data", (0,))
+        state = state.meeting(f"{key} {entry.value}", entry.because)
         return msgspec.structs.replace(state, priority=int(number))
 
     def _dnat(self, action: Dnat, state: State) -> Outcome:

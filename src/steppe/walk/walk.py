@@ -84,11 +84,14 @@ class Walker:
         self._node_of: dict[IPAddress, str] = {}
         self._pod_of: dict[tuple[str, str], str] = {}
         self._pod_node: dict[IPAddress, str] = {}
+        self._pod_named: dict[IPAddress, str] = {}
         for node in cluster.nodes.values():
             self._node_of.update(dict.fromkeys(node.addresses, node.name))
         for workload in filter(None, map(workload_of, cluster.pods.values())):
             if workload.node in cluster.nodes:
-                self._pod_of[workload.node, workload.link] = str(workload.ref).partition("/")[2]
+                name = str(workload.ref).partition("/")[2]
+                self._pod_of[workload.node, workload.link] = name
+                self._pod_named.update(dict.fromkeys(workload.addresses, name))
                 self._pod_node.update(dict.fromkeys(workload.addresses, workload.node))
 
     def walk(self, packet: Packet) -> Trace:
@@ -100,6 +103,10 @@ class Walker:
 
         Senders outside reach the cluster at this node, or else at the one they address.
         """
+        itself = self._pod_named.get(packet.source)
+        if itself is not None and packet.source == packet.destination:
+            # What is sent to the sender's own address never leaves it.
+            return (Trace((), End("pod", itself, packet.source), packet),)
         start = self._start(packet) or at
         if not start:
             reason = "the underlay has no route to pods; only nodes are reached from outside"

@@ -1,0 +1,325 @@
+"""One direction of the policies over a node's pods, kept current.
+
+    policies of pods here ─▶ their rules ─▶ identity of each peer ─▶ number ─▶ peer, block
+              └─▶ guard of each pod ──────────────────┴─▶ verdict ─▶ allowed, anyone
+
+Only rules that apply to pods of this node tell peers apart. What changed is gathered and worked
+off by `settle`: a peer costs its own elements, a policy the pods it selects and the peers its rules
+take.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Protocol
+
+from steppe.compile.blocks import apart
+from steppe.compile.guards import Guard
+from steppe.compile.identities import (
+    NOBODY,
+    AnyPolicy,
+    AnyRule,
+    Identities,
+    Identity,
+    Reach,
+    Trait,
+    rules_of,
+)
+from steppe.compile.policies import (
+    ITSELF,
+    Numbering,
+    Verdict,
+    allowed_claims,
+    block_claims,
+    guard_claims,
+    overfull,
+    peer_claims,
+)
+from steppe.compile.present import Present
+from steppe.compile.subjects import Group, Subject
+from steppe.kube.cause import Cause, ObjectRef, Problem
+from steppe.kube.objects import Node, Pod
+from steppe.kube.policies import (
+    Block,
+    Direction,
+    Namespace,
+)
+from steppe.net.address import IPAddress
+from steppe.state.node import Key, NodeClaim
+
+NONE: frozenset[Key] = frozenset()
+Name = tuple[str, str]
+_Held = tuple[tuple[IPAddress, Identity, bool], ...]
+"""A peer's identity at each address, and whether its address alone does not tell it."""
+_MANY_RULES = 16
+"""From so many changed rules on, all peers are told anew rather than asked of each rule."""
+
+
+class Blocks(Protocol):
+    """Claims by owner."""
+
+    def replace(self, owner: str, block: Iterable[NodeClaim | Problem]) -> frozenset[Key]: ...
+    def keys(self, owner: str) -> Collection[Key]: ...
+
+
+class Known:
+    """Who there is, as far as policies look at it."""
+
+    def __init__(self) -> None:
+        self.pods: dict[Name, Pod] = {}
+        self.nodes: dict[str, Node] = {}
+        self.namespaces: dict[str, Namespace] = {}
+
+
+class PolicySide:
+    """One direction; `settle` answers the keys to diff after anything was told."""
+
+    def __init__(
+        self, direction: Direction, blocks: Blocks, known: Known, number: Numbering
+    ) -> None:
+        self._direction: Direction = direction
+        self._blocks = blocks
+        self._known = known
+        self._identities = Identities(direction)
+        self._present = Present(number)
+        self._subjects: dict[str, Subject] = {}
+        self._groups: dict[Guard, Group] = {}
+        self._watching: dict[Trait, set[Guard]] = {}
+        self._group_of: dict[str, Group] = {}
+        self._links_of: dict[ObjectRef, set[str]] = {}
+        self._in_use: dict[ObjectRef, tuple[AnyPolicy, set[str]]] = {}
+        self._policies_of: dict[str, frozenset[ObjectRef]] = {}
+        self._held: dict[ObjectRef, _Held] = {}
+        self._atoms: tuple[Identity, ...] = ()
+        self._numbers: dict[str, set[int]] = {}
+        self._changed_rules: list[AnyRule] = []
+        self._changed_links: set[str] = set()
+        self._changed_peers: set[ObjectRef] = set()
+
+    def keys(self, link: str) -> Iterator[Key]:
+        """All elements that say what the pod behind a link lets through."""
+        yield from self._blocks.keys(self._owner(link))
+        for number in self._numbers.get(link, ()):
+            yield from self._blocks.keys(self._owner(link, number))
+
+    def set_subject(self, link: str, subject: Subject | None) -> None:
+        if self._subjects.get(link) == subject:
+            return
+        self._changed_links.add(link)
+        self._forget(link)
+        if subject is None:
+            self._use(link, {})
+            return
+        self._subjects[link] = subject
+        self._links_of.setdefault(subject.workload.ref, set()).add(link)
+        guard = subject.guard(self._direction)
+        policies: list[AnyPolicy] = [*subject.policies, *subject.cluster_policies]
+        speaking = {cause.ref for cause in guard.because}
+        self._use(link, {policy.ref: policy for policy in policies if policy.ref in speaking})
+        if guard.because:
+            self._join(link, guard)
+
+    def _forget(self, link: str) -> None:
+        self._leave(link)
+        subject = self._subjects.pop(link, None)
+        if subject is not None:
+            links = self._links_of[subject.workload.ref]
+            links.discard(link)
+            if not links:
+                del self._links_of[subject.workload.ref]
+
+    def set_namespace(self, namespace: Namespace) -> None:
+        self._identities.set_namespace(namespace)
+        self._touch_residents(namespace.name)
+
+    def remove_namespace(self, name: str) -> None:
+        self._identities.remove_namespace(name)
+        self._touch_residents(name)
+
+    def touch_peer(self, ref: ObjectRef) -> None:
+        """A pod or a node has come, gone or changed."""
+        self._changed_peers.add(ref)
+
+    def settle(self) -> frozenset[Key]:
+        """Make the claims what they shall be; answers the keys that they touch."""
+        rules, self._changed_rules = self._changed_rules, []
+        peers, self._changed_peers = self._changed_peers, set()
+        links, self._changed_links = self._changed_links, set()
+        touched: set[Key] = set()
+        if rules:
+            peers.update(self._concerned(rules))
+        for ref in peers:
+            touched |= self._compile_peer(ref)
+        seen_anew = {link for ref in peers for link in self._links_of.get(ref, ())}
+        if any(isinstance(peer, Block) for rule in rules for peer in rule.peers):
+            touched |= self._compile_blocks()
+            seen_anew.update(self._subjects)
+        for number, traits in self._present.changed().items():
+            touched |= self._compile_number(number, traits)
+        for link in links:
+            touched |= self._compile_verdicts(link)
+        for link in links | seen_anew:
+            touched |= self._compile_guard(link)
+        return frozenset(touched)
+
+    def _join(self, link: str, guard: Guard) -> None:
+        group = self._groups.get(guard)
+        if group is None:
+            group = self._groups[guard] = Group(guard)
+            for trait in group.looks_at:
+                self._watching.setdefault(trait, set()).add(guard)
+        group.links.add(link)
+        self._group_of[link] = group
+
+    def _leave(self, link: str) -> None:
+        group = self._group_of.pop(link, None)
+        if group is None:
+            return
+        group.links.discard(link)
+        if not group.links:
+            del self._groups[group.guard]
+            for trait in group.looks_at:
+                self._watching[trait].discard(group.guard)
+                if not self._watching[trait]:
+                    del self._watching[trait]
+
+    def _use(self, link: str, policies: Mapping[ObjectRef, AnyPolicy]) -> None:
+        """These are all policies that apply to the pod behind a link: their rules tell peers."""
+        before = self._policies_of.pop(link, frozenset())
+        if policies:
+            self._policies_of[link] = frozenset(policies)
+        for ref in before - policies.keys():
+            policy, links = self._in_use[ref]
+            links.discard(link)
+            if not links:
+                del self._in_use[ref]
+                self._change_rules(dict(rules_of(policy, self._direction)), {})
+        for ref, policy in policies.items():
+            known, links = self._in_use.get(ref, (None, set()))
+            links.add(link)
+            if known is not policy:
+                self._in_use[ref] = (policy, links)
+                old = dict(rules_of(known, self._direction)) if known is not None else {}
+                self._change_rules(old, dict(rules_of(policy, self._direction)))
+
+    def _change_rules(self, old: Mapping[Cause, AnyRule], new: Mapping[Cause, AnyRule]) -> None:
+        for cause, rule in old.items():
+            if new.get(cause) != rule:
+                self._identities.remove(cause)
+                self._changed_rules.append(rule)
+        for cause, rule in new.items():
+            if old.get(cause) != rule:
+                self._identities.add(cause, rule)
+                self._changed_rules.append(rule)
+
+    def _touch_residents(self, namespace: str) -> None:
+        self._changed_peers.update(
+            pod.ref for pod in self._known.pods.values() if pod.namespace == namespace
+        )
+
+    def _concerned(self, rules: Collection[AnyRule]) -> Iterator[ObjectRef]:
+        """The peers that may be others by these rules than without them."""
+        everyone = len(rules) > _MANY_RULES
+        reach = Reach(rules)
+        for pod in self._known.pods.values():
+            if everyone or reach.touches(pod, self._known.namespaces.get(pod.namespace)):
+                yield pod.ref
+        if everyone or reach.beyond_pods:
+            yield from (node.ref for node in self._known.nodes.values())
+
+    def _compile_peer(self, ref: ObjectRef) -> frozenset[Key]:
+        held = tuple(self._holding(ref))
+        before = self._held.pop(ref, ())
+        if held:
+            self._held[ref] = held
+        if held == before:
+            return NONE
+        self._present.replace((i for _, i, _ in before), (i for _, i, _ in held))
+        numbers = ((a, self._present.number(i)) for a, i, told_apart in held if told_apart)
+        # Which rules take a peer is what the number says; the peer is why it is there.
+        cause = Cause(ref, "metadata.labels")
+        claims = peer_claims(self._direction, numbers, cause)
+        return self._blocks.replace(f"policy {self._direction} peer {ref}", claims)
+
+    def _holding(self, ref: ObjectRef) -> Iterator[tuple[IPAddress, Identity, bool]]:
+        told = self._identities
+        if ref.kind == "Node":
+            node = self._known.nodes.get(ref.name)
+            if node is not None:
+                for address in (*node.addresses, *node.external_addresses):
+                    identity = told.of_node(node, address)
+                    yield address, identity, identity != told.of_other(address)
+            return
+        pod = self._known.pods.get((ref.namespace, ref.name))
+        if pod is not None and not pod.host_network and not pod.finished:
+            for address in pod.addresses:
+                identity = told.of_pod(pod, address)
+                yield address, identity, identity != told.of_other(address)
+
+    def _compile_blocks(self) -> frozenset[Key]:
+        atoms = self._identities.of_prefixes()
+        self._present.replace(self._atoms, atoms.values())
+        self._atoms = tuple(atoms.values())
+        telling = {p: i if i != NOBODY else None for p, i in atoms.items()}
+        claims = (
+            claim
+            for prefix, identity in apart(telling)
+            for claim in block_claims(
+                self._direction, prefix, self._present.number(identity), identity.rules
+            )
+        )
+        return self._blocks.replace(f"policy {self._direction} blocks", claims)
+
+    def _compile_number(self, number: int, traits: Iterable[Trait]) -> set[Key]:
+        """What everybody concerned makes of the peers of a number."""
+        owner = f"policy {self._direction} number {number}"
+        touched = set(self._blocks.replace(owner, self._present.problems(number)))
+        guards = {guard for trait in traits for guard in self._watching.get(trait, ())}
+        for guard in guards:
+            group = self._groups[guard]
+            found = group.verdict(self._present.of_number(number))
+            for link in group.links:
+                touched |= self._put(link, number, found)
+        return touched
+
+    def _compile_verdicts(self, link: str) -> set[Key]:
+        """What the pod behind a link makes of all numbers."""
+        group = self._group_of.get(link)
+        numbers = self._present.numbers_with(group.looks_at) if group is not None else set()
+        touched: set[Key] = set()
+        for number in numbers | self._numbers.get(link, set()):
+            identities = self._present.of_number(number)
+            found = group.verdict(identities) if group is not None else None
+            touched |= self._put(link, number, found)
+        return touched
+
+    def _put(self, link: str, number: int, found: Verdict | None) -> frozenset[Key]:
+        numbers = self._numbers.setdefault(link, set())
+        block: tuple[NodeClaim | Problem, ...] = ()
+        if found is not None:
+            numbers.add(number)
+            addresses = self._subjects[link].workload.addresses
+            claims = allowed_claims(self._direction, number, addresses, found)
+            block = (*claims, *overfull(found))
+        else:
+            numbers.discard(number)
+            if not numbers:
+                del self._numbers[link]
+        return self._blocks.replace(self._owner(link, number), block)
+
+    def _compile_guard(self, link: str) -> frozenset[Key]:
+        """What is told of the pod behind a link whoever its peers are."""
+        group = self._group_of.get(link)
+        block = self._guard_block(link, group) if group is not None else ()
+        return self._blocks.replace(self._owner(link), block)
+
+    def _guard_block(self, link: str, group: Group) -> Iterator[NodeClaim | Problem]:
+        subject = self._subjects[link]
+        anyone = group.anyone()
+        yield from guard_claims(subject.workload, group.guard, anyone)
+        yield from overfull(anyone)
+        for own in subject.workload.addresses:
+            identity = self._identities.of_pod(subject.pod, own) if subject.pod else NOBODY
+            found = group.itself(identity)
+            yield from allowed_claims(self._direction, ITSELF, (own,), found)
+
+    def _owner(self, link: str, number: int = ITSELF) -> str:
+        return f"policy {self._direction} {link} {number}"
