@@ -40,7 +40,9 @@ PORTS = ({"name": "tcp", "port": 80}, {"name": "udp", "port": 80, "protocol": "U
 REFUSED, SILENT = "refused", "silent"
 _SILENCE_SECONDS = 0.4
 # Less than a second, after which a lost SYN is sent again and the loss would not be seen.
-_ANSWER_SECONDS = 0.9
+_CONNECT_SECONDS = 0.9
+# What is lost after that is not sent again, and a server on a busy machine takes its time.
+_ANSWER_SECONDS = 5.0
 _MOST_TRIES = 80
 
 
@@ -212,7 +214,7 @@ class World:
         return [
             endpoint
             for each in found
-            for endpoint in each["endpoints"] or ()
+            for endpoint in each.get("endpoints") or ()
             if endpoint["conditions"]["ready"]
         ]
 
@@ -234,10 +236,11 @@ class World:
         kind = socket.SOCK_DGRAM if target.protocol == "UDP" else socket.SOCK_STREAM
         sock = self.inside(client, lambda: socket.socket(family, kind))
         try:
-            sock.settimeout(patience(seconds))
+            sock.settimeout(patience(min(seconds, _CONNECT_SECONDS)))
             if source_port:
                 sock.bind(("", source_port))
             sock.connect((target.address, target.port))
+            sock.settimeout(patience(seconds))
         except OSError:
             sock.close()
             raise

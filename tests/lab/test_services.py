@@ -118,6 +118,26 @@ def test_endpoints_are_the_pods_that_a_selector_chooses(world: World) -> None:
     world.expect(cluster(service), wanted, "TCP")
 
 
+def test_a_sidecars_port_has_a_name_too(world: World) -> None:
+    """targetPort: "looked up as a named port in the target Pod's container ports": those of init
+    containers that restart always are among them, for these run beside the others.
+    """
+    body = pod("sidecar-b", "node-b", {"name": "pause", "image": "pause"})
+    sidecar = server(9) | {"restartPolicy": "Always"}
+    del sidecar["readinessProbe"]
+    body["spec"]["initContainers"] = [sidecar]
+    world.api(lambda client: client.create(PODS, body, "default"))
+    try:
+        ports = [{"name": "line", "port": 80, "targetPort": "line"}]
+        service = world.service("web", ports, selector={"role": "sidecar"})
+        until(lambda: len(world.slices("web")) == 2, 15, "both families are listed")
+        world.settle()
+        wanted = {"client-a": only("sidecar-b", "the client")}
+        world.expect(cluster(service), wanted, "TCP")
+    finally:
+        world.delete(PODS, "sidecar-b")
+
+
 def test_each_port_has_its_own_target_and_goes_alone(world: World) -> None:
     """ports: "The list of ports that are exposed by this service."."""
     second = {"name": "line", "port": 81}
@@ -182,6 +202,15 @@ def test_a_load_balancers_address_is_served_on_the_node(world: World) -> None:
     balance(world)
     wanted = {"outside": both("a node"), "client-b": both("a node"), "node-a": both("the client")}
     world.expect(VIP, wanted)
+
+
+def test_a_load_balancer_may_do_without_node_ports(world: World) -> None:
+    """allocateLoadBalancerNodePorts: "It may be set to "false" if the cluster load-balancer does
+    not rely on NodePorts."
+    """
+    service = balance(world, allocateLoadBalancerNodePorts=False)
+    assert not any(port.get("nodePort") for port in service["spec"]["ports"])
+    world.expect(VIP, {"outside": both("a node"), "client-a": both("a node")})
 
 
 def test_a_load_balancers_address_of_mode_proxy_is_left_to_it(world: World) -> None:
@@ -356,6 +385,43 @@ def test_hints_keep_traffic_on_the_node_while_they_cover_all(world: World) -> No
     world.endpoints("web", {**hinted, HERE: UNREADY | hinted[HERE]})
     world.settle()
     world.expect(cluster(service), {"client-a": only(THERE, "the client")})
+
+
+def test_hints_keep_traffic_in_the_zone_while_they_cover_all(world: World) -> None:
+    """trafficDistribution: "PreferSameZone": "endpoints in the same zone as the client". The hints
+    count where every ready endpoint has some, one fits, and the node knows its zone.
+    """
+
+    def hinted(*zone: str) -> Json:
+        return {"hints": {"forZones": [{"name": name} for name in zone]}}
+
+    def in_zones(*zones: str | None) -> None:
+        for node, zone in zip(NODES, zones, strict=True):
+            labels = {"topology.kubernetes.io/zone": zone}
+            world.patch(NODE_KIND, node, {"metadata": {"labels": labels}})
+
+    in_zones("east", "west")
+    try:
+        known = {HERE: hinted("east"), THERE: hinted("west")}
+        service = serve(world, known, trafficDistribution="PreferSameZone")
+        wanted = {"client-a": only(HERE, "the client"), "client-b": only(THERE, "the client")}
+        world.expect(cluster(service), wanted)
+        everyone = {client: both("the client") for client in wanted}
+        incomplete = {HERE: hinted("east"), THERE: {}}
+        foreign = {HERE: hinted("north"), THERE: hinted("south")}
+        for other in (incomplete, foreign):
+            world.endpoints("web", other)
+            world.settle()
+            world.expect(cluster(service), everyone)
+        # "hints of unready endpoints do not count"
+        world.endpoints("web", {HERE: hinted("west"), THERE: UNREADY})
+        world.settle()
+        world.expect(cluster(service), {"client-b": only(HERE, "the client")})
+    finally:
+        in_zones(None, None)
+    world.endpoints("web", known)
+    world.settle()
+    world.expect(cluster(service), everyone)
 
 
 def test_a_service_made_anew_leads_to_its_new_endpoints_only(world: World) -> None:

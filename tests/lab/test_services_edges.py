@@ -86,6 +86,49 @@ def test_an_address_that_no_service_has_is_not_answered(world: World) -> None:
     world.expect([("10.96.250.1", 80), ("fd00:10:96::fa01", 80)], {"client-a": {SILENT}})
 
 
+def test_another_proxys_service_is_left_to_it(world: World) -> None:
+    """service.kubernetes.io/service-proxy-name: "Kube-proxy has this label for custom proxy, which
+    delegates service control to custom proxy." It may come and go.
+    """
+    service = serve(world, {HERE: {}})
+    ours = {"client-a": {f"{HERE} sees the client"}}
+    for name in ("other", None, "other"):
+        labels = {"service.kubernetes.io/service-proxy-name": name}
+        world.patch(SERVICES, "web", {"metadata": {"labels": labels}})
+        world.settle()
+        world.expect(cluster(service), ours if name is None else {"client-a": {SILENT}})
+    in_sync(world)
+
+
+def test_slices_are_one_service_whoever_made_them_and_headless_ones_are_none(
+    world: World,
+) -> None:
+    """kubernetes.io/service-name says whose an EndpointSlice is; several may have different ports.
+    service.kubernetes.io/headless: "The label is used by kube-proxy to skip" them.
+    """
+    service = serve(world, {HERE: {}})
+    (address, _) = world.addresses[THERE]
+    body = {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {"name": "web-more", "labels": {"kubernetes.io/service-name": "web"}},
+        "addressType": "IPv4",
+        "ports": [{"name": "tcp", "protocol": "TCP", "port": 9}],
+        "endpoints": [{"addresses": [address], "nodeName": "node-b"}],
+    }
+    world.api(lambda client: client.create(ENDPOINTSLICES, body, "default"))
+    try:
+        world.settle()
+        merged = {"client-a": {f"{name} sees the client" for name in BOTH}}
+        world.expect(cluster(service)[:1], merged, "TCP")
+        labels = {"service.kubernetes.io/headless": ""}
+        world.patch(ENDPOINTSLICES, "web-more", {"metadata": {"labels": labels}})
+        world.settle()
+        world.expect(cluster(service)[:1], {"client-a": {f"{HERE} sees the client"}}, "TCP")
+    finally:
+        world.delete(ENDPOINTSLICES, "web-more")
+
+
 NONSENSE: dict[str, Json] = {
     "a node's own address": {"externalIPs": list(NODES["node-b"])},
     "one address twice": {"externalIPs": [VIPS[1], VIPS[1], VIPS[0]]},
