@@ -73,3 +73,20 @@ def test_colours_are_for_terminals_alone(monkeypatch: pytest.MonkeyPatch) -> Non
     assert "\x1b[" not in CliRunner().invoke(main, words).output
     monkeypatch.setenv("NO_COLOR", "1")
     assert "\x1b[" not in CliRunner().invoke(main, words, color=True).output
+
+
+def test_of_many_endpoints_the_first_few_are_listed(tmp_path: Path) -> None:
+    labels = "{app: many}"
+    many = tmp_path / "many.yaml"
+    many.write_text(
+        "kind: Deployment\napiVersion: apps/v1\nmetadata: {name: many, namespace: shop}\n"
+        f"spec: {{replicas: 30, selector: {{matchLabels: {labels}}}, template: {{metadata: "
+        f"{{labels: {labels}}}, spec: {{containers: [{{name: c, image: i}}]}}}}}}\n"
+        "---\nkind: Service\napiVersion: v1\nmetadata: {name: many, namespace: shop}\n"
+        f"spec: {{selector: {labels}, ports: [{{port: 80}}]}}\n"
+    )
+    words = ["explain", "-f", str(CLUSTER), "-f", str(many), "shop/job", "svc/shop/many"]
+    result = CliRunner().invoke(main, words)
+    assert result.exit_code == 0, result.output
+    assert result.output.count("of the time") == 8
+    assert "22 more are allowed" in result.output

@@ -14,6 +14,7 @@ MIN_WIDTH = 40
 _COLOURS: dict[Kind, str] = {"allowed": "green", "denied": "red", "partly": "yellow"}
 _FATES = {"delivered": "allowed", "denied": "denied", "refused": "refused", "dropped": "dropped"}
 _STAGE = 13
+_SHOWN = 8
 
 
 def text(said: Explanation, width: int) -> str:
@@ -100,6 +101,15 @@ def _case(said: Explanation, case: Case, alike: str, width: int) -> Iterator[str
 
 
 def _endpoints(paths: Sequence[Path], width: int) -> Iterator[str]:
+    """A line an endpoint; of many that fare alike the first few."""
+    for fate, word in _FATES.items():
+        alike = [path for path in paths if path.fate == fate]
+        yield from _some_endpoints(alike[:_SHOWN], width)
+        if len(alike) > _SHOWN:
+            yield f"  {len(alike) - _SHOWN} more are {word}; -o json lists them"
+
+
+def _some_endpoints(paths: Sequence[Path], width: int) -> Iterator[str]:
     for path in paths:
         fate = click.style(f"{_FATES[path.fate]:8}", fg="green" if path.open else "red")
         yield f"  {fate} " + _cut(f"{path.share!s:>4} of the time: {path.receiver}", width - 11)
