@@ -80,6 +80,9 @@ def clusters(draw: st.DrawFn) -> Cluster:
         pods,
         [Namespace(name, draw(policy_worlds.labels)) for name in policy_worlds.NAMESPACES],
         [msgspec.structs.replace(policy, namespace="x") for policy in policies],
+        cluster_policies=[
+            draw(policy_worlds.cluster_policies(f"c{n}")) for n in range(draw(st.integers(0, 2)))
+        ],
         services=found.values(),
         slices=slices,
     )
