@@ -145,7 +145,6 @@ def answers(world: World) -> dict[str, set[str]]:
     }
 
 
-@pytest.mark.xfail(reason="cluster policies are read and judged, and not yet in the tables")
 def test_cluster_policies_are_obeyed_in_their_order(
     world: World, apply: Callable[[Json], None]
 ) -> None:
