@@ -39,6 +39,7 @@ pytestmark = [
 Json = dict[str, Any]
 NODES = ("node-a", "node-b")
 PORT = 7777
+DOORS = 200
 _ETH_P_ALL = 3
 _PROTOCOLS = {socket.IPPROTO_TCP: "TCP", socket.IPPROTO_UDP: "UDP"}
 # The first thing that the program does, but for loading what it takes. A TCP handshake has begun
@@ -176,18 +177,22 @@ async def namespace(client: Client, name: str, *policies: Json) -> AsyncIterator
 
 
 async def change_policies(client: Client, namespace: str, stop: asyncio.Event) -> int:
-    """One wall takes the other's place, and a door that leads elsewhere moves; how often."""
+    """One wall takes the other's place, and doors that lead elsewhere move; how often.
+
+    There are so many doors that the kernel is always some way behind the API.
+    """
     walls, rounds = ("wall-1", "wall-2"), 0
     while not stop.is_set():
         old, new = walls
         await client.create(NETWORKPOLICIES, _policy(new), namespace)
         await client.delete(NETWORKPOLICIES, old, namespace)
-        door = {"to": [{"ipBlock": {"cidr": f"198.18.{rounds % 250}.0/24"}}]}
+        blocks = [f"198.18.{n}.{rounds % 128 * 2}/32" for n in range(DOORS)]
+        doors = {"to": [{"ipBlock": {"cidr": block}} for block in blocks]}
         ports = {"ports": [{"port": PORT - 1}, {"port": 1 + rounds % 100, "protocol": "SCTP"}]}
         await client.patch(
             NETWORKPOLICIES,
-            "door",
-            _policy("door", policyTypes=["Egress"], egress=[door, ports]),
+            "doors",
+            _policy("doors", policyTypes=["Egress"], egress=[doors, ports]),
             namespace,
             kind="apply",
         )
