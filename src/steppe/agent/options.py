@@ -2,7 +2,7 @@
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import get_args
 
@@ -81,6 +81,16 @@ def _parser() -> argparse.ArgumentParser:
     add("--vxlan-port", type=int, default=defaults.vxlan_port)
     for flag, meaning in _SWITCHES.items():
         add(flag, choices=("on", "off"), default="on", help=f"{meaning} (%(default)s)")
+    _add_places(add)
+    add("--cni-bin", type=Path, help="install the CNI plugin into this folder")
+    add("--cni-conf", type=Path, help="install the CNI configuration into this folder")
+    add("--resync", type=float, default=60.0, help="seconds between full comparisons")
+    add("--log-level", choices=("debug", "info", "warning"), default="info")
+    return parser
+
+
+def _add_places(add: Callable[..., argparse.Action]) -> None:
+    """Where others may ask something of this node."""
     add(
         "--metrics-listen",
         default=METRICS,
@@ -96,17 +106,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     add(
         "--node-port-addresses",
-        default=defaults.node_port_addresses,
+        default=Settings().node_port_addresses,
         type=_node_port_addresses,
         metavar="CIDR,…",
         help="serve node ports only on addresses of the node in these ranges, or `primary` for its"
         " first of each family; empty for all (default)",
     )
-    add("--cni-bin", type=Path, help="install the CNI plugin into this folder")
-    add("--cni-conf", type=Path, help="install the CNI configuration into this folder")
-    add("--resync", type=float, default=60.0, help="seconds between full comparisons")
-    add("--log-level", choices=("debug", "info", "warning"), default="info")
-    return parser
 
 
 def _place(text: str) -> Place | None:
