@@ -24,7 +24,7 @@ from tests.property.test_policies import with_prefixes
 
 FEW = settings(max_examples=40, deadline=None)
 # Inside and beside the blocks that policies name.
-STRANGERS = (*OUTSIDE, *map(ip_address, ("10.244.1.200", "10.245.0.1", "fd00:244:1::200")))
+STRANGERS = (*OUTSIDE, *map(ip_address, ("10.244.1.200", "10.244.9.9", "fd00:244:1::200")))
 
 
 def cluster_in(world: World) -> Cluster:

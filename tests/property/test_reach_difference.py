@@ -1,20 +1,24 @@
 """A difference is reach(after) - reach(before): over small clusters, exhaustively."""
 
+from ipaddress import ip_address
+
 import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from steppe.kube.cluster import Cluster
-from steppe.kube.objects import Node
+from steppe.kube.objects import Node, Pod
 from steppe.reach.difference import Difference, OfferChange
 from steppe.reach.names import member_name
 from steppe.reach.ports import NOTHING, allowed_of
 from steppe.reach.reach import End, Reach, reach_of
 from steppe.reach.services import Offers, Outcome
 from tests.policy_worlds import cluster_policies, labels, network_policies, worlds
-from tests.property.test_reach import cluster_in, services_in, special
+from tests.property.test_reach import OUTSIDE, address_of, cluster_in, services_in, special
 
-FEW = settings(max_examples=40, deadline=None)
+# The second two are in blocks that policies name, though no node has them.
+BEYOND = (*OUTSIDE, ip_address("10.244.9.9"), ip_address("fd00:244:9::9"))
+FEW = settings(max_examples=30, deadline=None)
 
 
 @st.composite
@@ -51,7 +55,15 @@ def allowed(reach: Reach, here: End, there: End, version: int):
 
 
 def present(cluster: Cluster, end: End) -> End | None:
-    return end if isinstance(end, Node) else cluster.pods.get((end.namespace, end.name))
+    return cluster.pods.get((end.namespace, end.name)) if isinstance(end, Pod) else end
+
+
+def party_of(difference: Difference, end: End) -> int | None:
+    """The joint party, by the name of a pod or node, or by an address outside."""
+    if not isinstance(end, Pod | Node):
+        return difference.after.party_at(end)
+    names = {member_name(m): i for i, p in enumerate(difference.parties) for m in p.members}
+    return names[member_name(end)]
 
 
 @FEW
@@ -66,20 +78,17 @@ def test_a_difference_is_what_reach_says_after_without_what_it_said_before(
     difference = Difference(old, new)
     before, after = reach_of(old), reach_of(new)
     changes = list(difference.flows())
-    party = {member_name(m): i for i, p in enumerate(difference.parties) for m in p.members}
-    everybody = [*{**old.pods, **new.pods}.values(), *old.nodes.values()]
+    everybody = [*{**old.pods, **new.pods}.values(), *old.nodes.values(), *BEYOND]
     for here in everybody:
         for there in everybody:
-            if here == there or special(here, there) or type(here) is type(there) is Node:
+            if special(here, there) or not (isinstance(here, Pod) or isinstance(there, Pod)):
                 continue
-            known = [
-                c
-                for c in changes
-                if c.receiver == party[member_name(there)]
-                and c.senders >> party[member_name(here)] & 1
-            ]
+            receiver, sender = (party_of(difference, end) for end in (there, here))
+            known = [c for c in changes if c.receiver == receiver and c.senders >> sender & 1]
             assert len(known) <= 1
             for version in (4, 6):
+                if not all(address_of(end, version) for end in (here, there)):
+                    continue
                 was, will = (allowed(reach, here, there, version) for reach in (before, after))
                 gain = (known[0].v4 if version == 4 else known[0].v6) if known else None
                 assert (gain.opened if gain else NOTHING) == will - was
