@@ -6,6 +6,7 @@ import yaml
 
 from steppe.kube.cluster import Cluster
 from steppe.kube.manifests import cluster_from
+from steppe.reach.difference import Difference
 from steppe.reach.ports import EVERYTHING, NOTHING, PortSet, parse_ports
 from steppe.reach.reach import Reach, reach_of
 from steppe.reach.services import Offers
@@ -119,3 +120,18 @@ def prefix_at(reach: Reach, text: str) -> str:
     address = ip_address(text)
     holding = [p for p in reach.parties[reach.party_at(address)].prefixes if address in p]
     return str(max(holding, key=lambda prefix: prefix.prefixlen))
+
+
+def test_a_prefix_that_only_one_state_names_changes_for_its_own_addresses_alone():
+    block = "{ipBlock: {cidr: 203.0.113.0/24}}"
+    spec = "{podSelector: {}, ingress: [{from: [%s]}]}"
+    shut = cluster(pod("a", 2), policy("{podSelector: {}}"))
+    open_ = cluster(pod("a", 2), policy(spec % block))
+    for before, after in ((shut, open_), (open_, shut)):
+        difference = Difference(before, after)
+        (change,) = difference.flows()
+        senders = [p for i, p in enumerate(difference.parties) if change.senders >> i & 1]
+        assert [str(m) for p in senders for m in p.members] == ["203.0.113.0/24"]
+        assert (change.opened, change.closed) == (
+            (EVERYTHING, NOTHING) if after is open_ else (NOTHING, EVERYTHING)
+        )
