@@ -107,7 +107,7 @@ def test_another_fabric_changes_tables_and_no_flow(tmp_path):
 
 def test_wide_lists_every_entry(tmp_path):
     told = section(diff(tmp_path, SHUT, "-o", "wide").output, "TABLES")
-    assert any("add elements @ingress_isolated4" in row[1] for row in told)
+    assert any(row[1].startswith("add elements @") for row in told)
 
 
 def test_json_says_the_same_by_number(tmp_path):
