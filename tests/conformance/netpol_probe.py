@@ -20,7 +20,7 @@ from typing import Literal
 import msgspec
 
 from steppe.lab import netns
-from tests.conformance import netpol_sctp as sctp
+from steppe.lab.probe import sctp
 from tests.conformance.netpol_cases import Protocol
 from tests.waiting import patience
 

@@ -12,6 +12,7 @@ import struct
 
 import msgspec
 
+from steppe.lab.probe import wire
 from steppe.lab.probe.plan import Probe, Protocol
 
 TIMEOUT_SECONDS = 2.0
@@ -108,15 +109,8 @@ def _echo_request(version: int, mark: bytes) -> bytes:
     kind, code = _ECHO_REQUEST[version]
     header = struct.pack("!BBHHH", kind, code, 0, os.getpid() & 0xFFFF, 1)
     # The kernel fills in ICMPv6 checksums (RFC 3542, section 3.1), and leaves those of ICMP to us.
-    checksum = _checksum(header + mark) if version == 4 else 0
+    checksum = wire.checksum(header + mark) if version == 4 else 0
     return struct.pack("!BBHHH", kind, code, checksum, os.getpid() & 0xFFFF, 1) + mark
-
-
-def _checksum(data: bytes) -> int:
-    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    return ~total & 0xFFFF
 
 
 def peer_told(text: bytes) -> str:

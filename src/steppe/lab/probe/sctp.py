@@ -13,7 +13,7 @@ _CHUNK = struct.Struct("!BBHIIHHI")
 _STREAMS = 10
 _WINDOW = 106496
 # "State Cookie (7)" is the one parameter that an INIT ACK must have (3.3.3).
-_COOKIE = struct.pack("!HH4s", 7, 8, b"case")
+_COOKIE = struct.pack("!HH4s", 7, 8, b"stpy")
 
 
 def _table() -> tuple[int, ...]:
