@@ -4,6 +4,7 @@ Each question goes over TCP and UDP and both families. A packet that policy stop
 """
 
 import json
+import socket
 from collections.abc import Collection, Iterator
 from typing import Any
 
@@ -242,6 +243,35 @@ def test_a_connection_goes_on_whose_reply_no_rule_names(policies: Policies) -> N
     policies.apply(podSelector={}, ingress=[{"from": [CLIENT]}], policyTypes=["Ingress"])
     policies.apply("q", podSelector={"matchLabels": ECHO}, policyTypes=["Egress"])
     policies.expect("echo-b", {"node-b", "client-a", "client-b"})
+
+
+def echoes(connection: socket.socket) -> bool:
+    connection.settimeout(_SECONDS)
+    try:
+        connection.sendall(b"?")
+        return connection.recv(1024) != b""
+    except OSError:
+        return False
+
+
+def test_a_connection_that_a_policy_forbids_ends_and_the_one_beside_it_lives(
+    policies: Policies,
+) -> None:
+    for address in policies.world.addresses["echo-a"]:
+        target = Target(address, 7, "TCP")
+        with (
+            policies.world.open("client-a", target, seconds=5) as one,
+            policies.world.open("client-b", target, seconds=5) as other,
+        ):
+            assert echoes(one)
+            assert echoes(other)
+            policies.apply(
+                podSelector={"matchLabels": ECHO}, ingress=[{"from": block(policies, "client-b")}]
+            )
+            until(lambda one=one: not echoes(one), 15, "the forbidden connection ends")
+            until(lambda other=other: echoes(other), 5, "the other one goes on")
+        policies.world.delete(NETWORKPOLICIES, "p")
+        policies.expect("echo-a", CLIENTS, ("TCP",))
 
 
 def test_a_pod_the_api_has_not_told_of_starts_only_where_no_policy_may_select_it(

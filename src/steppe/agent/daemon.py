@@ -23,6 +23,7 @@ from steppe.agent.known import node_from_kernel
 from steppe.agent.log import line
 from steppe.agent.metrics import Metrics, serving
 from steppe.agent.options import Options
+from steppe.agent.policy_flows import PolicyFlowEnder
 from steppe.agent.proxy_health import ProxyHealth
 from steppe.agent.publish import Publisher
 from steppe.agent.samples import Samples
@@ -112,10 +113,12 @@ class Agent:
             Watch(self._kernel.socket) as tables,
             self._nft.watch() as ruleset,
             Conntrack() as conntrack,
+            Conntrack() as judged,
             Counters(SKELETON.table) as counters,
         ):
             self.denials = Denials(self.compiler, lambda: read(counters), self.metrics.denied)
             self._flows = FlowEnder(self.compiler, conntrack)
+            self._policy_flows = PolicyFlowEnder(self.compiler, judged)
             recorder = EventRecorder(self._client, "steppe-agent", self.name)
             await self.keeper.read()
             self._remember_node()
@@ -128,6 +131,7 @@ class Agent:
                 for job in (
                     *self.feeds.jobs(self),
                     self._flows.run(),
+                    self._policy_flows.run(),
                     self.denials.run(),
                     self.keeper.follow(tables.events()),
                     self.keeper.follow(ruleset.events()),
@@ -169,6 +173,7 @@ class Agent:
 
     def applied(self, keys: Collection[Key]) -> None:
         self._flows.changed(keys)
+        self._policy_flows.changed(keys)
 
     async def lost(self, workload: Workload) -> None:
         """A pod's link was removed by hand, or went with its pod: only the CNI server can tell."""
@@ -190,6 +195,7 @@ class Agent:
         if not self.why_not_ready() and not self._ready.is_set():
             self._ready.set()
             self._flows.changed(self.compiler.state)
+            self._policy_flows.changed(self.compiler.state)
 
     def _remember_node(self) -> None:
         """What an earlier agent left in the kernel serves until the API has spoken."""

@@ -50,6 +50,11 @@ class Span(msgspec.Struct, frozen=True, order=True):
 EVERYTHING = (*(Span(protocol) for protocol in sorted(_PROTOCOLS)), Span(OTHER))
 
 
+def is_policy_set(name: str) -> bool:
+    """Whether a set or map of the skeleton is one that these chains ask."""
+    return name.startswith(("ingress_", "egress_", "itself"))
+
+
 def denied(direction: str) -> str:
     """The chain that lets nothing through."""
     return f"{direction}-denied"
@@ -157,14 +162,27 @@ def accepted() -> Chain:
     return Chain(ACCEPTED, (Rule((), Clear()), Rule((), "accept")))
 
 
-def entry(name: str, hook: Hook, direction: str, own: str) -> Chain:
+def entry(name: str, hook: Hook, direction: str, own: str, peer: str) -> Chain:
     """The base chain that leads new connections of guarded pods to a direction's chain.
 
     "the reply traffic for those allowed connections will also be implicitly allowed"
-    (kubernetes.io, Network Policies), and so are errors about them.
+    (kubernetes.io, Network Policies), and so are errors about them. Conntrack would take an answer
+    of a connection that has been ended for the first packet of one the other way round; what
+    begins a TCP connection acknowledges nothing.
     """
     known = (
         Rule((Match("ct state", literal=state),), "accept") for state in ("established", "related")
+    )
+    answers = (
+        Rule(
+            (
+                Match("tcp flags", literal="ack"),
+                Match(f"{p} {peer}", set=f"{direction}_guarded{version}"),
+            ),
+            "drop",
+            "answers in no connection that is known",
+        )
+        for version, p, _ in FAMILIES
     )
     guarded = (
         Rule(
@@ -173,4 +191,4 @@ def entry(name: str, hook: Hook, direction: str, own: str) -> Chain:
         )
         for version, p, _ in FAMILIES
     )
-    return Chain(name, (*known, *guarded), hook)
+    return Chain(name, (*known, *answers, *guarded), hook)

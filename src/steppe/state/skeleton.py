@@ -134,9 +134,9 @@ def _policies() -> tuple[Chain, ...]:
     return (
         *direction_chains("egress", "saddr", "daddr"),
         *direction_chains("ingress", "daddr", "saddr"),
-        entry("egress-forward", Hook("filter", "forward", 1), "egress", "saddr"),
-        entry("egress-input", Hook("filter", "input", 1), "egress", "saddr"),
-        entry("ingress-forward", Hook("filter", "forward", 2), "ingress", "daddr"),
+        entry("egress-forward", Hook("filter", "forward", 1), "egress", "saddr", "daddr"),
+        entry("egress-input", Hook("filter", "input", 1), "egress", "saddr", "daddr"),
+        entry("ingress-forward", Hook("filter", "forward", 2), "ingress", "daddr", "saddr"),
         accepted(),
     )
 

@@ -233,6 +233,8 @@ def _value(field: str, state: State) -> Atom | None:
             "nexthdr": packet.protocol.lower(),
         }
         return own[name]
+    if field == "tcp flags":
+        return "syn" if packet.protocol == "TCP" else None
     if protocol in ("tcp", "udp", "sctp"):
         return packet.destination_port if packet.protocol.lower() == protocol else None
     fields: dict[str, Atom] = {

@@ -1,0 +1,72 @@
+"""Ends the tracked flows that a change of policies forbids, and no other.
+
+The kernel asks policies about a connection's first packet only. What follows of a flow that is
+taken out of its connection table is a first packet again, and is dropped.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterable
+
+from steppe.agent.log import line
+from steppe.compile.incremental import NodeCompiler
+from steppe.drivers.conntrack import Conntrack
+from steppe.drivers.errors import KernelError
+from steppe.net.address import IPAddress
+from steppe.net.packet import Protocol
+from steppe.state.link import AddressKey
+from steppe.state.node import Key
+from steppe.walk.forbidden import forbidden, is_policy
+
+log = logging.getLogger("steppe.agent")
+
+_JUDGED: tuple[Protocol, ...] = ("TCP", "UDP", "SCTP")
+RETRY_SECONDS = 5.0
+"""How long the connection table is left alone after it could not be read."""
+_REST = 4
+"""How many times as long as a reading took the next one waits, however much changes."""
+
+
+class PolicyFlowEnder:
+    """Told of keys that have changed in the kernel; ends the flows they forbid."""
+
+    def __init__(self, compiler: NodeCompiler, conntrack: Conntrack) -> None:
+        self._compiler = compiler
+        self._conntrack = conntrack
+        self._wake = asyncio.Event()
+
+    def changed(self, keys: Iterable[Key]) -> None:
+        """The kernel now holds these keys as they shall be."""
+        if any(is_policy(key) for key in keys):
+            self._wake.set()
+
+    async def run(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            began = time.monotonic()
+            try:
+                await self._look()
+            except KernelError as error:
+                log.warning(line("flows-not-ended", error=error))
+                self._wake.set()
+                await asyncio.sleep(RETRY_SECONDS)
+            await asyncio.sleep(_REST * (time.monotonic() - began))
+
+    async def _look(self) -> None:
+        flows = await asyncio.to_thread(self._conntrack.flows, _JUDGED)
+        # What is asked for after the reading: nothing begun since by leave of it is among them.
+        state = {key: entry for key, entry in self._compiler.state.items() if is_policy(key)}
+        ended = await asyncio.to_thread(forbidden, flows, state, self._own_addresses())
+        await asyncio.to_thread(self._conntrack.end, ended)
+        for flow in ended:
+            log.info(line("ended", flow=flow, cause="a policy forbids it now"))
+
+    def _own_addresses(self) -> frozenset[IPAddress]:
+        here = self._compiler.here
+        if here is None:
+            return frozenset()
+        underlay = (interface.ip for interface in here.underlay.addresses)
+        made = (k.address.ip for k in self._compiler.state if isinstance(k, AddressKey))
+        return frozenset((*here.addresses, *here.external_addresses, *underlay, *made))

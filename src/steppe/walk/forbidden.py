@@ -1,0 +1,55 @@
+"""Tracked flows that policies forbid by now: their rules ask about new connections alone."""
+
+from collections.abc import Container, Iterable
+
+from steppe.net.address import IPAddress
+from steppe.net.flow import Flow
+from steppe.net.packet import Packet
+from steppe.state.nft import ElementKey
+from steppe.state.node import Key, NodeState
+from steppe.state.policy_chains import is_policy_set
+from steppe.state.skeleton import SKELETON
+from steppe.walk.nft import Ruleset, State
+from steppe.walk.view import NodeView
+
+
+def is_policy(key: Key) -> bool:
+    """Whether an entry is one that policies are enforced by."""
+    return isinstance(key, ElementKey) and is_policy_set(key.set)
+
+
+def forbidden(
+    flows: Iterable[Flow], state: NodeState, own: Container[IPAddress]
+) -> tuple[Flow, ...]:
+    """Those that the node with these addresses and policies would not let begin now.
+
+    As policy sees them: from who really sent to who really answers.
+    """
+    ruleset = Ruleset(SKELETON, NodeView(state))
+    return tuple(
+        flow
+        for flow in flows
+        if _is_guarded(flow, state)
+        # "Traffic is allowed to a pod if … the traffic source is the pod's local node".
+        and flow.original.source not in own
+        and _is_dropped(ruleset, flow, "input" if flow.reply.source in own else "forward")
+    )
+
+
+def _is_guarded(flow: Flow, state: NodeState) -> bool:
+    ends = (("egress", flow.original.source), ("ingress", flow.reply.source))
+    return any(
+        ElementKey(f"{direction}_guarded{address.version}", (address,)) in state
+        for direction, address in ends
+    )
+
+
+def _is_dropped(ruleset: Ruleset, flow: Flow, point: str) -> bool:
+    packet = Packet(
+        flow.original.source,
+        flow.reply.source,
+        flow.protocol,
+        flow.original.source_port,
+        flow.reply.source_port,
+    )
+    return any(ending == "drop" for _, ending in ruleset.hook(point, State(packet)))
