@@ -135,13 +135,13 @@ def chain_each() -> str:
 
 
 @contextmanager
-def namespace() -> Iterator[None]:
-    netns.delete(_NAMESPACE)
-    netns.create((_NAMESPACE,))
+def namespace(name: str = _NAMESPACE) -> Iterator[None]:
+    netns.delete(name)
+    netns.create((name,))
     try:
         yield
     finally:
-        netns.delete(_NAMESPACE)
+        netns.delete(name)
 
 
 def measure(say: Say) -> Iterator[Result]:

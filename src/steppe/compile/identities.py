@@ -171,6 +171,8 @@ class Identities:
         return Identity(rules, frozenset(port for port in pod.ports if self._names(port)))
 
     def _of_address(self, address: IPAddress) -> Rules:
+        if not self._blocks:
+            return NO_RULES
         self._refreshed()
         found = self._by_address.lookup(address)
         return found[1] if found is not None else NO_RULES
@@ -301,12 +303,13 @@ class Reach:
         self.beyond_pods = any(isinstance(peer, Block | Nodes) for peer in peers)
 
     def touches(self, pod: Pod, namespace: Namespace | None) -> bool:
-        return (
-            any(takes(peer, pod, namespace) for peer in self._pods)
-            or any(port.name in self._names for port in pod.ports)
-            or any(
-                version == address.version and first <= int(address) <= last
-                for address in (pod.addresses if self._prefixes else ())
-                for version, first, last in self._prefixes
-            )
+        for peer in self._pods:
+            if takes(peer, pod, namespace):
+                return True
+        if self._names and any(port.name in self._names for port in pod.ports):
+            return True
+        return bool(self._prefixes) and any(
+            version == address.version and first <= int(address) <= last
+            for address in pod.addresses
+            for version, first, last in self._prefixes
         )
