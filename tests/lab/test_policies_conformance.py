@@ -20,6 +20,8 @@ SHIPPED = {
     "ext-54": "blocks with exceptions inside exceptions",
     "e2e-33v-sctp": "policies of both directions go",
     "ext-70": "a namespace is relabelled",
+    "cnp-23-AdminTierEgressNodePeers": "tiers, nodes as peers, pods in their node's network",
+    "cnpx-15": "a pod is relabelled under ClusterNetworkPolicies",
     "val-02": "an object that the API server refuses",
 }
 LATE = {**SMALL["setup"]["pods"][0], "namespace": "y", "name": "c"}
