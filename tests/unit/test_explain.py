@@ -90,7 +90,9 @@ def test_one_label_that_a_rule_asks_for_is_named() -> None:
 
 
 def test_a_port_that_is_missing_is_named() -> None:
-    rule = Rule("spec.ingress[0]", (Pods(within="default"),), (PortRange("TCP", 80, 80),))
+    clients = Selector((Requirement("app", "In", frozenset(("client",))),))
+    peers = (Pods(pods=clients, within="default"),)
+    rule = Rule("spec.ingress[0]", peers, (PortRange("TCP", 80, 80),))
     said = explained(world(lets_in(rule)), "default/client", "default/server", "8080")
     assert "spec.ingress[0].ports: TCP 8080" in said.changes[0].text
     (miss, *_) = said.cases[0].paths[0].misses
@@ -117,7 +119,7 @@ def test_where_both_ends_say_no_both_changes_are_named_together() -> None:
     said = explained(world(lets_in(), out), "default/client", "default/server", "8080")
     assert said.changes
     for change in said.changes:
-        assert {cause.ref.name for cause in change.objects} == {"guard", "out"}
+        assert {c.ref.name for c in change.objects} == {"guard", "allow-client-to-server"}
 
 
 def test_a_part_of_a_range_that_differs_is_told_apart() -> None:

@@ -28,7 +28,8 @@ def _lines(said: Explanation, width: int) -> Iterator[str]:
     yield from _conflicts(said, width)
     if said.changes:
         yield ""
-        yield from _wrapped("Any one of these would open it (tried, and it does):", width)
+        which = "Any one of these" if len(said.changes) > 1 else "This"
+        yield from _wrapped(f"{which} would open it (tried, and it does):", width)
         for change in said.changes:
             yield from _wrapped(change.text, width, "  - ", "    ")
     for case, alike in _told_apart(said.cases):

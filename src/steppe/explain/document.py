@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from steppe.explain.model import Case, Explanation, Path, Step
+from steppe.explain.model import Case, Explanation, Patch, Path, Step
 from steppe.kube.cause import Cause
 from steppe.net.packet import Packet
 from steppe.spec.policy import Decision
@@ -28,7 +28,12 @@ def document(said: Explanation) -> Json:
         },
         "cases": [_case(case) for case in said.cases],
         "changes": [
-            {"text": change.text, "objects": _causes(change.objects)} for change in said.changes
+            {
+                "text": change.text,
+                "objects": _causes(change.objects),
+                "patches": [_patch(patch) for patch in change.patches],
+            }
+            for change in said.changes
         ],
         "notes": list(said.notes),
         "conflicts": list(said.conflicts),
@@ -103,6 +108,13 @@ def _step(step: Step) -> Json:
         "because": _causes(step.because),
         "basis": "promise" if step.promised else "fact",
     }
+
+
+def _patch(patch: Patch) -> Json:
+    """An operation of a JSON patch, with the object that it is for."""
+    ref = patch.object
+    of = {"kind": ref.kind, "namespace": ref.namespace or None, "name": ref.name}
+    return {"object": of, "op": "add", "path": patch.path, "value": patch.value}
 
 
 def _causes(causes: Iterable[Cause]) -> list[Json]:

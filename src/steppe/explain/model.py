@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable
 from fractions import Fraction
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
 from steppe.explain.target import Target
-from steppe.kube.cause import Cause
+from steppe.kube.cause import Cause, ObjectRef
 from steppe.net.packet import Packet, Protocol
 from steppe.spec.policy import Decision
 
@@ -94,11 +94,20 @@ class Case(msgspec.Struct, frozen=True):
         return kind_of(path.open for path in self.paths)
 
 
+class Patch(msgspec.Struct, frozen=True):
+    """What to add to an object, and where: a JSON pointer as in RFC 6902, "" for a new object."""
+
+    object: ObjectRef
+    path: str
+    value: Any
+
+
 class Change(msgspec.Struct, frozen=True):
     """An edit that would open the flow: it was tried on the spec, and it does."""
 
     text: str
     objects: tuple[Cause, ...]
+    patches: tuple[Patch, ...] = ()
 
 
 class Difference(msgspec.Struct, frozen=True):

@@ -1,0 +1,110 @@
+"""Edits of other objects than NetworkPolicies: a label on the peer, an administrator's policy."""
+
+from collections.abc import Callable, Iterator
+
+import msgspec
+
+from steppe.explain.edit import Breadth, Closed, Edit, escaped, pointer
+from steppe.explain.index import Index
+from steppe.explain.model import Patch
+from steppe.explain.partner import Json, Partner
+from steppe.explain.policy_edits import isolating
+from steppe.explain.say import why
+from steppe.kube.cause import Cause
+from steppe.kube.cluster import Cluster
+from steppe.kube.cluster_policies import ClusterRule
+from steppe.kube.objects import Pod
+from steppe.kube.policies import Block, Peer, Pods
+from steppe.kube.selectors import EVERYTHING
+from steppe.spec.policy_match import World, is_port
+
+
+def label_edits(index: Index, world: World, closed: Closed) -> Iterator[Edit]:
+    """One label more on the peer, where that is all a rule asks for beyond what it has."""
+    pod = world.pods.get(closed.peer)
+    if pod is None:
+        return
+    wanted: dict[tuple[str, str], None] = {}
+    for policy in isolating(index, closed):
+        for rule in policy.rules(closed.direction):
+            if any(is_port(world, port, closed.packet) for port in rule.ports):
+                for peer in rule.peers:
+                    label = _missing(peer, pod)
+                    if label is not None:
+                        wanted[label] = None
+    for key, value in wanted:
+        patch = Patch(pod.ref, f"/metadata/labels/{escaped(key)}", value)
+        if not pod.labels:
+            patch = Patch(pod.ref, "/metadata/labels", {key: value})
+        yield Edit(
+            f"label {pod.namespace}/{pod.name} {key}={value} (in its workload's template)",
+            Cause(pod.ref, "metadata.labels"),
+            (patch,),
+            Breadth.RULE,
+            _labelled(index, pod, key, value),
+        )
+
+
+def _missing(peer: Peer, pod: Pod) -> tuple[str, str] | None:
+    """The one label that the pod lacks to be taken; one that it has is not for us to change."""
+    if not isinstance(peer, Pods):
+        return None
+    open_ = [each for each in peer.pods.requirements if not each.takes(pod.labels)]
+    if len(open_) != 1 or open_[0].key in pod.labels:
+        return None
+    (only,) = open_
+    match only.operator:
+        case "In":
+            return only.key, min(only.values)
+        case "Exists":
+            return only.key, "true"
+        case _:
+            return None
+
+
+def _labelled(index: Index, pod: Pod, key: str, value: str) -> Callable[[Cluster], Cluster]:
+    def apply(cluster: Cluster) -> Cluster:
+        name = (pod.namespace, pod.name)
+        if name not in cluster.pods:
+            return cluster
+        changed = msgspec.structs.replace(pod, labels={**pod.labels, key: value})
+        # Policies that did not select the pod may do so now.
+        found = {(p.namespace, p.name): p for p in index.policies_in(pod.namespace)}
+        return msgspec.structs.replace(
+            cluster,
+            pods={**cluster.pods, name: changed},
+            network_policies={**found, **cluster.network_policies},
+        )
+
+    return apply
+
+
+def tier_edits(cluster: Cluster, closed: Closed, partner: Partner) -> Iterator[Edit]:
+    """An Accept rule in front of the administrator's rule that denies."""
+    (cause,) = closed.decision.because
+    policy = cluster.cluster_policies.get(cause.ref.name)
+    blocks = any(isinstance(peer, Block) for peer in partner.peers)
+    if policy is None or (blocks and closed.direction == "ingress"):
+        return  # ingress rules of administrators name pods and namespaces, no addresses
+    rule = ClusterRule(f"{closed.field}[new]", "", "Accept", partner.peers, (closed.port,))
+    rules = policy.rules(closed.direction)
+    at = next(number for number, each in enumerate(rules) if each.field == cause.field)
+    changed = msgspec.structs.replace(
+        policy, **{closed.direction: (*rules[:at], rule, *rules[at:])}
+    )
+
+    def apply(cluster: Cluster) -> Cluster:
+        policies = {**cluster.cluster_policies, policy.name: changed}
+        return msgspec.structs.replace(cluster, cluster_policies=policies)
+
+    written: Json = {"action": "Accept", closed.side: partner.as_cluster_json()}
+    if closed.packet.protocol != "ICMP":
+        number = {"destinationPort": {"number": closed.packet.destination_port}}
+        written["protocols"] = [{closed.packet.protocol.lower(): number}]
+    yield Edit(
+        f"put an Accept rule before {why(cause)}: {closed.side} {partner.text}{closed.on}",
+        Cause(policy.ref, closed.field),
+        (Patch(policy.ref, pointer(cause.field), written),),
+        Breadth.ASKED if policy.subject.pods != EVERYTHING else Breadth.WIDE,
+        apply,
+    )

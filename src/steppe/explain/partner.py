@@ -1,0 +1,116 @@
+"""One end of a closed flow as a rule would name it: to the spec, in words, and as the API's JSON.
+
+A pod is named by its workload's labels, so that the rule still holds when the pod is replaced;
+everyone else by address.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from steppe.explain.say import listed
+from steppe.kube.objects import Pod
+from steppe.kube.policies import Block, Namespace, Peer, Pods
+from steppe.kube.selectors import Requirement, Selector
+from steppe.net.address import IPNetwork
+
+Json = dict[str, Any]
+
+_NAMESPACE_LABEL = "kubernetes.io/metadata.name"
+_NAME_LABELS = ("app.kubernetes.io/name", "app", "k8s-app", "name", "component", "role")
+_OF_ONE_POD = frozenset(
+    {
+        *("pod-template-hash", "pod-template-generation", "controller-revision-hash"),
+        *("statefulset.kubernetes.io/pod-name", "apps.kubernetes.io/pod-index"),
+        *("job-name", "controller-uid", "batch.kubernetes.io/job-name"),
+        *("batch.kubernetes.io/controller-uid", "batch.kubernetes.io/job-completion-index"),
+        # https://kubernetes.io/docs/concepts/overview/working-with-objects/common-labels/
+        *("app.kubernetes.io/version", "app.kubernetes.io/managed-by", "helm.sh/chart"),
+    }
+)
+"""Labels that tell apart pods, or releases, of one workload."""
+
+
+class Partner(msgspec.Struct, frozen=True):
+    """Whom a rule would let in or out; `name` is short, for the name of a policy."""
+
+    name: str
+    text: str
+    peers: tuple[Peer, ...]
+
+    def as_json(self) -> list[Json]:
+        """Peers of a NetworkPolicy."""
+        return [_peer(peer) for peer in self.peers]
+
+    def as_cluster_json(self) -> list[Json]:
+        """Peers of a ClusterNetworkPolicy."""
+        pods = [{"pods": _peer(peer)} for peer in self.peers if isinstance(peer, Pods)]
+        networks = [str(peer.prefix) for peer in self.peers if isinstance(peer, Block)]
+        return [*pods, *([{"networks": networks}] if networks else ())]
+
+
+def pod_partner(pod: Pod, space: Namespace | None, *, same_namespace: bool) -> Partner | None:
+    """The pods of a pod's workload; None where no selector takes them (spec/policy_match.py)."""
+    labels = workload_labels(pod)
+    pods, name = labels_are(labels), workload_name(pod)
+    text = f"podSelector {pods}" if labels else "podSelector {} (all pods)"
+    if same_namespace:
+        return Partner(name, text, (Pods(pods=pods, within=pod.namespace),))
+    if space is None:
+        return None
+    if not space.labels:
+        text = f"namespaceSelector {{}} (all namespaces) with {text}"
+        return Partner(name, text, (Pods(pods=pods),))
+    known = _NAMESPACE_LABEL if _NAMESPACE_LABEL in space.labels else min(space.labels)
+    spaces = labels_are({known: space.labels[known]})
+    return Partner(name, f"namespaceSelector {spaces} with {text}", (Pods(spaces, pods),))
+
+
+def outside_partner(name: str, prefixes: Iterable[IPNetwork]) -> Partner:
+    """Everyone with an address of these prefixes."""
+    blocks = tuple(map(Block, prefixes))
+    text = f"ipBlock {listed(str(block.prefix) for block in blocks)}"
+    return Partner(name, text, blocks)
+
+
+def workload_labels(pod: Pod) -> dict[str, str]:
+    """The labels that all pods of its workload have, now and after the next release."""
+    return {key: value for key, value in sorted(pod.labels.items()) if key not in _OF_ONE_POD}
+
+
+def workload_name(pod: Pod) -> str:
+    """What people call the workload: its label for that, or else the pod's own name."""
+    return next((pod.labels[key] for key in _NAME_LABELS if pod.labels.get(key)), pod.name)
+
+
+def labels_are(labels: Mapping[str, str]) -> Selector:
+    """The selector that matchLabels would be."""
+    return Selector(
+        tuple(Requirement(key, "In", frozenset((value,))) for key, value in labels.items())
+    )
+
+
+def object_name(*words: str) -> str:
+    """The words as one name: "contain no more than 253 characters … only lowercase alphanumeric
+    characters, '-' or '.'; start … and end with an alphanumeric character" (Object Names).
+    """
+    joined = re.sub("[^a-z0-9]+", "-", "-".join(words).lower())
+    return joined[:253].strip("-")
+
+
+def _peer(peer: Peer) -> Json:
+    match peer:
+        case Pods(namespaces, pods, within):
+            own = {"podSelector": _selector(pods)}
+            return own if within else {"namespaceSelector": _selector(namespaces)} | own
+        case Block(prefix):
+            return {"ipBlock": {"cidr": str(prefix)}}
+    raise TypeError(peer)  # no Partner has another kind of peer
+
+
+def _selector(selector: Selector) -> Json:
+    if not selector.requirements:
+        return {}
+    return {"matchLabels": {each.key: min(each.values) for each in selector.requirements}}

@@ -1,0 +1,194 @@
+"""Edits of NetworkPolicies that isolate a pod: a peer, a port or a rule more, or a policy more.
+
+Policies for all pods of a namespace are the last to be edited: what one pod needs does not belong
+there.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+
+import msgspec
+
+from steppe.explain.edit import Breadth, Closed, Edit, pointer, port_json
+from steppe.explain.index import Index
+from steppe.explain.model import Patch
+from steppe.explain.partner import (
+    Json,
+    Partner,
+    labels_are,
+    object_name,
+    workload_labels,
+    workload_name,
+)
+from steppe.explain.say import named, traffic
+from steppe.kube.cause import Cause
+from steppe.kube.cluster import Cluster
+from steppe.kube.policies import (
+    Anyone,
+    Block,
+    Direction,
+    NetworkPolicy,
+    Peer,
+    Pods,
+    Port,
+    PortName,
+    PortRange,
+    Rule,
+)
+from steppe.kube.selectors import EVERYTHING
+from steppe.spec.policy_match import World, is_peer, is_port
+
+
+def policy_edits(index: Index, world: World, closed: Closed, partner: Partner) -> Iterator[Edit]:
+    """Rules that let the partner through: wider ones, or where they let in more, one of its own."""
+    policies = isolating(index, closed)
+    wider = list(_wider_rules(world, policies, closed, partner))
+    yield from wider
+    if not any(edit.breadth is Breadth.ASKED for edit in wider):
+        yield from _rule_more(index, policies, closed, partner)
+
+
+def isolating(index: Index, closed: Closed) -> list[NetworkPolicy]:
+    """The policies that say no."""
+    refs = {cause.ref for cause in closed.decision.because}
+    return [policy for policy in index.policies_on(closed.pod) if policy.ref in refs]
+
+
+def _wider_rules(
+    world: World, policies: Iterable[NetworkPolicy], closed: Closed, partner: Partner
+) -> Iterator[Edit]:
+    """A peer more in a rule that has the port, a port more in one that has the peer."""
+    for policy in policies:
+        for number, rule in enumerate(policy.rules(closed.direction)):
+            if any(is_port(world, port, closed.packet) for port in rule.ports):
+                breadth = Breadth.ASKED if _is_one(rule.ports) else Breadth.RULE
+                field, text, added = closed.side, partner.text, partner.as_json()
+                wider = msgspec.structs.replace(rule, peers=(*rule.peers, *partner.peers))
+            elif any(is_peer(world, some, closed.peer) for some in rule.peers):
+                if closed.packet.protocol == "ICMP":
+                    continue  # a rule that names ports cannot have ICMP as well
+                breadth = _breadth_of(rule.peers, partner)
+                field, text, added = "ports", traffic(closed.packet), [port_json(closed.packet)]
+                wider = msgspec.structs.replace(rule, ports=(*rule.ports, closed.port))
+            else:
+                continue
+            path = f"{pointer(rule.field)}/{field}/-"
+            yield Edit(
+                f"add to {named(policy.ref)} {rule.field}.{field}: {text}",
+                Cause(policy.ref, rule.field),
+                tuple(Patch(policy.ref, path, each) for each in added),
+                breadth if _for_its_own(policy) else Breadth.WIDE,
+                _with_rule(policy, closed.direction, wider, number),
+            )
+
+
+def _is_one(ports: tuple[Port, ...]) -> bool:
+    """Whether a rule is for a single port."""
+    (first, *more) = ports
+    return not more and (
+        isinstance(first, PortName) or (isinstance(first, PortRange) and first.first == first.last)
+    )
+
+
+def _breadth_of(peers: tuple[Peer, ...], partner: Partner) -> Breadth:
+    """What a port more lets in: that port for everybody whom the rule takes."""
+    if peers == partner.peers:
+        return Breadth.ASKED
+    anyone = any(
+        isinstance(peer, Anyone)
+        or (isinstance(peer, Pods) and peer.pods == EVERYTHING)
+        or (isinstance(peer, Block) and peer.prefix.prefixlen == 0)
+        for peer in peers
+    )
+    return Breadth.WIDE if anyone else Breadth.RULE
+
+
+def _for_its_own(policy: NetworkPolicy) -> bool:
+    """Whether the policy is for some pods of its namespace, rather than for all of them."""
+    return policy.pods != EVERYTHING
+
+
+def _rule_more(
+    index: Index, policies: list[NetworkPolicy], closed: Closed, partner: Partner
+) -> Iterator[Edit]:
+    """A rule for just this, in the pod's own policy, or in a new one where it has none."""
+    rule = Rule(f"{closed.field}[new]", partner.peers, (closed.port,))
+    written: Json = {closed.side: partner.as_json()}
+    if closed.packet.protocol != "ICMP":
+        written["ports"] = [port_json(closed.packet)]
+    own = [policy for policy in policies if _for_its_own(policy)]
+    if not own and workload_labels(closed.pod):
+        yield _policy_more(index, closed, partner, rule, written)
+        return
+    for policy in islice(own or policies, 1):
+        some = policy.rules(closed.direction)
+        path = pointer(closed.field)
+        yield Edit(
+            f"add a rule to {named(policy.ref)} {closed.field}: "
+            f"{closed.side} {partner.text}{closed.on}",
+            Cause(policy.ref, closed.field),
+            (Patch(policy.ref, f"{path}/-" if some else path, written if some else [written]),),
+            Breadth.ASKED if own else Breadth.WIDE,
+            _with_rule(policy, closed.direction, rule),
+        )
+
+
+def _policy_more(index: Index, closed: Closed, partner: Partner, rule: Rule, written: Json) -> Edit:
+    """A policy for the pod's workload alone. The pod is isolated already: it isolates no more."""
+    pod, labels = closed.pod, workload_labels(closed.pod)
+    selector, direction = labels_are(labels), closed.direction
+    way = "from" if direction == "ingress" else "to"
+    policy = NetworkPolicy(
+        pod.namespace,
+        _unused(index, pod.namespace, object_name("allow", workload_name(pod), way, partner.name)),
+        selector,
+        frozenset((direction,)),
+        **{direction: (rule,)},
+    )
+    document = {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {"name": policy.name, "namespace": policy.namespace},
+        "spec": {
+            "podSelector": {"matchLabels": labels},
+            "policyTypes": [direction.capitalize()],
+            direction: [written],
+        },
+    }
+
+    def apply(cluster: Cluster) -> Cluster:
+        policies = {**cluster.network_policies, (policy.namespace, policy.name): policy}
+        return msgspec.structs.replace(cluster, network_policies=policies)
+
+    text = (
+        f"create {named(policy.ref)} for pods with {selector}: "
+        f"{direction} {way} {partner.text}{closed.on}"
+    )
+    return Edit(text, Cause(policy.ref), (Patch(policy.ref, "", document),), Breadth.ASKED, apply)
+
+
+def _unused(index: Index, namespace: str, name: str) -> str:
+    """The name, or the first one with a number behind it that no policy has."""
+    taken = {policy.name for policy in index.policies_in(namespace)}
+    numbers = range(2, len(taken) + 3)
+    return next(each for each in (name, *(f"{name}-{n}" for n in numbers)) if each not in taken)
+
+
+def _with_rule(
+    policy: NetworkPolicy, direction: Direction, rule: Rule, number: int | None = None
+) -> Callable[[Cluster], Cluster]:
+    """The policy with a rule replaced, or with one more."""
+
+    def apply(cluster: Cluster) -> Cluster:
+        name = (policy.namespace, policy.name)
+        now = cluster.network_policies.get(name)
+        if now is None:  # it selects nobody in this part
+            return cluster
+        rules = now.rules(direction)
+        at = len(rules) if number is None else number
+        replaced = (*rules[:at], rule, *rules[at + 1 :])
+        changed = msgspec.structs.replace(now, **{direction: replaced})
+        policies = {**cluster.network_policies, name: changed}
+        return msgspec.structs.replace(cluster, network_policies=policies)
+
+    return apply
