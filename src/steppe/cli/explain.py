@@ -39,6 +39,7 @@ _EPILOG = """Examples:
 @click.option("--actual", is_flag=True, help="By what the kernels hold, not what they should.")
 @click.option("-o", "--output", type=click.Choice(("text", "json")), default="text")
 @click.option("--plain", is_flag=True, help="No colours.")
+@click.option("--fix", is_flag=True, help="Print the change that lets in least, for kubectl apply.")
 @options
 def explain(src: str, dst: str, source: Source, **asked: Any) -> None:
     """Tell whether SRC reaches DST, by which way, and why: each step with its object.
@@ -53,7 +54,9 @@ def explain(src: str, dst: str, source: Source, **asked: Any) -> None:
     """
     loaded = load(source)
     said = _explained(loaded, source, src, dst, asked)
-    if asked["output"] == "json":
+    if asked["fix"]:
+        click.echo(_fix(loaded, said), nl=False)
+    elif asked["output"] == "json":
         from steppe.explain.document import document
 
         found = document(said) | {
@@ -76,8 +79,8 @@ def _explained(
     # Imported late: `steppe --help` and other commands do without.
     from steppe.explain.explain import Explainer
 
-    settings = _settings(loaded, source)
-    kernels = _kernels(loaded, settings, source) if asked["actual"] else None
+    settings = settings_of(loaded, source)
+    kernels = kernels_of(loaded, settings, source) if asked["actual"] else None
     if kernels is not None:
         explainer = Explainer(loaded.cluster, kernels.in_tables)
     elif settings is not None:
@@ -97,7 +100,7 @@ def _explained(
     return msgspec.structs.replace(said, notes=(*notes, *said.notes, *_notes(loaded, said)))
 
 
-def _settings(loaded: "Loaded", source: Source) -> "Settings | None":
+def settings_of(loaded: "Loaded", source: Source) -> "Settings | None":
     """The settings of the Steppe that the cluster runs; None where it runs another network.
 
     What agents publish of their underlay tells the one from the other.
@@ -112,7 +115,8 @@ def _settings(loaded: "Loaded", source: Source) -> "Settings | None":
     return Settings(fabric=lab_record(source.lab).options.fabric)  # type: ignore[arg-type]
 
 
-def _kernels(loaded: "Loaded", settings: "Settings | None", source: Source) -> "Kernels":
+def kernels_of(loaded: "Loaded", settings: "Settings | None", source: Source) -> "Kernels":
+    """Who reads the kernels of the cluster's nodes, as far as they are on this machine."""
     if settings is None:
         raise BadInput("--actual needs a cluster that runs Steppe: this one does not, or is files")
     from steppe.cli.agents import sockets

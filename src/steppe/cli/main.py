@@ -15,6 +15,7 @@ COMMANDS = {
     "show": ("show", "A table of a node, every row with its cause."),
     "audit": ("show", "Compare the kernel with what the agent wants."),
     "reach": ("reach", "Who reaches whom: all pairs at once, and why."),
+    "verify": ("verify", "Send real packets, and compare what they do with what they should."),
     "denied": ("denied", "Packets that policies denied, and the policies that did."),
     "diff": ("diff", "What a change of manifests would do to traffic and tables."),
     "status": ("show", "How each node's agent is doing."),

@@ -36,7 +36,7 @@ def pod_endpoints(
     pods: list[dict[str, Any]], lab_dir: Path
 ) -> tuple[tuple[Endpoint, ...], tuple[str, ...]]:
     """The pods that can be probed, and the names of those that cannot, with the reason."""
-    namespaces = _namespaces_by_uid(lab_dir)
+    namespaces = namespaces_by_uid(lab_dir)
     nodes = {node.name: node.addresses for node in load_lab(lab_dir).nodes}
     found, skipped = [], []
     for pod in pods:
@@ -71,7 +71,8 @@ def _ports(spec: dict[str, Any]) -> tuple[Port, ...]:
     return tuple(sorted(found))
 
 
-def _namespaces_by_uid(lab_dir: Path) -> dict[str, str]:
+def namespaces_by_uid(lab_dir: Path) -> dict[str, str]:
+    """The network namespaces of pods, as the kubelets noted them."""
     found = {}
     for node in load_lab(lab_dir).nodes:
         for path in node.pods.glob("*/sandbox.json"):

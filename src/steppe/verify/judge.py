@@ -1,0 +1,135 @@
+"""What must become of a packet by the API's text, and whether what was seen is that.
+
+The prediction is the spec's alone: tables that are wrong must not make a wrong packet right.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import msgspec
+
+from steppe.explain.course import Course, Courses
+from steppe.explain.model import Fate
+from steppe.kube.cluster import Cluster
+from steppe.net.address import IPAddress
+from steppe.net.packet import Packet
+from steppe.spec.network import promise
+from steppe.verify.plan import Check
+
+_NAMED = 3
+
+
+class Way(msgspec.Struct, frozen=True):
+    """One thing that may become of a packet; an end without a name is not looked into.
+
+    `source` is whom the receiver takes for the sender; None where nothing is promised of that.
+    """
+
+    fate: Fate
+    receiver: str
+    address: IPAddress
+    port: int
+    source: IPAddress | None = None
+
+
+class Arrived(msgspec.Struct, frozen=True):
+    """Where a packet was seen to arrive."""
+
+    receiver: str
+    port: int
+    source: str
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """What was seen of a packet."""
+
+    arrived: tuple[Arrived, ...] = ()
+    answered: bool = False
+    refused: bool = False
+
+
+class Predictor:
+    """What the spec says of packets in one cluster."""
+
+    def __init__(self, cluster: Cluster, names: Mapping[IPAddress, str]) -> None:
+        """`names` has the ends that are looked into, by each of their addresses."""
+        self._cluster = cluster
+        self._names = names
+        self._courses = Courses(cluster)
+
+    def ways(self, check: Check) -> tuple[Way, ...]:
+        """Everything that may become of the packet."""
+        return tuple(self._way(check, course) for course in self._courses.of(check.packet))
+
+    def _way(self, check: Check, course: Course) -> Way:
+        end = course.received
+        receiver = self._names.get(end.destination, "")
+        source = self._source(check.packet, course)
+        # A pod that reaches itself by a Service sees some address of its node's.
+        source = None if receiver == check.source else source
+        return Way(course.fate, receiver, end.destination, end.destination_port, source)
+
+    def _source(self, sent: Packet, course: Course) -> IPAddress | None:
+        """The node that translated the sender's address, behind its own policies, or the sender."""
+        for done in course.served:
+            if done.masquerade:
+                return self._cluster.nodes[done.node].address(sent.source.version)
+        return promise(self._cluster, course.received).source or sent.source
+
+
+def mismatch(ways: Iterable[Way], seen: Seen) -> bool:
+    """Whether none of the ways is what was seen."""
+    known = tuple(ways)
+    if not seen.arrived:
+        return not any(_is_silent(way, seen) for way in known)
+    return not all(any(_is_way(way, each, seen) for way in known) for each in seen.arrived)
+
+
+def _is_way(way: Way, arrived: Arrived, seen: Seen) -> bool:
+    """Whether the packet arrived as it shall; a refusal by the receiver itself is an answer."""
+    return (
+        way.fate == "delivered"
+        and (seen.answered or seen.refused)
+        and (arrived.receiver, arrived.port) == (way.receiver, way.port)
+        and (way.source is None or arrived.source == str(way.source))
+    )
+
+
+def _is_silent(way: Way, seen: Seen) -> bool:
+    """Whether a packet that arrived nowhere fared as this way says."""
+    if way.fate == "delivered":
+        return not way.receiver and (seen.answered or seen.refused)
+    return seen.refused == (way.fate == "refused") and not seen.answered
+
+
+def said_of(ways: Iterable[Way]) -> str:
+    """The prediction in words."""
+    known = tuple(ways)
+    texts = [f"is {way.fate}" for way in known if way.fate != "delivered"]
+    ends: dict[tuple[str, str], list[str]] = {}
+    for way in known:
+        if way.fate == "delivered":
+            port = f" port {way.port}" if way.port else ""
+            source = f" as from {way.source}" if way.source else ""
+            ends.setdefault((port, source), []).append(way.receiver or str(way.address))
+    for (port, source), receivers in ends.items():
+        texts.append(f"arrives at {_one_of(receivers)}{port}{source}")
+    return " or ".join(sorted(dict.fromkeys(texts)))
+
+
+def _one_of(names: Sequence[str]) -> str:
+    if len(names) == 1:
+        return names[0]
+    more = ", …" if len(names) > _NAMED else ""
+    return f"one of {len(names)} ({', '.join(names[:_NAMED])}{more})"
+
+
+def said_seen(seen: Seen) -> str:
+    """What was seen, in words."""
+    end = "was answered" if seen.answered else "was refused" if seen.refused else "got no answer"
+    if not seen.arrived:
+        return f"arrived nowhere and {end}"
+    places = (
+        f"{each.receiver}{f' port {each.port}' if each.port else ''} as from {each.source}"
+        for each in seen.arrived
+    )
+    return f"arrived at {' and at '.join(places)} and {end}"
