@@ -36,7 +36,7 @@ _SERVER = ("10.244.1.6", "fd00:244:1::6")
 _CLIENT = ("10.244.1.2", "fd00:244:1::2")
 _CLUSTER_IPS = (int(IPv4Address("10.96.0.1")), int(IPv6Address("fd00:96::1")))
 _ELSEWHERE = (int(IPv4Address("10.128.0.0")), int(IPv6Address("fd00:128::")))
-_NODE = Node(
+NODE = Node(
     "node-a",
     "",
     (ip_network("10.244.1.0/24"), ip_network("fd00:244:1::/64")),
@@ -86,7 +86,7 @@ def node(name: str, services: int) -> Iterator[tuple[Place, Place]]:
             nft.ensure()
             numbers = range(services)
             ends = [each for number in numbers for each in slices(number)]
-            Programmed(nft, _NODE).take([service(number) for number in numbers], ends)
+            Programmed(nft, NODE).take([service(number) for number in numbers], ends)
         yield Place(names[1], _CLIENT), Place(names[2], _SERVER)
     finally:
         for each in names:

@@ -138,16 +138,24 @@ class Identities:
 
     def of_pod(self, pod: Pod, address: IPAddress) -> Identity:
         """The identity of a pod at one of its addresses (not of a host-network pod)."""
+        return _joined(self._by_pod(pod), self._of_address(address))
+
+    def of_addresses(self, pod: Pod) -> Iterator[tuple[IPAddress, Identity, bool]]:
+        """The same at each of its addresses, and whether the address alone does not tell it."""
+        by_labels = self._by_pod(pod)
+        for address in pod.addresses:
+            by_address = self._of_address(address)
+            identity = _joined(by_labels, by_address)
+            yield address, identity, bool(identity.ports) or identity.rules != by_address
+
+    def _by_pod(self, pod: Pod) -> Identity:
         # Pods alike in all that rules look at are told once.
         labels = [(k, v) for k, v in pod.labels.items() if self._label_keys[k]]
         key = (pod.namespace, frozenset(labels), pod.ports)
         known = self._by_labels.get(key)
         if known is None:
             known = self._by_labels[key] = self._told_by_labels(pod)
-        by_address = self._of_address(address)
-        if by_address <= known.rules:
-            return known
-        return Identity(known.rules | by_address, known.ports)
+        return known
 
     def of_node(self, node: Node, address: IPAddress) -> Identity:
         """The identity of a node at one of its addresses."""
@@ -193,6 +201,12 @@ class Identities:
             for port in rule.ports:
                 if isinstance(port, PortName):
                     self._port_names[port.name, port.protocol] += more
+
+
+def _joined(identity: Identity, rules: Rules) -> Identity:
+    if rules <= identity.rules:
+        return identity
+    return Identity(identity.rules | rules, identity.ports)
 
 
 def rules_of(policy: AnyPolicy, direction: Direction) -> Iterator[tuple[Cause, AnyRule]]:

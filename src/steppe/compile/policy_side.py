@@ -250,9 +250,7 @@ class PolicySide:
             return
         pod = self._known.pods.get((ref.namespace, ref.name))
         if pod is not None and not pod.host_network and not pod.finished:
-            for address in pod.addresses:
-                identity = told.of_pod(pod, address)
-                yield address, identity, identity != told.of_other(address)
+            yield from told.of_addresses(pod)
 
     def _compile_blocks(self) -> frozenset[Key]:
         atoms = self._identities.of_prefixes()
