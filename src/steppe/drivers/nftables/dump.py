@@ -46,6 +46,7 @@ _NFTA_SET_ELEMENTS = (3, 4, 5, 6, 7)  # FLAGS, KEY_TYPE, KEY_LEN, DATA_TYPE, DAT
 _NFTA_SET = (8, 9, 11, 12, 13, 17, 18)
 """POLICY, DESC, TIMEOUT, GC_INTERVAL, USERDATA (its comment), EXPR, EXPRESSIONS."""
 _ATTEMPTS = 10
+"""How often a set is read that keeps growing meanwhile."""
 
 _Attributes = tuple[bytes | None, ...]
 
@@ -121,6 +122,17 @@ class Dump:
         """
         if spec.dynamic:
             return []
+        for _ in range(_ATTEMPTS):
+            rows = self._elements(spec)
+            # The kernel goes on with a dump by counting (`iter.skip` in nft_set_hash.c), and a
+            # hash table that grows meanwhile puts its elements in another order. As many as there
+            # are come in any case, so where one has been passed over another has come twice.
+            if len(dict(rows)) == len(rows):
+                return rows
+        detail = f"it grew during each of {_ATTEMPTS} attempts"
+        raise KernelError(f"read set {spec.name}", detail=detail)
+
+    def _elements(self, spec: Set) -> list[Row]:
         request = self._request(_GETSETELEM, nl.text(_NFTA_SET_ELEM_LIST_SET, spec.name))
         try:
             messages = self._socket.dump(request)
