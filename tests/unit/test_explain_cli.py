@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 from click.testing import CliRunner, Result
 
 from steppe.cli.main import main
@@ -90,3 +91,19 @@ def test_of_many_endpoints_the_first_few_are_listed(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert result.output.count("of the time") == 8
     assert "22 more are allowed" in result.output
+
+
+def test_a_fix_is_what_kubectl_applies(tmp_path: Path) -> None:
+    result = run("shop/job", "shop/db-0", "--fix")
+    assert result.exit_code == 1
+    fix = tmp_path / "fix.yaml"
+    fix.write_text(result.stdout)
+    words = ["explain", "-f", str(CLUSTER), "-f", str(fix), "shop/job", "shop/db-0"]
+    assert CliRunner().invoke(main, words).exit_code == 0
+
+
+def test_where_nothing_has_to_change_the_fix_is_a_comment() -> None:
+    result = run("shop/web-1", "shop/db-0", "--fix")
+    assert result.exit_code == 0
+    assert yaml.safe_load(result.stdout) is None
+    assert run("shop/job", "svc/shop/idle", "--fix").exit_code == 2

@@ -100,6 +100,22 @@ def _explained(
     return msgspec.structs.replace(said, notes=(*notes, *said.notes, *_notes(loaded, said)))
 
 
+def _fix(loaded: "Loaded", said: "Explanation") -> str:
+    """The first change that policies alone can make, as YAML; what it is for as a comment."""
+    if said.kind == "allowed":
+        return f"# {said.verdict} Nothing has to change.\n"
+    import yaml
+
+    from steppe.explain.fix import changed_objects, to_apply
+
+    for change in said.changes:
+        if all(patch.object.kind.endswith("NetworkPolicy") for patch in change.patches):
+            made = map(to_apply, changed_objects(loaded.objects, change).values())
+            comment = f"# {said.verdict}\n# This opens it: {change.text}\n"
+            return comment + yaml.safe_dump_all(made, sort_keys=False)
+    raise BadInput(f"{said.verdict} No change of policies alone is known to open it")
+
+
 def settings_of(loaded: "Loaded", source: Source) -> "Settings | None":
     """The settings of the Steppe that the cluster runs; None where it runs another network.
 
