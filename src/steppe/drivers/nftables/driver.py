@@ -1,9 +1,10 @@
 """Nft: keeps one table as its skeleton says, and moves the elements of its sets and maps.
 
-No other table is ever listed, changed or flushed. Changes are one transaction; if it fails it is
-halved until the bad element is found, so that one never keeps another out. Elements go to the
-kernel and everything is read from it by nfnetlink; what libnftables does is make the table and its
-chains. Chains from templates are made just before the first element that leads to them, and stay.
+No other table is ever listed, changed or flushed. Changes are one transaction, or several where no
+packet can tell (portions.py); one that fails is halved until the bad element is found, so that one
+never keeps another out. Elements go to the kernel and everything is read from it by nfnetlink; what
+libnftables does is make the table and its chains. Chains from templates are made just before the
+first element that leads to them, and stay.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,6 +18,7 @@ from steppe.drivers.nftables.elements import Elements
 from steppe.drivers.nftables.expected import Expected
 from steppe.drivers.nftables.intervals import Cover
 from steppe.drivers.nftables.library import Library, NftError
+from steppe.drivers.nftables.portions import portions
 from steppe.drivers.nftables.render import chain_text, skeleton_text
 from steppe.drivers.nftables.watch import RulesetWatch
 from steppe.drivers.nftables.wire import Row, packed_elements
@@ -90,6 +92,12 @@ class Nft:
 
     def apply(self, changes: Sequence[Change]) -> tuple[Failure, ...]:
         """Make the changes; each one that was not made, with its reason."""
+        failures: tuple[Failure, ...] = ()
+        for portion in portions(self._sets, changes):
+            failures += self._apply_portion(portion)
+        return failures
+
+    def _apply_portion(self, changes: Sequence[Change]) -> tuple[Failure, ...]:
         error = self._refusal(changes)
         if error is None:
             return ()
