@@ -37,6 +37,7 @@ class ServiceSpec(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     health_check_node_port: int = 0
     load_balancer_source_ranges: tuple[str, ...] | None = None
     traffic_distribution: str | None = None
+    external_name: str = ""
 
 
 class Ingress(msgspec.Struct, frozen=True, gc=False, rename="camel"):

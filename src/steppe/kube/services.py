@@ -26,7 +26,8 @@ class ServicePort(msgspec.Struct, frozen=True, gc=False):
 
 
 class Service(msgspec.Struct, frozen=True, gc=False):
-    """What a Service asks of the data path; headless and ExternalName ones ask nothing.
+    """What a Service asks of the data path; headless and ExternalName ones ask nothing: they are
+    DNS's, and what they say is kept for people.
 
     `restricted`: only senders in `source_ranges` may use load balancer addresses; where none of
     the ranges could be read, nobody. `affinity_seconds` is 0 without session affinity.
@@ -47,6 +48,9 @@ class Service(msgspec.Struct, frozen=True, gc=False):
     external_local: bool = False
     health_port: int = 0
     distribution: str = ""
+    type: str = "ClusterIP"
+    headless: bool = False
+    external_name: str = ""
 
     @property
     def ref(self) -> ObjectRef:
@@ -66,13 +70,17 @@ class Endpoint(msgspec.Struct, frozen=True, gc=False):
 
 
 class EndpointSlice(msgspec.Struct, frozen=True, gc=False):
-    """Endpoints of one family that share the same ports, keyed by port name and protocol."""
+    """Endpoints of one family that share the same ports, keyed by port name and protocol.
+
+    `headless` are those of a headless Service: DNS answers with them, no node translates to them.
+    """
 
     namespace: str
     name: str
     service: str
     ports: tuple[tuple[str, Protocol, int], ...] = ()
     endpoints: tuple[Endpoint, ...] = ()
+    headless: tuple[Endpoint, ...] = ()
 
     @property
     def ref(self) -> ObjectRef:
@@ -118,7 +126,7 @@ def service_from(seen: wire.Service) -> tuple[Service, tuple[Problem, ...]]:
     ref = ObjectRef("Service", meta.namespace, meta.name)
     foreign = PROXY_NAME_LABEL in (meta.labels or {})
     if spec.type == "ExternalName" or foreign or spec.cluster_ip in ("", "None"):
-        return Service(meta.namespace, meta.name, meta.creation_timestamp or ""), ()
+        return _without_address(seen), ()
     texts = spec.cluster_ips or (spec.cluster_ip,)
     service = Service(
         namespace=meta.namespace,
@@ -135,8 +143,22 @@ def service_from(seen: wire.Service) -> tuple[Service, tuple[Problem, ...]]:
         external_local=spec.external_traffic_policy == "Local",
         health_port=spec.health_check_node_port,
         distribution=spec.traffic_distribution or "",
+        type=spec.type,
     )
     return service, tuple(problems)
+
+
+def _without_address(seen: wire.Service) -> Service:
+    """A Service that is no business of the data path's: DNS's alone, or another proxy's."""
+    meta, spec = seen.metadata, seen.spec
+    return Service(
+        meta.namespace,
+        meta.name,
+        meta.creation_timestamp or "",
+        type=spec.type,
+        headless=spec.type != "ExternalName" and spec.cluster_ip == "None",
+        external_name=spec.external_name if spec.type == "ExternalName" else "",
+    )
 
 
 def _affinity_seconds(spec: wire.ServiceSpec) -> int:
@@ -221,15 +243,18 @@ def slice_from(seen: wire.EndpointSlice) -> tuple[EndpointSlice, tuple[Problem, 
         for port in seen.ports or ()
         if port.port is not None and 0 < port.port < 65536
     )
-    used = seen.address_type in ("IPv4", "IPv6") and HEADLESS_LABEL not in labels
-    endpoints = _endpoints(seen, ref, problems) if used else ()
+    headless = HEADLESS_LABEL in labels
+    # "FQDN" is the third type of address: names, which nobody can send to.
+    known = seen.address_type in ("IPv4", "IPv6")
+    endpoints = _endpoints(seen, ref, problems) if known else ()
     return (
         EndpointSlice(
             meta.namespace,
             meta.name,
             labels.get(SERVICE_NAME_LABEL, ""),
             ports,  # type: ignore[arg-type]
-            endpoints,
+            () if headless else endpoints,
+            endpoints if headless else (),
         ),
         tuple(problems),
     )
