@@ -53,3 +53,17 @@ def test_derived_macs_are_unicast_locally_administered_and_differ() -> None:
     one, other = derived_mac("a", "b"), derived_mac("ab")
     assert one != other
     assert int(one[:2], 16) & 3 == 2
+
+
+octets = st.sampled_from(["0", "7", "255", "256", "01", "+1", " 1", "1_0", "", "²", "٣"])
+
+
+@given(st.ip_addresses().map(str) | st.lists(octets).map(".".join))
+def test_addresses_are_read_as_the_standard_library_reads_them(text: str) -> None:
+    try:
+        expected = ip_address(text)
+    except ValueError:
+        with pytest.raises(ValueError, match="does not appear to be an IPv4 or IPv6 address"):
+            parse_address(text)
+    else:
+        assert parse_address(text) == expected

@@ -266,20 +266,24 @@ def _endpoints(
     version = 4 if seen.address_type == "IPv4" else 6
     found: list[Endpoint] = []
     for index, endpoint in enumerate(seen.endpoints or ()):
-        cause = Cause(ref, f"endpoints[{index}].addresses")
         # "Consumers must handle different types of addresses in the context of their own
         # capabilities. … kube-proxy only uses the first" (Endpoint.addresses)
         text = (endpoint.addresses or ("",))[0]
         try:
             address = parse_address(text)
         except ValueError as error:
-            problems.append(Problem(cause, f"not an address: {error}"))
+            problems.append(Problem(_addresses_of(ref, index), f"not an address: {error}"))
             continue
         if address.version != version:
-            problems.append(Problem(cause, f"{address} in a slice of {seen.address_type}"))
+            what = f"{address} in a slice of {seen.address_type}"
+            problems.append(Problem(_addresses_of(ref, index), what))
             continue
         found.append(_endpoint(endpoint, address))
     return tuple(found)
+
+
+def _addresses_of(ref: ObjectRef, index: int) -> Cause:
+    return Cause(ref, f"endpoints[{index}].addresses")
 
 
 def _endpoint(seen: wire.Endpoint, address: IPAddress) -> Endpoint:
@@ -287,13 +291,9 @@ def _endpoint(seen: wire.Endpoint, address: IPAddress) -> Endpoint:
     # the ready condition" (serving); nil means false (terminating).
     ready = seen.conditions.ready is not False
     serving = ready if seen.conditions.serving is None else seen.conditions.serving
-    hints = seen.hints or wire.Hints()
-    return Endpoint(
-        address,
-        seen.node_name or "",
-        ready,
-        serving,
-        bool(seen.conditions.terminating),
-        tuple(hint.name for hint in hints.for_zones or ()),
-        tuple(hint.name for hint in hints.for_nodes or ()),
-    )
+    node, terminating = seen.node_name or "", bool(seen.conditions.terminating)
+    if seen.hints is None:
+        return Endpoint(address, node, ready, serving, terminating)
+    zones = tuple(hint.name for hint in seen.hints.for_zones or ())
+    nodes = tuple(hint.name for hint in seen.hints.for_nodes or ())
+    return Endpoint(address, node, ready, serving, terminating, zones, nodes)

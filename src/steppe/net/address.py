@@ -23,12 +23,19 @@ IPInterface = IPv4Interface | IPv6Interface
 IPNetwork = IPv4Network | IPv6Network
 Versioned = TypeVar("Versioned", IPAddress, IPInterface, IPNetwork)
 
+_OCTETS = {str(number): number for number in range(256)}
+
 
 def parse_address(text: str) -> IPAddress:
     """The address in text; ValueError says what is wrong, and a zone (`%eth0`) is wrong."""
     if "%" in text:
         raise ValueError(f"{text!r} carries a zone, which means nothing outside one machine")
-    return ip_address(text)
+    # There are hundreds of thousands of endpoints: ip_address() takes three times as long.
+    try:
+        a, b, c, d = map(_OCTETS.__getitem__, text.split("."))
+    except (KeyError, ValueError):
+        return ip_address(text)
+    return IPv4Address(a << 24 | b << 16 | c << 8 | d)
 
 
 def parse_prefix(text: str) -> IPNetwork:
