@@ -244,3 +244,82 @@ def test_the_document_is_json_and_says_what_is_promised() -> None:
     path = found["cases"][0]["paths"][0]
     assert path["decisive"][0]["name"] == "guard"
     assert {step["basis"] for step in path["steps"]} == {"fact", "promise"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"type": "NodePort"}, "on TCP 80 (node port 30080 of any node), by its only endpoint"),
+        ({"type": "NodePort", "external_local": True}, "30080 of nodes with endpoints)"),
+        ({"type": "LoadBalancer"}, "as its load balancer has given it no address yet"),
+    ],
+)
+def test_from_outside_the_sentence_says_which_node_port(fields: dict[str, Any], said: str) -> None:
+    cluster = world(services=[service(**fields)], slices=[slice_to(READY)])
+    assert said in explained(cluster, "internet", "svc/default/web", "80").verdict
+
+
+def test_a_load_balancers_address_is_what_is_dialled() -> None:
+    address = (ip_address("198.18.0.5"),)
+    balanced = service(type="LoadBalancer", load_balancer_ips=address)
+    cluster = world(services=[balanced], slices=[slice_to(READY)])
+    assert "node port" not in explained(cluster, "internet", "svc/default/web", "80").verdict
+
+
+@pytest.mark.parametrize(
+    ("type_", "said"),
+    [
+        ("ClusterIP", "a cluster IP, for the cluster alone"),
+        ("NodePort", "has no node port yet"),
+        ("LoadBalancer", "neither an address from its load balancer yet nor a node port"),
+    ],
+)
+def test_a_service_without_a_way_in_says_what_it_lacks(type_: str, said: str) -> None:
+    inner = service(type=type_, ports=(ServicePort("http", "TCP", 80),))
+    cluster = world(services=[inner], slices=[slice_to(READY)])
+    found = explained(cluster, "internet", "svc/default/web", "80")
+    assert found.kind == "denied"
+    assert said in found.verdict
+    assert [str(cause) for cause in found.cases[0].paths[0].decisive] == [
+        "Service/default/web spec.type"
+    ]
+
+
+def headless_world(*policies: NetworkPolicy, ready: bool = True) -> Cluster:
+    other = labelled(0, "other", app="other")
+    by_dns = tuple(Endpoint(a, SERVER.node, ready) for a in (*SERVER.addresses, other.addresses[0]))
+    slices = [
+        EndpointSlice("default", "web-1", "web", (("http", "TCP", 8080),), headless=by_dns),
+    ]
+    held = [Service("default", "web", headless=True)]
+    pods = [CLIENT, SERVER, other]
+    return cluster_of(NODES, pods, [SPACE], policies, services=held, slices=slices)
+
+
+def test_a_headless_service_is_each_of_its_endpoints() -> None:
+    said = explained(headless_world(lets_in()), "default/client", "svc/default/web")
+    assert said.flow.port == 8080, "nobody translates ports"
+    assert {case.stands_for: case.kind for case in said.cases} == {
+        "default/server (IPv4)": "denied",
+        "default/server (IPv6)": "denied",
+        "default/other (IPv4)": "allowed",
+    }
+    assert said.kind == "partly"
+    assert "1 of 2 endpoints can be reached" in said.verdict
+    whole = explained(headless_world(), "default/client", "svc/default/web")
+    assert whole.verdict.endswith("by any of its 2 endpoints.")
+
+
+@pytest.mark.parametrize(
+    ("cluster", "said"),
+    [
+        (headless_world(ready=False), "no endpoint that is ready"),
+        (
+            world(services=[Service("default", "web", external_name="pay.example.com")]),
+            "DNS answers with the name pay.example.com",
+        ),
+    ],
+)
+def test_services_that_dns_alone_knows_are_a_sentence(cluster: Cluster, said: str) -> None:
+    with pytest.raises(BadFlowError, match=said):
+        Explainer(cluster).flow("default/client", "svc/default/web", "80")

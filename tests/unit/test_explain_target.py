@@ -129,3 +129,49 @@ def test_what_was_understood_is_said_where_it_is_not_what_was_written() -> None:
 def test_what_names_nobody_is_said_with_what_was_probably_meant(text: str, said: str) -> None:
     with pytest.raises(UnknownTargetError, match=said):
         resolve(INDEX, text)
+
+
+def called(*names: str, **more: object) -> Index:
+    return Index(cluster_of([NODE], [pod(name, 20 + n, **more) for n, name in enumerate(names)]))
+
+
+@pytest.mark.parametrize(
+    ("names", "first"),
+    [
+        (("web-1", "web-0"), "shop/web-0"),
+        (("web-6d4f5b7c9-x2k4z", "web-6d4f5b7c9-b4d5f"), "shop/web-6d4f5b7c9-b4d5f"),
+        (("web-x2k4z", "web-external-0"), "shop/web-x2k4z"),
+    ],
+)
+def test_a_workloads_name_is_its_first_pod(names: tuple[str, ...], first: str) -> None:
+    found = resolve(called(*names), "shop/web")
+    assert str(found.target) == first
+    assert found.note.startswith(f"shop/web is {first}")
+
+
+def test_a_pod_of_that_name_is_no_workload() -> None:
+    assert str(resolve(called("web", "web-0"), "shop/web").target) == "shop/web"
+
+
+def test_pods_with_the_hash_of_their_template_are_one_workload() -> None:
+    pods = [pod(f"web-{n}", 20 + n, labels={"pod-template-hash": f"h{n}"}) for n in (0, 1)]
+    assert str(resolve(Index(cluster_of([NODE], pods)), "shop/web").target) == "shop/web-0"
+
+
+@pytest.mark.parametrize(
+    ("pods", "text", "said"),
+    [
+        ([pod("web-external-0", 20)], "shop/web", "there is no pod shop/web"),
+        (
+            [pod("web-0", 20, labels={"a": "1"}), pod("web-x2k4z", 21, labels={"a": "2"})],
+            "shop/web",
+            "several workloads.* shop/web-0, shop/web-x2k4z",
+        ),
+        ([], "ingress/shop/web", "not understood yet"),
+        ([], "gateway/web", "not understood yet"),
+        ([], "https://shop.example.com/cart", "Ingress and Gateway objects are not understood yet"),
+    ],
+)
+def test_what_no_pod_can_be_told_from_is_a_sentence(pods: list[Pod], text: str, said: str) -> None:
+    with pytest.raises(UnknownTargetError, match=said):
+        resolve(Index(cluster_of([NODE], pods)), text)

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 import click
 
 from steppe.explain.model import Case, Explanation, Kind, Path, Step
-from steppe.explain.say import decided, reason, why
-from steppe.explain.target import RangeTarget
+from steppe.explain.say import decided, listed, reason, why
+from steppe.explain.target import RangeTarget, ServiceTarget
 from steppe.kube.cause import Cause
 
 MIN_WIDTH = 40
@@ -15,6 +15,7 @@ _COLOURS: dict[Kind, str] = {"allowed": "green", "denied": "red", "partly": "yel
 _FATES = {"delivered": "allowed", "denied": "denied", "refused": "refused", "dropped": "dropped"}
 _STAGE = 13
 _SHOWN = 8
+_ALIKE = 3
 
 
 def text(said: Explanation, width: int) -> str:
@@ -32,7 +33,7 @@ def _lines(said: Explanation, width: int) -> Iterator[str]:
         yield from _wrapped(f"{which} would open it (tried, and it does):", width)
         for change in said.changes:
             yield from _wrapped(change.text, width, "  - ", "    ")
-    for case, alike in _told_apart(said.cases):
+    for case, alike in _told_apart(said):
         yield ""
         yield from _case(said, case, alike, width)
     if said.basis == "promises":
@@ -66,23 +67,28 @@ _PROMISES = (
 )
 
 
-def _told_apart(cases: Sequence[Case]) -> Iterator[tuple[Case, str]]:
-    """Every case, but of two families that fare alike only the first, which says so."""
+def _told_apart(said: Explanation) -> Iterator[tuple[Case, str]]:
+    """Every case, but of those that fare alike only the first, which says so."""
     shown: list[tuple[Case, list[str]]] = []
-    for case in cases:
+    for case in said.cases:
         for known, alike in shown:
-            if _fares(known) == _fares(case):
+            if _fares(said, known) == _fares(said, case):
                 alike.append(case.stands_for)
                 break
         else:
             shown.append((case, []))
     for case, alike in shown:
-        yield case, f", and {' and '.join(alike)} alike" if alike else ""
+        more = [f"{len(alike) - _ALIKE} more"] if len(alike) > _ALIKE else []
+        yield case, f", and {listed((*alike[:_ALIKE], *more))} alike" if alike else ""
 
 
-def _fares(case: Case) -> object:
+def _fares(said: Explanation, case: Case) -> object:
     """What makes two cases alike to a reader: the same ends for the same reasons."""
-    return sorted((p.receiver, p.fate, str(p.share), p.decisive) for p in case.paths)
+    to = said.flow.destination
+    one_of_many = isinstance(to, ServiceTarget) and to.service.headless
+    return sorted(
+        ("" if one_of_many else p.receiver, p.fate, str(p.share), p.decisive) for p in case.paths
+    )
 
 
 def _case(said: Explanation, case: Case, alike: str, width: int) -> Iterator[str]:

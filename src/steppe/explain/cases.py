@@ -79,6 +79,12 @@ def _destinations(
         cuts = list(_blocks(index, flow.source, "egress"))
         for name, address in _parts(index, end, cuts, version):
             yield name, address, flow.port, ""
+    elif isinstance(end, ServiceTarget) and end.service.headless:
+        # "Kubernetes … instead configures DNS … with multiple records that return the addresses
+        # of the Pods" (Headless Services): each is a destination of its own.
+        for address in (each for each in end.addresses if each.version == version):
+            pods = (f"{pod.namespace}/{pod.name}" for pod in index.pods_at(address))
+            yield f"{next(pods, address)} (IPv{version})", address, flow.port, ""
     elif isinstance(end, ServiceTarget) and isinstance(flow.source, RangeTarget):
         yield from _from_outside(index, flow, end, version)
     else:

@@ -13,7 +13,7 @@ from fractions import Fraction
 import msgspec
 
 from steppe.explain.model import Fate
-from steppe.explain.refusals import refusal
+from steppe.explain.refusals import refusal, unreached
 from steppe.kube.cause import Cause
 from steppe.kube.cluster import Cluster
 from steppe.kube.objects import Node
@@ -122,25 +122,15 @@ class Courses:
         is_local = self._world.pods.get(sent.source) is not None
         sender = None if by is None or is_local else by.address(sent.source.version)
         promised = promise(self._part, msgspec.structs.replace(seen, source=sender or sent.source))
-        fate, reason = self._fate(sent, seen, promised.kind, egress, ingress)
-        return msgspec.structs.replace(
-            course,
-            fate=fate,
-            kind=promised.kind,
-            target=promised.target,
-            ingress=ingress,
-            reason=reason,
+        course = msgspec.structs.replace(
+            course, kind=promised.kind, target=promised.target, ingress=ingress
         )
-
-    def _fate(
-        self, sent: Packet, seen: Packet, kind: str, egress: Decision, ingress: Decision
-    ) -> tuple[Fate, str]:
-        """What stops the packet first, if anything does."""
-        if not egress.allowed:
-            return "denied", ""
-        if kind == "dropped":
-            return "dropped", self._nowhere(sent, seen.destination)
-        return ("delivered" if ingress.allowed else "denied"), ""
+        if egress.allowed and promised.kind == "dropped":
+            outside = self._node_of(sent.source, seen.destination) is None
+            reason, because = unreached(self._part, seen.destination, from_outside=outside)
+            return msgspec.structs.replace(course, fate="dropped", reason=reason, because=because)
+        allowed = egress.allowed and ingress.allowed
+        return msgspec.structs.replace(course, fate="delivered" if allowed else "denied")
 
     def _served(self, way: _Way, node: Node) -> Iterator[_Way]:
         """What Services make of the packet on one node."""
@@ -181,13 +171,6 @@ class Courses:
 
     def _judge(self, packet: Packet, way: _Way) -> policy.Verdict:
         return policy.verdict(self._world, packet, via_service=bool(way.served))
-
-    def _nowhere(self, sent: Packet, destination: IPAddress) -> str:
-        if self._world.pods.get(destination) is not None:
-            return "only nodes are promised to be reached from outside; a pod needs a Service"
-        if self._node_of(sent.source, destination) is None:
-            return f"nothing here takes packets from outside for {destination}"
-        return f"no pod has {destination}"
 
     def _node_of(self, source: IPAddress, destination: IPAddress) -> Node | None:
         """The first node: the sender's own, or for a sender outside the one it dials."""

@@ -50,21 +50,33 @@ def flow_of(
     if port and receiver.port and port != receiver.port:
         raise BadFlowError(f"{destination} says port {receiver.port} and --port says {port}")
     if isinstance(receiver.target, ServiceTarget) and not receiver.target.addresses:
-        raise BadFlowError(
-            f"{receiver.target} has no address of its own (it is headless, an ExternalName or "
-            "another proxy's): name one of its pods as DST"
-        )
-    chosen, number = _port(receiver, port or receiver.port, protocol)
+        raise BadFlowError(_no_address(receiver.target))
+    chosen, number = _port(index, receiver, port or receiver.port, protocol)
     notes = tuple(filter(None, (sender.note, receiver.note)))
     return Flow(sender.target, receiver.target, chosen, number), notes
 
 
-def _port(to: Named, text: str, protocol: Protocol | None) -> tuple[Protocol, int]:
+def _no_address(to: ServiceTarget) -> str:
+    service = to.service
+    if service.external_name:
+        return (
+            f"{to} is an ExternalName: DNS answers with the name {service.external_name}, and "
+            "policies see the addresses of that: name one of them as DST, or internet"
+        )
+    if service.headless:
+        return f"{to} is headless and has no endpoint that is ready, so DNS has no address for it"
+    return (
+        f"{to} has no address of its own (none was given to it yet, or it is another proxy's): "
+        "name one of its pods as DST"
+    )
+
+
+def _port(index: Index, to: Named, text: str, protocol: Protocol | None) -> tuple[Protocol, int]:
     if protocol == "ICMP":
         if text:
             raise BadFlowError(f"ICMP has no ports, so {text} means nothing")
         return "ICMP", 0
-    known = [each for each in _ports(to) if protocol in (None, each.protocol)]
+    known = [each for each in _ports(index, to) if protocol in (None, each.protocol)]
     if text.isascii() and text.isdecimal():
         number = int(text)
         if not 1 <= number <= LAST_PORT:
@@ -90,7 +102,7 @@ def _which_port(to: Named, text: str, known: list[_Port]) -> str:
     return f"which port of {to.target}?{has} Say --port, or --protocol icmp"
 
 
-def _ports(to: Named) -> tuple[_Port, ...]:
+def _ports(index: Index, to: Named) -> tuple[_Port, ...]:
     match to.target:
         case PodTarget(pod, _):
             return tuple(
@@ -99,6 +111,10 @@ def _ports(to: Named) -> tuple[_Port, ...]:
                 for protocol in _PROTOCOLS
                 if port.protocol == protocol
             )
+        case ServiceTarget(service, _) if service.headless:
+            # Nobody translates: SRV records tell the endpoints' own ports.
+            held = (port for slice_ in index.slices_of(service) for port in slice_.ports)
+            return tuple(_Port(*port) for port in dict.fromkeys(held))
         case ServiceTarget(service, _):
             return tuple(map(_of_service, service.ports))
         case _:

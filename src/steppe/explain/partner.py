@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from steppe.explain.say import listed
+from steppe.explain.workloads import workload_labels, workload_name
 from steppe.kube.objects import Pod
 from steppe.kube.policies import Block, Namespace, Peer, Pods
 from steppe.kube.selectors import Requirement, Selector
@@ -19,18 +20,6 @@ from steppe.net.address import IPNetwork
 Json = dict[str, Any]
 
 _NAMESPACE_LABEL = "kubernetes.io/metadata.name"
-_NAME_LABELS = ("app.kubernetes.io/name", "app", "k8s-app", "name", "component", "role")
-_OF_ONE_POD = frozenset(
-    {
-        *("pod-template-hash", "pod-template-generation", "controller-revision-hash"),
-        *("statefulset.kubernetes.io/pod-name", "apps.kubernetes.io/pod-index"),
-        *("job-name", "controller-uid", "batch.kubernetes.io/job-name"),
-        *("batch.kubernetes.io/controller-uid", "batch.kubernetes.io/job-completion-index"),
-        # https://kubernetes.io/docs/concepts/overview/working-with-objects/common-labels/
-        *("app.kubernetes.io/version", "app.kubernetes.io/managed-by", "helm.sh/chart"),
-    }
-)
-"""Labels that tell apart pods, or releases, of one workload."""
 
 
 class Partner(msgspec.Struct, frozen=True):
@@ -73,16 +62,6 @@ def outside_partner(name: str, prefixes: Iterable[IPNetwork]) -> Partner:
     blocks = tuple(map(Block, prefixes))
     text = f"ipBlock {listed(str(block.prefix) for block in blocks)}"
     return Partner(name, text, blocks)
-
-
-def workload_labels(pod: Pod) -> dict[str, str]:
-    """The labels that all pods of its workload have, now and after the next release."""
-    return {key: value for key, value in sorted(pod.labels.items()) if key not in _OF_ONE_POD}
-
-
-def workload_name(pod: Pod) -> str:
-    """What people call the workload: its label for that, or else the pod's own name."""
-    return next((pod.labels[key] for key in _NAME_LABELS if pod.labels.get(key)), pod.name)
 
 
 def labels_are(labels: Mapping[str, str]) -> Selector:

@@ -17,10 +17,9 @@ from steppe.explain.partner import (
     Partner,
     labels_are,
     object_name,
-    workload_labels,
-    workload_name,
 )
 from steppe.explain.say import named, traffic
+from steppe.explain.workloads import workload_labels, workload_name
 from steppe.kube.cause import Cause
 from steppe.kube.cluster import Cluster
 from steppe.kube.policies import (

@@ -1,4 +1,7 @@
-"""Why a Service lets a packet go no further, in words; that it does so is for the spec to say."""
+"""Why a packet gets no further for want of a Service or an address, in words.
+
+That it gets no further is for the spec to say.
+"""
 
 from collections.abc import Iterable
 
@@ -6,6 +9,7 @@ from steppe.explain.say import listed, named, traffic
 from steppe.kube.cause import Cause
 from steppe.kube.cluster import Cluster
 from steppe.kube.services import EndpointSlice, Service, ServicePort
+from steppe.net.address import IPAddress
 from steppe.net.packet import Packet
 
 Refusal = tuple[str, tuple[Cause, ...]]
@@ -35,6 +39,32 @@ def refusal(part: Cluster, packet: Packet, node: str) -> Refusal:
     field = "spec.internalTrafficPolicy" if internal else "spec.externalTrafficPolicy"
     text = f"{named(ref)} keeps traffic on its node ({field.partition('.')[2]}: Local), and {node} "
     return text + "has none of its endpoints", (Cause(ref, field),)
+
+
+def unreached(part: Cluster, destination: IPAddress, *, from_outside: bool) -> Refusal:
+    """The reason why nobody is reached at an address."""
+    pods = [p for p in part.pods.values() if destination in p.addresses and not p.finished]
+    if pods:
+        return "only nodes are promised to be reached from outside; a pod needs a Service", ()
+    services = [s for s in part.services.values() if destination in s.cluster_ips]
+    if from_outside and services:
+        (service, *_) = services
+        only = f"{destination} is a cluster IP, for the cluster alone, and {named(service.ref)}"
+        return f"{only} {_inside(service)}", (Cause(service.ref, "spec.type"),)
+    if from_outside:
+        return f"nothing here takes packets from outside for {destination}", ()
+    return f"no pod has {destination}", ()
+
+
+def _inside(service: Service) -> str:
+    """Why a Service has no way in from outside."""
+    match service.type:
+        case "LoadBalancer":
+            return "has neither an address from its load balancer yet nor a node port"
+        case "NodePort":
+            return "has no node port yet: the API server picks it, or spec.ports[].nodePort says it"
+        case _:
+            return f"has no other: it is of type {service.type}, not NodePort or LoadBalancer"
 
 
 def _dials(service: Service, port: ServicePort, packet: Packet) -> bool:

@@ -43,6 +43,7 @@ def verdict(flow: Flow, kind: Kind, cases: Sequence[Case]) -> str:
     head = f"{who} {'cannot reach' if kind == 'denied' else 'reaches'} {whom} on {how}"
     if flow.protocol == "ICMP":
         head = head.replace(" on ICMP", " by ICMP")
+    head += _way_in(flow, cases)
     shut = [path for case in cases for path in case.paths if not path.open]
     if not shut:
         return f"{head}{_endpoints(flow, cases)}."
@@ -53,6 +54,23 @@ def verdict(flow: Flow, kind: Kind, cases: Sequence[Case]) -> str:
     return f"{head} only partly: {_which(flow, cases)}; {because}."
 
 
+def _way_in(flow: Flow, cases: Sequence[Case]) -> str:
+    """The node port by which senders outside come in, where they dial no address of a Service."""
+    if not (isinstance(flow.source, RangeTarget) and isinstance(flow.destination, ServiceTarget)):
+        return ""
+    service = flow.destination.service
+    own = {*service.cluster_ips, *service.external_ips, *service.load_balancer_ips}
+    own.update(flow.destination.addresses)
+    dialled = (case.packet for case in cases if case.packet.destination not in own)
+    numbers = sorted({packet.destination_port for packet in dialled})
+    if not numbers:
+        return ""
+    whose = "nodes with endpoints" if service.external_local else "any node"
+    waits = service.type == "LoadBalancer" and not service.load_balancer_ips
+    yet = ", as its load balancer has given it no address yet" if waits else ""
+    return f" (node port {listed(map(str, numbers))} of {whose}{yet})"
+
+
 def _several(names: Sequence[str]) -> str:
     if len(names) > _NAMED:
         return f"{', '.join(names[: _NAMED - 1])} and {len(names) - _NAMED + 1} others"
@@ -60,14 +78,29 @@ def _several(names: Sequence[str]) -> str:
 
 
 def _endpoints(flow: Flow, cases: Sequence[Case]) -> str:
+    if not isinstance(flow.destination, ServiceTarget):
+        return ""
     count = max(len(case.paths) for case in cases)
-    if not isinstance(flow.destination, ServiceTarget) or not count:
+    if flow.destination.service.headless:
+        count = len(_receivers(cases))
+    if not count:
         return ""
     return f", by any of its {count} endpoints" if count > 1 else ", by its only endpoint"
 
 
+def _receivers(cases: Iterable[Case]) -> dict[str, bool]:
+    """Whether each of the receivers is reached by all ways to it."""
+    found: dict[str, bool] = {}
+    for path in (path for case in cases for path in case.paths):
+        found[path.receiver] = found.get(path.receiver, True) and path.open
+    return found
+
+
 def _which(flow: Flow, cases: Sequence[Case]) -> str:
     """What gets through and what does not."""
+    if isinstance(flow.destination, ServiceTarget) and flow.destination.service.headless:
+        whole = _receivers(cases)
+        return f"{sum(whole.values())} of {len(whole)} endpoints can be reached"
     if len({case.kind for case in cases}) == 1:
         paths = cases[0].paths
         through = sum(path.open for path in paths)

@@ -1,7 +1,7 @@
 """Who is meant by what people write for SRC and DST.
 
     shop/web-1  pod/shop/web-1  web-1     a pod; its name alone where only one has it
-    deploy/shop/web                       the first of the pods with that name before theirs
+    deploy/shop/web  shop/web             the first pod of a workload, told by its name
     svc/shop/db  svc/shop/db:5432  svc/shop/db:sql      a Service, and a port of it
     db.shop  http://db.shop.svc.cluster.local:8080/     the same by its DNS name
     node/node-a
@@ -20,14 +20,24 @@ import msgspec
 
 from steppe.errors import SteppeError
 from steppe.explain.index import Index
+from steppe.explain.workloads import are_one, pods_of
 from steppe.kube.objects import Node, Pod
 from steppe.kube.services import Service
-from steppe.net.address import IPAddress, IPNetwork, host_prefix, parse_address, parse_prefix
+from steppe.net.address import (
+    IPAddress,
+    IPNetwork,
+    host_prefix,
+    parse_address,
+    parse_prefix,
+)
 
 _NEAR = 3
 _EVERYWHERE = (parse_prefix("0.0.0.0/0"), parse_prefix("::/0"))
 _WORKLOADS = frozenset(
     {"deploy", "deployment", "rs", "replicaset", "sts", "statefulset", "ds", "daemonset", "job"}
+)
+_NOT_YET = frozenset(
+    {"ing", "ingress", "gw", "gateway", "httproute", "grpcroute", "tlsroute", "tcproute"}
 )
 _SCHEME_PORTS = {"http": "80", "https": "443"}
 
@@ -117,7 +127,8 @@ def _url(index: Index, text: str) -> Named:
     found = _address(index, host) or _dns_name(index, host)
     if found is None:
         raise UnknownTargetError(
-            f"{host!r} is neither an address nor a Service's name such as web.shop.svc"
+            f"{host!r} is neither an address nor a Service's name such as web.shop.svc; the hosts "
+            "of Ingress and Gateway objects are not understood yet: name the Service behind them"
         )
     return msgspec.structs.replace(found, port=number)
 
@@ -159,7 +170,12 @@ def _named(index: Index, text: str) -> Named:
         case ["pod" | "po", namespace, pod]:
             return msgspec.structs.replace(_pod(index, namespace, pod), port=port)
         case [kind, namespace, owner] if kind in _WORKLOADS:
-            return _one_of(index, kind, namespace, owner, port)
+            return msgspec.structs.replace(_one_of(index, kind, namespace, owner), port=port)
+        case [kind, _, *_] if kind in _NOT_YET and kind not in index.cluster.namespaces:
+            raise UnknownTargetError(
+                f"{text!r}: Ingress, Gateway and their routes are not understood yet; name the "
+                "Service behind them"
+            )
         case [_]:
             found = _dns_name(index, name) if not index.pods_named(name) else None
             found = found or _pod_anywhere(index, name)
@@ -177,7 +193,15 @@ def _service(index: Index, namespace: str, name: str) -> ServiceTarget:
     if service is None:
         known = (f"svc/{n}/{s}" for n, s in index.cluster.services)
         raise _unknown(f"Service {namespace}/{name}", f"svc/{namespace}/{name}", known)
-    return ServiceTarget(service, service.cluster_ips)
+    return _to_service(index, service)
+
+
+def _to_service(index: Index, service: Service) -> ServiceTarget:
+    """A Service by its own addresses; a headless one by those that DNS answers with."""
+    if not service.headless:
+        return ServiceTarget(service, service.cluster_ips)
+    held = (each for slice_ in index.slices_of(service) for each in slice_.headless)
+    return ServiceTarget(service, tuple(dict.fromkeys(e.address for e in held if e.ready)))
 
 
 def _node(index: Index, name: str) -> NodeTarget:
@@ -194,6 +218,8 @@ def _node(index: Index, name: str) -> NodeTarget:
 
 def _pod(index: Index, namespace: str, name: str) -> Named:
     pod = index.cluster.pods.get((namespace, name))
+    if pod is None and pods_of(index, namespace, name):
+        return _one_of(index, "", namespace, name)
     if pod is None:
         known = (f"{n}/{p}" for n, p in index.cluster.pods)
         raise _unknown(f"pod {namespace}/{name}", f"{namespace}/{name}", known)
@@ -231,21 +257,23 @@ def _pod_anywhere(index: Index, name: str) -> Named:
     raise UnknownTargetError(f"there is no pod {name!r}{_did_you_mean((*full, *services))}")
 
 
-def _one_of(index: Index, kind: str, namespace: str, owner: str, port: str) -> Named:
-    """The first pod of a workload, told by its name: pods are called after their owner."""
-    of_owner = (
-        pod
-        for (space, name), pod in index.cluster.pods.items()
-        if space == namespace and name.startswith(f"{owner}-")
-    )
-    running = (pod for pod in of_owner if pod.addresses and not pod.finished)
-    first, *others = sorted(running, key=lambda pod: pod.name) or (None,)
-    if first is None:
-        raise UnknownTargetError(f"no running pod is called after {kind}/{namespace}/{owner}")
+def _one_of(index: Index, kind: str, namespace: str, owner: str) -> Named:
+    """The first pod of a workload."""
+    what = f"{kind}/{namespace}/{owner}".lstrip("/")
+    pods = pods_of(index, namespace, owner)
+    if not pods:
+        raise UnknownTargetError(f"no running pod is called after {what}")
+    if not are_one(pods):
+        names = ", ".join(f"{pod.namespace}/{pod.name}" for pod in pods[:_NEAR])
+        raise UnknownTargetError(
+            f"{what} may be several workloads, as its pods' labels differ: say which pod, such as "
+            f"{names}"
+        )
+    first, *others = pods
     found = _of_pod(index, first)
-    note = f"{kind}/{namespace}/{owner} is {first.namespace}/{first.name}"
+    note = f"{what} is {first.namespace}/{first.name}"
     note += f", the first of its {len(others) + 1} pods" if others else ""
-    return msgspec.structs.replace(found, port=port, note=found.note or note)
+    return msgspec.structs.replace(found, note=found.note or note)
 
 
 def _dns_name(index: Index, host: str) -> Named | None:
@@ -254,7 +282,7 @@ def _dns_name(index: Index, host: str) -> Named | None:
     if len(labels) < 2 or (len(labels) > 2 and labels[2] != "svc"):
         return None
     service = index.cluster.services.get((labels[1], labels[0]))
-    return Named(ServiceTarget(service, service.cluster_ips)) if service is not None else None
+    return Named(_to_service(index, service)) if service is not None else None
 
 
 def _unknown(what: str, wanted: str, known: Iterable[str]) -> UnknownTargetError:
