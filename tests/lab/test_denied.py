@@ -70,7 +70,18 @@ def apply(
 @contextlib.contextmanager
 def followed(lab: Lab) -> Iterator["queue.SimpleQueue[Json]"]:
     """What `steppe denied --follow` prints while the context lasts; it ends well on Ctrl-C."""
-    argv = [*STEPPE, "denied", "--follow", "-o", "json", "--lab", lab.name]
+    # Whoever runs the tests in the background may have them ignore Ctrl-C, and children inherit it.
+    argv = [
+        "env",
+        "--default-signal=INT",
+        *STEPPE,
+        "denied",
+        "--follow",
+        "-o",
+        "json",
+        "--lab",
+        lab.name,
+    ]
     told: queue.SimpleQueue[Json] = queue.SimpleQueue()
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
         lines = process.stdout
@@ -82,6 +93,7 @@ def followed(lab: Lab) -> Iterator["queue.SimpleQueue[Json]"]:
         finally:
             process.send_signal(signal.SIGINT)
             reader.join(patience(10))
+            process.kill()  # it has ended by now, or it never will
     assert process.returncode == 0
 
 
