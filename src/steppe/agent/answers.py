@@ -5,13 +5,13 @@ Requests come over STATE_DIR/agent.sock, one JSON document each way:
 """
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, cast
 
+from steppe.agent.audit import audit
 from steppe.agent.rpc import Stream
 from steppe.kube.cause import Cause
 from steppe.net.address import parse_address
-from steppe.plan.diff import Change
 from steppe.state.document import Held, concerns, held_document
 from steppe.state.node import TABLES, Key, NodeEntry
 
@@ -36,7 +36,7 @@ class Answers:
         if do == "status":
             return self._status()
         if do == "audit":
-            return await self._audit(bool(request.get("repair")))
+            return await audit(self._agent, repair=bool(request.get("repair")))
         if do == "tables":
             return await self._tables(request.get("addresses"))
         if do == "denied":
@@ -94,20 +94,6 @@ class Answers:
             "problems": [_problem(p.cause, p.message) for p in agent.problems],
         }
 
-    async def _audit(self, repair: bool) -> Answer:
-        """The kernel, read anew, against what it shall hold."""
-        seen = await self._agent.keeper.look()
-        changes = self._agent.keeper.reconciler.drift(seen)
-        if repair and changes:
-            await self._agent.keeper.repair(seen)
-        return {
-            "schema": "steppe.audit/v1",
-            "node": self._agent.compiler.name,
-            "entries": len(self._agent.compiler.state),
-            "repaired": repair and bool(changes),
-            "differences": list(self._differences(changes)),
-        }
-
     async def _tables(self, texts: object) -> Answer:
         """What traffic of these addresses may meet: as the kernel has it, and as it shall have it.
 
@@ -134,20 +120,6 @@ class Answers:
         await self._agent.denials.look()
         rows = [*self._agent.denials.rows()]
         return {"schema": "steppe.denied/v1", "node": self._agent.compiler.name, "rows": rows}
-
-    def _differences(self, changes: Iterable[Change]) -> Iterator[dict[str, Any]]:
-        for change in changes:
-            how = (
-                "missing" if change.old is None else "foreign" if change.new is None else "differs"
-            )
-            yield {
-                "table": change.key.table,
-                "key": str(change.key),
-                "how": how,
-                "desired": str(change.new) if change.new is not None else None,
-                "actual": str(change.old) if change.old is not None else None,
-                "because": [str(cause) for cause in self._agent.keeper.reconciler.because(change)],
-            }
 
 
 def _matches(wanted: str, because: Iterable[Cause]) -> bool:

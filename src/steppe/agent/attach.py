@@ -166,6 +166,18 @@ class Attachments:
             *self._host_faults(workload, mtu),
         )
 
+    def inner_faults(self, workload: Workload) -> tuple[Change, ...]:
+        """What inside a pod is not as its ADD left it; () where its namespace is not found."""
+        interface = _interface(workload)
+        with self._sandboxes.opened(workload.link) as netns:
+            if netns is None:
+                return ()
+            with _inside(netns, interface) as driver:
+                actual = driver.read()
+        wanted = settle(pod_claims(workload, self._view.mtu, interface))[0]
+        # Only what we made: others may have added more.
+        return ordered(diff(wanted, actual, wanted))
+
     def knows(self, workload: Workload) -> bool:
         """Whether this very attachment is complete, and not undone or replaced since."""
         return self._complete.get(workload.link) == workload
@@ -175,7 +187,7 @@ class Attachments:
         if any(one.link == workload.link and not one.half_made for one in self.found()):
             return True
         self._delete(workload.link)
-        interface = workload.container.partition("/")[2] or "eth0"
+        interface = _interface(workload)
         with self._sandboxes.opened(workload.link) as netns:
             if netns is None:
                 return False
@@ -263,6 +275,11 @@ def run(steps: Steps, done: Callable[[str], None] = lambda _: None) -> Workload:
 
 def _inside(netns: int, interface: str) -> KernelDriver:
     return KernelDriver(netns, pod(interface))
+
+
+def _interface(workload: Workload) -> str:
+    """The link's name inside the pod."""
+    return workload.container.partition("/")[2] or "eth0"
 
 
 def _is_link(key: Key) -> bool:

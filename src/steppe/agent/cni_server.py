@@ -39,6 +39,7 @@ from steppe.cni.plugin import (
 from steppe.drivers.netlink.netns import NetnsError
 from steppe.errors import SteppeError
 from steppe.kube.objects import Workload
+from steppe.plan.diff import Change
 
 log = logging.getLogger("steppe.agent.cni")
 
@@ -112,6 +113,13 @@ class CniServer:
             self._watcher.detached(workload.link)
             await self._in_thread(lambda: self._attachments.remove(workload.link))
             return False
+
+    async def inner_faults(self, workload: Workload) -> tuple[Change, ...]:
+        """What inside a pod is not as its ADD left it; () for a pod that is gone by now."""
+        async with self._alone(workload.link):
+            if not self._attachments.knows(workload):
+                return ()
+            return await self._in_thread(lambda: self._attachments.inner_faults(workload))
 
     async def _serve(self, request: Request) -> dict[str, Any] | None:
         verbs = {

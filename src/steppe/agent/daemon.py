@@ -40,6 +40,7 @@ from steppe.fabric.choose import pod_mtu
 from steppe.kube.cause import Problem
 from steppe.kube.objects import Workload
 from steppe.net.address import IPNetwork
+from steppe.plan.diff import Change
 from steppe.state.link import LinkKey
 from steppe.state.nft import ElementKey
 from steppe.state.node import Key
@@ -60,7 +61,7 @@ class Agent:
         self.started = time.monotonic()
         self.compiler = NodeCompiler(options.settings, options.node)
         self.metrics = Metrics()
-        self.keeper = Keeper(self.compiler, kernel, nft, self.metrics, self)
+        self.keeper = Keeper(self.compiler, kernel, nft, self.metrics, self, repair=options.repair)
         proxy_health = ProxyHealth(
             options.node,
             options.proxy_health_listen,
@@ -189,6 +190,13 @@ class Agent:
             self.attached(workload)
             log.info(line("attached-again", pod=workload.ref, link=workload.link))
 
+    async def inner_faults(self) -> list[tuple[Workload, Change]]:
+        """What inside pods is not as they were attached."""
+        found: list[tuple[Workload, Change]] = []
+        for workload in tuple(self.compiler.workloads.values()):
+            found += ((workload, fault) for fault in await self._cni.inner_faults(workload))
+        return found
+
     async def in_step(self) -> None:
         await self._gate.synced()
         self._measure()
@@ -208,8 +216,9 @@ class Agent:
         while True:
             await asyncio.sleep(self._options.resync)
             await self._see_underlay()
-            await self.keeper.read()
-            self.touch(())
+            if self._options.repair:
+                await self.keeper.read()
+                self.touch(())
 
     async def _see_underlay(self) -> None:
         here = self.compiler.here

@@ -63,12 +63,15 @@ class Keeper:
         nft: Nft,
         metrics: Metrics,
         owner: Owner,
+        *,
+        repair: bool = True,
     ) -> None:
         self._compiler = compiler
         self._kernel = kernel
         self._nft = nft
         self._metrics = metrics
         self._owner = owner
+        self._repairs = repair
         self._lock = asyncio.Lock()
         self._wake = asyncio.Event()
         self._retrying = False
@@ -98,7 +101,7 @@ class Keeper:
     async def follow(self, heard: AsyncIterator[Sequence[Event]]) -> None:
         """Note what the kernel says of itself; needs the loop of `run` beside it."""
         async for events in heard:
-            for event in events:
+            for event in events if self._repairs else ():
                 if isinstance(event, Seen):
                     self._observe(event)
                 elif event.link:
@@ -110,7 +113,7 @@ class Keeper:
     async def read(self) -> None:
         """Read all that the kernel holds of ours; the next sync compares every key."""
         async with self._lock:
-            self.reconciler.replace_actual(await asyncio.to_thread(self._look))
+            self.reconciler.replace_actual(await asyncio.to_thread(self._ensured))
 
     async def read_settings(self) -> None:
         """Read the settings that matter by now, for the rest is known; then compare every key."""
@@ -121,10 +124,12 @@ class Keeper:
     async def look(self) -> dict[Key, Value]:
         """All that the kernel holds of ours, read anew."""
         async with self._lock:
-            return await asyncio.to_thread(self._look)
+            return await asyncio.to_thread(self._ensured if self._repairs else self._look)
 
     async def repair(self, seen: dict[Key, Value]) -> None:
         """Make a kernel that holds `seen` agree, at once."""
+        async with self._lock:
+            await asyncio.to_thread(self._ensure)
         self.reconciler.replace_actual(seen)
         await self._sync()
 
@@ -161,9 +166,15 @@ class Keeper:
         log.info(line("reading-again", why=event.reason))
         await self.read()
 
-    def _look(self) -> dict[Key, Value]:
+    def _ensure(self) -> None:
         if self._nft.ensure():
             log.info(line("ruleset", table="inet steppe", action="made as it shall be"))
+
+    def _ensured(self) -> dict[Key, Value]:
+        self._ensure()
+        return self._look()
+
+    def _look(self) -> dict[Key, Value]:
         return self._kernel.read(self._settings())
 
     def _settings(self) -> list[SysctlKey]:

@@ -20,6 +20,7 @@ _SWITCHES = {
     "--masquerade": "whether what leaves the cluster takes the node's address",
     "--services": "whether Services are Steppe's; off leaves them to another proxy",
     "--policies": "whether NetworkPolicies are enforced",
+    "--repair": "whether what others change in the kernel is put back; off leaves it to audit",
 }
 
 
@@ -35,6 +36,7 @@ class Options(msgspec.Struct, frozen=True):
     cni_bin: Path | None
     cni_conf: Path | None
     resync: float
+    repair: bool
     log_level: str
 
 
@@ -61,6 +63,7 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
         cni_bin=given.cni_bin,
         cni_conf=given.cni_conf,
         resync=given.resync,
+        repair=given.repair == "on",
         log_level=given.log_level,
     )
 

@@ -6,6 +6,7 @@ import click
 from tabulate import tabulate
 
 from steppe.cli.agents import ask, options, print_errors, print_json
+from steppe.cli.audit_text import audit_lines
 from steppe.state.node import TABLES
 
 IN_KERNEL = "in kernel"
@@ -105,26 +106,18 @@ def _print_status(answers: list[dict[str, Any]]) -> None:
 def audit(repair: bool, node: str | None, lab: str | None, output: str) -> None:
     """Hold each node's kernel against what its tables shall hold.
 
-    Exit code: 0 they agree, 1 they differ or an agent did not answer, 2 bad usage.
+    It also looks at what attaching has put into pods, for tracked flows that go on to endpoints
+    which are gone, and for what is not Steppe's but may stop its packets: other programs' rules
+    that drop, and settings that overrule its own. --repair leaves those alone.
+
+    Exit code: 0 they agree, 1 they differ or an agent did not answer, 2 bad usage. What is not
+    Steppe's is told without changing it.
     """
     answers = ask(lab, node, {"do": "audit", "repair": repair})
     if output == "json":
         print_json("steppe.audit/v1", answers)
     else:
-        _print_audit([answer for answer in answers if "error" not in answer])
+        click.echo("\n".join(audit_lines([answer for answer in answers if "error" not in answer])))
     silent = print_errors(answers)
-    if silent or any(answer.get("differences") for answer in answers):
+    if silent or any(answer.get("differences") or answer.get("flows") for answer in answers):
         raise SystemExit(1)
-
-
-def _print_audit(answers: list[dict[str, Any]]) -> None:
-    for answer in answers:
-        found = answer["differences"]
-        verdict = f"{len(found)} differ" if found else "all as they shall be"
-        done = ", repaired" if answer["repaired"] else ""
-        click.echo(f"{answer['node']}: {answer['entries']} entries, {verdict}{done}")
-        for row in found:
-            why = ", ".join(row["because"]) or "nothing asks for it"
-            click.echo(f"  {row['how']:8} {row['table']} {row['key']}   [{why}]")
-            if row["how"] == "differs":
-                click.echo(f"           is {row['actual']}, shall be {row['desired']}")

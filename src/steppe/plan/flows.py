@@ -8,7 +8,7 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import IPv4Address, IPv6Address
 
-from steppe.net.address import IPAddress
+from steppe.net.address import IPAddress, IPNetwork
 from steppe.net.flow import Flow
 from steppe.net.packet import Protocol
 from steppe.state.nft import Element, ElementKey
@@ -36,6 +36,31 @@ def _front(key: ElementKey) -> Front | None:
     return None
 
 
+def fronts_met(flows: Iterable[Flow], state: NodeState) -> frozenset[Front]:
+    """What these flows address, as far as it is kept for Services: theirs may be gone."""
+    kept = [
+        key.key[0]
+        for key in state
+        if isinstance(key, ElementKey) and key.set.startswith("service_range")
+    ]
+    return frozenset(
+        front
+        for front in map(front_of, flows)
+        if any(isinstance(prefix, IPNetwork) and front[0] in prefix for prefix in kept)
+    )
+
+
+def front_of(flow: Flow) -> Front:
+    """What the flow's sender addressed."""
+    way = flow.original
+    return way.destination, flow.protocol.lower(), way.destination_port
+
+
+def service_of(front: Front) -> ElementKey:
+    """The entry that makes it a Service's, where it is one's."""
+    return ElementKey(f"service{front[0].version}", front)
+
+
 def backends_of(state: NodeState, fronts: Iterable[Front]) -> Mapping[Front, frozenset[Backend]]:
     """What each of these leads to now; an address that is no frontend leads to itself."""
     return {front: frozenset(_backends(state, front)) for front in fronts}
@@ -43,7 +68,7 @@ def backends_of(state: NodeState, fronts: Iterable[Front]) -> Mapping[Front, fro
 
 def _backends(state: NodeState, front: Front) -> Iterator[Backend]:
     address, _, number = front
-    if ElementKey(f"service{address.version}", front) not in state:
+    if service_of(front) not in state:
         yield address, number
         return
     for name in _ENDPOINTS:
@@ -66,7 +91,7 @@ def stale_flows(
     """
     stale: list[Flow] = []
     for flow in flows:
-        front = (flow.original.destination, flow.protocol.lower(), flow.original.destination_port)
+        front = front_of(flow)
         answers = (flow.reply.source, flow.reply.source_port)
         if front in backends and answers not in backends[front]:
             stale.append(flow)

@@ -4,6 +4,7 @@ In process, because starting an `nft` program costs 2 ms and more for each chang
 """
 
 import ctypes
+import enum
 import threading
 from typing import Self
 
@@ -14,6 +15,15 @@ _NAME = "libnftables.so.1"
 
 class NftError(SteppeError):
     """nft refused; the message is its own, which quotes the command."""
+
+
+class Output(enum.IntFlag):
+    """How answers are written (NFT_CTX_OUTPUT_… in nftables/libnftables.h)."""
+
+    HANDLE = 1 << 3
+    JSON = 1 << 4
+    TERSE = 1 << 11
+    """Sets without their elements."""
 
 
 class Library:
@@ -41,13 +51,19 @@ class Library:
 
     def run(self, commands: str) -> None:
         """Run commands as one transaction: all of them are done, or none."""
+        self.ask(commands)
+
+    def ask(self, commands: str, output: Output = Output(0)) -> str:  # noqa: B008 - it is a number
+        """Run them, and answer what nft prints."""
         with self._lock:
+            self._nft.nft_ctx_output_set_flags(self._context, output)
             failed = self._nft.nft_run_cmd_from_buffer(self._context, commands.encode())
             # Both calls also empty their buffer.
-            self._nft.nft_ctx_get_output_buffer(self._context)
+            answer: bytes = self._nft.nft_ctx_get_output_buffer(self._context)
             error: bytes = self._nft.nft_ctx_get_error_buffer(self._context)
         if failed:
             raise NftError(" ".join(error.decode(errors="replace").split()))
+        return answer.decode(errors="replace")
 
 
 def _load() -> ctypes.CDLL:
@@ -62,6 +78,8 @@ def _load() -> ctypes.CDLL:
     nft.nft_ctx_free.restype = None
     nft.nft_ctx_buffer_output.argtypes = [context]
     nft.nft_ctx_buffer_error.argtypes = [context]
+    nft.nft_ctx_output_set_flags.argtypes = [context, ctypes.c_uint]
+    nft.nft_ctx_output_set_flags.restype = None
     nft.nft_run_cmd_from_buffer.argtypes = [context, ctypes.c_char_p]
     for name in ("nft_ctx_get_output_buffer", "nft_ctx_get_error_buffer"):
         getattr(nft, name).argtypes = [context]

@@ -1,0 +1,62 @@
+"""An audit as text: for each node its verdict, then what is wrong, and by which object."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+Json = dict[str, Any]
+
+_HOW = {"missing": "is not there", "foreign": "nothing asks for it", "differs": "differs"}
+_COLOURS = {"missing": "red", "differs": "red", "foreign": "yellow"}
+_CURE = (
+    "`steppe audit --repair` puts it right; what differs inside a pod comes right when the pod is "
+    "made anew."
+)
+_SHOWN = 20
+_NAMES = {"addresses": "address", "fdb": "fdb"}
+
+
+def audit_lines(answers: list[Json]) -> Iterator[str]:
+    """The nodes, one after the other, and at the end what to do about it."""
+    for answer in answers:
+        yield from _node(answer)
+    if any((a["differences"] or a["flows"]) and not a["repaired"] for a in answers):
+        yield _CURE
+
+
+def _node(answer: Json) -> Iterator[str]:
+    wrong, stale, others = answer["differences"], answer["flows"], answer["others"]
+    said = [f"{len(wrong)} not as they shall be" if wrong else "all as they shall be"]
+    if stale:
+        said.append(f"{len(stale)} stale flows" if len(stale) > 1 else "a stale flow")
+    if answer["repaired"]:
+        said.append("repaired")
+    head = f"{answer['node']}: {answer['entries']} entries, {', '.join(said)}"
+    yield click.style(head, bold=True, fg="red" if wrong or stale else None)
+    for row in wrong[:_SHOWN]:
+        yield from _difference(row)
+    if len(wrong) > _SHOWN:
+        yield f"  and {len(wrong) - _SHOWN} more: -o json lists them"
+    for row in stale:
+        yield click.style(f"  stale flow {row['flow']}", fg="red")
+        yield f"    {_to_whom(row)} leads there no more; its packets are lost until it ends"
+    if others:
+        yield "  not Steppe's, but it may stop packets:"
+    for row in others:
+        yield f"    {row['entry']}: {row['text']}"
+
+
+def _difference(row: Json) -> Iterator[str]:
+    name = _NAMES.get(row["table"], row["table"].removesuffix("s"))
+    head = f"  {name} {row['key']} {_HOW[row['how']]}"
+    yield click.style(head, fg=_COLOURS[row["how"]])
+    if row["actual"]:
+        yield f"    is       {row['actual'].removeprefix(': ')}"
+    if row["desired"]:
+        yield f"    shall be {row['desired'].removeprefix(': ')}"
+    yield from (f"    by       {cause}" for cause in row["because"])
+
+
+def _to_whom(row: Json) -> str:
+    return ", ".join(row["because"]) or "the Service, which is gone,"
