@@ -487,6 +487,16 @@ def test_intervals_of_a_map_lead_each_to_its_own(node: Namespace) -> None:
 
 
 @pytest.mark.kernel
+def test_an_element_with_someones_comment_is_read_among_the_others(
+    node: Namespace, nft: Nft
+) -> None:
+    keys = [ElementKey("cluster_ip4", (ip_address(f"10.96.0.{host}"),)) for host in range(1, 5)]
+    assert nft.apply([Change(key, None, Element()) for key in keys[1:]]) == ()
+    node.run("nft", 'add element inet steppe cluster_ip4 { 10.96.0.1 comment "by hand" }')
+    assert nft.read() == dict.fromkeys(keys, Element())
+
+
+@pytest.mark.kernel
 def test_ranges_and_verdicts_that_we_never_write_are_not_read(node: Namespace, nft: Nft) -> None:
     for command in (
         "add element inet steppe cluster4 { 10.0.7.64-10.0.8.10, 10.9.0.0/16 }",

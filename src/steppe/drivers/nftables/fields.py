@@ -13,7 +13,6 @@ from typing import Any
 import msgspec
 
 from steppe.drivers.nftables.library import NftError
-from steppe.net.address import IPAddress
 from steppe.state.nft import Atom, Set
 
 _PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17, "icmpv6": 58, "sctp": 132}
@@ -21,44 +20,56 @@ _WORDS = {number: word for word, number in _PROTOCOLS.items()}
 
 
 class _Field(msgspec.Struct, frozen=True):
-    """`code` is its form for struct(3), in network order. What `pack` cannot take it raises as
-    TypeError or OverflowError; without `read` the unpacked number is the value.
+    """`code` is its form for struct(3), in network order; `write` makes of a value what struct
+    packs, `read` a value of what it unpacks. Without them that is the value itself. What has no
+    place in the field raises TypeError, OverflowError or struct.error.
     """
 
     code: str
-    pack: Callable[[Atom], bytes]
+    write: Callable[[Any], Any] | None = None
     read: Callable[[Any], Atom] | None = None
 
 
 class Layout:
-    """The fields of one type, such as `ipv4_addr . inet_service`."""
+    """The fields of one type, such as `ipv4_addr . inet_service`.
+
+    `size` is the length that an attribute's header tells: its bytes are padded all the same.
+    """
 
     def __init__(self, type_: str) -> None:
         names = type_.split(" . ")
         if unknown := [name for name in names if name not in _FIELDS]:
             raise NftError(f"{unknown[0]} is a type whose bytes are not known here")
-        self._fields = tuple(_FIELDS[name] for name in names)
-        sizes = [struct.calcsize(f">{field.code}") for field in self._fields]
-        self._padding = [bytes(-size & 3) for size in sizes]
-        codes = (f"{f.code}{-size & 3}x" for f, size in zip(self._fields, sizes, strict=True))
-        self._struct = struct.Struct(">" + "".join(codes))
-        self._reads = tuple((at, f.read) for at, f in enumerate(self._fields) if f.read)
+        fields = [_FIELDS[name] for name in names]
+        sizes = [struct.calcsize(f">{field.code}") for field in fields]
+        self.code = "".join(f"{f.code}{-n & 3}x" for f, n in zip(fields, sizes, strict=True))
+        self._struct = struct.Struct(f">{self.code}")
+        self.size = sizes[0] if len(sizes) == 1 else self._struct.size
+        self._count = len(fields)
+        self._writes = tuple((at, f.write) for at, f in enumerate(fields) if f.write)
+        self._reads = tuple((at, f.read) for at, f in enumerate(fields) if f.read)
 
     def __len__(self) -> int:
-        return len(self._fields)
+        return self._count
 
     def pack(self, spec: Set, values: tuple[Atom, ...]) -> bytes:
-        """The values' bytes; NftError if they are not of this type."""
-        if len(self._fields) != len(values):
-            raise NftError(f"{spec.name} does not take {' . '.join(map(str, values))}")
-        if len(values) == 1:
-            return _packed(spec, self._fields[0], values[0])
-        fields = zip(self._fields, values, self._padding, strict=True)
-        return b"".join([_packed(spec, field, value) + rest for field, value, rest in fields])
+        """The values' bytes, padded; NftError if they are not of this type."""
+        packed: list[Any] = list(values)
+        try:
+            for at, write in self._writes:
+                packed[at] = write(packed[at])
+            return self._struct.pack(*packed)
+        except (TypeError, OverflowError, IndexError, struct.error) as error:
+            what = " . ".join(map(str, values))
+            raise NftError(f"{what} has no place in {spec.name} ({spec.type})") from error
 
     def unpack(self, data: bytes) -> tuple[Atom, ...]:
         """The values that these bytes are, padded as they are in an attribute."""
-        values: list[Any] = list(self._struct.unpack(data))
+        return self.read(self._struct.unpack(data))
+
+    def read(self, unpacked: tuple[Any, ...]) -> tuple[Atom, ...]:
+        """The values, of what `code` unpacks."""
+        values: list[Any] = list(unpacked)
         for at, read in self._reads:
             values[at] = read(values[at])
         return tuple(values)
@@ -70,17 +81,10 @@ def layout(type_: str) -> Layout:
     return Layout(type_)
 
 
-def _packed(spec: Set, field: _Field, value: Atom) -> bytes:
-    try:
-        return field.pack(value)
-    except (TypeError, OverflowError) as error:
-        raise NftError(f"{value} has no place in {spec.name} ({spec.type})") from error
-
-
-def _ipv4(value: Atom) -> bytes:
+def _ipv4(value: Atom) -> int:
     if not isinstance(value, IPv4Address):
         raise TypeError
-    return value.packed
+    return int(value)
 
 
 def _ipv6(value: Atom) -> bytes:
@@ -89,30 +93,14 @@ def _ipv6(value: Atom) -> bytes:
     return value.packed
 
 
-def _protocol(value: Atom) -> bytes:
-    return _integer(_PROTOCOLS.get(value, value) if isinstance(value, str) else value, 1)
-
-
-def _service(value: Atom) -> bytes:
-    return _integer(value, 2)
+def _protocol(value: Atom) -> Atom:
+    return _PROTOCOLS.get(value, value) if isinstance(value, str) else value
 
 
 def _host_order(value: Atom) -> bytes:
     if not isinstance(value, int):
         raise TypeError
     return value.to_bytes(4, sys.byteorder)
-
-
-def _integer(value: Atom, size: int) -> bytes:
-    if not isinstance(value, int):
-        raise TypeError
-    return value.to_bytes(size, "big")
-
-
-@lru_cache(maxsize=1 << 16)
-def _address(data: bytes) -> IPAddress:
-    """Many elements share an address."""
-    return IPv4Address(data) if len(data) == 4 else IPv6Address(data)
 
 
 def _word(number: int) -> Atom:
@@ -125,10 +113,10 @@ def _in_host_order(data: bytes) -> int:
 
 _NUMBER = _Field("4s", _host_order, _in_host_order)
 _FIELDS: dict[str, _Field] = {
-    "ipv4_addr": _Field("4s", _ipv4, _address),
-    "ipv6_addr": _Field("16s", _ipv6, _address),
+    "ipv4_addr": _Field("I", _ipv4, IPv4Address),
+    "ipv6_addr": _Field("16s", _ipv6, IPv6Address),
     "inet_proto": _Field("B", _protocol, _word),
-    "inet_service": _Field("H", _service),
+    "inet_service": _Field("H"),
     "classid": _NUMBER,
     "mark": _NUMBER,
 }

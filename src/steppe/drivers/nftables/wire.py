@@ -7,10 +7,12 @@ It writes what nft 1.0.6 writes for the same words, so either may take back what
 What we never write, such as a range of addresses that is no prefix, is left out when read.
 """
 
+import struct
 import sys
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from typing import Any
 
 from steppe.drivers.netlink import message as nl
 from steppe.drivers.nftables.fields import Layout, layout
@@ -30,6 +32,7 @@ _NFTA_VERDICT_CODE = 1
 _NFTA_VERDICT_CHAIN = 2
 _NF_DROP = 0
 _NFT_GOTO = -4
+_HEAD = 8  # bytes of two headers, one inside the other
 _INTERVAL_END = nl.attribute(_NFTA_SET_ELEM_FLAGS, (1).to_bytes(4, "big"))
 # NFTNL_UDATA_SET_ELEM_FLAGS, 4 bytes, NFTNL_SET_ELEM_F_INTERVAL_OPEN (libnftnl/udata.h): nft's own
 # note, which the kernel keeps for it, that no end follows.
@@ -52,12 +55,9 @@ def packed_elements(spec: Set, rows: Iterable[tuple[_Key, Element | None]]) -> I
         ordered = sorted(rows, key=lambda row: _start(row[0]))
         yield from (pack(spec, fields, key, value) for key, value in ordered)
         return
+    head = _head(_NFTA_SET_ELEM_KEY, fields)
     for key, value in rows:
-        yield nl.nested(
-            _NFTA_LIST_ELEM,
-            _value(_NFTA_SET_ELEM_KEY, fields.pack(spec, key)),
-            _data(spec, value),
-        )
+        yield nl.nested(_NFTA_LIST_ELEM, head, fields.pack(spec, key), _data(spec, value))
 
 
 def _interval(spec: Set, fields: Layout, key: _Key, value: Element | None) -> bytes:
@@ -95,7 +95,14 @@ def _data(spec: Set, value: Element | None) -> bytes:
         return b""
     if spec.data == "verdict":
         return _verdict(value.data)
-    return _value(_NFTA_SET_ELEM_DATA, layout(spec.data).pack(spec, value.data))
+    fields = layout(spec.data)
+    return _head(_NFTA_SET_ELEM_DATA, fields) + fields.pack(spec, value.data)
+
+
+@lru_cache
+def _head(kind: int, fields: Layout) -> bytes:
+    """What stands before the fields: the headers of `_value`, which are always the same."""
+    return _value(kind, bytes(fields.size))[:_HEAD]
 
 
 @lru_cache(maxsize=1 << 12)
@@ -123,14 +130,65 @@ def _start(key: _Key) -> tuple[int, int]:
 
 def unpacked_elements(spec: Set, lists: Iterable[bytes]) -> Iterator[Row]:
     """The elements in these lists, in any order, as `packed_elements` takes them."""
-    raw = (nl.attributes(element) for some in lists for _, element in nl.sequence(some))
-    # Without a key is only what nft calls `*`, which stands for all keys that are not there.
-    keyed = (element for element in raw if _NFTA_SET_ELEM_KEY in element)
     if not spec.interval:
-        return _plain(spec, keyed)
-    if len(layout(spec.type)) == 1:
-        return _intervals(spec, keyed)
-    return _concatenations(spec, keyed)
+        records = _Records(spec) if spec.data != "verdict" else None
+        for some in lists:
+            rows = records.read(some) if records is not None else None
+            yield from _plain(spec, _keyed([some])) if rows is None else rows
+    elif len(layout(spec.type)) == 1:
+        yield from _intervals(spec, _keyed(lists))
+    else:
+        yield from _concatenations(spec, _keyed(lists))
+
+
+def _keyed(lists: Iterable[bytes]) -> Iterator[dict[int, bytes]]:
+    """Elements by their attributes, but for what nft calls `*`, which stands for all other keys."""
+    raw = (nl.attributes(element) for some in lists for _, element in nl.sequence(some))
+    return (element for element in raw if _NFTA_SET_ELEM_KEY in element)
+
+
+class _Records:
+    """Lists of elements that are all of one size and have the same headers, as most have."""
+
+    def __init__(self, spec: Set) -> None:
+        self._key, self._type = layout(spec.type), spec.data
+        codes = [f"{4 + _HEAD}s{self._key.code}"]
+        parts = [_told(_NFTA_SET_ELEM_KEY, self._key)]
+        if spec.data:
+            held = layout(spec.data)
+            codes.append(f"{_HEAD}s{held.code}")
+            parts.append(_told(_NFTA_SET_ELEM_DATA, held))
+        self._struct = struct.Struct(">" + "".join(codes))
+        self._behind = 1 + len(self._key)
+        model = self._struct.unpack(nl.attribute(_NFTA_LIST_ELEM, b"".join(parts)))
+        self._heads = self._heads_of(model)
+
+    def read(self, elements: bytes) -> list[Row] | None:
+        """The rows of a list; None if one of its elements is of another form."""
+        if len(elements) % self._struct.size:
+            return None
+        behind, rows = self._behind, []
+        for record in self._struct.iter_unpack(elements):
+            if self._heads_of(record) != self._heads:
+                return None
+            value = _element(self._type, record[behind + 1 :]) if self._type else _NOTHING
+            rows.append((self._key.read(record[1:behind]), value))
+        return rows
+
+    def _heads_of(self, record: tuple[Any, ...]) -> tuple[bytes, ...]:
+        """What stands before the key and, in a map, what stands before the data."""
+        return record[0 : self._behind + 1 : self._behind]
+
+
+def _told(kind: int, fields: Layout) -> bytes:
+    """A value as the kernel tells it: it marks no attribute as nested."""
+    return nl.attribute(kind, nl.attribute(_NFTA_DATA_VALUE, bytes(fields.size)))
+
+
+@lru_cache(maxsize=1 << 16)
+def _element(type_: str, unpacked: tuple[Any, ...]) -> Element:
+    """Many frontends share a backend."""
+    return Element(layout(type_).read(unpacked))
 
 
 def _plain(spec: Set, elements: Iterable[dict[int, bytes]]) -> Iterator[Row]:
