@@ -94,8 +94,10 @@ def set_link(name: str, link: Link, old: Link | None = None) -> tuple[Request, .
     """Give a link that is there its MTU, MAC and alias, no address of its own, and state.
 
     What `old` has already is not sent: a MAC address set anew, even to itself, makes the kernel
-    forget every neighbour on the link, permanent ones too (neigh_changeaddr). The state goes
-    last and alone, because do_setlink brings a link up before it looks at address generation.
+    forget every neighbour on the link, permanent ones too (neigh_changeaddr). The MTU goes first
+    and alone: a link that was too small for IPv6 has none, and its address generation cannot be
+    set (inet6_validate_link_af). The state goes last and alone, because do_setlink brings a link
+    up before it looks at address generation.
     """
     who = nl.text(_IFLA_IFNAME, name)
     settings = [
@@ -107,10 +109,10 @@ def set_link(name: str, link: Link, old: Link | None = None) -> tuple[Request, .
     ]
     if old is None or old.mac != link.mac:
         settings.append(_mac(_IFLA_ADDRESS, link.mac))
-    if old is None or old.mtu != link.mtu:
-        settings.append(nl.u32(_IFLA_MTU, link.mtu))
+    mtu = nl.u32(_IFLA_MTU, link.mtu) if old is None or old.mtu != link.mtu else b""
     flags = _IFF_UP if link.up else 0
     return (
+        *((Request(RTM_NEWLINK, _header() + who + mtu),) if mtu else ()),
         Request(RTM_NEWLINK, _header() + who + b"".join(settings)),
         Request(RTM_NEWLINK, _header(flags=flags, change=_IFF_UP) + who),
     )
