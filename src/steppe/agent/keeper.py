@@ -17,13 +17,12 @@ from typing import Protocol
 from steppe.agent.log import line
 from steppe.agent.metrics import Metrics
 from steppe.agent.reconciler import Reconciler
+from steppe.agent.told import tell
 from steppe.compile.incremental import NodeCompiler
 from steppe.drivers.kernel import KernelDriver
 from steppe.drivers.nftables.driver import Nft
 from steppe.drivers.watch import Event, Lost, Seen
-from steppe.kube.cause import Cause
 from steppe.kube.objects import Workload
-from steppe.plan.diff import Change
 from steppe.state.node import Key, Value
 from steppe.state.sysctl import SysctlKey
 
@@ -142,7 +141,7 @@ class Keeper:
                 with self._metrics.apply_seconds.time():
                     failures = await asyncio.to_thread(self._kernel.apply, plan.changes)
                 self.reconciler.settle(plan.changes, failures)
-                self._tell(plan.changes, because)
+                tell(plan.changes, because, self.reconciler.failed, self._metrics)
                 self._owner.applied([change.key for change in plan.changes])
         for workload in plan.lost:
             await self._owner.lost(workload)
@@ -179,20 +178,3 @@ class Keeper:
 
     def _settings(self) -> list[SysctlKey]:
         return [key for key in tuple(self._compiler.state) if isinstance(key, SysctlKey)]
-
-    def _tell(self, changes: Sequence[Change], because: dict[Key, tuple[Cause, ...]]) -> None:
-        """One line a change, with the objects that asked for it."""
-        for change in changes:
-            failed = self.reconciler.failed.get(change.key)
-            verb = "delete" if change.new is None else "replace" if change.old else "add"
-            fields = {
-                "table": change.key.table,
-                "key": change.key,
-                "value": change.old if change.new is None else change.new,
-                "cause": ", ".join(map(str, because[change.key])) or "nothing asks for it",
-            }
-            if failed is not None:
-                log.error(line(f"{verb}-failed", **fields, error=failed.error))
-            else:
-                log.info(line(verb, **fields))
-                self._metrics.changes.labels(change.key.table, verb).inc()

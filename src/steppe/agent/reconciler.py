@@ -21,6 +21,7 @@ from steppe.kube.objects import Workload
 from steppe.plan.diff import Change, diff
 from steppe.plan.order import ordered
 from steppe.state.link import AddressKey, ForwardingKey, LinkKey, NeighbourKey
+from steppe.state.nft import ElementKey
 from steppe.state.node import Key, Value
 from steppe.state.route import Route
 from steppe.state.sysctl import SysctlKey
@@ -143,6 +144,8 @@ def _is_lost_pod(change: Change) -> bool:
 
 def link_of(key: Key, value: Value | None) -> str:
     """The link that an entry is of or stands on; "" for one that needs none."""
+    if isinstance(key, ElementKey):  # first, for nearly all keys are
+        return ""
     if isinstance(key, LinkKey):
         return key.name
     if isinstance(key, AddressKey | NeighbourKey | ForwardingKey):

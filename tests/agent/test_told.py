@@ -1,0 +1,84 @@
+"""What the log says of changes: each one, or what many come to."""
+
+import logging
+from ipaddress import ip_address
+
+import pytest
+
+from steppe.agent.metrics import Metrics
+from steppe.agent.told import MANY, tell
+from steppe.drivers.errors import Failure, KernelError
+from steppe.kube.cause import Cause, ObjectRef
+from steppe.plan.diff import Change
+from steppe.state.nft import Element, ElementKey
+from steppe.state.node import Key
+
+NOBODY = "nothing asks for it"
+
+
+def added(number: int) -> Change:
+    key = ElementKey("ingress_peer4", (ip_address(0x0A000000 + number),))
+    return Change(key, None, Element((7,)))
+
+
+def because(changes: list[Change]) -> dict[Key, tuple[Cause, ...]]:
+    """One object for the first half and one for each of the others."""
+    half = len(changes) // 2
+    return {
+        change.key: (Cause(ObjectRef("Pod", "a", f"p{max(number, half)}"), "metadata.labels"),)
+        for number, change in enumerate(changes)
+    }
+
+
+def counted(metrics: Metrics, verb: str) -> float | None:
+    labels = {"table": "elements", "verb": verb}
+    return metrics.registry.get_sample_value("steppe_changes_total", labels)
+
+
+@pytest.fixture
+def told(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    caplog.set_level(logging.INFO, "steppe.agent")
+    return caplog
+
+
+def test_few_changes_are_a_line_each(told: pytest.LogCaptureFixture) -> None:
+    metrics, changes = Metrics(), [added(1), Change(added(2).key, Element((7,)), None)]
+    tell(changes, {**because(changes), changes[1].key: ()}, {}, metrics)
+    first, second = (f'table=elements key="@ingress_peer4 10.0.0.{n}"' for n in (1, 2))
+    assert told.messages == [
+        f'add {first} value=": 7" cause="Pod/a/p1 metadata.labels"',
+        f'delete {second} value=": 7" cause="{NOBODY}"',
+    ]
+    assert counted(metrics, "add") == counted(metrics, "delete") == 1
+
+
+def test_many_changes_are_summed_up_by_what_asks_most(told: pytest.LogCaptureFixture) -> None:
+    metrics, changes = Metrics(), [added(number) for number in range(MANY)]
+    changes.append(Change(added(MANY).key, Element((7,)), None))
+    tell(changes, {**because(changes), changes[-1].key: ()}, {}, metrics)
+    half = MANY // 2
+    named = f"Pod/a/p{half} ({half + 1}), Pod/a/p{half + 1} (1), Pod/a/p{half + 2} (1)"
+    assert told.messages == [
+        f'add table=elements count={MANY} because="{named}, {half - 3} more"',
+        f'delete table=elements count=1 because="{NOBODY}"',
+    ]
+    assert counted(metrics, "add") == MANY
+
+
+def test_each_of_many_is_told_where_debug_is_asked_for(told: pytest.LogCaptureFixture) -> None:
+    told.set_level(logging.DEBUG, "steppe.agent")
+    changes = [added(number) for number in range(MANY + 1)]
+    tell(changes, because(changes), {}, Metrics())
+    levels = [record.levelno for record in told.records]
+    assert levels == [logging.DEBUG] * len(changes) + [logging.INFO]
+
+
+def test_what_fails_among_many_is_told_by_itself(told: pytest.LogCaptureFixture) -> None:
+    metrics, changes = Metrics(), [added(number) for number in range(MANY + 1)]
+    failure = Failure(changes[3], KernelError("add it", detail="no room"))
+    tell(changes, because(changes), {changes[3].key: failure}, metrics)
+    (error, summary) = told.records
+    assert error.levelno == logging.ERROR
+    assert error.getMessage().startswith('add-failed table=elements key="@ingress_peer4 10.0.0.3"')
+    assert f"count={MANY} " in summary.getMessage()
+    assert counted(metrics, "add") == MANY
