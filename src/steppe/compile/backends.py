@@ -13,7 +13,7 @@ from steppe.fabric.settings import NodePortAddresses
 from steppe.kube.cause import Cause
 from steppe.kube.objects import Node
 from steppe.kube.services import Endpoint, EndpointSlice, Service, ServicePort
-from steppe.net.address import IPAddress, of_version, sort_key
+from steppe.net.address import IPAddress, of_version
 
 Kind = Literal["cluster", "external", "balancer", "node"]
 Place = tuple[IPAddress, str, int]
@@ -71,8 +71,8 @@ class Frontend(msgspec.Struct, frozen=True, gc=False):
     local: bool = False
 
 
-Known = dict[tuple[IPAddress, int], tuple[Endpoint, Backend]]
-"""Endpoints by address and port, each with its conditions."""
+Known = list[tuple[Endpoint, Backend]]
+"""Endpoints with what they are as backends."""
 
 
 class Pools(msgspec.Struct, frozen=True, gc=False):
@@ -139,19 +139,20 @@ def _frontend(service: Service, way: Way, pools: Pools) -> Frontend:
 
 
 def _endpoints(port: ServicePort, version: int, slices: tuple[EndpointSlice, ...]) -> Known:
-    found: Known = {}
+    """Each address and port once; the slice that names it first has it."""
+    found: dict[tuple[IPAddress, int], tuple[Endpoint, Backend]] = {}
     for slice_ in slices:
-        number = slice_.port(port)
+        number, ref = slice_.port(port), slice_.ref
         for index, endpoint in enumerate(slice_.endpoints if number else ()):
-            key = (endpoint.address, number)
-            if endpoint.address.version == version and key not in found:
-                cause = Cause(slice_.ref, f"endpoints[{index}]")
-                found[key] = (endpoint, Backend(endpoint.address, number, cause))
-    return found
+            address = endpoint.address
+            if address.version == version and (address, number) not in found:
+                backend = Backend(address, number, Cause(ref, f"endpoints[{index}]"))
+                found[address, number] = (endpoint, backend)
+    return list(found.values())
 
 
 def _pools(here: Node, distribution: str, found: Known) -> Pools:
-    local = {key: known for key, known in found.items() if known[0].node == here.name}
+    local = [known for known in found if known[0].node == here.name]
     return Pools(
         _ordered(_near(here, distribution, _usable(found))),
         _ordered(_usable(local)),
@@ -160,26 +161,27 @@ def _pools(here: Node, distribution: str, found: Known) -> Pools:
 
 def _usable(found: Known) -> Known:
     """Ready endpoints; while there are none, those that still serve while they terminate."""
-    ready = {key: known for key, known in found.items() if known[0].ready}
-    return ready or {k: v for k, v in found.items() if v[0].serving and v[0].terminating}
+    ready = [known for known in found if known[0].ready]
+    return ready or [known for known in found if known[0].serving and known[0].terminating]
 
 
 def _near(here: Node, distribution: str, found: Known) -> Known:
     """Those that hints reserve for this node, then this zone; all where hints are incomplete."""
-    endpoints = [endpoint for endpoint, _ in found.values()]
-    if not all(e.ready for e in endpoints):
+    if not all(endpoint.ready for endpoint, _ in found):
         return found
-    if distribution == "PreferSameNode" and all(e.nodes for e in endpoints):
-        chosen = {key: known for key, known in found.items() if here.name in known[0].nodes}
+    if distribution == "PreferSameNode" and all(endpoint.nodes for endpoint, _ in found):
+        chosen = [known for known in found if here.name in known[0].nodes]
         if chosen:
             return chosen
-    if here.zone and all(e.zones for e in endpoints):
-        chosen = {key: known for key, known in found.items() if here.zone in known[0].zones}
+    if here.zone and all(endpoint.zones for endpoint, _ in found):
+        chosen = [known for known in found if here.zone in known[0].zones]
         if chosen:
             return chosen
     return found
 
 
 def _ordered(found: Known) -> tuple[Backend, ...]:
-    keys = sorted(found, key=lambda key: (sort_key(key[0]), key[1]))
-    return tuple(found[key][1] for key in keys)
+    """By their addresses, which are all of one family."""
+    backends = [backend for _, backend in found]
+    backends.sort(key=lambda backend: (int(backend.address), backend.port))
+    return tuple(backends)

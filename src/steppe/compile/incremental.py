@@ -7,7 +7,7 @@ The one exception is the node's own object, on which every block may depend.
     events ──▶ blocks by object ──▶ claims by key ──▶ entries ──▶ the keys that may differ
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import TypeVar
 
 from steppe.compile.backends import Vantage
@@ -63,17 +63,18 @@ class Tables:
         for item in block:
             if isinstance(item, Problem):
                 problems.append(item)
-            elif item not in (known := now.get(item.key, ())):
-                now[item.key] = (*known, item)
+            elif item.key not in now:
+                now[item.key] = (item,)
+            elif item not in now[item.key]:
+                now[item.key] += (item,)
         _remember(self._block_problems, owner, tuple(problems))
         before = self._blocks.get(owner, {})
         touched = {key for key, claims in now.items() if before.get(key) != claims}
         touched.update(before.keys() - now.keys())
         for key in touched:
-            kept = list(self._claims.get(key, ()))
-            for gone in before.get(key, ()):
-                kept.remove(gone)  # once: another owner may claim the very same
-            self._settle(key, (*kept, *now.get(key, ())))
+            claims = now.get(key, ())
+            others = _without(self._claims.get(key, ()), before.get(key, ()))
+            self._settle(key, (*others, *claims) if others else claims)
         _remember(self._blocks, owner, now)
         return frozenset(touched)
 
@@ -85,6 +86,16 @@ class Tables:
             return
         self._entries[key], problems = settle_key(claims)
         _remember(self._key_problems, key, problems)
+
+
+def _without(claims: tuple[NodeClaim, ...], gone: tuple[NodeClaim, ...]) -> Sequence[NodeClaim]:
+    """These claims but those; once each, for another owner may claim the very same."""
+    if claims == gone:
+        return ()
+    kept = list(claims)
+    for claim in gone:
+        kept.remove(claim)
+    return kept
 
 
 def _remember(where: dict[T, S], key: T, what: S) -> None:
