@@ -91,8 +91,8 @@ class Reconciler:
         """What to do now, in order; what is planned is no longer dirty."""
         dirty, self._dirty = self._dirty, set()
         plan = self._plan(diff(self._compiler.state, self.actual, dirty))
-        for key in dirty.difference(change.key for change in plan.changes):
-            self.failed.pop(key, None)
+        for key in (self.failed.keys() & dirty).difference(c.key for c in plan.changes):
+            del self.failed[key]
         self.begun += 1
         if not plan.changes:
             self.ended = self.begun

@@ -25,8 +25,12 @@ _MAPS = frozenset(f"{name}{version}" for name in ("service", *_ENDPOINTS) for ve
 
 def fronts_of(keys: Iterable[Key]) -> frozenset[Front]:
     """The frontends, of protocols that need it, that these keys are or belong to."""
-    found = (_front(key) for key in keys if isinstance(key, ElementKey) and key.set in _MAPS)
-    return frozenset(front for front in found if front is not None and front[1] != "tcp")
+    found = (
+        _front(key)
+        for key in keys
+        if isinstance(key, ElementKey) and key.set in _MAPS and key.key[1] != "tcp"
+    )
+    return frozenset(front for front in found if front is not None)
 
 
 def _front(key: ElementKey) -> Front | None:
