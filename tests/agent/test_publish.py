@@ -13,14 +13,17 @@ from steppe.client.client import Client
 from steppe.client.events import EventRecorder
 from steppe.client.informer import Refused, Replaced
 from steppe.client.resources import EVENTS, NETWORKPOLICIES
+from steppe.client.resources import NODES as NODE_RESOURCE
 from steppe.compile.incremental import NodeCompiler
-from steppe.fabric.settings import Settings
-from steppe.kube import policy_wire
+from steppe.fabric.settings import SETTINGS_ANNOTATION, Settings, settings_from
+from steppe.kube import policy_wire, wire
 from steppe.kube.cause import ObjectRef
 from steppe.kube.objects import DEFAULT_UNDERLAY, Node
 from tests.client.fake_api import FakeApi, fake_api, status
 
 NODES = ("node-a", "node-b", "node-c")
+NODES_PATH = NODE_RESOURCE.path()
+DEFAULTS = Settings()
 NAMES = tuple(f"p{number}" for number in range(12))
 SPEC: dict[str, Any] = {"podSelector": {}, "ingress": [{"from": [{"ipBlock": {"cidr": "?"}}]}]}
 
@@ -28,8 +31,8 @@ SPEC: dict[str, Any] = {"podSelector": {}, "ingress": [{"from": [{"ipBlock": {"c
 class Told:
     """Policies with a fault each, as an agent tells of them."""
 
-    def __init__(self, client: Client, node: str) -> None:
-        compiler = NodeCompiler(Settings(), node)
+    def __init__(self, client: Client, node: str, settings: Settings = DEFAULTS) -> None:
+        compiler = NodeCompiler(settings, node)
         for name in NODES:
             compiler.set_node(Node(name, pod_cidrs=(ip_network("10.244.1.0/24"),)))
         health = ProxyHealth(node, None, busy=lambda: 0.0, leaving=lambda: False)
@@ -110,6 +113,21 @@ async def test_an_object_that_is_gone_and_a_whole_kind_have_no_events() -> None:
         told.feeds.policies.take_namespace(Refused(403))
         await told.tell()
         assert await written(api) == []
+
+
+async def test_a_node_tells_what_its_agent_runs_with_once() -> None:
+    chosen = Settings(fabric="vxlan", node_port_addresses=(ip_network("192.0.2.0/24"),))
+    async with fake_api() as (api, client):
+        await api.put(NODES_PATH, "node-a")
+        told = Told(client, "node-a", chosen)
+        node = msgspec.convert({"metadata": {"name": "node-a"}}, wire.Node)
+        told.feeds.nodes.take(Replaced((node,)))
+        await told.publisher.publish_node()
+        (written,) = api.objects[NODES_PATH].values()
+        text = written["metadata"]["annotations"][SETTINGS_ANNOTATION]
+        assert settings_from(text) == chosen
+        api.objects[NODES_PATH].clear()  # a second patch would find nothing, and raise
+        await told.publisher.publish_node()
 
 
 def test_a_node_that_goes_moves_only_what_it_told() -> None:

@@ -146,6 +146,9 @@ class FakeApi:
             fields = {k: {**held.get(k, {}), **v} if isinstance(v, dict) else v
                       for k, v in fields.items()}  # fmt: skip
             fields = _fields(held) | fields
+            annotations = (body.get("metadata") or {}).get("annotations")
+            if annotations:
+                fields["metadata"] = {"annotations": annotations}
         return web.json_response(await self.put(folder, name, **fields))
 
 

@@ -1,5 +1,6 @@
 """Explanations over random clusters: they say what the spec and the whole cluster's tables do."""
 
+import re
 from ipaddress import ip_network
 
 import msgspec
@@ -10,7 +11,7 @@ from steppe.compile.node import compile_cluster
 from steppe.explain.explain import Explainer
 from steppe.explain.model import Flow
 from steppe.explain.part import part_for
-from steppe.explain.tables import compiled
+from steppe.explain.tables import compiled, without_number
 from steppe.explain.target import NodeTarget, PodTarget, RangeTarget, ServiceTarget, Target
 from steppe.fabric.settings import Settings
 from steppe.kube.cluster import Cluster, cluster_of
@@ -22,6 +23,7 @@ from steppe.net.packet import Packet
 from steppe.spec.network import promise
 from steppe.spec.policy import verdict
 from steppe.spec.policy_match import world_of
+from steppe.walk.trace import Trace
 from steppe.walk.walk import Walker
 from tests import policy_worlds
 from tests.conformance.netpol_walk import _placed
@@ -145,6 +147,16 @@ def test_tables_and_promises_agree(cluster: Cluster, data: st.DataObject) -> Non
         assert walked.kind == promised.explain(flow).kind
 
 
+def told(trace: Trace) -> Trace:
+    """The trace without what other flows decide: which identity a peer has, and if it has one."""
+    steps = (
+        msgspec.structs.replace(step, text=without_number(step.text))
+        for step in trace.steps
+        if not re.search("_peer[46] ", step.text)
+    )
+    return msgspec.structs.replace(trace, steps=tuple(steps))
+
+
 @settings(max_examples=25, deadline=None)
 @given(clusters(), st.sampled_from(["direct", "vxlan"]), st.data())
 def test_the_part_of_a_flow_answers_as_the_whole_cluster_does(
@@ -159,7 +171,8 @@ def test_the_part_of_a_flow_answers_as_the_whole_cluster_does(
             part = part_for(explainer.index, [case])
             own, _ = compile_cluster(chosen, part)
             whole = walker.walks(case.packet, case.entering)
-            assert Walker(part, own).walks(case.packet, case.entering) == whole
+            found = Walker(part, own).walks(case.packet, case.entering)
+            assert [*map(told, found)] == [*map(told, whole)]
 
 
 @settings(max_examples=15, deadline=None)

@@ -9,6 +9,7 @@ import msgspec
 
 from steppe.client.informer import Deleted, Replaced, Unreadable, Upserted, WatchEvent
 from steppe.compile.incremental import NodeCompiler
+from steppe.fabric.settings import SETTINGS_ANNOTATION
 from steppe.kube import wire
 from steppe.kube.cause import Cause, ObjectRef, Problem
 from steppe.kube.objects import Node, Underlay, node_from
@@ -31,6 +32,8 @@ class NodeFeed:
         self.underlay = underlay
         self.published: Underlay | None = None
         """What our own Node object says of our underlay."""
+        self.published_settings = ""
+        """What it says of the settings that its agent runs with."""
         self.trusted = False
         """Whether a list that holds our own node has been seen."""
         self.leaving = False
@@ -84,6 +87,7 @@ class NodeFeed:
         self.trusted, self._doubt = True, None
         self.leaving = _is_leaving(seen)
         self.published = node.underlay
+        self.published_settings = (seen.metadata.annotations or {}).get(SETTINGS_ANNOTATION, "")
         return self._compiler.set_node(self._with_underlay(node))
 
     def _remove(self, name: str) -> frozenset[Key]:

@@ -1,4 +1,4 @@
-"""What the agent writes to the API: its underlay on its own Node, and Problems as Events.
+"""What the agent writes to the API: underlay and settings on its own Node, Problems as Events.
 
 Every agent sees the Problems of objects that all nodes share, and one agent tells of them
 (`teller`); while that node is down, `steppe status` alone does. Nothing here may hold up the
@@ -24,6 +24,7 @@ from steppe.client.resources import (
     SERVICES,
 )
 from steppe.compile.incremental import NodeCompiler
+from steppe.fabric.settings import SETTINGS_ANNOTATION, settings_annotation
 from steppe.kube.cause import ObjectRef, Problem
 from steppe.kube.objects import UNDERLAY_ANNOTATION, underlay_annotation
 
@@ -72,20 +73,24 @@ class Publisher:
         while True:
             await asyncio.sleep(INTERVAL_SECONDS)
             try:
-                await self._publish_underlay()
+                await self.publish_node()
                 await self.tell_problems()
             except (ApiError, UnreachableError) as error:
                 log.warning(line("publish-failed", error=error))
 
-    async def _publish_underlay(self) -> None:
+    async def publish_node(self) -> None:
+        """Keep our Node's annotations those that peers and offline tools shall read."""
         feed = self._feeds.nodes
-        if not feed.trusted or feed.published == feed.underlay:
+        settings = settings_annotation(self._compiler.settings)
+        told = feed.published == feed.underlay and feed.published_settings == settings
+        if not feed.trusted or told:
             return
-        text = underlay_annotation(feed.underlay)
-        patch = {"metadata": {"annotations": {UNDERLAY_ANNOTATION: text}}}
+        underlay = underlay_annotation(feed.underlay)
+        annotations = {UNDERLAY_ANNOTATION: underlay, SETTINGS_ANNOTATION: settings}
+        patch = {"metadata": {"annotations": annotations}}
         await self._client.patch(NODES, self._compiler.name, patch)
-        feed.published = feed.underlay
-        log.info(line("published", node=self._compiler.name, underlay=text))
+        feed.published, feed.published_settings = feed.underlay, settings
+        log.info(line("published", node=self._compiler.name, underlay=underlay, settings=settings))
 
     async def tell_problems(self) -> None:
         """Tell of the Problems that are ours to tell and new."""

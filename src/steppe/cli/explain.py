@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
+from steppe.cli.settings import disagreement, settings_of
 from steppe.cli.source import BadInput, Source, lab_record, load, options
 from steppe.errors import SteppeError
 
 if TYPE_CHECKING:
     from steppe.cli.explain_actual import Kernels
+    from steppe.explain.explain import Explainer
     from steppe.explain.model import Explanation
     from steppe.fabric.settings import Settings
     from steppe.kube.manifests import Loaded
@@ -76,19 +78,9 @@ def explain(src: str, dst: str, source: Source, **asked: Any) -> None:
 def _explained(
     loaded: "Loaded", source: Source, src: str, dst: str, asked: dict[str, Any]
 ) -> "Explanation":
-    # Imported late: `steppe --help` and other commands do without.
-    from steppe.explain.explain import Explainer
-
     settings = settings_of(loaded, source)
     kernels = kernels_of(loaded, settings, source) if asked["actual"] else None
-    if kernels is not None:
-        explainer = Explainer(loaded.cluster, kernels.in_tables)
-    elif settings is not None:
-        from steppe.explain.tables import compiled
-
-        explainer = Explainer(loaded.cluster, compiled(settings))
-    else:
-        explainer = Explainer(loaded.cluster)
+    explainer = _explainer(loaded, settings, kernels)
     protocol: Any = asked["protocol"] and asked["protocol"].upper()
     family = asked["family"] and int(asked["family"][-1])
     try:
@@ -97,7 +89,42 @@ def _explained(
     except SteppeError as error:
         raise BadInput(str(error)) from error
     said = kernels.marked(said) if kernels is not None else said
-    return msgspec.structs.replace(said, notes=(*notes, *said.notes, *_notes(loaded, said)))
+    notes = (*notes, *said.notes, *_of_settings(loaded, settings), *_notes(loaded, said))
+    return msgspec.structs.replace(said, notes=notes)
+
+
+def _explainer(
+    loaded: "Loaded", settings: "Settings | None", kernels: "Kernels | None"
+) -> "Explainer":
+    from steppe.explain.explain import Explainer
+    from steppe.explain.tables import compiled
+
+    cluster = loaded.cluster
+    if settings is None:
+        return Explainer(cluster)
+    if not settings.policies:
+        cluster = msgspec.structs.replace(cluster, network_policies={}, cluster_policies={})
+    if kernels is not None:
+        return Explainer(cluster, kernels.in_tables, settings.node_port_addresses)
+    # Services that another proxy serves are not in Steppe's tables.
+    in_tables = compiled(settings) if settings.services else None
+    return Explainer(cluster, in_tables, settings.node_port_addresses)
+
+
+def _of_settings(loaded: "Loaded", settings: "Settings | None") -> list[str]:
+    """What of the answer is due to how the agents are set."""
+    if settings is None:
+        return []
+    notes = []
+    if not settings.policies:
+        notes.append("policies are not enforced: the agents run with --policies off.")
+    if not settings.services:
+        notes.append(
+            "Services are another proxy's: the agents run with --services off, and what is said "
+            "of the way is what Kubernetes promises."
+        )
+    differs = disagreement(loaded, settings)
+    return [*notes, differs] if differs else notes
 
 
 def _fix(loaded: "Loaded", said: "Explanation") -> str:
@@ -114,21 +141,6 @@ def _fix(loaded: "Loaded", said: "Explanation") -> str:
             comment = f"# {said.verdict}\n# This opens it: {change.text}\n"
             return comment + yaml.safe_dump_all(made, sort_keys=False)
     raise BadInput(f"{said.verdict} No change of policies alone is known to open it")
-
-
-def settings_of(loaded: "Loaded", source: Source) -> "Settings | None":
-    """The settings of the Steppe that the cluster runs; None where it runs another network.
-
-    What agents publish of their underlay tells the one from the other.
-    """
-    if source.filenames or not any(n.underlay.addresses for n in loaded.cluster.nodes.values()):
-        return None
-    from steppe.fabric.settings import Settings
-
-    if source.kubeconfig or source.context:
-        return Settings()
-    # `lab up` takes only the names of fabrics.
-    return Settings(fabric=lab_record(source.lab).options.fabric)  # type: ignore[arg-type]
 
 
 def kernels_of(loaded: "Loaded", settings: "Settings | None", source: Source) -> "Kernels":

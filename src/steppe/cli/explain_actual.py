@@ -7,15 +7,16 @@ from typing import Any
 import msgspec
 
 from steppe.agent.rpc import RpcError, call
+from steppe.cli.audit_text import entry_name, said_of
 from steppe.explain.explain import Walk
 from steppe.explain.model import Difference, Explanation
-from steppe.explain.tables import walk_of
+from steppe.explain.tables import walk_of, without_number
 from steppe.kube.cluster import Cluster
 from steppe.kube.objects import Node
 from steppe.net.address import IPAddress
 from steppe.state.claim import Entry
 from steppe.state.document import Held, held_from
-from steppe.state.node import Key, NodeState
+from steppe.state.node import NodeState
 
 
 class Kernels:
@@ -94,16 +95,14 @@ def _addresses(part: Cluster) -> list[str]:
 
 def _differences(node: str, held: list[Held], desired: NodeState) -> Iterator[Difference]:
     """Those of entries that this flow meets, and of what nothing asks for."""
+    met = {without_number(str(key)) for key in desired}
     for each in held:
-        if each.actual != each.desired and (each.key in desired or each.desired is None):
+        is_met = each.desired is None or without_number(str(each.key)) in met
+        if each.actual != each.desired and is_met:
             yield Difference(
                 node,
-                _entry(each.key),
-                str(each.actual or ""),
-                str(each.desired or ""),
+                entry_name(each.key.table, str(each.key)),
+                said_of(each.actual),
+                said_of(each.desired),
                 each.because,
             )
-
-
-def _entry(key: Key) -> str:
-    return f"{key.table.removesuffix('s')} {key}"

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from steppe.cli.explain import kernels_of, settings_of
+from steppe.cli.explain import kernels_of
+from steppe.cli.settings import settings_of
 from steppe.cli.source import BadInput, Source, lab_record, live_options, load
 from steppe.errors import SteppeError
 

@@ -20,6 +20,7 @@ from steppe.kube.policies import Block, Direction, Rule
 from steppe.kube.services import Service
 from steppe.net.address import IPAddress, IPNetwork, of_version, parse_prefix, sort_key
 from steppe.net.packet import Packet
+from steppe.spec.service import has_node_ports
 
 SOURCE_PORT = 40000
 _FAMILIES = (4, 6)
@@ -108,7 +109,7 @@ def _from_outside(
         yield "", address, flow.port, node.name if node else ""
         return
     ports = [p for p in service.ports if (p.port, p.protocol) == (flow.port, flow.protocol)]
-    own = node.address(version) if node else None
+    own = _serving(index, node, version) if node else None
     if own is not None and ports and ports[0].node_port:
         yield "", own, ports[0].node_port, ""
         return
@@ -124,6 +125,12 @@ def _entrance(index: Index, service: Service, version: int) -> Node | None:
         served = {e.node for s in index.slices_of(service) for e in s.endpoints if e.ready}
         nodes = [node for node in nodes if node.name in served] or nodes
     return nodes[0] if nodes else None
+
+
+def _serving(index: Index, node: Node, version: int) -> IPAddress | None:
+    """The first of a node's addresses on which it serves node ports."""
+    served = index.node_port_addresses
+    return of_version((a for a in node.addresses if has_node_ports(node, served, a)), version)
 
 
 def _blocks(index: Index, end: Target, direction: Direction) -> Iterator[IPNetwork]:

@@ -14,6 +14,7 @@ import msgspec
 
 from steppe.explain.model import Fate
 from steppe.explain.refusals import refusal, unreached
+from steppe.fabric.settings import NodePortAddresses
 from steppe.kube.cause import Cause
 from steppe.kube.cluster import Cluster
 from steppe.kube.objects import Node
@@ -75,8 +76,9 @@ class _Way(msgspec.Struct, frozen=True):
 class Courses:
     """The spec's worlds of one part of a cluster, made once for all that is asked of them."""
 
-    def __init__(self, part: Cluster) -> None:
+    def __init__(self, part: Cluster, node_port_addresses: NodePortAddresses = ()) -> None:
         self._part = part
+        self._node_port_addresses = node_port_addresses
         self._world: World = world_of(
             part.pods.values(),
             part.namespaces.values(),
@@ -139,6 +141,7 @@ class Courses:
             tuple(self._part.services.values()),
             tuple(self._part.slices.values()),
             node.zone,
+            self._node_port_addresses,
             service_ranges=self._ranges,
         )
         packet = way.packet

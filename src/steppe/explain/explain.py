@@ -18,6 +18,7 @@ from steppe.explain.part import part_for
 from steppe.explain.promised import promised_path
 from steppe.explain.remedy import changes_for
 from steppe.explain.say import verdict
+from steppe.fabric.settings import NodePortAddresses
 from steppe.kube.cluster import Cluster
 from steppe.kube.policies import Direction
 from steppe.net.packet import Protocol
@@ -38,8 +39,13 @@ InTables = Callable[[Cluster], Walk]
 class Explainer:
     """One cluster, indexed; `in_tables` where it runs Steppe (explain/tables.py has some)."""
 
-    def __init__(self, cluster: Cluster, in_tables: InTables | None = None) -> None:
-        self.index = Index(cluster)
+    def __init__(
+        self,
+        cluster: Cluster,
+        in_tables: InTables | None = None,
+        node_port_addresses: NodePortAddresses = (),
+    ) -> None:
+        self.index = Index(cluster, node_port_addresses)
         self._in_tables = in_tables
 
     def flow(
@@ -79,7 +85,10 @@ class Explainer:
         self, part: Cluster, cases: Sequence[Case]
     ) -> tuple[tuple[Case, ...], tuple[str, ...]]:
         """The cases with every path that their packets may take."""
-        known, walk = Courses(part), self._in_tables and self._in_tables(part)
+        known, walk = (
+            Courses(part, self.index.node_port_addresses),
+            self._in_tables and self._in_tables(part),
+        )
         found: list[Case] = []
         conflicts: list[str] = []
         for case in cases:

@@ -7,6 +7,7 @@ at any other.
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from typing import TypeVar
 
+from steppe.fabric.settings import NodePortAddresses
 from steppe.kube.cluster import Cluster, Name
 from steppe.kube.objects import Node, Pod
 from steppe.kube.policies import NetworkPolicy
@@ -19,10 +20,11 @@ V = TypeVar("V")
 
 
 class Index:
-    """Look-ups over one cluster."""
+    """Look-ups over one cluster, and what its operator chose that a packet may meet."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, node_port_addresses: NodePortAddresses = ()) -> None:
         self.cluster = cluster
+        self.node_port_addresses = node_port_addresses
         self._nodes = _grouped(
             (address, node)
             for node in cluster.nodes.values()

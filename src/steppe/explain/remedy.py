@@ -19,6 +19,7 @@ from steppe.explain.other_edits import label_edits, tier_edits
 from steppe.explain.partner import Partner, outside_partner, pod_partner
 from steppe.explain.policy_edits import policy_edits
 from steppe.explain.target import RangeTarget
+from steppe.fabric.settings import NodePortAddresses
 from steppe.kube.cluster import Cluster
 from steppe.net.address import IPNetwork, host_prefix
 from steppe.spec.policy_match import world_of
@@ -33,13 +34,14 @@ class _Asked(msgspec.Struct, frozen=True):
     flow: Flow
     part: Cluster
     cases: tuple[Case, ...]
+    node_port_addresses: NodePortAddresses
 
 
 def changes_for(
     index: Index, flow: Flow, part: Cluster, cases: Sequence[Case]
 ) -> tuple[Change, ...]:
     """A few changes that open the whole flow, those first that let in least."""
-    asked = _Asked(flow, part, tuple(cases))
+    asked = _Asked(flow, part, tuple(cases), index.node_port_addresses)
     # The first closed pair of a group speaks for all of it; trying says whether it may.
     options = [sorted(_edits(index, asked, closed), key=_breadth) for closed in _groups(asked)]
     if not options:
@@ -70,7 +72,7 @@ def _change(edits: tuple[Edit, ...]) -> Change:
 
 def _opens(asked: _Asked, edits: Iterable[Edit]) -> bool:
     part = reduce(lambda cluster, edit: edit.apply(cluster), edits, asked.part)
-    courses = Courses(part)
+    courses = Courses(part, asked.node_port_addresses)
     return all(
         course.fate == "delivered"
         for case in asked.cases

@@ -1,5 +1,6 @@
 """Paths through Steppe's tables, each held against what the spec says of the same packet."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
@@ -30,9 +31,35 @@ def compiled(settings: Settings) -> InTables:
 
     def in_tables(part: Cluster) -> Walk:
         states, _ = compile_cluster(settings, part)
-        return walk_of(part, states)
+        walk = walk_of(part, states)
+
+        def unnumbered(case: Case, courses: Sequence[Course]) -> Paths:
+            paths, conflicts = walk(case, courses)
+            return tuple(map(_unnumbered, paths)), conflicts
+
+        return unnumbered
 
     return in_tables
+
+
+_NUMBERED = re.compile(r"(?<=_peer[46] )(\S+ : )\d+|(?<=_allowed[46] )\d+")
+
+
+def without_number(text: str) -> str:
+    """An entry's text without the number of an identity.
+
+    It is made of all rules that take a peer (compile/policies.py), also of those that this flow
+    has nothing to do with: only the whole cluster's tables have the right one.
+    """
+    return _NUMBERED.sub(lambda found: f"{found[1] or ''}its identity", text)
+
+
+def _unnumbered(path: Path) -> Path:
+    steps, reply = (
+        tuple(msgspec.structs.replace(step, text=without_number(step.text)) for step in some)
+        for some in (path.steps, path.reply)
+    )
+    return msgspec.structs.replace(path, steps=steps, reply=reply)
 
 
 def walk_of(part: Cluster, states: Mapping[str, NodeState]) -> Walk:

@@ -4,7 +4,10 @@ from typing import Literal
 
 import msgspec
 
-from steppe.net.address import IPNetwork
+from steppe.net.address import IPNetwork, parse_prefix
+
+SETTINGS_ANNOTATION = "steppe.dev/settings"
+"""Where an agent publishes on its Node what it runs with, as JSON: offline tools need it."""
 
 FabricName = Literal["auto", "direct", "vxlan"]
 NodePortAddresses = tuple[IPNetwork, ...] | Literal["primary"]
@@ -32,3 +35,29 @@ class Settings(msgspec.Struct, frozen=True):
     services: bool = True
     policies: bool = True
     node_port_addresses: NodePortAddresses = ()
+
+
+class _Wire(msgspec.Struct, rename="camel"):
+    fabric: FabricName
+    vxlan_vni: int
+    vxlan_port: int
+    masquerade: bool
+    services: bool
+    policies: bool
+    node_port_addresses: tuple[str, ...] | Literal["primary"]
+
+
+def settings_annotation(settings: Settings) -> str:
+    """The annotation's text for these settings; `settings_from` reads it back."""
+    given = settings.node_port_addresses
+    fields = msgspec.structs.asdict(settings)
+    fields["node_port_addresses"] = given if given == "primary" else tuple(map(str, given))
+    return msgspec.json.encode(_Wire(**fields)).decode()
+
+
+def settings_from(text: str) -> Settings:
+    """The settings in an annotation; ValueError where it is not what an agent writes."""
+    fields = msgspec.structs.asdict(msgspec.json.decode(text, type=_Wire))
+    given = fields["node_port_addresses"]
+    fields["node_port_addresses"] = given if given == "primary" else tuple(map(parse_prefix, given))
+    return Settings(**fields)

@@ -83,21 +83,22 @@ def _fronts(world: World, packet: Packet) -> Iterator[_Front]:
                     yield _Front(service, port, "external")
                 if destination in service.load_balancer_ips:
                     yield _Front(service, port, "balancer")
-            if port.node_port == packet.destination_port and _has_node_ports(world, destination):
+            if port.node_port == packet.destination_port and has_node_ports(
+                world.node, world.node_port_addresses, destination
+            ):
                 yield _Front(service, port, "node")
 
 
-def _has_node_ports(world: World, address: IPAddress) -> bool:
+def has_node_ports(node: Node, served: NodePortAddresses, address: IPAddress) -> bool:
     """Whether node ports are served on an address: one of the node's, and not a loopback one.
 
     "Each node proxies that port (the same port number on every Node) into your Service." Which
     addresses of a node these are, its operator says.
     """
-    if address not in world.node.addresses or address.is_loopback:
+    if address not in node.addresses or address.is_loopback:
         return False
-    served = world.node_port_addresses
     if served == "primary":
-        of_family = [each for each in world.node.addresses if each.version == address.version]
+        of_family = [each for each in node.addresses if each.version == address.version]
         return address == of_family[0]
     return not served or any(address in prefix for prefix in served)
 

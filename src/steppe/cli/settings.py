@@ -1,0 +1,57 @@
+"""What the agents of a running cluster run with: as they say on their Nodes."""
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from steppe.cli.source import Source, lab_record
+from steppe.kube.cause import ObjectRef
+
+if TYPE_CHECKING:
+    from steppe.fabric.settings import Settings
+    from steppe.kube.manifests import Loaded
+
+
+def settings_of(loaded: "Loaded", source: Source) -> "Settings | None":
+    """The settings of the Steppe that the cluster runs; None where it runs another network."""
+    from steppe.fabric.settings import Settings
+
+    if source.filenames:
+        return None
+    published = _published(loaded)
+    if published:
+        # Agents are restarted one by one: what most of them say is what was meant.
+        return Counter(published.values()).most_common(1)[0][0]
+    if not (source.kubeconfig or source.context):
+        # Its agents may not have said it yet. `lab up` takes only the names of fabrics.
+        return Settings(fabric=lab_record(source.lab).options.fabric)  # type: ignore[arg-type]
+    seen = (node for node in loaded.cluster.nodes.values() if node.ref not in loaded.invented)
+    if any(node.underlay.addresses for node in seen):
+        return Settings()  # agents of an earlier version, which said nothing but their underlay
+    return None
+
+
+def disagreement(loaded: "Loaded", settings: "Settings") -> str:
+    """Which nodes run with other settings; "" where none does."""
+    others = sorted(name for name, own in _published(loaded).items() if own != settings)
+    if not others:
+        return ""
+    more = f" and {len(others) - 3} more" if len(others) > 3 else ""
+    return (
+        f"the agents of {', '.join(others[:3])}{more} run with other settings than those of the "
+        "other nodes, which are taken to be everybody's."
+    )
+
+
+def _published(loaded: "Loaded") -> "dict[str, Settings]":
+    """The settings on each Node that has any that can be read."""
+    from steppe.fabric.settings import SETTINGS_ANNOTATION, settings_from
+
+    found: dict[str, Settings] = {}
+    for name in loaded.cluster.nodes:
+        document: Any = loaded.objects[ObjectRef("Node", "", name)]
+        text = (document["metadata"].get("annotations") or {}).get(SETTINGS_ANNOTATION, "")
+        try:
+            found[name] = settings_from(text)
+        except ValueError:
+            continue  # of another version, or nobody's: the other nodes are asked
+    return found
