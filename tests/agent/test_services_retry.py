@@ -10,6 +10,7 @@ from steppe.agent import keeper
 from steppe.agent.daemon import Agent
 from steppe.agent.flows import FlowEnder
 from steppe.agent.options import Options, parse
+from steppe.agent.policy_flows import PolicyFlowEnder
 from steppe.drivers.errors import Failure, KernelError
 from steppe.kube.objects import Node, Underlay
 from steppe.net.address import parse_address, parse_interface, parse_prefix
@@ -45,6 +46,7 @@ async def test_events_while_the_kernel_refuses_do_not_multiply_the_tries(
     unused: Any = None
     agent = Agent(options(tmp_path), unused, kernel, unused)
     agent._flows = FlowEnder(agent.compiler, unused)
+    agent._policy_flows = PolicyFlowEnder(agent.compiler, unused)
     agent.feeds.nodes.trusted = True
     agent._cni._attachments.close()  # opened with the agent, and of no use here
     async with asyncio.TaskGroup() as tasks:
