@@ -1,6 +1,8 @@
 """`steppe explain` as it is typed: exit codes, sentences instead of tracebacks, and JSON."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -107,3 +109,18 @@ def test_where_nothing_has_to_change_the_fix_is_a_comment() -> None:
     assert result.exit_code == 0
     assert yaml.safe_load(result.stdout) is None
     assert run("shop/job", "svc/shop/idle", "--fix").exit_code == 2
+
+
+def test_manifests_are_explained_without_loading_what_tables_and_clusters_need() -> None:
+    """A cold start is mostly imports: this keeps it short where no clock can be relied on."""
+    code = (
+        "import sys; from steppe.cli.main import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "print([m for m in sys.modules if m in ('aiohttp', 'asyncio', 'steppe.compile')])"
+    )
+    words = ["explain", "-f", str(CLUSTER), "shop/web-1", "shop/db-0"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words], capture_output=True, text=True, check=False
+    )
+    assert done.stdout.splitlines()[-1] == "[]", done.stdout + done.stderr

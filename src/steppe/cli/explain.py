@@ -96,8 +96,8 @@ def _explained(
 def _explainer(
     loaded: "Loaded", settings: "Settings | None", kernels: "Kernels | None"
 ) -> "Explainer":
+    # Imported late: `steppe --help` and other commands do without, and promises without tables.
     from steppe.explain.explain import Explainer
-    from steppe.explain.tables import compiled
 
     cluster = loaded.cluster
     if settings is None:
@@ -106,9 +106,11 @@ def _explainer(
         cluster = msgspec.structs.replace(cluster, network_policies={}, cluster_policies={})
     if kernels is not None:
         return Explainer(cluster, kernels.in_tables, settings.node_port_addresses)
-    # Services that another proxy serves are not in Steppe's tables.
-    in_tables = compiled(settings) if settings.services else None
-    return Explainer(cluster, in_tables, settings.node_port_addresses)
+    if not settings.services:  # another proxy serves them: they are not in Steppe's tables
+        return Explainer(cluster, node_port_addresses=settings.node_port_addresses)
+    from steppe.explain.tables import compiled
+
+    return Explainer(cluster, compiled(settings), settings.node_port_addresses)
 
 
 def _of_settings(loaded: "Loaded", settings: "Settings | None") -> list[str]:
