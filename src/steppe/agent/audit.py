@@ -62,6 +62,9 @@ async def audit(agent: "Agent", *, repair: bool) -> Json:
         await agent.keeper.repair(seen)
     if repair and stale:
         await asyncio.to_thread(_end, stale)
+    for change, row in zip(ordered, differences, strict=False):
+        failure = agent.keeper.reconciler.failed.get(change.key)
+        row["refused"] = str(failure.error) if failure is not None else None
     return {
         "schema": "steppe.audit/v1",
         "node": agent.compiler.name,
@@ -93,6 +96,7 @@ def _row(change: Change, because: Iterable[Cause]) -> Json:
         "desired": str(change.new) if change.new is not None else None,
         "actual": str(change.old) if change.old is not None else None,
         "because": [str(cause) for cause in because],
+        "refused": None,
     }
 
 

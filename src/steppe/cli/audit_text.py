@@ -30,8 +30,9 @@ def _node(answer: Json) -> Iterator[str]:
     said = [f"{len(wrong)} not as they shall be" if wrong else "all as they shall be"]
     if stale:
         said.append(f"{len(stale)} stale flows" if len(stale) > 1 else "a stale flow")
+    refused = sum(bool(row["refused"]) for row in wrong)
     if answer["repaired"]:
-        said.append("repaired")
+        said.append(f"repaired but {refused}" if refused else "repaired")
     head = f"{answer['node']}: {answer['entries']} entries, {', '.join(said)}"
     yield click.style(head, bold=True, fg="red" if wrong or stale else None)
     for row in wrong[:_SHOWN]:
@@ -48,14 +49,26 @@ def _node(answer: Json) -> Iterator[str]:
 
 
 def _difference(row: Json) -> Iterator[str]:
-    name = _NAMES.get(row["table"], row["table"].removesuffix("s"))
-    head = f"  {name} {row['key']} {_HOW[row['how']]}"
+    head = f"  {entry_name(row['table'], row['key'])} {_HOW[row['how']]}"
     yield click.style(head, fg=_COLOURS[row["how"]])
     if row["actual"]:
-        yield f"    is       {row['actual'].removeprefix(': ')}"
+        yield f"    is       {said_of(row['actual'])}"
     if row["desired"]:
-        yield f"    shall be {row['desired'].removeprefix(': ')}"
+        yield f"    shall be {said_of(row['desired'])}"
     yield from (f"    by       {cause}" for cause in row["because"])
+    if row["refused"]:
+        yield f"    refused  {row['refused']}"
+
+
+def entry_name(table: str, key: str) -> str:
+    """An entry as one says it: `route 10.244.1.0/24`."""
+    return f"{_NAMES.get(table, table.removesuffix('s'))} {key}"
+
+
+def said_of(value: object) -> str:
+    """A value as one says it; "" for none."""
+    # An element of a set has no value, and is there all the same.
+    return "" if value is None else str(value).removeprefix(": ") or "there"
 
 
 def _to_whom(row: Json) -> str:
