@@ -3,9 +3,11 @@
 Each question goes over TCP and UDP and both families. A packet that policy stops is not answered.
 """
 
+import itertools
 import json
 import socket
 from collections.abc import Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -66,11 +68,17 @@ class Policies:
     ) -> dict[int, set[str]]:
         """The clients that get an answer, by the family they ask in."""
         addresses = self.world.addresses[to] if isinstance(to, str) else to
+        clients = [client for client in CLIENTS if client != to]
+        pairs = list(itertools.product(addresses, clients))
+        # At once: each one that is silent takes its time to be so.
+        with ThreadPoolExecutor(len(pairs)) as threads:
+            answers = threads.map(
+                lambda pair: self._gets(pair[1], Target(pair[0], port, protocol)), pairs
+            )
+            through = {pair for pair, answer in zip(pairs, answers, strict=True) if answer}
         return {
             6 if ":" in address else 4: {
-                client
-                for client in CLIENTS
-                if client != to and self._gets(client, Target(address, port, protocol))
+                client for client in clients if (address, client) in through
             }
             for address in addresses
         }
