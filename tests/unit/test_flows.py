@@ -1,10 +1,10 @@
 """Which tracked flows have lost their endpoint."""
 
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 
 from steppe.kube.cause import Cause, ObjectRef
 from steppe.net.flow import Endpoints, Flow
-from steppe.plan.flows import backends_of, fronts_of, stale_flows
+from steppe.plan.flows import backends_of, fronts_met, fronts_of, stale_flows
 from steppe.state.claim import Entry
 from steppe.state.nft import Element, ElementKey
 
@@ -64,3 +64,11 @@ def test_a_frontend_is_looked_at_when_its_rule_changes() -> None:
     assert fronts_of([FRONT]) == {(SERVICE, "udp", 53)}
     assert fronts_of([ElementKey("service4", (SERVICE, "tcp", 53))]) == set()
     assert backends_of(STATE, fronts_of([FRONT])) == {(SERVICE, "udp", 53): {(NEW, 5353)}}
+
+
+def test_flows_to_a_service_that_is_gone_are_met_by_the_range_it_was_of() -> None:
+    state = {ElementKey("service_range4", (ip_network("10.96.0.0/16"),)): Entry(Element(), BECAUSE)}
+    elsewhere = Flow("UDP", Endpoints(CLIENT, 40000, NEW, 53), Endpoints(NEW, 53, CLIENT, 40000))
+    fronts = fronts_met([flow(OLD), elsewhere], state)
+    assert fronts == {(SERVICE, "udp", 53)}
+    assert stale_flows([flow(OLD)], backends_of(state, fronts)) == (flow(OLD),)
