@@ -16,6 +16,15 @@ def test_documents_lists_and_empty_documents(tmp_path) -> None:
     assert [item["metadata"]["name"] for item in read_manifests((file,))] == ["one", "two"]
 
 
+def test_a_folder_is_its_manifests_in_the_order_of_their_names(tmp_path) -> None:
+    for name in ("b.yaml", "a.yml"):
+        (tmp_path / name).write_text(
+            f"apiVersion: v1\nkind: Namespace\nmetadata: {{name: {name[0]}}}\n"
+        )
+    (tmp_path / "README.md").write_text("no manifest")
+    assert [item["metadata"]["name"] for item in read_manifests((tmp_path,))] == ["a", "b"]
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -57,8 +57,8 @@ def lab() -> None:
     "--filename",
     "files",
     multiple=True,
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Manifests to apply once all nodes are Ready.",
+    type=click.Path(exists=True, path_type=Path),
+    help="Manifests to apply once all nodes are Ready; folders are searched.",
 )
 def up(files: tuple[Path, ...], api: str | None, **options: Any) -> None:
     """Bring a lab up and wait until all its nodes are Ready."""

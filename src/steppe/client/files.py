@@ -28,7 +28,7 @@ def manifests_in(names: Iterable[str]) -> Iterator[Manifest]:
         if name == STANDARD_INPUT:
             yield from _documents(sys.stdin.buffer.read(), "standard input")
             continue
-        for path in _files(Path(name)):
+        for path in files_in(Path(name)):
             try:
                 content = path.read_bytes()
             except OSError as error:
@@ -36,7 +36,8 @@ def manifests_in(names: Iterable[str]) -> Iterator[Manifest]:
             yield from _documents(content, str(path))
 
 
-def _files(path: Path) -> Iterable[Path]:
+def files_in(path: Path) -> Iterable[Path]:
+    """The manifests below a folder, in the order of their names; a file as it is."""
     if not path.is_dir():
         return (path,)
     found = sorted(p for p in path.rglob("*") if p.suffix in _SUFFIXES and p.is_file())

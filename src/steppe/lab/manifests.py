@@ -8,6 +8,7 @@ import yaml
 import steppe.kube
 from steppe.client.client import Client
 from steppe.client.errors import ApiError
+from steppe.client.files import files_in
 from steppe.client.resources import Resource
 from steppe.lab.record import LabError
 
@@ -18,8 +19,8 @@ DEFINITIONS = tuple(sorted((Path(steppe.kube.__file__).parent / "crds").glob("*.
 
 
 def read_manifests(files: tuple[Path, ...]) -> tuple[Json, ...]:
-    """Every object of the files, in order; a List counts as its items."""
-    return tuple(found for file in files for found in _read(file))
+    """Every object of the files and folders, in order; a List counts as its items."""
+    return tuple(found for path in files for file in files_in(path) for found in _read(file))
 
 
 def _read(file: Path) -> list[Json]:
