@@ -1,0 +1,239 @@
+"""Faults put into a node by hand: what audit and explain say of each is what docs/faults.md tells.
+
+The document is the table of what is expected; here stands how each fault is made. One lab for all
+of them, on whose first node the agent repairs nothing by itself. `audit --repair` puts right what
+is Steppe's, and so each fault is the only one while it lasts.
+"""
+
+import json
+import re
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from steppe.lab import netns
+from steppe.lab.record import read_record, write_record
+from tests.lab.conftest import Lab, echo_pods, make_labs
+from tests.lab.test_promises import audit, cidr, on_node, pod_link
+from tests.waiting import until
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(240)]
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "faults.md"
+HERE, THERE = "echo-a-0", "echo-b-0"
+FLOW = (f"default/{THERE}", f"default/{HERE}", "--port", "8080")
+
+SERVICE = {
+    "apiVersion": "v1",
+    "kind": "Service",
+    "metadata": {"name": "echo"},
+    "spec": {
+        "type": "NodePort",
+        "selector": {"app": "echo"},
+        "ports": [
+            {"name": "http", "port": 8080},
+            {"name": "udp", "port": 7, "protocol": "UDP"},
+        ],
+    },
+}
+POLICY = {
+    "apiVersion": "networking.k8s.io/v1",
+    "kind": "NetworkPolicy",
+    "metadata": {"name": "guard"},
+    "spec": {
+        "podSelector": {"matchLabels": {"app": "echo"}},
+        "ingress": [{"from": [{"podSelector": {"matchLabels": {"app": "echo"}}}]}],
+    },
+}
+
+
+class Fault(msgspec.Struct, frozen=True):
+    """How a fault is made, on node-a unless in the pod there, and unmade if it is not Steppe's.
+
+    `flow` is what explain is asked about, `seen` whether packets tell, so that verify does.
+    """
+
+    make: Callable[[Lab], Any]
+    unmake: Callable[[Lab], Any] | None = None
+    flow: tuple[str, ...] = FLOW
+    seen: bool = False
+
+
+def here(*argv: str) -> Callable[[Lab], str]:
+    return lambda lab: on_node(lab, "node-a", *argv)
+
+
+def nft(text: str) -> Callable[[Lab], str]:
+    return here("nft", text)
+
+
+def change_endpoint(lab: Lab) -> None:
+    """Lead the first choice of the Service to an address that no pod has."""
+    shown = on_node(lab, "node-a", "nft", "list", "map", "inet", "steppe", "endpoint4")
+    key = re.search(r"(10\.96\.\S+ \. tcp \. 8080 \. \S+) : ", shown)
+    assert key, shown
+    element = "element inet steppe endpoint4"
+    text = f"{{ {key[1]} }}; add {element} {{ {key[1]} : 198.51.100.99 . 8080 }}"
+    on_node(lab, "node-a", "nft", f"delete {element} {text}")
+
+
+def on_link(*words: str) -> Callable[[Lab], str]:
+    return lambda lab: on_node(
+        lab, "node-a", "ip", "link", "set", pod_link(lab, "node-a", HERE), *words
+    )
+
+
+def inside(lab: Lab, *words: str) -> None:
+    lab.steppe("exec", HERE, "--", "ip", "link", "set", "eth0", *words)
+
+
+def leave_stale_flow(lab: Lab) -> None:
+    """As an endpoint does that goes while no agent runs: its flows go on leading to it."""
+    (address,) = json.loads(lab.kubectl("get", "service", "echo", "-o", "json"))["spec"][
+        "clusterIPs"
+    ]
+    rule = f"ip daddr {address} udp dport 7 dnat to 198.51.100.99:7"
+    nft("add table ip gone; add chain ip gone o { type nat hook output priority -150; }")(lab)
+    nft(f"add rule ip gone o {rule}")(lab)
+
+    def send() -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.sendto(b"x", (address, 7))
+
+    netns.inside(f"st-{lab.name}-node-a", send)
+    nft("delete table ip gone")(lab)
+
+
+ROUTE_BACK = (f"default/{HERE}", f"default/{THERE}", "--port", "8080")
+SERVED = (f"default/{HERE}", "svc/default/echo:8080")
+
+FAULTS = {
+    "a route is deleted": Fault(
+        lambda lab: on_node(lab, "node-a", "ip", "route", "del", cidr(lab, "node-b")),
+        flow=ROUTE_BACK,
+        seen=True,
+    ),
+    "another's route is in the place of ours": Fault(
+        lambda lab: on_node(
+            lab,
+            "node-a",
+            *("ip", "-6", "route", "replace", cidr(lab, "node-b", 6), "via", "2001:db8:0:1::1"),
+        ),
+        lambda lab: on_node(lab, "node-a", "ip", "-6", "route", "del", cidr(lab, "node-b", 6)),
+        flow=ROUTE_BACK,
+    ),
+    "an nft element is deleted": Fault(
+        lambda lab: nft(f"delete element inet steppe cluster4 {{ {cidr(lab, 'node-b')} }}")(lab),
+        flow=ROUTE_BACK,
+    ),
+    "an nft element is changed": Fault(change_endpoint, flow=SERVED),
+    "a policy is half applied": Fault(nft("flush map inet steppe ingress_allowed4"), seen=True),
+    "a pod's guard is gone": Fault(nft("flush set inet steppe ingress_guarded6")),
+    "a wrong MTU on a pod's link": Fault(on_link("mtu", "1000")),
+    "a wrong MTU inside a pod": Fault(
+        lambda lab: inside(lab, "mtu", "9000"), lambda lab: inside(lab, "mtu", "1500")
+    ),
+    "a pod's link is down": Fault(on_link("down")),
+    "ip_forward is off": Fault(here("sysctl", "-qw", "net.ipv4.ip_forward=0")),
+    "rp_filter is on for all links": Fault(
+        here("sysctl", "-qw", "net.ipv4.conf.all.rp_filter=1"),
+        here("sysctl", "-qw", "net.ipv4.conf.all.rp_filter=0"),
+    ),
+    "a stale UDP flow": Fault(leave_stale_flow),
+    "another program's rule drops": Fault(
+        nft(
+            "add table inet firewall; add chain inet firewall forward "
+            "{ type filter hook forward priority -10; }; "
+            "add rule inet firewall forward tcp dport 8080 drop"
+        ),
+        nft("delete table inet firewall"),
+        seen=True,
+    ),
+}
+
+
+def documented() -> dict[str, tuple[list[str], list[str]]]:
+    """What the document says of each fault: the lines of audit, and those of explain."""
+    rows = [line.split("|")[1:4] for line in DOCUMENT.read_text().splitlines() if "|" in line]
+    return {
+        fault.strip(): (re.findall("`(.*?)`", audited), re.findall("`(.*?)`", explained))
+        for fault, audited, explained in rows[2:]
+    }
+
+
+def test_the_document_tells_of_these_faults() -> None:
+    assert list(documented()) == list(FAULTS)
+
+
+def says(output: str, line: str) -> bool:
+    """Whether a line of the document, with … for anything, is in an output however wrapped."""
+    pattern = ".{0,200}?".join(re.escape(part.strip()) for part in line.split("…"))
+    return re.search(pattern, " ".join(output.split())) is not None
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory, _no_stale_labs: None) -> Iterator[Lab]:
+    pods = echo_pods(("node-a", "node-b"), 1)
+    for pod in pods:
+        pod["metadata"]["labels"] = {"app": "echo"}
+    with make_labs(tmp_path_factory.mktemp("faults")) as make:
+        lab = make("faults", "--nodes", "2", pods=[*pods, SERVICE, POLICY])
+        record = read_record(lab.name)
+        processes = tuple(
+            msgspec.structs.replace(each, argv=(*each.argv, "--repair", "off"))
+            if each.name == "agent/node-a"
+            else each
+            for each in record.processes
+        )
+        write_record(msgspec.structs.replace(record, processes=processes))
+        assert lab.steppe("restart", "agent/node-a").returncode == 0
+        until(lambda: is_well(lab), 30, "the node is as it shall be")
+        yield lab
+
+
+def is_well(lab: Lab) -> bool:
+    ready = "node-a  ready" in lab.command("status", "--node", "node-a").stdout
+    return ready and lab.command("audit").returncode == 0
+
+
+def mismatches(lab: Lab, *what: str) -> list[dict[str, Any]]:
+    command = lab.command("verify", *what, "-o", "json")
+    assert command.returncode in (0, 1), command.stderr
+    return json.loads(command.stdout)["mismatches"]
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_is_named_with_the_object_behind_it(lab: Lab, name: str) -> None:
+    fault = FAULTS[name]
+    audited, explained = documented()[name]
+    fault.make(lab)
+    try:
+        told = lab.command("audit", "--node", "node-a").stdout
+        path = explanation(lab, fault) if explained else ""
+        wrong = mismatches(lab, "--port", "8080") if fault.seen else []
+        told += repaired(lab).stdout
+    finally:
+        if fault.unmake is not None:
+            fault.unmake(lab)
+    assert [line for line in audited if not says(told, line)] == [], told
+    assert [line for line in explained if not says(path, line)] == [], path
+    assert bool(wrong) == fault.seen
+    until(lambda: repaired(lab).returncode == 0, 10, "all is well again")
+
+
+def explanation(lab: Lab, fault: Fault) -> str:
+    return lab.command("explain", *fault.flow, "--actual", "--plain").stdout
+
+
+def repaired(lab: Lab) -> subprocess.CompletedProcess[str]:
+    return lab.command("audit", "--node", "node-a", "--repair")
+
+
+def test_at_last_packets_of_all_protocols_do_what_they_should(lab: Lab) -> None:
+    assert audit(lab, "node-a") == []
+    assert mismatches(lab) == []
