@@ -5,6 +5,8 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from steppe.agent.rpc import serving
 from steppe.cli.explain_actual import Kernels
 from steppe.compile.node import compile_cluster
@@ -12,6 +14,9 @@ from steppe.explain.explain import Explainer
 from steppe.explain.model import Explanation
 from steppe.fabric.settings import Settings
 from steppe.kube.cluster import cluster_of
+from steppe.kube.objects import Pod
+from steppe.kube.policies import Namespace, NetworkPolicy, Pods, PortRange, Rule
+from steppe.kube.selectors import Requirement, Selector
 from steppe.net.address import host_prefix, parse_address
 from steppe.state.document import Held, concerns, held_document
 from steppe.state.node import Key, NodeState, Value, values
@@ -20,7 +25,23 @@ from tests.worlds import node_at, pod_on
 
 NODES = [node_at(0), node_at(1), node_at(2)]
 CLIENT, SERVER, OTHER = pod_on(NODES[0], 1), pod_on(NODES[1], 1), pod_on(NODES[2], 1)
-CLUSTER = cluster_of(NODES, [CLIENT, SERVER, OTHER])
+
+
+def lets_all_in(pod: Pod) -> NetworkPolicy:
+    """Everyone of the namespace may reach the pod on port 80."""
+    own = Selector((Requirement("name", "In", frozenset((pod.name,))),))
+    rule = Rule("spec.ingress[0]", (Pods(within="default"),), (PortRange("TCP", 80, 80),))
+    return NetworkPolicy("default", pod.name, own, frozenset({"ingress"}), (rule,))
+
+
+# The client's identity is made of both policies' rules; its way to the server meets only one.
+NEIGHBOUR = pod_on(NODES[1], 2)
+PODS = [
+    msgspec.structs.replace(pod, labels={"name": pod.name})
+    for pod in (CLIENT, SERVER, NEIGHBOUR, OTHER)
+]
+POLICIES = [lets_all_in(SERVER), lets_all_in(NEIGHBOUR)]
+CLUSTER = cluster_of(NODES, PODS, [Namespace("default")], POLICIES)
 SETTINGS = Settings(fabric="direct")
 STATES, _ = compile_cluster(SETTINGS, CLUSTER)
 DETOUR = (NODES[0], NODES[2], NODES[1])
@@ -95,6 +116,19 @@ async def test_a_route_of_ours_that_nothing_asks_for_is_walked_and_named(tmp_pat
     assert path.steps[1].text == f"{astray} via {NODES[2].addresses[0]} dev eth0"
     assert [step.node for step in path.steps if step.stage == "route"] == [n.name for n in DETOUR]
     assert said.kind == "allowed"
+
+
+async def test_what_lets_the_sender_in_is_named_when_it_is_gone(tmp_path: Path) -> None:
+    kernels = sound()
+    held = {str(key): key for key in kernels["node-b"]}
+    identity = kernels["node-b"][held[f"@ingress_peer4 {CLIENT.addresses[0]}"]]
+    number = str(identity).removeprefix(": ")
+    gone = f"@ingress_allowed4 {number} . {SERVER.addresses[0]}"
+    del kernels["node-b"][held[gone]]
+    said = await explained(tmp_path, kernels)
+    assert said.kind == "denied"
+    (only,) = said.differences
+    assert (only.node, only.entry, only.actual) == ("node-b", f"element {gone}", "")
 
 
 async def test_what_another_flow_meets_is_not_told(tmp_path: Path) -> None:
