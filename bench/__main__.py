@@ -22,6 +22,7 @@ from bench import (
     services,
     startup,
     traffic,
+    verify,
 )
 from bench.model import Benchmark, Result, Say
 from bench.report import document, machine, save, table
@@ -43,6 +44,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "cold-start": cold_start.BENCHMARK,
     "api": api.BENCHMARK,
     "explain": explain.BENCHMARK,
+    "verify": verify.BENCHMARK,
 }
 
 
