@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from ipaddress import ip_network
 
 import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -39,6 +40,7 @@ from tests.policy_worlds import (
 DIRECT = Settings(fabric="direct")
 EXAMPLES = int(os.environ.get("STEPPE_POLICY_EXAMPLES", "60"))
 """Random clusters a test; 2,000 take ten minutes."""
+pytestmark = pytest.mark.timeout(max(120, EXAMPLES))
 ARRIVED = ("pod", "node", "outside")
 
 

@@ -70,6 +70,10 @@ NOBODY = Identity()
 """Whoever no rule takes."""
 
 
+Held = tuple[tuple[IPAddress, Identity, bool], ...]
+"""A peer's identity at each of its addresses, and whether the address alone does not tell it."""
+
+
 class Identities:
     """Tells identities in one direction, under the rules and namespaces that it knows."""
 
@@ -123,7 +127,7 @@ class Identities:
         for peer in () if Anyone() in rule.peers else rule.peers:
             if isinstance(peer, Pods):
                 self._pods.remove(cause, peer)
-                self._label_keys.subtract(r.key for r in peer.pods.requirements)
+                self._label_keys -= Counter(r.key for r in peer.pods.requirements)
         self._nodes.pop(cause, None)
         if self._blocks.pop(cause, None):
             self._atoms = None
@@ -140,18 +144,24 @@ class Identities:
         """The identity of a pod at one of its addresses (not of a host-network pod)."""
         return _joined(self._by_pod(pod), self._of_address(address))
 
-    def of_addresses(self, pod: Pod) -> Iterator[tuple[IPAddress, Identity, bool]]:
-        """The same at each of its addresses, and whether the address alone does not tell it."""
+    def of_pod_addresses(self, pod: Pod) -> Held:
+        """The same at each of its addresses."""
         by_labels = self._by_pod(pod)
-        for address in pod.addresses:
-            by_address = self._of_address(address)
-            identity = _joined(by_labels, by_address)
-            yield address, identity, bool(identity.ports) or identity.rules != by_address
+        if not self._blocks:
+            apart = by_labels != NOBODY
+            return tuple([(address, by_labels, apart) for address in pod.addresses])
+        return tuple(self._held(address, by_labels) for address in pod.addresses)
+
+    def _held(self, address: IPAddress, by_labels: Identity) -> tuple[IPAddress, Identity, bool]:
+        by_address = self._of_address(address)
+        identity = _joined(by_labels, by_address)
+        return address, identity, bool(identity.ports) or identity.rules != by_address
 
     def _by_pod(self, pod: Pod) -> Identity:
         # Pods alike in all that rules look at are told once.
-        labels = [(k, v) for k, v in pod.labels.items() if self._label_keys[k]]
-        key = (pod.namespace, frozenset(labels), pod.ports)
+        looked_at = self._label_keys
+        labels = frozenset([label for label in pod.labels.items() if label[0] in looked_at])
+        key = (pod.namespace, labels, pod.ports)
         known = self._by_labels.get(key)
         if known is None:
             known = self._by_labels[key] = self._told_by_labels(pod)
@@ -159,12 +169,24 @@ class Identities:
 
     def of_node(self, node: Node, address: IPAddress) -> Identity:
         """The identity of a node at one of its addresses."""
-        by_labels = frozenset(
-            cause
-            for cause, chosen in self._nodes.items()
-            if any(peer.nodes.takes(node.labels) for peer in chosen)
+        return _joined(self._by_node(node), self._of_address(address))
+
+    def of_node_addresses(self, node: Node) -> Held:
+        """The same at each of its addresses."""
+        by_labels = self._by_node(node)
+        return tuple(
+            self._held(address, by_labels)
+            for address in (*node.addresses, *node.external_addresses)
         )
-        return Identity(by_labels | self._of_address(address))
+
+    def _by_node(self, node: Node) -> Identity:
+        return Identity(
+            frozenset(
+                cause
+                for cause, chosen in self._nodes.items()
+                if any(peer.nodes.takes(node.labels) for peer in chosen)
+            )
+        )
 
     def of_other(self, address: IPAddress) -> Identity:
         """The identity of an address that is no pod's and no node's."""

@@ -100,12 +100,9 @@ def overfull(found: Verdict) -> Iterator[Problem]:
         yield from (Problem(cause, message) for cause in found.because)
 
 
-def peer_claims(
-    direction: Direction, addresses: Iterable[tuple[IPAddress, int]], cause: Cause
-) -> Iterator[NodeClaim]:
-    """The numbers of a peer."""
-    for address, number in addresses:
-        yield _claim(f"{direction}_peer{address.version}", (address,), cause, number)
+def peer_claim(direction: Direction, address: IPAddress, number: int, cause: Cause) -> NodeClaim:
+    """The number of a peer at one of its addresses."""
+    return _claim(f"{direction}_peer{address.version}", (address,), cause, number)
 
 
 def block_claims(

@@ -17,6 +17,7 @@ from steppe.compile.identities import (
     NOBODY,
     AnyPolicy,
     AnyRule,
+    Held,
     Identities,
     Identity,
     Reach,
@@ -31,7 +32,7 @@ from steppe.compile.policies import (
     block_claims,
     guard_claims,
     overfull,
-    peer_claims,
+    peer_claim,
 )
 from steppe.compile.present import Present
 from steppe.compile.subjects import Group, Subject
@@ -42,13 +43,10 @@ from steppe.kube.policies import (
     Direction,
     Namespace,
 )
-from steppe.net.address import IPAddress
 from steppe.state.node import Key, NodeClaim
 
 NONE: frozenset[Key] = frozenset()
 Name = tuple[str, str]
-_Held = tuple[tuple[IPAddress, Identity, bool], ...]
-"""A peer's identity at each address, and whether its address alone does not tell it."""
 _MANY_RULES = 16
 """From so many changed rules on, all peers are told anew rather than asked of each rule."""
 
@@ -87,7 +85,7 @@ class PolicySide:
         self._links_of: dict[ObjectRef, set[str]] = {}
         self._in_use: dict[ObjectRef, tuple[AnyPolicy, set[str]]] = {}
         self._policies_of: dict[str, frozenset[ObjectRef]] = {}
-        self._held: dict[ObjectRef, _Held] = {}
+        self._held: dict[ObjectRef, Held] = {}
         self._atoms: tuple[Identity, ...] = ()
         self._numbers: dict[str, set[int]] = {}
         self._changed_rules: list[AnyRule] = []
@@ -226,31 +224,31 @@ class PolicySide:
             yield from (node.ref for node in self._known.nodes.values())
 
     def _compile_peer(self, ref: ObjectRef) -> frozenset[Key]:
-        held = tuple(self._holding(ref))
+        held = self._holding(ref)
         before = self._held.pop(ref, ())
         if held:
             self._held[ref] = held
         if held == before:
             return NONE
-        self._present.replace((i for _, i, _ in before), (i for _, i, _ in held))
-        numbers = ((a, self._present.number(i)) for a, i, told_apart in held if told_apart)
+        self._present.replace([i for _, i, _ in before], [i for _, i, _ in held])
         # Which rules take a peer is what the number says; the peer is why it is there.
-        cause = Cause(ref, "metadata.labels")
-        claims = peer_claims(self._direction, numbers, cause)
+        cause, number = Cause(ref, "metadata.labels"), self._present.number
+        claims = [
+            peer_claim(self._direction, address, number(identity), cause)
+            for address, identity, told_apart in held
+            if told_apart
+        ]
         return self._blocks.replace(f"policy {self._direction} peer {ref}", claims)
 
-    def _holding(self, ref: ObjectRef) -> Iterator[tuple[IPAddress, Identity, bool]]:
+    def _holding(self, ref: ObjectRef) -> Held:
         told = self._identities
         if ref.kind == "Node":
             node = self._known.nodes.get(ref.name)
-            if node is not None:
-                for address in (*node.addresses, *node.external_addresses):
-                    identity = told.of_node(node, address)
-                    yield address, identity, identity != told.of_other(address)
-            return
+            return told.of_node_addresses(node) if node is not None else ()
         pod = self._known.pods.get((ref.namespace, ref.name))
-        if pod is not None and not pod.host_network and not pod.finished:
-            yield from told.of_addresses(pod)
+        if pod is None or pod.host_network or pod.finished:
+            return ()
+        return told.of_pod_addresses(pod)
 
     def _compile_blocks(self) -> frozenset[Key]:
         atoms = self._identities.of_prefixes()

@@ -1,6 +1,5 @@
 """The identities that peers have now, by number and by what they can be told by."""
 
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
@@ -16,7 +15,7 @@ class Present:
 
     def __init__(self, number: Numbering) -> None:
         self._number = number
-        self._count: Counter[Identity] = Counter()
+        self._count: dict[Identity, int] = {}
         self._numbers: dict[Identity, int] = {NOBODY: NO_NUMBER}
         self._by_number: dict[int, set[Identity]] = {}
         self._by_trait: dict[Trait, set[Identity]] = {}
@@ -41,14 +40,15 @@ class Present:
 
     def replace(self, gone: Iterable[Identity], come: Iterable[Identity]) -> None:
         """Peers that were of some identities are of others."""
-        gone = list(gone)
+        count = self._count
         for identity in come:
-            self._count[identity] += 1
-            if identity != NOBODY and self._count[identity] == 1:
+            before = count.get(identity, 0)
+            count[identity] = before + 1
+            if not before and identity != NOBODY:
                 self._appear(identity)
         for identity in gone:
-            self._count[identity] -= 1
-            if identity != NOBODY and not self._count[identity]:
+            count[identity] -= 1
+            if not count[identity] and identity != NOBODY:
                 self._vanish(identity)
 
     def problems(self, number: int) -> Iterator[Problem]:
