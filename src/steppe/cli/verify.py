@@ -98,7 +98,13 @@ def _verified(loaded: "Loaded", source: Source, asked: dict[str, Any]) -> "Repor
     places = places_of(lab_record(source.lab), loaded.cluster)
     wanted = wanted_ports(asked["ports"], [name.upper() for name in asked["protocols"]])
     every, rate = asked["every"], asked["rate"]
-    return verify_lab(loaded.cluster, places, wanted, _progress(), every=every, rate=rate)
+    report = verify_lab(loaded.cluster, places, wanted, _progress(), every=every, rate=rate)
+    if not report.sent:
+        raise BadInput(
+            "there is nothing to send: no pod of the lab is up (for example `kubectl apply -f "
+            "examples/app.yaml`), or no Service has what --port and --protocol leave"
+        )
+    return report
 
 
 def _progress() -> Any:
