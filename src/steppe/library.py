@@ -20,7 +20,7 @@ from pathlib import Path
 
 from steppe.explain.explain import Explainer
 from steppe.explain.model import Explanation
-from steppe.explain.tables import compiled
+from steppe.explain.tables import explainer_of
 from steppe.fabric.settings import Settings
 from steppe.kube.cluster import Cluster
 from steppe.kube.documents import Manifest
@@ -96,7 +96,9 @@ class Network:
 
     @cached_property
     def _explainer(self) -> Explainer:
-        return Explainer(self.cluster, compiled(self.settings) if self.settings else None)
+        if self.settings is None:
+            return Explainer(self.cluster)
+        return explainer_of(self.cluster, self.settings)
 
     @cached_property
     def _ends(self) -> Ends:

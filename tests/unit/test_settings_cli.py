@@ -7,13 +7,14 @@ import pytest
 
 from steppe.cli.settings import disagreement, settings_of
 from steppe.cli.source import Source
-from steppe.explain.explain import Explainer
-from steppe.explain.tables import compiled
+from steppe.explain.tables import explainer_of
 from steppe.fabric.settings import SETTINGS_ANNOTATION, Settings, settings_annotation, settings_from
 from steppe.kube.cluster import cluster_of
 from steppe.kube.documents import Manifest
 from steppe.kube.manifests import Loaded, loaded_from
 from steppe.kube.objects import UNDERLAY_ANNOTATION
+from steppe.kube.policies import NetworkPolicy
+from steppe.kube.selectors import EVERYTHING
 from steppe.kube.services import Endpoint, EndpointSlice, Service, ServicePort
 from tests.worlds import node_at, pod_on
 
@@ -76,7 +77,7 @@ def test_tables_and_promises_agree_on_where_node_ports_are(served: str, reached:
     slices = [EndpointSlice("default", "web-1", "web", (("http", "TCP", 8080),), (endpoint,))]
     cluster = cluster_of(nodes, [pod], services=[service], slices=slices)
     chosen = Settings(node_port_addresses=(ip_network(served),))
-    explainer = Explainer(cluster, compiled(chosen), chosen.node_port_addresses)
+    explainer = explainer_of(cluster, chosen)
     flow, _ = explainer.flow("203.0.113.9", str(nodes[0].addresses[0]), "30080")
     said = explainer.explain(flow)
     assert said.conflicts == ()
@@ -85,3 +86,22 @@ def test_tables_and_promises_agree_on_where_node_ports_are(served: str, reached:
     said = explainer.explain(flow)
     assert said.conflicts == ()
     assert (said.kind == "allowed") == reached
+
+
+def test_what_agents_do_not_do_is_not_explained_as_theirs() -> None:
+    shut = NetworkPolicy("default", "shut", EVERYTHING, frozenset({"ingress"}))
+    nodes = [node_at(0), node_at(1)]
+    client, server = pod_on(nodes[0], 0), pod_on(nodes[1], 0)
+    cluster = cluster_of(nodes, [client, server], network_policies=[shut])
+    kinds = {}
+    for switch in ({}, {"policies": False}, {"services": False}):
+        explainer = explainer_of(cluster, Settings(**switch))
+        flow, _ = explainer.flow(f"default/{client.name}", f"default/{server.name}", "80")
+        said = explainer.explain(flow)
+        assert said.conflicts == ()
+        kinds[tuple(switch)] = (said.kind, said.basis)
+    assert kinds == {
+        (): ("denied", "tables"),
+        ("policies",): ("allowed", "tables"),
+        ("services",): ("denied", "promises"),
+    }

@@ -25,6 +25,7 @@ _EPILOG = """Examples:
   steppe explain shop/web-1 svc/shop/db --port 5432
   steppe explain -f manifests/ internet svc/shop/web
   steppe explain --kubeconfig ~/.kube/config shop/web-1 203.0.113.9:443 -o json
+  steppe explain shop/job svc/shop/db --fix | kubectl apply -f -
 """
 
 
@@ -46,8 +47,8 @@ _EPILOG = """Examples:
 def explain(src: str, dst: str, source: Source, **asked: Any) -> None:
     """Tell whether SRC reaches DST, by which way, and why: each step with its object.
 
-    SRC and DST: NAMESPACE/POD, deploy/NAMESPACE/NAME, node/NAME, an address, a CIDR or
-    internet; DST also svc/NAMESPACE/NAME[:PORT] or a Service's DNS name or URL.
+    SRC and DST: NAMESPACE/POD or its workload, deploy/NAMESPACE/NAME, node/NAME, an address, a
+    CIDR or internet; DST also svc/NAMESPACE/NAME[:PORT] or a Service's DNS name or URL.
 
     On a cluster that runs Steppe the path is that of its tables, held against what Kubernetes
     promises. On any other, and on manifests, it is what Kubernetes promises; such steps have a ~.
@@ -99,18 +100,11 @@ def _explainer(
     # Imported late: `steppe --help` and other commands do without, and promises without tables.
     from steppe.explain.explain import Explainer
 
-    cluster = loaded.cluster
     if settings is None:
-        return Explainer(cluster)
-    if not settings.policies:
-        cluster = msgspec.structs.replace(cluster, network_policies={}, cluster_policies={})
-    if kernels is not None:
-        return Explainer(cluster, kernels.in_tables, settings.node_port_addresses)
-    if not settings.services:  # another proxy serves them: they are not in Steppe's tables
-        return Explainer(cluster, node_port_addresses=settings.node_port_addresses)
-    from steppe.explain.tables import compiled
+        return Explainer(loaded.cluster)
+    from steppe.explain.tables import explainer_of
 
-    return Explainer(cluster, compiled(settings), settings.node_port_addresses)
+    return explainer_of(loaded.cluster, settings, kernels.in_tables if kernels else None)
 
 
 def _of_settings(loaded: "Loaded", settings: "Settings | None") -> list[str]:

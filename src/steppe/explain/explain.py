@@ -1,7 +1,7 @@
 """Explains flows over one cluster: build an Explainer once, then ask it as often as you like.
 
 `Explainer(cluster)` tells what the API promises, whoever's network it is. On Steppe's own,
-`Explainer(cluster, compiled(settings))` goes through its tables and holds them against that.
+`explainer_of(cluster, settings)` goes through its tables and holds them against that.
 """
 
 from collections.abc import Callable, Sequence

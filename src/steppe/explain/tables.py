@@ -7,7 +7,7 @@ import msgspec
 
 from steppe.compile.node import compile_cluster
 from steppe.explain.course import Course
-from steppe.explain.explain import InTables, Paths, Walk
+from steppe.explain.explain import Explainer, InTables, Paths, Walk
 from steppe.explain.model import Case, Fate, Mtu, Path, Step
 from steppe.explain.promised import first_steps, receiver_of
 from steppe.fabric.settings import Settings
@@ -24,6 +24,18 @@ from steppe.walk.trace import Trace
 from steppe.walk.walk import Walker
 
 _ARRIVED = ("pod", "node", "outside")
+
+
+def explainer_of(
+    cluster: Cluster, settings: Settings, in_tables: InTables | None = None
+) -> Explainer:
+    """For a cluster whose agents run with these settings; without tables, those they compile to."""
+    if not settings.policies:
+        cluster = msgspec.structs.replace(cluster, network_policies={}, cluster_policies={})
+    # Services that another proxy serves are in no table that would be compiled.
+    if in_tables is None and settings.services:
+        in_tables = compiled(settings)
+    return Explainer(cluster, in_tables, settings.node_port_addresses)
 
 
 def compiled(settings: Settings) -> InTables:
