@@ -30,13 +30,7 @@ class Index:
             for node in cluster.nodes.values()
             for address in (*node.addresses, *node.external_addresses)
         )
-        # A host-network pod is its node; a finished pod has given its addresses back.
-        self._pods = _grouped(
-            (address, pod)
-            for pod in cluster.pods.values()
-            if not pod.host_network and not pod.finished
-            for address in pod.addresses
-        )
+        self._pods = _grouped(_pods_by_address(cluster))
         self._pods_named = _grouped((pod.name, pod) for pod in cluster.pods.values())
         self._services = _grouped(
             (address, service)
@@ -110,6 +104,13 @@ def addresses_of(service: Service) -> tuple[IPAddress, ...]:
     """Every address of the Service's own; its node ports have those of nodes."""
     own = (*service.cluster_ips, *service.external_ips, *service.load_balancer_ips)
     return tuple(dict.fromkeys(own))
+
+
+def _pods_by_address(cluster: Cluster) -> Iterator[tuple[IPAddress, Pod]]:
+    """A host-network pod is its node; a finished pod has given its addresses back."""
+    for pod in cluster.pods.values():
+        if not pod.host_network and not pod.finished:
+            yield from ((address, pod) for address in pod.addresses)
 
 
 def _grouped(pairs: Iterable[tuple[K, V]]) -> Mapping[K, tuple[V, ...]]:
