@@ -60,13 +60,16 @@ class Tables:
         """Take this block for the owner's; answers the keys whose entries may have changed."""
         problems: list[Problem] = []
         now: dict[Key, tuple[NodeClaim, ...]] = {}
+        several: dict[Key, list[NodeClaim]] = {}
         for item in block:
             if isinstance(item, Problem):
                 problems.append(item)
             elif item.key not in now:
                 now[item.key] = (item,)
-            elif item not in now[item.key]:
-                now[item.key] += (item,)
+            else:
+                several.setdefault(item.key, [*now[item.key]]).append(item)
+        # A pod under 1,000 policies is guarded because of each, and none is told twice.
+        now.update((key, tuple(dict.fromkeys(claims))) for key, claims in several.items())
         _remember(self._block_problems, owner, tuple(problems))
         before = self._blocks.get(owner, {})
         touched = {key for key, claims in now.items() if before.get(key) != claims}

@@ -43,6 +43,7 @@ class Group:
         self.links: set[str] = set()
         self._pieces: dict[Identity, tuple[Piece, ...]] = {}
         self._verdicts: dict[frozenset[Identity], Verdict] = {}
+        self._own_verdicts: dict[Identity, Verdict] = {}
 
     def verdict(self, identities: Iterable[Identity]) -> Verdict | None:
         """On all of these together; None where the guard cannot tell them from anyone."""
@@ -53,7 +54,10 @@ class Group:
         return self._verdict(frozenset((NOBODY,)))
 
     def itself(self, identity: Identity) -> Verdict:
-        return verdict(self.guard, [self.guard.itself(identity.seen_by(self.looks_at))])
+        seen = identity.seen_by(self.looks_at)
+        if seen not in self._own_verdicts:
+            self._own_verdicts[seen] = verdict(self.guard, [self.guard.itself(seen)])
+        return self._own_verdicts[seen]
 
     def _verdict(self, seen: frozenset[Identity]) -> Verdict:
         found = self._verdicts.get(seen)
