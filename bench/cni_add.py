@@ -37,14 +37,20 @@ def reference(folder: Path) -> NetworkList:
     return NetworkList("reference", "1.0.0", (ptp,))
 
 
-def add_once(cni: Cni, network: NetworkList, node_namespace: str) -> float:
-    """Milliseconds that ADD takes; the pod is gone again afterwards."""
+def add_once(
+    cni: Cni, network: NetworkList, node_namespace: str, told: tuple[str, str] | None = None
+) -> float:
+    """Milliseconds that ADD takes for this pod, or for one that the API has not heard of.
+
+    The pod is gone again afterwards.
+    """
     pod = f"st-{NAME}-pod-{secrets.token_hex(4)}"
+    namespace, name = told or ("default", pod)
     netns.create((pod,))
     attachment = Attachment(
         container_id=secrets.token_hex(32),
         netns=str(netns.NETNS_DIR / pod),
-        args=(("IgnoreUnknown", "1"), ("K8S_POD_NAMESPACE", "default"), ("K8S_POD_NAME", pod)),
+        args=(("IgnoreUnknown", "1"), ("K8S_POD_NAMESPACE", namespace), ("K8S_POD_NAME", name)),
     )
 
     def timed() -> float:
