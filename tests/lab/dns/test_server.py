@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 from ipaddress import ip_address
 
 import dns.asyncquery
@@ -50,6 +51,15 @@ async def running(responder: Responder, address=LOOPBACK):
 
 def query(name: str = NAME, type_: str = "A") -> dns.message.Message:
     return dns.message.make_query(name, type_, use_edns=0)
+
+
+def test_a_port_that_tcp_cannot_have_is_an_error_and_leaves_nothing_open() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(OSError, match="in use"):
+            sockets((LOOPBACK,), port)
+        with socket.socket(type=socket.SOCK_DGRAM) as again:
+            again.bind(("127.0.0.1", port))
 
 
 async def test_a_datagram_is_answered() -> None:

@@ -26,6 +26,7 @@ from steppe.net.address import IPAddress
 # the order of seconds".
 IDLE_SECONDS = 10.0
 _WAITING_AT_MOST = 200
+_TRIES = 20
 
 _log = logging.getLogger(__name__)
 
@@ -46,14 +47,28 @@ def sockets(addresses: Iterable[IPAddress], port: int) -> list[Sockets]:
 
 
 def _bound(address: IPAddress, port: int) -> Sockets:
+    """With port 0 any port that is free for both; OSError where there is none to be had."""
+    for _ in range(_TRIES if port == 0 else 1):
+        try:
+            return _bound_once(address, port)
+        except OSError as error:
+            refusal = error
+    raise refusal
+
+
+def _bound_once(address: IPAddress, port: int) -> Sockets:
     family = socket.AF_INET if address.version == 4 else socket.AF_INET6
-    datagrams = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-    datagrams.bind((str(address), port))
-    streams = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-    streams.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    # With port 0 the kernel has chosen one by now.
-    streams.bind(datagrams.getsockname())
-    streams.listen(128)
+    with contextlib.ExitStack() as failing:
+        kind = socket.SOCK_DGRAM | socket.SOCK_NONBLOCK
+        datagrams = failing.enter_context(socket.socket(family, kind))
+        datagrams.bind((str(address), port))
+        kind = socket.SOCK_STREAM | socket.SOCK_NONBLOCK
+        streams = failing.enter_context(socket.socket(family, kind))
+        streams.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # With port 0 the kernel has chosen one by now, without a look at who has it by TCP.
+        streams.bind(datagrams.getsockname())
+        streams.listen(128)
+        failing.pop_all()
     return Sockets(datagrams, streams)
 
 
