@@ -79,7 +79,7 @@ def delete_collection(api: Api, call: Call) -> Reply:
     kind = call.target.kind
     options = options_of(call)
     reply = list_(api, call)
-    for record in selected(api.collection(kind).records, api.selection(call)):
+    for record in list(selected(api.collection(kind).records, api.selection(call))):
         delete_object(api, kind, record, options)
     return reply
 

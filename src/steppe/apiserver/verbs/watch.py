@@ -51,7 +51,7 @@ def start_of(api: Api, call: Call, selection: Selection) -> Start:
     if initial or text in ("", "0"):
         # sendInitialEvents=false with no version: begin with what happens next.
         wanted = initial or "sendInitialEvents" not in call.query
-        existing = selected(collection.records, selection) if wanted else []
+        existing = list(selected(collection.records, selection)) if wanted else []
         return Start(tuple(existing), collection.log.end, initial)
     position = collection.log.after(revision)
     if position is None:
