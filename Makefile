@@ -14,11 +14,11 @@ setup:          ## packages and .venv, nothing else
 	@tools/setup.sh run
 	@echo 'The command is .venv/bin/steppe; to call it by name:  export PATH="$(CURDIR)/.venv/bin:$$PATH"'
 
-demo:           ## set-up, then a 3-node lab, an app, probes of every pair
+demo:           ## set-up, then a 3-node lab, an app, probes of every pair, one path explained
 	@tools/setup.sh run
 	@tools/demo.sh
 
-check:          ## format, lint, types, layers, limits and the fast tests: under a minute
+check:          ## format, lint, types, layers, limits and the fast tests: two minutes
 	@tools/setup.sh
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
@@ -32,7 +32,7 @@ format:         ## let ruff lay the code out
 	.venv/bin/ruff format .
 	.venv/bin/ruff check --fix .
 
-test:           ## set-up, check, then every test that needs no special kernel module: under ten minutes
+test:           ## set-up, check, then every test that needs no special kernel module: a quarter of an hour
 	@tools/setup.sh run test
 	@$(MAKE) --no-print-directory check
 	$(PYTEST) -q -m "kernel or lab or slow"

@@ -46,6 +46,10 @@ pod=$(kubectl get pods -l app=web -o jsonpath='{.items[0].metadata.name}')
 say "steppe show elements: what makes the Service web answer on node-a"
 steppe show elements --lab "$LAB" --node node-a --cause Service/default/web
 
+say "steppe explain: one path, by the tables, with the object behind each step"
+client=$(kubectl get pods -l app=db -o jsonpath='{.items[0].metadata.name}')
+steppe explain --lab "$LAB" "default/$client" svc/default/web
+
 say "All probes answered. The lab stays up; go on with"
 cat <<END
   export PATH=$PWD/.venv/bin:\$PATH KUBECONFIG=$KUBECONFIG
