@@ -14,10 +14,10 @@ from statistics import median
 
 from bench.lab import NAME, lab, node
 from bench.model import BenchError, Benchmark, Result, Say, Target
-from steppe.lab import netns
-from steppe.lab.kubelet.cni import Attachment, Cni
-from steppe.lab.kubelet.cniconf import NetworkList, load_first
-from steppe.lab.record import paths
+from steppe_lab import netns
+from steppe_lab.kubelet.cni import Attachment, Cni
+from steppe_lab.kubelet.cniconf import NetworkList, load_first
+from steppe_lab.record import paths
 
 ADDS = 50
 RATIO = Target("CNI ADD, median ÷ ptp+host-local", 2.0, at_most=True)

@@ -17,13 +17,13 @@ from bench.lab import Place
 from bench.model import Benchmark, Result, Say, Target
 from bench.services import Programmed
 from bench.traffic import PEER, client, server
+from steppe.dataplane.nft.skeleton import SKELETON
 from steppe.drivers.nftables.driver import Nft
 from steppe.kube import service_wire as wire
 from steppe.kube.objects import Node
 from steppe.kube.services import SERVICE_NAME_LABEL
 from steppe.kube.wire import ObjectMeta
-from steppe.lab import netns
-from steppe.state.skeleton import SKELETON
+from steppe_lab import netns
 
 FEW, MANY, ENDPOINTS = 10, 10_000, 10
 PRESENT = Target(f"new connections/s through a Service, {MANY} Services ÷ {FEW}", 0.95)

@@ -14,8 +14,8 @@ from typing import Any
 import msgspec
 
 from bench.model import BenchError
-from steppe.lab import netns
-from steppe.lab.record import Record, paths, read_record
+from steppe_lab import netns
+from steppe_lab.record import Record, paths, read_record
 
 NAME = "bench"
 STEPPE = (str(Path(sys.executable).parent / "steppe"),)

@@ -17,16 +17,16 @@ from bench.services import namespace
 from steppe.agent.__main__ import GC_THRESHOLDS
 from steppe.compile.incremental import NodeCompiler
 from steppe.compile.policy_tables import PolicyObjects
+from steppe.dataplane.nft.skeleton import SKELETON
 from steppe.drivers.nftables.driver import Nft
-from steppe.fabric.settings import Settings
 from steppe.kube.objects import Node, Pod
 from steppe.kube.policies import Block, Namespace, NetworkPolicy, Pods, PortRange, Rule
 from steppe.kube.selectors import EVERYTHING, Requirement, Selector
-from steppe.lab import netns
 from steppe.plan.diff import diff
+from steppe.settings import Settings
 from steppe.state.node import Key, Value
-from steppe.state.skeleton import SKELETON
 from steppe.state.workload import workload_of
+from steppe_lab import netns
 
 PODS, POLICIES, NAMESPACES, LOCAL, PEERS, CHANGES = 10_000, 1_000, 100, 100, 5_000, 300
 APPS, TEAMS = 20, 10

@@ -15,9 +15,9 @@ import msgspec
 from bench.cni_add import add_once
 from bench.lab import NAME, lab, node, pod, pod_manifest
 from bench.model import BenchError, Benchmark, Result, Say, Target
-from steppe.lab.kubelet.cni import Cni
-from steppe.lab.kubelet.cniconf import load_first
-from steppe.lab.record import paths
+from steppe_lab.kubelet.cni import Cni
+from steppe_lab.kubelet.cniconf import load_first
+from steppe_lab.record import paths
 
 POLICIES, ADDS, FIRST = 1_000, 50, 3
 FEW = 10

@@ -17,12 +17,12 @@ from bench.model import Benchmark, Result, Say, Target
 from bench.policies import Guarded, labelled
 from bench.traffic import PEER, server, throughput
 from steppe.compile.policy_tables import PolicyObjects
+from steppe.dataplane.nft.skeleton import SKELETON
 from steppe.drivers.nftables.driver import Nft
 from steppe.kube.objects import Pod
 from steppe.kube.policies import AnyTraffic, Block, Namespace, NetworkPolicy, Pods, PortRange, Rule
 from steppe.kube.selectors import EVERYTHING
-from steppe.lab import netns
-from steppe.state.skeleton import SKELETON
+from steppe_lab import netns
 
 POLICIES, STREAMS = 1_000, 5
 NEW = Target(f"new connections/s, {POLICIES} policies on both pods ÷ none", 0.95)

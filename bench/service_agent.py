@@ -25,9 +25,9 @@ from steppe.drivers.netlink import message as nl
 from steppe.drivers.netlink.message import Request
 from steppe.drivers.netlink.socket import NetlinkSocket
 from steppe.kube.services import SERVICE_NAME_LABEL
-from steppe.lab import netns
-from steppe.lab.process import is_alive
-from steppe.lab.record import Process
+from steppe_lab import netns
+from steppe_lab.process import is_alive
+from steppe_lab.record import Process
 
 PRESENT, ENDPOINTS = 10_000, 10
 MEMORY = Target(

@@ -15,17 +15,17 @@ from ipaddress import IPv4Address, ip_address, ip_network
 from bench.model import BenchError, Benchmark, Result, Say, Target, percentile
 from steppe.agent.__main__ import GC_THRESHOLDS
 from steppe.compile.incremental import NodeCompiler
+from steppe.dataplane.nft.skeleton import SKELETON
 from steppe.drivers.nftables.driver import Nft
 from steppe.drivers.nftables.library import Library
-from steppe.fabric.settings import Settings
 from steppe.kube import service_wire as wire
 from steppe.kube.objects import Node
 from steppe.kube.services import SERVICE_NAME_LABEL, service_from, slice_from
 from steppe.kube.wire import ObjectMeta
-from steppe.lab import netns
 from steppe.plan.diff import Change, diff
+from steppe.settings import Settings
 from steppe.state.node import Key, Value
-from steppe.state.skeleton import SKELETON
+from steppe_lab import netns
 
 SERVICES, ENDPOINTS, CHANGES, AT_ONCE = 10_000, 10, 300, 1_000
 _WHAT = f"{SERVICES} Services of {ENDPOINTS} endpoints"

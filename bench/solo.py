@@ -22,10 +22,10 @@ from bench.lab import NAME, down
 from steppe.client.client import Client
 from steppe.client.config import load_config
 from steppe.client.resources import NODES
-from steppe.lab import netns, process
-from steppe.lab.process import python
-from steppe.lab.ready import wait_for_api
-from steppe.lab.record import Process, paths
+from steppe_lab import netns, process
+from steppe_lab.process import python
+from steppe_lab.ready import wait_for_api
+from steppe_lab.record import Process, paths
 
 HERE = "node-a"
 _NODE_ADDRESSES = (IPv4Address("10.0.0.1"), IPv6Address("fd00:10::1"))
@@ -71,7 +71,7 @@ def solo() -> Iterator[Solo]:
         where.root.mkdir(mode=0o700, parents=True)
         netns.create((namespace,))
         _wire(namespace)
-        argv = python("steppe.apiserver", "--data", str(where.api))
+        argv = python("steppe_lab.apiserver", "--data", str(where.api))
         api = process.start(NAME, "api", argv, where.log("api"), namespace)
         kubeconfig = where.api / "admin.kubeconfig"
         wait_for_api(api, kubeconfig)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from bench.lab import NAME, lab, steppe
 from bench.model import Benchmark, Result, Say, Target
-from steppe.lab.record import read_record
+from steppe_lab.record import read_record
 
 TARGET = Target("verify, 3 nodes, 30 pods, all pairs, one port", 15.0, "s", at_most=True)
 _PODS = 30

@@ -11,7 +11,7 @@ from steppe.kube.cluster_policies import ClusterNetworkPolicy, cluster_policy_fr
 from steppe.kube.objects import NamedPort, Node, Pod
 from steppe.kube.policies import Namespace, NetworkPolicy, network_policy_from
 from steppe.net.packet import Packet
-from steppe.spec.policy_match import World, world_of
+from steppe.oracle.policy_match import World, world_of
 
 NAMESPACES = ("x", "y", "z")
 NODES = tuple(

@@ -4,17 +4,17 @@ from collections.abc import Iterable
 
 import msgspec
 
-from steppe.compile.backends import Vantage
-from steppe.compile.masquerade import cluster_elements, local_pod_elements
-from steppe.compile.places import Places
-from steppe.compile.services import hairpin_elements, service_claims, service_range_elements
+from steppe.dataplane.nft.masquerade import cluster_elements, local_pod_elements
+from steppe.dataplane.nft.services import hairpin_elements, service_claims, service_range_elements
+from steppe.dataplane.nft.skeleton import SKELETON
 from steppe.kube.cause import Cause, ObjectRef, Problem
 from steppe.kube.objects import Node, Workload
 from steppe.net.address import IPAddress
 from steppe.net.packet import Packet
-from steppe.spec.service import Backend, World
+from steppe.oracle.service import Backend, World
+from steppe.service.backends import Vantage
+from steppe.service.ownership import Places
 from steppe.state.node import NodeState, settle
-from steppe.state.skeleton import SKELETON
 from steppe.walk.nft import Ruleset, State
 from steppe.walk.view import NodeView
 

@@ -9,11 +9,11 @@ from ipaddress import ip_address, ip_interface, ip_network
 
 from hypothesis import strategies as st
 
-from steppe.fabric.settings import Settings
 from steppe.kube.cluster import Cluster, cluster_of
 from steppe.kube.objects import Node, Pod, Underlay
 from steppe.net.address import IPAddress
 from steppe.net.packet import Packet
+from steppe.settings import Settings
 
 NAMES = ("node-a", "node-b", "node-c", "node-d", "node-e")
 FAMILIES = ((4,), (6,), (4, 6), (6, 4))

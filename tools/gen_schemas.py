@@ -1,6 +1,6 @@
 """Write the shapes of the built-in kinds, taken from the `kubernetes` package's models.
 
-    python tools/gen_schemas.py > src/steppe/apiserver/kinds/schemas.json
+    python tools/gen_schemas.py > lab/src/steppe_lab/apiserver/kinds/schemas.json
 
 One line a type, so that a diff reads: {"core.v1.Taint": {"effect!": "string", ...}}. A field is
 required where its name ends in "!"; "[T]" is a list and "{T}" a map. Only field names and types

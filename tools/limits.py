@@ -11,7 +11,7 @@ from pathlib import Path
 
 MODULE_LINES = 400
 FUNCTION_LINES = 40
-MEASURED = ("src/steppe", "bench", "tools")
+MEASURED = ("src/steppe", "lab/src/steppe_lab", "bench", "tools")
 CNI = Path("src/steppe/cni")
 
 # "path" or "path:function" → why it may be longer.

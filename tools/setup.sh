@@ -69,7 +69,7 @@ ensure_venv() {
     python=$(find_python) || die "Python 3.11 or newer is needed, and python3 is $(python3 --version). Install python3.11 and python3.11-venv."
   fi
   # The venv holds absolute paths, so it is also made anew where the folder was moved.
-  local wanted; wanted=$(cat requirements.lock pyproject.toml <(echo "$PWD") | sha256sum)
+  local wanted; wanted=$(cat requirements.lock pyproject.toml lab/pyproject.toml <(echo "$PWD") | sha256sum)
   [ "$(cat .venv/.steppe-setup 2>/dev/null)" = "$wanted" ] && .venv/bin/python -c '' 2>/dev/null && return
 
   if ! .venv/bin/python -m pip --version >/dev/null 2>&1 || ! head -1 .venv/bin/pip | grep -qF "$PWD/"; then
@@ -83,7 +83,7 @@ ensure_venv() {
   .venv/bin/python -m pip --disable-pip-version-check install --require-hashes -r requirements.lock |
     awk -v all="$packages" '/^Collecting/ { printf "\rsetup: %d/%d %-40s", ++n, all, $2 > "/dev/stderr" }
                             END { if (n) printf "\n" > "/dev/stderr" }'
-  .venv/bin/python -m pip --disable-pip-version-check install -q --no-deps -e .
+  .venv/bin/python -m pip --disable-pip-version-check install -q --no-deps -e . -e lab
   echo "$wanted" > .venv/.steppe-setup
 }
 

@@ -21,19 +21,19 @@ from pathlib import Path
 from steppe.explain.explain import Explainer
 from steppe.explain.model import Explanation
 from steppe.explain.tables import explainer_of
-from steppe.fabric.settings import Settings
 from steppe.kube.cluster import Cluster
-from steppe.kube.documents import Manifest
-from steppe.kube.manifests import Loaded, loaded_from
 from steppe.lint.finding import Finding
 from steppe.lint.lint import lint
+from steppe.manifests.cluster import Loaded, loaded_from
+from steppe.manifests.documents import Manifest
 from steppe.net.packet import Protocol
 from steppe.reach.difference import Difference
 from steppe.reach.ends import Ends
+from steppe.reach.groups import Member
 from steppe.reach.names import Names, workloads_of
-from steppe.reach.parties import Member
 from steppe.reach.ports import EVERYTHING, PortSet, allowed_of
 from steppe.reach.reach import End, Reach, reach_of
+from steppe.settings import Settings
 
 __all__ = ["Network", "load", "of_documents"]
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import msgspec
 
-from steppe.agent.cni_server import CniServer
-from steppe.agent.gate import UnguardedError
+from steppe.agent.cni.gate import UnguardedError
+from steppe.agent.cni.server import CniServer
 from steppe.kube.objects import Workload
 from steppe.net.address import IPNetwork, parse_prefix
 

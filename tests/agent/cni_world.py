@@ -13,8 +13,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from steppe.agent.install import install
-from steppe.lab import netns
+from steppe.agent.cni.install import install
+from steppe_lab import netns
 
 PREFIXES = "10.244.1.0/24,fd00:10:244:1::/64"
 _MARK = "cnit"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from steppe.agent.addresses import Addresses, NoAddressError, capacity, next_free
+from steppe.agent.cni.addresses import Addresses, NoAddressError, capacity, next_free
 from steppe.net.address import IPNetwork
 
 SMALL = [ip_network(text) for text in ("10.244.1.0/28", "10.244.1.16/30", "fd00::10/124")]

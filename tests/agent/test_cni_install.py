@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from steppe.agent import install, rpc
-from steppe.lab.kubelet.cniconf import load_first
+from steppe.agent import rpc
+from steppe.agent.cni import install
+from steppe_lab.kubelet.cniconf import load_first
 
 
 def test_what_is_installed_runs_and_can_be_loaded(tmp_path: Path) -> None:

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from steppe.lab import netns
-from steppe.lab.kubelet.cni import Attachment as CniAttachment
-from steppe.lab.kubelet.cni import Cni
-from steppe.lab.kubelet.cniconf import load_first
 from steppe.state.workload import host_mac, link_name, pod_mac
+from steppe_lab import netns
+from steppe_lab.kubelet.cni import Attachment as CniAttachment
+from steppe_lab.kubelet.cni import Cni
+from steppe_lab.kubelet.cniconf import load_first
 from tests.agent.cni_node import UNGUARDED
 from tests.agent.cni_world import Answer, Node, addresses, node, wait_for
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from steppe.agent.cni_request import Request, owner_word, request_from
-from steppe.agent.cni_result import add_result, expected_link, faults_of_previous
+from steppe.agent.cni.request import Request, owner_word, request_from
+from steppe.agent.cni.result import add_result, expected_link, faults_of_previous
 from steppe.cni.plugin import CniError
 from steppe.net.address import parse_address
 from steppe.state.workload import ALIAS_LIMIT, alias, link_name, parse_alias

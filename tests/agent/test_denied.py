@@ -8,16 +8,16 @@ from ipaddress import ip_address, ip_network
 import pytest
 from prometheus_client import CollectorRegistry, Counter
 
-from steppe.agent import denied, samples
-from steppe.agent.denied import Denials
-from steppe.agent.samples import Samples
+from steppe.agent.denied import denied, samples
+from steppe.agent.denied.denied import Denials
+from steppe.agent.denied.samples import Samples
 from steppe.compile.incremental import NodeCompiler
 from steppe.drivers.errors import KernelError
 from steppe.drivers.nflog import Sample
-from steppe.fabric.settings import Settings
 from steppe.kube.objects import Node, Pod, Workload
 from steppe.kube.policies import Direction, Namespace, NetworkPolicy
 from steppe.kube.selectors import EVERYTHING
+from steppe.settings import Settings
 
 OWN4, OWN6 = ip_address("10.244.1.5"), ip_address("fd00::5")
 PEER = ip_address("10.244.2.6")

@@ -11,12 +11,12 @@ import aiohttp
 import msgspec
 import pytest
 
-from steppe.agent import health_ports
-from steppe.agent.health_ports import HealthPortServer
+from steppe.agent.health import health_ports
+from steppe.agent.health.health_ports import HealthPortServer
 from steppe.compile.incremental import NodeCompiler
-from steppe.fabric.settings import Settings
 from steppe.kube.objects import Node
 from steppe.kube.services import Endpoint, EndpointSlice, Service, ServicePort
+from steppe.settings import Settings
 from tests.waiting import until_async
 
 V4, V6 = ip_address("127.0.0.1"), ip_address("::1")

@@ -2,13 +2,13 @@
 
 import msgspec
 
-from steppe.agent.nodes import NodeFeed
+from steppe.agent.feeds.nodes import NodeFeed
 from steppe.client.informer import Deleted, Replaced, Unreadable, Upserted
 from steppe.compile.incremental import NodeCompiler
-from steppe.fabric.settings import Settings
 from steppe.kube import wire
 from steppe.kube.objects import Underlay
 from steppe.net.address import parse_interface
+from steppe.settings import Settings
 
 UNDERLAY = Underlay("eth0", 1500, (parse_interface("192.0.2.11/24"),))
 

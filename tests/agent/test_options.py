@@ -4,8 +4,8 @@ from ipaddress import ip_network
 
 import pytest
 
+from steppe.agent.health.proxy_health import Place
 from steppe.agent.options import parse
-from steppe.agent.proxy_health import Place
 
 
 def test_node_ports_are_served_everywhere_or_where_the_operator_says() -> None:

@@ -7,16 +7,16 @@ from typing import Any
 import msgspec
 import pytest
 
-import steppe.agent.gate
-from steppe.agent.gate import Gate, UnguardedError
-from steppe.agent.policies import PolicyFeed
-from steppe.agent.reconciler import Reconciler
+import steppe.agent.cni.gate
+from steppe.agent.cni.gate import Gate, UnguardedError
+from steppe.agent.feeds.policies import PolicyFeed
+from steppe.agent.node.reconciler import Reconciler
 from steppe.client.informer import Deleted, Refused, Replaced, Unreadable, Upserted
 from steppe.compile.incremental import NodeCompiler
 from steppe.drivers.errors import Failure, KernelError
-from steppe.fabric.settings import Settings
 from steppe.kube import policy_wire, wire
 from steppe.kube.objects import NO_POD, Node, Workload
+from steppe.settings import Settings
 from steppe.state.nft import ElementKey
 
 OWN = ip_address("10.244.1.5")
@@ -264,7 +264,7 @@ async def test_a_pod_starts_although_its_policies_change_all_the_time(
 async def test_a_pod_does_not_start_by_a_pass_that_began_before_it_was_known(
     compiler: NodeCompiler, feed: PolicyFeed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(steppe.agent.gate, "WAIT_SECONDS", 0.05)
+    monkeypatch.setattr(steppe.agent.cni.gate, "WAIT_SECONDS", 0.05)
     world = World(compiler, feed)
     listed(feed, policy())
     compiler.remove_workload(WEB.link)
@@ -279,7 +279,7 @@ async def test_a_pod_does_not_start_by_a_pass_that_began_before_it_was_known(
 async def test_a_pod_does_not_start_while_what_the_kernel_refused_is_about_to_be_tried_again(
     compiler: NodeCompiler, feed: PolicyFeed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(steppe.agent.gate, "WAIT_SECONDS", 0.05)
+    monkeypatch.setattr(steppe.agent.cni.gate, "WAIT_SECONDS", 0.05)
     world = World(compiler, feed)
     listed(feed, policy())
 
@@ -301,7 +301,7 @@ async def test_a_pod_does_not_start_while_what_the_kernel_refused_is_about_to_be
 async def test_a_pod_whose_policies_are_not_in_the_kernel_does_not_start(
     compiler: NodeCompiler, feed: PolicyFeed, what: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(steppe.agent.gate, "WAIT_SECONDS", 0.05)
+    monkeypatch.setattr(steppe.agent.cni.gate, "WAIT_SECONDS", 0.05)
     world = World(compiler, feed)
     if what != "lists":
         listed(feed, policy())
@@ -327,7 +327,7 @@ async def test_a_pod_that_no_policy_can_select_waits_for_nothing(
 async def test_where_the_api_stays_away_the_kernel_remembers_which_namespaces_have_policies(
     compiler: NodeCompiler, feed: PolicyFeed, namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(steppe.agent.gate, "WAIT_SECONDS", 0.05)
+    monkeypatch.setattr(steppe.agent.cni.gate, "WAIT_SECONDS", 0.05)
     before = World(compiler, feed)
     listed(feed, policy(namespace))
     await before.sync()

@@ -9,8 +9,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from steppe.agent import proxy_health
-from steppe.agent.proxy_health import LATE_SECONDS, Place, ProxyHealth
+from steppe.agent.health import proxy_health
+from steppe.agent.health.proxy_health import LATE_SECONDS, Place, ProxyHealth
 from tests.agent.test_health_ports import free_port
 from tests.waiting import until_async
 

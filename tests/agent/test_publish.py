@@ -6,8 +6,8 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from steppe.agent.feeds import Feeds
-from steppe.agent.proxy_health import ProxyHealth
+from steppe.agent.feeds.feeds import Feeds
+from steppe.agent.health.proxy_health import ProxyHealth
 from steppe.agent.publish import Publisher, teller
 from steppe.client.client import Client
 from steppe.client.events import EventRecorder
@@ -15,10 +15,10 @@ from steppe.client.informer import Refused, Replaced
 from steppe.client.resources import EVENTS, NETWORKPOLICIES
 from steppe.client.resources import NODES as NODE_RESOURCE
 from steppe.compile.incremental import NodeCompiler
-from steppe.fabric.settings import SETTINGS_ANNOTATION, Settings, settings_from
 from steppe.kube import policy_wire, wire
 from steppe.kube.cause import ObjectRef
 from steppe.kube.objects import DEFAULT_UNDERLAY, Node
+from steppe.settings import SETTINGS_ANNOTATION, Settings, settings_from
 from tests.client.fake_api import FakeApi, fake_api, status
 
 NODES = ("node-a", "node-b", "node-c")

@@ -2,11 +2,11 @@
 
 import msgspec
 
-from steppe.agent.ranges import RangeFeed
+from steppe.agent.feeds.ranges import RangeFeed
 from steppe.client.informer import Deleted, Refused, Replaced, Unreadable, Upserted
 from steppe.compile.incremental import NodeCompiler
-from steppe.fabric.settings import Settings
 from steppe.kube import service_wire as wire
+from steppe.settings import Settings
 
 
 def seen(name: str, *cidrs: str) -> wire.ServiceCIDR:

@@ -2,11 +2,11 @@
 
 from ipaddress import ip_address, ip_network
 
-from steppe.agent.reconciler import Plan, Reconciler
+from steppe.agent.node.reconciler import Plan, Reconciler
 from steppe.compile.incremental import NodeCompiler
 from steppe.drivers.errors import Failure, KernelError
-from steppe.fabric.settings import Settings
 from steppe.plan.diff import applied
+from steppe.settings import Settings
 from steppe.state.link import Link, LinkKey
 from steppe.state.node import values
 from steppe.state.route import Route, RouteKey

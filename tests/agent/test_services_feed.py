@@ -5,13 +5,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from steppe.agent.services import ServiceFeed
+from steppe.agent.feeds.services import ServiceFeed
 from steppe.client.informer import Deleted, Replaced, Unreadable, Upserted
 from steppe.compile.incremental import NodeCompiler
-from steppe.fabric.settings import Settings
 from steppe.kube import service_wire as wire
 from steppe.kube.objects import Node
 from steppe.net.address import parse_address, parse_prefix
+from steppe.settings import Settings
 from steppe.state.nft import ElementKey
 
 NODE = Node("node-a", "", (parse_prefix("10.244.1.0/24"),), (parse_address("192.0.2.11"),))

@@ -7,15 +7,15 @@ from ipaddress import ip_address
 
 import pytest
 
-from steppe.agent import flows
-from steppe.agent.flows import FlowEnder
+from steppe.agent.node import flows
+from steppe.agent.node.flows import FlowEnder
 from steppe.compile.incremental import NodeCompiler
 from steppe.drivers.errors import KernelError
-from steppe.fabric.settings import Settings
 from steppe.kube.objects import Node
 from steppe.kube.services import Endpoint, EndpointSlice, Service, ServicePort
 from steppe.net.address import parse_address, parse_prefix
 from steppe.net.flow import Endpoints, Flow
+from steppe.settings import Settings
 from tests.waiting import until_async
 
 NODE = Node("node-a", "", (parse_prefix("10.244.1.0/24"),), (parse_address("192.0.2.11"),))

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from steppe.agent import keeper
 from steppe.agent.daemon import Agent
-from steppe.agent.flows import FlowEnder
+from steppe.agent.node import keeper
+from steppe.agent.node.flows import FlowEnder
+from steppe.agent.node.policy_flows import PolicyFlowEnder
 from steppe.agent.options import Options, parse
-from steppe.agent.policy_flows import PolicyFlowEnder
 from steppe.drivers.errors import Failure, KernelError
 from steppe.kube.objects import Node, Underlay
 from steppe.net.address import parse_address, parse_interface, parse_prefix

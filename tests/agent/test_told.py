@@ -5,8 +5,8 @@ from ipaddress import ip_address
 
 import pytest
 
-from steppe.agent.metrics import Metrics
-from steppe.agent.told import MANY, tell
+from steppe.agent.health.metrics import Metrics
+from steppe.agent.node.change_log import MANY, tell
 from steppe.drivers.errors import Failure, KernelError
 from steppe.kube.cause import Cause, ObjectRef
 from steppe.plan.diff import Change

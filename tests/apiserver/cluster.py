@@ -14,7 +14,7 @@ STOP_SECONDS = 10
 
 
 class Server:
-    """One `python -m steppe.apiserver`, which may be stopped and started again."""
+    """One `python -m steppe_lab.apiserver`, which may be stopped and started again."""
 
     def __init__(self, data: Path) -> None:
         self.data = data
@@ -26,7 +26,7 @@ class Server:
         self.kubeconfig.unlink(missing_ok=True)
         with (self.data / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "steppe.apiserver", "--data", str(self.data), *flags],
+                [sys.executable, "-m", "steppe_lab.apiserver", "--data", str(self.data), *flags],
                 stdout=log,
                 stderr=log,
             )

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from steppe.lab.manifests import DEFINITIONS
+from steppe_lab.manifests import DEFINITIONS
 from tests.apiserver.cluster import Kubectl
 
 DEPLOYMENT = """

@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 
-from steppe.apiserver.kinds import Structure
-from steppe.apiserver.patch.apply import applied
-from steppe.apiserver.patch.fields import compare, difference, fields_of, intersection, union
-from steppe.apiserver.patch.managed import Manager, owners_of, track_update
-from steppe.apiserver.patch.merge import json_patch, merge_patch
-from steppe.apiserver.patch.strategic import strategic_merge
-from steppe.apiserver.status import StatusError
+from steppe_lab.apiserver.kinds import Structure
+from steppe_lab.apiserver.patch.apply import applied
+from steppe_lab.apiserver.patch.fields import compare, difference, fields_of, intersection, union
+from steppe_lab.apiserver.patch.managed import Manager, owners_of, track_update
+from steppe_lab.apiserver.patch.merge import json_patch, merge_patch
+from steppe_lab.apiserver.patch.strategic import strategic_merge
+from steppe_lab.apiserver.status import StatusError
 
 Json = dict[str, Any]
 KEYS = {("items",): "name", ("items", "ports"): "port", ("tags",): ""}

@@ -2,8 +2,8 @@
 
 import pytest
 
-from steppe.apiserver.selectors import Selection, field_selector, label_selector
-from steppe.apiserver.status import StatusError
+from steppe_lab.apiserver.selectors import Selection, field_selector, label_selector
+from steppe_lab.apiserver.status import StatusError
 
 LABELS = {"app": "web", "tier": "front", "size": "5"}
 

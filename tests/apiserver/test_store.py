@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from steppe.apiserver.database import Database
-from steppe.apiserver.store import Change, Log, Record, Store
+from steppe_lab.apiserver.database import Database
+from steppe_lab.apiserver.store import Change, Log, Record, Store
 
 
 def named(name: str, **spec: Any) -> dict[str, Any]:

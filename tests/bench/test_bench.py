@@ -13,7 +13,7 @@ from bench.route_monitor import RouteMonitor
 from bench.solo import node_object, pod_prefixes
 
 from bench import peer
-from steppe.lab import netns
+from steppe_lab import netns
 
 AT_LEAST = Target("ratio", 0.85)
 AT_MOST = Target("time", 20.0, "ms", at_most=True)

@@ -6,7 +6,7 @@ from aiohttp import web
 from steppe.client.config import Config
 from steppe.client.errors import ApiError, UnreachableError
 from steppe.client.snapshot import snapshot
-from steppe.kube.manifests import loaded_from
+from steppe.manifests.cluster import loaded_from
 from tests.client.fake_api import FakeApi, fake_api, status
 
 POLICIES = "/apis/networking.k8s.io/v1/networkpolicies"

@@ -18,8 +18,8 @@ from typing import Any
 import yaml
 
 import steppe.kube
-from steppe.apiserver.kinds import BUILTIN, Context, Kind, admit_create, custom_kinds
 from steppe.net.packet import Packet
+from steppe_lab.apiserver.kinds import BUILTIN, Context, Kind, admit_create, custom_kinds
 from tests.conformance.netpol_cases import (
     Apply,
     Case,

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Mapping
 
-from steppe.compile.guards import OTHER, Piece, guard_of
-from steppe.compile.identities import Identities, Identity
 from steppe.kube.policies import Direction
 from steppe.net.address import IPAddress
 from steppe.net.packet import Packet
-from steppe.spec.policy import verdict
-from steppe.spec.policy_match import World, is_own_node
+from steppe.oracle.policy import verdict
+from steppe.oracle.policy_match import World, is_own_node
+from steppe.policy.guards import OTHER, Piece, guard_of
+from steppe.policy.identities import Identities, Identity
 from tests.conformance.netpol_walk import walked
 
 Judge = Callable[[World], Callable[[Packet], bool]]

@@ -32,15 +32,15 @@ from steppe.client.resources import (
     SERVICES,
     Resource,
 )
-from steppe.lab import process
-from steppe.lab.down import down
-from steppe.lab.kubelet import records
-from steppe.lab.kubelet.config import NodeConfig, load_lab
-from steppe.lab.kubelet.sandbox import Sandbox, Sandboxes
-from steppe.lab.kubelet.threads import NamespaceThreads
-from steppe.lab.record import Options, Record, paths
-from steppe.lab.topology.model import describe
-from steppe.lab.up import up
+from steppe_lab import process
+from steppe_lab.down import down
+from steppe_lab.kubelet import records
+from steppe_lab.kubelet.config import NodeConfig, load_lab
+from steppe_lab.kubelet.sandbox import Sandbox, Sandboxes
+from steppe_lab.kubelet.threads import NamespaceThreads
+from steppe_lab.record import Options, Record, paths
+from steppe_lab.topology.model import describe
+from steppe_lab.up import up
 from tests.conformance.netpol_cases import External, Node, NotUnderstood, Pod
 from tests.conformance.netpol_probe import Place, Prober
 from tests.waiting import until, until_async

@@ -19,8 +19,8 @@ from typing import Literal
 
 import msgspec
 
-from steppe.lab import netns
-from steppe.lab.probe import sctp
+from steppe_lab import netns
+from steppe_lab.probe import sctp
 from tests.conformance.netpol_cases import Protocol
 from tests.waiting import patience
 

@@ -6,12 +6,12 @@ from ipaddress import ip_network
 import msgspec
 
 from steppe.compile.node import compile_cluster
-from steppe.fabric.settings import Settings
 from steppe.kube.cluster import cluster_of
 from steppe.kube.objects import Node, Underlay
 from steppe.net.address import IPNetwork, parse_interface
 from steppe.net.packet import Packet
-from steppe.spec.policy_match import World
+from steppe.oracle.policy_match import World
+from steppe.settings import Settings
 from steppe.walk.walk import Walker
 
 ARRIVED = ("pod", "node", "outside")

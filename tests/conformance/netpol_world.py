@@ -11,7 +11,7 @@ from steppe.kube.cluster_policies import ClusterNetworkPolicy, cluster_policy_fr
 from steppe.kube.objects import node_from, pod_from
 from steppe.kube.policies import NetworkPolicy, namespace_from, network_policy_from
 from steppe.net.address import IPAddress, parse_address
-from steppe.spec.policy_match import World, world_of
+from steppe.oracle.policy_match import World, world_of
 from tests.conformance.netpol_cases import (
     Action,
     Apply,

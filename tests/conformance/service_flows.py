@@ -16,7 +16,7 @@ from steppe.kube.objects import Node, Underlay
 from steppe.kube.services import EndpointSlice, Service, service_from, slice_from
 from steppe.net.address import parse_address, parse_interface, parse_prefix
 from steppe.net.packet import Packet
-from steppe.spec.service import Answer, World
+from steppe.oracle.service import Answer, World
 
 
 class Port(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):

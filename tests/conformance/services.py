@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from steppe.net.address import parse_address
-from steppe.spec.service import Answer, Backend, World, answer
+from steppe.oracle.service import Answer, Backend, World, answer
 from tests.conformance.service_flows import (
     FileWorld,
     Flow,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from steppe.spec.service import answer
+from steppe.oracle.service import answer
 from tests.conformance.service_flows import Expectation, disagreement, read, world_of
 from tests.conformance.services import live, offline
 

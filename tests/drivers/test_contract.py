@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from steppe.dataplane.nft.skeleton import SKELETON
 from steppe.drivers.fake import FakeKernel
 from steppe.drivers.kernel import KernelDriver
 from steppe.drivers.netlink.netns import call_in
@@ -27,7 +28,6 @@ from steppe.state.link import (
 from steppe.state.nft import Element, ElementKey
 from steppe.state.node import Key, Value
 from steppe.state.route import Route, RouteKey, Rule, RuleKey
-from steppe.state.skeleton import SKELETON
 from steppe.state.sysctl import Sysctl, SysctlKey
 from steppe.state.workload import link_name
 from tests.drivers.conftest import Namespace, prepare_node

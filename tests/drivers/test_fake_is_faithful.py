@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
+from steppe.dataplane.nft.skeleton import SKELETON
 from steppe.drivers.fake import FakeKernel
 from steppe.drivers.kernel import KernelDriver
 from steppe.drivers.netlink.netns import call_in
@@ -28,7 +29,6 @@ from steppe.state.link import (
 from steppe.state.nft import Element, ElementKey
 from steppe.state.node import Key, Value
 from steppe.state.route import Route, RouteKey, Rule, RuleKey
-from steppe.state.skeleton import SKELETON
 from tests.drivers.conftest import Namespace, prepare_node
 from tests.drivers.test_contract import ETH0, MAC, POD, VETH, VX, VXLAN
 

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 
+from steppe.dataplane.nft.denied import LOG_GROUP, denied_rules, denied_sets
 from steppe.drivers.netlink.netns import call_in
 from steppe.drivers.nflog import Nflog, Sample
 from steppe.drivers.nftables.counters import Counters
 from steppe.drivers.nftables.driver import Nft
 from steppe.net.address import parse_address
-from steppe.state.denied import LOG_GROUP, denied_rules, denied_sets
 from steppe.state.nft import Chain, Hook, Skeleton
 from tests.drivers.conftest import Namespace
 from tests.waiting import until

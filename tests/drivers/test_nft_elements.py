@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from steppe.dataplane.nft.skeleton import SKELETON
 from steppe.drivers.netlink.netns import call_in
 from steppe.drivers.nftables.batch import commands
 from steppe.drivers.nftables.driver import Nft
@@ -24,7 +25,6 @@ from steppe.drivers.nftables.wire import packed_elements
 from steppe.net.address import IPAddress, IPNetwork
 from steppe.plan.diff import Change
 from steppe.state.nft import Atom, Element, ElementKey, Remember, Rule, Set, Skeleton
-from steppe.state.skeleton import SKELETON
 from tests.drivers.conftest import Namespace
 
 Key = tuple[Atom, ...]

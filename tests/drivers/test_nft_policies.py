@@ -5,6 +5,7 @@ from ipaddress import ip_network
 
 import pytest
 
+from steppe.dataplane.nft.skeleton import SKELETON
 from steppe.drivers.netlink.netns import call_in
 from steppe.drivers.nftables.driver import Nft
 from steppe.net.address import parse_address
@@ -12,7 +13,6 @@ from steppe.plan.diff import diff
 from steppe.state.claim import Entry
 from steppe.state.nft import Atom, Element, ElementKey
 from steppe.state.node import Key, NodeState, Value
-from steppe.state.skeleton import SKELETON
 from tests.drivers.conftest import Namespace
 
 pytestmark = pytest.mark.kernel

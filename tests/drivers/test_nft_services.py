@@ -5,11 +5,11 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
+from steppe.dataplane.nft.skeleton import SKELETON
 from steppe.drivers.netlink.netns import call_in
 from steppe.drivers.nftables.driver import Nft
 from steppe.plan.diff import Change
 from steppe.state.nft import Atom, Element, ElementKey
-from steppe.state.skeleton import SKELETON
 from tests.drivers.conftest import Namespace
 
 pytestmark = pytest.mark.kernel

@@ -4,13 +4,13 @@ from collections.abc import Iterator
 
 import pytest
 
+from steppe.dataplane.nft.skeleton import SKELETON
 from steppe.drivers.netlink.netns import call_in
 from steppe.drivers.nftables.driver import Nft
 from steppe.drivers.nftables.watch import RulesetWatch
 from steppe.net.address import parse_prefix
 from steppe.plan.diff import Change
 from steppe.state.nft import Element, ElementKey
-from steppe.state.skeleton import SKELETON
 from tests.drivers.conftest import Namespace
 
 pytestmark = pytest.mark.kernel

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from steppe.dataplane.nft.skeleton import SKELETON
 from steppe.drivers.netlink.netns import call_in
 from steppe.drivers.nftables.driver import Nft
 from steppe.drivers.nftables.intervals import Cover
@@ -15,7 +16,6 @@ from steppe.drivers.nftables.library import NftError
 from steppe.drivers.nftables.render import elements_text, skeleton_text
 from steppe.plan.diff import Change
 from steppe.state.nft import Chain, Element, ElementKey, Hook, Match, Rule, Set, Skeleton
-from steppe.state.skeleton import SKELETON
 from tests.drivers.conftest import Namespace
 
 prefixes = st.builds(

@@ -9,18 +9,18 @@ from hypothesis import HealthCheck, example, given
 from hypothesis import settings as profile
 from hypothesis import strategies as st
 
-from steppe.agent.reconciler import Reconciler
+from steppe.agent.node.reconciler import Reconciler
 from steppe.compile.incremental import NodeCompiler
 from steppe.compile.node import compile_node
+from steppe.dataplane.nft.skeleton import SKELETON
 from steppe.drivers.kernel import KernelDriver
 from steppe.drivers.netlink.netns import call_in
 from steppe.drivers.nftables.driver import Nft
-from steppe.fabric.settings import Settings
 from steppe.kube.objects import Node, Underlay
 from steppe.kube.services import EndpointSlice, Service
 from steppe.net.address import parse_interface
+from steppe.settings import Settings
 from steppe.state.node import values
-from steppe.state.skeleton import SKELETON
 from steppe.state.sysctl import SysctlKey
 from tests.drivers.conftest import Namespace, prepare_node
 from tests.service_worlds import SERVICES, SLICES, services, slices

@@ -13,9 +13,9 @@ import msgspec
 import yaml
 
 from steppe.compile.node import compile_cluster
-from steppe.fabric.settings import Settings
-from steppe.kube.manifests import cluster_from
+from steppe.manifests.cluster import cluster_from
 from steppe.net.packet import Packet
+from steppe.settings import Settings
 from steppe.state.node import TABLES, NodeState
 from steppe.walk.trace import Trace
 from steppe.walk.walk import Walker

@@ -13,8 +13,8 @@ import yaml
 from steppe.cli.explain_text import text
 from steppe.explain.explain import Explainer
 from steppe.explain.tables import compiled
-from steppe.fabric.settings import Settings
-from steppe.kube.manifests import cluster_from
+from steppe.manifests.cluster import cluster_from
+from steppe.settings import Settings
 
 FOLDER = Path(__file__).parent / "explain"
 WIDTH = 100

@@ -6,7 +6,7 @@ from fractions import Fraction
 from steppe.kube.objects import Node, Workload
 from steppe.net.address import IPAddress
 from steppe.net.packet import Packet
-from steppe.spec.service import World
+from steppe.oracle.service import World
 from tests.kernel.service_lab import Probe, ServiceLab
 from tests.service_walk import Fate, tables
 

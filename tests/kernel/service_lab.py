@@ -17,14 +17,14 @@ from typing import Self
 
 import msgspec
 
+from steppe.dataplane.nft.skeleton import SKELETON
 from steppe.drivers.netlink.netns import call_in
 from steppe.drivers.nftables.driver import Nft
 from steppe.net.address import IPAddress, IPInterface, of_version
 from steppe.net.packet import Packet
+from steppe.oracle.service import Backend
 from steppe.plan.diff import diff
-from steppe.spec.service import Backend
 from steppe.state.node import NodeState
-from steppe.state.skeleton import SKELETON
 from tests.drivers.conftest import Namespace
 
 NODE_MAC, POD_MAC = "02:00:00:00:00:01", "02:00:00:00:00:02"

@@ -21,7 +21,7 @@ from steppe.kube.services import (
 )
 from steppe.net.address import IPAddress
 from steppe.net.packet import Packet, Protocol
-from steppe.spec.service import World
+from steppe.oracle.service import World
 from tests.kernel.live_services import difference, program
 from tests.kernel.service_lab import ServiceLab
 from tests.service_walk import Fate

@@ -17,7 +17,7 @@ import msgspec
 import pytest
 import yaml
 
-from steppe.lab.down import down, labs
+from steppe_lab.down import down, labs
 from tests.waiting import patience
 
 # Names carry the test run's pid, so that runs side by side do not sweep each other's labs.

@@ -11,7 +11,7 @@ import socket
 import threading
 from collections.abc import Iterable, Iterator
 
-from steppe.lab.probe.sctp import INIT, INIT_ACK, Packet, decode
+from steppe_lab.probe.sctp import INIT, INIT_ACK, Packet, decode
 from tests.lab.service_lab import REFUSED, SILENT, Target, World
 from tests.waiting import patience
 

@@ -22,8 +22,8 @@ from steppe.client.client import Client
 from steppe.client.config import load_config
 from steppe.client.errors import ApiError
 from steppe.client.resources import ENDPOINTSLICES, PODS, SERVICES, Resource
-from steppe.lab import netns
-from steppe.lab.kubelet.sandbox import namespace_name
+from steppe_lab import netns
+from steppe_lab.kubelet.sandbox import namespace_name
 from tests.lab.conftest import ECHO, Lab
 from tests.waiting import patience, until
 

@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from steppe.client.resources import NETWORKPOLICIES, PODS
-from steppe.lab.manifests import DEFINITIONS
+from steppe_lab.manifests import DEFINITIONS
 from tests.lab.conftest import STEPPE, Lab, make_labs
 from tests.lab.service_lab import SILENT, Json, Target, World, pod, pods
 from tests.waiting import patience, until

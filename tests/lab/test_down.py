@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from steppe.lab import netns, process
-from steppe.lab.down import dismantle, down, labs
-from steppe.lab.record import LabError, Process, locked, paths
+from steppe_lab import netns, process
+from steppe_lab.down import dismantle, down, labs
+from steppe_lab.record import LabError, Process, locked, paths
 from tests.waiting import until
 
 pytestmark = pytest.mark.kernel

@@ -16,8 +16,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from steppe.lab import netns
-from steppe.lab.record import read_record, write_record
+from steppe_lab import netns
+from steppe_lab.record import read_record, write_record
 from tests.lab.conftest import Lab, echo_pods, make_labs
 from tests.lab.test_promises import audit, cidr, on_node, pod_link
 from tests.waiting import until

@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from steppe.client.config import load_config
-from steppe.lab.kubeconfig import for_nodes
+from steppe_lab.kubeconfig import for_nodes
 
 
 def _given(tmp_path, **cluster):

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from steppe.lab import process
-from steppe.lab.down import down
+from steppe_lab import process
+from steppe_lab.down import down
 from tests.lab.conftest import PREFIX, echo_pods, steppe
 from tests.waiting import until
 
@@ -121,7 +121,7 @@ def test_down_cleans_up_after_an_up_that_was_killed() -> None:
 
 def test_a_lab_on_another_api_server(make_lab, tmp_path) -> None:
     data = tmp_path / "api"
-    argv = [sys.executable, "-P", "-m", "steppe.apiserver", "--data", str(data)]
+    argv = [sys.executable, "-P", "-m", "steppe_lab.apiserver", "--data", str(data)]
     with subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
         try:
             admin = data / "admin.kubeconfig"

@@ -2,8 +2,8 @@
 
 import pytest
 
-from steppe.lab.manifests import read_manifests
-from steppe.lab.record import LabError
+from steppe_lab.manifests import read_manifests
+from steppe_lab.record import LabError
 
 
 def test_documents_lists_and_empty_documents(tmp_path) -> None:

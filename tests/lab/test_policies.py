@@ -14,7 +14,7 @@ import pytest
 
 from steppe.client.resources import NAMESPACES, NETWORKPOLICIES, PODS, SERVICES
 from steppe.cni.plugin import TRY_AGAIN
-from steppe.lab.kubelet.sandbox import namespace_name
+from steppe_lab.kubelet.sandbox import namespace_name
 from tests.lab.conftest import make_labs
 from tests.lab.service_lab import NODES, SILENT, Json, Target, World, pod, pods, run
 from tests.lab.test_promises import call_cni

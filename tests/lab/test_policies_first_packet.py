@@ -20,9 +20,9 @@ from steppe.agent import rpc
 from steppe.client.client import Client
 from steppe.client.config import load_config
 from steppe.client.resources import NAMESPACES, NETWORKPOLICIES, PODS
-from steppe.lab import netns
-from steppe.lab.kubelet.sandbox import namespace_name
-from steppe.lab.restart import restart
+from steppe_lab import netns
+from steppe_lab.kubelet.sandbox import namespace_name
+from steppe_lab.restart import restart
 from tests.lab.conftest import Lab, make_labs
 from tests.waiting import until_async
 

@@ -6,12 +6,12 @@ import socket
 
 import pytest
 
-from steppe.lab.images import serving
-from steppe.lab.images.serving import Response
-from steppe.lab.probe import report
-from steppe.lab.probe.dial import Answer, dial, make_socket, peer_told
-from steppe.lab.probe.plan import Endpoint, Port, Probe, probes
-from steppe.lab.probe.run import Report, judge
+from steppe_lab.images import serving
+from steppe_lab.images.serving import Response
+from steppe_lab.probe import report
+from steppe_lab.probe.dial import Answer, dial, make_socket, peer_told
+from steppe_lab.probe.plan import Endpoint, Port, Probe, probes
+from steppe_lab.probe.run import Report, judge
 
 PORTS = (Port(8080, "tcp"),)
 NODE = Endpoint(

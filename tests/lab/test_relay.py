@@ -3,7 +3,7 @@
 import asyncio
 import functools
 
-from steppe.lab.relay import relay
+from steppe_lab.relay import relay
 
 
 async def _through(server_handler, conversation):

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from steppe.client.resources import SERVICES
-from steppe.state.skeleton import SKELETON
+from steppe.dataplane.nft.skeleton import SKELETON
 from tests.lab.conftest import make_labs
 from tests.lab.service_lab import (
     Json,

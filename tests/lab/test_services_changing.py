@@ -15,7 +15,7 @@ import msgspec
 import pytest
 
 from steppe.client.resources import SERVICES
-from steppe.lab.record import read_record, write_record
+from steppe_lab.record import read_record, write_record
 from tests.lab.conftest import make_labs
 from tests.lab.sctp import Associations
 from tests.lab.service_lab import (

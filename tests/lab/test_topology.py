@@ -6,10 +6,10 @@ from ipaddress import ip_network
 
 import pytest
 
-from steppe.lab import netns
-from steppe.lab.topology.apply import build
-from steppe.lab.topology.model import Topology, describe, node_names
-from steppe.lab.topology.steps import steps
+from steppe_lab import netns
+from steppe_lab.topology.apply import build
+from steppe_lab.topology.model import Topology, describe, node_names
+from steppe_lab.topology.steps import steps
 
 LAB = "pytest-topo"
 

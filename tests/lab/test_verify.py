@@ -14,12 +14,12 @@ from steppe.kube.cluster import Cluster, cluster_of
 from steppe.kube.objects import NamedPort, Node, Pod
 from steppe.kube.policies import Namespace
 from steppe.kube.services import Endpoint, EndpointSlice, Service, ServicePort
-from steppe.lab.probe import wire
-from steppe.lab.probe.wire import Heard
 from steppe.net.address import parse_address, parse_prefix
 from steppe.net.packet import Packet
 from steppe.verify.judge import Arrived, Predictor, Seen, Way, mismatch, said_of, said_seen
 from steppe.verify.plan import Check, Scope, checks, wanted_ports
+from steppe_lab.probe import wire
+from steppe_lab.probe.wire import Heard
 
 ENDS = {
     4: (parse_address("10.244.0.1"), parse_address("10.244.1.2")),

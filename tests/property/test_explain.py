@@ -8,21 +8,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from steppe.compile.node import compile_cluster
+from steppe.ends.target import NodeTarget, PodTarget, RangeTarget, ServiceTarget, Target
 from steppe.explain.explain import Explainer
 from steppe.explain.model import Flow
 from steppe.explain.part import part_for
 from steppe.explain.tables import compiled, without_number
-from steppe.explain.target import NodeTarget, PodTarget, RangeTarget, ServiceTarget, Target
-from steppe.fabric.settings import Settings
 from steppe.kube.cluster import Cluster, cluster_of
 from steppe.kube.objects import Pod
 from steppe.kube.policies import Namespace
 from steppe.kube.services import Endpoint, EndpointSlice
 from steppe.net.address import host_prefix, of_version
 from steppe.net.packet import Packet
-from steppe.spec.network import promise
-from steppe.spec.policy import verdict
-from steppe.spec.policy_match import world_of
+from steppe.oracle.network import promise
+from steppe.oracle.policy import verdict
+from steppe.oracle.policy_match import world_of
+from steppe.settings import Settings
 from steppe.walk.trace import Trace
 from steppe.walk.walk import Walker
 from tests import policy_worlds

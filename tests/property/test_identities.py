@@ -6,7 +6,6 @@ from ipaddress import ip_address
 import pytest
 from hypothesis import given, settings
 
-from steppe.compile.identities import Identities, Identity
 from steppe.kube.cause import Cause
 from steppe.kube.objects import NamedPort, Pod
 from steppe.kube.policies import (
@@ -23,8 +22,9 @@ from steppe.kube.selectors import EVERYTHING, Requirement, Selector
 from steppe.net.address import IPAddress
 from steppe.net.lpm import LongestPrefix
 from steppe.net.packet import Packet
-from steppe.spec.policy import Decision, verdict
-from steppe.spec.policy_match import World, is_own_node, is_peer
+from steppe.oracle.policy import Decision, verdict
+from steppe.oracle.policy_match import World, is_own_node, is_peer
+from steppe.policy.identities import Identities, Identity
 from tests.policy_worlds import OUTSIDE, PROBED, worlds
 
 FEW = settings(max_examples=40, deadline=None)

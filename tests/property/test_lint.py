@@ -4,11 +4,11 @@ import msgspec
 from hypothesis import given, settings
 
 from steppe.kube.cluster_policies import ClusterNetworkPolicy
-from steppe.kube.manifests import Loaded
 from steppe.kube.policies import NetworkPolicy
 from steppe.lint.lint import lint
-from steppe.spec.policy import verdict
-from steppe.spec.policy_match import World
+from steppe.manifests.cluster import Loaded
+from steppe.oracle.policy import verdict
+from steppe.oracle.policy_match import World
 from tests.policy_worlds import packets_of, worlds
 from tests.property.test_reach import cluster_in
 

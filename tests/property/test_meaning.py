@@ -3,9 +3,9 @@
 from hypothesis import given
 
 from steppe.compile.node import compile_cluster
-from steppe.fabric.settings import Settings
 from steppe.kube.cluster import Cluster
-from steppe.spec.network import promise
+from steppe.oracle.network import promise
+from steppe.settings import Settings
 from steppe.walk.walk import Walker
 from tests.worlds import packets_of, sound_worlds
 

@@ -9,20 +9,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from steppe.compile.identities import NOBODY, Identity
 from steppe.compile.incremental import NodeCompiler, Tables
 from steppe.compile.node import compile_cluster, compile_node
-from steppe.compile.policies import NO_NUMBER, number_of
 from steppe.compile.policy_tables import PolicyObjects, PolicyTables, policy_claims
-from steppe.fabric.settings import Settings
+from steppe.dataplane.nft.policies import NO_NUMBER, number_of
 from steppe.kube.cluster import Cluster, cluster_of
 from steppe.kube.objects import Node, Pod, Underlay
 from steppe.kube.policies import Namespace
 from steppe.net.address import parse_interface
 from steppe.net.packet import Packet
+from steppe.oracle.policy import verdict
+from steppe.oracle.policy_match import World
 from steppe.plan.diff import applied, diff
-from steppe.spec.policy import verdict
-from steppe.spec.policy_match import World
+from steppe.policy.identities import NOBODY, Identity
+from steppe.settings import Settings
 from steppe.state.node import NodeState, settle, values
 from steppe.state.workload import workload_of, workloads_on
 from steppe.walk.trace import End

@@ -10,8 +10,8 @@ from steppe.kube.policies import Pods
 from steppe.kube.selectors import Requirement, Selector
 from steppe.net.address import IPAddress
 from steppe.net.packet import Packet
-from steppe.spec.policy import verdict
-from steppe.spec.policy_match import World
+from steppe.oracle.policy import verdict
+from steppe.oracle.policy_match import World
 from tests.policy_worlds import cluster_policies, network_policies, packets_of, worlds
 
 FEW = settings(max_examples=40, deadline=None)

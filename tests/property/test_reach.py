@@ -11,14 +11,14 @@ from steppe.kube.objects import Node, Pod
 from steppe.kube.services import Endpoint, EndpointSlice, Service, ServicePort
 from steppe.net.address import IPAddress, of_version
 from steppe.net.packet import Packet
+from steppe.oracle.policy import Verdict, verdict
+from steppe.oracle.policy_match import World
+from steppe.oracle.service import World as ServiceWorld
+from steppe.oracle.service import answer
 from steppe.reach.matrix import piece_at
 from steppe.reach.ports import one_port, parse_ports
 from steppe.reach.reach import End, Reach, reach_of
 from steppe.reach.services import Offer, Offers, Outcome
-from steppe.spec.policy import Verdict, verdict
-from steppe.spec.policy_match import World
-from steppe.spec.service import World as ServiceWorld
-from steppe.spec.service import answer
 from tests.policy_worlds import OUTSIDE, PROBED, worlds
 from tests.property.test_policies import with_prefixes
 

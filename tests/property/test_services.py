@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from steppe.kube.objects import Workload
 from steppe.kube.services import EndpointSlice, Service
 from steppe.net.packet import Packet
-from steppe.spec.service import World, answer
+from steppe.oracle.service import World, answer
 from steppe.state.node import causes
 from tests.service_walk import Fate, fate, leaves, ruleset, tables
 from tests.service_worlds import POD_ADDRESSES, SERVICES, ZONES, endpoints, services, slices

@@ -5,8 +5,8 @@ import json
 from hypothesis import given, settings
 
 from steppe.compile.node import compile_cluster
-from steppe.fabric.settings import Settings
 from steppe.kube.cluster import Cluster
+from steppe.settings import Settings
 from steppe.state.document import Held, concerns, held_document, held_from
 from steppe.state.nft import ElementKey
 from tests.property.test_explain import clusters

@@ -7,12 +7,12 @@ from hypothesis import strategies as st
 
 from steppe.compile.incremental import NodeCompiler
 from steppe.compile.node import compile_cluster, compile_node
-from steppe.fabric.settings import Settings
 from steppe.kube.cluster import Cluster, cluster_of
 from steppe.kube.objects import Node, Workload
 from steppe.kube.services import EndpointSlice, Service
 from steppe.plan.diff import applied, diff
 from steppe.plan.order import ordered
+from steppe.settings import Settings
 from steppe.state.node import causes, values
 from steppe.state.workload import workloads_on
 from tests.service_worlds import SERVICES, SLICES, services, slices

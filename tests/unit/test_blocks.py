@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from steppe.compile.blocks import apart
 from steppe.net.address import IPNetwork
 from steppe.net.lpm import LongestPrefix
+from steppe.net.nesting import apart
 
 
 def test_a_hole_and_what_is_in_it() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import yaml
 
-from steppe.apiserver.kinds import Context, admit_create
+from steppe_lab.apiserver.kinds import Context, admit_create
 from tests.conformance.netpol import CRD, KINDS
 
 KIND = KINDS["policy.networking.k8s.io/v1alpha2", "ClusterNetworkPolicy"]

@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 
 from steppe.cli.main import main
 from steppe.kube.cause import ObjectRef
-from steppe.kube.documents import Objects, ref_of
+from steppe.manifests.documents import Objects, ref_of
 from steppe.reach.changes import applied, deleted
 
 SHOP = Path(__file__).with_name("shop.yaml")

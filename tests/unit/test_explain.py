@@ -11,13 +11,13 @@ from steppe.explain.explain import Explainer
 from steppe.explain.flow import BadFlowError
 from steppe.explain.model import Explanation
 from steppe.explain.tables import compiled
-from steppe.fabric.settings import Settings
 from steppe.kube.cluster import Cluster, cluster_of
 from steppe.kube.objects import NamedPort, Pod
 from steppe.kube.policies import Block, Namespace, NetworkPolicy, Pods, PortRange, Rule
 from steppe.kube.selectors import EVERYTHING, Requirement, Selector
 from steppe.kube.services import Endpoint, EndpointSlice, Service, ServicePort
 from steppe.net.packet import Protocol
+from steppe.settings import Settings
 from tests.worlds import node_at, pod_on
 
 NODES = [node_at(0), node_at(1)]

@@ -12,12 +12,12 @@ from steppe.cli.explain_actual import Kernels
 from steppe.compile.node import compile_cluster
 from steppe.explain.explain import Explainer
 from steppe.explain.model import Explanation
-from steppe.fabric.settings import Settings
 from steppe.kube.cluster import cluster_of
 from steppe.kube.objects import Pod
 from steppe.kube.policies import Namespace, NetworkPolicy, Pods, PortRange, Rule
 from steppe.kube.selectors import Requirement, Selector
 from steppe.net.address import host_prefix, parse_address
+from steppe.settings import Settings
 from steppe.state.document import Held, concerns, held_document
 from steppe.state.node import Key, NodeState, Value, values
 from steppe.state.route import Route, RouteKey

@@ -9,8 +9,8 @@ import yaml
 from steppe.explain.explain import Explainer
 from steppe.explain.fix import changed_objects, to_apply
 from steppe.explain.model import Change, Explanation
-from steppe.kube.documents import Manifest
-from steppe.kube.manifests import Loaded, loaded_from
+from steppe.manifests.cluster import Loaded, loaded_from
+from steppe.manifests.documents import Manifest
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SPACE = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "a"}}

@@ -4,8 +4,8 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from steppe.explain.index import Index
-from steppe.explain.target import (
+from steppe.ends.index import Index
+from steppe.ends.target import (
     NodeTarget,
     PodTarget,
     RangeTarget,

@@ -9,10 +9,10 @@ import yaml
 from click.testing import CliRunner
 
 from steppe.cli.main import main
-from steppe.kube.documents import Manifest
-from steppe.kube.manifests import loaded_from
 from steppe.lint.finding import Finding
 from steppe.lint.lint import lint
+from steppe.manifests.cluster import loaded_from
+from steppe.manifests.documents import Manifest
 
 WEB_AND_DB = """
 kind: Deployment

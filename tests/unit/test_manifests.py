@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from steppe.compile.node import compile_cluster
-from steppe.fabric.settings import Settings
 from steppe.kube.cause import ObjectRef
-from steppe.kube.documents import Manifest
-from steppe.kube.manifests import Loaded, loaded_from
+from steppe.manifests.cluster import Loaded, loaded_from
+from steppe.manifests.documents import Manifest
 from steppe.net.packet import Packet
+from steppe.settings import Settings
 from steppe.walk.walk import Walker
 
 

@@ -2,10 +2,10 @@
 
 from ipaddress import IPv4Address
 
-from steppe.drivers.nftables.portions import AT_ONCE, portions
+from steppe.dataplane.nft.skeleton import SKELETON
+from steppe.drivers.nftables.chunking import AT_ONCE, portions
 from steppe.plan.diff import Change
 from steppe.state.nft import Element, ElementKey
-from steppe.state.skeleton import SKELETON
 
 SETS = {spec.name: spec for spec in SKELETON.sets}
 PLACE = (IPv4Address("10.96.0.1"), "tcp", 80)

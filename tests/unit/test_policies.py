@@ -23,8 +23,8 @@ from steppe.kube.policies import (
 )
 from steppe.kube.selectors import EVERYTHING, Requirement, Selector
 from steppe.net.packet import Packet
-from steppe.spec.policy import verdict
-from steppe.spec.policy_match import World, world_of
+from steppe.oracle.policy import verdict
+from steppe.oracle.policy_match import World, world_of
 
 
 def network_policy(**spec: Any) -> tuple[NetworkPolicy, list[str]]:

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from steppe.state.policy_chains import (
+from steppe.dataplane.nft.policy_chains import (
     EVERYTHING,
     NAME_LIMIT,
     OTHER,

@@ -5,7 +5,7 @@ from ipaddress import ip_address
 import yaml
 
 from steppe.kube.cluster import Cluster
-from steppe.kube.manifests import cluster_from
+from steppe.manifests.cluster import cluster_from
 from steppe.reach.difference import Difference
 from steppe.reach.ports import EVERYTHING, NOTHING, PortSet, parse_ports
 from steppe.reach.reach import Reach, reach_of

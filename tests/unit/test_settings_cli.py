@@ -8,14 +8,14 @@ import pytest
 from steppe.cli.settings import disagreement, settings_of
 from steppe.cli.source import Source
 from steppe.explain.tables import explainer_of
-from steppe.fabric.settings import SETTINGS_ANNOTATION, Settings, settings_annotation, settings_from
 from steppe.kube.cluster import cluster_of
-from steppe.kube.documents import Manifest
-from steppe.kube.manifests import Loaded, loaded_from
 from steppe.kube.objects import UNDERLAY_ANNOTATION
 from steppe.kube.policies import NetworkPolicy
 from steppe.kube.selectors import EVERYTHING
 from steppe.kube.services import Endpoint, EndpointSlice, Service, ServicePort
+from steppe.manifests.cluster import Loaded, loaded_from
+from steppe.manifests.documents import Manifest
+from steppe.settings import SETTINGS_ANNOTATION, Settings, settings_annotation, settings_from
 from tests.worlds import node_at, pod_on
 
 LIVE = Source(kubeconfig="some")

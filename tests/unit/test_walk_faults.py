@@ -7,10 +7,10 @@ import msgspec
 import pytest
 
 from steppe.compile.node import compile_cluster
-from steppe.fabric.settings import Settings
 from steppe.fabric.vxlan import DEVICE
 from steppe.kube.cluster import cluster_of
 from steppe.net.packet import Packet
+from steppe.settings import Settings
 from steppe.state.claim import Entry
 from steppe.state.link import LinkKey
 from steppe.state.node import Key

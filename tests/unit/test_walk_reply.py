@@ -5,10 +5,10 @@ from ipaddress import ip_address
 import msgspec
 
 from steppe.compile.node import compile_cluster
-from steppe.fabric.settings import Settings
 from steppe.kube.cluster import cluster_of
 from steppe.kube.services import Endpoint, EndpointSlice, Service, ServicePort
 from steppe.net.packet import Packet
+from steppe.settings import Settings
 from steppe.walk.trace import Trace
 from steppe.walk.walk import Walker
 from tests.worlds import OUTSIDE, node_at, pod_on

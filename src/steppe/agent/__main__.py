@@ -11,10 +11,10 @@ from steppe.agent.daemon import Agent
 from steppe.agent.options import Options, parse
 from steppe.client.client import Client
 from steppe.client.config import load_config
+from steppe.dataplane.nft.skeleton import SKELETON
 from steppe.drivers.kernel import KernelDriver
 from steppe.drivers.nftables.driver import Nft
 from steppe.errors import SteppeError
-from steppe.state.skeleton import SKELETON
 
 GC_THRESHOLDS = (100_000, 20, 100)
 """A list of 10,000 Services becomes millions of objects that stay; Python's own thresholds would

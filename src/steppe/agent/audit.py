@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from steppe.dataplane.nft.skeleton import SKELETON
 from steppe.drivers.conntrack import Conntrack
 from steppe.drivers.nftables.library import NftError
 from steppe.drivers.nftables.others import dropping
@@ -29,7 +30,6 @@ from steppe.plan.flows import (
     stale_flows,
 )
 from steppe.state.node import TABLES, Key, Value
-from steppe.state.skeleton import SKELETON
 from steppe.state.sysctl import Sysctl, SysctlKey
 
 if TYPE_CHECKING:

@@ -12,24 +12,25 @@ from collections.abc import Collection, Iterable
 
 from steppe.agent import rpc
 from steppe.agent.answers import Answers
-from steppe.agent.cni_server import CniServer
-from steppe.agent.denied import Denials, read
-from steppe.agent.feeds import Feeds
-from steppe.agent.flows import FlowEnder
-from steppe.agent.gate import Gate
-from steppe.agent.install import install
-from steppe.agent.keeper import RETRY_SECONDS, Keeper
-from steppe.agent.known import node_from_kernel
+from steppe.agent.cni.gate import Gate
+from steppe.agent.cni.install import install
+from steppe.agent.cni.server import CniServer
+from steppe.agent.denied.denied import Denials, read
+from steppe.agent.denied.samples import Samples
+from steppe.agent.feeds.feeds import Feeds
+from steppe.agent.health.metrics import Metrics, serving
+from steppe.agent.health.proxy_health import ProxyHealth
 from steppe.agent.log import line
-from steppe.agent.metrics import Metrics, serving
+from steppe.agent.node.bootstrap import node_from_kernel
+from steppe.agent.node.flows import FlowEnder
+from steppe.agent.node.keeper import RETRY_SECONDS, Keeper
+from steppe.agent.node.policy_flows import PolicyFlowEnder
 from steppe.agent.options import Options
-from steppe.agent.policy_flows import PolicyFlowEnder
-from steppe.agent.proxy_health import ProxyHealth
 from steppe.agent.publish import Publisher
-from steppe.agent.samples import Samples
 from steppe.client.client import Client
 from steppe.client.events import EventRecorder
 from steppe.compile.incremental import NodeCompiler
+from steppe.dataplane.nft.skeleton import SKELETON
 from steppe.drivers.conntrack import Conntrack
 from steppe.drivers.kernel import KernelDriver
 from steppe.drivers.nftables.counters import Counters
@@ -44,7 +45,6 @@ from steppe.plan.diff import Change
 from steppe.state.link import LinkKey
 from steppe.state.nft import ElementKey
 from steppe.state.node import Key
-from steppe.state.skeleton import SKELETON
 
 log = logging.getLogger("steppe.agent")
 

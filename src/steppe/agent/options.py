@@ -8,9 +8,9 @@ from typing import get_args
 
 import msgspec
 
-from steppe.agent.proxy_health import Place
-from steppe.fabric.settings import FabricName, NodePortAddresses, Settings
+from steppe.agent.health.proxy_health import Place
 from steppe.net.address import parse_prefix
+from steppe.settings import FabricName, NodePortAddresses, Settings
 
 STATE_DIR = Path("/run/steppe")
 METRICS = "127.0.0.1:9465"

@@ -10,7 +10,7 @@ import hashlib
 import logging
 from collections.abc import Iterable
 
-from steppe.agent.feeds import Feeds
+from steppe.agent.feeds.feeds import Feeds
 from steppe.agent.log import line
 from steppe.client.client import Client
 from steppe.client.errors import ApiError, UnreachableError
@@ -24,9 +24,9 @@ from steppe.client.resources import (
     SERVICES,
 )
 from steppe.compile.incremental import NodeCompiler
-from steppe.fabric.settings import SETTINGS_ANNOTATION, settings_annotation
 from steppe.kube.cause import ObjectRef, Problem
 from steppe.kube.objects import UNDERLAY_ANNOTATION, underlay_annotation
+from steppe.settings import SETTINGS_ANNOTATION, settings_annotation
 
 log = logging.getLogger("steppe.agent")
 

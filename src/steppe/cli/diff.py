@@ -19,9 +19,8 @@ from steppe.cli.reach import print_json, say_doubts
 from steppe.cli.source import BadInput, Source, lab_record, live_options, read
 from steppe.client.files import manifests_in
 from steppe.errors import SteppeError
-from steppe.fabric.settings import FabricName, Settings
-from steppe.kube.documents import Collected, Manifest, collected
-from steppe.kube.manifests import Loaded, loaded_from
+from steppe.manifests.cluster import Loaded, loaded_from
+from steppe.manifests.documents import Collected, Manifest, collected
 from steppe.plan.diff import Change
 from steppe.reach.changes import Changed, applied, deleted
 from steppe.reach.difference import Difference, FlowChange, OfferChange
@@ -29,6 +28,7 @@ from steppe.reach.document import groups_json, ports_json
 from steppe.reach.matrix import bits
 from steppe.reach.names import Names, workloads_of
 from steppe.reach.tables import MANY_PAIRS, pairs, table_changes
+from steppe.settings import FabricName, Settings
 
 SCHEMA = "steppe.diff/v1"
 

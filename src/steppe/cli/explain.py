@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from steppe.cli.explain_actual import Kernels
     from steppe.explain.explain import Explainer
     from steppe.explain.model import Explanation
-    from steppe.fabric.settings import Settings
-    from steppe.kube.manifests import Loaded
+    from steppe.manifests.cluster import Loaded
+    from steppe.settings import Settings
 
 _EPILOG = """Examples:
 

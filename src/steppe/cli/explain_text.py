@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 
 import click
 
+from steppe.ends.target import RangeTarget, ServiceTarget
 from steppe.explain.model import Case, Explanation, Kind, Path, Step
 from steppe.explain.say import decided, listed, reason, why
-from steppe.explain.target import RangeTarget, ServiceTarget
 from steppe.kube.cause import Cause
 
 MIN_WIDTH = 40

@@ -12,8 +12,8 @@ import click
 import msgspec
 from tabulate import tabulate
 
-from steppe.fabric.settings import FabricName
-from steppe.lab.record import LabError, Options, read_record
+from steppe.settings import FabricName
+from steppe_lab.record import LabError, Options, read_record
 
 _FAMILIES = ("dual", "ipv4", "ipv6")
 
@@ -62,7 +62,7 @@ def lab() -> None:
 )
 def up(files: tuple[Path, ...], api: str | None, **options: Any) -> None:
     """Bring a lab up and wait until all its nodes are Ready."""
-    from steppe.lab.up import up as bring_up
+    from steppe_lab.up import up as bring_up
 
     chosen = msgspec.convert({**options, "api": api or ""}, Options)
     began = time.monotonic()
@@ -93,7 +93,7 @@ def _progress(began: float) -> Callable[[str], None]:
 @click.option("--all", "every", is_flag=True, help="Every lab on this machine.")
 def down(name: str, every: bool) -> None:
     """Take a lab down; works after a crash too, and a second time."""
-    from steppe.lab import down as downing
+    from steppe_lab import down as downing
 
     for each in downing.labs() if every else (name,):
         removed = downing.down(each)
@@ -111,7 +111,7 @@ def down(name: str, every: bool) -> None:
 @_output
 def status(name: str, output: str) -> None:
     """Processes, nodes and pods of a lab; exit code 1 if anything is not well."""
-    from steppe.lab.status import status as status_of
+    from steppe_lab.status import status as status_of
 
     seen = asyncio.run(status_of(read_record(name)))
     if output == "json":
@@ -137,7 +137,7 @@ def status(name: str, output: str) -> None:
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def exec_(name: str, container: str, target: str, command: tuple[str, ...]) -> None:
     """Run a command in a pod, on a node or on the outside host."""
-    from steppe.lab.inside import command_in
+    from steppe_lab.inside import command_in
 
     argv = (*command_in(read_record(name).options, target, container), *command)
     try:
@@ -151,7 +151,7 @@ def exec_(name: str, container: str, target: str, command: tuple[str, ...]) -> N
 @click.argument("process")
 def restart(name: str, process: str) -> None:
     """Kill a process of the lab, if it lives, and start it again; `status` lists the names."""
-    from steppe.lab.restart import restart as restart_one
+    from steppe_lab.restart import restart as restart_one
 
     started = restart_one(name, process)
     click.echo(f"{process} runs again as process {started.pid}.")
@@ -163,8 +163,8 @@ def restart(name: str, process: str) -> None:
 @_output
 def probe(name: str, family: str, output: str) -> None:
     """Send real packets between every pair of pods, nodes and outside; exit code 1 if any fails."""
-    from steppe.lab.probe.report import text
-    from steppe.lab.probe.run import probe_lab
+    from steppe_lab.probe.report import text
+    from steppe_lab.probe.run import probe_lab
 
     report = probe_lab(read_record(name), family, _progress(time.monotonic()))
     if output == "json":

@@ -10,9 +10,9 @@ import msgspec
 from steppe.kube.cause import Cause
 from steppe.kube.objects import Node, Pod
 from steppe.reach.flows import Flow, ports_text
+from steppe.reach.groups import Member
 from steppe.reach.matrix import Mask, bits
 from steppe.reach.names import Names, member_name
-from steppe.reach.parties import Member
 from steppe.reach.reach import Reach
 from steppe.reach.services import Offer, OfferRow
 

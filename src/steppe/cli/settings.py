@@ -7,13 +7,13 @@ from steppe.cli.source import Source, lab_record
 from steppe.kube.cause import ObjectRef
 
 if TYPE_CHECKING:
-    from steppe.fabric.settings import Settings
-    from steppe.kube.manifests import Loaded
+    from steppe.manifests.cluster import Loaded
+    from steppe.settings import Settings
 
 
 def settings_of(loaded: "Loaded", source: Source) -> "Settings | None":
     """The settings of the Steppe that the cluster runs; None where it runs another network."""
-    from steppe.fabric.settings import Settings
+    from steppe.settings import Settings
 
     if source.filenames:
         return None
@@ -44,7 +44,7 @@ def disagreement(loaded: "Loaded", settings: "Settings") -> str:
 
 def _published(loaded: "Loaded") -> "dict[str, Settings]":
     """The settings on each Node that has any that can be read."""
-    from steppe.fabric.settings import SETTINGS_ANNOTATION, settings_from
+    from steppe.settings import SETTINGS_ANNOTATION, settings_from
 
     found: dict[str, Settings] = {}
     for name in loaded.cluster.nodes:

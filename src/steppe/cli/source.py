@@ -11,11 +11,11 @@ import click
 import msgspec
 
 from steppe.errors import SteppeError
-from steppe.kube.documents import Manifest
-from steppe.kube.manifests import Loaded, loaded_from
+from steppe.manifests.cluster import Loaded, loaded_from
+from steppe.manifests.documents import Manifest
 
 if TYPE_CHECKING:
-    from steppe.lab.record import Record
+    from steppe_lab.record import Record
 
 LABS = Path("/run/steppe/labs")
 QUIET_SECONDS = 2.0
@@ -127,7 +127,7 @@ def _from_server(kubeconfig: str, context: str = "") -> Read:
 
 def lab_record(lab: str) -> "Record":
     """The lab of this name, or the only one that is up."""
-    from steppe.lab.record import read_record
+    from steppe_lab.record import read_record
 
     names = [lab] if lab else sorted(path.parent.name for path in LABS.glob("*/lab.json"))
     if not names:

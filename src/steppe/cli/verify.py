@@ -16,8 +16,8 @@ from steppe.errors import SteppeError
 
 if TYPE_CHECKING:
     from steppe.explain.model import Explanation
-    from steppe.kube.manifests import Loaded
-    from steppe.lab.verify import Report, Wrong
+    from steppe.manifests.cluster import Loaded
+    from steppe_lab.verify import Report, Wrong
 
 SCHEMA = "steppe.verify/v1"
 _PROGRESS_SECONDS = 1.0
@@ -92,8 +92,8 @@ def verify(source: Source, output: str, **asked: Any) -> None:
 
 
 def _verified(loaded: "Loaded", source: Source, asked: dict[str, Any]) -> "Report":
-    from steppe.lab.verify import places_of, verify_lab
     from steppe.verify.plan import wanted_ports
+    from steppe_lab.verify import places_of, verify_lab
 
     places = places_of(lab_record(source.lab), loaded.cluster)
     wanted = wanted_ports(asked["ports"], [name.upper() for name in asked["protocols"]])

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from steppe.errors import SteppeError
-from steppe.kube.documents import Manifest
+from steppe.manifests.documents import Manifest
 
 STANDARD_INPUT = "-"
 _SUFFIXES = (".yaml", ".yml", ".json")

@@ -25,7 +25,7 @@ from steppe.client.resources import (
     Resource,
 )
 from steppe.errors import SteppeError
-from steppe.kube.documents import Manifest
+from steppe.manifests.documents import Manifest
 
 _UNDERSTOOD = (
     NODES,

@@ -237,7 +237,7 @@ def check_config(config: Json, command: str) -> None:
         check_attachments(config.get(VALID_ATTACHMENTS))
 
 
-REINSTALL = "run `python -m steppe.agent.install`, which writes a configuration that has it"
+REINSTALL = "run `python -m steppe.agent.cni.install`, which writes a configuration that has it"
 
 
 def check_attachments(listed: object) -> None:

@@ -5,17 +5,17 @@ type is set to LoadBalancer and externalTrafficPolicy is set to Local. … Exter
 load-balancers) can use this port to determine if a given node holds endpoints for this service or
 not." (ServiceSpec.healthCheckNodePort)
 
-Who listens, and what is said over HTTP, is the agent's business (agent/health_ports.py).
+Who listens, and what is said over HTTP, is the agent's business (agent/health/health_ports.py).
 """
 
 from collections.abc import Iterable
 
 import msgspec
 
-from steppe.compile.backends import Vantage
 from steppe.kube.cause import Cause, Problem
 from steppe.kube.services import EndpointSlice, Service
 from steppe.net.address import IPAddress
+from steppe.service.backends import Vantage
 
 Listen = tuple[IPAddress, int]
 FIELD = "spec.healthCheckNodePort"

@@ -10,7 +10,6 @@ The one exception is the node's own object, on which every block may depend.
 from collections.abc import Collection, Iterable, Sequence
 from typing import TypeVar
 
-from steppe.compile.backends import Vantage
 from steppe.compile.node import (
     local_block,
     peer_block,
@@ -18,12 +17,13 @@ from steppe.compile.node import (
     service_range_block,
     workload_block,
 )
-from steppe.compile.places import Places, ServiceName
 from steppe.compile.policy_tables import PolicyTables
-from steppe.fabric.settings import Settings
 from steppe.kube.cause import ObjectRef, Problem
 from steppe.kube.objects import Node, Workload
 from steppe.kube.services import EndpointSlice, Service, ServiceRange
+from steppe.service.backends import Vantage
+from steppe.service.ownership import Places, ServiceName
+from steppe.settings import Settings
 from steppe.state.claim import settle_key
 from steppe.state.node import Key, NodeClaim, NodeEntry, NodeState
 

@@ -12,28 +12,28 @@ What policies ask for depends on more than one object: policy_claims (compile/po
 
 from collections.abc import Iterable, Iterator
 
-from steppe.compile.backends import Vantage
 from steppe.compile.local import local_claims
-from steppe.compile.masquerade import (
+from steppe.compile.pod import workload_claims
+from steppe.compile.policy_tables import PolicyObjects, policy_claims
+from steppe.dataplane.nft.masquerade import (
     cluster_elements,
     everything_is_inside,
     local_pod_elements,
 )
-from steppe.compile.places import Places
-from steppe.compile.pod import workload_claims
-from steppe.compile.policed import known_claims
-from steppe.compile.policy_tables import PolicyObjects, policy_claims
-from steppe.compile.services import (
+from steppe.dataplane.nft.policy_memory import known_claims
+from steppe.dataplane.nft.services import (
     hairpin_elements,
     service_claims,
     service_range_elements,
 )
 from steppe.fabric.choose import device_claims, peer_claims, pod_mtu
-from steppe.fabric.settings import Settings
 from steppe.kube.cause import Cause, Problem
 from steppe.kube.cluster import Cluster
 from steppe.kube.objects import Node, Workload
 from steppe.kube.services import EndpointSlice, Service, ServiceRange
+from steppe.service.backends import Vantage
+from steppe.service.ownership import Places
+from steppe.settings import Settings
 from steppe.state.node import NodeClaim, NodeState, settle
 from steppe.state.workload import workloads_on
 

@@ -11,20 +11,9 @@ take.
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Protocol
 
-from steppe.compile.blocks import apart
-from steppe.compile.guards import Guard
-from steppe.compile.identities import (
-    NOBODY,
-    AnyPolicy,
-    AnyRule,
-    Held,
-    Identities,
-    Identity,
-    Reach,
-    Trait,
-    rules_of,
-)
-from steppe.compile.policies import (
+from steppe.compile.identity_counts import Present
+from steppe.compile.subjects import Group, Subject
+from steppe.dataplane.nft.policies import (
     ITSELF,
     Numbering,
     Verdict,
@@ -34,14 +23,25 @@ from steppe.compile.policies import (
     overfull,
     peer_claim,
 )
-from steppe.compile.present import Present
-from steppe.compile.subjects import Group, Subject
 from steppe.kube.cause import Cause, ObjectRef, Problem
 from steppe.kube.objects import Node, Pod
 from steppe.kube.policies import (
     Block,
     Direction,
     Namespace,
+)
+from steppe.net.nesting import apart
+from steppe.policy.guards import Guard
+from steppe.policy.identities import (
+    NOBODY,
+    AnyPolicy,
+    AnyRule,
+    Held,
+    Identities,
+    Identity,
+    Reach,
+    Trait,
+    rules_of,
 )
 from steppe.state.node import Key, NodeClaim
 

@@ -8,15 +8,15 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from steppe.compile.guards import isolates, selects
-from steppe.compile.policed import everywhere_claims, namespace_claims
-from steppe.compile.policies import Numbering, number_of
 from steppe.compile.policy_side import Blocks, Known, Name, PolicySide
 from steppe.compile.subjects import Subject
+from steppe.dataplane.nft.policies import Numbering, number_of
+from steppe.dataplane.nft.policy_memory import everywhere_claims, namespace_claims
 from steppe.kube.cause import ObjectRef, Problem
 from steppe.kube.cluster_policies import ClusterNetworkPolicy
 from steppe.kube.objects import NO_POD, Node, Pod, Workload
 from steppe.kube.policies import Namespace, NetworkPolicy
+from steppe.policy.guards import isolates, selects
 from steppe.state.node import Key, NodeClaim
 
 NONE: frozenset[Key] = frozenset()

@@ -4,13 +4,13 @@ from collections.abc import Iterable
 
 import msgspec
 
-from steppe.compile.guards import Guard, Piece, guard_from
-from steppe.compile.identities import NOBODY, Identity
-from steppe.compile.policies import Verdict, verdict
+from steppe.dataplane.nft.policies import Verdict, verdict
 from steppe.kube.cause import Cause
 from steppe.kube.cluster_policies import ClusterNetworkPolicy
 from steppe.kube.objects import Pod, Workload
 from steppe.kube.policies import Direction, NetworkPolicy
+from steppe.policy.guards import Guard, Piece, guard_from
+from steppe.policy.identities import NOBODY, Identity
 
 
 class Subject(msgspec.Struct, frozen=True):

@@ -9,18 +9,18 @@ Within a part all addresses are inside the same blocks, so one of them speaks fo
 from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address, IPv6Address
 
+from steppe.ends.index import Index
+from steppe.ends.target import NodeTarget, PodTarget, RangeTarget, ServiceTarget, Target
 from steppe.explain.flow import BadFlowError
-from steppe.explain.index import Index
 from steppe.explain.model import Case, Flow
 from steppe.explain.part import own_prefix
-from steppe.explain.target import NodeTarget, PodTarget, RangeTarget, ServiceTarget, Target
 from steppe.kube.cluster_policies import ClusterRule
 from steppe.kube.objects import Node, Pod
 from steppe.kube.policies import Block, Direction, Rule
 from steppe.kube.services import Service
 from steppe.net.address import IPAddress, IPNetwork, of_version, parse_prefix, sort_key
 from steppe.net.packet import Packet
-from steppe.spec.service import has_node_ports
+from steppe.oracle.service import has_node_ports
 
 SOURCE_PORT = 40000
 _FAMILIES = (4, 6)
@@ -100,7 +100,7 @@ def _from_outside(
     """What hosts outside dial: a load balancer's address, an external one, or a node's port."""
     service = end.service
     if version not in {address.version for address in service.cluster_ips}:
-        return  # its other addresses mean nothing in this family (spec/service.py)
+        return  # its other addresses mean nothing in this family (oracle/service.py)
     node = _entrance(index, service, version)
     written = () if end.addresses == service.cluster_ips else end.addresses
     public = (*written, *service.load_balancer_ips, *service.external_ips)

@@ -14,16 +14,16 @@ import msgspec
 
 from steppe.explain.model import Fate
 from steppe.explain.refusals import refusal, unreached
-from steppe.fabric.settings import NodePortAddresses
 from steppe.kube.cause import Cause
 from steppe.kube.cluster import Cluster
 from steppe.kube.objects import Node
 from steppe.net.address import IPAddress, sort_key
 from steppe.net.packet import Packet
-from steppe.spec import policy, service
-from steppe.spec.network import promise
-from steppe.spec.policy import Decision
-from steppe.spec.policy_match import World, world_of
+from steppe.oracle import policy, service
+from steppe.oracle.network import promise
+from steppe.oracle.policy import Decision
+from steppe.oracle.policy_match import World, world_of
+from steppe.settings import NodePortAddresses
 
 _NOBODY = Decision(allowed=True, by="no pod")
 

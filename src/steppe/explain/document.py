@@ -6,7 +6,7 @@ from typing import Any
 from steppe.explain.model import Case, Explanation, Patch, Path, Step
 from steppe.kube.cause import Cause
 from steppe.net.packet import Packet
-from steppe.spec.policy import Decision
+from steppe.oracle.policy import Decision
 
 SCHEMA = "steppe.explain/v1"
 Json = dict[str, Any]

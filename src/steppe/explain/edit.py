@@ -17,7 +17,7 @@ from steppe.kube.objects import Pod
 from steppe.kube.policies import AnyTraffic, Direction, Port, PortRange
 from steppe.net.address import IPAddress
 from steppe.net.packet import Packet
-from steppe.spec.policy import Decision
+from steppe.oracle.policy import Decision
 
 
 class Breadth(IntEnum):

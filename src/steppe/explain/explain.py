@@ -8,21 +8,21 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
+from steppe.ends.index import Index
 from steppe.explain.cases import cases_of
 from steppe.explain.course import Course, Courses
 from steppe.explain.flow import BadFlowError, flow_of
-from steppe.explain.index import Index
 from steppe.explain.misses import misses
 from steppe.explain.model import Case, Explanation, Flow, Path, kind_of
 from steppe.explain.part import part_for
 from steppe.explain.promised import promised_path
 from steppe.explain.remedy import changes_for
 from steppe.explain.say import verdict
-from steppe.fabric.settings import NodePortAddresses
 from steppe.kube.cluster import Cluster
 from steppe.kube.policies import Direction
 from steppe.net.packet import Protocol
-from steppe.spec.policy_match import world_of
+from steppe.oracle.policy_match import world_of
+from steppe.settings import NodePortAddresses
 
 INGRESS: Direction = "ingress"
 EGRESS: Direction = "egress"

@@ -4,16 +4,16 @@ from typing import get_args
 
 import msgspec
 
-from steppe.errors import SteppeError
-from steppe.explain.index import Index
-from steppe.explain.model import Flow
-from steppe.explain.target import (
+from steppe.ends.index import Index
+from steppe.ends.target import (
     Named,
     PodTarget,
     RangeTarget,
     ServiceTarget,
     resolve,
 )
+from steppe.errors import SteppeError
+from steppe.explain.model import Flow
 from steppe.kube.policies import LAST_PORT
 from steppe.kube.services import ServicePort
 from steppe.net.packet import Protocol

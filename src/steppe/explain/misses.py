@@ -21,7 +21,7 @@ from steppe.kube.policies import (
 )
 from steppe.kube.selectors import EVERYTHING, Selector
 from steppe.net.packet import Packet
-from steppe.spec.policy_match import World, is_peer, is_port
+from steppe.oracle.policy_match import World, is_peer, is_port
 
 _SHOWN = 4
 

@@ -6,10 +6,10 @@ from typing import Any, Literal
 
 import msgspec
 
-from steppe.explain.target import Target
+from steppe.ends.target import Target
 from steppe.kube.cause import Cause, ObjectRef
 from steppe.net.packet import Packet, Protocol
-from steppe.spec.policy import Decision
+from steppe.oracle.policy import Decision
 
 Kind = Literal["allowed", "denied", "partly"]
 Fate = Literal["delivered", "denied", "refused", "dropped"]

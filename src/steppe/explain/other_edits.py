@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
+from steppe.ends.index import Index
 from steppe.explain.edit import Breadth, Closed, Edit, escaped, pointer
-from steppe.explain.index import Index
 from steppe.explain.model import Patch
 from steppe.explain.partner import Json, Partner
 from steppe.explain.policy_edits import isolating
@@ -16,7 +16,7 @@ from steppe.kube.cluster_policies import ClusterRule
 from steppe.kube.objects import Pod
 from steppe.kube.policies import Block, Peer, Pods
 from steppe.kube.selectors import EVERYTHING
-from steppe.spec.policy_match import World, is_port
+from steppe.oracle.policy_match import World, is_port
 
 
 def label_edits(index: Index, world: World, closed: Closed) -> Iterator[Edit]:

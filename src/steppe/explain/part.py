@@ -7,7 +7,7 @@ would, and so does the spec: both are asked about the part alone, whatever the c
 
 from collections.abc import Container, Iterable, Iterator
 
-from steppe.explain.index import Index
+from steppe.ends.index import Index
 from steppe.explain.model import Case
 from steppe.kube.cluster import Cluster, cluster_of
 from steppe.kube.objects import Node, Pod

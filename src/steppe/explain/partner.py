@@ -10,8 +10,8 @@ from typing import Any
 
 import msgspec
 
+from steppe.ends.workloads import workload_labels, workload_name
 from steppe.explain.say import listed
-from steppe.explain.workloads import workload_labels, workload_name
 from steppe.kube.objects import Pod
 from steppe.kube.policies import Block, Namespace, Peer, Pods
 from steppe.kube.selectors import Requirement, Selector
@@ -41,7 +41,7 @@ class Partner(msgspec.Struct, frozen=True):
 
 
 def pod_partner(pod: Pod, space: Namespace | None, *, same_namespace: bool) -> Partner | None:
-    """The pods of a pod's workload; None where no selector takes them (spec/policy_match.py)."""
+    """The pods of a pod's workload; None where no selector takes them (oracle/policy_match.py)."""
     labels = workload_labels(pod)
     pods, name = labels_are(labels), workload_name(pod)
     text = f"podSelector {pods}" if labels else "podSelector {} (all pods)"

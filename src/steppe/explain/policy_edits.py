@@ -9,8 +9,9 @@ from itertools import islice
 
 import msgspec
 
+from steppe.ends.index import Index
+from steppe.ends.workloads import workload_labels, workload_name
 from steppe.explain.edit import Breadth, Closed, Edit, pointer, port_json
-from steppe.explain.index import Index
 from steppe.explain.model import Patch
 from steppe.explain.partner import (
     Json,
@@ -19,7 +20,6 @@ from steppe.explain.partner import (
     object_name,
 )
 from steppe.explain.say import named, traffic
-from steppe.explain.workloads import workload_labels, workload_name
 from steppe.kube.cause import Cause
 from steppe.kube.cluster import Cluster
 from steppe.kube.policies import (
@@ -35,7 +35,7 @@ from steppe.kube.policies import (
     Rule,
 )
 from steppe.kube.selectors import EVERYTHING
-from steppe.spec.policy_match import World, is_peer, is_port
+from steppe.oracle.policy_match import World, is_peer, is_port
 
 
 def policy_edits(index: Index, world: World, closed: Closed, partner: Partner) -> Iterator[Edit]:

@@ -11,18 +11,18 @@ from itertools import islice, product
 
 import msgspec
 
+from steppe.ends.index import Index
+from steppe.ends.target import RangeTarget
 from steppe.explain.course import Courses
 from steppe.explain.edit import Breadth, Closed, Edit
-from steppe.explain.index import Index
 from steppe.explain.model import Case, Change, Flow
 from steppe.explain.other_edits import label_edits, tier_edits
 from steppe.explain.partner import Partner, outside_partner, pod_partner
 from steppe.explain.policy_edits import policy_edits
-from steppe.explain.target import RangeTarget
-from steppe.fabric.settings import NodePortAddresses
 from steppe.kube.cluster import Cluster
 from steppe.net.address import IPNetwork, host_prefix
-from steppe.spec.policy_match import world_of
+from steppe.oracle.policy_match import world_of
+from steppe.settings import NodePortAddresses
 
 SHOWN = 3
 _TRIED = 24

@@ -4,12 +4,12 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from steppe.ends.target import RangeTarget, ServiceTarget
 from steppe.explain.model import Case, Flow, Kind, Path
-from steppe.explain.target import RangeTarget, ServiceTarget
 from steppe.kube.cause import Cause, ObjectRef
 from steppe.kube.policies import Direction
 from steppe.net.packet import Packet
-from steppe.spec.policy import Decision
+from steppe.oracle.policy import Decision
 
 _NAMED = 3
 

@@ -10,12 +10,12 @@ from steppe.explain.course import Course
 from steppe.explain.explain import Explainer, InTables, Paths, Walk
 from steppe.explain.model import Case, Fate, Mtu, Path, Step
 from steppe.explain.promised import first_steps, receiver_of
-from steppe.fabric.settings import Settings
 from steppe.fabric.vxlan import DEVICE
 from steppe.kube.cause import Cause
 from steppe.kube.cluster import Cluster
 from steppe.kube.objects import UNDERLAY_ANNOTATION
 from steppe.net.packet import Packet
+from steppe.settings import Settings
 from steppe.state.link import Link, LinkKey
 from steppe.state.node import NodeState
 from steppe.state.workload import workload_of
@@ -60,8 +60,8 @@ _NUMBERED = re.compile(r"(?<=_peer[46] )(\S+ : )\d+|(?<=_allowed[46] )\d+")
 def without_number(text: str) -> str:
     """An entry's text without the number of an identity.
 
-    It is made of all rules that take a peer (compile/policies.py), also of those that this flow
-    has nothing to do with: only the whole cluster's tables have the right one.
+    It is made of all rules that take a peer (dataplane/nft/policies.py), also of those that
+    this flow has nothing to do with: only the whole cluster's tables have the right one.
     """
     return _NUMBERED.sub(lambda found: f"{found[1] or ''}its identity", text)
 

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from typing import Literal
 
 from steppe.fabric import direct, vxlan
-from steppe.fabric.settings import Settings
 from steppe.kube.cause import Problem
 from steppe.kube.objects import Node
+from steppe.settings import Settings
 from steppe.state.node import NodeClaim
 
 

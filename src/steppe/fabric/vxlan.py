@@ -14,12 +14,12 @@ cannot drop one.
 
 from collections.abc import Iterator
 
-from steppe.fabric.settings import Settings
 from steppe.fabric.source import preferred_source
 from steppe.kube.cause import Cause, Problem
 from steppe.kube.objects import Node
 from steppe.net.address import IPAddress, IPNetwork, host_prefix, of_version
 from steppe.net.mac import derived_mac
+from steppe.settings import Settings
 from steppe.state.claim import Claim
 from steppe.state.link import (
     Forwarding,

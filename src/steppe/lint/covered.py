@@ -9,15 +9,15 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
-from steppe.compile.guards import Guard
 from steppe.kube.cause import Cause
 from steppe.kube.objects import NamedPort
 from steppe.kube.policies import AnyTraffic, Direction, Port, PortName
 from steppe.lint.facts import Facts
 from steppe.lint.finding import Finding
+from steppe.policy.guards import Guard
 from steppe.reach.matrix import Mask, bits
+from steppe.reach.policy_classes import DIRECTIONS
 from steppe.reach.ports import EVERYTHING, NOTHING, PortSet, Range
-from steppe.reach.standings import DIRECTIONS
 
 Names = frozenset[NamedPort]
 

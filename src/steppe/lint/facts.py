@@ -5,10 +5,10 @@ from functools import cached_property
 
 from steppe.kube import wire
 from steppe.kube.cause import Cause, ObjectRef
-from steppe.kube.documents import readable
-from steppe.kube.manifests import Loaded
 from steppe.kube.objects import Pod
 from steppe.kube.policies import Direction, Pods
+from steppe.manifests.cluster import Loaded
+from steppe.manifests.documents import readable
 from steppe.reach.matrix import Mask
 from steppe.reach.reach import Reach, reach_of
 

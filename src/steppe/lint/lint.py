@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 
 from steppe.kube.cause import Cause
-from steppe.kube.manifests import Loaded
 from steppe.kube.objects import DEFAULT_UNDERLAY
 from steppe.lint.covered import covered_rules
 from steppe.lint.facts import Facts
 from steppe.lint.finding import Finding
 from steppe.lint.policies import policy_findings
 from steppe.lint.services import closed_services, service_findings
+from steppe.manifests.cluster import Loaded
 
 
 def lint(loaded: Loaded) -> tuple[Finding, ...]:

@@ -6,11 +6,11 @@ import msgspec
 
 from steppe.kube import wire
 from steppe.kube.cause import Cause, ObjectRef
-from steppe.kube.documents import readable
-from steppe.kube.endpoints import SeenPort, SeenService, target_port
 from steppe.kube.objects import Pod
 from steppe.lint.facts import Facts
 from steppe.lint.finding import Finding, listed, named
+from steppe.manifests.documents import readable
+from steppe.manifests.endpoints import SeenPort, SeenService, target_port
 from steppe.reach.matrix import Mask, bits, piece_at
 from steppe.reach.services import Offer, Offers
 

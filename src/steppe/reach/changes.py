@@ -12,8 +12,8 @@ from typing import Any
 import msgspec
 
 from steppe.kube.cause import ObjectRef
-from steppe.kube.documents import Json, Objects, labels_of, readable
-from steppe.kube.templates import WORKLOADS
+from steppe.manifests.documents import Json, Objects, labels_of, readable
+from steppe.manifests.templates import WORKLOADS
 from steppe.reach.names import workloads_of
 
 _DECIDED: Mapping[str, tuple[str, ...]] = {

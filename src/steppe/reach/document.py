@@ -3,15 +3,15 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from steppe.kube.manifests import Loaded
+from steppe.manifests.cluster import Loaded
 from steppe.reach.flows import Flow
+from steppe.reach.groups import Party
 from steppe.reach.matrix import Mask, bits
 from steppe.reach.names import Names, member_name
-from steppe.reach.parties import Party
+from steppe.reach.policy_classes import VERSIONS
 from steppe.reach.ports import PortSet
 from steppe.reach.reach import Reach
 from steppe.reach.services import Offer, OfferRow
-from steppe.reach.standings import VERSIONS
 
 SCHEMA = "steppe.reach/v1"
 ALWAYS = ("a pod reaches itself", "a node reaches the pods that it runs")

@@ -20,8 +20,8 @@ import msgspec
 
 from steppe.errors import SteppeError
 from steppe.net.address import IPAddress, parse_address, parse_prefix
+from steppe.reach.groups import INTERNET, Member
 from steppe.reach.names import Names, member_name
-from steppe.reach.parties import INTERNET, Member
 from steppe.reach.ports import PortSet, parse_ports
 from steppe.reach.reach import Reach
 from steppe.reach.services import Offer, Offers

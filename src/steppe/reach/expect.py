@@ -9,18 +9,18 @@ from itertools import islice
 
 import msgspec
 
-from steppe.compile.guards import Piece
 from steppe.kube.cause import Cause
 from steppe.kube.objects import Node, Pod
+from steppe.policy.guards import Piece
 from steppe.reach.ends import Chosen
 from steppe.reach.flows import deciding
+from steppe.reach.groups import Member
 from steppe.reach.matrix import bits, piece_at
 from steppe.reach.names import member_name
-from steppe.reach.parties import Member
+from steppe.reach.policy_classes import VERSIONS
 from steppe.reach.ports import NOTHING, PortSet, allowed_of
 from steppe.reach.reach import ALL, Reach
 from steppe.reach.services import Offer, Offers, node_of
-from steppe.reach.standings import VERSIONS
 
 
 class Failure(msgspec.Struct, frozen=True):

@@ -6,12 +6,12 @@ from itertools import islice
 
 import msgspec
 
-from steppe.compile.guards import Piece
 from steppe.kube.cause import Cause
+from steppe.policy.guards import Piece
 from steppe.reach.matrix import Mask, Row, bits
+from steppe.reach.policy_classes import VERSIONS
 from steppe.reach.ports import PortSet, Range
 from steppe.reach.reach import Reach
-from steppe.reach.standings import VERSIONS
 
 _ASKED = 8
 """So many senders of a row are asked for their causes: what says no may differ from one to the

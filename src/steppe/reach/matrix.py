@@ -14,11 +14,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
-from steppe.compile.guards import Guard, Piece
 from steppe.kube.cause import Cause
 from steppe.kube.policies import Direction, PortName
+from steppe.policy.guards import Guard, Piece
+from steppe.reach.policy_classes import DIRECTIONS, VERSIONS, Numbered, Standing, Standings
 from steppe.reach.ports import EVERYTHING, PortSet, allowed_of, one_port
-from steppe.reach.standings import DIRECTIONS, VERSIONS, Numbered, Standing, Standings
 
 Mask = int
 """A set of numbers, one bit each."""

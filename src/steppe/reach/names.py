@@ -14,8 +14,8 @@ from steppe.kube.cause import ObjectRef
 from steppe.kube.cluster import Name
 from steppe.kube.objects import Node, Pod
 from steppe.net.address import IPNetwork
+from steppe.reach.groups import INTERNET, Kind, Member, Party, of_kind
 from steppe.reach.matrix import Mask, bits
-from steppe.reach.parties import INTERNET, Kind, Member, Party, of_kind
 
 _SHOWN = 3
 _LISTED = 6

@@ -11,8 +11,8 @@ from typing import get_args
 
 import msgspec
 
-from steppe.compile.guards import OTHER, Piece
 from steppe.kube.policies import LAST_PORT, PortProtocol
+from steppe.policy.guards import OTHER, Piece
 
 PROTOCOLS: tuple[str, ...] = (*get_args(PortProtocol), OTHER)
 _LAST = {protocol: 0 if protocol == OTHER else LAST_PORT for protocol in PROTOCOLS}

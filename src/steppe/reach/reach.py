@@ -4,7 +4,7 @@
     for row in reach.rows(receiver): ...        classes: any cluster, whatever its size
     reach.between(pod, other, 4)                two ends, with the causes
 
-It says what policies make of connections, as spec/policy.py does and at the same places: from the
+It says what policies make of connections, as oracle/policy.py does and at the same places: from the
 address that really sends, to the pod that really receives. Whether a packet finds its way there
 is the fabric's business: from outside, only a Service promises one.
 """
@@ -14,13 +14,12 @@ from functools import cached_property
 
 import msgspec
 
-from steppe.compile.guards import Guard, Piece
 from steppe.kube.cluster import Cluster, Name
 from steppe.kube.objects import Node, Pod
 from steppe.net.address import IPAddress, IPNetwork, parse_prefix
 from steppe.net.lpm import LongestPrefix
-from steppe.reach.matrix import Mask, Matrix, Row, both_of, pieces_between
-from steppe.reach.parties import (
+from steppe.policy.guards import Guard, Piece
+from steppe.reach.groups import (
     INTERNET,
     Kind,
     Member,
@@ -30,8 +29,9 @@ from steppe.reach.parties import (
     parties_of,
     standing_members,
 )
+from steppe.reach.matrix import Mask, Matrix, Row, both_of, pieces_between
+from steppe.reach.policy_classes import Standing, Standings
 from steppe.reach.ports import EVERYTHING, PortSet
-from steppe.reach.standings import Standing, Standings
 
 End = Pod | Node | IPAddress
 """A pod, a node by its first address of a family, or an address outside the cluster."""

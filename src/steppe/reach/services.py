@@ -12,16 +12,16 @@ from typing import Literal
 
 import msgspec
 
-from steppe.compile.backends import Backend, Vantage, Way, frontends, ways
-from steppe.compile.guards import Piece
-from steppe.compile.places import Places
 from steppe.kube.cluster import Name
 from steppe.kube.objects import Node, Pod
 from steppe.kube.services import EndpointSlice, Service, ServicePort
 from steppe.net.address import IPAddress
+from steppe.policy.guards import Piece
+from steppe.reach.groups import Member
 from steppe.reach.matrix import Mask, piece_at
-from steppe.reach.parties import Member
 from steppe.reach.reach import End, Reach
+from steppe.service.backends import Backend, Vantage, Way, frontends, ways
+from steppe.service.ownership import Places
 
 Said = Literal["allowed", "partly", "denied", "refused", "dropped", "absent"]
 

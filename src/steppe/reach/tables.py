@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 
 from steppe.compile.node import compile_cluster
-from steppe.fabric.settings import Settings
 from steppe.kube.cluster import Cluster
 from steppe.plan.diff import Change, diff
+from steppe.settings import Settings
 from steppe.state.node import values
 
 State = tuple[Settings, Cluster]

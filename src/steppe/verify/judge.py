@@ -12,7 +12,7 @@ from steppe.explain.model import Fate
 from steppe.kube.cluster import Cluster
 from steppe.net.address import IPAddress
 from steppe.net.packet import Packet
-from steppe.spec.network import promise
+from steppe.oracle.network import promise
 from steppe.verify.plan import Check
 
 _NAMED = 3

@@ -10,14 +10,14 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
-from steppe.compile.guards import OTHER, Piece
 from steppe.kube.cluster import Cluster
 from steppe.kube.objects import Node, Pod
 from steppe.kube.services import Service
 from steppe.net.address import IPAddress, of_version
 from steppe.net.packet import Packet, Protocol
+from steppe.policy.guards import OTHER, Piece
+from steppe.reach.groups import Member, Party
 from steppe.reach.names import member_name
-from steppe.reach.parties import Member, Party
 from steppe.reach.ports import EVERYTHING, PortSet, Range
 from steppe.reach.reach import ALL, Reach, reach_of
 

@@ -2,13 +2,13 @@
 
 from collections.abc import Container, Iterable
 
+from steppe.dataplane.nft.policy_chains import is_policy_set
+from steppe.dataplane.nft.skeleton import SKELETON
 from steppe.net.address import IPAddress
 from steppe.net.flow import Flow
 from steppe.net.packet import Packet
 from steppe.state.nft import ElementKey
 from steppe.state.node import Key, NodeState
-from steppe.state.policy_chains import is_policy_set
-from steppe.state.skeleton import SKELETON
 from steppe.walk.nft import Ruleset, State
 from steppe.walk.view import NodeView
 

@@ -15,13 +15,13 @@ from typing import Literal
 
 import msgspec
 
+from steppe.dataplane.nft.skeleton import SKELETON
 from steppe.kube.cause import Cause
 from steppe.kube.cluster import Cluster
 from steppe.net.address import IPAddress, of_version
 from steppe.net.packet import Packet
 from steppe.state.node import NodeState
 from steppe.state.route import Route
-from steppe.state.skeleton import SKELETON
 from steppe.state.workload import workload_of
 from steppe.walk.nft import Ruleset, State
 from steppe.walk.trace import End, EndKind, Step, Trace, Translation

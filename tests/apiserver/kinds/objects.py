@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from steppe.apiserver import kinds
+from steppe_lab.apiserver import kinds
 
 CONTEXT = kinds.Context()
 KINDS = {(kind.group, kind.kind): kind for kind in kinds.BUILTIN}

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import yaml
 
-from steppe.apiserver import kinds
-from steppe.apiserver.kinds.jsonpath import find
+from steppe_lab.apiserver import kinds
+from steppe_lab.apiserver.kinds.jsonpath import find
 from tests.apiserver.kinds.objects import CONTEXT, admitted, errors, kind, pod, update_errors
 
 DEFINITION = yaml.safe_load("""

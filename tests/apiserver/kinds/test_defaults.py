@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from steppe.apiserver import kinds
+from steppe_lab.apiserver import kinds
 from tests.apiserver.kinds.objects import (
     CONTEXT,
     NETWORKING,

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from steppe.apiserver import kinds
+from steppe_lab.apiserver import kinds
 from tests.apiserver.kinds.test_custom import POOL
 
 ALL = (*kinds.BUILTIN, POOL)

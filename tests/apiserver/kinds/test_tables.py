@@ -3,8 +3,8 @@ from typing import Any
 
 import pytest
 
-from steppe.apiserver import kinds
-from steppe.apiserver.kinds.printers.cells import duration
+from steppe_lab.apiserver import kinds
+from steppe_lab.apiserver.kinds.printers.cells import duration
 from tests.apiserver.kinds.objects import KINDS, admitted, deployment, kind, pod, service
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

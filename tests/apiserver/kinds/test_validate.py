@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import yaml
 
-from steppe.apiserver import kinds
+from steppe_lab.apiserver import kinds
 from tests.apiserver.kinds.objects import (
     CONTEXT,
     NETWORKING,

@@ -7,8 +7,8 @@ import dns.rcode
 from dns.rdatatype import RdataType
 
 from steppe.kube.wire import ObjectMeta
-from steppe.lab.dns.names import Zone
-from steppe.lab.dns.objects import (
+from steppe_lab.dns.names import Zone
+from steppe_lab.dns.objects import (
     SERVICE_NAME_LABEL,
     Conditions,
     Endpoint,
@@ -19,8 +19,8 @@ from steppe.lab.dns.objects import (
     ServicePort,
     ServiceSpec,
 )
-from steppe.lab.dns.records import Records
-from steppe.lab.dns.zone import Answer, Question, answer
+from steppe_lab.dns.records import Records
+from steppe_lab.dns.zone import Answer, Question, answer
 
 ZONE = Zone(
     dns.name.from_text("cluster.local"),

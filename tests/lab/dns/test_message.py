@@ -10,9 +10,9 @@ from dns.rdatatype import RdataType
 from hypothesis import given
 from hypothesis import strategies as st
 
-from steppe.lab.dns.message import PAYLOAD
-from steppe.lab.dns.records import Records
-from steppe.lab.dns.server import Responder
+from steppe_lab.dns.message import PAYLOAD
+from steppe_lab.dns.records import Records
+from steppe_lab.dns.server import Responder
 from tests.lab.dns.cluster import ZONE, cluster_ip, endpoint, endpoints, headless, records
 
 NAME = "web.default.svc.cluster.local."

@@ -8,12 +8,12 @@ import pytest
 
 from steppe.client.client import Client
 from steppe.client.config import load_config
-from steppe.lab.dns.objects import EndpointSlice, Service
-from steppe.lab.dns.place import Place, nameservers, service_manifests
-from steppe.lab.dns.records import cluster_ips, service_ports
-from steppe.lab.kubelet.config import DnsSettings, LabConfig, NodeConfig
-from steppe.lab.manifests import apply
-from steppe.lab.topology.model import describe
+from steppe_lab.dns.objects import EndpointSlice, Service
+from steppe_lab.dns.place import Place, nameservers, service_manifests
+from steppe_lab.dns.records import cluster_ips, service_ports
+from steppe_lab.kubelet.config import DnsSettings, LabConfig, NodeConfig
+from steppe_lab.manifests import apply
+from steppe_lab.topology.model import describe
 from tests.apiserver.cluster import Server
 
 NODES = describe("lab", 2, "dual", "racks").nodes

@@ -1,4 +1,4 @@
-"""The process: `python -m steppe.lab.dns` beside an API server, outside any lab."""
+"""The process: `python -m steppe_lab.dns` beside an API server, outside any lab."""
 
 import asyncio
 import re
@@ -37,7 +37,7 @@ def start(tmp_path, server):
 
     def run(*arguments: str):
         log = tmp_path / "dns.log"
-        argv = [sys.executable, "-m", "steppe.lab.dns", "--kubeconfig", str(server.kubeconfig)]
+        argv = [sys.executable, "-m", "steppe_lab.dns", "--kubeconfig", str(server.kubeconfig)]
         with log.open("wb") as output:
             process = subprocess.Popen([*argv, *arguments], stdout=output, stderr=output)
         started.append(process)

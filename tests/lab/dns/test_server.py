@@ -12,10 +12,10 @@ import dns.name
 import dns.rcode
 import pytest
 
-from steppe.lab.dns.address import SocketAddress, parse_socket_address
-from steppe.lab.dns.names import Zone
-from steppe.lab.dns.server import Responder, serve, sockets
-from steppe.lab.dns.upstream import Upstream
+from steppe_lab.dns.address import SocketAddress, parse_socket_address
+from steppe_lab.dns.names import Zone
+from steppe_lab.dns.server import Responder, serve, sockets
+from steppe_lab.dns.upstream import Upstream
 from tests.lab.dns.cluster import (
     ZONE,
     cluster_ip,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from steppe.lab.dns.objects import EndpointPort, ServicePort
+from steppe_lab.dns.objects import EndpointPort, ServicePort
 from tests.lab.dns.cluster import (
     also,
     ask,

@@ -3,7 +3,7 @@
 import pytest
 
 from steppe.kube.wire import ObjectMeta
-from steppe.lab.dns.objects import EndpointSlice, ServicePort
+from steppe_lab.dns.objects import EndpointSlice, ServicePort
 from tests.lab.dns.cluster import (
     also,
     ask,

@@ -7,10 +7,11 @@ import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
-from steppe.lab.images import UnknownImage, base_name, entry_point
+from steppe_lab.images.catalogue import UnknownImage, base_name, entry_point
 
 Start = Callable[..., subprocess.Popen[str]]
 
@@ -198,10 +199,10 @@ def test_images_need_nothing_but_the_standard_library() -> None:
     """So that a hundred of them start fast and stay small."""
     code = (
         "import sys; sys.path.insert(0, sys.argv[1]);"
-        "from steppe.lab.images import agnhost, echo; print(*sorted(sys.modules))"
+        "from steppe_lab.images import agnhost, echo; print(*sorted(sys.modules))"
     )
     interpreter, *_, program = entry_point("agnhost")
-    source = str(program).split("/steppe/")[0]
+    source = str(Path(program).parents[2])
     done = subprocess.run(
         [interpreter, "-I", "-S", "-c", code, source], capture_output=True, text=True, check=True
     )

@@ -15,7 +15,7 @@ from steppe.client.client import Client
 from steppe.client.config import load_config
 from steppe.client.errors import ApiError
 from steppe.client.resources import EVENTS, NODES, PODS
-from steppe.lab import netns
+from steppe_lab import netns
 from tests.waiting import patience, until
 
 REFERENCE = Path("/usr/lib/cni")
@@ -54,14 +54,16 @@ class Cluster:
             "cniConf": str(self.conf),
         }
         (self.folder / "nodes.json").write_text(json.dumps({"lab": self.lab, "nodes": [node]}))
-        self._spawn("api", "steppe.apiserver", "--data", str(self.folder / "api"), "--port", "0")
+        self._spawn(
+            "api", "steppe_lab.apiserver", "--data", str(self.folder / "api"), "--port", "0"
+        )
         until(self._kubeconfig.exists, 20, "an API server")
         self.start_kubelet()
 
     def start_kubelet(self) -> None:
         self._spawn(
             "kubelet",
-            "steppe.lab.kubelet",
+            "steppe_lab.kubelet",
             *("--kubeconfig", str(self._kubeconfig), "--lab-dir", str(self.folder)),
         )
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from steppe.lab import netns
+from steppe_lab import netns
 
 _NAME = re.compile(r"st-kt(\d+)-")
 

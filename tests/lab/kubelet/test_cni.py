@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from steppe.lab import netns
-from steppe.lab.kubelet.cni import Attachment, Cni, CniError
-from steppe.lab.kubelet.cniconf import CniConfigError, load, load_first, parse, request
-from steppe.lab.kubelet.sandbox import SandboxError, result_addresses
+from steppe_lab import netns
+from steppe_lab.kubelet.cni import Attachment, Cni, CniError
+from steppe_lab.kubelet.cniconf import CniConfigError, load, load_first, parse, request
+from steppe_lab.kubelet.sandbox import SandboxError, result_addresses
 
 REFERENCE = Path("/usr/lib/cni")
 

@@ -1,6 +1,6 @@
 import pytest
 
-from steppe.lab.kubelet.expand import (
+from steppe_lab.kubelet.expand import (
     Addresses,
     Sources,
     Unresolved,
@@ -9,7 +9,7 @@ from steppe.lab.kubelet.expand import (
     expand,
     references,
 )
-from steppe.lab.kubelet.records import (
+from steppe_lab.kubelet.records import (
     Container,
     EnvFrom,
     EnvSource,

@@ -1,8 +1,8 @@
 import pytest
 
-from steppe.lab.kubelet.config import DnsSettings
-from steppe.lab.kubelet.hostfiles import hosts, resolv_conf
-from steppe.lab.kubelet.records import DnsConfig, HostAlias, NameValue, Pod, PodMeta, PodSpec
+from steppe_lab.kubelet.config import DnsSettings
+from steppe_lab.kubelet.hostfiles import hosts, resolv_conf
+from steppe_lab.kubelet.records import DnsConfig, HostAlias, NameValue, Pod, PodMeta, PodSpec
 
 META = PodMeta(name="web-1", namespace="shop", uid="u")
 DNS = DnsSettings(nameservers=("10.96.0.10", "fd00::a"))

@@ -12,11 +12,11 @@ import msgspec
 import pytest
 
 from steppe.client.resources import CONFIGMAPS
-from steppe.lab import netns
-from steppe.lab.kubelet.cni import Attachment, Cni
-from steppe.lab.kubelet.cniconf import load_first
-from steppe.lab.kubelet.enter import NoSuchContainer, enter_command, log_path
-from steppe.lab.kubelet.sandbox import Sandbox
+from steppe_lab import netns
+from steppe_lab.kubelet.cni import Attachment, Cni
+from steppe_lab.kubelet.cniconf import load_first
+from steppe_lab.kubelet.enter import NoSuchContainer, enter_command, log_path
+from steppe_lab.kubelet.sandbox import Sandbox
 from tests.lab.kubelet.cluster import NODE_ADDRESSES, REFERENCE, Cluster, container, shell
 from tests.lab.kubelet.conftest import remove, sweep
 from tests.waiting import until

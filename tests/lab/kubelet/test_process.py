@@ -8,9 +8,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from steppe.lab import netns
-from steppe.lab.kubelet import mounts
-from steppe.lab.kubelet.process import (
+from steppe_lab import netns
+from steppe_lab.kubelet import mounts
+from steppe_lab.kubelet.process import (
     KILLED,
     Launch,
     LaunchError,

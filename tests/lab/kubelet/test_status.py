@@ -1,7 +1,7 @@
 import pytest
 
-from steppe.lab.kubelet.probes import Backoff, Streak
-from steppe.lab.kubelet.records import (
+from steppe_lab.kubelet.probes import Backoff, Streak
+from steppe_lab.kubelet.records import (
     Condition,
     Container,
     Pod,
@@ -11,7 +11,7 @@ from steppe.lab.kubelet.records import (
     Probe,
     ReadinessGate,
 )
-from steppe.lab.kubelet.status import (
+from steppe_lab.kubelet.status import (
     Ended,
     Running,
     Seen,

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from steppe.lab.machinery.objects import (
+from steppe_lab.controllers.objects import (
     Condition,
     Deployment,
     Endpoint,

@@ -29,7 +29,7 @@ from steppe.client.resources import (
     STATEFULSETS,
     Resource,
 )
-from steppe.lab.machinery.objects import Pod
+from steppe_lab.controllers.objects import Pod
 from tests.apiserver.cluster import Kubectl, Server
 
 NODE_COUNT = 3
@@ -42,7 +42,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     running.start()
     log = running.data / "machinery.log"
     with log.open("wb") as output:
-        command = [sys.executable, "-m", "steppe.lab.machinery", "--kubeconfig"]
+        command = [sys.executable, "-m", "steppe_lab.controllers", "--kubeconfig"]
         machinery = subprocess.Popen(
             [*command, str(running.kubeconfig)], stdout=output, stderr=output
         )

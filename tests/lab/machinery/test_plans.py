@@ -6,18 +6,18 @@ from typing import Any
 import msgspec
 import pytest
 
-from steppe.lab.machinery.daemonset import HASH, daemon_plan
-from steppe.lab.machinery.garbage import Verdict, verdict
-from steppe.lab.machinery.nodelife import eviction_in, lifecycle_taints
-from steppe.lab.machinery.objects import (
+from steppe_lab.controllers.daemonset import HASH, daemon_plan
+from steppe_lab.controllers.garbage import Verdict, verdict
+from steppe_lab.controllers.nodelife import eviction_in, lifecycle_taints
+from steppe_lab.controllers.objects import (
     DaemonSet,
     OwnerReference,
     StatefulSet,
     Taint,
 )
-from steppe.lab.machinery.podcontrol import short_hash
-from steppe.lab.machinery.replicaset import deletion_order, replica_plan
-from steppe.lab.machinery.statefulset import revision_of, stateful_plan
+from steppe_lab.controllers.podcontrol import short_hash
+from steppe_lab.controllers.replicaset import deletion_order, replica_plan
+from steppe_lab.controllers.statefulset import revision_of, stateful_plan
 from tests.lab.machinery.objects import node, pod
 
 NOW = dt.datetime(2030, 1, 1, tzinfo=dt.UTC)

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from steppe.lab.machinery import rollout
-from steppe.lab.machinery.objects import Deployment, ReplicaSet, condition
+from steppe_lab.controllers import rollout
+from steppe_lab.controllers.objects import Deployment, ReplicaSet, condition
 from tests.lab.machinery.objects import deployment, replicaset
 
 NOW = dt.datetime(2030, 1, 1, tzinfo=dt.UTC)

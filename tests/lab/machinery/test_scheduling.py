@@ -2,9 +2,9 @@ from typing import Any
 
 import pytest
 
-from steppe.lab.machinery.matching import requires, selects
-from steppe.lab.machinery.objects import LabelSelector, Requirement, Taint
-from steppe.lab.machinery.scheduling import Placement, Refused, choose_node
+from steppe_lab.controllers.matching import requires, selects
+from steppe_lab.controllers.objects import LabelSelector, Requirement, Taint
+from steppe_lab.controllers.scheduling import Placement, Refused, choose_node
 from tests.lab.machinery.objects import node, pod
 
 GPU = Taint("gpu", "NoSchedule", "yes")

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from steppe.lab.machinery.objects import EndpointSlice, Pod
-from steppe.lab.machinery.slices import HEADLESS, MANAGED_BY, SERVICE_NAME, slice_plan
+from steppe_lab.controllers.objects import EndpointSlice, Pod
+from steppe_lab.controllers.slices import HEADLESS, MANAGED_BY, SERVICE_NAME, slice_plan
 from tests.lab.machinery.objects import addresses, named, pod, service
 
 HTTP = [{"name": "http", "port": 80, "targetPort": "web"}]

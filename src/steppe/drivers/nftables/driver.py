@@ -13,12 +13,12 @@ from typing import Self
 
 from steppe.drivers.errors import Failure, KernelError
 from steppe.drivers.nftables.batch import Batch, chains_for, commands
+from steppe.drivers.nftables.chunking import portions
 from steppe.drivers.nftables.dump import Dump, Form
 from steppe.drivers.nftables.elements import Elements
 from steppe.drivers.nftables.expected import Expected
 from steppe.drivers.nftables.intervals import Cover
 from steppe.drivers.nftables.library import Library, NftError
-from steppe.drivers.nftables.portions import portions
 from steppe.drivers.nftables.render import chain_text, skeleton_text
 from steppe.drivers.nftables.watch import RulesetWatch
 from steppe.drivers.nftables.wire import Row, packed_elements

@@ -1,0 +1,85 @@
+"""One pool of threads that work inside network namespaces.
+
+setns(2) moves only the calling thread, so the event loop never leaves the machine's own namespace:
+whatever must happen elsewhere (a socket, a plugin's process) is a short function run here.
+"""
+
+import asyncio
+import ctypes
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar
+
+from steppe_lab.netns import NETNS_DIR, NetnsError
+
+_T = TypeVar("_T")
+_CLONE_NEWNET = 0x40000000
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class NamespaceThreads:
+    """Runs functions on threads that are, for just that long, in a given network namespace."""
+
+    def __init__(self, size: int = 32) -> None:
+        self._pool = ThreadPoolExecutor(size, thread_name_prefix="netns")
+        self._home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._pool.shutdown(cancel_futures=True)
+        os.close(self._home)
+
+    async def run(self, netns: str, work: Callable[[], _T]) -> _T:
+        """The result of `work`, done inside the namespace of that name or path."""
+        return await self.plain(lambda: self._inside(netns, work))
+
+    async def plain(self, work: Callable[[], _T]) -> _T:
+        """The result of blocking `work` that needs no namespace.
+
+        A thread cannot be stopped: a cancelled caller waits until the work is done, so that
+        whoever cleans up after it finds all that it made.
+        """
+        future = asyncio.get_running_loop().run_in_executor(self._pool, work)
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            await asyncio.wait([future])
+            future.exception()  # nobody is left to be told
+            raise
+
+    def _inside(self, netns: str, work: Callable[[], _T]) -> _T:
+        try:
+            fd = os.open(netns_path(netns), os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise NetnsError(f"network namespace {netns}: {error.strerror}") from error
+        try:
+            _enter(fd, netns)
+        finally:
+            os.close(fd)
+        try:
+            return work()
+        finally:
+            # A thread that could not come home would do the next node's work in this one's
+            # namespace. The kernel refuses only for lack of privilege, which we had a moment ago.
+            _enter(self._home, "home")
+
+
+def netns_path(netns: str) -> Path:
+    """Where the file of a namespace is; an absolute path stands for itself."""
+    return NETNS_DIR / netns
+
+
+def _enter(fd: int, what: str) -> None:
+    if _libc.setns(fd, _CLONE_NEWNET) != 0:
+        number = ctypes.get_errno()
+        raise NetnsError(f"enter network namespace {what}: {os.strerror(number)}")

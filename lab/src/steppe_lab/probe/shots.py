@@ -1,0 +1,229 @@
+"""Sends first packets from namespaces, and sees in all namespaces where they turn up.
+
+A raw socket is handed a copy of each packet that its namespace takes in, whether or not anyone
+listens there (raw(7)). So nothing has to be served, and what a receiver sees is known: which
+pod it is, the port, and the sender's address as it is by then.
+
+    sender's namespace ── SYN, datagram, echo request, INIT ──▶ some namespace: arrived
+           ▲                                                          │
+           └───── its kernel's answer; for UDP and SCTP, ours ────────┘
+
+A socket belongs for ever to the namespace it was made in, so one thread of one process does it all.
+"""
+
+import contextlib
+import itertools
+import random
+import resource
+import selectors
+import socket
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from ipaddress import ip_address
+from typing import Self
+
+import msgspec
+
+from steppe.net.address import IPAddress, parse_address
+from steppe.net.packet import Packet, Protocol
+from steppe_lab import netns
+from steppe_lab.probe import wire
+
+TRIES = (0.4, 0.8, 1.6)
+"""How long an answer that should come is waited for before the next try, in seconds."""
+SILENCE_SECONDS = 0.3
+"""How long one that should not come is waited for, after all the others."""
+_SOURCE_PORTS = range(20000, 60000)
+_BUFFER = 4 << 20
+
+Say = Callable[[int], None]
+
+
+class Shot(msgspec.Struct, frozen=True):
+    """A packet to send from a namespace; the source port is chosen here.
+
+    One that is `hoped` for to be answered is waited for, and sent again if it is not.
+    """
+
+    netns: str
+    packet: Packet
+    hoped: bool = True
+
+
+class Arrival(msgspec.Struct, frozen=True, order=True):
+    """Where a packet turned up, with the port and the sender's address it had by then."""
+
+    netns: str
+    port: int
+    source: str
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """Where the packet arrived (more than one place is possible), and how the sender fared."""
+
+    arrivals: tuple[Arrival, ...] = ()
+    answered: bool = False
+    refused: bool = False
+
+
+class Wires:
+    """Raw sockets in many namespaces; a context, since they are to be closed."""
+
+    def __init__(self) -> None:
+        self._selector = selectors.DefaultSelector()
+        self._sockets: dict[tuple[str, Protocol, int], socket.socket] = {}
+        self._ports = itertools.cycle(_SOURCE_PORTS)
+        # Neither an earlier verification's flows nor its late packets may be taken for ours.
+        for _ in range(random.randrange(len(_SOURCE_PORTS))):  # noqa: S311  nothing secret
+            next(self._ports)
+        self._first = random.getrandbits(31) | 1
+        self._began: list[Shot] = []
+        self._arrived: dict[int, set[Arrival]] = {}
+        self._answers: dict[int, set[wire.What]] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for sock in self._sockets.values():
+            sock.close()
+        self._selector.close()
+
+    def watch(self, name: str, protocols: Iterable[Protocol], versions: Sequence[int]) -> None:
+        """See what arrives in this namespace from now on, and what its senders are told."""
+        wanted = [
+            key
+            for protocol in dict.fromkeys((*protocols, "ICMP"))  # which also tells of errors
+            for version in versions
+            if (key := (name, protocol, version)) not in self._sockets
+        ]
+        _allow_files(len(self._sockets) + len(wanted))
+        made = netns.inside(name, lambda: [_raw(key[1], key[2]) for key in wanted])
+        for key, sock in zip(wanted, made, strict=True):
+            self._sockets[key] = sock
+            self._selector.register(sock, selectors.EVENT_READ, partial(self._take, key, sock))
+
+    def shoot(self, shots: Sequence[Shot], rate: float, say: Say = lambda _: None) -> list[Outcome]:
+        """What came of each, at so many packets a second."""
+        start = len(self._began)
+        for shot in shots:
+            port = next(self._ports) if shot.packet.destination_port else 0
+            packet = msgspec.structs.replace(shot.packet, source_port=port)
+            self._began.append(msgspec.structs.replace(shot, packet=packet))
+        sent = range(start, len(self._began))
+        self._send(sent, rate, say)
+        hoped = [index for index in sent if self._began[index].hoped]
+        for seconds in TRIES:
+            hoped = self._await(hoped, seconds)
+            self._send(hoped, rate, lambda _: None)
+        self._listen(SILENCE_SECONDS)
+        return [self._outcome(index) for index in sent]
+
+    def _send(self, indices: Iterable[int], rate: float, say: Say) -> None:
+        began = time.monotonic()
+        for count, index in enumerate(indices):
+            due = began + count / rate
+            while self._select(max(0.0, due - time.monotonic())) or time.monotonic() < due:
+                pass
+            shot, number = self._began[index], self._first + index
+            packet = shot.packet
+            sock = self._sockets[shot.netns, packet.protocol, packet.source.version]
+            _send(sock, packet, wire.ask(packet, number & 0xFFFFFFFF))
+            say(count + 1)
+
+    def _await(self, hoped: Sequence[int], seconds: float) -> list[int]:
+        """Those of them that are not answered in time."""
+        deadline = time.monotonic() + seconds
+        while hoped and (left := deadline - time.monotonic()) > 0:
+            self._select(left)
+            hoped = [index for index in hoped if index not in self._answers]
+        return list(hoped)
+
+    def _listen(self, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            self._select(left)
+
+    def _select(self, seconds: float) -> bool:
+        events = self._selector.select(seconds)
+        for key, _ in events:
+            key.data()
+        return bool(events)
+
+    def _outcome(self, index: int) -> Outcome:
+        said = self._answers.get(index, set())
+        arrivals = tuple(sorted(self._arrived.get(index, ())))
+        return Outcome(arrivals, "answered" in said, "refused" in said)
+
+    def _take(self, key: tuple[str, Protocol, int], sock: socket.socket) -> None:
+        name, protocol, version = key
+        for data, source, destination in _received(sock, version):
+            found = wire.heard(protocol, version, data)
+            if found is None:
+                continue
+            index = (found.number - self._first) & 0xFFFFFFFF
+            if index >= len(self._began):
+                continue
+            if found.what != "asked":
+                if name == self._began[index].netns:
+                    self._answers.setdefault(index, set()).add(found.what)
+                continue
+            arrival = Arrival(name, found.destination_port, str(source))
+            self._arrived.setdefault(index, set()).add(arrival)
+            if destination is not None:
+                came = Packet(
+                    source, destination, protocol, found.source_port, found.destination_port
+                )
+                back = wire.answer(came.answer, found.number)
+                if back is not None:
+                    _send(sock, came.answer, back)
+
+
+def _raw(protocol: Protocol, version: int) -> socket.socket:
+    family = socket.AF_INET6 if version == 6 else socket.AF_INET
+    flags = socket.SOCK_RAW | socket.SOCK_NONBLOCK
+    sock = socket.socket(family, flags, wire.NUMBERS[protocol][version])
+    if version == 6:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+    # Past the limit of net.core.rmem_max, which root may.
+    sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER)
+    return sock
+
+
+def _received(
+    sock: socket.socket, version: int
+) -> Iterator[tuple[bytes, IPAddress, IPAddress | None]]:
+    """What has come, without IP headers, with both addresses."""
+    while True:
+        try:
+            data, control, _, peer = sock.recvmsg(2048, 128)
+        except OSError:
+            return  # no more, or an error about an earlier packet
+        if version == 4:
+            # raw(7): IPv4 hands over the IP header too; IPv6 never does (RFC 3542, section 3).
+            yield data[(data[0] & 15) * 4 :], ip_address(data[12:16]), ip_address(data[16:20])
+            continue
+        held = [value for _, kind, value in control if kind == socket.IPV6_PKTINFO]
+        sender = parse_address(str(peer[0]).partition("%")[0])
+        yield data, sender, ip_address(held[0][:16]) if held else None
+
+
+def _send(sock: socket.socket, packet: Packet, data: bytes) -> None:
+    # What stops a packet in the sender's own kernel is reported here; it does not arrive, then.
+    with contextlib.suppress(OSError):
+        control = wire.sender_control(packet.source)
+        sock.sendmsg([data], [control], 0, (str(packet.destination), 0))
+
+
+def _allow_files(count: int) -> None:
+    """As many open files as there are sockets, and some for everything else."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = count + 256
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
+_SO_RCVBUFFORCE = 33
+"""asm-generic/socket.h; Python has no name for it."""

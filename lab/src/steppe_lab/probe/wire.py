@@ -1,0 +1,193 @@
+"""First packets of flows as bytes, each with a number by which it is known wherever it turns up.
+
+    TCP     a SYN; the number is its sequence number, answered by SYN ACK or RST
+    UDP     a datagram that holds the number
+    ICMP    an echo request that holds the number
+    SCTP    an INIT; the number is its initiate tag, answered by INIT ACK (sctp.py)
+
+Addresses and ports may be translated on the way; these numbers are not. An ICMP error quotes the
+packet that it is about, and so the number.
+"""
+
+import socket
+import struct
+from typing import Literal
+
+import msgspec
+
+from steppe.net.address import IPAddress
+from steppe.net.packet import Packet, Protocol
+from steppe_lab.probe import sctp
+
+NUMBERS: dict[Protocol, dict[int, int]] = {
+    "TCP": {4: socket.IPPROTO_TCP, 6: socket.IPPROTO_TCP},
+    "UDP": {4: socket.IPPROTO_UDP, 6: socket.IPPROTO_UDP},
+    "SCTP": {4: socket.IPPROTO_SCTP, 6: socket.IPPROTO_SCTP},
+    "ICMP": {4: socket.IPPROTO_ICMP, 6: socket.IPPROTO_ICMPV6},
+}
+"""The protocols by IP version, as the IP header has them."""
+PROTOCOLS = {number: name for name, by in NUMBERS.items() for number in by.values()}
+
+What = Literal["asked", "answered", "refused"]
+
+_TCP = struct.Struct("!HHIIBBHHH")
+_UDP = struct.Struct("!HHHH")
+_ECHO = struct.Struct("!BBHHH")
+_HELD = struct.Struct("!4s4sI")
+_MARK, _ASK, _ANSWER = b"stpy", b"ask?", b"ans!"
+_SYN, _RST, _ACK = 0x02, 0x04, 0x10
+_ECHO_TYPES = {4: (8, 0), 6: (128, 129)}
+_UNREACHABLE = {4: 3, 6: 1}
+# RFC 792 and 1812: port unreachable, and by an administrator; RFC 4443, 3.1: the same.
+_REFUSALS = {4: (3, 9, 10, 13), 6: (1, 4)}
+
+
+class Heard(msgspec.Struct, frozen=True):
+    """A packet that has to do with a probe: what it says, and the ports it has now."""
+
+    what: What
+    number: int
+    source_port: int = 0
+    destination_port: int = 0
+
+
+def ask(packet: Packet, number: int) -> bytes:
+    """The probe itself, without an IP header."""
+    match packet.protocol:
+        case "TCP":
+            ports = packet.source_port, packet.destination_port
+            header = _TCP.pack(*ports, number, 0, _TCP.size // 4 << 4, _SYN, 0xFFFF, 0, 0)
+            return _summed(packet, header, 16)
+        case "UDP":
+            return _datagram(packet, _ASK, number)
+        case "SCTP":
+            return sctp.Packet(
+                packet.source_port, packet.destination_port, sctp.INIT, number
+            ).encode()
+        case "ICMP":
+            kind, _ = _ECHO_TYPES[packet.source.version]
+            held = _HELD.pack(_MARK, _ASK, number)
+            return _summed(packet, _ECHO.pack(kind, 0, 0, number & 0xFFFF, 1) + held, 2)
+
+
+def answer(packet: Packet, number: int) -> bytes | None:
+    """What a receiver sends back where its kernel does not do it; `packet` is the answer's."""
+    match packet.protocol:
+        case "UDP":
+            return _datagram(packet, _ANSWER, number)
+        case "SCTP":
+            init = sctp.Packet(packet.destination_port, packet.source_port, sctp.INIT, number)
+            return init.answer(own_tag=number ^ 0xFFFF).encode()
+        case _:
+            return None
+
+
+def heard(protocol: Protocol, version: int, data: bytes) -> Heard | None:
+    """What a packet says, without its IP header; None if it is nobody's probe."""
+    try:
+        match protocol:
+            case "TCP":
+                return _heard_tcp(data)
+            case "UDP":
+                return _heard_udp(data)
+            case "SCTP":
+                return _heard_sctp(data)
+            case "ICMP":
+                return _heard_icmp(version, data)
+    except struct.error:
+        return None  # too short to be one
+
+
+def _heard_tcp(data: bytes) -> Heard | None:
+    source, destination, sequence, acknowledged, _, flags, *_ = _TCP.unpack_from(data)
+    number = (acknowledged - 1) & 0xFFFFFFFF
+    match flags & (_SYN | _RST | _ACK):
+        case 0x02:
+            return Heard("asked", sequence, source, destination)
+        case 0x12:
+            return Heard("answered", number, source, destination)
+        case 0x14:
+            return Heard("refused", number, source, destination)
+    return None
+
+
+def _heard_udp(data: bytes) -> Heard | None:
+    source, destination, *_ = _UDP.unpack_from(data)
+    mark, way, number = _HELD.unpack_from(data, _UDP.size)
+    if mark != _MARK:
+        return None
+    return Heard("asked" if way == _ASK else "answered", number, source, destination)
+
+
+def _heard_sctp(data: bytes) -> Heard | None:
+    packet = sctp.decode(data)
+    if packet is None:
+        return None
+    ports = packet.source_port, packet.destination_port
+    if packet.kind == sctp.INIT:
+        return Heard("asked", packet.tag, *ports)
+    return Heard("answered", packet.verification_tag, *ports)
+
+
+def _heard_icmp(version: int, data: bytes) -> Heard | None:
+    kind, code, *_ = _ECHO.unpack_from(data)
+    if kind in _ECHO_TYPES[version]:
+        mark, _, number = _HELD.unpack_from(data, _ECHO.size)
+        what: What = "asked" if kind == _ECHO_TYPES[version][0] else "answered"
+        return Heard(what, number) if mark == _MARK else None
+    if kind != _UNREACHABLE[version] or code not in _REFUSALS[version]:
+        return None
+    number = _quoted(version, data[_ECHO.size :])
+    return Heard("refused", number) if number is not None else None
+
+
+def _quoted(version: int, data: bytes) -> int | None:
+    """The number of the packet that an ICMP error quotes from its IP header on."""
+    if len(data) < 20:
+        return None
+    protocol = PROTOCOLS.get(data[9] if version == 4 else data[6])
+    inner = data[(data[0] & 15) * 4 :] if version == 4 else data[40:]
+    if protocol is None:
+        return None
+    if protocol == "TCP":
+        # "plus the first 64 bits of the original datagram's data" (RFC 792): its header's begin.
+        return int(struct.unpack_from("!I", inner, 4)[0])
+    found = heard(protocol, version, inner)
+    return found.number if found is not None else None
+
+
+def _datagram(packet: Packet, way: bytes, number: int) -> bytes:
+    held = _HELD.pack(_MARK, way, number)
+    ports = packet.source_port, packet.destination_port
+    return _summed(packet, _UDP.pack(*ports, _UDP.size + len(held), 0) + held, 6)
+
+
+def _summed(packet: Packet, data: bytes, place: int) -> bytes:
+    """The data with its checksum at this place (RFC 9293, 3.1; RFC 8200, 8.1; RFC 792)."""
+    version = packet.source.version
+    pseudo = b""
+    if (packet.protocol, version) != ("ICMP", 4):
+        number = NUMBERS[packet.protocol][version]
+        pseudo = packet.source.packed + packet.destination.packed
+        pseudo += struct.pack("!II", len(data), number)
+    total = checksum(pseudo + data) or 0xFFFF
+    return data[:place] + total.to_bytes(2, "big") + data[place + 2 :]
+
+
+def checksum(data: bytes) -> int:
+    """The Internet checksum (RFC 1071) of an even number of bytes."""
+    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF
+
+
+def sender_control(source: IPAddress) -> tuple[int, int, bytes]:
+    """The control message by which a raw socket sends from this address (ip(7), RFC 3542)."""
+    if source.version == 4:
+        return socket.IPPROTO_IP, _IP_PKTINFO, struct.pack("=I4s4x", 0, source.packed)
+    return socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, struct.pack("=16sI", source.packed, 0)
+
+
+_IP_PKTINFO = 8
+"""Not among the names of Python's socket module until 3.14."""

@@ -1,0 +1,105 @@
+"""`python -m steppe_lab.relay`: each node's own 127.0.0.1:6443 leads to the API server.
+
+Clusters with an API proxy on every node look just like this to an agent. The listening sockets are
+made inside the nodes' namespaces; the connections behind them are made from the machine's own, so
+no link ever joins the two. Bytes are copied and not looked at: TLS runs from end to end.
+"""
+
+import asyncio
+import functools
+import logging
+import socket
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import click
+import msgspec
+
+from steppe.client.config import load_config
+from steppe_lab import netns
+
+PORT = 6443
+CHUNK = 64 * 1024
+
+_log = logging.getLogger(__name__)
+
+
+class _Node(msgspec.Struct, frozen=True):
+    netns: str
+
+
+class _Nodes(msgspec.Struct, frozen=True):
+    nodes: tuple[_Node, ...]
+
+
+def listening_sockets() -> list[socket.socket]:
+    """Both loopback addresses of the namespace this thread is in."""
+    found = [_listen(socket.AF_INET, "127.0.0.1")]
+    if Path("/proc/net/if_inet6").exists():
+        found.append(_listen(socket.AF_INET6, "::1"))
+    return found
+
+
+def _listen(family: socket.AddressFamily, address: str) -> socket.socket:
+    listener = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind((address, PORT))
+    listener.listen(128)
+    return listener
+
+
+async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Copy until the sender is done, then say so to the receiver and leave its answer open."""
+    while data := await reader.read(CHUNK):
+        writer.write(data)
+        await writer.drain()
+    if writer.can_write_eof():
+        writer.write_eof()
+
+
+async def relay(
+    host: str, port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> None:
+    """One connection, both ways; whatever ends one side ends the other."""
+    try:
+        there_reader, there_writer = await asyncio.open_connection(host, port)
+    except OSError as error:
+        _log.warning("API server %s:%s: %s", host, port, error)
+        writer.transport.abort()
+        return
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(copy(reader, there_writer))
+            tasks.create_task(copy(there_reader, writer))
+    except* OSError:
+        pass  # a reset is an end like any other
+    finally:
+        writer.close()
+        there_writer.close()
+
+
+async def serve(listeners: list[socket.socket], host: str, port: int) -> None:
+    handle = functools.partial(relay, host, port)
+    async with asyncio.TaskGroup() as tasks:
+        for listener in listeners:
+            server = await asyncio.start_server(handle, sock=listener)
+            tasks.create_task(server.serve_forever())
+
+
+@click.command(help="Relay each node's loopback port 6443 to the API server.")
+@click.option("--nodes", type=click.Path(path_type=Path), required=True, help="nodes.json")
+@click.option("--kubeconfig", required=True, help="Names the API server.")
+def main(nodes: Path, kubeconfig: str) -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    server = urlsplit(load_config(kubeconfig).server)
+    listeners = [
+        listener
+        for node in msgspec.json.decode(nodes.read_bytes(), type=_Nodes).nodes
+        for listener in netns.inside(node.netns, listening_sockets)
+    ]
+    port = server.port or (443 if server.scheme == "https" else 80)
+    asyncio.run(serve(listeners, server.hostname or "", port))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Pods attached to the node and detached, as the container runtime asks."""

@@ -1,0 +1,308 @@
+"""Attaches pods to the node, and detaches them; all of it in the kernel, nothing in a file.
+
+An attachment is complete once its link has its alias, which is set last and in one step:
+
+    checked ─▶ reserved ─▶ link made ─▶ pod side ─▶ host side ─▶ alias set: it is there
+
+A crash before the last step leaves a link without an alias, which is nobody's: it is removed at
+the agent's start, or by the next request for the same pod. With the link goes all the rest, since
+addresses, routes and neighbours live on it. Calls block and belong on a thread; the caller sees to
+it that there is one at a time for each link.
+"""
+
+import os
+from collections.abc import Callable, Generator, Iterable, Iterator
+from errno import EEXIST, ENODEV
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from steppe.agent.cni.addresses import Addresses
+from steppe.agent.cni.request import Request
+from steppe.agent.cni.result import expected_link, faults_of_previous
+from steppe.agent.cni.sandboxes import Sandboxes
+from steppe.compile.pod import pod_claims, workload_claims
+from steppe.drivers.errors import KernelError
+from steppe.drivers.kernel import KernelDriver
+from steppe.drivers.netlink.link import LinkInfo, get_link, read_link
+from steppe.drivers.netlink.netns import open_netns
+from steppe.drivers.netlink.socket import NetlinkError
+from steppe.drivers.reader import list_addresses, list_links
+from steppe.drivers.scope import pod
+from steppe.errors import SteppeError
+from steppe.kube.objects import Workload
+from steppe.net.address import IPAddress, IPNetwork
+from steppe.plan.diff import Change, diff
+from steppe.plan.order import ordered
+from steppe.state.link import Link, LinkKey
+from steppe.state.node import Key, NodeClaim, Value, settle
+from steppe.state.sysctl import SysctlKey
+from steppe.state.workload import host_mac, is_pod_link, parse_alias, pod_mac
+
+Steps = Generator[str, None, Workload]
+"""The steps of an ADD, by name, each yielded when it is done: a crash may come after any."""
+
+
+class NodeView(Protocol):
+    """What attaching needs to know of the node; read anew each time."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def prefixes(self) -> tuple[IPNetwork, ...]: ...
+    @property
+    def mtu(self) -> int: ...
+
+
+class TakenError(SteppeError):
+    """The container has this attachment already."""
+
+
+class SameNamespaceError(SteppeError):
+    """The namespace to attach is the node's own."""
+
+
+class Found(msgspec.Struct, frozen=True):
+    """A pod link in the kernel; one without a workload is half-made, or not ours."""
+
+    link: str
+    workload: Workload | None
+    half_made: bool = False
+
+    def is_of(self, request: Request) -> bool:
+        """Whether it is the attachment of this very container's interface."""
+        return self.workload is not None and self.workload.container == request.owner
+
+
+class Attachments:
+    """The pods of one node, as its kernel knows them."""
+
+    def __init__(self, view: NodeView) -> None:
+        self._view = view
+        self._host = KernelDriver()
+        self._sandboxes = Sandboxes(self._host.socket)
+        self._complete: dict[str, Workload] = {}
+        self._addresses = Addresses(view.name, lambda: view.prefixes)
+
+    def close(self) -> None:
+        self._host.close()
+
+    def found(self) -> tuple[Found, ...]:
+        """Every pod link that is there."""
+        links = list_links(self._host.socket)
+        return tuple(self._seen(link) for link in links if is_pod_link(link.name))
+
+    def _seen(self, link: LinkInfo) -> Found:
+        workload = parse_alias(link.alias, link.name, self._view.name)
+        return Found(link.name, workload, half_made=not link.alias)
+
+    def clean_up(self) -> tuple[Workload, ...]:
+        """At start: remove what a crash left half-made; answers the complete attachments."""
+        found = self.found()
+        for one in found:
+            if one.half_made:
+                self.remove(one.link)
+        complete = tuple(one.workload for one in found if one.workload is not None)
+        self._complete.update((workload.link, workload) for workload in complete)
+        self._sandboxes.learn(workload.link for workload in complete)
+        return complete
+
+    def find(self, request: Request) -> Found | None:
+        """The link that a request is about, whichever sandbox it is of."""
+        try:
+            return self._seen(read_link(self._host.socket.get(get_link(request.link))))
+        except NetlinkError as error:
+            if error.errno != ENODEV:
+                raise
+        if request.uid:
+            return None
+        # A runtime that has lost the pod's UID still knows its container.
+        return next((one for one in self.found() if one.is_of(request)), None)
+
+    def add(self, request: Request, replacing: Callable[[str], None] = lambda _: None) -> Steps:
+        """Attach a pod, step by step; what has failed is undone.
+
+        `replacing` is told of a link of the pod's earlier sandbox before that is removed.
+        """
+        with open_netns(request.netns) as netns:
+            if not request.host_allowed and _is_own(netns):
+                raise SameNamespaceError(f"{request.netns} is the node's own network namespace")
+            self._make_room(request, replacing)
+            yield "checked"
+            addresses = self._addresses.reserve(request.link, self._in_use)
+            try:
+                yield "reserved"
+                workload = request.workload(self._view.name, addresses)
+                yield from self._attach(workload, netns, request.interface, self._view.mtu)
+                self._complete[workload.link] = workload
+            finally:
+                self._addresses.release(request.link)
+            self._sandboxes.remember(workload.link, request.netns, netns)
+            return workload
+
+    def remove(self, link: str) -> None:
+        """Take a link away, and with it all that is on it; it may be gone already."""
+        self._delete(link)
+        self._complete.pop(link, None)
+        self._sandboxes.forget(link)
+
+    def faults(self, request: Request) -> tuple[str, ...]:
+        """What is not as the ADD left it; the audit of one pod."""
+        one = self.find(request)
+        if one is None or one.workload is None:
+            return (f"the link {request.link} is gone",)
+        if not one.is_of(request):
+            return (f"the link {one.link} is now another sandbox's ({one.workload.container})",)
+        workload, mtu = one.workload, self._view.mtu
+        with open_netns(request.netns) as netns, _inside(netns, request.interface) as driver:
+            inside = driver.read()
+        mac, size = expected_link(request, workload, mtu)
+        wanted = _table(pod_claims(workload, mtu, request.interface))
+        wanted[LinkKey(request.interface)] = Link("veth", size, mac)
+        return (
+            *faults_of_previous(request, workload),
+            *_missing("pod", wanted, inside),
+            *self._host_faults(workload, mtu),
+        )
+
+    def inner_faults(self, workload: Workload) -> tuple[Change, ...]:
+        """What inside a pod is not as its ADD left it; () where its namespace is not found."""
+        interface = _interface(workload)
+        with self._sandboxes.opened(workload.link) as netns:
+            if netns is None:
+                return ()
+            with _inside(netns, interface) as driver:
+                actual = driver.read()
+        wanted = settle(pod_claims(workload, self._view.mtu, interface))[0]
+        # Only what we made: others may have added more.
+        return ordered(diff(wanted, actual, wanted))
+
+    def knows(self, workload: Workload) -> bool:
+        """Whether this very attachment is complete, and not undone or replaced since."""
+        return self._complete.get(workload.link) == workload
+
+    def repair(self, workload: Workload) -> bool:
+        """Make the link of a pod anew, unless it is there; False if the pod itself is gone."""
+        if any(one.link == workload.link and not one.half_made for one in self.found()):
+            return True
+        self._delete(workload.link)
+        interface = _interface(workload)
+        with self._sandboxes.opened(workload.link) as netns:
+            if netns is None:
+                return False
+            for _ in self._attach(workload, netns, interface, self._view.mtu):
+                pass
+        return True
+
+    def shortage(self) -> str:
+        """Why no pod can be given an address; "" while one can."""
+        return self._addresses.shortage(self._in_use())
+
+    def _attach(self, workload: Workload, netns: int, interface: str, mtu: int) -> Iterator[str]:
+        link = workload.link
+        bare = Link("veth", mtu, host_mac(link))
+        try:
+            self._host.create_veth(link, bare, interface, pod_mac(link), netns)
+        except KernelError as error:
+            # The host side's place is free, or we would not be here.
+            if error.errno == EEXIST:
+                raise TakenError(
+                    f"interface {interface} exists already in the container"
+                ) from error
+            raise
+        try:
+            yield "link made"
+            with _inside(netns, interface) as driver:
+                self._apply(driver, _additions(pod_claims(workload, mtu, interface)))
+            yield "pod side"
+            claims = tuple(workload_claims(workload, mtu))
+            self._apply(self._host, _additions(c for c in claims if not _is_link(c.key)))
+            yield "host side"
+            alias = _additions(c for c in claims if _is_link(c.key))
+            self._apply(self._host, alias)
+            yield "alias set"
+        except SteppeError:
+            self._delete(link)
+            raise
+
+    def _delete(self, link: str) -> None:
+        self._apply(self._host, (Change(LinkKey(link), Link("veth", 0, ""), None),))
+
+    def _make_room(self, request: Request, replacing: Callable[[str], None]) -> None:
+        """Remove what stands where the new link goes, unless it is this very attachment."""
+        one = self.find(request)
+        if one is None:
+            return
+        if one.is_of(request):
+            raise TakenError(f"interface {request.interface} exists already in this container")
+        if one.workload is None and not one.half_made:
+            raise TakenError(f"the node has a link {one.link} that is not Steppe's; rename it")
+        # Half-made by an agent that died, or of the pod's earlier sandbox: a pod has but one.
+        replacing(one.link)
+        self.remove(one.link)
+
+    def _in_use(self) -> Iterator[IPAddress]:
+        for one in self.found():
+            yield from one.workload.addresses if one.workload is not None else ()
+        # A link removed by hand will be made anew with the addresses it had.
+        for workload in tuple(self._complete.values()):
+            yield from workload.addresses
+        # Such as another network plugin's bridge, left behind with the first address.
+        for _, interface in list_addresses(self._host.socket):
+            yield interface.ip
+
+    def _host_faults(self, workload: Workload, mtu: int) -> Iterator[str]:
+        wanted = _table(workload_claims(workload, mtu))
+        settings = tuple(key for key in wanted if isinstance(key, SysctlKey))
+        yield from _missing("node", wanted, self._host.read(settings))
+
+    @staticmethod
+    def _apply(driver: KernelDriver, changes: tuple[Change, ...]) -> None:
+        for failure in driver.apply(changes):
+            raise failure.error
+
+
+def run(steps: Steps, done: Callable[[str], None] = lambda _: None) -> Workload:
+    """Take every step; `done` is told of each."""
+    while True:
+        try:
+            done(next(steps))
+        except StopIteration as end:
+            workload: Workload = end.value
+            return workload
+
+
+def _inside(netns: int, interface: str) -> KernelDriver:
+    return KernelDriver(netns, pod(interface))
+
+
+def _interface(workload: Workload) -> str:
+    """The link's name inside the pod."""
+    return workload.container.partition("/")[2] or "eth0"
+
+
+def _is_link(key: Key) -> bool:
+    return isinstance(key, LinkKey)
+
+
+def _is_own(netns: int) -> bool:
+    mine, other = Path("/proc/thread-self/ns/net").stat(), os.fstat(netns)
+    return (mine.st_dev, mine.st_ino) == (other.st_dev, other.st_ino)
+
+
+def _table(claims: Iterable[NodeClaim]) -> dict[Key, Value]:
+    return {key: entry.value for key, entry in settle(claims)[0].items()}
+
+
+def _additions(claims: Iterable[NodeClaim]) -> tuple[Change, ...]:
+    return ordered(diff(settle(claims)[0], {}))
+
+
+def _missing(where: str, wanted: dict[Key, Value], actual: dict[Key, Value]) -> Iterator[str]:
+    """Only what we made: later plugins of the chain may have added more."""
+    for key, value in wanted.items():
+        seen = actual.get(key)
+        if seen != value:
+            is_now = f"is {seen}" if seen is not None else "is missing"
+            yield f"{where}: {key.table} {key} {is_now}, must be {value}"

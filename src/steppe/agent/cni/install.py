@@ -1,0 +1,164 @@
+"""Puts the CNI plugin and its configuration where container runtimes look for them.
+
+A runtime takes a node for ready as soon as a configuration is there. So it comes last, after the
+plugin it names and only from an agent that can serve; each file appears whole or not at all.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from steppe.agent import rpc
+from steppe.cni import plugin
+from steppe.errors import SteppeError
+
+BIN_DIR = Path("/opt/cni/bin")
+CONF_DIR = Path("/etc/cni/net.d")
+SOCKET = Path("/run/steppe/cni.sock")
+PLUGIN = "steppe"
+CONFLIST = "10-steppe.conflist"
+
+# -I: no user's modules, no PYTHON* variables; -S: no site-packages. Neither is needed, and
+# without them the interpreter starts in two thirds of the time.
+_INTERPRETERS = ("/usr/bin/python3", str(Path(sys.executable).resolve()))
+
+
+class InstallError(SteppeError):
+    """Plugin or configuration could not be put in place."""
+
+
+def install(bin_dir: Path, conf_dir: Path, socket: Path) -> tuple[Path, ...]:
+    """Write plugin and configuration; answers the files that were not so already."""
+    written = [_write_plugin(bin_dir / PLUGIN)]
+    text = msgspec.json.format(msgspec.json.encode(conflist(bin_dir, socket)), indent=2)
+    written.append(_write(conf_dir / CONFLIST, text + b"\n", 0o644))
+    return tuple(path for path in written if path is not None)
+
+
+def remove(bin_dir: Path, conf_dir: Path) -> None:
+    """Take both away, the configuration first: no runtime shall look for a missing plugin."""
+    try:
+        (conf_dir / CONFLIST).unlink(missing_ok=True)
+        (bin_dir / PLUGIN).unlink(missing_ok=True)
+    except OSError as error:
+        raise InstallError(f"cannot remove {error.filename}: {error.strerror}") from error
+
+
+def conflist(bin_dir: Path, socket: Path) -> dict[str, Any]:
+    """The network configuration; host ports are chained where the node has the plugin for them."""
+    plugins: list[dict[str, Any]] = [{"type": PLUGIN, "socket": str(socket)}]
+    if (bin_dir / "portmap").exists():
+        plugins.append({"type": "portmap", "capabilities": {"portMappings": True}})
+    return {
+        "cniVersion": plugin.NEWEST,
+        "cniVersions": list(plugin.SUPPORTED),
+        "name": "steppe",
+        "plugins": plugins,
+    }
+
+
+def _write_plugin(path: Path) -> Path | None:
+    source = Path(plugin.__file__).read_text()
+    tried = []
+    for interpreter in dict.fromkeys(_INTERPRETERS):
+        fault = _fault(interpreter, source)
+        if not fault:
+            return _write(path, f"#!{interpreter} -IS\n{source}".encode(), 0o755)
+        tried.append(f"{interpreter}: {fault}")
+    raise InstallError(
+        f"no Python runs the CNI plugin ({'; '.join(tried)}); install python3 3.9 or newer"
+    )
+
+
+def _fault(interpreter: str, source: str) -> str:
+    """Why this interpreter does not run the plugin; "" if it does."""
+    try:
+        done = subprocess.run(
+            [interpreter, "-IS", "-c", source],
+            env={"CNI_COMMAND": "VERSION"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=30,
+            check=False,
+        )
+        answer = msgspec.json.decode(done.stdout, type=dict[str, Any])
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return str(error)
+    except msgspec.MsgspecError:
+        return done.stderr.decode(errors="replace").strip()[-200:] or "it prints no version"
+    return "" if answer.get("supportedVersions") else "it prints no version"
+
+
+def _write(path: Path, data: bytes, mode: int) -> Path | None:
+    """The path, once it holds this for good; None if it did already."""
+    new = path.with_name(f".{path.name}.new")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if _holds(path, data, mode):
+            return None
+        with new.open("wb") as file:
+            file.write(data)
+            os.fchmod(file.fileno(), mode)
+            file.flush()
+            os.fsync(file.fileno())
+        new.rename(path)
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        raise InstallError(f"cannot write {path}: {error.strerror}; is it writable?") from error
+    return path
+
+
+def _holds(path: Path, data: bytes, mode: int) -> bool:
+    try:
+        return path.read_bytes() == data and path.stat().st_mode & 0o777 == mode
+    except FileNotFoundError:
+        return False
+
+
+def check_ready(socket: Path) -> None:
+    """InstallError unless the agent behind this socket can attach pods now."""
+    config = {"cniVersion": plugin.NEWEST, "name": "steppe", "type": PLUGIN, "socket": str(socket)}
+    env = {"CNI_COMMAND": "STATUS"}
+    request = {"schema": "steppe.cni-request/v1", "env": env, "config": config}
+    answer = rpc.call(socket, request)
+    if answer.get("exit") != 0:
+        said = answer.get("stdout") or {}
+        raise InstallError(f"the agent is not ready: {said.get('msg', 'it did not say why')}")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """`python -m steppe.agent.cni.install`: by hand, or as a step of a deployment."""
+    parser = argparse.ArgumentParser(
+        prog="python -m steppe.agent.cni.install",
+        description="Installs the CNI plugin for a running agent, or removes it.",
+    )
+    parser.add_argument("--cni-bin", type=Path, default=BIN_DIR, help="%(default)s")
+    parser.add_argument("--cni-conf", type=Path, default=CONF_DIR, help="%(default)s")
+    parser.add_argument("--socket", type=Path, default=SOCKET, help="the agent's (%(default)s)")
+    parser.add_argument("--remove", action="store_true", help="take plugin and conflist away")
+    given = parser.parse_args(arguments)
+    try:
+        if given.remove:
+            remove(given.cni_bin, given.cni_conf)
+        else:
+            check_ready(given.socket)
+            for path in install(given.cni_bin, given.cni_conf, given.socket.resolve()):
+                sys.stdout.write(f"{path}\n")
+    except SteppeError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Packets that policies denied: counted, and shown on request."""

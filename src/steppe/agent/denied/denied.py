@@ -1,0 +1,141 @@
+"""Packets that policies denied to this node's pods: how many, and by which policies.
+
+The kernel counts by address. Which pod has the address, and which policies guard it, is told by
+the tables of the moment in which the counters are read: for a packet denied just before either
+changed, this may be the new ones.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, get_args
+
+from prometheus_client import Counter
+
+from steppe.agent.log import line
+from steppe.compile.incremental import NodeCompiler
+from steppe.dataplane.nft.denied import denied_set
+from steppe.drivers.nftables.counters import Counters
+from steppe.errors import SteppeError
+from steppe.kube.cause import ObjectRef
+from steppe.kube.objects import Workload
+from steppe.kube.policies import Direction
+from steppe.net.address import IPAddress
+from steppe.state.nft import ElementKey
+from steppe.state.node import NodeState
+
+log = logging.getLogger("steppe.agent")
+
+INTERVAL_SECONDS = 10.0
+"""How often the counters are read for the metrics."""
+MOST_SERIES = 1000
+OTHERS = "others"
+"""Stands for the policies for which there is no room in the metrics."""
+DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
+_POLICIES = ("ClusterNetworkPolicy", "NetworkPolicy")
+
+Counted = Mapping[tuple[Direction, IPAddress], int]
+
+
+def read(counters: Counters) -> Counted:
+    """What the kernel has counted."""
+    return {
+        (direction, address): packets
+        for direction in DIRECTIONS
+        for version in (4, 6)
+        for address, packets in counters.packets(denied_set(direction, version)).items()
+    }
+
+
+def guarding(state: NodeState, direction: Direction, address: IPAddress) -> tuple[ObjectRef, ...]:
+    """The policies that guard the pod at an address; none for a pod that is not known yet."""
+    entry = state.get(ElementKey(f"{direction}_guarded{address.version}", (address,)))
+    because = entry.because if entry is not None else ()
+    return tuple(sorted({cause.ref for cause in because if cause.ref.kind in _POLICIES}))
+
+
+class Denials:
+    """What has been denied to each pod since the agent started, or before by a kernel that kept
+    count.
+    """
+
+    def __init__(self, compiler: NodeCompiler, read: Callable[[], Counted], total: Counter) -> None:
+        self._compiler = compiler
+        self._read = read
+        self._total = total
+        self._series: set[tuple[Direction, str]] = set()
+        self._counted: Counted = {}
+        self._packets: dict[tuple[str, Direction], int] = {}
+
+    async def run(self) -> None:
+        """Keep the metrics true, for ever."""
+        while True:
+            try:
+                await self.look()
+            except SteppeError as error:
+                log.warning(line("denied-not-counted", error=error))
+            await asyncio.sleep(INTERVAL_SECONDS)
+
+    async def look(self) -> None:
+        """Read the counters now."""
+        self.take(await asyncio.to_thread(self._read))
+
+    def take(self, counted: Counted) -> None:
+        """Account for what has been counted since the last time."""
+        workloads = {a: w for w in self._compiler.workloads.values() for a in w.addresses}
+        for (direction, address), packets in counted.items():
+            before = self._counted.get((direction, address), 0)
+            # A table that was made anew, or an address forgotten meanwhile, counts from nothing.
+            more = packets - before if packets >= before else packets
+            if more and address in workloads:
+                self._add(direction, address, workloads[address], more)
+        self._counted = dict(counted)
+        self._forget({workload.link for workload in workloads.values()})
+
+    def _add(self, direction: Direction, address: IPAddress, workload: Workload, more: int) -> None:
+        key = (workload.link, direction)
+        self._packets[key] = self._packets.get(key, 0) + more
+        refs = guarding(self._compiler.state, direction, address)
+        # A packet denied to a pod counts for every policy that guards it: none let it through.
+        for policy in {self._series_of(direction, str(ref)) for ref in refs or ("",)}:
+            self._total.labels(direction, policy).inc(more)
+
+    def _series_of(self, direction: Direction, policy: str) -> str:
+        if (direction, policy) not in self._series and len(self._series) >= MOST_SERIES:
+            policy = OTHERS
+        self._series.add((direction, policy))
+        return policy
+
+    def _forget(self, links: set[str]) -> None:
+        """Pods that are gone, and policies that guard none of this node's pods any more."""
+        self._packets = {k: packets for k, packets in self._packets.items() if k[0] in links}
+        guarding_some = {
+            (direction, str(ref))
+            for direction in DIRECTIONS
+            for workload in self._compiler.workloads.values()
+            for address in workload.addresses
+            for ref in guarding(self._compiler.state, direction, address)
+        }
+        for direction, policy in self._series - guarding_some:
+            if policy not in ("", OTHERS):
+                self._total.remove(direction, policy)
+                self._series.discard((direction, policy))
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """A row each pod and direction with denied packets, by name."""
+        workloads = self._compiler.workloads
+        here = (
+            (workloads[link], d, p) for (link, d), p in self._packets.items() if link in workloads
+        )
+        for workload, direction, packets in sorted(here, key=lambda row: (row[0].ref, row[1])):
+            policies = {
+                str(ref)
+                for address in workload.addresses
+                for ref in guarding(self._compiler.state, direction, address)
+            }
+            yield {
+                "pod": f"{workload.namespace}/{workload.name}",
+                "direction": direction,
+                "packets": packets,
+                "policies": sorted(policies),
+            }

@@ -1,0 +1,127 @@
+"""Samples of denied packets, told to whoever follows; the kernel makes them only as long as
+somebody does.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from steppe.agent.denied.denied import DIRECTIONS, guarding
+from steppe.agent.rpc import Document, Stream
+from steppe.compile.incremental import NodeCompiler
+from steppe.dataplane.nft.denied import LOG_GROUP
+from steppe.drivers.errors import KernelError
+from steppe.drivers.nflog import Nflog, Sample
+from steppe.kube.objects import Pod
+from steppe.kube.policies import Direction
+from steppe.net.address import IPAddress
+from steppe.state.node import NodeState
+
+WAITING = 1000
+"""Samples that wait for one slow follower; further ones are left out."""
+SILENCE_SECONDS = 2.0
+"""After this long without a sample a follower's being there is made sure of."""
+
+
+class Log(Protocol):
+    """Where samples come from."""
+
+    def fileno(self) -> int:
+        """Readable when there are some."""
+
+    def drain(self) -> tuple[Sample, ...]:
+        """Those of now."""
+
+    def close(self) -> None:
+        """No more of them."""
+
+
+class Samples:
+    """Listens while it has followers."""
+
+    def __init__(
+        self,
+        compiler: NodeCompiler,
+        pods: Callable[[], Iterable[Pod]],
+        listen: Callable[[], Log] = lambda: Nflog(LOG_GROUP),
+    ) -> None:
+        self._compiler = compiler
+        self._pods = pods
+        self._listen = listen
+        self._log: Log | None = None
+        self._followers: set[asyncio.Queue[Document]] = set()
+
+    async def follow(self) -> Stream:
+        """Every sample from now on; None in silence."""
+        waiting: asyncio.Queue[Document] = asyncio.Queue(WAITING)
+        try:
+            self._join(waiting)
+        except KernelError as error:
+            yield {"error": str(error)}
+            return
+        try:
+            while True:
+                try:
+                    async with asyncio.timeout(SILENCE_SECONDS):
+                        found = await waiting.get()
+                except TimeoutError:
+                    yield None
+                else:
+                    yield found
+        finally:
+            self._leave(waiting)
+
+    def _join(self, waiting: asyncio.Queue[Document]) -> None:
+        if self._log is None:
+            self._log = self._listen()
+            asyncio.get_running_loop().add_reader(self._log.fileno(), self._hand_out)
+        self._followers.add(waiting)
+
+    def _leave(self, waiting: asyncio.Queue[Document]) -> None:
+        self._followers.discard(waiting)
+        if self._log is not None and not self._followers:
+            asyncio.get_running_loop().remove_reader(self._log.fileno())
+            self._log.close()
+            self._log = None
+
+    def _hand_out(self) -> None:
+        # Another program's rule may have our group, and its packets another prefix.
+        samples = self._log.drain() if self._log is not None else ()
+        ours = [sample for sample in samples if sample.prefix in DIRECTIONS]
+        names = self._names() if ours else {}
+        for sample in ours:
+            document = described(sample, self._compiler.state, names, datetime.now(UTC))
+            document["node"] = self._compiler.name
+            for waiting in self._followers:
+                if not waiting.full():
+                    waiting.put_nowait(document)
+
+    def _names(self) -> dict[IPAddress, str]:
+        nodes = self._compiler.nodes.values()
+        names = {address: f"node/{node.name}" for node in nodes for address in node.addresses}
+        for pod in self._pods():
+            if not pod.host_network and not pod.finished:
+                names.update(dict.fromkeys(pod.addresses, f"{pod.namespace}/{pod.name}"))
+        return names
+
+
+def described(
+    sample: Sample, state: NodeState, names: Mapping[IPAddress, str], now: datetime
+) -> dict[str, Any]:
+    """A sample with its pods and the policies that guard this node's of them."""
+    direction: Direction = "ingress" if sample.prefix == "ingress" else "egress"
+    own = sample.destination if direction == "ingress" else sample.source
+    return {
+        "time": now.astimezone(UTC).isoformat(timespec="milliseconds"),
+        "direction": direction,
+        "source": _end(sample.source, names),
+        "destination": _end(sample.destination, names),
+        "protocol": sample.protocol,
+        "port": sample.port,
+        "policies": [str(ref) for ref in guarding(state, direction, own)],
+    }
+
+
+def _end(address: IPAddress, names: Mapping[IPAddress, str]) -> dict[str, str]:
+    return {"address": str(address), "name": names.get(address, "")}

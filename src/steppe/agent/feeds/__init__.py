@@ -1,0 +1,1 @@
+"""What the API says, kept in the compiler: one feed a kind of object."""

@@ -1,0 +1,73 @@
+"""Prometheus metrics and health, over HTTP, on loopback unless told otherwise.
+
+/healthz answers 200 while the process works at all; /readyz only once pods can be attached.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from steppe.agent.health.http import running
+from steppe.errors import SteppeError
+
+
+class Metrics:
+    """The agent's figures, in a registry of its own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.entries = self._gauge("steppe_entries", "Entries desired, by table", ["table"])
+        self.failed = self._gauge("steppe_failed_entries", "Entries the kernel refused")
+        self.problems = self._gauge("steppe_problems", "Objects' parts that cannot be served")
+        self.in_sync = self._gauge("steppe_in_sync", "1 while nothing is left to change")
+        self.api_synced = self._gauge("steppe_api_in_sync", "1 while the watch of nodes runs")
+        self.changes = Counter(
+            "steppe_changes", "Changes made", ["table", "verb"], registry=self.registry
+        )
+        self.denied = Counter(
+            "steppe_denied_packets",
+            "Packets denied to this node's pods, for each policy that guards the pod",
+            ["direction", "policy"],
+            registry=self.registry,
+        )
+        self.repairs = Counter(
+            "steppe_repairs", "Entries someone else changed", ["table"], registry=self.registry
+        )
+        self.apply_seconds = Histogram(
+            "steppe_apply_seconds", "From plan to the kernel's answer", registry=self.registry
+        )
+
+    def _gauge(self, name: str, text: str, labels: tuple[str, ...] | list[str] = ()) -> Gauge:
+        return Gauge(name, text, labels, registry=self.registry)
+
+
+@asynccontextmanager
+async def serving(listen: str, metrics: Metrics, ready: Callable[[], str]) -> AsyncIterator[None]:
+    """Serve while the context lasts; `ready` answers "" or why the node is not ready."""
+    if not listen:
+        yield
+        return
+
+    async def show(_: web.Request) -> web.Response:
+        return web.Response(body=generate_latest(metrics.registry), content_type="text/plain")
+
+    async def health(_: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
+
+    async def readiness(_: web.Request) -> web.Response:
+        why = ready()
+        return web.Response(text=f"{why or 'ok'}\n", status=503 if why else 200)
+
+    app = web.Application()
+    app.add_routes(
+        [web.get("/metrics", show), web.get("/healthz", health), web.get("/readyz", readiness)]
+    )
+    host, _, port = listen.rpartition(":")
+    async with running(app) as runner:
+        try:
+            await web.TCPSite(runner, host.strip("[]"), int(port)).start()
+        except (OSError, ValueError) as error:
+            raise SteppeError(f"cannot listen on {listen} (--metrics-listen): {error}") from error
+        yield

@@ -1,0 +1,1 @@
+"""The node's kernel kept in step with its desired tables."""

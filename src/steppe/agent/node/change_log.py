@@ -1,0 +1,79 @@
+"""What a pass over the kernel changed, told in the log and counted in the metrics.
+
+    add table=routes key="10.244.1.0/24 dev …" value=… cause="Node/node-b spec.podCIDRs[0]"
+    add table=elements count=10901 because="NetworkPolicy/shop/open (401), Pod/a/p1 (2), 4999 more"
+
+A change is a line, unless there are many of them: then what was made of them is summed up, and
+their lines are for level debug. What failed is always told one by one.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+
+from steppe.agent.health.metrics import Metrics
+from steppe.agent.log import line
+from steppe.drivers.errors import Failure
+from steppe.kube.cause import Cause, ObjectRef
+from steppe.plan.diff import Change
+from steppe.state.node import Key
+
+log = logging.getLogger("steppe.agent")
+
+MANY = 200
+"""A policy for thousands of peers would fill the log with what nobody reads, and writing it takes
+longer than compiling it: 17 µs a line."""
+_NAMED = 3
+"""How many of the objects behind a summary are named."""
+
+Because = Mapping[Key, tuple[Cause, ...]]
+
+
+def tell(
+    changes: Collection[Change],
+    because: Because,
+    failed: Mapping[Key, Failure],
+    metrics: Metrics,
+) -> None:
+    """What became of these changes, with the objects that asked for them."""
+    level = logging.INFO if len(changes) <= MANY else logging.DEBUG
+    each = log.isEnabledFor(level)
+    made: dict[tuple[str, str], list[Change]] = {}
+    for change in changes:
+        failure = failed.get(change.key)
+        if failure is None:
+            made.setdefault((_verb(change), change.key.table), []).append(change)
+        if failure is not None:
+            log.error(_line(change, because, "-failed", error=failure.error))
+        elif each:
+            log.log(level, _line(change, because))
+    for (verb, table), some in made.items():
+        metrics.changes.labels(table, verb).inc(len(some))
+        if level == logging.DEBUG:
+            objects = Counter(cause.ref for change in some for cause in because[change.key])
+            log.info(line(verb, table=table, count=len(some), because=_most(objects)))
+
+
+def _line(change: Change, because: Because, suffix: str = "", **more: object) -> str:
+    return line(
+        _verb(change) + suffix,
+        table=change.key.table,
+        key=change.key,
+        value=change.old if change.new is None else change.new,
+        cause=_or_nothing(map(str, because[change.key])),
+        **more,
+    )
+
+
+def _most(objects: Counter[ObjectRef]) -> str:
+    named = [f"{ref} ({count})" for ref, count in objects.most_common(_NAMED)]
+    rest = len(objects) - len(named)
+    return _or_nothing([*named, f"{rest} more"] if rest else named)
+
+
+def _or_nothing(causes: Iterable[str]) -> str:
+    return ", ".join(causes) or "nothing asks for it"
+
+
+def _verb(change: Change) -> str:
+    return "delete" if change.new is None else "replace" if change.old else "add"

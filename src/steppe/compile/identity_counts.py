@@ -1,0 +1,84 @@
+"""The identities that peers have now, by number and by what they can be told by."""
+
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+from steppe.dataplane.nft.policies import NO_NUMBER, Numbering
+from steppe.kube.cause import Problem
+from steppe.policy.identities import NOBODY, Identity, Trait
+
+K = TypeVar("K")
+
+
+class Present:
+    """Counts the peers of each identity; what has changed is told once, by `changed`."""
+
+    def __init__(self, number: Numbering) -> None:
+        self._number = number
+        self._count: dict[Identity, int] = {}
+        self._numbers: dict[Identity, int] = {NOBODY: NO_NUMBER}
+        self._by_number: dict[int, set[Identity]] = {}
+        self._by_trait: dict[Trait, set[Identity]] = {}
+        self._changed: dict[int, set[Trait]] = {}
+
+    def number(self, identity: Identity) -> int:
+        return self._numbers[identity]
+
+    def of_number(self, number: int) -> Iterable[Identity]:
+        return self._by_number.get(number, ())
+
+    def numbers_with(self, traits: Iterable[Trait]) -> set[int]:
+        """The numbers of all identities that have any of these traits."""
+        return {self._numbers[i] for trait in traits for i in self._by_trait.get(trait, ())}
+
+    def changed(self) -> dict[int, set[Trait]]:
+        """The numbers whose identities have come or gone, each with all traits that concerns."""
+        found, self._changed = self._changed, {}
+        for number, traits in found.items():
+            traits.update(trait for i in self.of_number(number) for trait in i.traits)
+        return found
+
+    def replace(self, gone: Iterable[Identity], come: Iterable[Identity]) -> None:
+        """Peers that were of some identities are of others."""
+        count = self._count
+        for identity in come:
+            before = count.get(identity, 0)
+            count[identity] = before + 1
+            if not before and identity != NOBODY:
+                self._appear(identity)
+        for identity in gone:
+            count[identity] -= 1
+            if not count[identity] and identity != NOBODY:
+                self._vanish(identity)
+
+    def problems(self, number: int) -> Iterator[Problem]:
+        """What there is to say of identities that share a number by chance."""
+        sharing = self.of_number(number)
+        for identity in sharing if len(set(sharing)) > 1 else ():
+            if identity.rules:
+                message = (
+                    f"the peers of this rule share the number {number} with others by chance, so "
+                    "they may do only what all of them may; rename one of the policies"
+                )
+                yield Problem(min(identity.rules), message)
+
+    def _appear(self, identity: Identity) -> None:
+        number = self._numbers[identity] = self._number(identity)
+        self._by_number.setdefault(number, set()).add(identity)
+        for trait in identity.traits:
+            self._by_trait.setdefault(trait, set()).add(identity)
+        self._changed.setdefault(number, set()).update(identity.traits)
+
+    def _vanish(self, identity: Identity) -> None:
+        del self._count[identity]
+        number = self._numbers.pop(identity)
+        _discard(self._by_number, number, identity)
+        for trait in identity.traits:
+            _discard(self._by_trait, trait, identity)
+        self._changed.setdefault(number, set()).update(identity.traits)
+
+
+def _discard(where: dict[K, set[Identity]], key: K, identity: Identity) -> None:
+    where[key].discard(identity)
+    if not where[key]:
+        del where[key]

@@ -1,0 +1,194 @@
+"""The chains that policies' verdict maps lead to: a chain a set of ports, not a policy.
+
+A chain's name is all there is to it. What it does not accept is denied.
+
+    ingress-allow                              everything
+    ingress-allow-tcp                          all of TCP
+    ingress-allow-tcp-80-8000_8080-udp-53      these ports and ranges of ports
+    egress-allow-udp-other                     all of UDP, and every protocol that has no ports
+    ingress-denied                             nothing
+
+A packet's priority is where the identity of its peer is noted on the way: nft has no other room
+for a number that a map gives. It is cleared again before the packet goes on.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
+
+import msgspec
+
+from steppe.dataplane.nft.denied import denied_rules
+from steppe.dataplane.nft.service_chains import FAMILIES
+from steppe.state.nft import Chain, Clear, Dispatch, Go, Hook, Match, Recall, Rule
+
+NAME_LIMIT = 255
+"""Bytes in a chain's name (NFT_NAME_MAXLEN in linux/netfilter/nf_tables.h is 256 with its end)."""
+LAST_PORT = 65535
+OTHER = "other"
+"""The protocols that have no ports, as a span."""
+ACCEPTED = "policy-accepted"
+
+_PROTOCOLS = ("tcp", "udp", "sctp")
+_CHAIN = re.compile(
+    r"(?:ingress|egress)-allow((?:-(?:tcp|udp|sctp)(?:-[0-9]{1,5}(?:_[0-9]{1,5})?)*)*)(-other)?"
+)
+
+
+class Span(msgspec.Struct, frozen=True, order=True):
+    """Ports of one protocol, in nft's word for it, both ends included."""
+
+    protocol: str
+    first: int = 0
+    last: int = LAST_PORT
+
+    @property
+    def whole(self) -> bool:
+        return self.first <= 1 and self.last == LAST_PORT
+
+
+EVERYTHING = (*(Span(protocol) for protocol in sorted(_PROTOCOLS)), Span(OTHER))
+
+
+def is_policy_set(name: str) -> bool:
+    """Whether a set or map of the skeleton is one that these chains ask."""
+    return name.startswith(("ingress_", "egress_", "itself"))
+
+
+def denied(direction: str) -> str:
+    """The chain that lets nothing through."""
+    return f"{direction}-denied"
+
+
+def allowing(direction: str, spans: Iterable[Span]) -> tuple[str, tuple[Span, ...]]:
+    """The chain that lets these spans through, and those that its name has no room for."""
+    found = merged(spans)
+    if not found:
+        return denied(direction), ()
+    name = f"{direction}-allow"
+    if {span.protocol for span in found if span.whole} == {*_PROTOCOLS, OTHER}:
+        return name, ()
+    left_out: list[Span] = []
+    protocol = ""
+    # The protocols without ports have the shortest word and come last.
+    for span in sorted(found, key=lambda span: (span.protocol == OTHER, span)):
+        word = "" if span.protocol == protocol else f"-{span.protocol}"
+        ports = str(span.first) if span.first == span.last else f"{span.first}_{span.last}"
+        longer = name + word + ("" if span.whole else f"-{ports}")
+        if len(longer) > NAME_LIMIT - (0 if span.protocol == OTHER else len(f"-{OTHER}")):
+            left_out.append(span)
+        else:
+            name, protocol = longer, span.protocol
+    return name, tuple(left_out)
+
+
+def merged(spans: Iterable[Span]) -> list[Span]:
+    """The same ports in as few spans as there can be, in order."""
+    found: list[Span] = []
+    for span in sorted(spans):
+        before = found[-1] if found else None
+        if before and before.protocol == span.protocol and span.first <= before.last + 1:
+            found[-1] = Span(span.protocol, before.first, max(before.last, span.last))
+        else:
+            found.append(span)
+    return found
+
+
+def common(some: Iterable[Span], others: Iterable[Span]) -> list[Span]:
+    """The ports that are in both."""
+    apart = list(others)
+    return [
+        Span(one.protocol, max(one.first, other.first), min(one.last, other.last))
+        for one in some
+        for other in apart
+        if one.protocol == other.protocol and one.first <= other.last and other.first <= one.last
+    ]
+
+
+def ports_chain(name: str) -> Chain | None:
+    """The chain of this name; None if the name is none of a policy chain."""
+    found = _CHAIN.fullmatch(name)
+    if found is None:
+        return None
+    direction = name.partition("-")[0]
+    accepted = Go("goto", ACCEPTED)
+    if not found[1] and not found[2]:
+        return Chain(name, (Rule((), accepted),))
+    words = found[1].removeprefix("-").split("-") if found[1] else []
+    rules = [Rule((match,), accepted) for match in _matches(words)]
+    if found[2]:
+        rules += (
+            Rule((Match("meta l4proto", literal=protocol),), Go("goto", denied(direction)))
+            for protocol in _PROTOCOLS
+        )
+    rules.append(Rule((), accepted if found[2] else Go("goto", denied(direction))))
+    return Chain(name, tuple(rules))
+
+
+def _matches(words: list[str]) -> Iterator[Match]:
+    protocol = ""
+    for word, following in pairwise((*words, "tcp")):
+        if word not in _PROTOCOLS:
+            yield Match(f"{protocol} dport", literal=word.replace("_", "-"))
+            continue
+        protocol = word
+        if following in _PROTOCOLS:
+            yield Match("meta l4proto", literal=protocol)
+
+
+def direction_chains(direction: str, own: str, peer: str) -> Iterator[Chain]:
+    """The fixed chains of a direction, from where a packet of a guarded pod comes in.
+
+    `own` and `peer` are the fields that hold the pod's own address and its peer's.
+    """
+    yield Chain(denied(direction), tuple(denied_rules(direction, own)))
+    for version, p, _ in FAMILIES:
+        yield Chain(
+            f"{direction}{version}",
+            (
+                Rule((), Clear()),
+                Rule((), Recall(f"{p} {peer}", f"{direction}_block{version}")),
+                Rule((), Recall(f"{p} {peer}", f"{direction}_peer{version}")),
+                Rule((), Recall(f"{p} saddr . {p} daddr", f"itself{version}")),
+                Rule((), Dispatch(f"meta priority . {p} {own}", f"{direction}_allowed{version}")),
+                Rule((), Dispatch(f"{p} {own}", f"{direction}_anyone{version}")),
+                Rule((), Go("goto", denied(direction))),
+            ),
+        )
+
+
+def accepted() -> Chain:
+    """Where everything ends that a policy lets through."""
+    return Chain(ACCEPTED, (Rule((), Clear()), Rule((), "accept")))
+
+
+def entry(name: str, hook: Hook, direction: str, own: str, peer: str) -> Chain:
+    """The base chain that leads new connections of guarded pods to a direction's chain.
+
+    "the reply traffic for those allowed connections will also be implicitly allowed"
+    (kubernetes.io, Network Policies), and so are errors about them. Conntrack would take an answer
+    of a connection that has been ended for the first packet of one the other way round; what
+    begins a TCP connection acknowledges nothing.
+    """
+    known = (
+        Rule((Match("ct state", literal=state),), "accept") for state in ("established", "related")
+    )
+    answers = (
+        Rule(
+            (
+                Match("tcp flags", literal="ack"),
+                Match(f"{p} {peer}", set=f"{direction}_guarded{version}"),
+            ),
+            "drop",
+            "answers in no connection that is known",
+        )
+        for version, p, _ in FAMILIES
+    )
+    guarded = (
+        Rule(
+            (Match(f"{p} {own}", set=f"{direction}_guarded{version}"),),
+            Go("goto", f"{direction}{version}"),
+        )
+        for version, p, _ in FAMILIES
+    )
+    return Chain(name, (*known, *answers, *guarded), hook)

@@ -1,0 +1,61 @@
+"""The pods of a workload, and the labels they share.
+
+    web-6d4f5b7c9-x2k4z     of Deployment web (and of ReplicaSet web-6d4f5b7c9)
+    db-0                    of StatefulSet db
+    agent-x2k4z             of DaemonSet, Job or ReplicaSet agent
+
+Controllers call pods after what owns them, so names tell; owner references may be missing, as in
+manifests.
+"""
+
+import re
+
+from steppe.ends.index import Index
+from steppe.kube.objects import Pod
+
+_NAME_LABELS = ("app.kubernetes.io/name", "app", "k8s-app", "name", "component", "role")
+_OF_ONE_POD = frozenset(
+    {
+        *("pod-template-hash", "pod-template-generation", "controller-revision-hash"),
+        *("statefulset.kubernetes.io/pod-name", "apps.kubernetes.io/pod-index"),
+        *("job-name", "controller-uid", "batch.kubernetes.io/job-name"),
+        *("batch.kubernetes.io/controller-uid", "batch.kubernetes.io/job-completion-index"),
+        # https://kubernetes.io/docs/concepts/overview/working-with-objects/common-labels/
+        *("app.kubernetes.io/version", "app.kubernetes.io/managed-by", "helm.sh/chart"),
+    }
+)
+"""Labels that tell apart pods, or releases, of one workload."""
+
+# Controllers make suffixes of these characters alone, "to reduce the chances of bad words"
+# (k8s.io/apimachinery/pkg/util/rand).
+_SAFE = "[bcdfghjklmnpqrstvwxz2456789]"
+_SUFFIX = re.compile(rf"-(\d+|({_SAFE}{{6,10}}-)?{_SAFE}{{5}})")
+
+
+def pods_of(index: Index, namespace: str, owner: str) -> tuple[Pod, ...]:
+    """The pods with a network that are called after their owner, by name."""
+    found = (
+        pod
+        for (space, name), pod in index.cluster.pods.items()
+        if space == namespace
+        and name.startswith(f"{owner}-")
+        and _SUFFIX.fullmatch(name, len(owner))
+        and pod.addresses
+        and not pod.finished
+    )
+    return tuple(sorted(found, key=lambda pod: pod.name))
+
+
+def are_one(pods: tuple[Pod, ...]) -> bool:
+    """Whether pods called alike are of one workload: then they have the same labels."""
+    return len({tuple(workload_labels(pod).items()) for pod in pods}) == 1
+
+
+def workload_labels(pod: Pod) -> dict[str, str]:
+    """The labels that all pods of its workload have, now and after the next release."""
+    return {key: value for key, value in sorted(pod.labels.items()) if key not in _OF_ONE_POD}
+
+
+def workload_name(pod: Pod) -> str:
+    """What people call the workload: its label for that, or else the pod's own name."""
+    return next((pod.labels[key] for key in _NAME_LABELS if pod.labels.get(key)), pod.name)

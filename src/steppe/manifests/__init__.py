@@ -1,0 +1,1 @@
+"""Imagined clusters: from decoded manifests to the objects that a real cluster would have."""

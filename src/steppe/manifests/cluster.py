@@ -1,0 +1,157 @@
+"""A cluster from decoded manifests: what `kubectl get -o yaml` prints, or files people wrote.
+
+`cluster_from` reads what is written and nothing else. `loaded_from` adds what a cluster would
+add to it, so that packets have somewhere to go, and remembers what that was:
+
+    documents ─▶ namespaces ─▶ pods of templates ─▶ nodes, places ─▶ cluster IPs ─▶ endpoints
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from steppe.kube import policy_wire, service_wire, wire
+from steppe.kube.cause import Cause, ObjectRef, Problem
+from steppe.kube.cluster import Cluster, cluster_of
+from steppe.kube.cluster_policies import cluster_policy_from
+from steppe.kube.objects import node_from, pod_from
+from steppe.kube.policies import Namespace, namespace_from, network_policy_from
+from steppe.kube.services import range_from, service_from, slice_from
+from steppe.manifests.documents import Json, Manifest, Objects, collected, labels_of, ref_of
+from steppe.manifests.endpoints import made_slices
+from steppe.manifests.numbering import Families, numbered_services
+from steppe.manifests.placing import missing_nodes, placed_pods
+from steppe.manifests.templates import templated_pods
+
+NAMESPACE_LABEL = "kubernetes.io/metadata.name"
+
+
+class Loaded(msgspec.Struct, frozen=True):
+    """A cluster, and how far it can be relied on.
+
+    `invented` names the objects that no document holds, or not with an address: what a cluster
+    would make of the manifests, so a promise rather than a fact. `gaps` says what could not be
+    taken into account. `objects` are the objects as documents, inventions included.
+    """
+
+    cluster: Cluster = Cluster()
+    problems: tuple[Problem, ...] = ()
+    invented: frozenset[ObjectRef] = frozenset()
+    gaps: tuple[str, ...] = ()
+    objects: Mapping[ObjectRef, Json] = {}
+
+
+def _namespace(seen: policy_wire.Namespace) -> tuple[Namespace, tuple[Problem, ...]]:
+    return namespace_from(seen), ()
+
+
+_KINDS: Mapping[str, tuple[str, type[Any], Callable[[Any], tuple[Any, tuple[Problem, ...]]]]] = {
+    "Node": ("nodes", wire.Node, node_from),
+    "Pod": ("pods", wire.Pod, pod_from),
+    "Namespace": ("namespaces", policy_wire.Namespace, _namespace),
+    "NetworkPolicy": ("network_policies", policy_wire.NetworkPolicy, network_policy_from),
+    "ClusterNetworkPolicy": (
+        "cluster_policies",
+        policy_wire.ClusterNetworkPolicy,
+        cluster_policy_from,
+    ),
+    "Service": ("services", service_wire.Service, service_from),
+    "EndpointSlice": ("slices", service_wire.EndpointSlice, slice_from),
+    "ServiceCIDR": ("service_ranges", service_wire.ServiceCIDR, range_from),
+}
+"""Kind → its place in the cluster, its shape in the API, and how it is checked."""
+
+
+def cluster_from(documents: Iterable[Any]) -> tuple[Cluster, tuple[Problem, ...]]:
+    """The cluster these documents describe, with nothing added; other kinds are passed over."""
+    found = collected(Manifest(document) for document in documents)
+    cluster, problems = _checked(found.objects)
+    return cluster, (*found.problems, *problems)
+
+
+def loaded_from(manifests: Iterable[Manifest], gaps: Iterable[str] = ()) -> Loaded:
+    """The cluster these manifests would become; `gaps` are those their reader already knows."""
+    found = collected(manifests)
+    objects, invented = dict(found.objects), set[ObjectRef]()
+    problems = list(found.problems)
+
+    def add(more: Objects) -> None:
+        objects.update(more)
+        invented.update(more)
+
+    add(missing_nodes(objects))
+    nodes = tuple(sorted(ref.name for ref in objects if ref.kind == "Node"))
+    add(_by_ref(templated_pods(objects, nodes, problems)))
+    add(placed_pods(objects, problems))
+    add(_missing_namespaces(objects))
+    objects.update(_labelled_namespaces(objects))
+    add(numbered_services(objects, _families(objects)))
+    add(_by_ref(made_slices(objects)))
+    cluster, more_problems = _checked(objects)
+    return Loaded(
+        cluster,
+        (*problems, *more_problems),
+        frozenset(invented),
+        (*gaps, *found.gaps),
+        objects,
+    )
+
+
+def _by_ref(documents: Iterable[Json]) -> Objects:
+    return {ref_of(document): document for document in documents}
+
+
+def _missing_namespaces(objects: Objects) -> Objects:
+    """The namespaces that objects are in and nobody wrote down."""
+    names = sorted({ref.namespace for ref in objects if ref.namespace})
+    refs = (ObjectRef("Namespace", "", name) for name in names)
+    return {
+        ref: {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": ref.name}}
+        for ref in refs
+        if ref not in objects
+    }
+
+
+def _labelled_namespaces(objects: Objects) -> Objects:
+    """Namespaces with the label each has: "The Kubernetes control plane sets an immutable label
+    kubernetes.io/metadata.name on all namespaces. The value of the label is the namespace name."
+    """
+    return {
+        ref: _labelled(document, {NAMESPACE_LABEL: ref.name})
+        for ref, document in objects.items()
+        if ref.kind == "Namespace"
+    }
+
+
+def _labelled(document: Json, labels: dict[str, str]) -> Json:
+    metadata = document["metadata"]
+    return document | {"metadata": metadata | {"labels": {**labels_of(document), **labels}}}
+
+
+def _families(objects: Objects) -> Families:
+    """The families of the cluster's pods, the first one first."""
+    found: dict[str, None] = {}
+    cluster, _ = _checked({ref: obj for ref, obj in objects.items() if ref.kind in ("Node", "Pod")})
+    for node in cluster.nodes.values():
+        found |= dict.fromkeys(f"IPv{prefix.version}" for prefix in node.pod_cidrs)
+    for pod in cluster.pods.values():
+        found |= dict.fromkeys(f"IPv{address.version}" for address in pod.addresses)
+    return tuple(found)
+
+
+def _checked(objects: Objects) -> tuple[Cluster, tuple[Problem, ...]]:
+    found: dict[str, list[Any]] = {place: [] for place, _, _ in _KINDS.values()}
+    problems: list[Problem] = []
+    for ref, document in objects.items():
+        if ref.kind not in _KINDS:
+            continue
+        place, shape, check = _KINDS[ref.kind]
+        try:
+            checked, wrong = check(msgspec.convert(document, shape))
+        except msgspec.ValidationError as error:
+            problems.append(Problem(Cause(ref), f"not readable as a {ref.kind}: {error}"))
+            continue
+        found[place].append(checked)
+        problems += wrong
+    return cluster_of(**found), tuple(problems)

@@ -1,0 +1,53 @@
+"""What the NetworkPolicies say of a packet, one end of it at a time (networking.k8s.io/v1)."""
+
+from collections.abc import Iterator
+
+from steppe.kube.cause import Cause
+from steppe.kube.objects import Pod
+from steppe.kube.policies import Direction, NetworkPolicy, Rule
+from steppe.net.packet import Packet
+from steppe.oracle.policy_match import World, is_peer, is_port
+
+
+def isolating(world: World, pod: Pod, direction: Direction) -> tuple[NetworkPolicy, ...]:
+    """The policies that isolate the pod in this direction: "There are two sorts of isolation for
+    a pod: isolation for egress, and isolation for ingress. … declared independently".
+    """
+    return tuple(
+        policy
+        for policy in world.network_policies
+        # "podSelector selects the pods to which this NetworkPolicy object applies. … An empty
+        # selector matches all pods in the policy's namespace."
+        if policy.namespace == pod.namespace
+        and policy.pods.takes(pod.labels)
+        and direction in policy.isolates
+    )
+
+
+def allowing(
+    world: World, policies: tuple[NetworkPolicy, ...], direction: Direction, packet: Packet
+) -> tuple[Cause, ...]:
+    """The rules that let the packet through: "Network policies do not conflict; they are
+    additive. If any policy or policies apply to a given pod for a given direction, the
+    connections allowed in that direction from that pod is the union of what the applicable
+    policies allow. Thus, order of evaluation does not affect the policy result."
+    """
+    return tuple(sorted(_allowing(world, policies, direction, packet)))
+
+
+def _allowing(
+    world: World, policies: tuple[NetworkPolicy, ...], direction: Direction, packet: Packet
+) -> Iterator[Cause]:
+    for policy in policies:
+        for rule in policy.rules(direction):
+            if _matches(world, rule, direction, packet):
+                yield Cause(policy.ref, rule.field)
+
+
+def _matches(world: World, rule: Rule, direction: Direction, packet: Packet) -> bool:
+    peer = packet.source if direction == "ingress" else packet.destination
+    # "The traffic must match both ports and from." (NetworkPolicyIngressRule; to alike)
+    # "Items in this list are combined using a logical OR operation." (from, to, ports)
+    return any(is_peer(world, some, peer) for some in rule.peers) and any(
+        is_port(world, port, packet) for port in rule.ports
+    )

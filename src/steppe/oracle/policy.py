@@ -1,0 +1,121 @@
+"""What the API says must happen to the first packet of a connection, and why.
+
+The packet is as policy sees it: with the pod it really goes to, after a Service's address has
+been translated, and from the address that really sent it. Replies belong to their connection and
+are never judged: "the reply traffic for those allowed connections will also be implicitly
+allowed" (kubernetes.io, Network Policies).
+
+    sender's pod:    Admin tier ─▶ NetworkPolicies ─▶ Baseline tier ─▶ allowed   (egress)
+    receiver's pod:  Admin tier ─▶ NetworkPolicies ─▶ Baseline tier ─▶ allowed   (ingress)
+
+Brute force and readable: no tables, no indexes. Where the API leaves a choice,
+docs/decisions/0009-policy-semantics.md gives the reason for the one made here.
+"""
+
+from typing import Literal
+
+import msgspec
+
+from steppe.kube.cause import Cause
+from steppe.kube.cluster_policies import Tier
+from steppe.kube.objects import Pod
+from steppe.kube.policies import Direction
+from steppe.net.packet import Packet
+from steppe.oracle.cluster_policy import tier_says
+from steppe.oracle.network_policy import allowing, isolating
+from steppe.oracle.policy_match import World, is_own_node
+
+By = Literal["no pod", "itself", "own node", "Admin", "NetworkPolicy", "Baseline", "default"]
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """What one end of the connection says: who decided it, and the rules or policies behind it.
+
+    Where NetworkPolicies let nothing through, `because` names the policies that isolate the pod.
+    """
+
+    allowed: bool
+    by: By
+    because: tuple[Cause, ...] = ()
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """Whether the connection comes about: "For a connection from a source pod to a destination
+    pod to be allowed, both the egress policy on the source pod and the ingress policy on the
+    destination pod need to allow the connection. If either side does not allow the connection,
+    it will not happen."
+    """
+
+    egress: Decision
+    ingress: Decision
+
+    @property
+    def allowed(self) -> bool:
+        return self.egress.allowed and self.ingress.allowed
+
+
+def verdict(world: World, packet: Packet, *, via_service: bool = False) -> Verdict:
+    """The verdict on the packet; `via_service` where its sender dialled a Service."""
+    sender, receiver = world.pods.get(packet.source), world.pods.get(packet.destination)
+    if sender is not None and sender == receiver and not via_service:
+        # "exception: a pod cannot block access to itself" (Network Policies); "A Pod connecting
+        # to its own Pod IP is not subject to CNP." (ClusterNetworkPolicy API overview)
+        itself = Decision(allowed=True, by="itself")
+        return Verdict(itself, itself)
+    return Verdict(
+        egress=_decision(world, sender, "egress", packet),
+        ingress=_decision(world, receiver, "ingress", packet),
+    )
+
+
+def _decision(world: World, pod: Pod | None, direction: Direction, packet: Packet) -> Decision:
+    """What the policies of one pod say."""
+    if pod is None:
+        # Policies apply to pods alone: "host-networked pods are not included in subject
+        # selection", and neither are nodes and hosts outside.
+        return Decision(allowed=True, by="no pod")
+    if direction == "ingress" and is_own_node(world, pod, packet.source):
+        # "Traffic is allowed to a pod if … the traffic source is the pod's local node"
+        # (NetworkPolicySpec.ingress). ClusterNetworkPolicy has no peer for nodes in ingress.
+        return Decision(allowed=True, by="own node")
+    # "Policy tiers are evaluated in the following order: * Admin tier * NetworkPolicy tier
+    # * Baseline tier" (ClusterNetworkPolicySpec.tier)
+    return (
+        _tier(world, "Admin", pod, direction, packet)
+        or _network_policies(world, pod, direction, packet)
+        or _tier(world, "Baseline", pod, direction, packet)
+        # "If a given connection wasn't allowed or denied by any of the tiers, the default
+        # kubernetes policy is applied, which says that all pods can communicate with each other."
+        or Decision(allowed=True, by="default")
+    )
+
+
+def _tier(
+    world: World, tier: Tier, pod: Pod, direction: Direction, packet: Packet
+) -> Decision | None:
+    """A tier's decision; None where it leaves it to the next one."""
+    said = tier_says(world, tier, pod, direction, packet)
+    # "Pass: Skips all further ClusterNetworkPolicy rules in the current tier for the selected
+    # traffic, and passes evaluation to the next tier." (action)
+    if said is None or said[0] == "Pass":
+        return None
+    return Decision(said[0] == "Accept", tier, (said[1],))
+
+
+def _network_policies(
+    world: World, pod: Pod, direction: Direction, packet: Packet
+) -> Decision | None:
+    """The NetworkPolicies' decision; None for a pod that none isolates: "v1.NetworkPolicy always
+    makes a final decision for selected pods. Further evaluation only happens for Pods not
+    selected by a v1.NetworkPolicy." (ClusterNetworkPolicySpec.tier)
+    """
+    # Isolation is per direction, so a policy for ingress alone leaves egress to the next tier.
+    policies = isolating(world, pod, direction)
+    if not policies:
+        return None
+    if world.pods.get(packet.source) == world.pods.get(packet.destination):
+        # "a pod cannot block access to itself", which holds through a Service as well.
+        return Decision(allowed=True, by="itself")
+    rules = allowing(world, policies, direction, packet)
+    isolated_by = tuple(sorted(Cause(policy.ref, "spec.podSelector") for policy in policies))
+    return Decision(bool(rules), "NetworkPolicy", rules or isolated_by)

@@ -1,0 +1,209 @@
+"""What the Kubernetes API promises of a packet sent to a Service, read from its text alone.
+
+The answer is for the first packet of a flow as one node sees it, whether that node runs the
+sender or merely receives the packet. Brute force and readable: no tables, no indexes.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Literal
+
+import msgspec
+
+from steppe.kube.objects import Node
+from steppe.kube.services import Endpoint, EndpointSlice, Service, ServicePort
+from steppe.net.address import IPAddress
+from steppe.net.packet import Packet
+from steppe.settings import NodePortAddresses
+
+Backend = tuple[IPAddress, int]
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """`pass`: no Service's business. `dnat`: to any one of the backends, alike likely.
+
+    `masquerade`: the receiver sees the node's address instead of the sender's.
+    """
+
+    action: Literal["pass", "dnat", "reject", "drop"]
+    backends: frozenset[Backend] = frozenset()
+    masquerade: bool = False
+
+
+class World(msgspec.Struct, frozen=True):
+    """All that an answer may depend on. `zone` is the node's, "" where it has none."""
+
+    node: Node
+    services: tuple[Service, ...]
+    slices: tuple[EndpointSlice, ...]
+    zone: str = ""
+    node_port_addresses: NodePortAddresses = ()
+    service_ranges: tuple[object, ...] = ()
+
+
+class _Front(msgspec.Struct, frozen=True):
+    """What the sender addressed: a Service's port, and by which kind of its addresses."""
+
+    service: Service
+    port: ServicePort
+    kind: Literal["cluster", "external", "balancer", "node"]
+
+
+def answer(world: World, packet: Packet) -> Answer:
+    """What must become of the packet."""
+    front = min(_fronts(world, packet), key=_age, default=None)
+    if front is None:
+        return _unknown(world, packet)
+    if front.kind == "balancer" and not _admitted(front.service, packet.source):
+        return Answer("drop")
+    endpoints = tuple(_endpoints(world, front, packet.destination.version))
+    if not _usable(endpoints):
+        return Answer("reject")
+    local = tuple(e for e, _ in endpoints if e.node == world.node.name)
+    cluster_wide = _in_topology(world, front.service, endpoints)
+    only_local = tuple((e, b) for e, b in endpoints if e in local)
+    if front.kind == "cluster":
+        return _internal(world, packet, front, cluster_wide, only_local)
+    return _external(world, packet, front, cluster_wide, only_local)
+
+
+def _fronts(world: World, packet: Packet) -> Iterator[_Front]:
+    destination = packet.destination
+    for service in world.services:
+        # "IPFamilies is a list of IP families (e.g. IPv4, IPv6) assigned to this service": its
+        # addresses of any other family are addresses without meaning.
+        if destination.version not in {address.version for address in service.cluster_ips}:
+            continue
+        for port in service.ports:
+            if port.protocol != packet.protocol:
+                continue
+            if port.port == packet.destination_port:
+                if destination in service.cluster_ips:
+                    yield _Front(service, port, "cluster")
+                if destination in service.external_ips:
+                    yield _Front(service, port, "external")
+                if destination in service.load_balancer_ips:
+                    yield _Front(service, port, "balancer")
+            if port.node_port == packet.destination_port and has_node_ports(
+                world.node, world.node_port_addresses, destination
+            ):
+                yield _Front(service, port, "node")
+
+
+def has_node_ports(node: Node, served: NodePortAddresses, address: IPAddress) -> bool:
+    """Whether node ports are served on an address: one of the node's, and not a loopback one.
+
+    "Each node proxies that port (the same port number on every Node) into your Service." Which
+    addresses of a node these are, its operator says.
+    """
+    if address not in node.addresses or address.is_loopback:
+        return False
+    if served == "primary":
+        of_family = [each for each in node.addresses if each.version == address.version]
+        return address == of_family[0]
+    return not served or any(address in prefix for prefix in served)
+
+
+def _age(front: _Front) -> tuple[str, str, str]:
+    """Where two Services claim one address and port, the older has it."""
+    return (front.service.created, front.service.namespace, front.service.name)
+
+
+def _unknown(world: World, packet: Packet) -> Answer:
+    """A cluster IP answers for its own ports only, and its range for nothing else."""
+    owned = {address for service in world.services for address in service.cluster_ips}
+    if packet.destination in owned:
+        return Answer("reject")
+    ranges: Iterable[object] = world.service_ranges
+    if any(packet.destination in range_ for range_ in ranges):  # type: ignore[operator]
+        return Answer("drop")
+    return Answer("pass")
+
+
+def _admitted(service: Service, source: IPAddress) -> bool:
+    """Whether loadBalancerSourceRanges lets this sender in: "this will restrict traffic through
+    the cloud-provider load-balancer … to the specified client IPs."
+    """
+    return not service.restricted or any(source in range_ for range_ in service.source_ranges)
+
+
+def _endpoints(world: World, front: _Front, version: int) -> Iterator[tuple[Endpoint, Backend]]:
+    """Every endpoint of the Service's port in the family of its address, once each."""
+    seen: set[Backend] = set()
+    for slice_ in world.slices:
+        if (slice_.namespace, slice_.service) != (front.service.namespace, front.service.name):
+            continue
+        number = slice_.port(front.port)
+        for endpoint in slice_.endpoints if number else ():
+            backend = (endpoint.address, number)
+            if endpoint.address.version == version and backend not in seen:
+                seen.add(backend)
+                yield endpoint, backend
+
+
+Candidates = tuple[tuple[Endpoint, Backend], ...]
+
+
+def _usable(candidates: Candidates) -> Candidates:
+    """Ready ones; where there are none, "consumers … should … direct traffic to terminating
+    endpoints that are serving" (the ready and serving conditions of EndpointConditions).
+    """
+    ready = tuple((e, b) for e, b in candidates if e.ready)
+    return ready or tuple((e, b) for e, b in candidates if e.serving and e.terminating)
+
+
+def _in_topology(world: World, service: Service, candidates: Candidates) -> Candidates:
+    """Those that trafficDistribution and the slices' hints leave to this node."""
+    ready = tuple((e, b) for e, b in candidates if e.ready)
+    if not ready:
+        return _usable(candidates)
+    if service.distribution == "PreferSameNode" and all(e.nodes for e, _ in ready):
+        here = tuple((e, b) for e, b in ready if world.node.name in e.nodes)
+        if here:
+            return here
+    if world.zone and all(e.zones for e, _ in ready):
+        near = tuple((e, b) for e, b in ready if world.zone in e.zones)
+        if near:
+            return near
+    return ready
+
+
+def _internal(
+    world: World, packet: Packet, front: _Front, everywhere: Candidates, local: Candidates
+) -> Answer:
+    """Traffic to the cluster IP: "internalTrafficPolicy describes how nodes distribute service
+    traffic they receive on the ClusterIP. If set to "Local", the proxy will assume that pods
+    only want to talk to endpoints of the service on the same node as the pod, dropping the
+    traffic if there are no local endpoints."
+    """
+    chosen = _usable(local) if front.service.internal_local else everywhere
+    if not chosen:
+        return Answer("drop")
+    return Answer("dnat", _backends(chosen), masquerade=not _is_local_pod(world, packet.source))
+
+
+def _external(
+    world: World, packet: Packet, front: _Front, everywhere: Candidates, local: Candidates
+) -> Answer:
+    """Traffic to every other address: "externalTrafficPolicy describes how nodes distribute
+    service traffic they receive on one of the Service's "externally-facing" addresses … If set
+    to "Local", the proxy will … deliver to node-local endpoints of the service, without
+    masquerading the client source IP. (Traffic mistakenly sent to a node with no endpoints will
+    be dropped.) … Note that traffic sent to an External IP or LoadBalancer IP from within the
+    cluster will always get "Cluster" semantics".
+    """
+    if not front.service.external_local:
+        return Answer("dnat", _backends(everywhere), masquerade=True)
+    if _is_local_pod(world, packet.source):
+        return Answer("dnat", _backends(everywhere), masquerade=False)
+    if packet.source in world.node.addresses:
+        return Answer("dnat", _backends(everywhere), masquerade=True)
+    chosen = _usable(local)
+    return Answer("dnat", _backends(chosen)) if chosen else Answer("drop")
+
+
+def _is_local_pod(world: World, source: IPAddress) -> bool:
+    return any(source in prefix for prefix in world.node.pod_cidrs)
+
+
+def _backends(candidates: Candidates) -> frozenset[Backend]:
+    return frozenset(backend for _, backend in candidates)

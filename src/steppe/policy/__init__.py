@@ -1,0 +1,1 @@
+"""What policies mean: identities of peers, and the guards that judge them. No table, no kernel."""

@@ -1,0 +1,351 @@
+"""Identities: peers that no policy can tell apart are one.
+
+A peer is told by its labels, its namespace's labels, its address, and, where it receives, by its
+named ports. Its identity in one direction is what all of that comes to: the rules that take it.
+Ingress rules look at senders, egress rules at receivers, so an address has one of each.
+
+    pod's labels ───────▶ selectors, per namespace ─┐
+    node's labels ──────▶ selectors                 ├─▶ rules that take the peer ─▶ Identity
+    address ────────────▶ prefixes (CIDR atoms) ────┘
+
+An identity is a value made of what it stands for, so it depends on present objects alone, never
+on what was there before. What belongs to one pod only, as that it always reaches itself and is
+reached by its own node, is no matter of identities.
+"""
+
+from collections import Counter
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+
+import msgspec
+
+from steppe.kube.cause import Cause
+from steppe.kube.cluster_policies import ClusterNetworkPolicy, ClusterRule
+from steppe.kube.objects import NamedPort, Node, Pod
+from steppe.kube.policies import (
+    Anyone,
+    Block,
+    Direction,
+    Namespace,
+    NetworkPolicy,
+    Nodes,
+    Pods,
+    PortName,
+    Rule,
+)
+from steppe.net.address import IPAddress, IPNetwork, parse_prefix, sort_key
+from steppe.net.lpm import LongestPrefix
+from steppe.net.nesting import holds
+
+Rules = frozenset[Cause]
+NO_RULES: Rules = frozenset()
+Trait = Cause | str
+"""A rule, or the name of a port."""
+AnyRule = Rule | ClusterRule
+AnyPolicy = NetworkPolicy | ClusterNetworkPolicy
+_EVERYWHERE = (parse_prefix("0.0.0.0/0"), parse_prefix("::/0"))
+_Sign = tuple[str, ...]
+_Blocks = Mapping[Cause, tuple[Block, ...]]
+
+
+class Identity(msgspec.Struct, frozen=True, cache_hash=True):
+    """The rules that take a peer, and those of its ports that rules call by name.
+
+    Rules that take anyone are left out: they tell nobody apart.
+    """
+
+    rules: Rules = NO_RULES
+    ports: frozenset[NamedPort] = frozenset()
+
+    @property
+    def traits(self) -> frozenset[Trait]:
+        return self.rules | {port.name for port in self.ports}
+
+    def seen_by(self, looks_at: frozenset[Trait]) -> "Identity":
+        """As much of it as somebody can tell who looks at these traits only."""
+        ports = frozenset(port for port in self.ports if port.name in looks_at)
+        return Identity(self.rules & looks_at, ports)
+
+
+NOBODY = Identity()
+"""Whoever no rule takes."""
+
+
+Held = tuple[tuple[IPAddress, Identity, bool], ...]
+"""A peer's identity at each of its addresses, and whether the address alone does not tell it."""
+
+
+class Identities:
+    """Tells identities in one direction, under the rules and namespaces that it knows."""
+
+    def __init__(
+        self,
+        direction: Direction,
+        network_policies: Iterable[NetworkPolicy] = (),
+        cluster_policies: Iterable[ClusterNetworkPolicy] = (),
+        namespaces: Iterable[Namespace] = (),
+    ) -> None:
+        self._direction = direction
+        self._rules: dict[Cause, AnyRule] = {}
+        self._namespaces: dict[str, Namespace] = {}
+        self._pods = _PodRules()
+        self._nodes: dict[Cause, tuple[Nodes, ...]] = {}
+        self._blocks: dict[Cause, tuple[Block, ...]] = {}
+        self._port_names: Counter[tuple[str, str]] = Counter()
+        self._label_keys: Counter[str] = Counter()
+        self._by_labels: dict[Hashable, Identity] = {}
+        self._atoms: Mapping[IPNetwork, Rules] | None = None
+        self._by_address = LongestPrefix[Rules]({})
+        for namespace in namespaces:
+            self.set_namespace(namespace)
+        policies: list[AnyPolicy] = [*network_policies, *cluster_policies]
+        for policy in policies:
+            for cause, rule in rules_of(policy, direction):
+                self.add(cause, rule)
+
+    def add(self, cause: Cause, rule: AnyRule) -> None:
+        """One rule more."""
+        self._rules[cause] = rule
+        self._count_names(rule, 1)
+        if Anyone() in rule.peers:
+            return
+        for peer in rule.peers:
+            if isinstance(peer, Pods):
+                self._pods.add(cause, peer)
+                self._label_keys.update(r.key for r in peer.pods.requirements)
+        nodes = tuple(peer for peer in rule.peers if isinstance(peer, Nodes))
+        blocks = tuple(peer for peer in rule.peers if isinstance(peer, Block))
+        if nodes:
+            self._nodes[cause] = nodes
+        if blocks:
+            self._blocks[cause] = blocks
+            self._atoms = None
+
+    def remove(self, cause: Cause) -> None:
+        """One rule less."""
+        rule = self._rules.pop(cause)
+        self._count_names(rule, -1)
+        for peer in () if Anyone() in rule.peers else rule.peers:
+            if isinstance(peer, Pods):
+                self._pods.remove(cause, peer)
+                self._label_keys -= Counter(r.key for r in peer.pods.requirements)
+        self._nodes.pop(cause, None)
+        if self._blocks.pop(cause, None):
+            self._atoms = None
+
+    def set_namespace(self, namespace: Namespace) -> None:
+        self._namespaces[namespace.name] = namespace
+        self._by_labels.clear()
+
+    def remove_namespace(self, name: str) -> None:
+        self._namespaces.pop(name, None)
+        self._by_labels.clear()
+
+    def of_pod(self, pod: Pod, address: IPAddress) -> Identity:
+        """The identity of a pod at one of its addresses (not of a host-network pod)."""
+        return _joined(self._by_pod(pod), self._of_address(address))
+
+    def of_pod_addresses(self, pod: Pod) -> Held:
+        """The same at each of its addresses."""
+        by_labels = self._by_pod(pod)
+        if not self._blocks:
+            apart = by_labels != NOBODY
+            return tuple([(address, by_labels, apart) for address in pod.addresses])
+        return tuple(self._held(address, by_labels) for address in pod.addresses)
+
+    def _held(self, address: IPAddress, by_labels: Identity) -> tuple[IPAddress, Identity, bool]:
+        by_address = self._of_address(address)
+        identity = _joined(by_labels, by_address)
+        return address, identity, bool(identity.ports) or identity.rules != by_address
+
+    def _by_pod(self, pod: Pod) -> Identity:
+        # Pods alike in all that rules look at are told once.
+        looked_at = self._label_keys
+        labels = frozenset([label for label in pod.labels.items() if label[0] in looked_at])
+        key = (pod.namespace, labels, pod.ports)
+        known = self._by_labels.get(key)
+        if known is None:
+            known = self._by_labels[key] = self._told_by_labels(pod)
+        return known
+
+    def of_node(self, node: Node, address: IPAddress) -> Identity:
+        """The identity of a node at one of its addresses."""
+        return _joined(self._by_node(node), self._of_address(address))
+
+    def of_node_addresses(self, node: Node) -> Held:
+        """The same at each of its addresses."""
+        by_labels = self._by_node(node)
+        return tuple(
+            self._held(address, by_labels)
+            for address in (*node.addresses, *node.external_addresses)
+        )
+
+    def _by_node(self, node: Node) -> Identity:
+        return Identity(
+            frozenset(
+                cause
+                for cause, chosen in self._nodes.items()
+                if any(peer.nodes.takes(node.labels) for peer in chosen)
+            )
+        )
+
+    def of_other(self, address: IPAddress) -> Identity:
+        """The identity of an address that is no pod's and no node's."""
+        return Identity(self._of_address(address))
+
+    def of_prefixes(self) -> Mapping[IPNetwork, Identity]:
+        """The identity of every other address, by the longest of these prefixes that holds it."""
+        return {prefix: Identity(rules) for prefix, rules in self._refreshed().items()}
+
+    def _told_by_labels(self, pod: Pod) -> Identity:
+        rules = self._pods.of(pod, self._namespaces.get(pod.namespace))
+        return Identity(rules, frozenset(port for port in pod.ports if self._names(port)))
+
+    def _of_address(self, address: IPAddress) -> Rules:
+        if not self._blocks:
+            return NO_RULES
+        self._refreshed()
+        found = self._by_address.lookup(address)
+        return found[1] if found is not None else NO_RULES
+
+    def _refreshed(self) -> Mapping[IPNetwork, Rules]:
+        if self._atoms is None:
+            self._atoms = _atoms(self._blocks)
+            self._by_address = LongestPrefix(self._atoms)
+        return self._atoms
+
+    def _names(self, port: NamedPort) -> bool:
+        return bool(self._port_names[port.name, port.protocol] or self._port_names[port.name, ""])
+
+    def _count_names(self, rule: AnyRule, more: int) -> None:
+        self._by_labels.clear()
+        # A port's name is the receiver's, and in ingress that is the pod with the policy.
+        if self._direction == "egress":
+            for port in rule.ports:
+                if isinstance(port, PortName):
+                    self._port_names[port.name, port.protocol] += more
+
+
+def _joined(identity: Identity, rules: Rules) -> Identity:
+    if rules <= identity.rules:
+        return identity
+    return Identity(identity.rules | rules, identity.ports)
+
+
+def rules_of(policy: AnyPolicy, direction: Direction) -> Iterator[tuple[Cause, AnyRule]]:
+    """A policy's rules in one direction, each with its cause."""
+    if isinstance(policy, NetworkPolicy) and direction not in policy.isolates:
+        return
+    for rule in policy.rules(direction):
+        yield Cause(policy.ref, rule.field), rule
+
+
+class _PodRules:
+    """Which rules take a pod: each is tried only on pods with a label that it requires.
+
+    Among thousands of rules, few speak of any one pod.
+    """
+
+    def __init__(self) -> None:
+        self._by_sign: dict[_Sign, dict[Cause, list[Pods]]] = {}
+
+    def add(self, cause: Cause, peer: Pods) -> None:
+        for sign in _signs_of_peer(peer):
+            self._by_sign.setdefault(sign, {}).setdefault(cause, []).append(peer)
+
+    def remove(self, cause: Cause, peer: Pods) -> None:
+        for sign in _signs_of_peer(peer):
+            found = self._by_sign.get(sign, {})
+            found.pop(cause, None)
+            if not found:
+                self._by_sign.pop(sign, None)
+
+    def of(self, pod: Pod, namespace: Namespace | None) -> Rules:
+        return frozenset(
+            cause
+            for sign in _signs_of_pod(pod, namespace)
+            for cause, peers in self._by_sign.get(sign, {}).items()
+            if any(takes(peer, pod, namespace) for peer in peers)
+        )
+
+
+def takes(peer: Pods, pod: Pod, namespace: Namespace | None) -> bool:
+    """Whether a peer means this pod. A namespace that is not there has no labels to select."""
+    if peer.within:
+        return pod.namespace == peer.within and peer.pods.takes(pod.labels)
+    if namespace is None:
+        return False
+    return peer.namespaces.takes(namespace.labels) and peer.pods.takes(pod.labels)
+
+
+def _signs_of_peer(peer: Pods) -> Iterator[_Sign]:
+    """Every pod that the peer takes shows one of these."""
+    for kind, selector in (("pod", peer.pods), ("namespace", peer.namespaces)):
+        wanted = next((r for r in selector.requirements if r.operator == "In"), None)
+        if wanted is not None:
+            yield from ((kind, peer.within, wanted.key, value) for value in wanted.values)
+            return
+    yield ("any", peer.within)
+
+
+def _signs_of_pod(pod: Pod, namespace: Namespace | None) -> Iterator[_Sign]:
+    for within in (pod.namespace, ""):
+        yield ("any", within)
+        for key, value in pod.labels.items():
+            yield ("pod", within, key, value)
+    for key, value in namespace.labels.items() if namespace is not None else ():
+        yield ("namespace", "", key, value)
+
+
+def _atoms(rules: _Blocks) -> Mapping[IPNetwork, Rules]:
+    """For each prefix that a block names, the rules that take its addresses.
+
+    Prefixes either nest or are apart, so all addresses with the same longest prefix of these are
+    inside the same blocks: they are one atom. One that differs in nothing from the prefix around
+    it is left out.
+    """
+    blocks = [(block, cause) for cause, some in rules.items() for block in some]
+    begins: dict[IPNetwork, set[int]] = {prefix: set() for prefix in _EVERYWHERE}
+    ends: dict[IPNetwork, set[int]] = {}
+    for number, (block, _) in enumerate(blocks):
+        begins.setdefault(block.prefix, set()).add(number)
+        for part in block.excepted:
+            ends.setdefault(part, set()).add(number)
+    atoms: dict[IPNetwork, Rules] = {}
+    around: list[tuple[IPNetwork, frozenset[int], Rules]] = []
+    for prefix in sorted(begins.keys() | ends.keys(), key=sort_key):
+        while around and not holds(around[-1][0], prefix):
+            around.pop()
+        outer = around[-1][1] if around else frozenset()
+        inside = (outer - ends.get(prefix, set())) | begins.get(prefix, set())
+        rules_here = frozenset(blocks[number][1] for number in inside)
+        if not around or rules_here != around[-1][2]:
+            atoms[prefix] = rules_here
+        around.append((prefix, inside, rules_here))
+    return atoms
+
+
+class Reach:
+    """Whom some rules may concern."""
+
+    def __init__(self, rules: Iterable[AnyRule]) -> None:
+        peers = [peer for rule in rules for peer in rule.peers]
+        self._pods = tuple(dict.fromkeys(peer for peer in peers if isinstance(peer, Pods)))
+        self._prefixes = [
+            (p.prefix.version, int(p.prefix[0]), int(p.prefix[-1]))
+            for p in peers
+            if isinstance(p, Block)
+        ]
+        self._names = {p.name for r in rules for p in r.ports if isinstance(p, PortName)}
+        self.beyond_pods = any(isinstance(peer, Block | Nodes) for peer in peers)
+
+    def touches(self, pod: Pod, namespace: Namespace | None) -> bool:
+        for peer in self._pods:
+            if takes(peer, pod, namespace):
+                return True
+        if self._names and any(port.name in self._names for port in pod.ports):
+            return True
+        return bool(self._prefixes) and any(
+            version == address.version and first <= int(address) <= last
+            for address in pod.addresses
+            for version, first, last in self._prefixes
+        )

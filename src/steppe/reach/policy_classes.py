@@ -1,0 +1,205 @@
+"""Standings: all that policies can tell an end by, so that alike ends are judged once.
+
+An end is a pod, a node or an address outside. Two ends with one standing are under equal guards,
+and are one identity to everybody else's. What belongs to a single pod, as that it always reaches
+itself and is reached by its own node, is no matter of standings (reach/matrix.py adds it).
+"""
+
+from collections.abc import Hashable, Iterator, Mapping
+from typing import Generic, TypeVar, get_args
+
+import msgspec
+
+from steppe.kube.cluster import Cluster
+from steppe.kube.cluster_policies import ClusterNetworkPolicy
+from steppe.kube.objects import NamedPort, Node, Pod
+from steppe.kube.policies import Direction, NetworkPolicy, Pods, PortName
+from steppe.kube.selectors import Selector
+from steppe.net.address import IPAddress, IPNetwork, of_version
+from steppe.net.lpm import LongestPrefix
+from steppe.policy.guards import Guard, Piece, guard_of
+from steppe.policy.identities import Identities, Identity
+
+DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
+VERSIONS = (4, 6)
+OPEN = 0
+"""The number of the guard that lets everything through: of nodes, and of pods without policies."""
+
+H = TypeVar("H", bound=Hashable)
+
+
+class Side(msgspec.Struct, frozen=True, gc=False):
+    """Who an end is in one address family: its identity as a sender and as a receiver."""
+
+    sender: int
+    receiver: int
+
+
+class Standing(msgspec.Struct, frozen=True, gc=False):
+    """The numbers of an end's guards, and its side by IP version, None where it has no address."""
+
+    egress: int
+    ingress: int
+    v4: Side | None
+    v6: Side | None
+
+    def side(self, version: int) -> Side | None:
+        return self.v4 if version == 4 else self.v6
+
+
+class Numbered(Generic[H]):
+    """Equal values get one number, in order of their appearance."""
+
+    def __init__(self) -> None:
+        self.values: list[H] = []
+        self._numbers: dict[H, int] = {}
+
+    def number(self, value: H) -> int:
+        found = self._numbers.setdefault(value, len(self.values))
+        if found == len(self.values):
+            self.values.append(value)
+        return found
+
+
+class Standings:
+    """Tells standings under the policies and namespaces of one cluster."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._policies: dict[str, list[NetworkPolicy]] = {}
+        for policy in cluster.network_policies.values():
+            self._policies.setdefault(policy.namespace, []).append(policy)
+        self._keys, self._port_names = _telling(cluster)
+        self._identities = {
+            direction: Identities(
+                direction,
+                cluster.network_policies.values(),
+                cluster.cluster_policies.values(),
+                cluster.namespaces.values(),
+            )
+            for direction in DIRECTIONS
+        }
+        self.prefixes: Mapping[Direction, Mapping[IPNetwork, Identity]] = {
+            direction: found.of_prefixes() for direction, found in self._identities.items()
+        }
+        self._atoms = {d: LongestPrefix(found) for d, found in self.prefixes.items()}
+        self.identities: dict[Direction, Numbered[Identity]] = {d: Numbered() for d in DIRECTIONS}
+        self.guards: dict[Direction, Numbered[Guard]] = {d: Numbered() for d in DIRECTIONS}
+        for direction in DIRECTIONS:
+            self.guards[direction].number(Guard(direction))
+        self._pieces: dict[tuple[Direction, int, int], tuple[Piece, ...]] = {}
+        self._guard_of: dict[Hashable, int] = {}
+        self._identity_of: dict[Hashable, int] = {}
+
+    def of_pod(self, pod: Pod) -> Standing:
+        """The standing of a pod that has a network of its own."""
+        likeness = (
+            pod.namespace,
+            tuple(sorted(label for label in pod.labels.items() if label[0] in self._keys)),
+            tuple(sorted(_order(p) for p in pod.ports if p.name in self._port_names)),
+        )
+        v4, v6 = (self._pod_side(pod, likeness, version) for version in VERSIONS)
+        return Standing(
+            self._guard("egress", pod, likeness), self._guard("ingress", pod, likeness), v4, v6
+        )
+
+    def of_node(self, node: Node) -> Standing:
+        """The standing of a node at its first address of each family."""
+        v4, v6 = (
+            None
+            if address is None
+            else Side(
+                self.identities["ingress"].number(
+                    self._identities["ingress"].of_node(node, address)
+                ),
+                self.identities["egress"].number(self._identities["egress"].of_node(node, address)),
+            )
+            for address in (of_version(node.addresses, version) for version in VERSIONS)
+        )
+        return Standing(OPEN, OPEN, v4, v6)
+
+    def of_other(self, address: IPAddress) -> Standing:
+        """The standing of an address that is no pod's and no node's."""
+        side = Side(
+            self.identities["ingress"].number(self._identities["ingress"].of_other(address)),
+            self.identities["egress"].number(self._identities["egress"].of_other(address)),
+        )
+        four = address.version == 4
+        return Standing(OPEN, OPEN, side if four else None, None if four else side)
+
+    def pieces(self, direction: Direction, guard: int, identity: int) -> tuple[Piece, ...]:
+        """What a guard makes of an identity, by their numbers."""
+        key = (direction, guard, identity)
+        if key not in self._pieces:
+            known = self.identities[direction].values[identity]
+            self._pieces[key] = self.guards[direction].values[guard].pieces(known)
+        return self._pieces[key]
+
+    def _guard(self, direction: Direction, pod: Pod, likeness: Hashable) -> int:
+        key = (direction, likeness)
+        if key not in self._guard_of:
+            guard = guard_of(
+                pod,
+                self._cluster.namespaces.get(pod.namespace),
+                direction,
+                self._policies.get(pod.namespace, ()),
+                self._cluster.cluster_policies.values(),
+            )
+            # Names that no rule calls would only part pods that are alike.
+            named = frozenset(port for port in guard.ports if port.name in self._port_names)
+            known = msgspec.structs.replace(guard, ports=named if _rules(guard) else frozenset())
+            self._guard_of[key] = self.guards[direction].number(known)
+        return self._guard_of[key]
+
+    def _pod_side(self, pod: Pod, likeness: Hashable, version: int) -> Side | None:
+        address = of_version(pod.addresses, version)
+        if address is None:
+            return None
+        return Side(
+            self._pod_identity("ingress", pod, likeness, address),
+            self._pod_identity("egress", pod, likeness, address),
+        )
+
+    def _pod_identity(
+        self, direction: Direction, pod: Pod, likeness: Hashable, address: IPAddress
+    ) -> int:
+        atom = self._atoms[direction].lookup(address)
+        key = (direction, likeness, atom[0] if atom is not None else None)
+        if key not in self._identity_of:
+            identity = self._identities[direction].of_pod(pod, address)
+            self._identity_of[key] = self.identities[direction].number(identity)
+        return self._identity_of[key]
+
+
+def _order(port: NamedPort) -> tuple[str, str, int]:
+    return port.name, port.protocol, port.number
+
+
+def _rules(guard: Guard) -> bool:
+    return bool(guard.admin or guard.allowing or guard.baseline)
+
+
+def _telling(cluster: Cluster) -> tuple[frozenset[str], frozenset[str]]:
+    """The label keys that any policy looks at, and the port names that any policy calls."""
+    keys: set[str] = set()
+    names: set[str] = set()
+    policies: list[NetworkPolicy | ClusterNetworkPolicy] = [
+        *cluster.network_policies.values(),
+        *cluster.cluster_policies.values(),
+    ]
+    for policy in policies:
+        keys.update(_keys(_subject(policy)))
+        for rule in (*policy.ingress, *policy.egress):
+            names.update(port.name for port in rule.ports if isinstance(port, PortName))
+            for peer in rule.peers:
+                if isinstance(peer, Pods):
+                    keys.update(_keys(peer.pods))
+    return frozenset(keys), frozenset(names)
+
+
+def _subject(policy: NetworkPolicy | ClusterNetworkPolicy) -> Selector:
+    return policy.pods if isinstance(policy, NetworkPolicy) else policy.subject.pods
+
+
+def _keys(selector: Selector) -> Iterator[str]:
+    return (requirement.key for requirement in selector.requirements)
