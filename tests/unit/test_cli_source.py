@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from steppe.cli import source
 from steppe.cli.main import main
+from steppe_lab import record
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,7 @@ from steppe.cli.main import main
 def test_bad_input_is_a_sentence_and_exit_code_2(
     arguments: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(source, "LABS", tmp_path)
+    monkeypatch.setattr(record, "LABS_DIR", tmp_path)
     result = CliRunner().invoke(main, ["lint", *arguments])
     assert result.exit_code == 2
     assert said in result.output
@@ -34,7 +34,7 @@ def test_of_several_labs_one_must_be_named(tmp_path: Path, monkeypatch: pytest.M
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "lab.json").touch()
-    monkeypatch.setattr(source, "LABS", tmp_path)
+    monkeypatch.setattr(record, "LABS_DIR", tmp_path)
     result = CliRunner().invoke(main, ["lint"])
     assert result.exit_code == 2
     assert "several labs are up (one, two): say --lab NAME" in result.output

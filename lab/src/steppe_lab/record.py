@@ -61,7 +61,7 @@ class Record(msgspec.Struct, frozen=True, rename="camel"):
     options: Options
     kubeconfig: str
     processes: tuple[Process, ...] = ()
-    schema: str = "steppe_lab/v1"
+    schema: str = "steppe.lab/v1"
 
 
 class Paths(msgspec.Struct, frozen=True):

@@ -26,7 +26,7 @@ class NodeStatus(msgspec.Struct, frozen=True):
     pods: int
 
 
-class Status(msgspec.Struct, frozen=True, tag_field="schema", tag="steppe_lab-status/v1"):
+class Status(msgspec.Struct, frozen=True, tag_field="schema", tag="steppe.lab-status/v1"):
     """What `steppe lab status` prints; `error` says why nodes are missing."""
 
     options: Options

@@ -1,4 +1,7 @@
-"""`steppe`: one command a module, imported only when it is the one that runs."""
+"""`steppe`: one command a module, imported only when it is the one that runs.
+
+Commands of other distributions are found by their entry points (`steppe.cli.plugins`).
+"""
 
 import importlib
 import sys
@@ -6,22 +9,26 @@ from typing import Any
 
 import click
 
+from steppe.cli.plugins import COMMANDS as GROUP
+from steppe.cli.plugins import missing, plugin
 from steppe.errors import SteppeError
 
 # Command → module of steppe.cli and what `steppe --help` says of it, so that help imports nothing.
+# No module: one of the commands of another distribution.
 COMMANDS = {
     "explain": ("explain", "Whether one end reaches another, by which way, and why."),
-    "lab": ("lab", "A multi-node cluster network on this machine."),
+    "lab": ("", "A multi-node cluster network on this machine."),
     "show": ("show", "A table of a node, every row with its cause."),
     "audit": ("show", "Compare the kernel with what the agent wants."),
     "reach": ("reach", "Who reaches whom: all pairs at once, and why."),
-    "verify": ("verify", "Send real packets, and compare what they do with what they should."),
+    "verify": ("", "Send real packets, and compare what they do with what they should."),
     "denied": ("denied", "Packets that policies denied, and the policies that did."),
     "diff": ("diff", "What a change of manifests would do to traffic and tables."),
     "status": ("show", "How each node's agent is doing."),
     "lint": ("lint", "What in policies and Services has no effect, or not the one meant."),
     "doctor": ("doctor", "What this machine has of what Steppe needs."),
 }
+ELSEWHERE = {"lab": "steppe-lab", "verify": "steppe-lab"}
 
 
 class Lazy(click.Group):
@@ -33,10 +40,15 @@ class Lazy(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         del ctx
-        if cmd_name not in COMMANDS:
-            return None
-        module = importlib.import_module(f"steppe.cli.{COMMANDS[cmd_name][0]}")
-        command: click.Command = getattr(module, cmd_name)
+        module_name = COMMANDS.get(cmd_name, ("", ""))[0]
+        command: click.Command | None
+        if module_name:
+            module = importlib.import_module(f"steppe.cli.{module_name}")
+            command = getattr(module, cmd_name)
+        else:
+            command = plugin(GROUP, cmd_name)
+            if command is None and cmd_name in ELSEWHERE:
+                raise missing(f"`steppe {cmd_name}`", ELSEWHERE[cmd_name])
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

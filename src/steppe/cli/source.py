@@ -4,20 +4,16 @@ import functools
 import sys
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 import msgspec
 
+from steppe.cli.plugins import SOURCES, LabRecord, missing, plugin
 from steppe.errors import SteppeError
 from steppe.manifests.cluster import Loaded, loaded_from
 from steppe.manifests.documents import Manifest
 
-if TYPE_CHECKING:
-    from steppe_lab.record import Record
-
-LABS = Path("/run/steppe/labs")
 QUIET_SECONDS = 2.0
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -125,19 +121,17 @@ def _from_server(kubeconfig: str, context: str = "") -> Read:
     return Read(found.manifests, found.gaps)
 
 
-def lab_record(lab: str) -> "Record":
-    """The lab of this name, or the only one that is up."""
-    from steppe_lab.record import read_record
-
-    names = [lab] if lab else sorted(path.parent.name for path in LABS.glob("*/lab.json"))
-    if not names:
-        raise click.UsageError(
-            "which cluster? -f FILE reads manifests, --kubeconfig FILE a live cluster; "
-            "no lab is up on this machine (`steppe lab up` starts one)"
-        )
-    if len(names) > 1:
-        raise click.UsageError(f"several labs are up ({', '.join(names)}): say --lab NAME")
-    return read_record(names[0])
+def lab_record(lab: str) -> LabRecord:
+    """The lab of this name, or the only one that is up; labs are what steppe-lab knows of."""
+    find = plugin(SOURCES, "lab")
+    if find is not None:
+        found: LabRecord = find(lab)
+        return found
+    if lab:
+        raise missing("--lab NAME", "steppe-lab")
+    raise click.UsageError(
+        "which cluster? -f FILE reads manifests, --kubeconfig FILE a live cluster"
+    )
 
 
 class _Progress:

@@ -46,7 +46,7 @@ class Result(msgspec.Struct, frozen=True):
         return not self.error
 
 
-class Report(msgspec.Struct, frozen=True, tag_field="schema", tag="steppe_lab-probe/v1"):
+class Report(msgspec.Struct, frozen=True, tag_field="schema", tag="steppe.lab-probe/v1"):
     """Every result, and the pods that were not probed."""
 
     ok: bool

@@ -11,8 +11,9 @@ import msgspec
 
 from steppe.cli.explain import kernels_of
 from steppe.cli.settings import settings_of
-from steppe.cli.source import BadInput, Source, lab_record, live_options, load
+from steppe.cli.source import BadInput, Source, live_options, load
 from steppe.errors import SteppeError
+from steppe_lab.cli.source import lab_record
 
 if TYPE_CHECKING:
     from steppe.explain.model import Explanation

@@ -1,0 +1,59 @@
+"""What other installed distributions add to the command line, by their entry points.
+
+    steppe.commands    NAME = a click command, which `steppe NAME` runs
+    steppe.sources     lab = a function from a lab's name ("" for the only one) to its LabRecord
+
+steppe-lab is the one of this repository. A lookup reads the metadata of every installed
+distribution (20 ms of CPU in a development environment), so it is made only when it is needed.
+"""
+
+from typing import Any, Protocol
+
+import click
+
+COMMANDS = "steppe.commands"
+SOURCES = "steppe.sources"
+
+
+class PluginError(click.ClickException):
+    """What another distribution brings is not installed, or cannot be loaded; one line says so."""
+
+    exit_code = 2
+
+
+class LabOptions(Protocol):
+    """What a lab was brought up with."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def fabric(self) -> str: ...
+
+
+class LabRecord(Protocol):
+    """What a command needs of a lab: how to reach its API, and how its network was set up."""
+
+    @property
+    def kubeconfig(self) -> str: ...
+    @property
+    def options(self) -> LabOptions: ...
+
+
+def plugin(group: str, name: str) -> Any | None:
+    """What an installed distribution registered under this name; None where none did."""
+    from importlib.metadata import entry_points
+
+    for entry in entry_points(group=group, name=name):
+        try:
+            return entry.load()
+        except (ImportError, AttributeError) as error:
+            owner = entry.dist.name if entry.dist is not None else entry.value
+            raise PluginError(f"{name!r} of {owner} cannot be loaded: {error}") from error
+    return None
+
+
+def missing(what: str, distribution: str) -> PluginError:
+    """The one line for what comes with a distribution that is not installed."""
+    return PluginError(
+        f"{what} comes with {distribution}, which is not installed: pip install {distribution}"
+    )
