@@ -5,7 +5,7 @@ FAST := not kernel and not lab and not slow
 PYTEST := tools/run_pytest.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check format test test-vm bench golden lock clean
+.PHONY: help setup demo check format test test-vm bench wheels golden lock clean
 
 help:           ## this list
 	@sed -n 's/^\([a-z-]*\): .*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|'
@@ -45,6 +45,11 @@ bench:          ## the numbers the project promises, measured here: a table and 
 	@tools/setup.sh run test
 	$(PY) -m bench $(ARGS)
 
+wheels:         ## dist/*.whl: steppe, which nodes and laptops install, and steppe-lab
+	@tools/setup.sh
+	rm -rf build lab/build # setuptools would pack what it finds there from the last time
+	$(PY) -m pip --disable-pip-version-check wheel -q --no-deps -w dist . ./lab
+
 golden:         ## rewrite the golden files; read the diff before you commit it
 	@tools/setup.sh
 	$(PY) -m tests.golden.rewrite
@@ -53,8 +58,10 @@ lock:           ## choose new versions for requirements.lock
 	@tools/setup.sh
 	$(PY) -m pip --disable-pip-version-check install -q uv
 	.venv/bin/uv pip compile -q --universal --upgrade --generate-hashes --no-annotate --no-emit-index-url \
-		--no-header pyproject.toml --extra dev -o requirements.lock
+		--no-header pyproject.toml lab/pyproject.toml --no-emit-package steppe --extra dev \
+		-o requirements.lock
 
 clean:          ## remove what was made here (the lab: `steppe lab down`)
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build bench/results
-	find src tests bench tools -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis bench/results
+	rm -rf build dist lab/build src/*.egg-info lab/src/*.egg-info
+	find src lab tests bench tools -name __pycache__ -type d -prune -exec rm -rf {} +
