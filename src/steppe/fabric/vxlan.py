@@ -21,6 +21,7 @@ from steppe.net.address import IPAddress, IPNetwork, host_prefix, of_version
 from steppe.net.mac import derived_mac
 from steppe.settings import Settings
 from steppe.state.claim import Claim
+from steppe.state.device import Vxlan
 from steppe.state.link import (
     Forwarding,
     ForwardingKey,
@@ -28,7 +29,6 @@ from steppe.state.link import (
     LinkKey,
     Neighbour,
     NeighbourKey,
-    Vxlan,
 )
 from steppe.state.node import NodeClaim
 from steppe.state.route import Route, RouteKey, Rule, RuleKey
@@ -48,7 +48,7 @@ def device_claims(settings: Settings, here: Node) -> Iterator[NodeClaim | Proble
         yield Problem(cause, "no InternalIP, so no tunnel can end here; give the node an address")
         return
     vxlan = Vxlan(settings.vxlan_vni, settings.vxlan_port, local, here.underlay.link)
-    link = Link("vxlan", tunnel_mtu(here), device_mac(here), vxlan=vxlan)
+    link = Link(vxlan, tunnel_mtu(here), device_mac(here))
     yield Claim(LinkKey(DEVICE), link, cause)
     if any(prefix.version == 6 for prefix in here.prefixes):
         # A router advertisement that came through a tunnel must never move a node's routes.
