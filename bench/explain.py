@@ -20,6 +20,7 @@ from steppe.explain.tables import compiled
 from steppe.kube.cluster import Cluster, cluster_of
 from steppe.kube.objects import Node, Pod, Underlay
 from steppe.kube.policies import Namespace, NetworkPolicy, Pods, PortRange, Rule
+from steppe.kube.prefixes import pod_cidrs
 from steppe.kube.selectors import Requirement, Selector
 from steppe.kube.services import Endpoint, EndpointSlice, Service, ServicePort
 from steppe.settings import Settings
@@ -37,12 +38,11 @@ _APPS = ("web", "api", "db", "cache", "queue")
 def node(number: int) -> Node:
     high, low = divmod(number, 256)
     own = ip_interface(f"172.16.{high}.{low}/12"), ip_interface(f"fd00:1::{number + 1:x}/64")
+    name = f"node-{number:04}"
+    networks = ip_network(f"10.{high}.{low}.0/24"), ip_network(f"fd00:10:{number + 1:x}::/64")
     return Node(
-        f"node-{number:04}",
-        pod_cidrs=(
-            ip_network(f"10.{high}.{low}.0/24"),
-            ip_network(f"fd00:10:{number + 1:x}::/64"),
-        ),
+        name,
+        prefixes=pod_cidrs(name, networks),
         addresses=tuple(each.ip for each in own),
         underlay=Underlay("eth0", 1500, own),
     )
@@ -56,7 +56,7 @@ def pod(number: int, nodes: list[Node]) -> Pod:
         f"pod-{number}",
         f"uid-{number}",
         home.name,
-        tuple(prefix[index] for prefix in home.pod_cidrs),
+        tuple(prefix[index] for prefix in home.networks),
         labels={"app": _APPS[number // NAMESPACES % len(_APPS)], "number": str(number)},
     )
 

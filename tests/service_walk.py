@@ -86,7 +86,4 @@ def fate(world: World, rules: Ruleset, packet: Packet) -> Fate:
 def leaves(world: World, backend: IPAddress, inside: Iterable[Node]) -> bool:
     """Whether a backend is none of the cluster's."""
     nodes = (world.node, *inside)
-    return not any(
-        backend in node.addresses or any(backend in prefix for prefix in node.pod_cidrs)
-        for node in nodes
-    )
+    return not any(backend in node.addresses or node.has_pods_at(backend) for node in nodes)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from steppe.kube.cluster import Cluster, cluster_of
 from steppe.kube.objects import Node, Pod, Underlay
+from steppe.kube.prefixes import pod_cidrs
 from steppe.net.address import IPAddress
 from steppe.net.packet import Packet
 from steppe.settings import Settings
@@ -32,10 +33,11 @@ def node_at(index: int, rack: int = 0, families: tuple[int, ...] = (4, 6)) -> No
         4: ip_network(f"10.244.{index + 1}.0/24"),
         6: ip_network(f"fd00:10:244:{index + 1:x}::/64"),
     }
+    name = NAMES[index] if index < len(NAMES) else f"node-{index}"
     return Node(
-        name=NAMES[index] if index < len(NAMES) else f"node-{index}",
+        name=name,
         created=f"2026-01-01T00:00:{index % 60:02}Z",
-        pod_cidrs=tuple(prefixes[family] for family in families),
+        prefixes=pod_cidrs(name, (prefixes[family] for family in families)),
         addresses=tuple(own[family].ip for family in families),
         underlay=Underlay("eth0", 1500, tuple(own[family] for family in families)),
     )
@@ -49,7 +51,7 @@ def pod_on(node: Node, index: int, name: str = "") -> Pod:
         name=name,
         uid=f"uid-{name}",
         node=node.name,
-        addresses=tuple(prefix[index + 2] for prefix in node.pod_cidrs),
+        addresses=tuple(prefix[index + 2] for prefix in node.networks),
     )
 
 
@@ -86,7 +88,7 @@ def addresses_of(cluster: Cluster) -> list[IPAddress]:
     found: dict[IPAddress, None] = dict.fromkeys(OUTSIDE)
     for node in cluster.nodes.values():
         found.update(dict.fromkeys(node.addresses))
-        found.update(dict.fromkeys(prefix[200] for prefix in node.pod_cidrs))
+        found.update(dict.fromkeys(prefix[200] for prefix in node.networks))
     for pod in cluster.pods.values():
         found.update(dict.fromkeys(pod.addresses))
     return list(found)
@@ -115,10 +117,11 @@ def any_nodes(draw: st.DrawFn) -> Node:
     ) + draw(st.lists(st.sampled_from(["2001:db8::11", "2001:db8::12"]), max_size=1))
     lengths = {4: 24, 6: 64}
     own = [ip_address(text) for text in addresses]
+    name = draw(st.sampled_from(NAMES))
     return Node(
-        name=draw(st.sampled_from(NAMES)),
+        name=name,
         created=draw(st.sampled_from(["", "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"])),
-        pod_cidrs=tuple(ip_network(text) for text in prefixes),
+        prefixes=pod_cidrs(name, map(ip_network, prefixes)),
         addresses=tuple(own),
         underlay=Underlay(
             "eth0", 1500, tuple(ip_interface(f"{a}/{lengths[a.version]}") for a in own)

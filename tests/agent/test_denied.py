@@ -16,6 +16,7 @@ from steppe.drivers.errors import KernelError
 from steppe.drivers.nflog import Sample
 from steppe.kube.objects import Node, Pod, Workload
 from steppe.kube.policies import Direction, Namespace, NetworkPolicy
+from steppe.kube.prefixes import pod_cidrs
 from steppe.kube.selectors import EVERYTHING
 from steppe.settings import Settings
 
@@ -33,7 +34,7 @@ def policy(name: str, *isolates: Direction) -> NetworkPolicy:
 @pytest.fixture
 def compiler() -> NodeCompiler:
     made = NodeCompiler(Settings(), "node-a")
-    made.set_node(Node("node-a", pod_cidrs=(ip_network("10.244.1.0/24"),)))
+    made.set_node(Node("node-a", prefixes=pod_cidrs("node-a", [ip_network("10.244.1.0/24")])))
     made.set_node(Node("node-b", addresses=(NODE,)))
     made.set_workload(WEB)
     made.policies.set_namespace(Namespace("default"))

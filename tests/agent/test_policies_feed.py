@@ -16,6 +16,7 @@ from steppe.compile.incremental import NodeCompiler
 from steppe.drivers.errors import Failure, KernelError
 from steppe.kube import policy_wire, wire
 from steppe.kube.objects import NO_POD, Node, Workload
+from steppe.kube.prefixes import pod_cidrs
 from steppe.settings import Settings
 from steppe.state.nft import ElementKey
 
@@ -45,7 +46,7 @@ def policy(namespace: str = "default", **spec: Any) -> policy_wire.NetworkPolicy
 @pytest.fixture
 def compiler() -> NodeCompiler:
     made = NodeCompiler(Settings(), "node-a")
-    made.set_node(Node("node-a", pod_cidrs=(ip_network("10.244.1.0/24"),)))
+    made.set_node(Node("node-a", prefixes=pod_cidrs("node-a", [ip_network("10.244.1.0/24")])))
     made.set_workload(WEB)
     return made
 

@@ -18,6 +18,7 @@ from steppe.compile.incremental import NodeCompiler
 from steppe.kube import policy_wire, wire
 from steppe.kube.cause import ObjectRef
 from steppe.kube.objects import DEFAULT_UNDERLAY, Node
+from steppe.kube.prefixes import pod_cidrs
 from steppe.settings import SETTINGS_ANNOTATION, Settings, settings_from
 from tests.client.fake_api import FakeApi, fake_api, status
 
@@ -34,7 +35,7 @@ class Told:
     def __init__(self, client: Client, node: str, settings: Settings = DEFAULTS) -> None:
         compiler = NodeCompiler(settings, node)
         for name in NODES:
-            compiler.set_node(Node(name, pod_cidrs=(ip_network("10.244.1.0/24"),)))
+            compiler.set_node(Node(name, prefixes=pod_cidrs(name, [ip_network("10.244.1.0/24")])))
         health = ProxyHealth(node, None, busy=lambda: 0.0, leaving=lambda: False)
         self.feeds = Feeds(client, compiler, DEFAULT_UNDERLAY, health)
         self.events = EventRecorder(client, "steppe-agent", node)

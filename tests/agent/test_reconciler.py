@@ -7,6 +7,7 @@ from steppe.compile.incremental import NodeCompiler
 from steppe.drivers.errors import Failure, KernelError
 from steppe.plan.diff import applied
 from steppe.settings import Settings
+from steppe.state.device import Veth
 from steppe.state.link import Link, LinkKey
 from steppe.state.node import values
 from steppe.state.route import Route, RouteKey
@@ -75,7 +76,7 @@ def test_a_pod_link_under_way_is_the_cni_servers_until_it_is_complete() -> None:
     it.replace_actual(values(it._compiler.state))
     workload = workload_of(pod_on(node_at(0), 0))
     assert workload is not None
-    it.observe(LinkKey(workload.link), Link("veth", 1500, "02:00:00:00:00:01"))
+    it.observe(LinkKey(workload.link), Link(Veth(), 1500, "02:00:00:00:00:01"))
     host_route = RouteKey(ip_network(f"{workload.addresses[0]}/32"))
     it.observe(host_route, Route(link=workload.link))
     assert it.plan() == Plan()

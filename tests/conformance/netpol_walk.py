@@ -8,6 +8,7 @@ import msgspec
 from steppe.compile.node import compile_cluster
 from steppe.kube.cluster import cluster_of
 from steppe.kube.objects import Node, Underlay
+from steppe.kube.prefixes import pod_cidrs
 from steppe.net.address import IPNetwork, parse_interface
 from steppe.net.packet import Packet
 from steppe.oracle.policy_match import World
@@ -49,4 +50,5 @@ def _placed(node: Node, world: World) -> Node:
             prefixes[prefix] = None
     link = tuple(parse_interface(f"{a}/{_LENGTHS[a.version]}") for a in node.addresses)
     underlay = Underlay("eth0", 1500, link)
-    return msgspec.structs.replace(node, pod_cidrs=tuple(prefixes), underlay=underlay)
+    own = pod_cidrs(node.name, prefixes)
+    return msgspec.structs.replace(node, prefixes=own, underlay=underlay)

@@ -49,7 +49,7 @@ def live(seen: FileWorld, world: World) -> Iterator[tuple[Flow, str]]:
     named = {flow.packet.source for flow in seen.flows}
     named |= {endpoint.address for slice_ in world.slices for endpoint in slice_.endpoints}
     named -= set(world.node.addresses)
-    pods = {a for a in named if any(a in prefix for prefix in world.node.pod_cidrs)}
+    pods = {a for a in named if world.node.has_pods_at(a)}
     with ServiceLab(world.node.addresses, {str(pod): (pod,) for pod in pods}, named - pods) as lab:
         program(lab, world)
         for flow in seen.flows:

@@ -19,7 +19,8 @@ from steppe.drivers.netlink.netns import NetnsError, open_netns
 from steppe.drivers.netlink.socket import NetlinkError, NetlinkSocket
 from steppe.drivers.scope import pod as pod_scope
 from steppe.plan.diff import Change
-from steppe.state.link import Address, AddressKey, Link, LinkKey, Neighbour, NeighbourKey, Vxlan
+from steppe.state.device import Veth, Vxlan
+from steppe.state.link import Address, AddressKey, Link, LinkKey, Neighbour, NeighbourKey
 from steppe.state.route import Route, RouteKey
 from tests.drivers.conftest import Namespace
 from tests.drivers.test_contract import MAC, ON_VXLAN, POD, VETH, VX, VXLAN
@@ -73,7 +74,7 @@ def test_pyroute2_reads_our_neighbours() -> None:
 
 
 def test_pyroute2_reads_our_links() -> None:
-    create, *_ = nl_link.create_vxlan(VX, VXLAN, 9)
+    create, *_ = nl_link.create_link(VX, VXLAN, 9)
     found = reread(ifinfmsg, create)
     info = dict(found["IFLA_LINKINFO"]["attrs"])
     data = dict(info["IFLA_INFO_DATA"]["attrs"])
@@ -112,7 +113,7 @@ def test_a_pods_inside_is_configured_and_read_whoever_wrote_it(
     driver.create_veth(POD, VETH, "eth0", MAC, pod.fd)
     gateways = ip_address("169.254.1.1"), ip_address("fe80::1")
     rows = [
-        (LinkKey("eth0"), Link("veth", 1500, MAC)),
+        (LinkKey("eth0"), Link(Veth(), 1500, MAC)),
         (AddressKey("eth0", ip_interface("10.244.1.5/32")), Address()),
         (AddressKey("eth0", ip_interface("fd00:10:244:1::5/128")), Address()),
         *((NeighbourKey("eth0", gateway), Neighbour(VETH.mac)) for gateway in gateways),
@@ -135,7 +136,7 @@ def test_a_pods_inside_is_configured_and_read_whoever_wrote_it(
 def test_a_vxlan_device_neither_floods_nor_learns(
     node: Namespace, driver: KernelDriver, local: str
 ) -> None:
-    value = Link("vxlan", 1430, MAC, vxlan=Vxlan(7473, 4789, ip_address(local), "eth0"))
+    value = Link(Vxlan(7473, 4789, ip_address(local), "eth0"), 1430, MAC)
     assert driver.apply([Change(LinkKey(VX), None, value)]) == ()
     data = node.ip("link", "show", VX)[0]["linkinfo"]["info_data"]
     assert data["learning"] is False

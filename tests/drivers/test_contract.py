@@ -14,6 +14,7 @@ from steppe.drivers.netlink.netns import call_in
 from steppe.drivers.nftables.driver import Nft
 from steppe.kube.objects import Underlay
 from steppe.plan.diff import Change
+from steppe.state.device import Veth, Vxlan
 from steppe.state.link import (
     Address,
     AddressKey,
@@ -23,7 +24,6 @@ from steppe.state.link import (
     LinkKey,
     Neighbour,
     NeighbourKey,
-    Vxlan,
 )
 from steppe.state.nft import Element, ElementKey
 from steppe.state.node import Key, Value
@@ -35,11 +35,10 @@ from tests.drivers.conftest import Namespace, prepare_node
 ETH0 = Underlay("eth0", 1500, (ip_interface("192.0.2.11/24"), ip_interface("2001:db8::11/64")))
 MAC = "02:00:00:00:00:01"
 POD = link_name("pod-uid")
-VETH = Link("veth", 1500, "02:00:00:00:00:aa", "default/web 10.244.1.5")
+VETH = Link(Veth(), 1500, "02:00:00:00:00:aa", "default/web 10.244.1.5")
 VX = "steppe-vxlan"
-VXLAN = Link(
-    "vxlan", 1450, "02:00:00:00:00:bb", vxlan=Vxlan(7473, 4789, ETH0.addresses[0].ip, "eth0")
-)
+VXLAN = Link(Vxlan(7473, 4789, ETH0.addresses[0].ip, "eth0"), 1450, "02:00:00:00:00:bb")
+EXTERNAL = Link(Vxlan(0, 4789, ETH0.addresses[0].ip, "eth0", external=True), 1450, VXLAN.mac)
 
 
 class World:
@@ -113,6 +112,7 @@ ROWS: list[tuple[Key, Value]] = [
     (RuleKey(ip_network("fd00:10:244:1::/64"), 7473), Rule(7473)),
     (RuleKey(ip_network("0.0.0.0/0"), 7474), Rule(1)),
     (LinkKey(VX), VXLAN),
+    (LinkKey(VX), EXTERNAL),
     (ElementKey("cluster4", (ip_network("10.244.2.0/24"),)), Element()),
     (ElementKey("cluster6", (ip_network("fd00:10:244:2::/64"),)), Element()),
     (ElementKey("local_pods4", (ip_network("10.244.1.7/32"),)), Element()),
@@ -197,7 +197,7 @@ def test_a_pod_is_attached_changed_and_taken_away_with_all_it_had(world: World) 
         host6,
     ]
     world.add(*rows)
-    changed = Link("veth", 1400, "02:00:00:00:00:ab", "default/other")
+    changed = Link(Veth(), 1400, "02:00:00:00:00:ab", "default/other")
     assert world.driver.apply((Change(LinkKey(POD), VETH, changed),)) == ()
     assert world.driver.read() == {LinkKey(POD): changed, **dict(rows)}
     assert world.driver.apply((Change(LinkKey(POD), changed, None),)) == ()
@@ -215,13 +215,13 @@ def test_a_vxlan_device_carries_its_entries_through_being_made_anew(world: World
     world.add(*rows, setting)
     assert world.driver.read() == dict(rows)
     for new in (
-        Link("vxlan", 1400, "02:00:00:00:00:bc", "note", VXLAN.vxlan),
-        Link("vxlan", 1450, VXLAN.mac, vxlan=Vxlan(8, 4790, ETH0.addresses[0].ip, "eth0")),
-        Link("vxlan", 1430, VXLAN.mac, vxlan=Vxlan(8, 4790, ETH0.addresses[1].ip, "eth0")),
+        Link(VXLAN.kind, 1400, "02:00:00:00:00:bc", "note"),
+        Link(Vxlan(8, 4790, ETH0.addresses[0].ip, "eth0"), 1450, VXLAN.mac),
+        Link(Vxlan(8, 4790, ETH0.addresses[1].ip, "eth0"), 1430, VXLAN.mac),
     ):
         change = Change(LinkKey(VX), world.driver.read()[LinkKey(VX)], new)
         # IPv4 tunnel ends are of no use to a device that ends in IPv6, so they are left out.
-        assert world.driver.apply((change,)) == () or new.vxlan.local.version == 6
+        assert world.driver.apply((change,)) == () or new.kind.local.version == 6
         assert world.driver.read()[LinkKey(VX)] == new
         assert world.driver.read([setting[0]])[setting[0]] == setting[1]
     kept = {k: v for k, v in rows if k.table in ("addresses", "neighbours", "routes")}
@@ -266,7 +266,7 @@ REFUSALS = [
     (LinkKey("eth0"), VETH, "not one of ours"),
     (
         LinkKey(VX),
-        Link("vxlan", 1450, MAC, vxlan=Vxlan(1, 4789, ETH0.addresses[0].ip, "eth9")),
+        Link(Vxlan(1, 4789, ETH0.addresses[0].ip, "eth9"), 1450, MAC),
         "underlay eth9",
     ),
     (SysctlKey(f"net/ipv4/conf/{POD}/rp_filter"), Sysctl("1"), "No such file"),

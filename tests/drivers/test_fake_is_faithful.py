@@ -15,6 +15,7 @@ from steppe.drivers.netlink.netns import call_in
 from steppe.drivers.nftables.driver import Nft
 from steppe.plan.diff import Change
 from steppe.plan.order import ordered
+from steppe.state.device import Veth, Vxlan
 from steppe.state.link import (
     Address,
     AddressKey,
@@ -24,7 +25,6 @@ from steppe.state.link import (
     LinkKey,
     Neighbour,
     NeighbourKey,
-    Vxlan,
 )
 from steppe.state.nft import Element, ElementKey
 from steppe.state.node import Key, Value
@@ -79,10 +79,10 @@ ON_LINKS: list[tuple[Key, Value]] = [
 ]
 OTHERS: list[tuple[Key, Value]] = [
     (LinkKey(VX), VXLAN),
-    (LinkKey(VX), Link("vxlan", 1400, MAC, "note", VXLAN.vxlan)),
-    (LinkKey(VX), Link("vxlan", 1400, MAC, vxlan=Vxlan(9, 4789, ETH0.addresses[0].ip, "eth0"))),
+    (LinkKey(VX), Link(VXLAN.kind, 1400, MAC, "note")),
+    (LinkKey(VX), Link(Vxlan(9, 4789, ETH0.addresses[0].ip, "eth0"), 1400, MAC)),
     (LinkKey(POD), VETH),
-    (LinkKey(POD), Link("veth", 1300, MAC, "default/changed")),
+    (LinkKey(POD), Link(Veth(), 1300, MAC, "default/changed")),
     (ForwardingKey(VX, MAC), Forwarding(ip_address("192.0.2.12"))),
     (ForwardingKey(VX, MAC), Forwarding(ip_address("192.0.2.13"))),
     (RuleKey(ip_network("10.9.0.0/24"), 7473), Rule(7473)),

@@ -4,6 +4,7 @@ import pytest
 
 from steppe.drivers.kernel import KernelDriver
 from steppe.plan.diff import Change
+from steppe.state.device import Veth
 from steppe.state.link import Link, LinkKey
 from steppe.state.workload import link_name
 from tests.drivers.conftest import Namespace
@@ -11,7 +12,7 @@ from tests.drivers.conftest import Namespace
 pytestmark = pytest.mark.kernel
 
 POD = link_name("pod-uid")
-VETH = Link("veth", 1500, "02:00:00:00:00:aa", "default/web 10.244.1.5")
+VETH = Link(Veth(), 1500, "02:00:00:00:00:aa", "default/web 10.244.1.5")
 
 
 def test_a_link_that_was_too_small_for_ipv6_gets_its_mtu_and_its_ipv6_back(

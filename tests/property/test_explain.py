@@ -186,7 +186,7 @@ def test_a_range_is_judged_as_each_of_its_addresses(cluster: Cluster, data: st.D
     flow = Flow(PodTarget(pod, pod.addresses), whole, "TCP", 80)
     parts = {case.stands_for: case.kind for case in explainer.explain(flow).cases}
     address = data.draw(st.ip_addresses(network=ip_network("10.244.0.0/15")))
-    if any(address in prefix for node in cluster.nodes.values() for prefix in node.pod_cidrs):
+    if any(address in prefix for node in cluster.nodes.values() for prefix in node.networks):
         return
     longest = max(
         (ip_network(name) for name in parts if address in ip_network(name)),

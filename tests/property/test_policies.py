@@ -16,6 +16,7 @@ from steppe.dataplane.nft.policies import NO_NUMBER, number_of
 from steppe.kube.cluster import Cluster, cluster_of
 from steppe.kube.objects import Node, Pod, Underlay
 from steppe.kube.policies import Namespace
+from steppe.kube.prefixes import pod_cidrs
 from steppe.net.address import parse_interface
 from steppe.net.packet import Packet
 from steppe.oracle.policy import verdict
@@ -52,7 +53,7 @@ def with_prefixes(node: Node) -> Node:
         for address in node.addresses
     )
     underlay = Underlay("eth0", 1500, addresses)
-    return msgspec.structs.replace(node, pod_cidrs=prefixes, underlay=underlay)
+    return msgspec.structs.replace(node, prefixes=pod_cidrs(node.name, prefixes), underlay=underlay)
 
 
 def cluster_in(world: World) -> Cluster:

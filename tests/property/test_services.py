@@ -30,7 +30,7 @@ NODE_PORT_ADDRESSES = (
 )
 LOCAL = Workload("st0", "default", "web-0", HERE.name, POD_ADDRESSES[::3])
 SENDERS = (
-    *(prefix[7] for prefix in HERE.pod_cidrs),
+    *(prefix[7] for prefix in HERE.networks),
     *LOCAL.addresses,
     *HERE.addresses,
     *PEER.addresses,
@@ -108,7 +108,7 @@ def promised(world: World, packet: Packet) -> Fate:
     something outside the cluster, is seen with the node's address.
     """
     said = answer(world, packet)
-    is_pod = any(packet.source in prefix for prefix in HERE.pod_cidrs)
+    is_pod = any(packet.source in prefix for prefix in HERE.networks)
     masqueraded = frozenset(
         (address, port)
         for address, port in said.backends

@@ -129,7 +129,7 @@ def test_a_prefix_that_two_nodes_claim_is_a_problem_and_the_older_node_keeps_it(
     _, problems = compile_cluster(chosen, cluster)
     by_prefix: dict[object, list[Node]] = {}
     for node in cluster.nodes.values():
-        for prefix in node.pod_cidrs:
+        for prefix in node.networks:
             by_prefix.setdefault(prefix, []).append(node)
     reachable = [n for n in cluster.nodes.values() if n.addresses]
     for prefix, owners in by_prefix.items():

@@ -45,7 +45,7 @@ CLUSTER = cluster_of(NODES, PODS, [Namespace("default")], POLICIES)
 SETTINGS = Settings(fabric="direct")
 STATES, _ = compile_cluster(SETTINGS, CLUSTER)
 DETOUR = (NODES[0], NODES[2], NODES[1])
-TO_SERVER = RouteKey(NODES[1].pod_cidrs[0])
+TO_SERVER = RouteKey(NODES[1].networks[0])
 
 
 class Agent:
@@ -133,7 +133,7 @@ async def test_what_lets_the_sender_in_is_named_when_it_is_gone(tmp_path: Path) 
 
 async def test_what_another_flow_meets_is_not_told(tmp_path: Path) -> None:
     kernels = sound()
-    del kernels["node-a"][RouteKey(NODES[2].pod_cidrs[0])]
+    del kernels["node-a"][RouteKey(NODES[2].networks[0])]
     assert (await explained(tmp_path, kernels)).differences == ()
 
 

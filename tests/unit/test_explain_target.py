@@ -22,7 +22,7 @@ NODE = node_at(0)
 
 
 def pod(name: str, number: int, namespace: str = "shop", **more: object) -> Pod:
-    addresses = tuple(prefix[number] for prefix in NODE.pod_cidrs)
+    addresses = tuple(prefix[number] for prefix in NODE.networks)
     return Pod(namespace, name, **({"node": NODE.name, "addresses": addresses} | more))
 
 

@@ -8,13 +8,18 @@ from steppe.compile.node import compile_node
 from steppe.compile.policy_tables import PolicyObjects
 from steppe.kube.objects import Node, Pod
 from steppe.kube.policies import Direction, NetworkPolicy, Pods, PortRange, Rule
+from steppe.kube.prefixes import pod_cidrs
 from steppe.kube.selectors import EVERYTHING, Requirement, Selector
 from steppe.net.flow import Endpoints, Flow
 from steppe.settings import Settings
 from steppe.state.workload import workload_of
 from steppe.walk.forbidden import forbidden
 
-NODE = Node("n1", pod_cidrs=(ip_network("10.244.1.0/24"),), addresses=(ip_address("192.0.2.11"),))
+NODE = Node(
+    "n1",
+    prefixes=pod_cidrs("n1", [ip_network("10.244.1.0/24")]),
+    addresses=(ip_address("192.0.2.11"),),
+)
 WEB = Pod("x", "web", node="n1", addresses=(ip_address("10.244.1.2"),), labels={"app": "web"})
 FRIEND = Pod("x", "friend", node="n2", addresses=(ip_address("10.244.2.3"),), labels={"app": "f"})
 STRANGER = Pod("x", "stranger", node="n2", addresses=(ip_address("10.244.2.4"),))

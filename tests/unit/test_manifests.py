@@ -123,7 +123,7 @@ def test_pods_with_a_status_are_left_as_they_are() -> None:
     assert cluster.pods["default", "pending"].addresses == ()
     assert cluster.pods["default", "running"].addresses == (ip_address("10.9.8.7"),)
     assert list(cluster.nodes) == ["n1"]
-    assert cluster.nodes["n1"].pod_cidrs == ()
+    assert cluster.nodes["n1"].networks == ()
 
 
 def test_a_node_that_is_not_described_has_the_addresses_its_pods_tell() -> None:
@@ -147,7 +147,7 @@ def test_pods_are_placed_on_the_nodes_there_are_in_their_prefixes() -> None:
     found = loaded(node, other, picky)
     for made in found.cluster.pods.values():
         assert made.node == "n1"
-        assert made.addresses[0] in found.cluster.nodes["n1"].pod_cidrs[0]
+        assert made.addresses[0] in found.cluster.nodes["n1"].networks[0]
     assert ObjectRef("Node", "", "n1") not in found.invented
 
 
@@ -162,7 +162,7 @@ def test_a_node_known_by_its_name_alone_is_described() -> None:
     found = loaded({"kind": "Node", "metadata": {"name": "n1", "labels": {"a": "b"}}})
     node = found.cluster.nodes["n1"]
     assert node.labels["a"] == "b"
-    assert [prefix.version for prefix in node.pod_cidrs] == [4, 6]
+    assert [prefix.version for prefix in node.networks] == [4, 6]
     assert [address.version for address in node.addresses] == [4, 6]
     assert node.ref in found.invented
 

@@ -32,8 +32,13 @@ def node(**parts: object) -> wire.Node:
 )
 def test_pod_cidrs(cidrs: list[str], kept: list[str], wrong: list[str]) -> None:
     found, problems = node_from(node(spec={"podCIDRs": cidrs}))
-    assert [str(prefix) for prefix in found.pod_cidrs] == kept
+    assert [str(prefix) for prefix in found.networks] == kept
     assert [problem.cause.field for problem in problems] == wrong
+
+
+def test_a_prefix_names_its_own_place_in_the_list_although_one_before_it_is_wrong() -> None:
+    found, _ = node_from(node(spec={"podCIDRs": ["nonsense", "fd00:1::/64"]}))
+    assert [prefix.cause.field for prefix in found.prefixes] == ["spec.podCIDRs[1]"]
 
 
 def test_only_internal_addresses_count_and_bad_ones_are_named() -> None:

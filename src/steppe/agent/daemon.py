@@ -81,7 +81,7 @@ class Agent:
     def prefixes(self) -> tuple[IPNetwork, ...]:
         """Where pods get their addresses from."""
         here = self.compiler.here
-        return here.pod_cidrs if here is not None else ()
+        return here.networks if here is not None else ()
 
     @property
     def mtu(self) -> int:
@@ -103,7 +103,7 @@ class Agent:
         here = self.compiler.here
         if here is None:
             return f"waiting for the API to tell of Node {self._options.node}"
-        if not here.pod_cidrs:
+        if not here.prefixes:
             return f"Node {here.name} has no pod prefix yet"
         return ""
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from steppe.kube.cause import Cause, Problem
 from steppe.kube.objects import Node
+from steppe.kube.prefixes import no_prefix
 from steppe.state.claim import Claim
 from steppe.state.node import NodeClaim
 from steppe.state.route import Route, RouteKey
@@ -12,17 +13,17 @@ from steppe.state.sysctl import Sysctl, SysctlKey
 
 def local_claims(here: Node) -> Iterator[NodeClaim | Problem]:
     """Forwarding for each family in use, and no way out for unused addresses of the prefix."""
-    if not here.pod_cidrs:
+    if not here.prefixes:
         yield Problem(
-            Cause(here.ref, "spec.podCIDRs"),
+            no_prefix(here.ref),
             "no pod prefix yet, so pods cannot start here; run steppe's controller, or "
             "kube-controller-manager with --allocate-node-cidrs",
         )
-    for index, prefix in enumerate(here.pod_cidrs):
-        cause = Cause(here.ref, f"spec.podCIDRs[{index}]")
+    for prefix in here.prefixes:
+        cause = prefix.cause
         yield from _forwarding(here, prefix.version, cause)
         # Without it, a packet to an address that no pod has yet would follow the default route.
-        yield Claim(RouteKey(prefix), Route("unreachable"), cause, here.created)
+        yield Claim(RouteKey(prefix.network), Route("unreachable"), cause, here.created)
 
 
 def _forwarding(here: Node, version: int, cause: Cause) -> Iterator[NodeClaim]:

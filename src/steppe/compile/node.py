@@ -41,7 +41,7 @@ from steppe.state.workload import workloads_on
 def local_block(settings: Settings, here: Node) -> Iterator[NodeClaim | Problem]:
     """What the node's own object asks for."""
     yield from local_claims(here)
-    if here.pod_cidrs:
+    if here.prefixes:
         yield from device_claims(settings, here)
     if settings.masquerade or settings.services:
         yield from local_pod_elements(here)

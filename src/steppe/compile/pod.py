@@ -12,6 +12,7 @@ from steppe.kube.cause import Cause
 from steppe.kube.objects import Workload
 from steppe.net.address import IPAddress, host_prefix, parse_address, parse_interface, parse_prefix
 from steppe.state.claim import Claim
+from steppe.state.device import Veth
 from steppe.state.link import Address, AddressKey, Link, LinkKey, Neighbour, NeighbourKey
 from steppe.state.node import NodeClaim
 from steppe.state.route import Route, RouteKey
@@ -26,7 +27,7 @@ _DEFAULTS = {4: parse_prefix("0.0.0.0/0"), 6: parse_prefix("::/0")}
 def pod_claims(workload: Workload, mtu: int, interface: str = "eth0") -> Iterator[NodeClaim]:
     """The tables inside the pod's own network namespace."""
     cause = Cause(workload.ref, "status.podIPs")
-    yield Claim(LinkKey(interface), Link("veth", mtu, pod_mac(workload.link)), cause)
+    yield Claim(LinkKey(interface), Link(Veth(), mtu, pod_mac(workload.link)), cause)
     for address in workload.addresses:
         gateway = GATEWAYS[address.version]
         held = parse_interface(str(address))
@@ -41,7 +42,7 @@ def workload_claims(workload: Workload, mtu: int) -> Iterator[NodeClaim]:
     """The node's side of one pod."""
     cause = Cause(workload.ref, "status.podIPs")
     link = workload.link
-    value = Link("veth", mtu, host_mac(link), alias(workload))
+    value = Link(Veth(), mtu, host_mac(link), alias(workload))
     yield Claim(LinkKey(link), value, cause)
     for address in workload.addresses:
         yield from _source_guard(link, address, cause)

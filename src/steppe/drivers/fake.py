@@ -146,13 +146,13 @@ class FakeKernel:
                 or (isinstance(k, SysctlKey) and key.name in k.path.split("/"))
             )
             return
-        if isinstance(old, Link) and old.kind != new.kind:
-            raise _RefusedError(EEXIST, f"it is a {old.kind}")
-        if new.vxlan is None:
+        if isinstance(old, Link) and old.kind.name != new.kind.name:
+            raise _RefusedError(EEXIST, f"it is a {old.kind.name}")
+        if new.kind.made_by_attaching:
             if old is None:
                 raise _RefusedError(ENODEV, "the pod's link is gone; it is made anew by attaching")
-        elif new.vxlan.underlay not in self._underlay:
-            raise _RefusedError(ENODEV, f"its underlay {new.vxlan.underlay}")
+        elif new.kind.lower and not self._has_link(new.kind.lower):
+            raise _RefusedError(ENODEV, f"its underlay {new.kind.lower}")
         self._state[key] = new
 
     def _change_setting(self, key: SysctlKey, new: Value | None) -> None:

@@ -1,6 +1,6 @@
 """Makes, changes and deletes links.
 
-MTU, MAC address, alias and state are changed in place. A VXLAN device's own settings cannot all
+MTU, MAC address, alias and state are changed in place. What a kind of link alone has cannot all
 be, so a device that differs there is made anew. Either way the caller puts back what the link
 has shed. A pod's veth pair can only be made by attaching the pod: it needs the pod's namespace.
 """
@@ -35,7 +35,7 @@ class Links:
 
     def _is_other(self, there: LinkInfo, new: Link) -> bool:
         actual = there.link(self._names)
-        return actual is None or (actual.kind, actual.vxlan) != (new.kind, new.vxlan)
+        return actual is None or actual.kind != new.kind
 
     def put(self, name: str, new: Link, what: str) -> None:
         """Make the link, or change the one that is there."""
@@ -45,7 +45,7 @@ class Links:
             self._create(name, new, what)
             return
         if self._is_other(there, new):
-            if there.kind != "vxlan" or new.kind != "vxlan":
+            if there.kind != new.kind.name or new.kind.made_by_attaching:
                 raise KernelError(what, EEXIST, f"it is a {there.kind or 'device'}", _FOREIGN)
             self.delete(name, what)
             self._create(name, new, what)
@@ -67,12 +67,12 @@ class Links:
                 raise KernelError(what, error.errno, error.detail) from error
 
     def _create(self, name: str, new: Link, what: str) -> None:
-        if new.vxlan is None:
+        if new.kind.made_by_attaching:
             raise KernelError(what, ENODEV, cure=_DETACHED)
-        underlay = self._by_name.get(new.vxlan.underlay)
-        if underlay is None:
-            raise KernelError(what, ENODEV, f"its underlay {new.vxlan.underlay}")
-        requests = nl_link.create_vxlan(name, new, underlay.index)
+        lower = self._by_name.get(new.kind.lower) if new.kind.lower else None
+        if new.kind.lower and lower is None:
+            raise KernelError(what, ENODEV, f"its underlay {new.kind.lower}")
+        requests = nl_link.create_link(name, new, lower.index if lower is not None else 0)
         self._by_name[name] = create(self._socket, name, requests, what)
         self._names[self._by_name[name].index] = name
 

@@ -96,7 +96,9 @@ def _neighbours(
     requests += [
         neigh.list_forwarding(link.index)
         for link in found
-        if link.kind == "vxlan" and scope.has_link(link.name)
+        if scope.has_link(link.name)
+        and (own := link.link(names)) is not None
+        and own.kind.wrapping == "forwarding"
     ]
     for request in requests:
         for message in socket.dump(request):

@@ -52,7 +52,7 @@ class Index:
         self._prefixes = _grouped(
             ((prefix.version, prefix.prefixlen, int(prefix.network_address)), node)
             for node in cluster.nodes.values()
-            for prefix in node.pod_cidrs
+            for prefix in node.networks
         )
         self._lengths = {(version, length) for version, length, _ in self._prefixes}
         self._selecting: dict[Name, tuple[NetworkPolicy, ...]] = {}

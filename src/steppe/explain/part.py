@@ -77,7 +77,7 @@ def _nodes(
 def own_prefix(index: Index, address: IPAddress) -> IPNetwork | None:
     """What of the cluster's own the address is in: somebody's, or kept for pods or Services."""
     for node in index.nodes_around(address):
-        return next(prefix for prefix in node.pod_cidrs if address in prefix)
+        return next(prefix for prefix in node.networks if address in prefix)
     for range_ in index.cluster.service_ranges.values():
         for prefix in range_.prefixes:
             if address in prefix:

@@ -6,7 +6,7 @@ No header is added, so pods use the underlay's own MTU.
 from collections.abc import Iterator
 
 from steppe.fabric.source import preferred_source
-from steppe.kube.cause import Cause, Problem
+from steppe.kube.cause import Problem
 from steppe.kube.objects import Node
 from steppe.state.claim import Claim
 from steppe.state.node import NodeClaim
@@ -15,8 +15,8 @@ from steppe.state.route import Route, RouteKey
 
 def peer_claims(here: Node, peer: Node) -> Iterator[NodeClaim | Problem]:
     """One route to each pod prefix of the peer, by the peer's address."""
-    for index, prefix in enumerate(peer.pod_cidrs):
-        cause = Cause(peer.ref, f"spec.podCIDRs[{index}]")
+    for prefix in peer.prefixes:
+        cause = prefix.cause
         via = peer.address(prefix.version)
         if via is None:
             # We never cross families (no RTA_VIA), so there is no next hop.
@@ -36,4 +36,4 @@ def peer_claims(here: Node, peer: Node) -> Iterator[NodeClaim | Problem]:
         route = Route(
             via=via, link=here.underlay.link, source=preferred_source(here, prefix.version)
         )
-        yield Claim(RouteKey(prefix), route, cause, peer.created)
+        yield Claim(RouteKey(prefix.network), route, cause, peer.created)

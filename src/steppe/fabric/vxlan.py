@@ -21,6 +21,7 @@ from steppe.net.address import IPAddress, IPNetwork, host_prefix, of_version
 from steppe.net.mac import derived_mac
 from steppe.settings import Settings
 from steppe.state.claim import Claim
+from steppe.state.device import Vxlan
 from steppe.state.link import (
     Forwarding,
     ForwardingKey,
@@ -28,7 +29,6 @@ from steppe.state.link import (
     LinkKey,
     Neighbour,
     NeighbourKey,
-    Vxlan,
 )
 from steppe.state.node import NodeClaim
 from steppe.state.route import Route, RouteKey, Rule, RuleKey
@@ -48,14 +48,13 @@ def device_claims(settings: Settings, here: Node) -> Iterator[NodeClaim | Proble
         yield Problem(cause, "no InternalIP, so no tunnel can end here; give the node an address")
         return
     vxlan = Vxlan(settings.vxlan_vni, settings.vxlan_port, local, here.underlay.link)
-    link = Link("vxlan", tunnel_mtu(here), device_mac(here), vxlan=vxlan)
+    link = Link(vxlan, tunnel_mtu(here), device_mac(here))
     yield Claim(LinkKey(DEVICE), link, cause)
-    if any(prefix.version == 6 for prefix in here.pod_cidrs):
+    if any(prefix.version == 6 for prefix in here.prefixes):
         # A router advertisement that came through a tunnel must never move a node's routes.
         yield Claim(SysctlKey(f"net/ipv6/conf/{DEVICE}/accept_ra"), Sysctl("0"), cause)
-    for index, prefix in enumerate(here.pod_cidrs):
-        because = Cause(here.ref, f"spec.podCIDRs[{index}]")
-        yield Claim(RuleKey(prefix, RULE_PRIORITY), Rule(TABLE), because)
+    for prefix in here.prefixes:
+        yield Claim(RuleKey(prefix.network, RULE_PRIORITY), Rule(TABLE), prefix.cause)
 
 
 def peer_claims(here: Node, peer: Node) -> Iterator[NodeClaim | Problem]:
@@ -72,13 +71,13 @@ def peer_claims(here: Node, peer: Node) -> Iterator[NodeClaim | Problem]:
             f"IPv{local.version} address and {peer.name} has none; give the node one",
         )
         return
-    if not peer.pod_cidrs:
+    if not peer.prefixes:
         return
     mac = device_mac(peer)
     yield Claim(ForwardingKey(DEVICE, mac), Forwarding(remote), cause, peer.created)
-    for index, prefix in enumerate(peer.pod_cidrs):
-        because = Cause(peer.ref, f"spec.podCIDRs[{index}]")
-        hop = next_hop(prefix)
+    for prefix in peer.prefixes:
+        because = prefix.cause
+        hop = next_hop(prefix.network)
         yield Claim(NeighbourKey(DEVICE, hop), Neighbour(mac), because, peer.created)
         route = Route(
             via=hop,
@@ -86,14 +85,14 @@ def peer_claims(here: Node, peer: Node) -> Iterator[NodeClaim | Problem]:
             onlink=True,
             source=preferred_source(here, prefix.version),
         )
-        yield Claim(RouteKey(prefix), route, because, peer.created)
+        yield Claim(RouteKey(prefix.network), route, because, peer.created)
     yield from _node_routes(peer, cause)
 
 
 def _node_routes(peer: Node, cause: Cause) -> Iterator[NodeClaim]:
     """The peer's own addresses, for local pods only: the tunnel's outer packets go without."""
     for address in peer.addresses:
-        prefix = of_version(peer.pod_cidrs, address.version)
+        prefix = of_version(peer.networks, address.version)
         if prefix is not None:
             route = Route(via=next_hop(prefix), link=DEVICE, onlink=True)
             yield Claim(RouteKey(host_prefix(address), TABLE), route, cause, peer.created)

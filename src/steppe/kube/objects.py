@@ -9,6 +9,7 @@ import msgspec
 
 from steppe.kube import wire
 from steppe.kube.cause import Cause, ObjectRef, Problem
+from steppe.kube.prefixes import NodePrefix, read_pod_cidrs
 from steppe.net.address import (
     IPAddress,
     IPInterface,
@@ -16,7 +17,6 @@ from steppe.net.address import (
     of_version,
     parse_address,
     parse_interface,
-    parse_prefix,
 )
 
 UNDERLAY_ANNOTATION = "steppe.dev/underlay"
@@ -47,7 +47,7 @@ class Node(msgspec.Struct, frozen=True):
 
     name: str
     created: str = ""
-    pod_cidrs: tuple[IPNetwork, ...] = ()
+    prefixes: tuple[NodePrefix, ...] = ()
     addresses: tuple[IPAddress, ...] = ()
     underlay: Underlay = DEFAULT_UNDERLAY
     zone: str = ""
@@ -57,6 +57,15 @@ class Node(msgspec.Struct, frozen=True):
     @property
     def ref(self) -> ObjectRef:
         return ObjectRef("Node", "", self.name)
+
+    @property
+    def networks(self) -> tuple[IPNetwork, ...]:
+        """The prefixes without their causes."""
+        return tuple(prefix.network for prefix in self.prefixes)
+
+    def has_pods_at(self, address: IPAddress) -> bool:
+        """Whether the address is one of those that the node's pods are given."""
+        return any(address in prefix.network for prefix in self.prefixes)
 
     def address(self, version: int) -> IPAddress | None:
         """The node's first address of this IP version."""
@@ -122,25 +131,10 @@ def node_from(seen: wire.Node) -> tuple[Node, tuple[Problem, ...]]:
     problems: list[Problem] = []
     ref = ObjectRef("Node", "", seen.metadata.name)
     cidrs = seen.spec.pod_cidrs or ((seen.spec.pod_cidr,) if seen.spec.pod_cidr else ())
-    prefixes: dict[int, IPNetwork] = {}
-    for index, text in enumerate(cidrs):
-        cause = Cause(ref, f"spec.podCIDRs[{index}]")
-        try:
-            prefix = parse_prefix(text)
-        except ValueError as error:
-            problems.append(
-                Problem(cause, f"not a prefix: {error}; give one such as 10.244.1.0/24")
-            )
-            continue
-        # "It may contain at most 1 value for each of IPv4 and IPv6." (NodeSpec.podCIDRs)
-        if prefix.version in prefixes:
-            problems.append(Problem(cause, f"a second IPv{prefix.version} prefix is not used"))
-            continue
-        prefixes[prefix.version] = prefix
     node = Node(
         name=seen.metadata.name,
         created=seen.metadata.creation_timestamp or "",
-        pod_cidrs=tuple(prefixes.values()),
+        prefixes=read_pod_cidrs(ref, cidrs, problems),
         addresses=_node_addresses(seen, "InternalIP", ref, problems),
         underlay=_underlay(seen, ref, problems),
         zone=(seen.metadata.labels or {}).get(ZONE_LABEL, ""),

@@ -134,7 +134,7 @@ def _families(objects: Objects) -> Families:
     found: dict[str, None] = {}
     cluster, _ = _checked({ref: obj for ref, obj in objects.items() if ref.kind in ("Node", "Pod")})
     for node in cluster.nodes.values():
-        found |= dict.fromkeys(f"IPv{prefix.version}" for prefix in node.pod_cidrs)
+        found |= dict.fromkeys(f"IPv{prefix.version}" for prefix in node.prefixes)
     for pod in cluster.pods.values():
         found |= dict.fromkeys(f"IPv{address.version}" for address in pod.addresses)
     return tuple(found)

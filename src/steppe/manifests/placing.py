@@ -97,7 +97,7 @@ def placed_pods(objects: Objects, problems: list[Problem]) -> Objects:
     """The pods without a status, each on a node and with addresses of it."""
     pods = _readable_pods(objects)
     nodes = {node.name: node for node in _readable_nodes(objects)}
-    own = {name: node.pod_cidrs for name, node in nodes.items() if node.pod_cidrs}
+    own = {name: node.networks for name, node in nodes.items() if node.prefixes}
     prefixes = own | {
         name: _of_families(spare, nodes[name])
         for name, spare in _spare_prefixes(nodes.keys() - own.keys(), objects, pods).items()
@@ -157,7 +157,7 @@ def _spare_prefixes(names: Iterable[str], objects: Objects, pods: Pods) -> dict[
     found: dict[str, list[IPNetwork]] = {name: [] for name in sorted(names)}
     if not found:
         return {}
-    used = [prefix for node in _readable_nodes(objects) for prefix in node.pod_cidrs]
+    used = [prefix for node in _readable_nodes(objects) for prefix in node.networks]
     lived_in = [address for pod in pods.values() for address in pod_from(pod)[0].addresses]
     for pool, length in _POD_POOLS:
         busy = {ip_interface((address, length)).network for address in lived_in if address in pool}

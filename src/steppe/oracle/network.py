@@ -68,7 +68,7 @@ def _node(cluster: Cluster, address: IPAddress) -> Node | None:
 
 
 def _in_pod_prefix(cluster: Cluster, address: IPAddress) -> bool:
-    return any(address in prefix for node in cluster.nodes.values() for prefix in node.pod_cidrs)
+    return any(node.has_pods_at(address) for node in cluster.nodes.values())
 
 
 def _home(cluster: Cluster, pod: Pod, version: int) -> IPAddress | None:

@@ -202,7 +202,7 @@ def _external(
 
 
 def _is_local_pod(world: World, source: IPAddress) -> bool:
-    return any(source in prefix for prefix in world.node.pod_cidrs)
+    return world.node.has_pods_at(source)
 
 
 def _backends(candidates: Candidates) -> frozenset[Backend]:

@@ -43,5 +43,5 @@ def _remakes(change: Change) -> bool:
         isinstance(change.key, LinkKey)
         and isinstance(old, Link)
         and isinstance(new, Link)
-        and (old.kind, old.vxlan) != (new.kind, new.vxlan)
+        and old.kind != new.kind
     )

@@ -147,7 +147,7 @@ def _strangers(cluster: Cluster) -> frozenset[IPNetwork]:
 def _inside(cluster: Cluster) -> Callable[[IPNetwork], bool]:
     """Whether a prefix is the cluster's own altogether: of its pods or nodes."""
     taken = _taken(cluster)
-    cidrs = frozenset(cidr for node in cluster.nodes.values() for cidr in node.pod_cidrs)
+    cidrs = frozenset(cidr for node in cluster.nodes.values() for cidr in node.networks)
     lengths = {(cidr.version, cidr.prefixlen) for cidr in cidrs}
 
     def inside(prefix: IPNetwork) -> bool:

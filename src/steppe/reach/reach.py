@@ -136,7 +136,7 @@ class Reach:
     def _prefixes(self) -> LongestPrefix[int | None]:
         # The cluster's own prefixes are not outside: what no pod has there is nobody's.
         nodes = self.cluster.nodes.values()
-        found: dict[IPNetwork, int | None] = {p: None for node in nodes for p in node.pod_cidrs}
+        found: dict[IPNetwork, int | None] = {p: None for node in nodes for p in node.networks}
         for number, party in enumerate(self.parties):
             found |= dict.fromkeys(party.prefixes, number)
         if INTERNET in found:

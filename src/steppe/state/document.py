@@ -20,13 +20,13 @@ from steppe.net.address import (
     parse_interface,
     parse_prefix,
 )
-from steppe.state.link import Vxlan
+from steppe.state.device import KINDS
 from steppe.state.nft import ElementKey
 from steppe.state.node import Key, Value
 
 Json = Any
 
-_SHAPES = {shape.__name__: shape for shape in (*get_args(Key), *get_args(Value), Vxlan)}
+_SHAPES = {shape.__name__: shape for shape in (*get_args(Key), *get_args(Value))}
 _WORDS = {"address": parse_address, "prefix": parse_prefix, "interface": parse_interface}
 
 
@@ -97,6 +97,12 @@ def _read(document: Json) -> Any:
         return document
     if "is" in document:
         fields = {name: _read(value) for name, value in document.items() if name != "is"}
-        return _SHAPES[document["is"]](**fields)
+        return _shape(document["is"])(**fields)
     ((word, text),) = document.items()
     return _WORDS[word](text)
+
+
+def _shape(name: str) -> type:
+    """The class of this name among keys, values and kinds of link."""
+    known = _SHAPES.get(name)
+    return known or next(kind for kind in KINDS.values() if kind.__name__ == name)

@@ -4,23 +4,12 @@ Names, flags and defaults are those of `ip link`, `ip address`, `ip neighbour` a
 every value prints as those commands would show it.
 """
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import msgspec
 
 from steppe.net.address import IPAddress, IPInterface
-
-
-class Vxlan(msgspec.Struct, frozen=True):
-    """A VXLAN device's own settings (RFC 7348); `local` is the outer source address.
-
-    Learning is always off: every forwarding entry is a table entry with a cause.
-    """
-
-    vni: int
-    port: int
-    local: IPAddress
-    underlay: str
+from steppe.state.device import Kind
 
 
 class LinkKey(msgspec.Struct, frozen=True, order=True):
@@ -34,19 +23,17 @@ class LinkKey(msgspec.Struct, frozen=True, order=True):
 class Link(msgspec.Struct, frozen=True):
     """A link: `alias` is the kernel's own note on it (`ip link` shows it). We want all ours up."""
 
-    kind: Literal["veth", "vxlan"]
+    kind: Kind
     mtu: int
     mac: str
     alias: str = ""
-    vxlan: Vxlan | None = None
     up: bool = True
 
     def __str__(self) -> str:
         state = "" if self.up else "down "
-        text = f"{self.kind} {state}mtu {self.mtu} address {self.mac}"
-        if self.vxlan is not None:
-            vx = self.vxlan
-            text += f" id {vx.vni} local {vx.local} dev {vx.underlay} dstport {vx.port}"
+        own = str(self.kind)
+        text = f"{self.kind.name} {state}mtu {self.mtu} address {self.mac}"
+        text += f" {own}" if own else ""
         return f"{text} alias {self.alias!r}" if self.alias else text
 
 
@@ -94,7 +81,7 @@ class ForwardingKey(msgspec.Struct, frozen=True):
 
 
 class Forwarding(msgspec.Struct, frozen=True):
-    """Where a VXLAN device sends frames for one MAC address: the remote tunnel end."""
+    """Where a tunnel device sends frames for one MAC address: the remote tunnel end."""
 
     destination: IPAddress
 

@@ -245,7 +245,7 @@ class Walker:
     def _between(self, at: _Here, peer: str) -> _Here:
         """Across the underlay as the packet is; routers on the way know node addresses only."""
         underlay = self._cluster.nodes[at.node].underlay
-        own = any(at.source in prefix for prefix in self._cluster.nodes[at.node].pod_cidrs)
+        own = self._cluster.nodes[at.node].has_pods_at(at.source)
         if own and not underlay.on_link(at.destination):
             reason = f"a router between {at.node} and {peer} sees the pod address {at.source}"
             return at.ending("dropped", reason)

@@ -35,6 +35,7 @@ from steppe.kube.objects import Workload
 from steppe.net.address import IPAddress, IPNetwork
 from steppe.plan.diff import Change, diff
 from steppe.plan.order import ordered
+from steppe.state.device import Veth
 from steppe.state.link import Link, LinkKey
 from steppe.state.node import Key, NodeClaim, Value, settle
 from steppe.state.sysctl import SysctlKey
@@ -159,7 +160,7 @@ class Attachments:
             inside = driver.read()
         mac, size = expected_link(request, workload, mtu)
         wanted = _table(pod_claims(workload, mtu, request.interface))
-        wanted[LinkKey(request.interface)] = Link("veth", size, mac)
+        wanted[LinkKey(request.interface)] = Link(Veth(), size, mac)
         return (
             *faults_of_previous(request, workload),
             *_missing("pod", wanted, inside),
@@ -201,7 +202,7 @@ class Attachments:
 
     def _attach(self, workload: Workload, netns: int, interface: str, mtu: int) -> Iterator[str]:
         link = workload.link
-        bare = Link("veth", mtu, host_mac(link))
+        bare = Link(Veth(), mtu, host_mac(link))
         try:
             self._host.create_veth(link, bare, interface, pod_mac(link), netns)
         except KernelError as error:
@@ -227,7 +228,7 @@ class Attachments:
             raise
 
     def _delete(self, link: str) -> None:
-        self._apply(self._host, (Change(LinkKey(link), Link("veth", 0, ""), None),))
+        self._apply(self._host, (Change(LinkKey(link), Link(Veth(), 0, ""), None),))
 
     def _make_room(self, request: Request, replacing: Callable[[str], None]) -> None:
         """Remove what stands where the new link goes, unless it is this very attachment."""

@@ -16,9 +16,9 @@ from steppe.state.node import NodeClaim
 
 def local_pod_elements(here: Node) -> Iterator[NodeClaim]:
     """The prefixes whose packets may need the node's address."""
-    for index, prefix in enumerate(here.pod_cidrs):
-        cause = Cause(here.ref, f"spec.podCIDRs[{index}]")
-        yield Claim(ElementKey(f"local_pods{prefix.version}", (prefix,)), Element(), cause)
+    for prefix in here.prefixes:
+        key = ElementKey(f"local_pods{prefix.version}", (prefix.network,))
+        yield Claim(key, Element(), prefix.cause)
 
 
 def everything_is_inside(here: Node) -> Iterator[NodeClaim]:
@@ -29,9 +29,9 @@ def everything_is_inside(here: Node) -> Iterator[NodeClaim]:
 
 def cluster_elements(node: Node) -> Iterator[NodeClaim]:
     """What one node adds to the inside of the cluster."""
-    for index, prefix in enumerate(node.pod_cidrs):
-        cause = Cause(node.ref, f"spec.podCIDRs[{index}]")
-        yield Claim(ElementKey(f"cluster{prefix.version}", (prefix,)), Element(), cause)
+    for prefix in node.prefixes:
+        key = ElementKey(f"cluster{prefix.version}", (prefix.network,))
+        yield Claim(key, Element(), prefix.cause)
     for address in node.addresses:
         key = ElementKey(f"cluster{address.version}", (host_prefix(address),))
         yield Claim(key, Element(), Cause(node.ref, "status.addresses"))

@@ -1,4 +1,4 @@
-"""Links: veth pairs, VXLAN devices and what we set on them (`ip link`, ip-link(8)).
+"""Links of every kind and what we set on them (`ip link`, ip-link(8)); kinds/ has each kind's own.
 
 A link is made in two messages, because the kernel takes alias and address generation only for a
 link that is there (rtnetlink.c: do_setlink handles them, rtnl_create_link does not). It is made
@@ -6,13 +6,14 @@ down, so it has no address of its own making before that is switched off.
 """
 
 import struct
-from ipaddress import IPv4Address, IPv6Address
+from collections.abc import Mapping
 
 import msgspec
 
 from steppe.drivers.netlink import message as nl
+from steppe.drivers.netlink.kinds import CODECS
 from steppe.drivers.netlink.message import Message, Request
-from steppe.state.link import Link, Vxlan
+from steppe.state.link import Link
 
 RTM_NEWLINK = 16
 RTM_DELLINK = 17
@@ -36,17 +37,9 @@ _AF_INET6 = 10
 _IFLA_INET6_ADDR_GEN_MODE = 8
 _ADDR_GEN_MODE_NONE = 1
 
-_VXLAN_ID = 1
-_VXLAN_LINK = 3
-_VXLAN_LOCAL = 4
-_VXLAN_LEARNING = 7
-_VXLAN_PORT = 15
-_VXLAN_LOCAL6 = 17
-_VXLAN_UDP_CSUM = 18
-
 
 class LinkInfo(msgspec.Struct, frozen=True):
-    """A link of any kind, as the kernel tells of it; `underlay` is a VXLAN device's lower link."""
+    """A link of any kind, as the kernel tells of it; `data` is what its kind alone has."""
 
     index: int
     name: str
@@ -56,18 +49,13 @@ class LinkInfo(msgspec.Struct, frozen=True):
     alias: str
     up: bool
     loopback: bool
-    underlay: int = 0
-    vxlan: Vxlan | None = None
+    data: Mapping[int, bytes] = {}
 
-    def link(self, names: dict[int, str]) -> Link | None:
+    def link(self, names: Mapping[int, str]) -> Link | None:
         """The table value for a link of a kind that we make, else None."""
-        vxlan = self.vxlan
-        if self.kind == "veth":
-            return Link("veth", self.mtu, self.mac, self.alias, up=self.up)
-        if self.kind == "vxlan" and vxlan is not None:
-            vxlan = msgspec.structs.replace(vxlan, underlay=names.get(self.underlay, ""))
-            return Link("vxlan", self.mtu, self.mac, self.alias, vxlan, self.up)
-        return None
+        codec = CODECS.get(self.kind)
+        kind = codec.decoded(self.data, names) if codec is not None else None
+        return Link(kind, self.mtu, self.mac, self.alias, self.up) if kind is not None else None
 
 
 def _header(index: int = 0, flags: int = 0, change: int = 0) -> bytes:
@@ -133,24 +121,9 @@ def create_veth(
     return _create(name, link, data)
 
 
-def create_vxlan(name: str, link: Link, underlay_index: int) -> tuple[Request, ...]:
-    """A VXLAN device that learns nothing."""
-    vxlan = link.vxlan
-    if vxlan is None:
-        raise ValueError(f"{name}: a vxlan link without vxlan settings")
-    data = [
-        nl.u32(_VXLAN_ID, vxlan.vni),
-        nl.u32(_VXLAN_LINK, underlay_index),
-        nl.u8(_VXLAN_LEARNING, 0),
-        nl.attribute(_VXLAN_PORT, vxlan.port.to_bytes(2, "big")),
-    ]
-    if vxlan.local.version == 4:
-        # RFC 7348, section 5: the outer UDP checksum "SHOULD be transmitted as zero"; over IPv6
-        # (RFC 6935) the kernel's default, a real one, stays.
-        data += [nl.attribute(_VXLAN_LOCAL, vxlan.local.packed), nl.u8(_VXLAN_UDP_CSUM, 0)]
-    else:
-        data += [nl.attribute(_VXLAN_LOCAL6, vxlan.local.packed)]
-    return _create(name, link, b"".join(data))
+def create_link(name: str, link: Link, lower: int) -> tuple[Request, ...]:
+    """A link of a kind that tables can make; `lower` is the index of the link below it, or 0."""
+    return _create(name, link, CODECS[link.kind.name].encoded(link.kind, lower))
 
 
 def _create(name: str, link: Link, data: bytes) -> tuple[Request, ...]:
@@ -161,7 +134,7 @@ def _create(name: str, link: Link, data: bytes) -> tuple[Request, ...]:
         + nl.u32(_IFLA_MTU, link.mtu)
         + nl.nested(
             _IFLA_LINKINFO,
-            nl.text(_IFLA_INFO_KIND, link.kind),
+            nl.text(_IFLA_INFO_KIND, link.kind.name),
             nl.attribute(_IFLA_INFO_DATA | nl.NLA_F_NESTED, data),
         )
     )
@@ -177,7 +150,7 @@ def read_link(message: Message) -> LinkInfo:
     found = nl.attributes(message.body, _IFINFO.size)
     about = nl.attributes(found.get(_IFLA_LINKINFO, b""))
     kind_name = nl.string(about.get(_IFLA_INFO_KIND, b""))
-    data = nl.attributes(about.get(_IFLA_INFO_DATA, b"")) if kind_name == "vxlan" else {}
+    data = nl.attributes(about.get(_IFLA_INFO_DATA, b"")) if kind_name in CODECS else {}
     return LinkInfo(
         index=index,
         name=nl.string(found.get(_IFLA_IFNAME, b"")),
@@ -187,22 +160,8 @@ def read_link(message: Message) -> LinkInfo:
         alias=nl.string(found.get(_IFLA_IFALIAS, b"")),
         up=bool(flags & _IFF_UP),
         loopback=kind == _ARPHRD_LOOPBACK,
-        underlay=nl.number(data.get(_VXLAN_LINK, b"")),
-        vxlan=_vxlan(data),
+        data=data,
     )
 
 
 _ARPHRD_LOOPBACK = 772
-
-
-def _vxlan(data: dict[int, bytes]) -> Vxlan | None:
-    """The device's settings; None for one that is not ours: without a local address."""
-    local: IPv4Address | IPv6Address
-    if _VXLAN_LOCAL in data:
-        local = IPv4Address(data[_VXLAN_LOCAL])
-    elif _VXLAN_LOCAL6 in data:
-        local = IPv6Address(data[_VXLAN_LOCAL6])
-    else:
-        return None
-    port = int.from_bytes(data.get(_VXLAN_PORT, b""), "big")
-    return Vxlan(nl.number(data.get(_VXLAN_ID, b"")), port, local, "")

@@ -30,7 +30,7 @@ _AF_BRIDGE = 7
 
 
 class NeighbourInfo(msgspec.Struct, frozen=True):
-    """An entry of either kind: `forwarding` says that it is one of a VXLAN device's."""
+    """An entry of either kind: `forwarding` says that it is one of a tunnel device's."""
 
     index: int
     forwarding: bool
