@@ -19,7 +19,7 @@ from steppe.explain.say import verdict
 from steppe.kube.cluster import Cluster
 from steppe.kube.policies import Direction
 from steppe.net.packet import Protocol
-from steppe.oracle.policy_match import world_of
+from steppe.oracle.policy_match import World
 from steppe.oracle.promised_path import Oracle, PromisedPath
 from steppe.settings import NodePortAddresses
 
@@ -83,7 +83,9 @@ class Explainer:
 
     def _changes(self, flow: Flow, part: Cluster, cases: tuple[Case, ...]) -> tuple[Change, ...]:
         """What would open the flow."""
-        return changes_for(self.cluster, Asked(flow, part, cases, self._node_port_addresses))
+        return changes_for(
+            self.cluster, Asked(flow, part, cases, Oracle(part).world, self._node_port_addresses)
+        )
 
     def _followed(
         self, part: Cluster, cases: Sequence[Case]
@@ -101,11 +103,11 @@ class Explainer:
             else:
                 paths = tuple(path_of(part, case.packet, each) for each in promised)
             ordered = sorted(paths, key=lambda path: path.receiver)
-            shown = tuple(self._with_misses(part, path) for path in ordered)
+            shown = tuple(self._with_misses(oracle.world, path) for path in ordered)
             found.append(msgspec.structs.replace(case, paths=shown))
         return tuple(found), tuple(conflicts)
 
-    def _with_misses(self, part: Cluster, path: Path) -> Path:
+    def _with_misses(self, world: World, path: Path) -> Path:
         """The path with what the rules say that could have let it through."""
         if path.fate != "denied":
             return path
@@ -115,7 +117,6 @@ class Explainer:
             packet = msgspec.structs.replace(packet, source=path.sent.source)
             own, direction, decision = packet.source, EGRESS, path.egress
         isolating = {cause.ref for cause in decision.because}
-        world = world_of(part.pods.values(), part.namespaces.values(), part.nodes.values())
         pod = world.pods.get(own)
         found = (
             miss

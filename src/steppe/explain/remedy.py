@@ -19,7 +19,7 @@ from steppe.explain.partner import Partner, outside_partner, pod_partner
 from steppe.explain.policy_edits import policy_edits
 from steppe.kube.cluster import Cluster
 from steppe.net.address import IPNetwork, host_prefix
-from steppe.oracle.policy_match import world_of
+from steppe.oracle.policy_match import World
 from steppe.oracle.promised_path import Oracle
 from steppe.settings import NodePortAddresses
 
@@ -33,6 +33,7 @@ class Asked(msgspec.Struct, frozen=True):
     flow: Flow
     part: Cluster
     cases: tuple[Case, ...]
+    world: World
     node_port_addresses: NodePortAddresses
 
 
@@ -101,12 +102,9 @@ def _edits(cluster: Cluster, asked: Asked, closed: Closed) -> Iterator[Edit]:
         if partner is not None:
             yield from tier_edits(cluster, closed, partner)
         return
-    world = world_of(
-        asked.part.pods.values(), asked.part.namespaces.values(), asked.part.nodes.values()
-    )
     if partner is not None:
-        yield from policy_edits(cluster, world, closed, partner)
-    yield from label_edits(cluster, world, closed)
+        yield from policy_edits(cluster, asked.world, closed, partner)
+    yield from label_edits(cluster, asked.world, closed)
 
 
 def _partner(cluster: Cluster, asked: Asked, closed: Closed) -> Partner | None:

@@ -81,7 +81,7 @@ class Oracle:
     def __init__(self, cluster: Cluster, node_port_addresses: NodePortAddresses = ()) -> None:
         self._cluster = cluster
         self._node_port_addresses = node_port_addresses
-        self._world: World = world_of(
+        self.world: World = world_of(
             cluster.pods.values(),
             cluster.namespaces.values(),
             cluster.nodes.values(),
@@ -125,7 +125,7 @@ class Oracle:
         ingress = self._judge(seen, way).ingress
         # What a node has translated comes from that node, as far as the fabric is concerned.
         by = self._cluster.nodes.get(way.served[-1].node) if way.served else None
-        is_local = self._world.pods.get(sent.source) is not None
+        is_local = self.world.pods.get(sent.source) is not None
         sender = None if by is None or is_local else by.address(sent.source.version)
         promised = promise(
             self._cluster, msgspec.structs.replace(seen, source=sender or sent.source)
@@ -174,18 +174,18 @@ class Oracle:
         """
         for done in way.served:
             node = self._cluster.nodes[done.node]
-            receiver = self._world.pods.get(way.packet.destination)
+            receiver = self.world.pods.get(way.packet.destination)
             own = node.address(way.packet.source.version)
             if done.masquerade and own and (receiver is None or receiver.node != node.name):
                 return msgspec.structs.replace(way.packet, source=own)
         return way.packet
 
     def _judge(self, packet: Packet, way: _Way) -> policy.Verdict:
-        return policy.verdict(self._world, packet, via_service=bool(way.served))
+        return policy.verdict(self.world, packet, via_service=bool(way.served))
 
     def _node_of(self, source: IPAddress, destination: IPAddress) -> Node | None:
         """The first node: the sender's own, or for a sender outside the one it dials."""
-        pod = self._world.pods.get(source)
+        pod = self.world.pods.get(source)
         if pod is not None:
             return self._cluster.nodes.get(pod.node)
         return self._node_at(source) or self._node_at(destination)
