@@ -168,7 +168,7 @@ def test_the_part_of_a_flow_answers_as_the_whole_cluster_does(
     some = st.lists(st.sampled_from(flows(cluster)), min_size=1, max_size=25, unique_by=id)
     for flow in data.draw(some):
         for case in explainer.explain(flow).cases:
-            part = part_for(explainer.index, [case])
+            part = part_for(explainer.cluster, [case])
             own, _ = compile_cluster(chosen, part)
             whole = walker.walks(case.packet, case.entering)
             found = Walker(part, own).walks(case.packet, case.entering)

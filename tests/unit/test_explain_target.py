@@ -4,7 +4,6 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from steppe.ends.index import Index
 from steppe.ends.target import (
     NodeTarget,
     PodTarget,
@@ -13,7 +12,7 @@ from steppe.ends.target import (
     UnknownTargetError,
     resolve,
 )
-from steppe.kube.cluster import cluster_of
+from steppe.kube.cluster import Cluster, cluster_of
 from steppe.kube.objects import Pod
 from steppe.kube.services import Service, ServicePort
 from tests.worlds import node_at
@@ -32,21 +31,19 @@ WEB = Service(
     cluster_ips=(ip_address("10.96.0.9"), ip_address("fd00:96::9")),
     ports=(ServicePort("http", "TCP", 8080),),
 )
-INDEX = Index(
-    cluster_of(
-        [NODE],
-        [
-            pod("web-1", 5),
-            pod("web-2", 6),
-            pod("twin", 7),
-            pod("twin", 8, "other"),
-            pod("proxy", 9, host_network=True, addresses=NODE.addresses),
-            pod("migrate", 10, finished=True),
-            pod("late", 11, addresses=()),
-            pod("nowhere", 12, node="", addresses=()),
-        ],
-        services=[WEB],
-    )
+CLUSTER = cluster_of(
+    [NODE],
+    [
+        pod("web-1", 5),
+        pod("web-2", 6),
+        pod("twin", 7),
+        pod("twin", 8, "other"),
+        pod("proxy", 9, host_network=True, addresses=NODE.addresses),
+        pod("migrate", 10, finished=True),
+        pod("late", 11, addresses=()),
+        pod("nowhere", 12, node="", addresses=()),
+    ],
+    services=[WEB],
 )
 
 
@@ -78,13 +75,13 @@ INDEX = Index(
     ],
 )
 def test_a_name_is_understood(text: str, name: str, port: str) -> None:
-    found = resolve(INDEX, text)
+    found = resolve(CLUSTER, text)
     assert (str(found.target), found.port) == (name, port)
 
 
 def test_an_address_means_that_address_alone() -> None:
-    both = resolve(INDEX, "shop/web-1").target
-    one = resolve(INDEX, "10.244.1.5").target
+    both = resolve(CLUSTER, "shop/web-1").target
+    one = resolve(CLUSTER, "10.244.1.5").target
     assert isinstance(both, PodTarget)
     assert isinstance(one, PodTarget)
     assert {address.version for address in both.addresses} == {4, 6}
@@ -92,18 +89,18 @@ def test_an_address_means_that_address_alone() -> None:
 
 
 def test_targets_are_typed() -> None:
-    assert isinstance(resolve(INDEX, "node/node-a").target, NodeTarget)
-    assert isinstance(resolve(INDEX, "web.shop").target, ServiceTarget)
-    outside = resolve(INDEX, "203.0.113.0/24").target
+    assert isinstance(resolve(CLUSTER, "node/node-a").target, NodeTarget)
+    assert isinstance(resolve(CLUSTER, "web.shop").target, ServiceTarget)
+    outside = resolve(CLUSTER, "203.0.113.0/24").target
     assert isinstance(outside, RangeTarget)
     assert outside.prefixes == (ip_network("203.0.113.0/24"),)
     assert outside.address is None
 
 
 def test_what_was_understood_is_said_where_it_is_not_what_was_written() -> None:
-    assert "first of its 2 pods" in resolve(INDEX, "deploy/shop/web").note
-    assert "network of its node" in resolve(INDEX, "shop/proxy").note
-    assert not resolve(INDEX, "shop/web-1").note
+    assert "first of its 2 pods" in resolve(CLUSTER, "deploy/shop/web").note
+    assert "network of its node" in resolve(CLUSTER, "shop/proxy").note
+    assert not resolve(CLUSTER, "shop/web-1").note
 
 
 @pytest.mark.parametrize(
@@ -128,11 +125,11 @@ def test_what_was_understood_is_said_where_it_is_not_what_was_written() -> None:
 )
 def test_what_names_nobody_is_said_with_what_was_probably_meant(text: str, said: str) -> None:
     with pytest.raises(UnknownTargetError, match=said):
-        resolve(INDEX, text)
+        resolve(CLUSTER, text)
 
 
-def called(*names: str, **more: object) -> Index:
-    return Index(cluster_of([NODE], [pod(name, 20 + n, **more) for n, name in enumerate(names)]))
+def called(*names: str, **more: object) -> Cluster:
+    return cluster_of([NODE], [pod(name, 20 + n, **more) for n, name in enumerate(names)])
 
 
 @pytest.mark.parametrize(
@@ -155,7 +152,7 @@ def test_a_pod_of_that_name_is_no_workload() -> None:
 
 def test_pods_with_the_hash_of_their_template_are_one_workload() -> None:
     pods = [pod(f"web-{n}", 20 + n, labels={"pod-template-hash": f"h{n}"}) for n in (0, 1)]
-    assert str(resolve(Index(cluster_of([NODE], pods)), "shop/web").target) == "shop/web-0"
+    assert str(resolve(cluster_of([NODE], pods), "shop/web").target) == "shop/web-0"
 
 
 @pytest.mark.parametrize(
@@ -174,4 +171,4 @@ def test_pods_with_the_hash_of_their_template_are_one_workload() -> None:
 )
 def test_what_no_pod_can_be_told_from_is_a_sentence(pods: list[Pod], text: str, said: str) -> None:
     with pytest.raises(UnknownTargetError, match=said):
-        resolve(Index(cluster_of([NODE], pods)), text)
+        resolve(cluster_of([NODE], pods), text)

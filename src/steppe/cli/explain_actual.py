@@ -87,7 +87,7 @@ def _addresses(part: Cluster) -> list[str]:
     for node in part.nodes.values():
         found.update(node.addresses)
     for service in part.services.values():
-        found.update((*service.cluster_ips, *service.external_ips, *service.load_balancer_ips))
+        found.update(service.addresses)
     for slice_ in part.slices.values():
         found.update(endpoint.address for endpoint in slice_.endpoints)
     return sorted(map(str, found))

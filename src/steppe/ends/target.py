@@ -18,9 +18,9 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from steppe.ends.index import Index
 from steppe.ends.workloads import are_one, pods_of
 from steppe.errors import SteppeError
+from steppe.kube.cluster import Cluster
 from steppe.kube.objects import Node, Pod
 from steppe.kube.services import Service
 from steppe.net.address import (
@@ -104,19 +104,19 @@ class Named(msgspec.Struct, frozen=True):
     note: str = ""
 
 
-def resolve(index: Index, text: str) -> Named:
+def resolve(cluster: Cluster, text: str) -> Named:
     """Who is meant; UnknownTargetError says why nobody can be."""
     text = text.strip()
     if not text:
         raise UnknownTargetError("an empty name: give a pod as NAMESPACE/NAME, or an address")
     if "://" in text:
-        return _url(index, text)
+        return _url(cluster, text)
     if text == "internet":
         return Named(RangeTarget(text, _EVERYWHERE, public=True))
-    return _address(index, text) or _named(index, text)
+    return _address(cluster, text) or _named(cluster, text)
 
 
-def _url(index: Index, text: str) -> Named:
+def _url(cluster: Cluster, text: str) -> Named:
     try:
         parts = urlsplit(text)
         host, port = parts.hostname or "", parts.port
@@ -124,7 +124,7 @@ def _url(index: Index, text: str) -> Named:
         raise UnknownTargetError(f"{text!r} is no URL: {error}") from error
     known = _SCHEME_PORTS.get(parts.scheme, "")
     number = str(port) if port is not None else known
-    found = _address(index, host) or _dns_name(index, host)
+    found = _address(cluster, host) or _dns_name(cluster, host)
     if found is None:
         raise UnknownTargetError(
             f"{host!r} is neither an address nor a Service's name such as web.shop.svc; the hosts "
@@ -133,7 +133,7 @@ def _url(index: Index, text: str) -> Named:
     return msgspec.structs.replace(found, port=number)
 
 
-def _address(index: Index, text: str) -> Named | None:
+def _address(cluster: Cluster, text: str) -> Named | None:
     """Whoever holds the address or prefix in text; None if it is neither."""
     bare, port = text, ""
     if text.startswith("["):
@@ -143,71 +143,71 @@ def _address(index: Index, text: str) -> Named | None:
         bare, _, port = text.partition(":")
     try:
         if "/" not in bare:
-            return Named(_holder(index, parse_address(bare)), port)
+            return Named(_holder(cluster, parse_address(bare)), port)
         return Named(RangeTarget(bare, (parse_prefix(bare),)), port)
     except ValueError:
         return None
 
 
-def _holder(index: Index, address: IPAddress) -> Target:
-    for pod in index.pods_at(address):
+def _holder(cluster: Cluster, address: IPAddress) -> Target:
+    for pod in cluster.pods_at(address):
         return PodTarget(pod, (address,))
-    for node in index.nodes_at(address):
+    for node in cluster.nodes_at(address):
         return NodeTarget(node, (address,))
-    for service in index.services_at(address):
+    for service in cluster.services_at(address):
         return ServiceTarget(service, (address,))
     return RangeTarget(str(address), (host_prefix(address),))
 
 
-def _named(index: Index, text: str) -> Named:
+def _named(cluster: Cluster, text: str) -> Named:
     name, _, port = text.partition(":")
     words = name.split("/")
     match [words[0].lower(), *words[1:]]:
         case ["svc" | "service", namespace, service]:
-            return Named(_service(index, namespace, service), port)
+            return Named(_service(cluster, namespace, service), port)
         case ["node" | "nodes", node]:
-            return Named(_node(index, node), port)
+            return Named(_node(cluster, node), port)
         case ["pod" | "po", namespace, pod]:
-            return msgspec.structs.replace(_pod(index, namespace, pod), port=port)
+            return msgspec.structs.replace(_pod(cluster, namespace, pod), port=port)
         case [kind, namespace, owner] if kind in _WORKLOADS:
-            return msgspec.structs.replace(_one_of(index, kind, namespace, owner), port=port)
-        case [kind, _, *_] if kind in _NOT_YET and kind not in index.cluster.namespaces:
+            return msgspec.structs.replace(_one_of(cluster, kind, namespace, owner), port=port)
+        case [kind, _, *_] if kind in _NOT_YET and kind not in cluster.namespaces:
             raise UnknownTargetError(
                 f"{text!r}: Ingress, Gateway and their routes are not understood yet; name the "
                 "Service behind them"
             )
         case [_]:
-            found = _dns_name(index, name) if not index.pods_named(name) else None
-            found = found or _pod_anywhere(index, name)
+            found = _dns_name(cluster, name) if not cluster.pods_named(name) else None
+            found = found or _pod_anywhere(cluster, name)
             return msgspec.structs.replace(found, port=port)
         case [_, pod]:
-            return msgspec.structs.replace(_pod(index, words[0], pod), port=port)
+            return msgspec.structs.replace(_pod(cluster, words[0], pod), port=port)
     raise UnknownTargetError(
         f"{text!r} is not understood: write NAMESPACE/POD, svc/NAMESPACE/NAME[:PORT], node/NAME, "
         "an address, a CIDR or internet"
     )
 
 
-def _service(index: Index, namespace: str, name: str) -> ServiceTarget:
-    service = index.cluster.services.get((namespace, name))
+def _service(cluster: Cluster, namespace: str, name: str) -> ServiceTarget:
+    service = cluster.services.get((namespace, name))
     if service is None:
-        known = (f"svc/{n}/{s}" for n, s in index.cluster.services)
+        known = (f"svc/{n}/{s}" for n, s in cluster.services)
         raise _unknown(f"Service {namespace}/{name}", f"svc/{namespace}/{name}", known)
-    return _to_service(index, service)
+    return _to_service(cluster, service)
 
 
-def _to_service(index: Index, service: Service) -> ServiceTarget:
+def _to_service(cluster: Cluster, service: Service) -> ServiceTarget:
     """A Service by its own addresses; a headless one by those that DNS answers with."""
     if not service.headless:
         return ServiceTarget(service, service.cluster_ips)
-    held = (each for slice_ in index.slices_of(service) for each in slice_.headless)
+    held = (each for slice_ in cluster.slices_of(service) for each in slice_.headless)
     return ServiceTarget(service, tuple(dict.fromkeys(e.address for e in held if e.ready)))
 
 
-def _node(index: Index, name: str) -> NodeTarget:
-    node = index.cluster.nodes.get(name)
+def _node(cluster: Cluster, name: str) -> NodeTarget:
+    node = cluster.nodes.get(name)
     if node is None:
-        known = (f"node/{known}" for known in index.cluster.nodes)
+        known = (f"node/{known}" for known in cluster.nodes)
         raise _unknown(f"node {name}", f"node/{name}", known)
     if not node.addresses:
         raise UnknownTargetError(
@@ -216,17 +216,17 @@ def _node(index: Index, name: str) -> NodeTarget:
     return NodeTarget(node, node.addresses)
 
 
-def _pod(index: Index, namespace: str, name: str) -> Named:
-    pod = index.cluster.pods.get((namespace, name))
-    if pod is None and pods_of(index, namespace, name):
-        return _one_of(index, "", namespace, name)
+def _pod(cluster: Cluster, namespace: str, name: str) -> Named:
+    pod = cluster.pods.get((namespace, name))
+    if pod is None and pods_of(cluster, namespace, name):
+        return _one_of(cluster, "", namespace, name)
     if pod is None:
-        known = (f"{n}/{p}" for n, p in index.cluster.pods)
+        known = (f"{n}/{p}" for n, p in cluster.pods)
         raise _unknown(f"pod {namespace}/{name}", f"{namespace}/{name}", known)
-    return _of_pod(index, pod)
+    return _of_pod(cluster, pod)
 
 
-def _of_pod(index: Index, pod: Pod) -> Named:
+def _of_pod(cluster: Cluster, pod: Pod) -> Named:
     name = f"pod {pod.namespace}/{pod.name}"
     if pod.finished:
         raise UnknownTargetError(f"{name} has finished, so it has no network any more")
@@ -239,28 +239,28 @@ def _of_pod(index: Index, pod: Pod) -> Named:
     if pod.host_network:
         # Its packets are its node's: no policy and no table can tell them apart.
         note = f"{pod.namespace}/{pod.name} uses the network of its node, {pod.node}"
-        return Named(_node(index, pod.node), note=note)
+        return Named(_node(cluster, pod.node), note=note)
     return Named(PodTarget(pod, pod.addresses))
 
 
-def _pod_anywhere(index: Index, name: str) -> Named:
-    found = index.pods_named(name)
+def _pod_anywhere(cluster: Cluster, name: str) -> Named:
+    found = cluster.pods_named(name)
     if len(found) == 1:
-        return _of_pod(index, found[0])
+        return _of_pod(cluster, found[0])
     if found:
         names = ", ".join(sorted(f"{pod.namespace}/{pod.name}" for pod in found))
         raise UnknownTargetError(f"{name!r} is the name of several pods: say which of {names}")
-    known = {f"{n}/{p}": p for n, p in index.cluster.pods}
+    known = {f"{n}/{p}": p for n, p in cluster.pods}
     near = get_close_matches(name, sorted(set(known.values())), _NEAR)
     full = sorted(text for text, own in known.items() if own in near)[:_NEAR]
-    services = (f"svc/{n}/{s}" for n, s in index.cluster.services if s == name)
+    services = (f"svc/{n}/{s}" for n, s in cluster.services if s == name)
     raise UnknownTargetError(f"there is no pod {name!r}{_did_you_mean((*full, *services))}")
 
 
-def _one_of(index: Index, kind: str, namespace: str, owner: str) -> Named:
+def _one_of(cluster: Cluster, kind: str, namespace: str, owner: str) -> Named:
     """The first pod of a workload."""
     what = f"{kind}/{namespace}/{owner}".lstrip("/")
-    pods = pods_of(index, namespace, owner)
+    pods = pods_of(cluster, namespace, owner)
     if not pods:
         raise UnknownTargetError(f"no running pod is called after {what}")
     if not are_one(pods):
@@ -270,19 +270,19 @@ def _one_of(index: Index, kind: str, namespace: str, owner: str) -> Named:
             f"{names}"
         )
     first, *others = pods
-    found = _of_pod(index, first)
+    found = _of_pod(cluster, first)
     note = f"{what} is {first.namespace}/{first.name}"
     note += f", the first of its {len(others) + 1} pods" if others else ""
     return msgspec.structs.replace(found, note=found.note or note)
 
 
-def _dns_name(index: Index, host: str) -> Named | None:
+def _dns_name(cluster: Cluster, host: str) -> Named | None:
     """The Service that cluster DNS knows by this name; None where there is none."""
     labels = host.rstrip(".").split(".")
     if len(labels) < 2 or (len(labels) > 2 and labels[2] != "svc"):
         return None
-    service = index.cluster.services.get((labels[1], labels[0]))
-    return Named(_to_service(index, service)) if service is not None else None
+    service = cluster.services.get((labels[1], labels[0]))
+    return Named(_to_service(cluster, service)) if service is not None else None
 
 
 def _unknown(what: str, wanted: str, known: Iterable[str]) -> UnknownTargetError:

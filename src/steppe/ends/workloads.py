@@ -10,7 +10,7 @@ manifests.
 
 import re
 
-from steppe.ends.index import Index
+from steppe.kube.cluster import Cluster
 from steppe.kube.objects import Pod
 
 _NAME_LABELS = ("app.kubernetes.io/name", "app", "k8s-app", "name", "component", "role")
@@ -32,11 +32,11 @@ _SAFE = "[bcdfghjklmnpqrstvwxz2456789]"
 _SUFFIX = re.compile(rf"-(\d+|({_SAFE}{{6,10}}-)?{_SAFE}{{5}})")
 
 
-def pods_of(index: Index, namespace: str, owner: str) -> tuple[Pod, ...]:
+def pods_of(cluster: Cluster, namespace: str, owner: str) -> tuple[Pod, ...]:
     """The pods with a network that are called after their owner, by name."""
     found = (
         pod
-        for (space, name), pod in index.cluster.pods.items()
+        for (space, name), pod in cluster.pods.items()
         if space == namespace
         and name.startswith(f"{owner}-")
         and _SUFFIX.fullmatch(name, len(owner))

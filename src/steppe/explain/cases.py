@@ -9,18 +9,20 @@ Within a part all addresses are inside the same blocks, so one of them speaks fo
 from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address, IPv6Address
 
-from steppe.ends.index import Index
+import msgspec
+
 from steppe.ends.target import NodeTarget, PodTarget, RangeTarget, ServiceTarget, Target
 from steppe.explain.flow import BadFlowError
 from steppe.explain.model import Case, Flow
 from steppe.explain.part import own_prefix
+from steppe.kube.cluster import Cluster
 from steppe.kube.cluster_policies import ClusterRule
 from steppe.kube.objects import Node, Pod
 from steppe.kube.policies import Block, Direction, Rule
 from steppe.kube.services import Service
 from steppe.net.address import IPAddress, IPNetwork, of_version, parse_prefix, sort_key
 from steppe.net.packet import Packet
-from steppe.oracle.service import has_node_ports
+from steppe.oracle.service import NodePortAddresses, has_node_ports
 
 SOURCE_PORT = 40000
 _FAMILIES = (4, 6)
@@ -37,9 +39,11 @@ _NOT_PUBLIC = tuple(
 """No host of the internet has these (RFC 6890)."""
 
 
-def cases_of(index: Index, flow: Flow) -> tuple[Case, ...]:
+def cases_of(
+    cluster: Cluster, flow: Flow, node_port_addresses: NodePortAddresses = ()
+) -> tuple[Case, ...]:
     """The flow's packets, IPv4 first; BadFlowError where the ends have no family in common."""
-    found = tuple(_cases(index, flow))
+    found = tuple(_cases(_Asked(cluster, flow, node_port_addresses)))
     if not found:
         raise BadFlowError(f"{flow.source} and {flow.destination} {_nothing_common(flow)}")
     return found
@@ -52,42 +56,50 @@ def _nothing_common(flow: Flow) -> str:
     return "have no IP family in common"
 
 
-def _cases(index: Index, flow: Flow) -> Iterator[Case]:
+class _Asked(msgspec.Struct, frozen=True):
+    """A flow, and what of its cluster decides by which packets it begins."""
+
+    cluster: Cluster
+    flow: Flow
+    node_port_addresses: NodePortAddresses
+
+
+def _cases(asked: _Asked) -> Iterator[Case]:
+    flow = asked.flow
     for version in _FAMILIES:
-        for stands_for, source in _sources(index, flow, version):
-            for also, destination, port, at in _destinations(index, flow, version):
+        for stands_for, source in _sources(asked.cluster, flow, version):
+            for also, destination, port, at in _destinations(asked, version):
                 name = " to ".join(filter(None, (stands_for, also))) or f"IPv{version}"
                 out = 0 if flow.protocol == "ICMP" else SOURCE_PORT
                 packet = Packet(source, destination, flow.protocol, out, port)
                 yield Case(name, packet, entering=at)
 
 
-def _sources(index: Index, flow: Flow, version: int) -> Iterator[tuple[str, IPAddress]]:
+def _sources(cluster: Cluster, flow: Flow, version: int) -> Iterator[tuple[str, IPAddress]]:
     if isinstance(flow.source, RangeTarget):
-        cuts = list(_blocks(index, flow.destination, "ingress"))
-        yield from _parts(index, flow.source, cuts, version)
+        cuts = list(_blocks(cluster, flow.destination, "ingress"))
+        yield from _parts(cluster, flow.source, cuts, version)
         return
     own = of_version(flow.source.addresses, version)
     if own is not None:
         yield "", own
 
 
-def _destinations(
-    index: Index, flow: Flow, version: int
-) -> Iterator[tuple[str, IPAddress, int, str]]:
+def _destinations(asked: _Asked, version: int) -> Iterator[tuple[str, IPAddress, int, str]]:
+    cluster, flow = asked.cluster, asked.flow
     end = flow.destination
     if isinstance(end, RangeTarget):
-        cuts = list(_blocks(index, flow.source, "egress"))
-        for name, address in _parts(index, end, cuts, version):
+        cuts = list(_blocks(cluster, flow.source, "egress"))
+        for name, address in _parts(cluster, end, cuts, version):
             yield name, address, flow.port, ""
     elif isinstance(end, ServiceTarget) and end.service.headless:
         # "Kubernetes … instead configures DNS … with multiple records that return the addresses
         # of the Pods" (Headless Services): each is a destination of its own.
         for address in (each for each in end.addresses if each.version == version):
-            pods = (f"{pod.namespace}/{pod.name}" for pod in index.pods_at(address))
+            pods = (f"{pod.namespace}/{pod.name}" for pod in cluster.pods_at(address))
             yield f"{next(pods, address)} (IPv{version})", address, flow.port, ""
     elif isinstance(end, ServiceTarget) and isinstance(flow.source, RangeTarget):
-        yield from _from_outside(index, flow, end, version)
+        yield from _from_outside(asked, end, version)
     else:
         own = of_version(end.addresses, version)
         if own is not None:
@@ -95,13 +107,13 @@ def _destinations(
 
 
 def _from_outside(
-    index: Index, flow: Flow, end: ServiceTarget, version: int
+    asked: _Asked, end: ServiceTarget, version: int
 ) -> Iterator[tuple[str, IPAddress, int, str]]:
     """What hosts outside dial: a load balancer's address, an external one, or a node's port."""
-    service = end.service
+    flow, service = asked.flow, end.service
     if version not in {address.version for address in service.cluster_ips}:
         return  # its other addresses mean nothing in this family (oracle/service.py)
-    node = _entrance(index, service, version)
+    node = _entrance(asked.cluster, service, version)
     written = () if end.addresses == service.cluster_ips else end.addresses
     public = (*written, *service.load_balancer_ips, *service.external_ips)
     address = of_version(public, version)
@@ -109,7 +121,7 @@ def _from_outside(
         yield "", address, flow.port, node.name if node else ""
         return
     ports = [p for p in service.ports if (p.port, p.protocol) == (flow.port, flow.protocol)]
-    own = _serving(index, node, version) if node else None
+    own = _serving(asked.node_port_addresses, node, version) if node else None
     if own is not None and ports and ports[0].node_port:
         yield "", own, ports[0].node_port, ""
         return
@@ -118,25 +130,23 @@ def _from_outside(
         yield "", cluster_ip, flow.port, ""
 
 
-def _entrance(index: Index, service: Service, version: int) -> Node | None:
+def _entrance(cluster: Cluster, service: Service, version: int) -> Node | None:
     """The node by which traffic comes in: under externalTrafficPolicy Local, one with endpoints."""
-    nodes = [node for _, node in sorted(index.cluster.nodes.items()) if node.address(version)]
+    nodes = [node for _, node in sorted(cluster.nodes.items()) if node.address(version)]
     if service.external_local:
-        served = {e.node for s in index.slices_of(service) for e in s.endpoints if e.ready}
+        served = {e.node for s in cluster.slices_of(service) for e in s.endpoints if e.ready}
         nodes = [node for node in nodes if node.name in served] or nodes
     return nodes[0] if nodes else None
 
 
-def _serving(index: Index, node: Node, version: int) -> IPAddress | None:
+def _serving(served: NodePortAddresses, node: Node, version: int) -> IPAddress | None:
     """The first of a node's addresses on which it serves node ports."""
-    served = index.node_port_addresses
     return of_version((a for a in node.addresses if has_node_ports(node, served, a)), version)
 
 
-def _blocks(index: Index, end: Target, direction: Direction) -> Iterator[IPNetwork]:
+def _blocks(cluster: Cluster, end: Target, direction: Direction) -> Iterator[IPNetwork]:
     """Every prefix that a policy of these pods, or the Service itself, tells apart."""
-    cluster = index.cluster
-    policies = {p.ref: p for pod in _pods(index, end) for p in index.policies_on(pod)}
+    policies = {p.ref: p for pod in _pods(cluster, end) for p in cluster.policies_on(pod)}
     rules: list[Rule | ClusterRule] = []
     for policy in policies.values():
         rules += policy.rules(direction)
@@ -149,20 +159,20 @@ def _blocks(index: Index, end: Target, direction: Direction) -> Iterator[IPNetwo
         yield from end.service.source_ranges
 
 
-def _pods(index: Index, end: Target) -> Iterator[Pod]:
+def _pods(cluster: Cluster, end: Target) -> Iterator[Pod]:
     match end:
         case PodTarget(pod, _):
             yield pod
         case ServiceTarget(service, _):
-            for slice_ in index.slices_of(service):
+            for slice_ in cluster.slices_of(service):
                 for endpoint in slice_.endpoints:
-                    yield from index.pods_at(endpoint.address)
+                    yield from cluster.pods_at(endpoint.address)
         case NodeTarget() | RangeTarget():
             return
 
 
 def _parts(
-    index: Index, end: RangeTarget, cuts: Iterable[IPNetwork], version: int
+    cluster: Cluster, end: RangeTarget, cuts: Iterable[IPNetwork], version: int
 ) -> Iterator[tuple[str, IPAddress]]:
     """Each part of the range, by its longest prefix, with an address that speaks for it."""
     if end.address is not None:
@@ -175,7 +185,7 @@ def _parts(
         for part in sorted({whole} | inside, key=sort_key):
             if end.public and any(_holds(private, part) for private in _of(version)):
                 continue
-            address = _speaker(index, part, {cut for cut in inside if cut != part})
+            address = _speaker(cluster, part, {cut for cut in inside if cut != part})
             if address is not None:
                 name = end.text if part == whole and end.public else str(part)
                 yield name + (f" (IPv{version})" if end.public else ""), address
@@ -185,7 +195,7 @@ def _of(version: int) -> Iterator[IPNetwork]:
     return (prefix for prefix in _NOT_PUBLIC if prefix.version == version)
 
 
-def _speaker(index: Index, part: IPNetwork, without: set[IPNetwork]) -> IPAddress | None:
+def _speaker(cluster: Cluster, part: IPNetwork, without: set[IPNetwork]) -> IPAddress | None:
     """The first address of a part outside the cluster and outside all of `without`."""
     number, last = int(part.network_address), int(part.broadcast_address)
     for cut in sorted((cut for cut in without if _holds(part, cut)), key=sort_key):
@@ -196,7 +206,7 @@ def _speaker(index: Index, part: IPNetwork, without: set[IPNetwork]) -> IPAddres
     make = IPv4Address if part.version == 4 else IPv6Address
     while number <= last:
         address = make(number)
-        own = own_prefix(index, address)
+        own = own_prefix(cluster, address)
         if own is None:
             return address
         number = int(own.broadcast_address) + 1

@@ -8,20 +8,19 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from steppe.ends.index import Index
 from steppe.explain.cases import cases_of
-from steppe.explain.course import Course, Courses
 from steppe.explain.flow import BadFlowError, flow_of
 from steppe.explain.misses import misses
-from steppe.explain.model import Case, Explanation, Flow, Path, kind_of
+from steppe.explain.model import Case, Change, Explanation, Flow, Path, kind_of
 from steppe.explain.part import part_for
-from steppe.explain.promised import promised_path
-from steppe.explain.remedy import changes_for
+from steppe.explain.promised import path_of
+from steppe.explain.remedy import Asked, changes_for
 from steppe.explain.say import verdict
 from steppe.kube.cluster import Cluster
 from steppe.kube.policies import Direction
 from steppe.net.packet import Protocol
-from steppe.oracle.policy_match import world_of
+from steppe.oracle.policy_match import World
+from steppe.oracle.promised_path import Oracle, PromisedPath
 from steppe.settings import NodePortAddresses
 
 INGRESS: Direction = "ingress"
@@ -30,8 +29,8 @@ EGRESS: Direction = "egress"
 
 Paths = tuple[tuple[Path, ...], tuple[str, ...]]
 """A case's paths, and where they part from the spec."""
-Walk = Callable[[Case, Sequence[Course]], Paths]
-"""Takes a case through tables; the courses are what the spec says of it."""
+Walk = Callable[[Case, Sequence[PromisedPath]], Paths]
+"""Takes a case through tables; the promised paths are what the oracle says of it."""
 InTables = Callable[[Cluster], Walk]
 """Gives the tables of a part of the cluster."""
 
@@ -45,14 +44,15 @@ class Explainer:
         in_tables: InTables | None = None,
         node_port_addresses: NodePortAddresses = (),
     ) -> None:
-        self.index = Index(cluster, node_port_addresses)
+        self.cluster = cluster
+        self._node_port_addresses = node_port_addresses
         self._in_tables = in_tables
 
     def flow(
         self, source: str, destination: str, port: str = "", protocol: Protocol | None = None
     ) -> tuple[Flow, tuple[str, ...]]:
         """The flow that these words mean, with notes on how they were understood."""
-        return flow_of(self.index, source, destination, port, protocol)
+        return flow_of(self.cluster, source, destination, port, protocol)
 
     def explain(
         self, flow: Flow, family: int | None = None, notes: tuple[str, ...] = ()
@@ -60,14 +60,14 @@ class Explainer:
         """The verdict on the flow, its paths and, for a "no", what would open it."""
         wanted = [
             case
-            for case in cases_of(self.index, flow)
+            for case in cases_of(self.cluster, flow, self._node_port_addresses)
             if family in (None, case.packet.source.version)
         ]
         if not wanted:
             raise BadFlowError(
                 f"{flow.source} and {flow.destination} have no IPv{family} in common"
             )
-        part = part_for(self.index, wanted)
+        part = part_for(self.cluster, wanted)
         found, conflicts = self._followed(part, wanted)
         kind = kind_of(path.open for case in found for path in case.paths)
         return Explanation(
@@ -76,34 +76,38 @@ class Explainer:
             verdict=verdict(flow, kind, found),
             basis="promises" if self._in_tables is None else "tables",
             cases=found,
-            changes=() if kind == "allowed" else changes_for(self.index, flow, part, found),
+            changes=() if kind == "allowed" else self._changes(flow, part, found),
             notes=notes,
             conflicts=conflicts,
+        )
+
+    def _changes(self, flow: Flow, part: Cluster, cases: tuple[Case, ...]) -> tuple[Change, ...]:
+        """What would open the flow."""
+        return changes_for(
+            self.cluster, Asked(flow, part, cases, Oracle(part).world, self._node_port_addresses)
         )
 
     def _followed(
         self, part: Cluster, cases: Sequence[Case]
     ) -> tuple[tuple[Case, ...], tuple[str, ...]]:
         """The cases with every path that their packets may take."""
-        known, walk = (
-            Courses(part, self.index.node_port_addresses),
-            self._in_tables and self._in_tables(part),
-        )
+        oracle = Oracle(part, self._node_port_addresses)
+        walk = self._in_tables and self._in_tables(part)
         found: list[Case] = []
         conflicts: list[str] = []
         for case in cases:
-            courses = known.of(case.packet, case.entering)
+            promised = oracle.paths(case.packet, case.entering)
             if walk:
-                paths, parted = walk(case, courses)
+                paths, parted = walk(case, promised)
                 conflicts += parted
             else:
-                paths = tuple(promised_path(part, case.packet, course) for course in courses)
+                paths = tuple(path_of(part, case.packet, each) for each in promised)
             ordered = sorted(paths, key=lambda path: path.receiver)
-            shown = tuple(self._with_misses(part, path) for path in ordered)
+            shown = tuple(self._with_misses(oracle.world, path) for path in ordered)
             found.append(msgspec.structs.replace(case, paths=shown))
         return tuple(found), tuple(conflicts)
 
-    def _with_misses(self, part: Cluster, path: Path) -> Path:
+    def _with_misses(self, world: World, path: Path) -> Path:
         """The path with what the rules say that could have let it through."""
         if path.fate != "denied":
             return path
@@ -113,11 +117,10 @@ class Explainer:
             packet = msgspec.structs.replace(packet, source=path.sent.source)
             own, direction, decision = packet.source, EGRESS, path.egress
         isolating = {cause.ref for cause in decision.because}
-        world = world_of(part.pods.values(), part.namespaces.values(), part.nodes.values())
         pod = world.pods.get(own)
         found = (
             miss
-            for policy in (self.index.policies_on(pod) if pod is not None else ())
+            for policy in (self.cluster.policies_on(pod) if pod is not None else ())
             if policy.ref in isolating
             for miss in misses(world, policy, direction, packet)
         )

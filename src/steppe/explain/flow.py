@@ -4,7 +4,6 @@ from typing import get_args
 
 import msgspec
 
-from steppe.ends.index import Index
 from steppe.ends.target import (
     Named,
     PodTarget,
@@ -14,6 +13,7 @@ from steppe.ends.target import (
 )
 from steppe.errors import SteppeError
 from steppe.explain.model import Flow
+from steppe.kube.cluster import Cluster
 from steppe.kube.policies import LAST_PORT
 from steppe.kube.services import ServicePort
 from steppe.net.packet import Protocol
@@ -37,10 +37,14 @@ class _Port(msgspec.Struct, frozen=True):
 
 
 def flow_of(
-    index: Index, source: str, destination: str, port: str = "", protocol: Protocol | None = None
+    cluster: Cluster,
+    source: str,
+    destination: str,
+    port: str = "",
+    protocol: Protocol | None = None,
 ) -> tuple[Flow, tuple[str, ...]]:
     """The flow that these words mean, and how they were understood; BadFlowError says why not."""
-    sender, receiver = resolve(index, source), resolve(index, destination)
+    sender, receiver = resolve(cluster, source), resolve(cluster, destination)
     if isinstance(sender.target, ServiceTarget):
         raise BadFlowError(f"{sender.target} sends nothing itself: name one of its pods as SRC")
     if isinstance(sender.target, RangeTarget) and isinstance(receiver.target, RangeTarget):
@@ -51,7 +55,7 @@ def flow_of(
         raise BadFlowError(f"{destination} says port {receiver.port} and --port says {port}")
     if isinstance(receiver.target, ServiceTarget) and not receiver.target.addresses:
         raise BadFlowError(_no_address(receiver.target))
-    chosen, number = _port(index, receiver, port or receiver.port, protocol)
+    chosen, number = _port(cluster, receiver, port or receiver.port, protocol)
     notes = tuple(filter(None, (sender.note, receiver.note)))
     return Flow(sender.target, receiver.target, chosen, number), notes
 
@@ -71,12 +75,14 @@ def _no_address(to: ServiceTarget) -> str:
     )
 
 
-def _port(index: Index, to: Named, text: str, protocol: Protocol | None) -> tuple[Protocol, int]:
+def _port(
+    cluster: Cluster, to: Named, text: str, protocol: Protocol | None
+) -> tuple[Protocol, int]:
     if protocol == "ICMP":
         if text:
             raise BadFlowError(f"ICMP has no ports, so {text} means nothing")
         return "ICMP", 0
-    known = [each for each in _ports(index, to) if protocol in (None, each.protocol)]
+    known = [each for each in _ports(cluster, to) if protocol in (None, each.protocol)]
     if text.isascii() and text.isdecimal():
         number = int(text)
         if not 1 <= number <= LAST_PORT:
@@ -102,7 +108,7 @@ def _which_port(to: Named, text: str, known: list[_Port]) -> str:
     return f"which port of {to.target}?{has} Say --port, or --protocol icmp"
 
 
-def _ports(index: Index, to: Named) -> tuple[_Port, ...]:
+def _ports(cluster: Cluster, to: Named) -> tuple[_Port, ...]:
     match to.target:
         case PodTarget(pod, _):
             return tuple(
@@ -113,7 +119,7 @@ def _ports(index: Index, to: Named) -> tuple[_Port, ...]:
             )
         case ServiceTarget(service, _) if service.headless:
             # Nobody translates: SRV records tell the endpoints' own ports.
-            held = (port for slice_ in index.slices_of(service) for port in slice_.ports)
+            held = (port for slice_ in cluster.slices_of(service) for port in slice_.ports)
             return tuple(_Port(*port) for port in dict.fromkeys(held))
         case ServiceTarget(service, _):
             return tuple(map(_of_service, service.ports))

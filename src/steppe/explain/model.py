@@ -10,9 +10,9 @@ from steppe.ends.target import Target
 from steppe.kube.cause import Cause, ObjectRef
 from steppe.net.packet import Packet, Protocol
 from steppe.oracle.policy import Decision
+from steppe.oracle.promised_path import Fate
 
 Kind = Literal["allowed", "denied", "partly"]
-Fate = Literal["delivered", "denied", "refused", "dropped"]
 
 
 class Flow(msgspec.Struct, frozen=True):

@@ -1,10 +1,9 @@
 """Edits of other objects than NetworkPolicies: a label on the peer, an administrator's policy."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
 
-from steppe.ends.index import Index
 from steppe.explain.edit import Breadth, Closed, Edit, escaped, pointer
 from steppe.explain.model import Patch
 from steppe.explain.partner import Json, Partner
@@ -14,18 +13,18 @@ from steppe.kube.cause import Cause
 from steppe.kube.cluster import Cluster
 from steppe.kube.cluster_policies import ClusterRule
 from steppe.kube.objects import Pod
-from steppe.kube.policies import Block, Peer, Pods
+from steppe.kube.policies import Block, NetworkPolicy, Peer, Pods
 from steppe.kube.selectors import EVERYTHING
 from steppe.oracle.policy_match import World, is_port
 
 
-def label_edits(index: Index, world: World, closed: Closed) -> Iterator[Edit]:
+def label_edits(cluster: Cluster, world: World, closed: Closed) -> Iterator[Edit]:
     """One label more on the peer, where that is all a rule asks for beyond what it has."""
     pod = world.pods.get(closed.peer)
     if pod is None:
         return
     wanted: dict[tuple[str, str], None] = {}
-    for policy in isolating(index, closed):
+    for policy in isolating(cluster, closed):
         for rule in policy.rules(closed.direction):
             if any(is_port(world, port, closed.packet) for port in rule.ports):
                 for peer in rule.peers:
@@ -41,7 +40,7 @@ def label_edits(index: Index, world: World, closed: Closed) -> Iterator[Edit]:
             Cause(pod.ref, "metadata.labels"),
             (patch,),
             Breadth.RULE,
-            _labelled(index, pod, key, value),
+            _labelled(cluster.policies_in(pod.namespace), pod, key, value),
         )
 
 
@@ -62,14 +61,18 @@ def _missing(peer: Peer, pod: Pod) -> tuple[str, str] | None:
             return None
 
 
-def _labelled(index: Index, pod: Pod, key: str, value: str) -> Callable[[Cluster], Cluster]:
+def _labelled(
+    policies: Iterable[NetworkPolicy], pod: Pod, key: str, value: str
+) -> Callable[[Cluster], Cluster]:
+    """The pod with the label; `policies` are all of its namespace."""
+
     def apply(cluster: Cluster) -> Cluster:
         name = (pod.namespace, pod.name)
         if name not in cluster.pods:
             return cluster
         changed = msgspec.structs.replace(pod, labels={**pod.labels, key: value})
         # Policies that did not select the pod may do so now.
-        found = {(p.namespace, p.name): p for p in index.policies_in(pod.namespace)}
+        found = {(p.namespace, p.name): p for p in policies}
         return msgspec.structs.replace(
             cluster,
             pods={**cluster.pods, name: changed},

@@ -9,7 +9,6 @@ from itertools import islice
 
 import msgspec
 
-from steppe.ends.index import Index
 from steppe.ends.workloads import workload_labels, workload_name
 from steppe.explain.edit import Breadth, Closed, Edit, pointer, port_json
 from steppe.explain.model import Patch
@@ -38,19 +37,21 @@ from steppe.kube.selectors import EVERYTHING
 from steppe.oracle.policy_match import World, is_peer, is_port
 
 
-def policy_edits(index: Index, world: World, closed: Closed, partner: Partner) -> Iterator[Edit]:
+def policy_edits(
+    cluster: Cluster, world: World, closed: Closed, partner: Partner
+) -> Iterator[Edit]:
     """Rules that let the partner through: wider ones, or where they let in more, one of its own."""
-    policies = isolating(index, closed)
+    policies = isolating(cluster, closed)
     wider = list(_wider_rules(world, policies, closed, partner))
     yield from wider
     if not any(edit.breadth is Breadth.ASKED for edit in wider):
-        yield from _rule_more(index, policies, closed, partner)
+        yield from _rule_more(cluster, policies, closed, partner)
 
 
-def isolating(index: Index, closed: Closed) -> list[NetworkPolicy]:
+def isolating(cluster: Cluster, closed: Closed) -> list[NetworkPolicy]:
     """The policies that say no."""
     refs = {cause.ref for cause in closed.decision.because}
-    return [policy for policy in index.policies_on(closed.pod) if policy.ref in refs]
+    return [policy for policy in cluster.policies_on(closed.pod) if policy.ref in refs]
 
 
 def _wider_rules(
@@ -108,7 +109,7 @@ def _for_its_own(policy: NetworkPolicy) -> bool:
 
 
 def _rule_more(
-    index: Index, policies: list[NetworkPolicy], closed: Closed, partner: Partner
+    cluster: Cluster, policies: list[NetworkPolicy], closed: Closed, partner: Partner
 ) -> Iterator[Edit]:
     """A rule for just this, in the pod's own policy, or in a new one where it has none."""
     rule = Rule(f"{closed.field}[new]", partner.peers, (closed.port,))
@@ -117,7 +118,7 @@ def _rule_more(
         written["ports"] = [port_json(closed.packet)]
     own = [policy for policy in policies if _for_its_own(policy)]
     if not own and workload_labels(closed.pod):
-        yield _policy_more(index, closed, partner, rule, written)
+        yield _policy_more(cluster, closed, partner, rule, written)
         return
     for policy in islice(own or policies, 1):
         some = policy.rules(closed.direction)
@@ -132,14 +133,18 @@ def _rule_more(
         )
 
 
-def _policy_more(index: Index, closed: Closed, partner: Partner, rule: Rule, written: Json) -> Edit:
+def _policy_more(
+    cluster: Cluster, closed: Closed, partner: Partner, rule: Rule, written: Json
+) -> Edit:
     """A policy for the pod's workload alone. The pod is isolated already: it isolates no more."""
     pod, labels = closed.pod, workload_labels(closed.pod)
     selector, direction = labels_are(labels), closed.direction
     way = "from" if direction == "ingress" else "to"
     policy = NetworkPolicy(
         pod.namespace,
-        _unused(index, pod.namespace, object_name("allow", workload_name(pod), way, partner.name)),
+        _unused(
+            cluster, pod.namespace, object_name("allow", workload_name(pod), way, partner.name)
+        ),
         selector,
         frozenset((direction,)),
         **{direction: (rule,)},
@@ -166,9 +171,9 @@ def _policy_more(index: Index, closed: Closed, partner: Partner, rule: Rule, wri
     return Edit(text, Cause(policy.ref), (Patch(policy.ref, "", document),), Breadth.ASKED, apply)
 
 
-def _unused(index: Index, namespace: str, name: str) -> str:
+def _unused(cluster: Cluster, namespace: str, name: str) -> str:
     """The name, or the first one with a number behind it that no policy has."""
-    taken = {policy.name for policy in index.policies_in(namespace)}
+    taken = {policy.name for policy in cluster.policies_in(namespace)}
     numbers = range(2, len(taken) + 3)
     return next(each for each in (name, *(f"{name}-{n}" for n in numbers)) if each not in taken)
 

@@ -2,87 +2,88 @@
 
 from collections.abc import Iterator
 
-from steppe.explain.course import Course
 from steppe.explain.model import Path, Step
+from steppe.explain.refusals import reason_of
 from steppe.kube.cause import Cause
 from steppe.kube.cluster import Cluster
 from steppe.kube.services import Service
 from steppe.net.address import IPAddress
 from steppe.net.packet import Packet
+from steppe.oracle.promised_path import PromisedPath
+from steppe.oracle.stop import named_by
 
 
-def promised_path(part: Cluster, sent: Packet, course: Course) -> Path:
-    """The path of one course."""
-    steps = (*first_steps(part, sent, course), *_steps(part, sent, course))
+def path_of(part: Cluster, sent: Packet, promised: PromisedPath) -> Path:
+    """One promised path, told."""
+    steps = (*first_steps(part, sent, promised), *_steps(part, sent, promised))
     return Path(
-        fate=course.fate,
-        share=course.share,
-        receiver=receiver_of(part, course.received.destination),
+        fate=promised.fate,
+        share=promised.share,
+        receiver=receiver_of(part, promised.received.destination),
         sent=sent,
-        received=course.received,
-        egress=course.egress,
-        ingress=course.ingress,
-        reason=course.reason,
-        decisive=course.decisive,
+        received=promised.received,
+        egress=promised.egress,
+        ingress=promised.ingress,
+        reason=reason_of(promised.stop),
+        decisive=promised.decisive,
         steps=steps,
-        reply=tuple(_reply(sent, course)),
+        reply=tuple(_reply(sent, promised)),
     )
 
 
 def receiver_of(part: Cluster, address: IPAddress) -> str:
     """Who has the address: `shop/db-0`, `node/node-a`, or the address itself."""
-    for pod in part.pods.values():
-        if address in pod.addresses and not pod.host_network and not pod.finished:
-            return f"{pod.namespace}/{pod.name}"
-    for node in part.nodes.values():
+    for pod in part.pods_at(address):
+        return f"{pod.namespace}/{pod.name}"
+    for node in part.nodes_at(address):
         if address in node.addresses:
             return f"node/{node.name}"
     return str(address)
 
 
-def first_steps(part: Cluster, sent: Packet, course: Course) -> Iterator[Step]:
+def first_steps(part: Cluster, sent: Packet, promised: PromisedPath) -> Iterator[Step]:
     """Who sends, and where the packet comes to the network."""
-    for pod in part.pods.values():
-        if sent.source in pod.addresses and not pod.host_network and not pod.finished:
-            text = f"{pod.namespace}/{pod.name} sends {sent}"
-            yield Step(pod.node, "send", text, (Cause(pod.ref, "status.podIPs"),))
-            return
-    for node in part.nodes.values():
+    for pod in part.pods_at(sent.source):
+        text = f"{pod.namespace}/{pod.name} sends {sent}"
+        yield Step(pod.node, "send", text, (Cause(pod.ref, "status.podIPs"),))
+        return
+    for node in part.nodes_at(sent.source):
         if sent.source in node.addresses:
             because = (Cause(node.ref, "status.addresses"),)
             yield Step(node.name, "send", f"node/{node.name} sends {sent}", because)
             return
     text = f"{sent} comes in from outside"
-    yield Step(course.entered, "send", text, promised=not course.entered)
+    yield Step(promised.entered, "send", text, promised=not promised.entered)
 
 
-def _steps(part: Cluster, sent: Packet, course: Course) -> Iterator[Step]:
-    for done in course.served:
+def _steps(part: Cluster, sent: Packet, promised: PromisedPath) -> Iterator[Step]:
+    for done in promised.served:
         which = f" (one of {done.choices} endpoints, alike likely)" if done.choices > 1 else ""
         dialled = f"{done.dialled.destination} {done.dialled.destination_port}"
         text = f"{dialled} becomes {done.endpoint.destination} {done.endpoint.destination_port}"
         because = tuple(_behind(part, done.dialled, done.endpoint))
         yield Step(done.node, "service", text + which, because, promised=True)
-    if course.reason:
-        yield Step(course.entered, course.fate, course.reason, course.because, promised=True)
+    if promised.stop is not None:
+        reason, because = reason_of(promised.stop), promised.stop.because
+        yield Step(promised.entered, promised.fate, reason, because, promised=True)
         return
-    if course.received.source != sent.source:
-        text = f"the sender's address {sent.source} becomes {course.received.source}"
-        yield Step(course.served[-1].node, "masquerade", text, promised=True)
-    if course.egress.allowed:
-        yield from _delivery(part, course)
+    if promised.received.source != sent.source:
+        text = f"the sender's address {sent.source} becomes {promised.received.source}"
+        yield Step(promised.served[-1].node, "masquerade", text, promised=True)
+    if promised.egress.allowed:
+        yield from _delivery(part, promised)
 
 
-def _delivery(part: Cluster, course: Course) -> Iterator[Step]:
+def _delivery(part: Cluster, promised: PromisedPath) -> Iterator[Step]:
     """The network model's part: everyone reaches pods by their own addresses."""
-    to = receiver_of(part, course.received.destination)
-    match course.kind:
+    to = receiver_of(part, promised.received.destination)
+    match promised.kind:
         case "pod":
-            text = f"the network takes it to {to} at {course.received.destination}"
+            text = f"the network takes it to {to} at {promised.received.destination}"
         case "node":
             text = f"the network takes it to {to}"
         case "outside":
-            text = f"{course.received.destination} is outside: it leaves with its node's address"
+            text = f"{promised.received.destination} is outside: it leaves with its node's address"
         case _:
             return
     yield Step("", "route", text, promised=True)
@@ -90,30 +91,28 @@ def _delivery(part: Cluster, course: Course) -> Iterator[Step]:
 
 def _behind(part: Cluster, dialled: Packet, endpoint: Packet) -> Iterator[Cause]:
     """The Service that has the address, and where its slice lists the endpoint."""
-    services = [s for s in part.services.values() if _names(s, dialled)]
+    services = [s for s in named_by(part, dialled) if _names(s, dialled)]
     for service in services:
         yield Cause(service.ref)
-    names = {(service.namespace, service.name) for service in services}
-    for slice_ in sorted(part.slices.values(), key=lambda slice_: slice_.name):
+    slices = (slice_ for service in services for slice_ in part.slices_of(service))
+    for slice_ in sorted(slices, key=lambda slice_: slice_.name):
         for index, each in enumerate(slice_.endpoints):
-            mine = (slice_.namespace, slice_.service) in names
-            if mine and each.address == endpoint.destination:
+            if each.address == endpoint.destination:
                 yield Cause(slice_.ref, f"endpoints[{index}]")
                 return
 
 
 def _names(service: Service, dialled: Packet) -> bool:
-    own = (*service.cluster_ips, *service.external_ips, *service.load_balancer_ips)
     wanted = (dialled.protocol, dialled.destination_port)
-    if dialled.destination in own:
+    if dialled.destination in service.addresses:
         return any((port.protocol, port.port) == wanted for port in service.ports)
     return any((port.protocol, port.node_port) == wanted for port in service.ports)
 
 
-def _reply(sent: Packet, course: Course) -> Iterator[Step]:
-    if course.fate != "delivered":
+def _reply(sent: Packet, promised: PromisedPath) -> Iterator[Step]:
+    if promised.fate != "delivered":
         return
-    for done in reversed(course.served):
+    for done in reversed(promised.served):
         text = f"replies come from {done.dialled.destination} again, as {sent.source} expects"
         yield Step(done.node, "reply", text, promised=True)
     text = "replies belong to their connection: no policy is asked about them"

@@ -5,15 +5,13 @@ ends say no, or endpoints have different policies, one edit for each is tried to
 let in least come first; those that let in far more than was asked only where there are no others.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from functools import reduce
 from itertools import islice, product
 
 import msgspec
 
-from steppe.ends.index import Index
 from steppe.ends.target import RangeTarget
-from steppe.explain.course import Courses
 from steppe.explain.edit import Breadth, Closed, Edit
 from steppe.explain.model import Case, Change, Flow
 from steppe.explain.other_edits import label_edits, tier_edits
@@ -21,29 +19,28 @@ from steppe.explain.partner import Partner, outside_partner, pod_partner
 from steppe.explain.policy_edits import policy_edits
 from steppe.kube.cluster import Cluster
 from steppe.net.address import IPNetwork, host_prefix
-from steppe.oracle.policy_match import world_of
+from steppe.oracle.policy_match import World
+from steppe.oracle.promised_path import Oracle
 from steppe.settings import NodePortAddresses
 
 SHOWN = 3
 _TRIED = 24
 
 
-class _Asked(msgspec.Struct, frozen=True):
+class Asked(msgspec.Struct, frozen=True):
     """A flow that is closed, its packets, and the part of the cluster that they meet."""
 
     flow: Flow
     part: Cluster
     cases: tuple[Case, ...]
+    world: World
     node_port_addresses: NodePortAddresses
 
 
-def changes_for(
-    index: Index, flow: Flow, part: Cluster, cases: Sequence[Case]
-) -> tuple[Change, ...]:
+def changes_for(cluster: Cluster, asked: Asked) -> tuple[Change, ...]:
     """A few changes that open the whole flow, those first that let in least."""
-    asked = _Asked(flow, part, tuple(cases), index.node_port_addresses)
     # The first closed pair of a group speaks for all of it; trying says whether it may.
-    options = [sorted(_edits(index, asked, closed), key=_breadth) for closed in _groups(asked)]
+    options = [sorted(_edits(cluster, asked, closed), key=_breadth) for closed in _groups(asked)]
     if not options:
         return ()
     alone = [
@@ -70,56 +67,53 @@ def _change(edits: tuple[Edit, ...]) -> Change:
     )
 
 
-def _opens(asked: _Asked, edits: Iterable[Edit]) -> bool:
+def _opens(asked: Asked, edits: Iterable[Edit]) -> bool:
     part = reduce(lambda cluster, edit: edit.apply(cluster), edits, asked.part)
-    courses = Courses(part, asked.node_port_addresses)
+    oracle = Oracle(part, asked.node_port_addresses)
     return all(
-        course.fate == "delivered"
+        path.fate == "delivered"
         for case in asked.cases
-        for course in courses.of(case.packet, case.entering)
+        for path in oracle.paths(case.packet, case.entering)
     )
 
 
-def _groups(asked: _Asked) -> tuple[Closed, ...]:
+def _groups(asked: Asked) -> tuple[Closed, ...]:
     """One pair for all that the same objects say no to; none if anything else fails as well."""
     found: dict[object, Closed] = {}
-    pods = {a: pod for pod in asked.part.pods.values() for a in pod.addresses}
     for path in (path for case in asked.cases for path in case.paths):
         if path.fate in ("refused", "dropped"):
             return ()
         for direction, decision in (("egress", path.egress), ("ingress", path.ingress)):
             own = path.sent.source if direction == "egress" else path.received.destination
-            if decision.allowed or own not in pods:
+            pods = asked.part.pods_at(own)
+            if decision.allowed or not pods:
                 continue
             packet = path.received
             if direction == "egress":
                 packet = msgspec.structs.replace(packet, source=path.sent.source)
-            closed = Closed(direction, pods[own], packet, decision)  # type: ignore[arg-type]
+            closed = Closed(direction, pods[-1], packet, decision)  # type: ignore[arg-type]
             found.setdefault((direction, decision.by, decision.because), closed)
     return tuple(found.values())
 
 
-def _edits(index: Index, asked: _Asked, closed: Closed) -> Iterator[Edit]:
-    partner = _partner(index, asked, closed)
+def _edits(cluster: Cluster, asked: Asked, closed: Closed) -> Iterator[Edit]:
+    partner = _partner(cluster, asked, closed)
     if closed.decision.by != "NetworkPolicy":
         if partner is not None:
-            yield from tier_edits(index.cluster, closed, partner)
+            yield from tier_edits(cluster, closed, partner)
         return
-    world = world_of(
-        asked.part.pods.values(), asked.part.namespaces.values(), asked.part.nodes.values()
-    )
     if partner is not None:
-        yield from policy_edits(index, world, closed, partner)
-    yield from label_edits(index, world, closed)
+        yield from policy_edits(cluster, asked.world, closed, partner)
+    yield from label_edits(cluster, asked.world, closed)
 
 
-def _partner(index: Index, asked: _Asked, closed: Closed) -> Partner | None:
+def _partner(cluster: Cluster, asked: Asked, closed: Closed) -> Partner | None:
     """The other end as a rule would name it."""
-    pod = next((p for p in asked.part.pods.values() if closed.peer in p.addresses), None)
+    pod = next(iter(asked.part.pods_at(closed.peer)), None)
     if pod is not None:
         # Rules of administrators know no namespace as their own.
         same = pod.namespace == closed.pod.namespace and closed.decision.by == "NetworkPolicy"
-        space = index.cluster.namespaces.get(pod.namespace)
+        space = cluster.namespaces.get(pod.namespace)
         return pod_partner(pod, space, same_namespace=same)
     flow = asked.flow
     end = flow.source if closed.direction == "ingress" else flow.destination

@@ -59,8 +59,7 @@ def _way_in(flow: Flow, cases: Sequence[Case]) -> str:
     if not (isinstance(flow.source, RangeTarget) and isinstance(flow.destination, ServiceTarget)):
         return ""
     service = flow.destination.service
-    own = {*service.cluster_ips, *service.external_ips, *service.load_balancer_ips}
-    own.update(flow.destination.addresses)
+    own = {*service.addresses, *flow.destination.addresses}
     dialled = (case.packet for case in cases if case.packet.destination not in own)
     numbers = sorted({packet.destination_port for packet in dialled})
     if not numbers:

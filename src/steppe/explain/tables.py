@@ -6,15 +6,16 @@ from collections.abc import Iterator, Mapping, Sequence
 import msgspec
 
 from steppe.compile.node import compile_cluster
-from steppe.explain.course import Course
 from steppe.explain.explain import Explainer, InTables, Paths, Walk
-from steppe.explain.model import Case, Fate, Mtu, Path, Step
+from steppe.explain.model import Case, Mtu, Path, Step
 from steppe.explain.promised import first_steps, receiver_of
+from steppe.explain.refusals import reason_of
 from steppe.fabric.vxlan import DEVICE
 from steppe.kube.cause import Cause
 from steppe.kube.cluster import Cluster
 from steppe.kube.objects import UNDERLAY_ANNOTATION
 from steppe.net.packet import Packet
+from steppe.oracle.promised_path import Fate, PromisedPath
 from steppe.settings import Settings
 from steppe.state.link import Link, LinkKey
 from steppe.state.node import NodeState
@@ -45,8 +46,8 @@ def compiled(settings: Settings) -> InTables:
         states, _ = compile_cluster(settings, part)
         walk = walk_of(part, states)
 
-        def unnumbered(case: Case, courses: Sequence[Course]) -> Paths:
-            paths, conflicts = walk(case, courses)
+        def unnumbered(case: Case, promised_paths: Sequence[PromisedPath]) -> Paths:
+            paths, conflicts = walk(case, promised_paths)
             return tuple(map(_unnumbered, paths)), conflicts
 
         return unnumbered
@@ -78,8 +79,8 @@ def walk_of(part: Cluster, states: Mapping[str, NodeState]) -> Walk:
     """Every path of a case's packet through these tables, and where they part from the spec."""
     walker = Walker(part, states)
 
-    def walk(case: Case, courses: Sequence[Course]) -> Paths:
-        return _walked(_Tables(part, states, walker), case, courses)
+    def walk(case: Case, promised_paths: Sequence[PromisedPath]) -> Paths:
+        return _walked(_Tables(part, states, walker), case, promised_paths)
 
     return walk
 
@@ -92,19 +93,19 @@ class _Tables(msgspec.Struct, frozen=True):
     walker: Walker
 
 
-def _walked(tables: _Tables, case: Case, courses: Sequence[Course]) -> Paths:
+def _walked(tables: _Tables, case: Case, promised_paths: Sequence[PromisedPath]) -> Paths:
     part = tables.part
-    by_end = {_end(course.received): course for course in courses}
+    by_end = {_end(promised.received): promised for promised in promised_paths}
     paths: list[Path] = []
     conflicts: list[str] = []
     for trace in tables.walker.walks(case.packet, case.entering):
-        course = by_end.pop(_end(trace.packet), None)
-        path = _path(tables, case, trace, course)
+        promised = by_end.pop(_end(trace.packet), None)
+        path = _path(tables, case, trace, promised)
         paths.append(msgspec.structs.replace(path, mtu=_mtu(part, tables.states, path)))
-        if course is None or path.open != (course.fate == "delivered"):
-            conflicts.append(_conflict(case, path, course))
-    for course in by_end.values():
-        to = receiver_of(part, course.received.destination)
+        if promised is None or path.open != (promised.fate == "delivered"):
+            conflicts.append(_conflict(case, path, promised))
+    for promised in by_end.values():
+        to = receiver_of(part, promised.received.destination)
         conflicts.append(f"the API says that {case.packet} may go to {to}; no table sends it there")
     return tuple(paths), tuple(conflicts)
 
@@ -113,35 +114,35 @@ def _end(packet: Packet) -> tuple[object, int]:
     return packet.destination, packet.destination_port
 
 
-def _conflict(case: Case, path: Path, course: Course | None) -> str:
+def _conflict(case: Case, path: Path, promised: PromisedPath | None) -> str:
     does = f"the tables say {path.fate}" + (f" ({path.reason})" if path.reason else "")
-    says = f"the API says {course.fate}" if course is not None else "the API knows no such way"
+    says = f"the API says {promised.fate}" if promised is not None else "the API knows no such way"
     return f"{case.packet} to {path.receiver}: {does}, {says}"
 
 
-def _path(tables: _Tables, case: Case, trace: Trace, course: Course | None) -> Path:
+def _path(tables: _Tables, case: Case, trace: Trace, promised: PromisedPath | None) -> Path:
     part = tables.part
-    course = course or Course("delivered", trace.share, trace.packet, trace.end.kind)
+    promised = promised or PromisedPath("delivered", trace.share, trace.packet, trace.end.kind)
     arrived = trace.end.kind in _ARRIVED
     reply = tables.walker.reply(trace) if arrived else None
-    fate, reason = _fate(trace, course)
+    fate, reason = _fate(trace, promised)
     if reply is not None and reply.packet != case.packet.answer:
         # A strange sender's reply is answered with a reset, or not at all.
         fate = "dropped"
         reason = f"replies come from {reply.packet.source}, which was not addressed"
     elif reply is not None and reply.end.kind not in _ARRIVED:
         fate, reason = "dropped", f"replies do not come back: {reply.end.reason}"
-    first = (_with_link(part, step) for step in first_steps(part, case.packet, course))
+    first = (_with_link(part, step) for step in first_steps(part, case.packet, promised))
     return Path(
         fate=fate,
         share=trace.share,
         receiver=receiver_of(part, trace.packet.destination),
         sent=case.packet,
         received=trace.packet,
-        egress=course.egress,
-        ingress=course.ingress,
+        egress=promised.egress,
+        ingress=promised.ingress,
         reason=reason,
-        decisive=course.decisive,
+        decisive=promised.decisive,
         steps=(*first, *_steps(trace.steps)),
         reply=tuple(_steps(reply.steps)) if reply is not None else (),
     )
@@ -156,14 +157,14 @@ def _with_link(part: Cluster, step: Step) -> Step:
     return step
 
 
-def _fate(trace: Trace, course: Course) -> tuple[Fate, str]:
+def _fate(trace: Trace, promised: PromisedPath) -> tuple[Fate, str]:
     if trace.end.kind in _ARRIVED:
         return "delivered", ""
     if trace.end.kind == "refused":
-        return "refused", course.reason or trace.end.reason
-    if course.fate == "denied":
+        return "refused", reason_of(promised.stop) or trace.end.reason
+    if promised.fate == "denied":
         return "denied", ""
-    return "dropped", course.reason or trace.end.reason
+    return "dropped", reason_of(promised.stop) or trace.end.reason
 
 
 def _steps(steps: Sequence[Walked]) -> Iterator[Step]:

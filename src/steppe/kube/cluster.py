@@ -1,6 +1,12 @@
-"""The cluster as one value, each kind keyed by name."""
+"""The cluster as one indexed value: each kind by name, and by what flows are made of.
 
-from collections.abc import Iterable, Iterator, Mapping
+The look-ups by address, port and namespace are built when they are first asked, once for all that
+ask: after that, the objects that one flow can have to do with are found without looking at others.
+"""
+
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from functools import cached_property
+from typing import TypeVar
 
 import msgspec
 
@@ -8,13 +14,21 @@ from steppe.kube.cluster_policies import ClusterNetworkPolicy
 from steppe.kube.objects import Node, Pod
 from steppe.kube.policies import Namespace, NetworkPolicy
 from steppe.kube.services import EndpointSlice, Service, ServiceRange
+from steppe.net.address import IPAddress
+from steppe.net.packet import Protocol
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
 
 Name = tuple[str, str]
 """Namespace and name."""
 
 
-class Cluster(msgspec.Struct, frozen=True):
-    """What the API holds, as far as the network depends on it."""
+class Cluster(msgspec.Struct, frozen=True, dict=True):
+    """What the API holds, as far as the network depends on it.
+
+    The mappings never change: what the look-ups have found once holds for the value's whole life.
+    """
 
     nodes: Mapping[str, Node] = {}
     pods: Mapping[Name, Pod] = {}
@@ -27,11 +41,124 @@ class Cluster(msgspec.Struct, frozen=True):
 
     def services_with_slices(self) -> Iterator[tuple[Service, tuple[EndpointSlice, ...]]]:
         """Each Service with the slices that list its endpoints."""
-        slices: dict[Name, list[EndpointSlice]] = {}
-        for slice_ in self.slices.values():
-            slices.setdefault((slice_.namespace, slice_.service), []).append(slice_)
-        for name, service in self.services.items():
-            yield service, tuple(slices.get(name, ()))
+        for service in self.services.values():
+            yield service, self.slices_of(service)
+
+    def pods_at(self, address: IPAddress) -> tuple[Pod, ...]:
+        """The pods whose own address this is: one, in a sound cluster.
+
+        A host-network pod is its node; a finished pod has given its addresses back.
+        """
+        return self._pods_by_address.get(address, ())
+
+    def pods_named(self, name: str) -> tuple[Pod, ...]:
+        """The pods of this name in all namespaces."""
+        return self._pods_by_name.get(name, ())
+
+    def nodes_at(self, address: IPAddress) -> tuple[Node, ...]:
+        """The nodes with this address, internal or external."""
+        return self._nodes_by_address.get(address, ())
+
+    def nodes_around(self, address: IPAddress) -> Iterator[Node]:
+        """The nodes with a pod prefix that holds the address."""
+        for version, length in self._prefix_lengths:
+            if version == address.version:
+                shift = address.max_prefixlen - length
+                number = int(address) >> shift << shift
+                yield from self._nodes_by_prefix.get((version, length, number), ())
+
+    def services_at(self, address: IPAddress) -> tuple[Service, ...]:
+        """The Services that have this address themselves."""
+        return self._services_by_address.get(address, ())
+
+    def services_on(self, protocol: Protocol, node_port: int) -> tuple[Service, ...]:
+        """The Services that have this node port."""
+        return self._services_by_node_port.get((protocol, node_port), ())
+
+    def slices_of(self, service: Service) -> tuple[EndpointSlice, ...]:
+        """The slices that list the Service's endpoints."""
+        return self._slices_by_service.get((service.namespace, service.name), ())
+
+    def policies_in(self, namespace: str) -> tuple[NetworkPolicy, ...]:
+        return self._policies_by_namespace.get(namespace, ())
+
+    def policies_on(self, pod: Pod) -> tuple[NetworkPolicy, ...]:
+        """The NetworkPolicies that select the pod."""
+        name = (pod.namespace, pod.name)
+        if name not in self._policies_by_pod:
+            self._policies_by_pod[name] = tuple(
+                policy
+                for policy in self.policies_in(pod.namespace)
+                if policy.pods.takes(pod.labels)
+            )
+        return self._policies_by_pod[name]
+
+    @cached_property
+    def _pods_by_address(self) -> Mapping[IPAddress, tuple[Pod, ...]]:
+        return _grouped(
+            (address, pod)
+            for pod in self.pods.values()
+            if not pod.host_network and not pod.finished
+            for address in pod.addresses
+        )
+
+    @cached_property
+    def _pods_by_name(self) -> Mapping[str, tuple[Pod, ...]]:
+        return _grouped((pod.name, pod) for pod in self.pods.values())
+
+    @cached_property
+    def _nodes_by_address(self) -> Mapping[IPAddress, tuple[Node, ...]]:
+        return _grouped(
+            (address, node)
+            for node in self.nodes.values()
+            for address in (*node.addresses, *node.external_addresses)
+        )
+
+    @cached_property
+    def _nodes_by_prefix(self) -> Mapping[tuple[int, int, int], tuple[Node, ...]]:
+        """By IP version, length and first address."""
+        return _grouped(
+            ((prefix.version, prefix.prefixlen, int(prefix.network_address)), node)
+            for node in self.nodes.values()
+            for prefix in node.networks
+        )
+
+    @cached_property
+    def _prefix_lengths(self) -> tuple[tuple[int, int], ...]:
+        """By IP version: the lengths that pod prefixes have."""
+        return tuple(sorted({(version, length) for version, length, _ in self._nodes_by_prefix}))
+
+    @cached_property
+    def _services_by_address(self) -> Mapping[IPAddress, tuple[Service, ...]]:
+        return _grouped(
+            (address, service)
+            for service in self.services.values()
+            for address in dict.fromkeys(service.addresses)
+        )
+
+    @cached_property
+    def _services_by_node_port(self) -> Mapping[tuple[Protocol, int], tuple[Service, ...]]:
+        return _grouped(
+            ((port.protocol, port.node_port), service)
+            for service in self.services.values()
+            for port in service.ports
+            if port.node_port
+        )
+
+    @cached_property
+    def _slices_by_service(self) -> Mapping[Name, tuple[EndpointSlice, ...]]:
+        return _grouped(
+            ((slice_.namespace, slice_.service), slice_) for slice_ in self.slices.values()
+        )
+
+    @cached_property
+    def _policies_by_namespace(self) -> Mapping[str, tuple[NetworkPolicy, ...]]:
+        return _grouped((policy.namespace, policy) for policy in self.network_policies.values())
+
+    @cached_property
+    def _policies_by_pod(self) -> dict[Name, tuple[NetworkPolicy, ...]]:
+        """Filled as pods are asked about."""
+        return {}
 
 
 def cluster_of(
@@ -56,3 +183,10 @@ def cluster_of(
         slices={(slice_.namespace, slice_.name): slice_ for slice_ in slices},
         service_ranges={known.name: known for known in service_ranges},
     )
+
+
+def _grouped(pairs: Iterable[tuple[K, V]]) -> Mapping[K, tuple[V, ...]]:
+    found: dict[K, list[V]] = {}
+    for key, value in pairs:
+        found.setdefault(key, []).append(value)
+    return {key: tuple(values) for key, values in found.items()}

@@ -56,6 +56,11 @@ class Service(msgspec.Struct, frozen=True, gc=False):
     def ref(self) -> ObjectRef:
         return ObjectRef("Service", self.namespace, self.name)
 
+    @property
+    def addresses(self) -> tuple[IPAddress, ...]:
+        """Every address of the Service's own; its node ports have those of nodes."""
+        return (*self.cluster_ips, *self.external_ips, *self.load_balancer_ips)
+
 
 class Endpoint(msgspec.Struct, frozen=True, gc=False):
     """One address of an EndpointSlice with its conditions as they are to be understood."""

@@ -53,22 +53,15 @@ def _is_outside(pod: Pod | None, node: Node | None) -> bool:
 
 
 def _pod(cluster: Cluster, address: IPAddress) -> Pod | None:
-    for pod in cluster.pods.values():
-        # A host-network pod is its node; a finished pod has given its addresses back.
-        if address in pod.addresses and not pod.host_network and not pod.finished and pod.node:
-            return pod
-    return None
+    return next((pod for pod in cluster.pods_at(address) if pod.node), None)
 
 
 def _node(cluster: Cluster, address: IPAddress) -> Node | None:
-    for node in cluster.nodes.values():
-        if address in node.addresses:
-            return node
-    return None
+    return next((node for node in cluster.nodes_at(address) if address in node.addresses), None)
 
 
 def _in_pod_prefix(cluster: Cluster, address: IPAddress) -> bool:
-    return any(node.has_pods_at(address) for node in cluster.nodes.values())
+    return next(cluster.nodes_around(address), None) is not None
 
 
 def _home(cluster: Cluster, pod: Pod, version: int) -> IPAddress | None:

@@ -15,12 +15,10 @@ def isolating(world: World, pod: Pod, direction: Direction) -> tuple[NetworkPoli
     """
     return tuple(
         policy
-        for policy in world.network_policies
         # "podSelector selects the pods to which this NetworkPolicy object applies. … An empty
         # selector matches all pods in the policy's namespace."
-        if policy.namespace == pod.namespace
-        and policy.pods.takes(pod.labels)
-        and direction in policy.isolates
+        for policy in world.by_namespace.get(pod.namespace, ())
+        if policy.pods.takes(pod.labels) and direction in policy.isolates
     )
 
 

@@ -12,6 +12,7 @@ not included in this type of peer" (ClusterNetworkPolicyIngressPeer): Steppe ign
 """
 
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 
 import msgspec
 
@@ -34,7 +35,7 @@ from steppe.net.address import IPAddress
 from steppe.net.packet import Packet
 
 
-class World(msgspec.Struct, frozen=True):
+class World(msgspec.Struct, frozen=True, dict=True):
     """All that a verdict may depend on; `world_of` makes one."""
 
     pods: Mapping[IPAddress, Pod] = {}
@@ -42,6 +43,14 @@ class World(msgspec.Struct, frozen=True):
     nodes: Mapping[str, Node] = {}
     network_policies: tuple[NetworkPolicy, ...] = ()
     cluster_policies: tuple[ClusterNetworkPolicy, ...] = ()
+
+    @cached_property
+    def by_namespace(self) -> Mapping[str, tuple[NetworkPolicy, ...]]:
+        """The NetworkPolicies of each namespace that has any."""
+        found: dict[str, tuple[NetworkPolicy, ...]] = {}
+        for policy in self.network_policies:
+            found[policy.namespace] = (*found.get(policy.namespace, ()), policy)
+        return found
 
 
 def world_of(

@@ -4,18 +4,19 @@ The answer is for the first packet of a flow as one node sees it, whether that n
 sender or merely receives the packet. Brute force and readable: no tables, no indexes.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Literal
 
 import msgspec
 
 from steppe.kube.objects import Node
 from steppe.kube.services import Endpoint, EndpointSlice, Service, ServicePort
-from steppe.net.address import IPAddress
+from steppe.net.address import IPAddress, IPNetwork
 from steppe.net.packet import Packet
-from steppe.settings import NodePortAddresses
 
 Backend = tuple[IPAddress, int]
+NodePortAddresses = tuple[IPNetwork, ...] | Literal["primary"]
+"""Which of a node's addresses node ports are served on, as the operator says; `()` is all."""
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -37,7 +38,7 @@ class World(msgspec.Struct, frozen=True):
     slices: tuple[EndpointSlice, ...]
     zone: str = ""
     node_port_addresses: NodePortAddresses = ()
-    service_ranges: tuple[object, ...] = ()
+    service_ranges: tuple[IPNetwork, ...] = ()
 
 
 class _Front(msgspec.Struct, frozen=True):
@@ -113,8 +114,7 @@ def _unknown(world: World, packet: Packet) -> Answer:
     owned = {address for service in world.services for address in service.cluster_ips}
     if packet.destination in owned:
         return Answer("reject")
-    ranges: Iterable[object] = world.service_ranges
-    if any(packet.destination in range_ for range_ in ranges):  # type: ignore[operator]
+    if any(packet.destination in range_ for range_ in world.service_ranges):
         return Answer("drop")
     return Answer("pass")
 

@@ -7,12 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from steppe.explain.course import Course, Courses
-from steppe.explain.model import Fate
 from steppe.kube.cluster import Cluster
 from steppe.net.address import IPAddress
 from steppe.net.packet import Packet
 from steppe.oracle.network import promise
+from steppe.oracle.promised_path import Fate, Oracle, PromisedPath
 from steppe.verify.plan import Check
 
 _NAMED = 3
@@ -54,26 +53,26 @@ class Predictor:
         """`names` has the ends that are looked into, by each of their addresses."""
         self._cluster = cluster
         self._names = names
-        self._courses = Courses(cluster)
+        self._oracle = Oracle(cluster)
 
     def ways(self, check: Check) -> tuple[Way, ...]:
         """Everything that may become of the packet."""
-        return tuple(self._way(check, course) for course in self._courses.of(check.packet))
+        return tuple(self._way(check, path) for path in self._oracle.paths(check.packet))
 
-    def _way(self, check: Check, course: Course) -> Way:
-        end = course.received
+    def _way(self, check: Check, path: PromisedPath) -> Way:
+        end = path.received
         receiver = self._names.get(end.destination, "")
-        source = self._source(check.packet, course)
+        source = self._source(check.packet, path)
         # A pod that reaches itself by a Service sees some address of its node's.
         source = None if receiver == check.source else source
-        return Way(course.fate, receiver, end.destination, end.destination_port, source)
+        return Way(path.fate, receiver, end.destination, end.destination_port, source)
 
-    def _source(self, sent: Packet, course: Course) -> IPAddress | None:
+    def _source(self, sent: Packet, path: PromisedPath) -> IPAddress | None:
         """The node that translated the sender's address, behind its own policies, or the sender."""
-        for done in course.served:
+        for done in path.served:
             if done.masquerade:
                 return self._cluster.nodes[done.node].address(sent.source.version)
-        return promise(self._cluster, course.received).source or sent.source
+        return promise(self._cluster, path.received).source or sent.source
 
 
 def mismatch(ways: Iterable[Way], seen: Seen) -> bool:

@@ -1,0 +1,122 @@
+"""Why a packet gets no further for want of a Service or an address, and what would have to change.
+
+That it gets no further is for service.py and network.py to say; the words are explain's.
+"""
+
+from collections.abc import Iterable
+from typing import Literal
+
+import msgspec
+
+from steppe.kube.cause import Cause
+from steppe.kube.cluster import Cluster
+from steppe.kube.services import EndpointSlice, Service, ServicePort
+from steppe.net.packet import Packet
+
+Reason = Literal[
+    "no endpoint",
+    "not admitted",
+    "no local endpoint",
+    "no such port",
+    "service range",
+    "pod from outside",
+    "cluster IP from outside",
+    "unknown from outside",
+    "no pod",
+]
+
+
+class Stop(msgspec.Struct, frozen=True):
+    """A packet that goes no further.
+
+    no endpoint              the Service has none that may be used, of `endpoints` in all
+    not admitted             the sender is in none of loadBalancerSourceRanges
+    no local endpoint        the traffic policy is Local and `node` has no endpoint
+    no such port             a cluster IP of `service`, but none of its ports
+    service range            an address kept for Services that none has
+    pod from outside         a pod's address, dialled from outside the cluster
+    cluster IP from outside  a cluster IP of `service`, dialled from outside the cluster
+    unknown from outside     nobody here takes packets from outside for the address
+    no pod                   nobody has the address
+    """
+
+    reason: Reason
+    packet: Packet
+    because: tuple[Cause, ...] = ()
+    service: Service | None = None
+    endpoints: int = 0
+    node: str = ""
+
+
+def at_service(cluster: Cluster, packet: Packet, node: str) -> Stop:
+    """Why a Service lets a packet go no further on this node."""
+    found = sorted(
+        (service.created, service.ref, service, port)
+        for service in named_by(cluster, packet)
+        for port in service.ports
+        if _is_dialled(service, port, packet)
+    )
+    if not found:
+        return _no_port(cluster, packet)
+    _, ref, service, port = found[0]
+    own = cluster.slices_of(service)
+    endpoints, usable = _counted(own, port, packet)
+    if not usable:
+        because = (Cause(ref), *(Cause(slice_.ref) for slice_ in own))
+        return Stop("no endpoint", packet, because, service, endpoints)
+    if packet.destination in service.load_balancer_ips and service.restricted:
+        because = (Cause(ref, "spec.loadBalancerSourceRanges"),)
+        if not any(packet.source in range_ for range_ in service.source_ranges):
+            return Stop("not admitted", packet, because, service)
+    internal = packet.destination in service.cluster_ips
+    field = "spec.internalTrafficPolicy" if internal else "spec.externalTrafficPolicy"
+    return Stop("no local endpoint", packet, (Cause(ref, field),), service, node=node)
+
+
+def at_nobody(cluster: Cluster, packet: Packet, *, from_outside: bool) -> Stop:
+    """Why nobody is reached at the packet's destination."""
+    if cluster.pods_at(packet.destination):
+        return Stop("pod from outside", packet)
+    if not from_outside:
+        return Stop("no pod", packet)
+    for service in cluster.services_at(packet.destination):
+        if packet.destination in service.cluster_ips:
+            because = (Cause(service.ref, "spec.type"),)
+            return Stop("cluster IP from outside", packet, because, service)
+    return Stop("unknown from outside", packet)
+
+
+def named_by(cluster: Cluster, packet: Packet) -> tuple[Service, ...]:
+    """The Services that have the packet's destination, or its destination port as a node port."""
+    by_address = cluster.services_at(packet.destination)
+    by_node_port = cluster.services_on(packet.protocol, packet.destination_port)
+    found = {service.ref: service for service in (*by_address, *by_node_port)}
+    return tuple(found.values())
+
+
+def _is_dialled(service: Service, port: ServicePort, packet: Packet) -> bool:
+    if port.protocol != packet.protocol:
+        return False
+    if packet.destination in service.addresses:
+        return port.port == packet.destination_port
+    return port.node_port == packet.destination_port
+
+
+def _no_port(cluster: Cluster, packet: Packet) -> Stop:
+    for service in cluster.services_at(packet.destination):
+        if packet.destination in service.cluster_ips:
+            return Stop("no such port", packet, (Cause(service.ref, "spec.ports"),), service)
+    ranges = tuple(Cause(known.ref, "spec.cidrs") for known in cluster.service_ranges.values())
+    return Stop("service range", packet, ranges)
+
+
+def _counted(slices: Iterable[EndpointSlice], port: ServicePort, packet: Packet) -> tuple[int, int]:
+    """How many endpoints there are for the packet, and how many of them may be used."""
+    endpoints = [
+        endpoint
+        for slice_ in slices
+        if slice_.port(port)
+        for endpoint in slice_.endpoints
+        if endpoint.address.version == packet.destination.version
+    ]
+    return len(endpoints), sum(e.ready or (e.serving and e.terminating) for e in endpoints)
