@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from steppe.compile.incremental import NodeCompiler, Tables
+from steppe.compile.incremental import NodeCompiler
 from steppe.compile.node import compile_cluster, compile_node
 from steppe.compile.policy_tables import PolicyObjects, PolicyTables, policy_claims
+from steppe.compile.tables import Tables
 from steppe.dataplane.nft.policies import NO_NUMBER, number_of
 from steppe.kube.cluster import Cluster, cluster_of
 from steppe.kube.objects import Node, Pod, Underlay

@@ -235,14 +235,11 @@ class Agent:
         log.info(line("installed", plugin=bin_dir, configuration=conf_dir))
 
     def _measure(self) -> None:
-        counts: dict[str, int] = {}
-        for key in self.compiler.state:
-            counts[key.table] = counts.get(key.table, 0) + 1
-        for table, count in counts.items():
+        for table, count in self.compiler.state.counts().items():
             self.metrics.entries.labels(table).set(count)
         failed = self.keeper.reconciler.failed
         self.metrics.failed.set(len(failed))
-        self.metrics.problems.set(len(self.problems))
+        self.metrics.problems.set_function(lambda: len(self.problems))  # counted when asked
         self.metrics.in_sync.set(0 if failed else 1)
         self.metrics.api_synced.set(1 if self.feeds.status.synced_since is not None else 0)
 

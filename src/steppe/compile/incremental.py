@@ -7,8 +7,7 @@ The one exception is the node's own object, on which every block may depend.
     events ──▶ blocks by object ──▶ claims by key ──▶ entries ──▶ the keys that may differ
 """
 
-from collections.abc import Collection, Iterable, Sequence
-from typing import TypeVar
+from collections.abc import Collection
 
 from steppe.compile.node import (
     local_block,
@@ -18,95 +17,14 @@ from steppe.compile.node import (
     workload_block,
 )
 from steppe.compile.policy_tables import PolicyTables
+from steppe.compile.tables import Entries, Tables
 from steppe.kube.cause import ObjectRef, Problem
 from steppe.kube.objects import Node, Workload
 from steppe.kube.services import EndpointSlice, Service, ServiceRange
 from steppe.service.backends import Vantage
 from steppe.service.ownership import Places, ServiceName
 from steppe.settings import Settings
-from steppe.state.claim import settle_key
-from steppe.state.node import Key, NodeClaim, NodeEntry, NodeState
-
-S = TypeVar("S")
-T = TypeVar("T")
-
-
-class Tables:
-    """Entries settled from blocks of claims, one block an object."""
-
-    def __init__(self) -> None:
-        self._blocks: dict[ObjectRef | str, dict[Key, tuple[NodeClaim, ...]]] = {}
-        self._claims: dict[Key, tuple[NodeClaim, ...]] = {}
-        self._entries: dict[Key, NodeEntry] = {}
-        self._block_problems: dict[ObjectRef | str, tuple[Problem, ...]] = {}
-        self._key_problems: dict[Key, tuple[Problem, ...]] = {}
-
-    @property
-    def state(self) -> NodeState:
-        return self._entries
-
-    @property
-    def problems(self) -> tuple[Problem, ...]:
-        groups = (*self._block_problems.values(), *self._key_problems.values())
-        return tuple(sorted({problem for group in groups for problem in group}))
-
-    def keys(self, owner: ObjectRef | str) -> Collection[Key]:
-        """What the owner's block claims."""
-        return self._blocks.get(owner, {}).keys()
-
-    def replace(
-        self, owner: ObjectRef | str, block: Iterable[NodeClaim | Problem]
-    ) -> frozenset[Key]:
-        """Take this block for the owner's; answers the keys whose entries may have changed."""
-        problems: list[Problem] = []
-        now: dict[Key, tuple[NodeClaim, ...]] = {}
-        several: dict[Key, list[NodeClaim]] = {}
-        for item in block:
-            if isinstance(item, Problem):
-                problems.append(item)
-            elif item.key not in now:
-                now[item.key] = (item,)
-            else:
-                several.setdefault(item.key, [*now[item.key]]).append(item)
-        # A pod under 1,000 policies is guarded because of each, and none is told twice.
-        now.update((key, tuple(dict.fromkeys(claims))) for key, claims in several.items())
-        _remember(self._block_problems, owner, tuple(problems))
-        before = self._blocks.get(owner, {})
-        touched = {key for key, claims in now.items() if before.get(key) != claims}
-        touched.update(before.keys() - now.keys())
-        for key in touched:
-            claims = now.get(key, ())
-            others = _without(self._claims.get(key, ()), before.get(key, ()))
-            self._settle(key, (*others, *claims) if others else claims)
-        _remember(self._blocks, owner, now)
-        return frozenset(touched)
-
-    def _settle(self, key: Key, claims: tuple[NodeClaim, ...]) -> None:
-        _remember(self._claims, key, claims)
-        if not claims:
-            self._entries.pop(key, None)
-            self._key_problems.pop(key, None)
-            return
-        self._entries[key], problems = settle_key(claims)
-        _remember(self._key_problems, key, problems)
-
-
-def _without(claims: tuple[NodeClaim, ...], gone: tuple[NodeClaim, ...]) -> Sequence[NodeClaim]:
-    """These claims but those; once each, for another owner may claim the very same."""
-    if claims == gone:
-        return ()
-    kept = list(claims)
-    for claim in gone:
-        kept.remove(claim)
-    return kept
-
-
-def _remember(where: dict[T, S], key: T, what: S) -> None:
-    """Keep what there is; nothing is kept as nothing."""
-    if what:
-        where[key] = what
-    else:
-        where.pop(key, None)
+from steppe.state.node import Key
 
 
 class NodeCompiler:
@@ -121,6 +39,7 @@ class NodeCompiler:
         self._slices: dict[ServiceName, dict[str, EndpointSlice]] = {}
         self._slice_owner: dict[ServiceName, ServiceName] = {}
         self._places = Places()
+        self._vantage: Vantage | None = None
         self._tables = Tables()
         self.policies = PolicyTables(self._tables)
         """Policies: pods, namespaces and policies are told to it."""
@@ -133,8 +52,7 @@ class NodeCompiler:
     @property
     def vantage(self) -> Vantage | None:
         """The node as Services see it."""
-        here = self.here
-        return Vantage.of(here, self.settings.node_port_addresses) if here is not None else None
+        return self._vantage
 
     @property
     def nodes(self) -> dict[str, Node]:
@@ -153,7 +71,7 @@ class NodeCompiler:
         return self._slices.get((namespace, name), {}).values()
 
     @property
-    def state(self) -> NodeState:
+    def state(self) -> Entries:
         return self._tables.state
 
     @property
@@ -226,6 +144,8 @@ class NodeCompiler:
 
     def _compile_all(self) -> frozenset[Key]:
         here = self.here
+        served = self.settings.node_port_addresses
+        self._vantage = Vantage.of(here, served) if here is not None else None
         own = local_block(self.settings, here) if here is not None else ()
         touched = self._tables.replace(ObjectRef("Node", "", self.name), own)
         parts = [self._compile_peer(name) for name in self._nodes if name != self.name]

@@ -177,4 +177,5 @@ class Keeper:
         return self._kernel.read(self._settings())
 
     def _settings(self) -> list[SysctlKey]:
-        return [key for key in tuple(self._compiler.state) if isinstance(key, SysctlKey)]
+        settings = self._compiler.state.only(SysctlKey.table.__eq__)
+        return [key for key in settings if isinstance(key, SysctlKey)]
