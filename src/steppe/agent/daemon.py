@@ -34,8 +34,6 @@ from steppe.dataplane.nft.skeleton import SKELETON
 from steppe.drivers.conntrack import Conntrack
 from steppe.drivers.kernel import KernelDriver
 from steppe.drivers.nftables.counters import Counters
-from steppe.drivers.nftables.driver import Nft
-from steppe.drivers.watch import Watch
 from steppe.errors import SteppeError
 from steppe.fabric.choose import pod_mtu
 from steppe.kube.cause import Problem
@@ -52,16 +50,15 @@ log = logging.getLogger("steppe.agent")
 class Agent:
     """One node's agent; `run` lasts until it is cancelled."""
 
-    def __init__(self, options: Options, client: Client, kernel: KernelDriver, nft: Nft) -> None:
+    def __init__(self, options: Options, client: Client, kernel: KernelDriver) -> None:
         self._options = options
         self._client = client
         self._kernel = kernel
-        self._nft = nft
         self._ready = asyncio.Event()
         self.started = time.monotonic()
         self.compiler = NodeCompiler(options.settings, options.node)
         self.metrics = Metrics()
-        self.keeper = Keeper(self.compiler, kernel, nft, self.metrics, self, repair=options.repair)
+        self.keeper = Keeper(self.compiler, kernel, self.metrics, self, repair=options.repair)
         proxy_health = ProxyHealth(
             options.node,
             options.proxy_health_listen,
@@ -111,8 +108,7 @@ class Agent:
         """Start from what the kernel holds, then follow every source of events."""
         state_dir = self._options.state_dir
         with (
-            Watch(self._kernel.socket) as tables,
-            self._nft.watch() as ruleset,
+            self._kernel.watch() as tables,
             Conntrack() as conntrack,
             Conntrack() as judged,
             Counters(SKELETON.table) as counters,
@@ -135,7 +131,6 @@ class Agent:
                     self._policy_flows.run(),
                     self.denials.run(),
                     self.keeper.follow(tables.events()),
-                    self.keeper.follow(ruleset.events()),
                     self.keeper.run(),
                     self._full_passes(),
                     self._install_cni(),
