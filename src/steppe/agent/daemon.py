@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable
 
 from steppe.agent import rpc
 from steppe.agent.answers import Answers
+from steppe.agent.cni.attach import Attachments
 from steppe.agent.cni.gate import Gate
 from steppe.agent.cni.install import install
 from steppe.agent.cni.server import CniServer
@@ -33,6 +34,7 @@ from steppe.compile.incremental import NodeCompiler
 from steppe.dataplane.nft.skeleton import SKELETON
 from steppe.drivers.conntrack import Conntrack
 from steppe.drivers.kernel import KernelDriver
+from steppe.drivers.namespaces import KernelNamespaces
 from steppe.drivers.nftables.counters import Counters
 from steppe.errors import SteppeError
 from steppe.fabric.choose import pod_mtu
@@ -68,7 +70,7 @@ class Agent:
         self.feeds = Feeds(client, self.compiler, kernel.underlay(()), proxy_health)
         self.samples = Samples(self.compiler, lambda: self.feeds.policies.pods)
         self._gate = Gate(self.compiler, self.keeper.reconciler, lambda: self.trusted)
-        self._cni = CniServer(self, self)
+        self._cni = CniServer(self, self, Attachments(self, KernelDriver(), KernelNamespaces()))
 
     @property
     def name(self) -> str:
