@@ -14,8 +14,11 @@ from pathlib import Path
 
 import msgspec
 
+from steppe.agent.cni.attach import Attachments
 from steppe.agent.cni.gate import UnguardedError
 from steppe.agent.cni.server import CniServer
+from steppe.drivers.kernel import KernelDriver
+from steppe.drivers.namespaces import KernelNamespaces
 from steppe.kube.objects import Workload
 from steppe.net.address import IPNetwork, parse_prefix
 
@@ -65,7 +68,8 @@ async def serve(state: Path, prefixes: str, fatal_step: str) -> None:
 
     view = View(tuple(map(parse_prefix, filter(None, prefixes.split(",")))))
     told = Told(state / "told", guards=fatal != UNGUARDED)
-    server = CniServer(view, told, on_step)
+    attachments = Attachments(view, KernelDriver(), KernelNamespaces())
+    server = CniServer(view, told, attachments, on_step)
     asked = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, asked.set)
     async with server.serving(state / "cni.sock"):

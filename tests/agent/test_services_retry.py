@@ -44,7 +44,7 @@ async def test_events_while_the_kernel_refuses_do_not_multiply_the_tries(
     monkeypatch.setattr(keeper, "RETRY_SECONDS", 0.2)
     kernel: Any = Stubborn()
     unused: Any = None
-    agent = Agent(options(tmp_path), unused, kernel, unused)
+    agent = Agent(options(tmp_path), unused, kernel)
     agent._flows = FlowEnder(agent.compiler, unused)
     agent._policy_flows = PolicyFlowEnder(agent.compiler, unused)
     agent.feeds.nodes.trusted = True

@@ -1,13 +1,16 @@
 """What every driver of a namespace's tables does: the fake one and the real one alike."""
 
+import asyncio
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from ipaddress import ip_address, ip_interface, ip_network
 from typing import Any
 
 import pytest
 
 from steppe.dataplane.nft.skeleton import SKELETON
+from steppe.drivers.driver import Fault, Watches
+from steppe.drivers.events import Lost, Seen
 from steppe.drivers.fake import FakeKernel
 from steppe.drivers.kernel import KernelDriver
 from steppe.drivers.netlink.netns import call_in
@@ -26,7 +29,7 @@ from steppe.state.link import (
     NeighbourKey,
 )
 from steppe.state.nft import Element, ElementKey
-from steppe.state.node import Key, Value
+from steppe.state.node import TABLES, Key, Value
 from steppe.state.route import Route, RouteKey, Rule, RuleKey
 from steppe.state.sysctl import Sysctl, SysctlKey
 from steppe.state.workload import link_name
@@ -42,11 +45,31 @@ EXTERNAL = Link(Vxlan(0, 4789, ETH0.addresses[0].ip, "eth0", external=True), 145
 
 
 class World:
-    """A driver over a node, and a pod's namespace for veth pairs to end in."""
+    """A driver over a node, and a pod's namespace for veth pairs to end in.
 
-    def __init__(self, driver: Any, pod_fd: int) -> None:
+    `node` is the namespace of a real one: other people's hands work there, and elsewhere in the
+    fake itself.
+    """
+
+    def __init__(self, driver: Any, pod_fd: int, node: Namespace | None = None) -> None:
         self.driver = driver
         self._pod_fd = pod_fd
+        self._node = node
+
+    def watch(self) -> Any:
+        return call_in(self._node.fd, self.driver.watch) if self._node else self.driver.watch()
+
+    def delete_by_hand(self, key: RouteKey) -> None:
+        if self._node:
+            self._node.run("ip", "route", "del", str(key))
+        else:
+            self.driver.remove(key)
+
+    def flush_by_hand(self) -> None:
+        if self._node:
+            self._node.run("nft", "flush", "ruleset")
+        else:
+            self.driver.flush()
 
     def add(self, *rows: tuple[Key, Value]) -> None:
         failures = self.driver.apply(tuple(Change(key, None, value) for key, value in rows))
@@ -68,7 +91,9 @@ class World:
 def world(request: pytest.FixtureRequest) -> Iterator[World]:
     with ExitStack() as stack:
         if request.param == "fake":
-            yield World(FakeKernel((ETH0,), SKELETON), -1)
+            fake = FakeKernel((ETH0,), SKELETON)
+            fake.ensure()
+            yield World(fake, -1)
             return
         node, pod = Namespace(), Namespace()
         stack.callback(node.close)
@@ -76,8 +101,8 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
         prepare_node(node)
         nft = stack.enter_context(call_in(node.fd, lambda: Nft(SKELETON)))
         assert nft.ensure()
-        driver = stack.enter_context(KernelDriver(node.fd, elements=nft))
-        yield World(driver, pod.fd)
+        driver = stack.enter_context(KernelDriver(node.fd, more=(nft,)))
+        yield World(driver, pod.fd, node)
 
 
 def route(prefix: str, **words: Any) -> tuple[RouteKey, Route]:
@@ -326,3 +351,73 @@ def test_settings_are_written_and_read_by_name(world: World) -> None:
 def test_the_underlay_is_the_link_that_holds_the_nodes_address(world: World) -> None:
     address = ETH0.addresses[1].ip
     assert world.driver.underlay((ip_address("198.51.100.1"), address)) == ETH0
+
+
+RULESET = Fault("table inet steppe", "missing")
+ELEMENT = ElementKey("cluster4", (ip_network("10.244.2.0/24"),))
+
+
+def test_every_table_of_a_node_has_its_driver(world: World) -> None:
+    assert world.driver.tables == set(TABLES)
+
+
+def test_only_the_tables_asked_for_are_read(world: World) -> None:
+    world.attach()
+    setting = (SysctlKey(f"net/ipv4/conf/{POD}/rp_filter"), Sysctl("1"))
+    rows = [route("10.244.1.5/32", link=POD), (ELEMENT, Element()), setting]
+    world.add(*rows)
+    everything = world.driver.read([setting[0]])
+    assert everything == {LinkKey(POD): VETH, **dict(rows)}
+    for table in TABLES:
+        found = world.driver.read([setting[0]], {table})
+        assert found == {k: v for k, v in everything.items() if k.table == table}
+    assert world.driver.read((), {"sysctls"}) == {}
+    assert world.driver.read([setting[0]], ()) == {}
+
+
+def test_to_look_for_faults_changes_nothing_and_to_ensure_ends_them(world: World) -> None:
+    assert world.driver.check() == world.driver.ensure() == ()
+    world.add((ELEMENT, Element()), ROUTES[0])
+    world.flush_by_hand()
+    for _ in range(2):
+        assert world.driver.check() == (RULESET,)
+        assert world.driver.read() == dict([ROUTES[0]])
+    (failure,) = world.driver.apply((Change(ELEMENT, None, Element()),))
+    assert str(ELEMENT) in str(failure.error)
+    assert world.driver.ensure() == (RULESET,)
+    assert world.driver.check() == world.driver.ensure() == ()
+    world.add((ELEMENT, Element()))
+
+
+def test_what_others_do_is_told_by_one_watch_and_what_we_do_is_not(world: World) -> None:
+    with closing(world.watch()) as watch:
+        world.add(ROUTES[0], (ELEMENT, Element()))
+        assert watch.drain() == ()
+        world.delete_by_hand(ROUTES[0][0])
+        assert watch.drain() == (Seen(ROUTES[0][0], None),)
+        world.flush_by_hand()
+        (event,) = watch.drain()
+        assert isinstance(event, Lost)
+        assert event.link == ""
+        assert watch.drain() == ()
+
+
+async def test_events_wake_whoever_waits_for_them(world: World) -> None:
+    world.add(ROUTES[0])
+    with closing(Watches((world.watch(),))) as watches:
+        stream = watches.events()
+        waiting = asyncio.ensure_future(anext(stream))
+        await asyncio.sleep(0)
+        world.delete_by_hand(ROUTES[0][0])
+        async with asyncio.timeout(10):
+            assert await waiting == (Seen(ROUTES[0][0], None),)
+        await stream.aclose()
+
+
+def test_each_link_is_known_by_its_alias_and_all_addresses_by_what_they_are(world: World) -> None:
+    world.attach()
+    known = world.driver.aliases()
+    assert {name: known[name] for name in ("eth0", POD)} == {"eth0": "", POD: VETH.alias}
+    assert world.driver.alias(POD) == VETH.alias
+    assert world.driver.alias("nope") is None
+    assert {address.ip for address in ETH0.addresses} <= set(world.driver.addresses())

@@ -118,7 +118,7 @@ def real() -> Iterator[Real]:
         prepare_node(node)
         nft = stack.enter_context(call_in(node.fd, lambda: Nft(SKELETON)))
         nft.ensure()
-        yield Real(stack.enter_context(KernelDriver(node.fd, elements=nft)), pod)
+        yield Real(stack.enter_context(KernelDriver(node.fd, more=(nft,))), pod)
 
 
 @pytest.mark.kernel
@@ -127,6 +127,7 @@ def real() -> Iterator[Real]:
 def test_the_fake_does_as_the_kernel_does(real: Real, steps: list) -> None:
     real.reset()
     fake = FakeKernel((ETH0,), SKELETON)
+    fake.ensure()
     for step in steps:
         actual = fake.read()
         if step == "attach":

@@ -103,7 +103,7 @@ def test_any_history_ends_in_the_from_scratch_kernel(history) -> None:
     try:
         prepare_node(namespace)
         nft = call_in(namespace.fd, lambda: Nft(SKELETON))
-        with nft, KernelDriver(namespace.fd, elements=nft) as kernel:
+        with nft, KernelDriver(namespace.fd, more=(nft,)) as kernel:
             nft.ensure()
             world = World()
             reconciler = Reconciler(world.compiler)

@@ -6,8 +6,9 @@ from contextlib import ExitStack
 
 import pytest
 
+from steppe.drivers.events import Event, Lost, Seen
 from steppe.drivers.kernel import KernelDriver
-from steppe.drivers.watch import Event, Lost, Seen, Watch
+from steppe.drivers.watch import Watch
 from steppe.plan.diff import Change
 from steppe.state.link import LinkKey
 from steppe.state.route import Route, RouteKey

@@ -23,8 +23,8 @@ have each of them looked at dozens of times on the way."""
 
 async def _run(options: Options) -> None:
     async with Client(load_config(options.kubeconfig), "steppe-agent") as client:
-        with Nft(SKELETON) as nft, KernelDriver(elements=nft) as kernel:
-            work = asyncio.ensure_future(Agent(options, client, kernel, nft).run())
+        with KernelDriver(more=(Nft(SKELETON),)) as kernel:
+            work = asyncio.ensure_future(Agent(options, client, kernel).run())
             loop = asyncio.get_running_loop()
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, work.cancel)

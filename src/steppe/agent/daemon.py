@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable
 
 from steppe.agent import rpc
 from steppe.agent.answers import Answers
+from steppe.agent.cni.attach import Attachments
 from steppe.agent.cni.gate import Gate
 from steppe.agent.cni.install import install
 from steppe.agent.cni.server import CniServer
@@ -33,9 +34,8 @@ from steppe.compile.incremental import NodeCompiler
 from steppe.dataplane.nft.skeleton import SKELETON
 from steppe.drivers.conntrack import Conntrack
 from steppe.drivers.kernel import KernelDriver
+from steppe.drivers.namespaces import KernelNamespaces
 from steppe.drivers.nftables.counters import Counters
-from steppe.drivers.nftables.driver import Nft
-from steppe.drivers.watch import Watch
 from steppe.errors import SteppeError
 from steppe.fabric.choose import pod_mtu
 from steppe.kube.cause import Problem
@@ -52,16 +52,15 @@ log = logging.getLogger("steppe.agent")
 class Agent:
     """One node's agent; `run` lasts until it is cancelled."""
 
-    def __init__(self, options: Options, client: Client, kernel: KernelDriver, nft: Nft) -> None:
+    def __init__(self, options: Options, client: Client, kernel: KernelDriver) -> None:
         self._options = options
         self._client = client
         self._kernel = kernel
-        self._nft = nft
         self._ready = asyncio.Event()
         self.started = time.monotonic()
         self.compiler = NodeCompiler(options.settings, options.node)
         self.metrics = Metrics()
-        self.keeper = Keeper(self.compiler, kernel, nft, self.metrics, self, repair=options.repair)
+        self.keeper = Keeper(self.compiler, kernel, self.metrics, self, repair=options.repair)
         proxy_health = ProxyHealth(
             options.node,
             options.proxy_health_listen,
@@ -71,7 +70,7 @@ class Agent:
         self.feeds = Feeds(client, self.compiler, kernel.underlay(()), proxy_health)
         self.samples = Samples(self.compiler, lambda: self.feeds.policies.pods)
         self._gate = Gate(self.compiler, self.keeper.reconciler, lambda: self.trusted)
-        self._cni = CniServer(self, self)
+        self._cni = CniServer(self, self, Attachments(self, KernelDriver(), KernelNamespaces()))
 
     @property
     def name(self) -> str:
@@ -111,8 +110,7 @@ class Agent:
         """Start from what the kernel holds, then follow every source of events."""
         state_dir = self._options.state_dir
         with (
-            Watch(self._kernel.socket) as tables,
-            self._nft.watch() as ruleset,
+            self._kernel.watch() as tables,
             Conntrack() as conntrack,
             Conntrack() as judged,
             Counters(SKELETON.table) as counters,
@@ -135,7 +133,6 @@ class Agent:
                     self._policy_flows.run(),
                     self.denials.run(),
                     self.keeper.follow(tables.events()),
-                    self.keeper.follow(ruleset.events()),
                     self.keeper.run(),
                     self._full_passes(),
                     self._install_cni(),

@@ -13,7 +13,7 @@ from errno import ENOENT
 from ipaddress import ip_address
 from typing import Self
 
-from steppe.drivers.errors import KernelError
+from steppe.drivers.errors import KernelError, kernel_error
 from steppe.drivers.netlink import message as nl
 from steppe.drivers.netlink.message import Message, Request
 from steppe.drivers.netlink.socket import NetlinkError, NetlinkSocket
@@ -65,7 +65,7 @@ class Conntrack:
                 found = self._socket.dump(Request(_GET, _GENMSG.pack(family, 0, 0)))
             except NetlinkError as error:
                 what = "list the connection table"
-                raise KernelError(what, error.errno, error.detail) from error
+                raise kernel_error(what, error) from error
             for message in found:
                 flow = read_flow(message)
                 if flow is not None and flow.protocol in protocols:

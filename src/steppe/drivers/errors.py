@@ -17,6 +17,7 @@ from errno import (
 
 import msgspec
 
+from steppe.drivers.netlink.socket import DumpInterruptedError, NetlinkError
 from steppe.errors import SteppeError
 from steppe.plan.diff import Change
 
@@ -45,6 +46,23 @@ class KernelError(SteppeError):
         cure = cure or _CURES.get(errno, "")
         super().__init__("; ".join(part for part in (f"{what}: {reason}", cure) if part))
         self.errno = errno
+
+
+class TablesChangedError(KernelError):
+    """The tables changed each time they were read, so what was read is of no one moment.
+
+    Nothing is wrong with the tables: read them again later.
+    """
+
+    def __init__(self, what: str, detail: str) -> None:
+        super().__init__(what, detail=detail, cure="it is tried again")
+
+
+def kernel_error(what: str, error: NetlinkError) -> KernelError:
+    """What netlink refused, with the name of what was to be done."""
+    if isinstance(error, DumpInterruptedError):
+        return TablesChangedError(what, error.detail)
+    return KernelError(what, error.errno, error.detail)
 
 
 class Failure(msgspec.Struct, frozen=True):

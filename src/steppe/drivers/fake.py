@@ -1,10 +1,12 @@
 """A kernel in memory that refuses what the real one refuses (tests/drivers/test_contract.py).
 
-It has the interface of KernelDriver and starts as a namespace that someone else has given an
-underlay: links with addresses that are not Steppe's but that routes and tunnels may use.
+It has the interface of KernelDriver with nftables, and starts as a namespace that someone else has
+given an underlay: links with addresses that are not Steppe's but that routes and tunnels may use.
+
+What somebody else does to it: `remove`, `put` and `flush`. What it shall refuse besides: `refuse`.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from errno import (
     EEXIST,
     EHOSTUNREACH,
@@ -13,10 +15,14 @@ from errno import (
     ENODEV,
     ENOENT,
 )
+from typing import Self
 
 import msgspec
 
-from steppe.drivers.errors import Failure, KernelError
+from steppe.drivers.driver import Fault, only
+from steppe.drivers.errors import Failure, KernelError, TablesChangedError
+from steppe.drivers.events import Event, Lost, Seen
+from steppe.drivers.fake_watch import FakeWatch
 from steppe.drivers.scope import NODE, Scope
 from steppe.kube.objects import Underlay
 from steppe.net.address import IPAddress, IPInterface
@@ -29,7 +35,7 @@ from steppe.state.link import (
     NeighbourKey,
 )
 from steppe.state.nft import ElementKey, Skeleton
-from steppe.state.node import Key, Value
+from steppe.state.node import TABLES, Key, Value
 from steppe.state.route import MAIN, Route, RouteKey
 from steppe.state.sysctl import Sysctl, SysctlKey
 
@@ -51,6 +57,8 @@ class _RefusedError(Exception):
 class FakeKernel:
     """One network namespace that exists in memory only."""
 
+    tables = frozenset(TABLES)
+
     def __init__(
         self,
         underlay: Sequence[Underlay] = (),
@@ -59,26 +67,65 @@ class FakeKernel:
     ) -> None:
         self._scope = scope
         self._underlay: Mapping[str, Underlay] = {link.link: link for link in underlay}
-        self._sets = {spec.name: spec for spec in skeleton.sets} if skeleton else {}
+        self._skeleton = skeleton
+        self._sets: frozenset[str] = frozenset()  # there are none before `ensure`
         self._state: dict[Key, Value] = {}
+        self._watches: list[FakeWatch] = []
+        self._peers: dict[str, tuple[FakeKernel, str]] = {}
+        self.refuse: Callable[[Change], int] = lambda _: 0
+        """The number of the error that a change shall meet; 0 for none."""
+        self.restless = 0
+        """How many of the next readings find that the tables change meanwhile."""
+        self.inside: Mapping[int, FakeKernel] = {}
+        """The kernels in other namespaces, by their descriptors; a veth pair may end there."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """Nothing is open."""
 
-    def read(self, settings: Iterable[SysctlKey] = ()) -> dict[Key, Value]:
-        """All tables; of the sysctls only those asked for."""
-        wanted = set(settings)
+    def check(self) -> tuple[Fault, ...]:
+        """The skeleton's table, where it is not there."""
+        if self._skeleton is None or self._sets:
+            return ()
+        return (Fault(f"table inet {self._skeleton.table}", "missing"),)
+
+    def ensure(self) -> tuple[Fault, ...]:
+        """Make the skeleton's table; what it was not."""
+        found = self.check()
+        if self._skeleton is not None:
+            self._sets = frozenset(spec.name for spec in self._skeleton.sets)
+        return found
+
+    def read(
+        self, wanted: Collection[Key] = (), tables: Collection[str] | None = None
+    ) -> dict[Key, Value]:
+        """All tables, or these alone; of the sysctls only those wanted."""
+        if self.restless:
+            self.restless -= 1
+            raise TablesChangedError("read the kernel's tables", "they changed meanwhile")
+        asked = {key for key in wanted if isinstance(key, SysctlKey)}
         return {
             key: value
-            for key, value in self._state.items()
-            if not isinstance(key, SysctlKey) or key in wanted
+            for key, value in only(self._state, tables).items()
+            if not isinstance(key, SysctlKey) or key in asked
         }
+
+    def watch(self) -> FakeWatch:
+        """What others do from now on."""
+        self._watches.append(FakeWatch())
+        return self._watches[-1]
 
     def apply(self, changes: Sequence[Change]) -> tuple[Failure, ...]:
         """Make the changes, in order; each one that was not made, with its reason."""
         failures: list[Failure] = []
         for change in changes:
             try:
+                self._refuse(change)
                 self._change(change.key, change.new)
             except _RefusedError as error:
                 reason = KernelError(str(change), error.errno, error.detail)
@@ -88,14 +135,53 @@ class FakeKernel:
     def create_veth(
         self, name: str, link: Link, peer_name: str, peer_mac: str, netns_fd: int
     ) -> None:
-        """Make our end of a pod's veth pair; nothing is done inside the pod."""
-        del peer_name, peer_mac, netns_fd
+        """Make a pod's veth pair, its peer in the kernel that the descriptor stands for, if any."""
         what = f"add links {name} {link}"
         if not self._scope.has_link(name):
             raise KernelError(what, detail="the name is not one of ours")
-        if self._has_link(name):
+        try:
+            self._refuse(Change(LinkKey(name), None, link))
+        except _RefusedError as error:
+            raise KernelError(what, error.errno, error.detail) from error
+        pod = self.inside.get(netns_fd)
+        if self._has_link(name) or (pod is not None and pod.alias(peer_name) is not None):
             raise KernelError(what, EEXIST)
         self._state[LinkKey(name)] = link
+        if pod is not None:
+            pod.connect(peer_name, Link("veth", link.mtu, peer_mac, up=False), self, name)
+            self._peers[name] = (pod, peer_name)
+
+    def connect(self, name: str, link: Link, peer: "FakeKernel", peer_name: str) -> None:
+        """The other end of a veth pair comes in here."""
+        self._state[LinkKey(name)] = link
+        self._peers[name] = (peer, peer_name)
+
+    def aliases(self) -> dict[str, str]:
+        """The alias of each link."""
+        own = {
+            k.name: v.alias
+            for k, v in self._state.items()
+            if isinstance(v, Link) and isinstance(k, LinkKey)
+        }
+        return {**dict.fromkeys(self._underlay, ""), **own}
+
+    def alias(self, name: str) -> str | None:
+        """The alias of one link; None if it is not there."""
+        return self.aliases().get(name)
+
+    def addresses(self) -> tuple[IPAddress, ...]:
+        """All addresses of all links."""
+        return tuple(self._local_addresses())
+
+    def number(self, netns_fd: int) -> int | None:
+        """The number of a namespace that a veth pair leads to: it is its descriptor here."""
+        led_to = {id(pod) for pod, _ in self._peers.values()}
+        return netns_fd if id(self.inside.get(netns_fd)) in led_to else None
+
+    def number_behind(self, name: str) -> int | None:
+        """The number of the namespace with a link's other end; None for none, or no link."""
+        pod, _ = self._peers.get(name, (None, ""))
+        return next((fd for fd, kernel in self.inside.items() if kernel is pod), None)
 
     def underlay(self, addresses: Sequence[IPAddress]) -> Underlay:
         """The link that holds one of the addresses; the fake has no default route to go by."""
@@ -108,6 +194,29 @@ class FakeKernel:
     def remove(self, key: Key) -> None:
         """What somebody else's hand does to one entry, with all that follows from it."""
         self._change(key, None)
+        self._tell(Seen(key, None))
+        if isinstance(key, LinkKey):
+            self._tell(Lost(f"link {key.name} was deleted", key.name))
+
+    def put(self, key: Key, value: Value) -> None:
+        """The same, to give a key another value."""
+        self._change(key, value)
+        self._tell(Seen(key, value))
+
+    def flush(self) -> None:
+        """Somebody else deletes the skeleton's table, and with it all elements."""
+        self._sets = frozenset()
+        self._drop([key for key in self._state if isinstance(key, ElementKey)])
+        self._tell(Lost("another program has changed the table"))
+
+    def _tell(self, event: Event) -> None:
+        for watch in self._watches:
+            watch.take(event)
+
+    def _refuse(self, change: Change) -> None:
+        number = self.refuse(change)
+        if number:
+            raise _RefusedError(number, "as it was told to")
 
     def _change(self, key: Key, new: Value | None) -> None:
         if isinstance(key, LinkKey):
@@ -139,6 +248,7 @@ class FakeKernel:
         old = self._state.get(key)
         if not isinstance(new, Link):
             self._state.pop(key, None)
+            self._part(key.name)
             self._drop(
                 k
                 for k, value in self._state.items()
@@ -154,6 +264,12 @@ class FakeKernel:
         elif new.kind.lower and not self._has_link(new.kind.lower):
             raise _RefusedError(ENODEV, f"its underlay {new.kind.lower}")
         self._state[key] = new
+
+    def _part(self, name: str) -> None:
+        """The other end of a veth pair goes with this one."""
+        peer, peer_name = self._peers.pop(name, (None, ""))
+        if peer is not None and peer.alias(peer_name) is not None:
+            peer.remove(LinkKey(peer_name))
 
     def _change_setting(self, key: SysctlKey, new: Value | None) -> None:
         if not isinstance(new, Sysctl):

@@ -15,7 +15,7 @@ from typing import Self
 
 import msgspec
 
-from steppe.drivers.errors import KernelError
+from steppe.drivers.errors import kernel_error
 from steppe.drivers.netlink import message as nl
 from steppe.drivers.netlink.message import Message, Request
 from steppe.drivers.netlink.socket import NetlinkError, NetlinkSocket
@@ -76,7 +76,7 @@ class Nflog:
             )
         except NetlinkError as error:
             self.close()
-            raise KernelError(f"listen to log group {group}", error.errno, error.detail) from error
+            raise kernel_error(f"listen to log group {group}", error) from error
 
     def __enter__(self) -> Self:
         return self

@@ -5,12 +5,14 @@ namespace are read and written by a thread inside it.
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from steppe.drivers.errors import KernelError
+from steppe.drivers.driver import Fault, Watches
+from steppe.drivers.errors import Failure, KernelError
 from steppe.drivers.netlink.netns import call_in
+from steppe.plan.diff import Change
 from steppe.state.node import Key, Value
 from steppe.state.sysctl import Sysctl, SysctlKey
 
@@ -23,13 +25,63 @@ _T = TypeVar("_T")
 
 
 class Sysctls:
-    """The settings of one namespace: the caller's own, or the given one's."""
+    """The settings of one namespace: the caller's own, or the given one's.
+
+    Which of all settings are ours nobody can tell but by name, so those that were ever read or
+    written here are remembered: a link that is made anew gets them back.
+    """
+
+    tables = frozenset((SysctlKey.table,))
 
     def __init__(self, netns_fd: int | None = None) -> None:
         self._netns_fd = netns_fd
+        self._known: set[SysctlKey] = set()
 
-    def read(self, keys: Iterable[SysctlKey]) -> dict[Key, Value]:
-        """The settings that are there; one of a link that is gone is not."""
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def check(self) -> tuple[Fault, ...]:
+        """Nothing: settings come with the kernel and its links."""
+        return ()
+
+    def ensure(self) -> tuple[Fault, ...]:
+        """Nothing to make."""
+        return ()
+
+    def watch(self) -> Watches:
+        """No events: the kernel tells nobody of a setting that is changed."""
+        return Watches()
+
+    def read(
+        self, wanted: Collection[Key] = (), tables: Collection[str] | None = None
+    ) -> dict[Key, Value]:
+        """The wanted settings that are there; one of a link that is gone is not."""
+        if tables is not None and SysctlKey.table not in tables:
+            return {}
+        keys = tuple(key for key in wanted if isinstance(key, SysctlKey))
+        self._known.update(keys)
+        return self._read(keys)
+
+    def apply(self, changes: Sequence[Change]) -> tuple[Failure, ...]:
+        """Write settings; one that is claimed no more keeps its value, for it had one before."""
+        failures: list[Failure] = []
+        for change in changes:
+            key, new = change.key, change.new
+            if not isinstance(key, SysctlKey) or not isinstance(new, Sysctl):
+                continue
+            self._known.add(key)
+            try:
+                self._write(key, new)
+            except KernelError as error:
+                failures.append(Failure(change, error))
+        return tuple(failures)
+
+    def of_link(self, name: str) -> tuple[Change, ...]:
+        """The changes that put back what a link's settings, as far as they are ours, are now."""
+        here = [key for key in self._known if name in key.path.split("/")]
+        return tuple(Change(key, None, value) for key, value in self._read(here).items())
+
+    def _read(self, keys: Iterable[SysctlKey]) -> dict[Key, Value]:
         wanted = tuple(keys)
 
         def read_all() -> dict[Key, Value]:
@@ -46,7 +98,7 @@ class Sysctls:
 
         return self._inside(read_all) if wanted else {}
 
-    def write(self, key: SysctlKey, setting: Sysctl) -> None:
+    def _write(self, key: SysctlKey, setting: Sysctl) -> None:
         """Set one; KernelError says what is wrong with the path or the value."""
         what = f"set sysctl {key} {setting}"
 

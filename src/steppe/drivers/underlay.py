@@ -6,7 +6,7 @@ Several links may qualify; the first address given decides.
 
 from collections.abc import Iterable, Sequence
 
-from steppe.drivers.errors import KernelError
+from steppe.drivers.errors import KernelError, kernel_error
 from steppe.drivers.netlink.link import LinkInfo
 from steppe.drivers.netlink.socket import NetlinkError, NetlinkSocket
 from steppe.drivers.reader import list_addresses, list_links, list_routes
@@ -24,7 +24,7 @@ def find_underlay(socket: NetlinkSocket, addresses: Sequence[IPAddress]) -> Unde
         held = tuple(list_addresses(socket))
         link = _holder(links, held, addresses) or _default(socket, links)
     except NetlinkError as error:
-        raise KernelError("find the underlay", error.errno, error.detail) from error
+        raise kernel_error("find the underlay", error) from error
     if link is None:
         known = ", ".join(map(str, addresses)) or "no address"
         detail = f"no link holds {known}, and there is no default route"

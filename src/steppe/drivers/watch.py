@@ -12,8 +12,7 @@ from collections.abc import AsyncIterator, Iterator
 from errno import ENOBUFS
 from typing import Self
 
-import msgspec
-
+from steppe.drivers.events import Event, Lost, Seen
 from steppe.drivers.netlink import address as addr
 from steppe.drivers.netlink import link as links
 from steppe.drivers.netlink import message as nl
@@ -26,7 +25,6 @@ from steppe.drivers.netlink.socket import NetlinkSocket, open_socket
 from steppe.drivers.reader import list_links, neighbour_row, route_row
 from steppe.drivers.scope import NODE, Scope
 from steppe.state.link import Address, AddressKey, LinkKey
-from steppe.state.node import Key, Value
 
 # RTNLGRP_LINK, NEIGH, IPV4_IFADDR, IPV4_ROUTE, IPV4_RULE, IPV6_IFADDR, IPV6_ROUTE, IPV6_RULE
 _GROUPS = (1, 3, 5, 7, 8, 9, 11, 19)
@@ -34,28 +32,6 @@ _BUFFER = 8 << 20
 """Bytes; the kernel takes them only as events wait, and 15,000 of them fit."""
 _DATAGRAMS = 2000
 """Events taken at one go, so that a storm of them does not hold up the event loop."""
-
-
-class Seen(msgspec.Struct, frozen=True):
-    """A key in our scope now holds this value, or nothing.
-
-    `foreign`: another program's route has taken this key's place. It concerns us only if the
-    key is one of ours; to replace it, name its value as the old one.
-    """
-
-    key: Key
-    value: Value | None
-    foreign: bool = False
-
-
-class Lost(msgspec.Struct, frozen=True):
-    """Entries may have changed without an event: those over `link`, or any at all if empty."""
-
-    reason: str
-    link: str = ""
-
-
-Event = Seen | Lost
 
 
 class Watch:
@@ -87,8 +63,9 @@ class Watch:
     def close(self) -> None:
         self._socket.close()
 
-    def fileno(self) -> int:
-        return self._socket.fileno()
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        return (self._socket.fileno(),)
 
     def drain(self) -> tuple[Event, ...]:
         """What has happened since the last call; never waits."""
@@ -112,7 +89,7 @@ class Watch:
 
     def events(self) -> AsyncIterator[tuple[Event, ...]]:
         """What happens, as it happens, for ever."""
-        return heard(self.fileno(), self.drain)
+        return heard(self._socket.fileno(), self.drain)
 
     def _learn_links(self) -> None:
         found = list_links(self._own)

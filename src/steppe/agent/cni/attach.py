@@ -10,10 +10,8 @@ addresses, routes and neighbours live on it. Calls block and belong on a thread;
 it that there is one at a time for each link.
 """
 
-import os
 from collections.abc import Callable, Generator, Iterable, Iterator
-from errno import EEXIST, ENODEV
-from pathlib import Path
+from errno import EEXIST
 from typing import Protocol
 
 import msgspec
@@ -23,12 +21,9 @@ from steppe.agent.cni.request import Request
 from steppe.agent.cni.result import expected_link, faults_of_previous
 from steppe.agent.cni.sandboxes import Sandboxes
 from steppe.compile.pod import pod_claims, workload_claims
+from steppe.drivers.driver import Driver
 from steppe.drivers.errors import KernelError
-from steppe.drivers.kernel import KernelDriver
-from steppe.drivers.netlink.link import LinkInfo, get_link, read_link
-from steppe.drivers.netlink.netns import open_netns
-from steppe.drivers.netlink.socket import NetlinkError
-from steppe.drivers.reader import list_addresses, list_links
+from steppe.drivers.namespaces import Host, Namespaces, Netns
 from steppe.drivers.scope import pod
 from steppe.errors import SteppeError
 from steppe.kube.objects import Workload
@@ -38,7 +33,6 @@ from steppe.plan.order import ordered
 from steppe.state.device import Veth
 from steppe.state.link import Link, LinkKey
 from steppe.state.node import Key, NodeClaim, Value, settle
-from steppe.state.sysctl import SysctlKey
 from steppe.state.workload import host_mac, is_pod_link, parse_alias, pod_mac
 
 Steps = Generator[str, None, Workload]
@@ -77,12 +71,17 @@ class Found(msgspec.Struct, frozen=True):
 
 
 class Attachments:
-    """The pods of one node, as its kernel knows them."""
+    """The pods of one node, as its kernel knows them.
 
-    def __init__(self, view: NodeView) -> None:
+    Invariant: a link with an alias of ours has everything that its attachment needs, and what an
+    ADD has made is gone again if a later step fails. The host's driver is closed with this.
+    """
+
+    def __init__(self, view: NodeView, host: Host, namespaces: Namespaces) -> None:
         self._view = view
-        self._host = KernelDriver()
-        self._sandboxes = Sandboxes(self._host.socket)
+        self._host = host
+        self._namespaces = namespaces
+        self._sandboxes = Sandboxes(host, namespaces)
         self._complete: dict[str, Workload] = {}
         self._addresses = Addresses(view.name, lambda: view.prefixes)
 
@@ -91,12 +90,12 @@ class Attachments:
 
     def found(self) -> tuple[Found, ...]:
         """Every pod link that is there."""
-        links = list_links(self._host.socket)
-        return tuple(self._seen(link) for link in links if is_pod_link(link.name))
+        links = self._host.aliases()
+        return tuple(self._seen(name, links[name]) for name in links if is_pod_link(name))
 
-    def _seen(self, link: LinkInfo) -> Found:
-        workload = parse_alias(link.alias, link.name, self._view.name)
-        return Found(link.name, workload, half_made=not link.alias)
+    def _seen(self, link: str, alias: str) -> Found:
+        workload = parse_alias(alias, link, self._view.name)
+        return Found(link, workload, half_made=not alias)
 
     def clean_up(self) -> tuple[Workload, ...]:
         """At start: remove what a crash left half-made; answers the complete attachments."""
@@ -111,11 +110,9 @@ class Attachments:
 
     def find(self, request: Request) -> Found | None:
         """The link that a request is about, whichever sandbox it is of."""
-        try:
-            return self._seen(read_link(self._host.socket.get(get_link(request.link))))
-        except NetlinkError as error:
-            if error.errno != ENODEV:
-                raise
+        alias = self._host.alias(request.link)
+        if alias is not None:
+            return self._seen(request.link, alias)
         if request.uid:
             return None
         # A runtime that has lost the pod's UID still knows its container.
@@ -126,8 +123,8 @@ class Attachments:
 
         `replacing` is told of a link of the pod's earlier sandbox before that is removed.
         """
-        with open_netns(request.netns) as netns:
-            if not request.host_allowed and _is_own(netns):
+        with self._namespaces.opened(request.netns) as netns:
+            if not request.host_allowed and self._namespaces.is_own(netns):
                 raise SameNamespaceError(f"{request.netns} is the node's own network namespace")
             self._make_room(request, replacing)
             yield "checked"
@@ -156,8 +153,8 @@ class Attachments:
         if not one.is_of(request):
             return (f"the link {one.link} is now another sandbox's ({one.workload.container})",)
         workload, mtu = one.workload, self._view.mtu
-        with open_netns(request.netns) as netns, _inside(netns, request.interface) as driver:
-            inside = driver.read()
+        with self._namespaces.opened(request.netns) as netns:
+            inside = self._inside(netns, request.interface)
         mac, size = expected_link(request, workload, mtu)
         wanted = _table(pod_claims(workload, mtu, request.interface))
         wanted[LinkKey(request.interface)] = Link(Veth(), size, mac)
@@ -173,8 +170,7 @@ class Attachments:
         with self._sandboxes.opened(workload.link) as netns:
             if netns is None:
                 return ()
-            with _inside(netns, interface) as driver:
-                actual = driver.read()
+            actual = self._inside(netns, interface)
         wanted = settle(pod_claims(workload, self._view.mtu, interface))[0]
         # Only what we made: others may have added more.
         return ordered(diff(wanted, actual, wanted))
@@ -200,11 +196,11 @@ class Attachments:
         """Why no pod can be given an address; "" while one can."""
         return self._addresses.shortage(self._in_use())
 
-    def _attach(self, workload: Workload, netns: int, interface: str, mtu: int) -> Iterator[str]:
+    def _attach(self, workload: Workload, netns: Netns, interface: str, mtu: int) -> Iterator[str]:
         link = workload.link
         bare = Link(Veth(), mtu, host_mac(link))
         try:
-            self._host.create_veth(link, bare, interface, pod_mac(link), netns)
+            self._host.create_veth(link, bare, interface, pod_mac(link), netns.fd)
         except KernelError as error:
             # The host side's place is free, or we would not be here.
             if error.errno == EEXIST:
@@ -214,7 +210,7 @@ class Attachments:
             raise
         try:
             yield "link made"
-            with _inside(netns, interface) as driver:
+            with self._namespaces.driver(netns, pod(interface)) as driver:
                 self._apply(driver, _additions(pod_claims(workload, mtu, interface)))
             yield "pod side"
             claims = tuple(workload_claims(workload, mtu))
@@ -250,16 +246,19 @@ class Attachments:
         for workload in tuple(self._complete.values()):
             yield from workload.addresses
         # Such as another network plugin's bridge, left behind with the first address.
-        for _, interface in list_addresses(self._host.socket):
-            yield interface.ip
+        yield from self._host.addresses()
 
     def _host_faults(self, workload: Workload, mtu: int) -> Iterator[str]:
         wanted = _table(workload_claims(workload, mtu))
-        settings = tuple(key for key in wanted if isinstance(key, SysctlKey))
-        yield from _missing("node", wanted, self._host.read(settings))
+        yield from _missing("node", wanted, self._host.read(tuple(wanted)))
+
+    def _inside(self, netns: Netns, interface: str) -> dict[Key, Value]:
+        """The tables inside a pod's namespace."""
+        with self._namespaces.driver(netns, pod(interface)) as driver:
+            return driver.read()
 
     @staticmethod
-    def _apply(driver: KernelDriver, changes: tuple[Change, ...]) -> None:
+    def _apply(driver: Driver, changes: tuple[Change, ...]) -> None:
         for failure in driver.apply(changes):
             raise failure.error
 
@@ -274,10 +273,6 @@ def run(steps: Steps, done: Callable[[str], None] = lambda _: None) -> Workload:
             return workload
 
 
-def _inside(netns: int, interface: str) -> KernelDriver:
-    return KernelDriver(netns, pod(interface))
-
-
 def _interface(workload: Workload) -> str:
     """The link's name inside the pod."""
     return workload.container.partition("/")[2] or "eth0"
@@ -285,11 +280,6 @@ def _interface(workload: Workload) -> str:
 
 def _is_link(key: Key) -> bool:
     return isinstance(key, LinkKey)
-
-
-def _is_own(netns: int) -> bool:
-    mine, other = Path("/proc/thread-self/ns/net").stat(), os.fstat(netns)
-    return (mine.st_dev, mine.st_ino) == (other.st_dev, other.st_ino)
 
 
 def _table(claims: Iterable[NodeClaim]) -> dict[Key, Value]:

@@ -7,19 +7,13 @@ keep a namespace alive after its pod.
 """
 
 import contextlib
-import os
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 import msgspec
 
-from steppe.drivers.netlink import link as nl_link
-from steppe.drivers.netlink.netns import NetnsError, open_netns
-from steppe.drivers.netlink.nsid import get_nsid, read_link_nsid, read_nsid
-from steppe.drivers.netlink.socket import NetlinkError, NetlinkSocket
-
-NAMED = Path("/var/run/netns")
-"""Where ip-netns(8) and container runtimes bind namespaces to names (/run/netns, mostly)."""
+from steppe.drivers.errors import KernelError
+from steppe.drivers.namespaces import Host, Namespaces, Netns
+from steppe.drivers.netlink.netns import NetnsError
 
 
 class Sandbox(msgspec.Struct, frozen=True):
@@ -33,25 +27,26 @@ class Sandbox(msgspec.Struct, frozen=True):
 class Sandboxes:
     """The namespaces of the pods on this node, by the pods' links."""
 
-    def __init__(self, socket: NetlinkSocket) -> None:
-        self._socket = socket
+    def __init__(self, host: Host, namespaces: Namespaces) -> None:
+        self._host = host
+        self._namespaces = namespaces
         self._known: dict[str, Sandbox] = {}
 
-    def remember(self, link: str, path: str, netns: int) -> None:
+    def remember(self, link: str, path: str, netns: Netns) -> None:
         self._known[link] = _sandbox(path, netns)
 
     def forget(self, link: str) -> None:
         self._known.pop(link, None)
 
     @contextlib.contextmanager
-    def opened(self, link: str) -> Iterator[int | None]:
+    def opened(self, link: str) -> Iterator[Netns | None]:
         """The namespace that the link led to; None if it is gone, or was never found."""
         known = self._known.get(link)
         with contextlib.ExitStack() as stack:
-            netns: int | None = None
+            netns: Netns | None = None
             if known is not None:
                 with contextlib.suppress(NetnsError):
-                    netns = stack.enter_context(open_netns(known.path))
+                    netns = stack.enter_context(self._namespaces.opened(known.path))
                     # Another namespace may have the path by now.
                     netns = netns if _sandbox(known.path, netns) == known else None
             yield netns
@@ -61,23 +56,22 @@ class Sandboxes:
         by_number = dict(self._numbered())
         for link in links:
             try:
-                number = read_link_nsid(self._socket.get(nl_link.get_link(link)))
-            except NetlinkError:
-                continue  # gone since
+                number = self._host.number_behind(link)
+            except KernelError:
+                continue  # a pod whose link cannot be made anew is still one that works
             if number in by_number:
                 self._known[link] = by_number[number]
 
     def _numbered(self) -> Iterator[tuple[int, Sandbox]]:
-        for path in sorted(NAMED.iterdir()) if NAMED.is_dir() else ():
+        for path in self._namespaces.named():
             try:
-                with open_netns(str(path)) as netns:
-                    number = read_nsid(self._socket.get(get_nsid(netns)))
+                with self._namespaces.opened(path) as netns:
+                    number = self._host.number(netns.fd)
                     if number is not None:
-                        yield number, _sandbox(str(path), netns)
-            except (NetnsError, NetlinkError):
+                        yield number, _sandbox(path, netns)
+            except (NetnsError, KernelError):
                 continue  # a name without a namespace: not a pod's
 
 
-def _sandbox(path: str, netns: int) -> Sandbox:
-    stat = os.fstat(netns)
-    return Sandbox(path, stat.st_dev, stat.st_ino)
+def _sandbox(path: str, netns: Netns) -> Sandbox:
+    return Sandbox(path, netns.device, netns.inode)

@@ -68,15 +68,19 @@ class Watcher(Protocol):
 
 
 class CniServer:
-    """The verbs on one node."""
+    """The verbs on one node; the attachments are closed when it has served."""
 
     def __init__(
-        self, view: NodeView, watcher: Watcher, on_step: Callable[[str], None] = log.debug
+        self,
+        view: NodeView,
+        watcher: Watcher,
+        attachments: Attachments,
+        on_step: Callable[[str], None] = log.debug,
     ) -> None:
         self._view = view
         self._watcher = watcher
         self._on_step = on_step
-        self._attachments = Attachments(view)
+        self._attachments = attachments
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="cni")
         self._locks: dict[str, asyncio.Lock] = {}
         self._waiting: dict[str, int] = {}

@@ -9,9 +9,10 @@ the kernel itself: one reader or writer of it at a time.
 """
 
 import asyncio
+import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Sequence
 from typing import Protocol
 
 from steppe.agent.health.metrics import Metrics
@@ -19,10 +20,10 @@ from steppe.agent.log import line
 from steppe.agent.node.change_log import tell
 from steppe.agent.node.reconciler import Reconciler
 from steppe.compile.incremental import NodeCompiler
-from steppe.drivers.kernel import KernelDriver
-from steppe.drivers.nftables.driver import Nft
-from steppe.drivers.watch import Event, Lost, Seen
+from steppe.drivers.driver import Driver, Fault
+from steppe.drivers.events import Event, Lost, Seen
 from steppe.kube.objects import Workload
+from steppe.plan.diff import Change
 from steppe.state.node import Key, Value
 from steppe.state.sysctl import SysctlKey
 
@@ -58,16 +59,14 @@ class Keeper:
     def __init__(
         self,
         compiler: NodeCompiler,
-        kernel: KernelDriver,
-        nft: Nft,
+        driver: Driver,
         metrics: Metrics,
         owner: Owner,
         *,
         repair: bool = True,
     ) -> None:
         self._compiler = compiler
-        self._kernel = kernel
-        self._nft = nft
+        self._driver = driver
         self._metrics = metrics
         self._owner = owner
         self._repairs = repair
@@ -75,6 +74,8 @@ class Keeper:
         self._wake = asyncio.Event()
         self._retrying = False
         self._busy_since: float | None = None
+        self._unread = False
+        """The kernel's tables are not known, for they could not be read or changed as a whole."""
         self.reconciler = Reconciler(compiler)
 
     @property
@@ -88,61 +89,90 @@ class Keeper:
         self._wake.set()
 
     async def run(self) -> None:
-        """Whenever something may differ: plan, apply, remember what failed."""
+        """Whenever something may differ: plan, apply, remember what failed.
+
+        A SteppeError ends it, such as for tables that are never at rest while they are read. It
+        may be run again: it then begins by reading the kernel, and no change is forgotten.
+        """
         while True:
             await self._wake.wait()
             self._wake.clear()
             if self._owner.trusted:
                 self._busy_since = time.monotonic()
-                await self._sync()
-                self._busy_since = None
+                try:
+                    await self._pass()
+                finally:
+                    self._busy_since = None
 
     async def follow(self, heard: AsyncIterator[Sequence[Event]]) -> None:
-        """Note what the kernel says of itself; needs the loop of `run` beside it."""
+        """Note what the kernel says of itself; needs the loop of `run` beside it.
+
+        It may be run again after an error: the events that it has not noted by then are made up
+        for by reading the kernel.
+        """
         async for events in heard:
-            for event in events if self._repairs else ():
-                if isinstance(event, Seen):
-                    self._observe(event)
-                elif event.link:
-                    self.reconciler.lose(event.link)
-                else:
-                    await self._read_again(event)
+            with self._read_anew_after_errors():
+                await self._note(events if self._repairs else ())
             asyncio.get_running_loop().call_later(COALESCE_SECONDS, self._wake.set)
 
     async def read(self) -> None:
-        """Read all that the kernel holds of ours; the next sync compares every key."""
+        """Make what the tables stand on, and read all that the kernel holds of ours.
+
+        The next pass compares every key. A TablesChangedError says that they would not keep still.
+        """
         async with self._lock:
             self.reconciler.replace_actual(await asyncio.to_thread(self._ensured))
+            self._unread = False
 
     async def read_settings(self) -> None:
         """Read the settings that matter by now, for the rest is known; then compare every key."""
         async with self._lock:
-            settings = await asyncio.to_thread(self._kernel.read_settings, self._settings())
+            settings = await asyncio.to_thread(
+                self._driver.read, self._wanted(), frozenset((SysctlKey.table,))
+            )
             self.reconciler.replace_actual({**self.reconciler.actual, **settings})
 
     async def look(self) -> dict[Key, Value]:
-        """All that the kernel holds of ours, read anew."""
+        """All that the kernel holds of ours, read anew; nothing is changed."""
         async with self._lock:
-            return await asyncio.to_thread(self._ensured if self._repairs else self._look)
+            return await asyncio.to_thread(self._look)
+
+    async def check(self) -> tuple[Fault, ...]:
+        """What the tables stand on, such as nftables' rules, that is not as it must be."""
+        async with self._lock:
+            return await asyncio.to_thread(self._driver.check)
 
     async def repair(self, seen: dict[Key, Value]) -> None:
         """Make a kernel that holds `seen` agree, at once."""
         async with self._lock:
             await asyncio.to_thread(self._ensure)
-        self.reconciler.replace_actual(seen)
-        await self._sync()
+        with self._read_anew_after_errors():
+            self.reconciler.replace_actual(seen)
+            await self._sync()
+
+    async def _pass(self) -> None:
+        with self._read_anew_after_errors():
+            if self._unread:
+                await self.read()
+            await self._sync()
+
+    @contextlib.contextmanager
+    def _read_anew_after_errors(self) -> Iterator[None]:
+        """Work that, should it not come to its end, leaves the kernel's tables unknown."""
+        done = False
+        try:
+            yield
+            done = True
+        finally:
+            if not done:
+                self._unread = True
+                self._wake.set()
 
     async def _sync(self) -> None:
         async with self._lock:
             plan = self.reconciler.plan()
             if plan.changes:
-                # Asked now: what is asked for may be another thing once the kernel has answered.
-                because = {c.key: self.reconciler.because(c) for c in plan.changes}
-                with self._metrics.apply_seconds.time():
-                    failures = await asyncio.to_thread(self._kernel.apply, plan.changes)
-                self.reconciler.settle(plan.changes, failures)
-                tell(plan.changes, because, self.reconciler.failed, self._metrics)
-                self._owner.applied([change.key for change in plan.changes])
+                await self._apply(plan.changes)
         for workload in plan.lost:
             await self._owner.lost(workload)
         await self._owner.in_step()
@@ -150,10 +180,28 @@ class Keeper:
             self._retrying = True
             asyncio.get_running_loop().call_later(RETRY_SECONDS, self._retry)
 
+    async def _apply(self, changes: tuple[Change, ...]) -> None:
+        # Asked now: what is asked for may be another thing once the kernel has answered.
+        because = {change.key: self.reconciler.because(change) for change in changes}
+        with self._metrics.apply_seconds.time():
+            failures = await asyncio.to_thread(self._driver.apply, changes)
+        self.reconciler.settle(changes, failures)
+        tell(changes, because, self.reconciler.failed, self._metrics)
+        self._owner.applied([change.key for change in changes])
+
     def _retry(self) -> None:
         self._retrying = False
         self.reconciler.retry()
         self._wake.set()
+
+    async def _note(self, events: Sequence[Event]) -> None:
+        for event in events:
+            if isinstance(event, Seen):
+                self._observe(event)
+            elif event.link:
+                self.reconciler.lose(event.link)
+            else:
+                await self._read_again(event)
 
     def _observe(self, event: Seen) -> None:
         if event.foreign and event.key not in self._compiler.state:
@@ -166,16 +214,15 @@ class Keeper:
         await self.read()
 
     def _ensure(self) -> None:
-        if self._nft.ensure():
-            log.info(line("ruleset", table="inet steppe", action="made as it shall be"))
+        for fault in self._driver.ensure():
+            log.info(line("made-right", what=fault.what, was=fault.how))
 
     def _ensured(self) -> dict[Key, Value]:
         self._ensure()
         return self._look()
 
     def _look(self) -> dict[Key, Value]:
-        return self._kernel.read(self._settings())
+        return self._driver.read(self._wanted())
 
-    def _settings(self) -> list[SysctlKey]:
-        settings = self._compiler.state.only(SysctlKey.table.__eq__)
-        return [key for key in settings if isinstance(key, SysctlKey)]
+    def _wanted(self) -> tuple[Key, ...]:
+        return tuple(self._compiler.state)

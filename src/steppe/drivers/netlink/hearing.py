@@ -50,13 +50,19 @@ def ignore(hearing: socket.socket, port: int, unless: Sequence[int] = ()) -> Non
     )
 
 
-async def heard(
-    descriptor: int, drain: Callable[[], tuple[T, ...]]
-) -> AsyncIterator[tuple[T, ...]]:
+def heard(descriptor: int, drain: Callable[[], tuple[T, ...]]) -> AsyncIterator[tuple[T, ...]]:
     """What `drain` finds whenever the descriptor has something to read, for ever."""
+    return heard_any((descriptor,), drain)
+
+
+async def heard_any(
+    descriptors: Sequence[int], drain: Callable[[], tuple[T, ...]]
+) -> AsyncIterator[tuple[T, ...]]:
+    """The same for several descriptors: each is drained when any of them can be read."""
     loop = asyncio.get_running_loop()
     ready = asyncio.Event()
-    loop.add_reader(descriptor, ready.set)
+    for descriptor in descriptors:
+        loop.add_reader(descriptor, ready.set)
     try:
         while True:
             await ready.wait()
@@ -65,4 +71,5 @@ async def heard(
             if found:
                 yield found
     finally:
-        loop.remove_reader(descriptor)
+        for descriptor in descriptors:
+            loop.remove_reader(descriptor)

@@ -11,6 +11,7 @@ import socket
 import struct
 import threading
 from collections.abc import Sequence
+from errno import EINTR
 from typing import Self
 
 from steppe.drivers.netlink import message as nl
@@ -41,6 +42,13 @@ class NetlinkError(SteppeError):
         super().__init__(f"{text} ({detail})" if detail else text)
         self.errno = errno
         self.detail = detail
+
+
+class DumpInterruptedError(NetlinkError):
+    """The tables changed whenever they were read; a later try may find them at rest."""
+
+    def __init__(self) -> None:
+        super().__init__(EINTR, f"they changed during each of {_DUMP_ATTEMPTS} attempts")
 
 
 class NetlinkSocket:
@@ -88,16 +96,17 @@ class NetlinkSocket:
                     return answer
 
     def dump(self, request: Request) -> list[Message]:
-        """All objects that the request asks for, from one moment of the kernel's state."""
+        """All objects that the request asks for, from one moment of the kernel's state.
+
+        DumpInterruptedError where there is no such moment.
+        """
         for _ in range(_DUMP_ATTEMPTS):
             with self._lock:
                 found, interrupted = self._dump(request)
             # "Dump was inconsistent due to sequence change" (linux/netlink.h, NLM_F_DUMP_INTR)
             if not interrupted:
                 return found
-        raise NetlinkError(
-            4, f"the tables changed during each of {_DUMP_ATTEMPTS} attempts to read them"
-        )
+        raise DumpInterruptedError
 
     def batch(self, requests: Sequence[Request]) -> list[NetlinkError | None]:
         """Send all requests, in order and on past refusals; each one's error, or None."""

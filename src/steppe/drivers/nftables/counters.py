@@ -7,7 +7,7 @@ from errno import ENOENT
 from ipaddress import ip_address
 from typing import Self
 
-from steppe.drivers.errors import KernelError
+from steppe.drivers.errors import kernel_error
 from steppe.drivers.netlink import message as nl
 from steppe.drivers.netlink.message import Request
 from steppe.drivers.netlink.socket import NetlinkError, NetlinkSocket
@@ -51,7 +51,7 @@ class Counters:
         except NetlinkError as error:
             if error.errno == ENOENT:
                 return {}
-            raise KernelError(f"read set {name}", error.errno, error.detail) from error
+            raise kernel_error(f"read set {name}", error) from error
         lists = (nl.attributes(m.body, 4).get(_NFTA_SET_ELEM_LIST_ELEMENTS, b"") for m in messages)
         return dict(_counted(element) for some in lists for _, element in nl.sequence(some))
 

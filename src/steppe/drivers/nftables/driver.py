@@ -7,16 +7,17 @@ libnftables does is make the table and its chains. Chains from templates are mad
 first element that leads to them, and stay.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from ipaddress import IPv4Network, IPv6Network
 from typing import Self
 
+from steppe.drivers.driver import Fault
 from steppe.drivers.errors import Failure, KernelError
 from steppe.drivers.nftables.batch import Batch, chains_for, commands
 from steppe.drivers.nftables.chunking import portions
 from steppe.drivers.nftables.dump import Dump, Form
 from steppe.drivers.nftables.elements import Elements
-from steppe.drivers.nftables.expected import Expected
+from steppe.drivers.nftables.expected import Expected, faults
 from steppe.drivers.nftables.intervals import Cover
 from steppe.drivers.nftables.library import Library, NftError
 from steppe.drivers.nftables.render import chain_text, skeleton_text
@@ -30,6 +31,8 @@ from steppe.state.node import Key, Value
 
 class Nft:
     """One table, in the network namespace of the thread that makes this object."""
+
+    tables = frozenset((ElementKey.table,))
 
     def __init__(self, skeleton: Skeleton) -> None:
         self._skeleton = skeleton
@@ -56,18 +59,32 @@ class Nft:
         """What others do to the table, from now on."""
         return RulesetWatch(self._skeleton.table, self._elements.port)
 
-    def ensure(self) -> bool:
-        """Make the table what the skeleton says, keeping its elements; True if it was not.
+    def check(self) -> tuple[Fault, ...]:
+        """What of the table is not as the skeleton says; elements are no matter of this."""
+        actual, wanted, _ = self._forms()
+        return faults(self._skeleton.table, actual, wanted)
+
+    def ensure(self) -> tuple[Fault, ...]:
+        """Make the table what the skeleton says, keeping its elements; what it was not.
 
         It is replaced in one transaction: no packet meets a table that is half made.
         """
+        actual, wanted, made = self._forms()
+        found = faults(self._skeleton.table, actual, wanted)
+        if not found:
+            self._made = made
+            return ()
+        self._make_anew(actual, wanted)
+        return found
+
+    def _forms(self) -> tuple[Form | None, Form, set[str]]:
+        """The table's form in the kernel, the one it shall have, and its chains from templates."""
         actual = self._dump.form()
         names = actual.chains.keys() - _names(self._skeleton.chains) if actual is not None else ()
         made = {name for name in names if self._skeleton.chain(name) is not None}
-        wanted = self._expected.form(made)
-        if actual == wanted:
-            self._made = made
-            return False
+        return actual, self._expected.form(made), made
+
+    def _make_anew(self, actual: Form | None, wanted: Form) -> None:
         kept = self._kept(actual, wanted) if actual is not None else {}
         chains = chains_for(self._skeleton, {name: dict(rows) for name, rows in kept.items()}, ())
         text = skeleton_text(self._skeleton)
@@ -81,10 +98,14 @@ class Nft:
             what = f"make table inet {self._skeleton.table}"
             raise KernelError(what, detail=str(error)) from error
         self._made = _names(chains)
-        return True
 
-    def read(self) -> dict[Key, Value]:
-        """The elements of all sets; none if the table is not there."""
+    def read(
+        self, wanted: Collection[Key] = (), tables: Collection[str] | None = None
+    ) -> dict[Key, Value]:
+        """The elements of all sets, whatever is wanted; none if the table is not there."""
+        del wanted
+        if tables is not None and ElementKey.table not in tables:
+            return {}
         state: dict[Key, Value] = {}
         for spec in self._sets.values():
             state.update((ElementKey(spec.name, key), value) for key, value in self._rows(spec))

@@ -13,7 +13,7 @@ from errno import ENOENT
 
 import msgspec
 
-from steppe.drivers.errors import KernelError
+from steppe.drivers.errors import TablesChangedError, kernel_error
 from steppe.drivers.netlink import message as nl
 from steppe.drivers.netlink.message import Request
 from steppe.drivers.netlink.socket import NetlinkError, NetlinkSocket
@@ -100,7 +100,7 @@ class Dump:
         except NetlinkError as error:
             if error.errno == ENOENT:
                 return None
-            raise KernelError(f"read table inet {self._table}", detail=str(error)) from error
+            raise kernel_error(f"read table inet {self._table}", error) from error
         return Form(
             table.get(_NFTA_TABLE_FLAGS),
             table.get(_NFTA_TABLE_USE),
@@ -130,7 +130,7 @@ class Dump:
             if len(dict(rows)) == len(rows):
                 return rows
         detail = f"it grew during each of {_ATTEMPTS} attempts"
-        raise KernelError(f"read set {spec.name}", detail=detail)
+        raise TablesChangedError(f"read set {spec.name}", detail)
 
     def _elements(self, spec: Set) -> list[Row]:
         request = self._request(_GETSETELEM, nl.text(_NFTA_SET_ELEM_LIST_SET, spec.name))
@@ -139,7 +139,7 @@ class Dump:
         except NetlinkError as error:
             if error.errno == ENOENT:
                 return []
-            raise KernelError(f"read set {spec.name}", detail=str(error)) from error
+            raise kernel_error(f"read set {spec.name}", error) from error
         bodies = (nl.attributes(message.body, _GENMSG.size) for message in messages)
         lists = (body.get(_NFTA_SET_ELEM_LIST_ELEMENTS, b"") for body in bodies)
         return list(unpacked_elements(spec, lists))
@@ -153,7 +153,7 @@ class Dump:
         except NetlinkError as error:
             if error.errno == ENOENT:
                 return False
-            raise KernelError(f"look into set {spec.name}", detail=str(error)) from error
+            raise kernel_error(f"look into set {spec.name}", error) from error
         return True
 
     def _list(self, kind: int) -> Iterator[dict[int, bytes]]:

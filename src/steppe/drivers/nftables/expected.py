@@ -4,8 +4,9 @@ Rules are compared as the kernel's bytes, so none need be read back into nft's w
 of its own, which nobody else sees, holds the table for as long as it takes to read it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 
+from steppe.drivers.driver import Fault
 from steppe.drivers.errors import KernelError
 from steppe.drivers.netlink.netns import call_in_new
 from steppe.drivers.nftables.batch import with_targets
@@ -52,3 +53,30 @@ class Expected:
 
     def _failed(self, detail: str) -> KernelError:
         return KernelError(f"make table inet {self._skeleton.table}, to compare", detail=detail)
+
+
+def faults(table: str, actual: Form | None, wanted: Form) -> tuple[Fault, ...]:
+    """Where the table that is there is not as it shall be; () only if it is the same."""
+    whole = f"table inet {table}"
+    if actual is None:
+        return (Fault(whole, "missing"),)
+    found = [
+        *_differences("chain", actual.chains, wanted.chains),
+        *_differences("set", actual.sets, wanted.sets),
+    ]
+    # Its flags, or something in it that is neither set nor chain.
+    if not found and actual != wanted:
+        return (Fault(whole, "differs"),)
+    return tuple(Fault(f"{fault.what} of {whole}", fault.how) for fault in found)
+
+
+def _differences(
+    kind: str, actual: Mapping[str, object], wanted: Mapping[str, object]
+) -> Iterator[Fault]:
+    for name in sorted(actual.keys() | wanted.keys()):
+        if name not in actual:
+            yield Fault(f"{kind} {name}", "missing")
+        elif name not in wanted:
+            yield Fault(f"{kind} {name}", "foreign")
+        elif actual[name] != wanted[name]:
+            yield Fault(f"{kind} {name}", "differs")

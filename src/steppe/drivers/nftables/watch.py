@@ -13,11 +13,11 @@ from errno import ENOBUFS
 from pathlib import Path
 from typing import Self
 
+from steppe.drivers.events import Lost
 from steppe.drivers.netlink import message as nl
 from steppe.drivers.netlink.hearing import heard, ignore, join
 from steppe.drivers.netlink.message import Message
 from steppe.drivers.netlink.socket import open_socket
-from steppe.drivers.watch import Lost
 
 _NETLINK_NETFILTER = 12
 _NFNLGRP_NFTABLES = 7
@@ -49,7 +49,14 @@ class RulesetWatch:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
         self._socket.close()
+
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        return (self._socket.fileno(),)
 
     def drain(self) -> tuple[Lost, ...]:
         """What has happened since the last call, one Lost at most; never waits."""

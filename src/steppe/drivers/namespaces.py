@@ -1,0 +1,104 @@
+"""What attaching pods needs of a machine: the node's own namespace, and ways into those of pods.
+
+    Host         the node's tables, and the links and addresses of everybody
+    Namespaces   opens a pod's namespace, and gives a driver of the tables inside it
+
+The kernel's are KernelDriver and KernelNamespaces; those in memory are in fake_namespaces.py.
+"""
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from steppe.drivers.driver import Driver
+from steppe.drivers.kernel import KernelDriver
+from steppe.drivers.netlink.netns import NetnsError, open_netns
+from steppe.drivers.scope import Scope
+from steppe.net.address import IPAddress
+from steppe.state.link import Link
+
+NAMED = Path("/var/run/netns")
+"""Where ip-netns(8) and container runtimes bind namespaces to names (/run/netns, mostly)."""
+
+
+class Netns(msgspec.Struct, frozen=True):
+    """An open namespace. The descriptor ends with the opening; device and inode tell the namespace
+    from every other one that there is at the time.
+    """
+
+    fd: int
+    device: int
+    inode: int
+
+
+class Host(Driver, Protocol):
+    """The node's own namespace."""
+
+    def create_veth(
+        self, name: str, link: Link, peer_name: str, peer_mac: str, netns_fd: int
+    ) -> None:
+        """Make a pod's veth pair, our end up, the peer down inside the pod's namespace.
+
+        KernelError; its errno is EEXIST where one of the two names is taken.
+        """
+
+    def aliases(self) -> Mapping[str, str]:
+        """The alias of each link, whoever made it; "" for one without."""
+
+    def alias(self, name: str) -> str | None:
+        """The alias of one link; None if it is not there."""
+
+    def addresses(self) -> tuple[IPAddress, ...]:
+        """All addresses of all links."""
+
+    def number(self, netns_fd: int) -> int | None:
+        """The number that another namespace has here (ip-netns(8), `list-id`); None for none."""
+
+    def number_behind(self, name: str) -> int | None:
+        """The number of the namespace with a link's other end; None for none, or no link."""
+
+
+class Namespaces(Protocol):
+    """The network namespaces of a machine."""
+
+    def opened(self, path: str) -> AbstractContextManager[Netns]:
+        """The namespace at this path, such as /run/netns/NAME; NetnsError if there is none."""
+
+    def is_own(self, netns: Netns) -> bool:
+        """Whether it is the node's own namespace."""
+
+    def named(self) -> tuple[str, ...]:
+        """The paths of the namespaces that have a name."""
+
+    def driver(self, netns: Netns, scope: Scope) -> AbstractContextManager[Driver]:
+        """A driver of the tables inside the namespace, for as long as this lasts."""
+
+
+class KernelNamespaces:
+    """Those of this machine."""
+
+    @contextlib.contextmanager
+    def opened(self, path: str) -> Iterator[Netns]:
+        with open_netns(path) as fd:
+            stat = os.fstat(fd)
+            yield Netns(fd, stat.st_dev, stat.st_ino)
+
+    def is_own(self, netns: Netns) -> bool:
+        mine = Path("/proc/thread-self/ns/net").stat()
+        return (mine.st_dev, mine.st_ino) == (netns.device, netns.inode)
+
+    def named(self) -> tuple[str, ...]:
+        try:
+            return tuple(sorted(map(str, NAMED.iterdir())))
+        except FileNotFoundError:
+            return ()
+        except OSError as error:
+            raise NetnsError(f"list the namespaces in {NAMED}: {error.strerror}") from error
+
+    def driver(self, netns: Netns, scope: Scope) -> KernelDriver:
+        return KernelDriver(netns.fd, scope)
