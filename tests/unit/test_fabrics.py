@@ -34,7 +34,7 @@ from steppe.state.link import (
     NeighbourKey,
 )
 from steppe.state.node import NodeClaim
-from steppe.state.route import Route, RouteKey
+from steppe.state.route import RouteKey, route_by
 from steppe.walk.walk import Walker
 from tests.worlds import node_at, pod_on
 
@@ -77,7 +77,7 @@ class Toy:
         )
         for prefix in peer.prefixes:
             hop = prefix.network.network_address
-            route = Route(via=hop, link="steppe-toy", onlink=True)
+            route = route_by("steppe-toy", hop, onlink=True)
             yield Claim(RouteKey(prefix.network), route, prefix.cause)
             yield Claim(NeighbourKey("steppe-toy", hop), Neighbour(mac), prefix.cause)
 

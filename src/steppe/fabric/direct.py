@@ -12,7 +12,7 @@ from steppe.kube.objects import Node
 from steppe.settings import Settings
 from steppe.state.claim import Claim
 from steppe.state.node import NodeClaim
-from steppe.state.route import Route, RouteKey
+from steppe.state.route import RouteKey, route_by
 
 summary = "plain routes by the nodes' own addresses, on one L2 network"
 links: tuple[str, ...] = ()
@@ -58,7 +58,6 @@ def towards(settings: Settings, here: Node, peer: Node) -> Iterator[NodeClaim | 
                 f"use the auto fabric, or one with tunnels",
             )
             continue
-        route = Route(
-            via=via, link=here.underlay.link, source=preferred_source(here, prefix.version)
-        )
+        source = preferred_source(here, prefix.version)
+        route = route_by(here.underlay.link, via, source=source)
         yield Claim(RouteKey(prefix.network), route, cause, peer.created)

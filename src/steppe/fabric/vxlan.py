@@ -3,7 +3,7 @@
 One device a node, no flooding and no learning: where each prefix, next hop and MAC address lies
 is written down beforehand, from the Node objects alone.
 
-    route   10.244.2.0/24 via 10.244.2.0 dev steppe-vxlan onlink
+    route   10.244.2.0/24 via 10.244.2.0 dev steppe-vxlan metric 1024 onlink
     neigh   10.244.2.0 lladdr MAC(node-b)
     fdb     MAC(node-b) dst 192.0.2.12
 
@@ -32,7 +32,7 @@ from steppe.state.link import (
     NeighbourKey,
 )
 from steppe.state.node import NodeClaim
-from steppe.state.route import Route, RouteKey, Rule, RuleKey
+from steppe.state.route import RouteKey, Rule, RuleKey, route_by
 from steppe.state.sysctl import Sysctl, SysctlKey
 
 DEVICE = "steppe-vxlan"
@@ -101,12 +101,8 @@ def towards(settings: Settings, here: Node, peer: Node) -> Iterator[NodeClaim | 
         because = prefix.cause
         hop = next_hop(prefix.network)
         yield Claim(NeighbourKey(DEVICE, hop), Neighbour(mac), because, peer.created)
-        route = Route(
-            via=hop,
-            link=DEVICE,
-            onlink=True,
-            source=preferred_source(here, prefix.version),
-        )
+        source = preferred_source(here, prefix.version)
+        route = route_by(DEVICE, hop, onlink=True, source=source)
         yield Claim(RouteKey(prefix.network), route, because, peer.created)
     yield from _node_routes(peer, cause)
 
@@ -116,7 +112,7 @@ def _node_routes(peer: Node, cause: Cause) -> Iterator[NodeClaim]:
     for address in peer.addresses:
         prefix = of_version(peer.networks, address.version)
         if prefix is not None:
-            route = Route(via=next_hop(prefix), link=DEVICE, onlink=True)
+            route = route_by(DEVICE, next_hop(prefix), onlink=True)
             yield Claim(RouteKey(host_prefix(address), TABLE), route, cause, peer.created)
 
 
