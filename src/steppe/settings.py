@@ -9,13 +9,17 @@ from steppe.net.address import IPNetwork, parse_prefix
 SETTINGS_ANNOTATION = "steppe.dev/settings"
 """Where an agent publishes on its Node what it runs with, as JSON: offline tools need it."""
 
-FabricName = Literal["auto", "direct", "vxlan"]
 NodePortAddresses = tuple[IPNetwork, ...] | Literal["primary"]
 """Which of a node's addresses node ports are served on: `()` is all of them."""
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """`masquerade`: whether traffic that leaves the cluster takes the node's address.
+    """`fabric`: one that fabric/registry.py lists.
+
+    `fabric_options`: what was chosen for fabrics' own options, in the order of their
+    names, where it is no default.
+
+    `masquerade`: whether traffic that leaves the cluster takes the node's address.
 
     `services`: whether Services are Steppe's; if not, it touches nothing of them.
 
@@ -27,10 +31,8 @@ class Settings(msgspec.Struct, frozen=True):
     address according to the Node object."
     """
 
-    fabric: FabricName = "auto"
-    vxlan_vni: int = 7473
-    # "IANA has assigned the value 4789 for the VXLAN UDP port" (RFC 7348, section 5).
-    vxlan_port: int = 4789
+    fabric: str = "auto"
+    fabric_options: tuple[tuple[str, int], ...] = ()
     masquerade: bool = True
     services: bool = True
     policies: bool = True
@@ -38,13 +40,12 @@ class Settings(msgspec.Struct, frozen=True):
 
 
 class _Wire(msgspec.Struct, rename="camel"):
-    fabric: FabricName
-    vxlan_vni: int
-    vxlan_port: int
+    fabric: str
     masquerade: bool
     services: bool
     policies: bool
     node_port_addresses: tuple[str, ...] | Literal["primary"]
+    fabric_options: dict[str, int] = {}
 
 
 def settings_annotation(settings: Settings) -> str:
@@ -52,6 +53,7 @@ def settings_annotation(settings: Settings) -> str:
     given = settings.node_port_addresses
     fields = msgspec.structs.asdict(settings)
     fields["node_port_addresses"] = given if given == "primary" else tuple(map(str, given))
+    fields["fabric_options"] = dict(settings.fabric_options)
     return msgspec.json.encode(_Wire(**fields)).decode()
 
 
@@ -60,4 +62,5 @@ def settings_from(text: str) -> Settings:
     fields = msgspec.structs.asdict(msgspec.json.decode(text, type=_Wire))
     given = fields["node_port_addresses"]
     fields["node_port_addresses"] = given if given == "primary" else tuple(map(parse_prefix, given))
+    fields["fabric_options"] = tuple(sorted(fields["fabric_options"].items()))
     return Settings(**fields)

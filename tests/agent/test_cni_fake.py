@@ -12,6 +12,7 @@ from steppe.agent.cni.request import request_from
 from steppe.drivers.errors import KernelError
 from steppe.drivers.fake_namespaces import OWN
 from steppe.kube.objects import Workload
+from steppe.state.device import Veth
 from steppe.state.link import AddressKey, Link, LinkKey, NeighbourKey
 from steppe.state.route import RouteKey
 from steppe.state.sysctl import SysctlKey
@@ -44,14 +45,14 @@ async def test_add_makes_both_sides_and_del_takes_all_of_it_away(prefixes: tuple
     wanted = [str(ip_network(prefix)[1]) for prefix in prefixes]
     assert [ip["address"].split("/")[0] for ip in out["ips"]] == wanted
     inside = pod.read()
-    assert inside[LinkKey("eth0")] == Link("veth", 1450, pod_mac(LINK))
+    assert inside[LinkKey("eth0")] == Link(Veth(), 1450, pod_mac(LINK))
     assert {str(key.address.ip) for key in inside if isinstance(key, AddressKey)} == {*wanted}
     assert len([key for key in inside if isinstance(key, RouteKey | NeighbourKey)]) == 2 * len(
         prefixes
     )
     host = node.kernel.read(settings())
     alias = f"default/web {' '.join(wanted)} c-web/eth0"
-    assert host[LinkKey(LINK)] == Link("veth", 1450, host_mac(LINK), alias)
+    assert host[LinkKey(LINK)] == Link(Veth(), 1450, host_mac(LINK), alias)
     # A route, a neighbour and the guard of the source a family, beside the link.
     assert len(host) == 1 + 3 * len(prefixes)
     assert node.steps == STEPS
@@ -175,12 +176,12 @@ def nowhere(_: FakeNode) -> dict[str, str]:
 
 
 def taken_inside(node: FakeNode) -> dict[str, str]:
-    node.pods["web"].connect("eth0", Link("veth", 1500, "02:00:00:00:00:01"), node.kernel, "x")
+    node.pods["web"].connect("eth0", Link(Veth(), 1500, "02:00:00:00:00:01"), node.kernel, "x")
     return {}
 
 
 def taken_outside(node: FakeNode) -> dict[str, str]:
-    node.kernel.create_veth(LINK, Link("veth", 1500, "02:00:00:00:00:01", "mine"), "x", "", -1)
+    node.kernel.create_veth(LINK, Link(Veth(), 1500, "02:00:00:00:00:01", "mine"), "x", "", -1)
     return {}
 
 
@@ -316,7 +317,7 @@ async def test_gc_keeps_what_is_listed_and_takes_what_is_half_made() -> None:
         node.pod(name)
         await node.add(name)
     half = link_name("u-half")
-    node.kernel.create_veth(half, Link("veth", 1500, "02:00:00:00:00:01"), "x", "", -1)
+    node.kernel.create_veth(half, Link(Veth(), 1500, "02:00:00:00:00:01"), "x", "", -1)
     assert await node.call("GC") == (0, None)
     assert {*node.pod_links()} == {link_name(f"u-{name}") for name in "abc"}
     keep = [{"containerID": "c-b", "ifname": "eth0"}]
@@ -409,7 +410,7 @@ async def test_the_veth_pair_fails_as_the_kernels_does_where_a_name_is_taken() -
     node.pod("web")
     await node.add("web")
     (netns,) = [fd for fd, kernel in node.kernel.inside.items() if kernel is node.pods["web"]]
-    link = Link("veth", 1500, host_mac(LINK))
+    link = Link(Veth(), 1500, host_mac(LINK))
     for name in (LINK, link_name("u-other")):
         with pytest.raises(KernelError, match="exists") as caught:
             node.kernel.create_veth(name, link, "eth0", pod_mac(LINK), netns)

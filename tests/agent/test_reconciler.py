@@ -10,7 +10,7 @@ from steppe.settings import Settings
 from steppe.state.device import Veth
 from steppe.state.link import Link, LinkKey
 from steppe.state.node import values
-from steppe.state.route import Route, RouteKey
+from steppe.state.route import RouteKey, route_by
 from steppe.state.workload import workload_of
 from tests.worlds import node_at, pod_on
 
@@ -58,7 +58,7 @@ def test_an_entry_that_someone_removed_is_put_back_with_its_cause() -> None:
 def test_an_entry_that_nobody_asks_for_is_taken_away() -> None:
     it = reconciler()
     stray = RouteKey(ip_network("10.244.99.0/24"))
-    it.replace_actual(values(it._compiler.state) | {stray: Route(via=ip_address("192.0.2.99"))})
+    it.replace_actual(values(it._compiler.state) | {stray: route_by("", ip_address("192.0.2.99"))})
     (change,) = it.plan().changes
     assert (change.key, change.new) == (stray, None)
 
@@ -78,7 +78,7 @@ def test_a_pod_link_under_way_is_the_cni_servers_until_it_is_complete() -> None:
     assert workload is not None
     it.observe(LinkKey(workload.link), Link(Veth(), 1500, "02:00:00:00:00:01"))
     host_route = RouteKey(ip_network(f"{workload.addresses[0]}/32"))
-    it.observe(host_route, Route(link=workload.link))
+    it.observe(host_route, route_by(workload.link))
     assert it.plan() == Plan()
     touched = it._compiler.set_workload(workload)
     it.adopt(touched)

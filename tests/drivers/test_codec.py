@@ -21,9 +21,9 @@ from steppe.drivers.scope import pod as pod_scope
 from steppe.plan.diff import Change
 from steppe.state.device import Veth, Vxlan
 from steppe.state.link import Address, AddressKey, Link, LinkKey, Neighbour, NeighbourKey
-from steppe.state.route import Route, RouteKey
+from steppe.state.route import Encap, Route, RouteKey, route_by
 from tests.drivers.conftest import Namespace
-from tests.drivers.test_contract import MAC, ON_VXLAN, POD, VETH, VX, VXLAN
+from tests.drivers.test_contract import MAC, ON_VXLAN, POD, VETH, VX, VXLAN, hop, several
 from tests.drivers.test_contract import route as a_route
 
 ADDRESS = ip_address("192.0.2.11")
@@ -55,7 +55,7 @@ def test_pyroute2_reads_our_routes() -> None:
     key, value = a_route(
         "10.244.2.0/24", via="192.0.2.12", link="eth0", source="192.0.2.11", mtu=1400, metric=5
     )
-    found = reread(rtmsg, route.add_route(key, value, 7))
+    found = reread(rtmsg, route.add_route(key, value, lambda _: 7))
     assert found["dst_len"] == 24
     assert found["proto"] == 83
     assert found["RTA_DST"] == "10.244.2.0"
@@ -65,6 +65,21 @@ def test_pyroute2_reads_our_routes() -> None:
     assert found["RTA_TABLE"] == 254
     assert found["RTA_PRIORITY"] == 5
     assert dict(found["RTA_METRICS"]["attrs"]) == {"RTAX_MTU": 1400}
+
+
+def test_pyroute2_reads_our_routes_with_several_hops_and_of_the_other_family() -> None:
+    key, value = several(
+        "10.244.2.0/24",
+        hop("192.0.2.12", weight=3),
+        hop("2001:db8::12", onlink=True, encap=Encap(ip_address("192.0.2.9"), 5)),
+    )
+    found = reread(rtmsg, route.add_route(key, value, lambda _: 7))
+    one, other = found["RTA_MULTIPATH"]
+    assert (one["hops"], one["oif"], one["flags"]) == (2, 7, 0)
+    assert dict(one["attrs"])["RTA_GATEWAY"] == "192.0.2.12"
+    assert (other["hops"], other["oif"], other["flags"]) == (0, 7, 4)
+    assert dict(other["attrs"])["RTA_VIA"] == {"family": 10, "addr": "2001:db8::12"}
+    assert dict(other["attrs"])["RTA_ENCAP_TYPE"] == 2
 
 
 def test_pyroute2_reads_our_neighbours() -> None:
@@ -128,7 +143,7 @@ def test_a_pods_inside_is_configured_and_read_whoever_wrote_it(
         assert sorted(a["local"] for a in addresses) == ["10.244.1.5", "fd00:10:244:1::5"]
         assert not any(a.get("tentative") for a in addresses)
         pod.run("ip", "route", "add", "198.51.100.0/24", "dev", "eth0")
-        assert inside.read()[RouteKey(ip_network("198.51.100.0/24"))] == Route(link="eth0")
+        assert inside.read()[RouteKey(ip_network("198.51.100.0/24"), metric=0)] == route_by("eth0")
 
 
 @pytest.mark.kernel
@@ -169,13 +184,15 @@ def test_an_error_carries_the_kernels_own_words(node: Namespace) -> None:
     assert caught.value.errno == 19
     key, value = a_route("10.0.0.0/8", via="203.0.113.1", link="eth0")
     with NetlinkSocket(node.fd) as socket, pytest.raises(NetlinkError, match="invalid gateway"):
-        socket.request(route.add_route(key, value, 2))
+        socket.request(route.add_route(key, value, lambda _: 2))
 
 
 @pytest.mark.kernel
 def test_every_refusal_in_a_large_batch_is_told_apart(node: Namespace) -> None:
     requests = [
-        route.add_route(RouteKey(ip_network((0x0A000000 + (i << 8), 24))), Route("throw"), 0)
+        route.add_route(
+            RouteKey(ip_network((0x0A000000 + (i << 8), 24))), Route("throw"), lambda _: 0
+        )
         for i in range(1500)
     ]
     with NetlinkSocket(node.fd) as socket:

@@ -30,7 +30,7 @@ from steppe.state.link import (
 )
 from steppe.state.nft import Element, ElementKey
 from steppe.state.node import TABLES, Key, Value
-from steppe.state.route import Route, RouteKey, Rule, RuleKey
+from steppe.state.route import Encap, Hop, Route, RouteKey, Rule, RuleKey, in_order, route_by
 from steppe.state.sysctl import Sysctl, SysctlKey
 from steppe.state.workload import link_name
 from tests.drivers.conftest import Namespace, prepare_node
@@ -110,7 +110,17 @@ def route(prefix: str, **words: Any) -> tuple[RouteKey, Route]:
     for name in ("via", "source"):
         if name in words:
             words[name] = ip_address(words[name])
-    return RouteKey(ip_network(prefix), **key), Route(**words)
+    return RouteKey(ip_network(prefix), **key), route_by(**words) if "link" in words else Route(
+        **words
+    )
+
+
+def several(prefix: str, *hops: Hop, **words: Any) -> tuple[RouteKey, Route]:
+    return RouteKey(ip_network(prefix)), Route(hops=in_order(hops), **words)
+
+
+def hop(via: str, link: str = "eth0", **words: Any) -> Hop:
+    return Hop(ip_address(via), link, **words)
 
 
 ROUTES = [
@@ -126,9 +136,23 @@ ROUTES = [
     route("fd00:10:244:2::/64", link="eth0"),
     route("fd00:10:244:2::/64", kind="unreachable"),
     route("fd00:10:244:2::/64", kind="throw"),
+    route("10.244.2.0/24", via="2001:db8::12", link="eth0"),
+    route("10.244.2.0/24", via="2001:db9::9", link="eth0", onlink=True),
+    several("10.244.2.0/24", hop("192.0.2.12"), hop("192.0.2.13", weight=3)),
+    several("10.244.2.0/24", hop("192.0.2.12"), hop("2001:db8::12"), mtu=1400),
+    several("fd00:10:244:2::/64", hop("2001:db8::12"), hop("2001:db8::13", weight=256)),
+    several("fd00:10:244:2::/64", hop("2001:db8::12"), hop("2001:db9::9", onlink=True), mtu=1400),
 ]
 ROWS: list[tuple[Key, Value]] = [
     *ROUTES,
+    several("10.244.3.0/24", hop("192.0.2.12", encap=Encap(ip_address("192.0.2.12"), 7, ttl=9))),
+    several("10.244.3.0/24", Hop(None, "eth0", encap=Encap(ip_address("2001:db8::12"), 1 << 24))),
+    several("fd00:10:244:3::/64", Hop(None, "eth0", encap=Encap(ip_address("192.0.2.12"), 7))),
+    several(
+        "fd00:10:244:3::/64",
+        hop("2001:db8::12", encap=Encap(ip_address("192.0.2.12"), 7)),
+        hop("2001:db8::12", encap=Encap(ip_address("192.0.2.13"), 7)),
+    ),
     route("10.244.3.0/24", kind="unreachable", metric=7),
     route("fd00:10:244:3::/64", kind="unreachable", metric=7),
     route("10.244.3.0/24", link="eth0", routing_table=7473),
@@ -284,7 +308,13 @@ REFUSALS = [
     (*route("fd00:2::/64", via="2001:db9::9", link="eth0"), "next hop is in no prefix"),
     (*route("10.244.2.0/24", link="eth0", source="192.0.2.99"), "prefsrc"),
     (*route("fd00:2::/64", link="eth0", source="2001:db8::99"), "Invalid argument"),
-    (*route("fd00:2::/64", link="eth0", metric=1024), "kernel's own default metric"),
+    (*route("fd00:2::/64", link="eth0", metric=0), "without a metric"),
+    (*route("10.244.2.0/24", link="eth0", metric=0), "without a metric"),
+    (*route("10.244.2.0/24", via="2001:db9::9", link="eth0"), "next hop is in no prefix"),
+    (*route("fd00:2::/64", via="192.0.2.12", link="eth0"), "does not support"),
+    (*several("10.244.2.0/24", hop("192.0.2.12"), hop("203.0.113.9")), "next hop is in no prefix"),
+    (*several("fd00:2::/64", hop("2001:db8::12"), hop("2001:db9::9")), "next hop is in no prefix"),
+    (*several("fd00:2::/64", hop("2001:db8::12"), hop("2001:db8::12", "nope")), "No such device"),
     (NeighbourKey(POD, ip_address("10.0.0.1")), Neighbour(MAC), "No such device"),
     (AddressKey(POD, ip_interface("10.0.0.1/32")), Address(), "No such device"),
     (ForwardingKey(POD, MAC), Forwarding(ip_address("192.0.2.1")), "No such device"),

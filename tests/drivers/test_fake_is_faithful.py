@@ -28,7 +28,7 @@ from steppe.state.link import (
 )
 from steppe.state.nft import Element, ElementKey
 from steppe.state.node import Key, Value
-from steppe.state.route import Route, RouteKey, Rule, RuleKey
+from steppe.state.route import Hop, Route, RouteKey, Rule, RuleKey, in_order, route_by
 from tests.drivers.conftest import Namespace, prepare_node
 from tests.drivers.test_contract import ETH0, MAC, POD, VETH, VX, VXLAN
 
@@ -45,12 +45,12 @@ def _route_rows(version: int) -> st.SearchStrategy[tuple[Key, Value]]:
         RouteKey,
         st.sampled_from(prefixes).map(ip_network),
         st.sampled_from((254, 7473)),
-        st.sampled_from((0, 5)),
+        st.sampled_from((5, 1024)),
     )
     via = st.builds(
-        lambda hop, link, onlink, own, mtu: Route(
-            via=ip_address(hop),
-            link=link,
+        lambda hop, link, onlink, own, mtu: route_by(
+            link,
+            ip_address(hop),
             onlink=onlink,
             source=ip_address(source) if own else None,
             mtu=mtu,
@@ -61,9 +61,23 @@ def _route_rows(version: int) -> st.SearchStrategy[tuple[Key, Value]]:
         st.booleans(),
         st.sampled_from((0, 1400)),
     )
-    direct = st.sampled_from([Route(link=link) for link in LINKS])
+    direct = st.sampled_from([route_by(link) for link in LINKS])
+    far = PAIRS[6][1]
+    several = st.builds(
+        lambda weights, mtu: Route(
+            hops=in_order(Hop(ip_address(via), "eth0", False, n) for via, n in weights.items()),
+            mtu=mtu,
+        ),
+        st.dictionaries(
+            st.sampled_from([via for via in (*hops, *far) if version == 4 or via in far]),
+            st.integers(1, 256),
+            min_size=2,
+            max_size=3,
+        ),
+        st.sampled_from((0, 1400)),
+    )
     none = st.sampled_from([Route("unreachable"), Route("throw")])
-    return st.tuples(keys, via | direct | none)
+    return st.tuples(keys, via | direct | several | none)
 
 
 ON_LINKS: list[tuple[Key, Value]] = [

@@ -11,7 +11,7 @@ from steppe.drivers.kernel import KernelDriver
 from steppe.drivers.watch import Watch
 from steppe.plan.diff import Change
 from steppe.state.link import LinkKey
-from steppe.state.route import Route, RouteKey
+from steppe.state.route import Route, RouteKey, route_by
 from tests.drivers.conftest import Namespace, Pair
 from tests.drivers.test_contract import MAC, ON_VXLAN, POD, VETH, VX, VXLAN, route
 
@@ -56,7 +56,7 @@ def test_our_own_routes_come_back_as_no_event(pair: Pair) -> None:
 @pytest.mark.parametrize("row", [ROUTE, ROUTE6], ids=str)
 def test_a_deleted_route_is_seen(pair: Pair, row: tuple[RouteKey, Route]) -> None:
     add(pair, row)
-    found = events(pair, "ip", "route", "del", str(row[0]))
+    found = events(pair, "ip", "route", "del", *str(row[0]).split())
     assert found == (Seen(row[0], None),)
 
 
@@ -65,10 +65,10 @@ def test_a_route_that_took_our_place_is_seen_and_can_be_put_right(
     pair: Pair, row: tuple[RouteKey, Route]
 ) -> None:
     add(pair, row)
-    found = events(pair, "ip", "route", "replace", str(row[0]), "dev", "eth0")
-    assert found == (Seen(row[0], Route(link="eth0"), foreign=True),)
+    found = events(pair, "ip", "route", "replace", *str(row[0]).split(), "dev", "eth0")
+    assert found == (Seen(row[0], route_by("eth0"), foreign=True),)
     assert pair.driver.read() == {}
-    assert pair.driver.apply([Change(row[0], Route(link="eth0"), row[1])]) == ()
+    assert pair.driver.apply([Change(row[0], route_by("eth0"), row[1])]) == ()
     assert pair.driver.read() == dict((row,))
 
 
@@ -80,7 +80,7 @@ def test_others_routes_are_none_of_our_business(pair: Pair) -> None:
 
 def test_where_others_stand_we_do_not_tread(pair: Pair) -> None:
     for prefix, via in (("10.244.2.0/24", "192.0.2.9"), ("fd00:10:244:2::/64", "2001:db8::9")):
-        pair.node.run("ip", "route", "add", prefix, "via", via)
+        pair.node.run("ip", "route", "add", prefix, "via", via, "metric", "1024")
     for row in (ROUTE, ROUTE6):
         (failure,) = pair.driver.apply([Change(*row[:1], None, row[1])])
         assert "another program holds this place" in str(failure.error)
@@ -138,7 +138,7 @@ def test_too_many_events_are_one_loss_and_the_watch_goes_on(pair: Pair) -> None:
         pair.node.run("sh", "-c", f"({numbers}) | ip -batch -")
         assert Lost("events came faster than they were read") in watch.drain()
         pair.node.run("ip", "route", "del", "10.9.1.0/24")
-        assert watch.drain() == (Seen(route("10.9.1.0/24")[0], None),)
+        assert watch.drain() == (Seen(route("10.9.1.0/24", metric=0)[0], None),)
 
 
 async def test_events_wake_a_sleeping_reader(pair: Pair) -> None:
@@ -146,7 +146,7 @@ async def test_events_wake_a_sleeping_reader(pair: Pair) -> None:
     stream = pair.watch.events()
     waiting = asyncio.ensure_future(anext(stream))
     await asyncio.sleep(0)
-    pair.node.run("ip", "route", "del", str(ROUTE[0]))
+    pair.node.run("ip", "route", "del", *str(ROUTE[0]).split())
     async with asyncio.timeout(5):
         assert await waiting == (Seen(ROUTE[0], None),)
     await stream.aclose()

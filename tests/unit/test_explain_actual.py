@@ -20,7 +20,7 @@ from steppe.net.address import host_prefix, parse_address
 from steppe.settings import Settings
 from steppe.state.document import Held, concerns, held_document
 from steppe.state.node import Key, NodeState, Value, values
-from steppe.state.route import Route, RouteKey
+from steppe.state.route import RouteKey, route_by
 from tests.worlds import node_at, pod_on
 
 NODES = [node_at(0), node_at(1), node_at(2)]
@@ -102,14 +102,14 @@ async def test_a_route_that_is_gone_is_named_with_its_cause(tmp_path: Path) -> N
     assert said.kind == "denied"
     assert said.conflicts
     (only,) = said.differences
-    assert (only.node, only.entry, only.actual) == ("node-a", "route 10.244.2.0/24", "")
+    assert (only.node, only.entry, only.actual) == ("node-a", "route 10.244.2.0/24 metric 1024", "")
     assert [str(cause) for cause in only.because] == ["Node/node-b spec.podCIDRs[0]"]
 
 
 async def test_a_route_of_ours_that_nothing_asks_for_is_walked_and_named(tmp_path: Path) -> None:
     kernels = sound()
     astray = RouteKey(host_prefix(SERVER.addresses[0]))
-    kernels["node-a"][astray] = Route(via=NODES[2].addresses[0], link="eth0")
+    kernels["node-a"][astray] = route_by("eth0", NODES[2].addresses[0])
     said = await explained(tmp_path, kernels)
     assert [(each.entry, each.desired) for each in said.differences] == [(f"route {astray}", "")]
     path = said.cases[0].paths[0]

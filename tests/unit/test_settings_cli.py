@@ -19,7 +19,7 @@ from steppe.settings import SETTINGS_ANNOTATION, Settings, settings_annotation, 
 from tests.worlds import node_at, pod_on
 
 LIVE = Source(kubeconfig="some")
-VXLAN = Settings(fabric="vxlan", vxlan_vni=8)
+VXLAN = Settings(fabric="vxlan", fabric_options=(("vxlan-vni", 8),))
 SOME = Settings(node_port_addresses=(ip_network("192.0.2.0/24"), ip_network("2001:db8::/32")))
 
 

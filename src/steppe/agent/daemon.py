@@ -37,7 +37,7 @@ from steppe.drivers.kernel import KernelDriver
 from steppe.drivers.namespaces import KernelNamespaces
 from steppe.drivers.nftables.counters import Counters
 from steppe.errors import SteppeError
-from steppe.fabric.choose import pod_mtu
+from steppe.fabric.registry import fabric_of
 from steppe.kube.cause import Problem
 from steppe.kube.objects import Workload
 from steppe.net.address import IPNetwork
@@ -87,7 +87,7 @@ class Agent:
         """The MTU of pods' links, in bytes."""
         here = self.compiler.here
         settings = self._options.settings
-        return pod_mtu(settings, here) if here else self.feeds.nodes.underlay.mtu
+        return fabric_of(settings).mtu(settings, here) if here else self.feeds.nodes.underlay.mtu
 
     @property
     def problems(self) -> tuple[Problem, ...]:

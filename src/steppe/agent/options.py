@@ -4,13 +4,14 @@ import argparse
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import get_args
 
 import msgspec
 
 from steppe.agent.health.proxy_health import Place
+from steppe.fabric.protocol import Option
+from steppe.fabric.registry import FABRICS, all_options, summaries
 from steppe.net.address import parse_prefix
-from steppe.settings import FabricName, NodePortAddresses, Settings
+from steppe.settings import NodePortAddresses, Settings
 
 STATE_DIR = Path("/run/steppe")
 METRICS = "127.0.0.1:9465"
@@ -51,8 +52,7 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
         state_dir=given.state_dir,
         settings=Settings(
             fabric=given.fabric,
-            vxlan_vni=given.vxlan_vni,
-            vxlan_port=given.vxlan_port,
+            fabric_options=_chosen_options(given),
             masquerade=given.masquerade == "on",
             services=given.services == "on",
             policies=given.policies == "on",
@@ -79,9 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--node", default=os.environ.get("NODE_NAME", ""), help="this node's name in the API")
     add("--kubeconfig", help="default: the pod's service account, else $KUBECONFIG")
     add("--state-dir", type=Path, default=STATE_DIR, help="sockets, root-only (%(default)s)")
-    add("--fabric", choices=get_args(FabricName), default=defaults.fabric)
-    add("--vxlan-vni", type=int, default=defaults.vxlan_vni)
-    add("--vxlan-port", type=int, default=defaults.vxlan_port)
+    _add_fabrics(add, defaults)
     for flag, meaning in _SWITCHES.items():
         add(flag, choices=("on", "off"), default="on", help=f"{meaning} (%(default)s)")
     _add_places(add)
@@ -90,6 +88,40 @@ def _parser() -> argparse.ArgumentParser:
     add("--resync", type=float, default=60.0, help="seconds between full comparisons")
     add("--log-level", choices=("debug", "info", "warning"), default="info")
     return parser
+
+
+def _add_fabrics(add: Callable[..., argparse.Action], defaults: Settings) -> None:
+    """The choice of a fabric, and what each of them lets an operator choose."""
+    add("--fabric", choices=FABRICS, default=defaults.fabric, help=f"{summaries()} (%(default)s)")
+    for option in all_options():
+        add(
+            f"--{option.name}",
+            type=_number_of(option),
+            default=option.default,
+            metavar="NUMBER",
+            help=f"{option.help} (%(default)s)",
+        )
+
+
+def _number_of(option: Option) -> Callable[[str], int]:
+    def number(text: str) -> int:
+        if not text.isascii() or not text.isdigit():
+            raise argparse.ArgumentTypeError(f"{text!r} is no number; give one such as 1")
+        if not option.lowest <= int(text) <= option.highest:
+            bounds = f"{option.lowest} to {option.highest}"
+            raise argparse.ArgumentTypeError(f"{text} is out of bounds; give one from {bounds}")
+        return int(text)
+
+    return number
+
+
+def _chosen_options(given: argparse.Namespace) -> tuple[tuple[str, int], ...]:
+    """What differs from its default."""
+    found = (
+        (option.name, getattr(given, option.name.replace("-", "_")), option.default)
+        for option in all_options()
+    )
+    return tuple(sorted((name, number) for name, number, default in found if number != default))
 
 
 def _add_places(add: Callable[..., argparse.Action]) -> None:

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any, get_args
+from typing import Any
 
 import click
 import msgspec
@@ -19,6 +19,7 @@ from steppe.cli.reach import print_json, say_doubts
 from steppe.cli.source import BadInput, Source, lab_record, live_options, read
 from steppe.client.files import manifests_in
 from steppe.errors import SteppeError
+from steppe.fabric.registry import FABRICS
 from steppe.manifests.cluster import Loaded, loaded_from
 from steppe.manifests.documents import Collected, Manifest, collected
 from steppe.plan.diff import Change
@@ -28,7 +29,7 @@ from steppe.reach.document import groups_json, ports_json
 from steppe.reach.matrix import bits
 from steppe.reach.names import Names, workloads_of
 from steppe.reach.tables import MANY_PAIRS, pairs, table_changes
-from steppe.settings import FabricName, Settings
+from steppe.settings import Settings
 
 SCHEMA = "steppe.diff/v1"
 
@@ -65,7 +66,7 @@ class Found(msgspec.Struct, frozen=True):
     help="What would be applied.",
 )
 @click.option("--delete", is_flag=True, help="The objects of -f would be deleted instead.")
-@click.option("--fabric", type=click.Choice(get_args(FabricName)), help="Change the fabric to it.")
+@click.option("--fabric", type=click.Choice(tuple(FABRICS)), help="Change the fabric to it.")
 @click.option("--base", "filenames", multiple=True, metavar="FILE|DIR", help="What is there now.")
 @live_options
 @click.option(
@@ -138,11 +139,10 @@ def _settings(source: Source) -> Settings:
     """A lab's own; elsewhere those that an installation has unless told otherwise."""
     if source.filenames or source.kubeconfig or source.context:
         return Settings()
-    # `lab up` takes only the names of fabrics.
-    return Settings(fabric=lab_record(source.lab).options.fabric)  # type: ignore[arg-type]
+    return Settings(fabric=lab_record(source.lab).options.fabric)
 
 
-def _replaced(settings: Settings, fabric: FabricName | None) -> Settings:
+def _replaced(settings: Settings, fabric: str | None) -> Settings:
     return settings if fabric is None else msgspec.structs.replace(settings, fabric=fabric)
 
 

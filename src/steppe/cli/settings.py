@@ -22,8 +22,8 @@ def settings_of(loaded: "Loaded", source: Source) -> "Settings | None":
         # Agents are restarted one by one: what most of them say is what was meant.
         return Counter(published.values()).most_common(1)[0][0]
     if not (source.kubeconfig or source.context):
-        # Its agents may not have said it yet. `lab up` takes only the names of fabrics.
-        return Settings(fabric=lab_record(source.lab).options.fabric)  # type: ignore[arg-type]
+        # Its agents may not have said it yet.
+        return Settings(fabric=lab_record(source.lab).options.fabric)
     seen = (node for node in loaded.cluster.nodes.values() if node.ref not in loaded.invented)
     if any(node.underlay.addresses for node in seen):
         return Settings()  # agents of an earlier version, which said nothing but their underlay
@@ -44,6 +44,7 @@ def disagreement(loaded: "Loaded", settings: "Settings") -> str:
 
 def _published(loaded: "Loaded") -> "dict[str, Settings]":
     """The settings on each Node that has any that can be read."""
+    from steppe.fabric.registry import fabric_of
     from steppe.settings import SETTINGS_ANNOTATION, settings_from
 
     found: dict[str, Settings] = {}
@@ -51,7 +52,9 @@ def _published(loaded: "Loaded") -> "dict[str, Settings]":
         document: Any = loaded.objects[ObjectRef("Node", "", name)]
         text = (document["metadata"].get("annotations") or {}).get(SETTINGS_ANNOTATION, "")
         try:
-            found[name] = settings_from(text)
+            settings = settings_from(text)
+            fabric_of(settings)
         except ValueError:
             continue  # of another version, or nobody's: the other nodes are asked
+        found[name] = settings
     return found

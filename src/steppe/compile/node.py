@@ -26,7 +26,7 @@ from steppe.dataplane.nft.services import (
     service_claims,
     service_range_elements,
 )
-from steppe.fabric.choose import device_claims, peer_claims, pod_mtu
+from steppe.fabric.registry import fabric_of
 from steppe.kube.cause import Cause, Problem
 from steppe.kube.cluster import Cluster
 from steppe.kube.objects import Node, Workload
@@ -42,7 +42,7 @@ def local_block(settings: Settings, here: Node) -> Iterator[NodeClaim | Problem]
     """What the node's own object asks for."""
     yield from local_claims(here)
     if here.prefixes:
-        yield from device_claims(settings, here)
+        yield from fabric_of(settings).devices(settings, here)
     if settings.masquerade or settings.services:
         yield from local_pod_elements(here)
         inside = cluster_elements if settings.masquerade else everything_is_inside
@@ -53,14 +53,14 @@ def local_block(settings: Settings, here: Node) -> Iterator[NodeClaim | Problem]
 
 def peer_block(settings: Settings, here: Node, peer: Node) -> Iterator[NodeClaim | Problem]:
     """What one other node asks for."""
-    yield from peer_claims(settings, here, peer)
+    yield from fabric_of(settings).towards(settings, here, peer)
     if settings.masquerade:
         yield from cluster_elements(peer)
 
 
 def workload_block(settings: Settings, here: Node, workload: Workload) -> Iterator[NodeClaim]:
     """What one attached pod asks for."""
-    yield from workload_claims(workload, pod_mtu(settings, here))
+    yield from workload_claims(workload, fabric_of(settings).mtu(settings, here))
     if settings.services:
         yield from hairpin_elements(workload)
 

@@ -15,7 +15,7 @@ from steppe.state.claim import Claim
 from steppe.state.device import Veth
 from steppe.state.link import Address, AddressKey, Link, LinkKey, Neighbour, NeighbourKey
 from steppe.state.node import NodeClaim
-from steppe.state.route import Route, RouteKey
+from steppe.state.route import RouteKey, route_by
 from steppe.state.sysctl import Sysctl, SysctlKey
 from steppe.state.workload import alias, host_mac, pod_mac
 
@@ -34,7 +34,7 @@ def pod_claims(workload: Workload, mtu: int, interface: str = "eth0") -> Iterato
         yield Claim(AddressKey(interface, held), Address(), cause)
         neighbour = Neighbour(host_mac(workload.link))
         yield Claim(NeighbourKey(interface, gateway), neighbour, cause)
-        route = Route(via=gateway, link=interface, onlink=True)
+        route = route_by(interface, gateway, onlink=True)
         yield Claim(RouteKey(_DEFAULTS[address.version]), route, cause)
 
 
@@ -47,7 +47,7 @@ def workload_claims(workload: Workload, mtu: int) -> Iterator[NodeClaim]:
     for address in workload.addresses:
         yield from _source_guard(link, address, cause)
         yield Claim(NeighbourKey(link, address), Neighbour(pod_mac(link)), cause)
-        yield Claim(RouteKey(host_prefix(address)), Route(link=link), cause)
+        yield Claim(RouteKey(host_prefix(address)), route_by(link), cause)
 
 
 def _source_guard(link: str, address: IPAddress, cause: Cause) -> Iterator[NodeClaim]:

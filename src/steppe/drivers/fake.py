@@ -27,6 +27,7 @@ from steppe.drivers.scope import NODE, Scope
 from steppe.kube.objects import Underlay
 from steppe.net.address import IPAddress, IPInterface
 from steppe.plan.diff import Change
+from steppe.state.device import Veth
 from steppe.state.link import (
     AddressKey,
     ForwardingKey,
@@ -36,10 +37,9 @@ from steppe.state.link import (
 )
 from steppe.state.nft import ElementKey, Skeleton
 from steppe.state.node import TABLES, Key, Value
-from steppe.state.route import MAIN, Route, RouteKey
+from steppe.state.route import MAIN, Hop, Route, RouteKey
 from steppe.state.sysctl import Sysctl, SysctlKey
 
-_IPV6_DEFAULT_METRIC = 1024
 _GLOBAL_SETTINGS = ("net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding")
 _LINK_SETTINGS = {
     "ipv4": ("rp_filter", "forwarding", "proxy_arp"),
@@ -148,7 +148,7 @@ class FakeKernel:
             raise KernelError(what, EEXIST)
         self._state[LinkKey(name)] = link
         if pod is not None:
-            pod.connect(peer_name, Link("veth", link.mtu, peer_mac, up=False), self, name)
+            pod.connect(peer_name, Link(Veth(), link.mtu, peer_mac, up=False), self, name)
             self._peers[name] = (pod, peer_name)
 
     def connect(self, name: str, link: Link, peer: "FakeKernel", peer_name: str) -> None:
@@ -252,7 +252,8 @@ class FakeKernel:
             self._drop(
                 k
                 for k, value in self._state.items()
-                if getattr(k, "link", getattr(value, "link", "")) == key.name
+                if getattr(k, "link", "") == key.name
+                or (isinstance(value, Route) and key.name in value.links)
                 or (isinstance(k, SysctlKey) and key.name in k.path.split("/"))
             )
             return
@@ -288,21 +289,27 @@ class FakeKernel:
         self._state[key] = new
 
     def _check_route(self, key: RouteKey, new: Route) -> None:
-        if key.prefix.version == 6 and key.metric == _IPV6_DEFAULT_METRIC:
-            raise _RefusedError(EINVAL, "the kernel's own default metric")
+        if not key.metric:
+            raise _RefusedError(EINVAL, "a route without a metric")
         if new.kind != "unicast":
             return
-        if not self._has_link(new.link):
-            raise _RefusedError(ENODEV, f"link {new.link}")
+        for hop in new.hops:
+            if not self._has_link(hop.link):
+                raise _RefusedError(ENODEV, f"link {hop.link}")
         if new.source is not None and new.source not in set(self._local_addresses()):
             raise _RefusedError(EINVAL, "Invalid prefsrc address")
-        if new.via is None:
-            return
-        if new.onlink:
-            if self._found_elsewhere(key, new.via, new.link):
+        for hop in new.hops:
+            if hop.via is not None:
+                self._check_hop(key, hop, hop.via)
+
+    def _check_hop(self, key: RouteKey, hop: Hop, via: IPAddress) -> None:
+        if key.prefix.version == 6 and via.version == 4:
+            raise _RefusedError(EINVAL, "IPv6 does not support RTA_VIA attribute")
+        if hop.onlink:
+            if self._found_elsewhere(key, via, hop.link):
                 raise _RefusedError(EINVAL, "Nexthop has invalid gateway or device mismatch")
-        elif not self._reaches(new.via, new.link):
-            raise _RefusedError(ENETUNREACH if new.via.version == 4 else EHOSTUNREACH)
+        elif not self._reaches(via, hop.link):
+            raise _RefusedError(ENETUNREACH if via.version == 4 else EHOSTUNREACH)
 
     def _found_elsewhere(self, key: RouteKey, via: IPAddress, link: str) -> bool:
         """Whether IPv6, which looks even an on-link next hop up, finds it by another link."""
@@ -311,12 +318,13 @@ class FakeKernel:
         names = (*self._underlay, *(k.name for k in self._state if isinstance(k, LinkKey)))
         found = [(own.network, name) for name in names for own in self._addresses_on(name)]
         found += [
-            (other.prefix, value.link if value.kind == "unicast" else link)
+            (other.prefix, name)
             for other, value in self._state.items()
             if isinstance(other, RouteKey)
             and isinstance(value, Route)
             and other.routing_table == MAIN
             and other != key
+            for name in value.links or (link,)
         ]
         matching = [
             (prefix.prefixlen, name)
@@ -337,9 +345,7 @@ class FakeKernel:
             for key, value in self._state.items()
             if isinstance(key, RouteKey)
             and isinstance(value, Route)
-            and value.kind == "unicast"
-            and value.link == link
-            and value.via is None
+            and any(hop.link == link and hop.via is None for hop in value.hops)
         ]
         return any(via.version == prefix.version and via in prefix for prefix in prefixes)
 

@@ -129,7 +129,8 @@ def route_row(info: RouteInfo, scope: Scope) -> Row | None:
     """The route's row, if the scope reaches it."""
     if info.key.routing_table == _LOCAL_TABLE:
         return None
-    if not scope.has_route(info.protocol, info.route.link):
+    links = info.route.links or ("",)
+    if not any(scope.has_route(info.protocol, link) for link in links):
         return None
     return info.key, info.route
 

@@ -4,7 +4,6 @@ Links are not here: what a link needs depends on what is there (kernel.py). Ever
 those for routes and rules replaces whatever holds its key, since on our own links all is ours.
 """
 
-from collections.abc import Callable
 from errno import EINVAL, ENODEV
 
 from steppe.drivers.errors import KernelError
@@ -13,20 +12,23 @@ from steppe.drivers.netlink import neighbour as neigh
 from steppe.drivers.netlink import route as routes
 from steppe.drivers.netlink import rule as rules
 from steppe.drivers.netlink.message import Request
+from steppe.drivers.netlink.route import Index
 from steppe.plan.diff import Change
 from steppe.state.link import AddressKey, Forwarding, ForwardingKey, Neighbour, NeighbourKey
 from steppe.state.node import Value
 from steppe.state.route import Route, RouteKey, Rule, RuleKey
 
-Index = Callable[[str], int]
-"""The index of a link by its name; 0 for a link that is not there."""
+_METRIC = "give it one: the families differ in what they make of none"
 
 
-def requests(change: Change, index: Index) -> tuple[Request, ...]:
-    """The requests for one change; none if it is about something on a link that is gone."""
+def requests(change: Change, index: Index, nexthop: int = 0) -> tuple[Request, ...]:
+    """The requests for one change; none if it is about something on a link that is gone.
+
+    `nexthop` is the id of the object that stands for a route's next hop, or 0.
+    """
     key, old, new = change.key, change.old, change.new
     if isinstance(key, RouteKey):
-        return _route(key, old, new, index, str(change))
+        return _route(change, key, index, nexthop)
     if isinstance(key, RuleKey):
         return _rule(key, old, new)
     if not isinstance(key, AddressKey | NeighbourKey | ForwardingKey):
@@ -54,22 +56,21 @@ def _on_link(
     return neigh.delete_forwarding(key.mac, where)
 
 
-def _route(
-    key: RouteKey, old: Value | None, new: Value | None, index: Index, what: str
-) -> tuple[Request, ...]:
+def _route(change: Change, key: RouteKey, index: Index, nexthop: int) -> tuple[Request, ...]:
+    old, new, what = change.old, change.new, str(change)
     if isinstance(new, Route):
-        if key.prefix.version == 6 and key.metric == routes.IPV6_DEFAULT_METRIC:
-            cure = "write metric 0, which is the same to IPv6"
-            raise KernelError(what, EINVAL, "the kernel's own default metric", cure)
-        where = index(new.link) if new.link else 0
-        if new.link and not where:
-            raise KernelError(what, ENODEV, f"link {new.link}")
+        if not key.metric:
+            raise KernelError(what, EINVAL, "a route without a metric", _METRIC)
+        missing = next((name for name in new.links if not index(name)), None)
+        if missing is not None:
+            raise KernelError(what, ENODEV, f"link {missing}")
         if isinstance(old, Route) and blocks(key, old, new):
-            leave = routes.delete_route(key, old, 0)
-            return (leave, routes.add_route(key, new, where))
-        return (routes.add_route(key, new, where, replace=old is not None),)
+            leave = routes.delete_route(key, old, index)
+            return (leave, routes.add_route(key, new, index))
+        replace = old is not None
+        return (routes.add_route(key, new, index, replace=replace, nexthop=nexthop),)
     if isinstance(old, Route):
-        return (routes.delete_route(key, old, index(old.link) if old.link else 0),)
+        return (routes.delete_route(key, old, index),)
     raise TypeError(f"{what}: not a route")
 
 
@@ -80,12 +81,12 @@ def blocks(key: RouteKey, old: Route, new: Route) -> bool:
     has invalid gateway or device mismatch" (ip6_route_check_nh_onlink in net/ipv6/route.c).
     """
     return (
-        new.onlink
-        and new.via is not None
-        and new.via.version == 6
-        and new.via in key.prefix
-        and old.kind == "unicast"
-        and old.link != new.link
+        old.kind == "unicast"
+        and old.links != new.links
+        and any(
+            hop.onlink and hop.via is not None and hop.via.version == 6 and hop.via in key.prefix
+            for hop in new.hops
+        )
     )
 
 

@@ -238,4 +238,4 @@ def _made_way(change: Change) -> bool:
 def _is_on(key: Key, value: Value, link: str) -> bool:
     if isinstance(key, AddressKey | NeighbourKey | ForwardingKey):
         return key.link == link
-    return isinstance(value, Route) and value.link == link
+    return isinstance(value, Route) and link in value.links

@@ -54,10 +54,9 @@ def _default(socket: NetlinkSocket, links: dict[int, LinkInfo]) -> LinkInfo | No
     names = {index: link.name for index, link in links.items()}
     by_name = {link.name: link for link in links.values()}
     defaults = [
-        (info.key.prefix.version, info.key.metric, info.route.link)
+        (info.key.prefix.version, info.key.metric, link)
         for info in list_routes(socket, names)
-        if info.key.prefix.prefixlen == 0
-        and info.key.routing_table == MAIN
-        and info.route.link in by_name
+        for link in info.route.links
+        if info.key.prefix.prefixlen == 0 and info.key.routing_table == MAIN and link in by_name
     ]
     return by_name[min(defaults)[2]] if defaults else None

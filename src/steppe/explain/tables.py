@@ -10,7 +10,7 @@ from steppe.explain.explain import Explainer, InTables, Paths, Walk
 from steppe.explain.model import Case, Mtu, Path, Step
 from steppe.explain.promised import first_steps, receiver_of
 from steppe.explain.refusals import reason_of
-from steppe.fabric.vxlan import DEVICE
+from steppe.fabric.registry import all_links
 from steppe.kube.cause import Cause
 from steppe.kube.cluster import Cluster
 from steppe.kube.objects import UNDERLAY_ANNOTATION
@@ -191,8 +191,10 @@ def _bounds(part: Cluster, state: NodeState, step: Step) -> Iterator[Mtu]:
     because = (Cause(node.ref, f"metadata.annotations[{UNDERLAY_ANNOTATION}]"),)
     link = f"{underlay.link} of {node.name}"
     yield Mtu(underlay.mtu, f"{link} takes no more", because)
-    entry = state.get(LinkKey(DEVICE))
-    if step.stage == "tunnel" and entry is not None and isinstance(entry.value, Link):
+    for device in all_links() if step.stage == "tunnel" else ():
+        entry = state.get(LinkKey(device))
+        if entry is None or not isinstance(entry.value, Link):
+            continue
         mtu = entry.value.mtu
         text = (
             f"{link} takes {underlay.mtu}, of which the tunnel's headers need {underlay.mtu - mtu}"

@@ -3,7 +3,7 @@
 One device a node, no flooding and no learning: where each prefix, next hop and MAC address lies
 is written down beforehand, from the Node objects alone.
 
-    route   10.244.2.0/24 via 10.244.2.0 dev steppe-vxlan onlink
+    route   10.244.2.0/24 via 10.244.2.0 dev steppe-vxlan metric 1024 onlink
     neigh   10.244.2.0 lladdr MAC(node-b)
     fdb     MAC(node-b) dst 192.0.2.12
 
@@ -14,6 +14,7 @@ cannot drop one.
 
 from collections.abc import Iterator
 
+from steppe.fabric.protocol import Need, Option
 from steppe.fabric.source import preferred_source
 from steppe.kube.cause import Cause, Problem
 from steppe.kube.objects import Node
@@ -31,24 +32,44 @@ from steppe.state.link import (
     NeighbourKey,
 )
 from steppe.state.node import NodeClaim
-from steppe.state.route import Route, RouteKey, Rule, RuleKey
+from steppe.state.route import RouteKey, Rule, RuleKey, route_by
 from steppe.state.sysctl import Sysctl, SysctlKey
 
 DEVICE = "steppe-vxlan"
 TABLE = 7473
 """Routes for what local pods send; all else uses the main table alone."""
 RULE_PRIORITY = 7473
+VNI = Option("vxlan-vni", 7473, 1, (1 << 24) - 1, "the VXLAN network identifier")
+# "IANA has assigned the value 4789 for the VXLAN UDP port" (RFC 7348, section 5).
+PORT = Option("vxlan-port", 4789, 1, 65535, "the UDP port of VXLAN")
+
+summary = "tunnels in UDP between nodes, across any routers"
+links = (DEVICE,)
+options = (VNI, PORT)
+needs = (
+    Need(
+        "vxlan",
+        "pods on nodes of different subnets",
+        ("id", "1", "dstport", "4789", "local", "127.0.0.1", "nolearning"),
+    ),
+)
 
 
-def device_claims(settings: Settings, here: Node) -> Iterator[NodeClaim | Problem]:
+def carries(here: Node, peer: Node) -> bool:
+    """To every peer that has an address of the family in which this node's tunnels end."""
+    local = tunnel_address(here)
+    return local is not None and peer.address(local.version) is not None
+
+
+def devices(settings: Settings, here: Node) -> Iterator[NodeClaim | Problem]:
     """The node's end of every tunnel, and the rule that sends its pods' packets there."""
     cause = Cause(here.ref, "status.addresses")
     local = tunnel_address(here)
     if local is None:
         yield Problem(cause, "no InternalIP, so no tunnel can end here; give the node an address")
         return
-    vxlan = Vxlan(settings.vxlan_vni, settings.vxlan_port, local, here.underlay.link)
-    link = Link(vxlan, tunnel_mtu(here), device_mac(here))
+    vxlan = Vxlan(VNI.of(settings), PORT.of(settings), local, here.underlay.link)
+    link = Link(vxlan, mtu(settings, here), device_mac(here))
     yield Claim(LinkKey(DEVICE), link, cause)
     if any(prefix.version == 6 for prefix in here.prefixes):
         # A router advertisement that came through a tunnel must never move a node's routes.
@@ -57,12 +78,13 @@ def device_claims(settings: Settings, here: Node) -> Iterator[NodeClaim | Proble
         yield Claim(RuleKey(prefix.network, RULE_PRIORITY), Rule(TABLE), prefix.cause)
 
 
-def peer_claims(here: Node, peer: Node) -> Iterator[NodeClaim | Problem]:
+def towards(settings: Settings, here: Node, peer: Node) -> Iterator[NodeClaim | Problem]:
     """What it takes to reach one peer's pods, and the peer itself from local pods."""
+    del settings
     cause = Cause(peer.ref, "status.addresses")
     local = tunnel_address(here)
     if local is None:
-        return  # device_claims has said so already
+        return  # devices() has said so already
     remote = peer.address(local.version)
     if remote is None:
         yield Problem(
@@ -79,12 +101,8 @@ def peer_claims(here: Node, peer: Node) -> Iterator[NodeClaim | Problem]:
         because = prefix.cause
         hop = next_hop(prefix.network)
         yield Claim(NeighbourKey(DEVICE, hop), Neighbour(mac), because, peer.created)
-        route = Route(
-            via=hop,
-            link=DEVICE,
-            onlink=True,
-            source=preferred_source(here, prefix.version),
-        )
+        source = preferred_source(here, prefix.version)
+        route = route_by(DEVICE, hop, onlink=True, source=source)
         yield Claim(RouteKey(prefix.network), route, because, peer.created)
     yield from _node_routes(peer, cause)
 
@@ -94,7 +112,7 @@ def _node_routes(peer: Node, cause: Cause) -> Iterator[NodeClaim]:
     for address in peer.addresses:
         prefix = of_version(peer.networks, address.version)
         if prefix is not None:
-            route = Route(via=next_hop(prefix), link=DEVICE, onlink=True)
+            route = route_by(DEVICE, next_hop(prefix), onlink=True)
             yield Claim(RouteKey(host_prefix(address), TABLE), route, cause, peer.created)
 
 
@@ -112,8 +130,9 @@ def device_mac(node: Node) -> str:
     return derived_mac("vxlan", node.name)
 
 
-def tunnel_mtu(here: Node) -> int:
+def mtu(settings: Settings, here: Node) -> int:
     """What fits inside: the outer IP header, UDP (8), VXLAN (8) and Ethernet (14) go off."""
+    del settings
     local = tunnel_address(here)
     outer = 40 if local is not None and local.version == 6 else 20
     return here.underlay.mtu - outer - 30

@@ -1,6 +1,6 @@
 """Tables as JSON and back, so that one node's can be walked on another machine.
 
-    {"is": "RouteKey", "prefix": {"prefix": "10.244.2.0/24"}, "routing_table": 254, "metric": 0}
+    {"is": "RouteKey", "prefix": {"prefix": "10.244.2.0/24"}, "routing_table": 254, "metric": 1024}
 
 Addresses, prefixes and interfaces stand in an object that says which they are: msgspec decodes no
 union of both families (its issue 106).
@@ -23,10 +23,11 @@ from steppe.net.address import (
 from steppe.state.device import KINDS
 from steppe.state.nft import ElementKey
 from steppe.state.node import Key, Value
+from steppe.state.route import Encap, Hop
 
 Json = Any
 
-_SHAPES = {shape.__name__: shape for shape in (*get_args(Key), *get_args(Value))}
+_SHAPES = {shape.__name__: shape for shape in (*get_args(Key), *get_args(Value), Hop, Encap)}
 _WORDS = {"address": parse_address, "prefix": parse_prefix, "interface": parse_interface}
 
 

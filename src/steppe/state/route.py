@@ -1,10 +1,11 @@
 """Routes, and the rules that choose among routing tables, in the words of ip-route(8)."""
 
+from collections.abc import Iterable
 from typing import ClassVar, Literal
 
 import msgspec
 
-from steppe.net.address import IPAddress, IPNetwork
+from steppe.net.address import IPAddress, IPNetwork, sort_key
 
 MAIN = 254
 """The kernel's main routing table (RT_TABLE_MAIN in rtnetlink(7))."""
@@ -13,41 +14,112 @@ PROTOCOL = 83
 """Marks what is Steppe's in the kernel (rtm_protocol, "S"): everything else is left alone."""
 
 
+METRIC = 1024
+"""Of routes to one prefix the kernel takes the lowest metric. Every route of ours has this one.
+
+It is what IPv6 takes where none is given (IP6_RT_PRIO_USER). IPv4 takes 0 there, so a daemon that
+writes routes of both families beside ours would win in one of them and lose in the other.
+"""
+
+
 class RouteKey(msgspec.Struct, frozen=True):
     table: ClassVar[str] = "routes"
     prefix: IPNetwork
     routing_table: int = MAIN
-    metric: int = 0
+    metric: int = METRIC
 
     def __str__(self) -> str:
-        text = str(self.prefix)
-        if self.routing_table != MAIN:
-            text += f" table {self.routing_table}"
-        return f"{text} metric {self.metric}" if self.metric else text
+        table = f" table {self.routing_table}" if self.routing_table != MAIN else ""
+        return f"{self.prefix}{table} metric {self.metric}"
+
+
+class Encap(msgspec.Struct, frozen=True):
+    """The outer header that a route names for a tunnel device which has none of its own.
+
+    `encap ip id ID dst DESTINATION ttl TTL` in ip-route(8), or `encap ip6`, by the destination's
+    family. A `ttl` of 0 leaves it to the kernel.
+    """
+
+    destination: IPAddress
+    id: int = 0
+    ttl: int = 0
+
+    def __str__(self) -> str:
+        family = "ip" if self.destination.version == 4 else "ip6"
+        ttl = f" ttl {self.ttl}" if self.ttl else ""
+        return f"encap {family} id {self.id} dst {self.destination}{ttl}"
+
+
+class Hop(msgspec.Struct, frozen=True):
+    """One way on: to `via` on `link`, or onto the link itself.
+
+    `via` may be of the other family (`via inet6 …`, RFC 5549). `onlink`: it is taken to be on the
+    link although no address there says so. `weight` (1 to 256) is this hop's part of all flows,
+    beside those of the route's other hops.
+    """
+
+    via: IPAddress | None = None
+    link: str = ""
+    onlink: bool = False
+    weight: int = 1
+    encap: Encap | None = None
+
+    def __str__(self) -> str:
+        words = [str(self.encap)] if self.encap else []
+        words += [f"via {self.via}"] if self.via else []
+        words += [f"dev {self.link}"] if self.link else []
+        words += ["onlink"] if self.onlink else []
+        return " ".join(words)
 
 
 class Route(msgspec.Struct, frozen=True):
     """Where packets to the prefix go.
 
-    `onlink`: the next hop is taken to be on the link although no address there says so.
-    `source` is preferred when this machine itself speaks; `mtu` (bytes) bounds the path.
+    `source` is preferred when this machine itself speaks; `mtu` (bytes) bounds the path. A unicast
+    route has at least one hop, other kinds have none. Several are in the order of `in_order`, so
+    that equal routes compare equal however the kernel lists them.
     """
 
     kind: Literal["unicast", "unreachable", "throw"] = "unicast"
-    via: IPAddress | None = None
-    link: str = ""
-    onlink: bool = False
+    hops: tuple[Hop, ...] = ()
     source: IPAddress | None = None
     mtu: int = 0
 
+    @property
+    def links(self) -> tuple[str, ...]:
+        """The links that the hops are on, each once."""
+        return tuple(dict.fromkeys(hop.link for hop in self.hops))
+
     def __str__(self) -> str:
         words: list[str] = [] if self.kind == "unicast" else [self.kind]
-        words += [f"via {self.via}"] if self.via else []
-        words += [f"dev {self.link}"] if self.link else []
-        words += ["onlink"] if self.onlink else []
+        words += [str(hop) for hop in self.hops] if len(self.hops) == 1 else []
         words += [f"src {self.source}"] if self.source else []
         words += [f"mtu {self.mtu}"] if self.mtu else []
+        if len(self.hops) > 1:
+            words += [f"nexthop {hop} weight {hop.weight}" for hop in self.hops]
         return " ".join(words)
+
+
+def route_by(
+    link: str,
+    via: IPAddress | None = None,
+    *,
+    onlink: bool = False,
+    source: IPAddress | None = None,
+    mtu: int = 0,
+) -> Route:
+    """A route with one hop."""
+    return Route(hops=(Hop(via, link, onlink),), source=source, mtu=mtu)
+
+
+def in_order(hops: Iterable[Hop]) -> tuple[Hop, ...]:
+    """The hops of one route in the order that a Route keeps them in."""
+    return tuple(sorted(hops, key=_place))
+
+
+def _place(hop: Hop) -> tuple[str, tuple[int, int, int], str, int]:
+    via = sort_key(hop.via) if hop.via is not None else (0, 0, 0)
+    return hop.link, via, str(hop.encap or ""), hop.weight
 
 
 class RuleKey(msgspec.Struct, frozen=True):

@@ -14,7 +14,7 @@ from steppe.state.sysctl import Sysctl, SysctlKey
 
 _FORWARDING = {4: "net/ipv4/ip_forward", 6: "net/ipv6/conf/all/forwarding"}
 
-Found = tuple[IPNetwork, Route, tuple[Cause, ...]]
+Found = tuple[RouteKey, Route, tuple[Cause, ...]]
 
 
 class NodeView:
@@ -38,18 +38,20 @@ class NodeView:
             routes = self._routes.get(table)
             found = routes.lookup(destination) if routes is not None else None
             if found is not None:
-                prefix, entry = found
+                prefix, (metric, entry) = found
                 if isinstance(entry.value, Route):
-                    return prefix, entry.value, entry.because
+                    return RouteKey(prefix, table, metric), entry.value, entry.because
         return None
 
-    def has_link(self, name: str) -> bool:
-        return LinkKey(name) in self._state
+    def link(self, name: str) -> Link | None:
+        """A link of ours; None for one that is not in the tables, such as the underlay's."""
+        entry = self._state.get(LinkKey(name))
+        return entry.value if entry is not None and isinstance(entry.value, Link) else None
 
     def is_down(self, name: str) -> bool:
         """Whether a link of ours is there and down: its routes and neighbours carry nothing."""
-        entry = self._state.get(LinkKey(name))
-        return entry is not None and isinstance(entry.value, Link) and not entry.value.up
+        link = self.link(name)
+        return link is not None and not link.up
 
     def refuses_to_forward(self, version: int) -> str:
         """The setting that keeps the node from forwarding this family; "" if none is known to."""
@@ -83,7 +85,11 @@ class NodeView:
         return (ElementKey(spec.name, (found[0], *rest)), found[1]) if found is not None else None
 
 
-def _route_tables(state: NodeState) -> Mapping[int, LongestPrefix[NodeEntry]]:
+_Tables = Mapping[int, LongestPrefix[tuple[int, NodeEntry]]]
+"""By routing table and prefix: the lowest metric, and its route."""
+
+
+def _route_tables(state: NodeState) -> _Tables:
     tables: dict[int, dict[IPNetwork, tuple[int, NodeEntry]]] = {}
     for key, entry in state.items():
         if isinstance(key, RouteKey):
@@ -92,10 +98,7 @@ def _route_tables(state: NodeState) -> Mapping[int, LongestPrefix[NodeEntry]]:
             # Of routes to one prefix the kernel takes the lowest metric.
             if known is None or key.metric < known[0]:
                 table[key.prefix] = (key.metric, entry)
-    return {
-        number: LongestPrefix({prefix: entry for prefix, (_, entry) in table.items()})
-        for number, table in tables.items()
-    }
+    return {number: LongestPrefix(table) for number, table in tables.items()}
 
 
 _Intervals = Mapping[tuple[str, tuple[Atom, ...]], LongestPrefix[NodeEntry]]

@@ -4,13 +4,15 @@
                             ▲                                       │
                             └────────────── next node ◀─────────────┴─▶ outside
 
-A Service chooses an endpoint at random, so there may be several paths. A reply takes the routes
+A Service chooses an endpoint at random, and a route with several hops one of them by the flow's
+ends, so there may be several paths. A reply takes the routes
 back, and each node that translated the request translates it back. What lies between nodes is not
 Steppe's: the walk takes it that the underlay delivers to every node address, and knows nothing of
 pod prefixes.
 """
 
 from collections.abc import Iterator, Mapping
+from fractions import Fraction
 from typing import Literal
 
 import msgspec
@@ -21,11 +23,12 @@ from steppe.kube.cluster import Cluster
 from steppe.net.address import IPAddress, of_version
 from steppe.net.packet import Packet
 from steppe.state.node import NodeState
-from steppe.state.route import Route
+from steppe.state.route import Hop
 from steppe.state.workload import workload_of
 from steppe.walk.nft import Ruleset, State
 from steppe.walk.trace import End, EndKind, Step, Trace, Translation
 from steppe.walk.view import Found, NodeView
+from steppe.walk.wrap import wrapped
 
 MAX_HOPS = 8
 """More nodes than any path crosses; a packet that visits more goes in a circle."""
@@ -62,6 +65,11 @@ class _Here(msgspec.Struct, frozen=True):
             done = Translation(self.node, self.state.packet, state.packet, because)
             translated = (*translated, done)
         return msgspec.structs.replace(self, state=state, translated=translated)
+
+    def sharing(self, part: Fraction) -> "_Here":
+        """A packet of which only this part goes this way."""
+        state = msgspec.structs.replace(self.state, share=self.state.share * part)
+        return msgspec.structs.replace(self, state=state)
 
     def ending(self, kind: EndKind, reason: str = "", target: str = "") -> "_Here":
         """The packet where it goes no further."""
@@ -118,6 +126,7 @@ class Walker:
         """The way back of the answer to a packet that arrived by this trace.
 
         A node's conntrack has one entry a connection: what it first was there, and its replies.
+        Of several ways that a route with several hops offers, one that does not arrive is told.
         """
         packet = trace.packet.answer
         first: dict[str, Translation] = {}
@@ -132,8 +141,8 @@ class Walker:
             return Trace((), End("dropped", source=packet.source, reason=reason), packet)
         own = self._node_of.get(packet.source) == start
         state = State(packet, own, established=True)
-        (only,) = self._paths(_Here(start, state, undo=undo), (), MAX_HOPS)
-        return only
+        ways = tuple(self._paths(_Here(start, state, undo=undo), (), MAX_HOPS))
+        return next((way for way in ways if way.end.kind in ("dropped", "refused")), ways[0])
 
     def _paths(self, at: _Here, steps: tuple[Step, ...], hops: int) -> Iterator[Trace]:
         if not hops:
@@ -144,13 +153,12 @@ class Walker:
             stage = "conntrack" if state.established else "service"
             taken = [*steps, *(Step(at.node, stage, *met) for met in state.met)]
             then = entered.becoming(msgspec.structs.replace(state, met=()))
-            if then.end is None:
-                then = self._hop(then, taken)
-            if then.end is None:
-                yield from self._paths(then, tuple(taken), hops - 1)
-            else:
-                path = tuple(taken)
-                yield Trace(path, then.end, then.state.packet, state.share, then.translated)
+            for gone, path in self._hops(then, taken) if then.end is None else ((then, taken),):
+                if gone.end is None:
+                    yield from self._paths(gone, tuple(path), hops - 1)
+                else:
+                    ended = gone.state
+                    yield Trace(tuple(path), gone.end, ended.packet, ended.share, gone.translated)
 
     def _entries(self, at: _Here) -> Iterator[_Here]:
         """The packet before it is routed, each way it may go from here."""
@@ -188,35 +196,49 @@ class Walker:
                 return where[packet.source]
         return self._node_of.get(packet.destination)
 
-    def _hop(self, at: _Here, steps: list[Step]) -> _Here:
-        """What one node does with the packet."""
+    def _hops(self, at: _Here, steps: list[Step]) -> Iterator[tuple[_Here, list[Step]]]:
+        """What one node does with the packet, each way it may go on, with the steps up to there."""
+        at, found = self._looked_up(at, steps)
+        if at.end is not None:
+            yield at, steps
+        elif found is None:
+            yield self._underlay(at, steps), steps
+        else:
+            key, route, because = found
+            total = sum(hop.weight for hop in route.hops)
+            for hop in route.hops or (None,):
+                own = at.sharing(Fraction(hop.weight, total)) if hop else at
+                taken = [*steps, Step(at.node, "route", f"{key} {route}", because)]
+                yield self._routed(own, hop, taken), taken
+
+    def _looked_up(self, at: _Here, steps: list[Step]) -> tuple[_Here, Found | None]:
+        """The packet after its policies, or at its end, and the route that it takes."""
         local = self._node_of.get(at.destination) == at.node
         at = self._filtered(at, "input" if local else "forward", steps)
         if at.end is not None:
-            return at
+            return at, None
         if local:
             ref = self._cluster.nodes[at.node].ref
             cause = Cause(ref, "status.addresses")
             steps.append(Step(at.node, "local", f"{at.destination} is the node's own", (cause,)))
-            return at.ending("node", target=at.node)
+            return at.ending("node", target=at.node), None
         view = self._views[at.node]
         found = view.route(at.source, at.destination)
         if not at.state.local and (closed := view.refuses_to_forward(at.source.version)):
-            return at.ending("dropped", f"{at.node} does not forward: {closed} is not 1")
-        return self._routed(at, view, found, steps) if found else self._underlay(at, steps)
+            return at.ending("dropped", f"{at.node} does not forward: {closed} is not 1"), None
+        return at, found
 
-    def _routed(self, at: _Here, view: NodeView, found: Found, steps: list[Step]) -> _Here:
-        """Along a route of Steppe's."""
-        prefix, route, because = found
-        steps.append(Step(at.node, "route", f"{prefix} {route}", because))
-        if route.kind != "unicast":
+    def _routed(self, at: _Here, hop: Hop | None, steps: list[Step]) -> _Here:
+        """Along one hop of a route of Steppe's."""
+        view = self._views[at.node]
+        if hop is None:
             return at.ending("dropped", f"no pod has {at.destination}")
-        if view.is_down(route.link):
-            return at.ending("dropped", f"{route.link} of {at.node} is down")
+        if view.is_down(hop.link):
+            return at.ending("dropped", f"{hop.link} of {at.node} is down")
         at = self._postrouting(at, steps)
-        if route.via is None:
-            return self._to_pod(at, view, route, steps)
-        return self._to_next_hop(at, view, route, steps)
+        if hop.via is None and hop.encap is None:
+            return self._to_pod(at, view, hop, steps)
+        return self._to_next_hop(at, view, hop, steps)
 
     def _filtered(self, at: _Here, point: Literal["input", "forward"], steps: list[Step]) -> _Here:
         """The end of a packet that policy does not let through; a node's own are not asked."""
@@ -264,39 +286,29 @@ class Walker:
         packet = msgspec.structs.replace(at.state.packet, source=own)
         return at.becoming(msgspec.structs.replace(at.state, packet=packet), because)
 
-    def _to_pod(self, at: _Here, view: NodeView, route: Route, steps: list[Step]) -> _Here:
-        neighbour = view.neighbour(route.link, at.destination)
-        if neighbour is None or not view.has_link(route.link):
-            reason = f"no neighbour entry for {at.destination} on {route.link}"
+    def _to_pod(self, at: _Here, view: NodeView, hop: Hop, steps: list[Step]) -> _Here:
+        neighbour = view.neighbour(hop.link, at.destination)
+        if neighbour is None or view.link(hop.link) is None:
+            reason = f"no neighbour entry for {at.destination} on {hop.link}"
             return at.ending("dropped", reason)
         value, entry = neighbour
-        pod = self._pod_of.get((at.node, route.link), route.link)
-        text = f"{at.destination} {value} dev {route.link} is {pod}"
+        pod = self._pod_of.get((at.node, hop.link), hop.link)
+        text = f"{at.destination} {value} dev {hop.link} is {pod}"
         steps.append(Step(at.node, "deliver", text, entry.because))
         return at.ending("pod", target=pod)
 
-    def _to_next_hop(self, at: _Here, view: NodeView, route: Route, steps: list[Step]) -> _Here:
-        via = route.via
-        if via is None:
-            return at.ending("dropped", "a route without a next hop")
-        if not view.has_link(route.link):  # the underlay's own link: its neighbours answer
-            peer = self._node_of.get(via)
+    def _to_next_hop(self, at: _Here, view: NodeView, hop: Hop, steps: list[Step]) -> _Here:
+        link = view.link(hop.link)
+        if link is None:  # the underlay's own link: its neighbours answer
+            peer = self._node_of.get(hop.via) if hop.via is not None else None
             if peer is None:
-                reason = f"no node has the next hop {via}"
+                reason = f"no node has the next hop {hop.via}"
                 return at.ending("dropped", reason)
             return at.arriving(peer)
-        return self._tunnel(at, view, route, steps)
-
-    def _tunnel(self, at: _Here, view: NodeView, route: Route, steps: list[Step]) -> _Here:
-        neighbour = view.neighbour(route.link, route.via) if route.via else None
-        forwarding = view.forwarding(route.link, neighbour[0].mac) if neighbour else None
-        if neighbour is None or forwarding is None:
-            reason = f"{route.link} has no neighbour or forwarding entry for {route.via}"
-            return at.ending("dropped", reason)
-        outer, entry = forwarding
-        because = (*neighbour[1].because, *entry.because)
-        text = f"{route.via} {neighbour[0]}, tunnelled to {outer.destination}"
-        steps.append(Step(at.node, "tunnel", text, tuple(dict.fromkeys(because))))
+        outer = wrapped(view, link, hop)
+        if isinstance(outer, str):
+            return at.ending("dropped", outer)
+        steps.append(Step(at.node, "tunnel", outer.text, outer.because))
         peer = self._node_of.get(outer.destination)
         if peer is None:
             reason = f"no node has the tunnel end {outer.destination}"

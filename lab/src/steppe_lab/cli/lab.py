@@ -6,13 +6,13 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import click
 import msgspec
 from tabulate import tabulate
 
-from steppe.settings import FabricName
+from steppe.fabric.registry import FABRICS, summaries
 from steppe_lab.record import LabError, Options, read_record
 
 _FAMILIES = ("dual", "ipv4", "ipv6")
@@ -34,10 +34,10 @@ def lab() -> None:
 @click.option("--family", type=click.Choice(_FAMILIES), default="dual", show_default=True)
 @click.option(
     "--fabric",
-    type=click.Choice(get_args(FabricName)),
+    type=click.Choice(tuple(FABRICS)),
     default="auto",
     show_default=True,
-    help="How nodes reach each other's pods; auto: direct within a subnet, vxlan across.",
+    help=f"How nodes reach each other's pods; {summaries()}.",
 )
 @click.option(
     "--topology",

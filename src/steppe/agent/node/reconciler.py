@@ -154,4 +154,4 @@ def link_of(key: Key, value: Value | None) -> str:
         # net/ipv4/conf/LINK/setting
         parts = key.path.split("/")
         return parts[3] if len(parts) == 5 and parts[2] == "conf" else ""
-    return value.link if isinstance(value, Route) else ""
+    return next(iter(value.links), "") if isinstance(value, Route) else ""

@@ -67,6 +67,10 @@ def u32(kind: int, number: int) -> bytes:
     return attribute(kind, number.to_bytes(4, "little" if _LITTLE else "big"))
 
 
+def u16(kind: int, number: int) -> bytes:
+    return attribute(kind, number.to_bytes(2, "little" if _LITTLE else "big"))
+
+
 def u8(kind: int, number: int) -> bytes:
     return attribute(kind, bytes((number,)))
 

@@ -18,6 +18,7 @@ from steppe.drivers.requirements.model import (
     ok,
     unknown,
 )
+from steppe.fabric.registry import all_needs
 
 # The oldest release we know people to run on nodes (Ubuntu 22.04). Concatenated intervals in nft
 # sets, the newest thing we rely on, came with 5.6.
@@ -158,10 +159,9 @@ KERNEL = (
     _required("network namespaces", "every pod, and every node of a lab, is one", "true"),
     _required("veth", "joins a pod to its node", *_add_link("veth")),
     _required("bridge", "the switch between a lab's nodes", *_add_link("bridge")),
-    _required(
-        "vxlan",
-        "pods on nodes of different subnets",
-        *_add_link("vxlan", "id", "1", "dstport", "4789", "local", "127.0.0.1", "nolearning"),
+    *(
+        _required(need.device, need.purpose, *_add_link(need.device, *need.words))
+        for need in all_needs()
     ),
     Requirement("IPv6", Level.REQUIRED, "dual-stack pods", "boot without ipv6.disable=1", ipv6),
     Requirement(

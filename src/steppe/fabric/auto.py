@@ -1,0 +1,50 @@
+"""`auto`: for each peer the first of several fabrics that carries packets to it."""
+
+from collections.abc import Iterator, Mapping
+
+from steppe.fabric.protocol import Fabric, Need, Option
+from steppe.kube.cause import Problem
+from steppe.kube.objects import Node
+from steppe.settings import Settings
+from steppe.state.node import NodeClaim
+
+
+class Auto:
+    """A choice among fabrics, by peer; the last of them is taken where none says that it carries.
+
+    A device stands on a node as long as some peer may need it, so all devices are made.
+    """
+
+    def __init__(self, fabrics: Mapping[str, Fabric]) -> None:
+        self._fabrics = tuple(fabrics.values())
+        self.summary = f"for each peer the first that carries of {' and '.join(fabrics)}"
+        self.links = tuple(dict.fromkeys(name for one in self._fabrics for name in one.links))
+        self.options: tuple[Option, ...] = tuple(
+            dict.fromkeys(option for one in self._fabrics for option in one.options)
+        )
+        self.needs: tuple[Need, ...] = tuple(
+            dict.fromkeys(need for one in self._fabrics for need in one.needs)
+        )
+
+    def towards_by(self, here: Node, peer: Node) -> Fabric:
+        """The fabric that packets to this peer take."""
+        carrying = (fabric for fabric in self._fabrics if fabric.carries(here, peer))
+        return next(carrying, self._fabrics[-1])
+
+    def carries(self, here: Node, peer: Node) -> bool:
+        return any(fabric.carries(here, peer) for fabric in self._fabrics)
+
+    def devices(self, settings: Settings, here: Node) -> Iterator[NodeClaim | Problem]:
+        for fabric in self._fabrics:
+            yield from fabric.devices(settings, here)
+
+    def towards(self, settings: Settings, here: Node, peer: Node) -> Iterator[NodeClaim | Problem]:
+        yield from self.towards_by(here, peer).towards(settings, here, peer)
+
+    def mtu(self, settings: Settings, here: Node) -> int:
+        """The most that any of them takes.
+
+        The node answers too large a packet for a tunnel with "fragmentation needed" itself, so
+        each path gets its own MTU and direct ones lose nothing.
+        """
+        return max(fabric.mtu(settings, here) for fabric in self._fabrics)

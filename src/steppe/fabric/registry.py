@@ -1,0 +1,52 @@
+"""The fabrics there are, by the name that operators choose them by.
+
+To add one: a module that has what protocol.py asks, and a line in FABRICS.
+"""
+
+from collections.abc import Iterator
+
+from steppe.fabric import direct, vxlan
+from steppe.fabric.auto import Auto
+from steppe.fabric.protocol import Fabric, Need, Option
+from steppe.settings import Settings
+
+FABRICS: dict[str, Fabric] = {
+    "auto": Auto({"direct": direct, "vxlan": vxlan}),
+    "direct": direct,
+    "vxlan": vxlan,
+}
+"""A test may add its own."""
+
+
+class UnknownFabricError(ValueError):
+    """Settings name a fabric that this version does not have."""
+
+
+def fabric_of(settings: Settings) -> Fabric:
+    """The fabric that these settings choose; UnknownFabricError where there is none of the name."""
+    try:
+        return FABRICS[settings.fabric]
+    except KeyError:
+        names = ", ".join(FABRICS)
+        message = f"there is no fabric {settings.fabric!r}; choose one of {names}"
+        raise UnknownFabricError(message) from None
+
+
+def summaries() -> str:
+    """Each fabric in half a sentence, for a command's help."""
+    return "; ".join(f"{name}: {fabric.summary}" for name, fabric in FABRICS.items())
+
+
+def all_options() -> Iterator[Option]:
+    """The options of every fabric, each once."""
+    yield from dict.fromkeys(o for fabric in FABRICS.values() for o in fabric.options)
+
+
+def all_needs() -> Iterator[Need]:
+    """The devices that some fabric needs, each once."""
+    yield from dict.fromkeys(n for fabric in FABRICS.values() for n in fabric.needs)
+
+
+def all_links() -> Iterator[str]:
+    """The names of the devices that some fabric makes, each once."""
+    yield from dict.fromkeys(name for fabric in FABRICS.values() for name in fabric.links)

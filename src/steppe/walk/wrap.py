@@ -1,0 +1,40 @@
+"""Where a link that wraps packets sends them, as its kind says (state/device.py)."""
+
+import msgspec
+
+from steppe.kube.cause import Cause
+from steppe.net.address import IPAddress
+from steppe.state.link import Link
+from steppe.state.route import Hop
+from steppe.walk.view import NodeView
+
+
+class Outer(msgspec.Struct, frozen=True):
+    """The outer packet's destination, how it was found, and the objects that say so."""
+
+    destination: IPAddress
+    text: str
+    because: tuple[Cause, ...] = ()
+
+
+def wrapped(view: NodeView, link: Link, hop: Hop) -> Outer | str:
+    """The outer packet for this hop on a link of ours, or why there is none."""
+    if link.kind.wrapping == "route":
+        if hop.encap is None:
+            return f"the route over {hop.link} names no tunnel end"
+        end = hop.encap.destination
+        return Outer(end, f"tunnelled to {end} with id {hop.encap.id}")
+    if link.kind.wrapping == "forwarding" and hop.via is not None:
+        return _forwarded(view, hop, hop.via)
+    return f"{hop.link} leads to no other node"
+
+
+def _forwarded(view: NodeView, hop: Hop, via: IPAddress) -> Outer | str:
+    neighbour = view.neighbour(hop.link, via)
+    forwarding = view.forwarding(hop.link, neighbour[0].mac) if neighbour else None
+    if neighbour is None or forwarding is None:
+        return f"{hop.link} has no neighbour or forwarding entry for {via}"
+    value, entry = forwarding
+    because = dict.fromkeys((*neighbour[1].because, *entry.because))
+    text = f"{via} {neighbour[0]}, tunnelled to {value.destination}"
+    return Outer(value.destination, text, tuple(because))

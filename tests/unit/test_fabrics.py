@@ -1,0 +1,174 @@
+"""A fabric is one module and one line in the registry: shown by a toy of this test."""
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import ClassVar
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from steppe.agent.options import parse
+from steppe.cli.explain_text import text
+from steppe.cli.main import main
+from steppe.compile.node import compile_cluster
+from steppe.explain.tables import explainer_of
+from steppe.fabric.auto import Auto
+from steppe.fabric.protocol import Need, Option
+from steppe.fabric.registry import FABRICS, UnknownFabricError, fabric_of
+from steppe.kube.cause import Cause, Problem
+from steppe.kube.cluster import cluster_of
+from steppe.kube.objects import Node
+from steppe.net.mac import derived_mac
+from steppe.net.packet import Packet
+from steppe.settings import Settings, settings_annotation, settings_from
+from steppe.state.claim import Claim
+from steppe.state.device import Kind, Wrapping
+from steppe.state.link import (
+    Forwarding,
+    ForwardingKey,
+    Link,
+    LinkKey,
+    Neighbour,
+    NeighbourKey,
+)
+from steppe.state.node import NodeClaim
+from steppe.state.route import RouteKey, route_by
+from steppe.walk.walk import Walker
+from tests.worlds import node_at, pod_on
+
+SOURCE = Path(__file__).parents[2] / "src" / "steppe"
+NODES = [node_at(0), node_at(1, rack=1)]
+PODS = [pod_on(NODES[0], 1), pod_on(NODES[1], 1)]
+CLUSTER = cluster_of(NODES, PODS)
+
+
+class Wire(Kind, frozen=True):
+    """A kind of link that only this test knows."""
+
+    name: ClassVar[str] = "wire"
+
+    @property
+    def wrapping(self) -> Wrapping:
+        return "forwarding"
+
+
+class Toy:
+    """Everything by one device, one neighbour and one forwarding entry a prefix."""
+
+    summary = "a toy"
+    links = ("steppe-toy",)
+    options = (Option("toy-size", 1300, 1280, 9000, "how large packets may be"),)
+    needs = (Need("wire", "toys", ()),)
+
+    def carries(self, here: Node, peer: Node) -> bool:
+        return here.name != peer.name
+
+    def devices(self, settings: Settings, here: Node) -> Iterator[NodeClaim | Problem]:
+        link = Link(Wire(), self.mtu(settings, here), derived_mac("toy", here.name))
+        yield Claim(LinkKey("steppe-toy"), link, Cause(here.ref))
+
+    def towards(self, settings: Settings, here: Node, peer: Node) -> Iterator[NodeClaim | Problem]:
+        del settings, here
+        mac = derived_mac("toy", peer.name)
+        yield Claim(
+            ForwardingKey("steppe-toy", mac), Forwarding(peer.addresses[0]), Cause(peer.ref)
+        )
+        for prefix in peer.prefixes:
+            hop = prefix.network.network_address
+            route = route_by("steppe-toy", hop, onlink=True)
+            yield Claim(RouteKey(prefix.network), route, prefix.cause)
+            yield Claim(NeighbourKey("steppe-toy", hop), Neighbour(mac), prefix.cause)
+
+    def mtu(self, settings: Settings, here: Node) -> int:
+        del here
+        return self.options[0].of(settings)
+
+
+@pytest.fixture
+def toy(monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.setitem(FABRICS, "toy", Toy())
+    return Settings(fabric="toy", fabric_options=(("toy-size", 1400),))
+
+
+@pytest.mark.parametrize("index", [0, 1], ids=["IPv4", "IPv6"])
+def test_a_packet_takes_a_new_fabric_and_each_step_names_its_object(
+    toy: Settings, index: int
+) -> None:
+    states, problems = compile_cluster(toy, CLUSTER)
+    assert problems == ()
+    packet = Packet(PODS[0].addresses[index], PODS[1].addresses[index])
+    trace = Walker(CLUSTER, states).walk(packet)
+    assert (trace.end.kind, trace.end.target) == ("pod", "default/node-b-pod-1")
+    (tunnel,) = (step for step in trace.steps if step.stage == "tunnel")
+    assert f"Node/node-b spec.podCIDRs[{index}]" in map(str, tunnel.because)
+
+
+def test_its_tables_and_largest_packet_are_shown(toy: Settings) -> None:
+    states, _ = compile_cluster(toy, CLUSTER)
+    shown = str(states["node-a"][LinkKey("steppe-toy")].value)
+    assert shown == f"wire mtu 1400 address {derived_mac('toy', 'node-a')}"
+    explainer = explainer_of(CLUSTER, toy)
+    source, destination = (str(pod.addresses[0]) for pod in PODS)
+    flow, _ = explainer.flow(source, destination, "80")
+    shown = click.unstyle(text(explainer.explain(flow), 100))
+    assert "1400" in shown
+    assert "of which the tunnel's headers need 100" in " ".join(shown.split())
+
+
+def test_people_may_choose_it(toy: Settings) -> None:
+    assert settings_from(settings_annotation(toy)) == toy
+    given = parse(["--node", "n", "--fabric", "toy", "--toy-size", "1400"])
+    assert given.settings == toy
+
+
+@pytest.mark.parametrize("command", [("lab", "up"), ("diff",)])
+def test_commands_offer_every_fabric_there_is(command: tuple[str, ...]) -> None:
+    shown = CliRunner().invoke(main, [*command, "--help"]).output
+    assert f"[{'|'.join(FABRICS)}]" in shown
+
+
+@pytest.mark.parametrize("given", ["1279", "9001", "many", "-1"])
+def test_an_option_out_of_its_bounds_is_refused_in_a_sentence(
+    toy: Settings, given: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert toy
+    with pytest.raises(SystemExit) as ended:
+        parse(["--node", "n", f"--toy-size={given}"])
+    assert ended.value.code == 2
+    assert "; give " in capsys.readouterr().err
+
+
+def test_a_name_that_is_none_of_them_says_which_there_are() -> None:
+    with pytest.raises(UnknownFabricError, match="no fabric 'rope'; choose one of auto, direct"):
+        fabric_of(Settings(fabric="rope"))
+
+
+def test_auto_takes_the_first_that_carries_for_each_peer_and_the_devices_of_all() -> None:
+    near, far, toy = FABRICS["direct"], FABRICS["vxlan"], Toy()
+    same_subnet = node_at(2)
+    auto = Auto({"direct": near, "toy": toy, "vxlan": far})
+    assert auto.towards_by(NODES[0], same_subnet) is near
+    assert auto.towards_by(NODES[0], NODES[1]) is toy
+    assert auto.links == ("steppe-toy", *far.links)
+    assert auto.mtu(Settings(), NODES[0]) == 1500
+    made = [each.key for each in auto.devices(Settings(), NODES[0]) if isinstance(each, Claim)]
+    assert {LinkKey(name) for name in auto.links} <= set(made)
+
+
+def test_a_fabric_is_named_in_its_own_module_and_where_kinds_of_device_are_listed() -> None:
+    found = subprocess.run(
+        ["grep", "-rli", "vxlan", "--include=*.py", "."],
+        cwd=SOURCE,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert sorted(found.stdout.split()) == [
+        "./drivers/netlink/kinds/__init__.py",
+        "./drivers/netlink/kinds/vxlan.py",
+        "./fabric/registry.py",
+        "./fabric/vxlan.py",
+        "./state/device.py",
+    ]
