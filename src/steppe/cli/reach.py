@@ -91,8 +91,9 @@ def reach(
 ) -> None:
     """Tell who reaches whom on which ports, and which objects say so.
 
-    WHO: shop/web (pods by name or workload; * and ? match), node/NAME, svc/shop/db[:PORT]
-    (only --to), an address, a CIDR, internet.
+    WHO: shop/web (a pod or its workload; * and ? match), deploy/shop/web, namespace/shop,
+    node/NAME, an address, a CIDR or internet; --to also svc/shop/db[:PORT] or a Service's DNS
+    name or URL.
 
     Exit code: 0 told, 1 an expectation is not met, 2 bad usage or input.
     """
