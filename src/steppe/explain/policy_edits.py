@@ -15,7 +15,6 @@ from steppe.explain.model import Patch
 from steppe.explain.partner import (
     Json,
     Partner,
-    labels_are,
     object_name,
 )
 from steppe.explain.say import named, traffic
@@ -33,7 +32,7 @@ from steppe.kube.policies import (
     PortRange,
     Rule,
 )
-from steppe.kube.selectors import EVERYTHING
+from steppe.kube.selectors import EVERYTHING, labels_are
 from steppe.oracle.policy_match import World, is_peer, is_port
 
 
