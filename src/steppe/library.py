@@ -28,11 +28,12 @@ from steppe.lint.lint import lint
 from steppe.manifests.cluster import Loaded, loaded_from
 from steppe.manifests.documents import Manifest
 from steppe.net.packet import Protocol
+from steppe.net.ports import EVERYTHING, PortSet
 from steppe.reach.difference import Difference
 from steppe.reach.ends import Ends
 from steppe.reach.groups import Member
+from steppe.reach.matrix import allowed_of
 from steppe.reach.names import Names, workloads_of
-from steppe.reach.ports import EVERYTHING, PortSet, allowed_of
 from steppe.reach.reach import End, Reach, reach_of
 from steppe.settings import Settings
 

@@ -13,6 +13,7 @@ from steppe.cli.source import BadInput, Source, load, options
 from steppe.errors import SteppeError
 from steppe.kube.cluster import Name
 from steppe.manifests.cluster import Loaded
+from steppe.net.ports import EVERYTHING, PortSet, one_port, parse_ports
 from steppe.reach.document import doubts_json, reach_document
 from steppe.reach.ends import Chosen, Ends
 from steppe.reach.expect import Failure
@@ -20,7 +21,6 @@ from steppe.reach.flows import Flow, flows_to
 from steppe.reach.groups import Member
 from steppe.reach.matrix import Mask, bits
 from steppe.reach.names import Names, member_name, workloads_of
-from steppe.reach.ports import EVERYTHING, PortSet, one_port, parse_ports
 from steppe.reach.reach import Reach, reach_of
 from steppe.reach.services import Offer, OfferRow, Offers
 

@@ -15,9 +15,9 @@ from steppe.ends.target import (
 from steppe.errors import SteppeError
 from steppe.explain.model import Flow
 from steppe.kube.cluster import Cluster
-from steppe.kube.policies import LAST_PORT
 from steppe.kube.services import ServicePort
 from steppe.net.packet import Protocol
+from steppe.net.ports import LAST_PORT
 
 _PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
 

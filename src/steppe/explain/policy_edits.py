@@ -29,10 +29,10 @@ from steppe.kube.policies import (
     Pods,
     Port,
     PortName,
-    PortRange,
     Rule,
 )
 from steppe.kube.selectors import EVERYTHING, labels_are
+from steppe.net.ports import PortRange
 from steppe.oracle.policy_match import World, is_peer, is_port
 
 

@@ -30,9 +30,9 @@ from steppe.ends.parse import parse_end
 from steppe.ends.workloads import is_called_after
 from steppe.kube.objects import Pod
 from steppe.net.address import IPAddress
+from steppe.net.ports import PortSet, parse_ports
 from steppe.reach.groups import INTERNET, Member
 from steppe.reach.names import Names
-from steppe.reach.ports import PortSet, parse_ports
 from steppe.reach.reach import Reach
 from steppe.reach.services import Offer, Offers
 
