@@ -19,10 +19,11 @@ from steppe.explain.explain import Explainer
 from steppe.explain.tables import compiled
 from steppe.kube.cluster import Cluster, cluster_of
 from steppe.kube.objects import Node, Pod, Underlay
-from steppe.kube.policies import Namespace, NetworkPolicy, Pods, PortRange, Rule
+from steppe.kube.policies import Namespace, NetworkPolicy, Pods, Rule
 from steppe.kube.prefixes import pod_cidrs
 from steppe.kube.selectors import Requirement, Selector
 from steppe.kube.services import Endpoint, EndpointSlice, Service, ServicePort
+from steppe.net.ports import PortRange
 from steppe.settings import Settings
 
 NODES, PODS, SERVICES, NAMESPACES, POLICIES = 1000, 10_000, 10_000, 100, 10

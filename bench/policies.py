@@ -20,8 +20,9 @@ from steppe.compile.policy_tables import PolicyObjects
 from steppe.dataplane.nft.skeleton import SKELETON
 from steppe.drivers.nftables.driver import Nft
 from steppe.kube.objects import Node, Pod
-from steppe.kube.policies import Block, Namespace, NetworkPolicy, Pods, PortRange, Rule
+from steppe.kube.policies import Block, Namespace, NetworkPolicy, Pods, Rule
 from steppe.kube.selectors import EVERYTHING, Requirement, Selector
+from steppe.net.ports import PortRange
 from steppe.plan.diff import diff
 from steppe.settings import Settings
 from steppe.state.node import Key, Value

@@ -20,8 +20,9 @@ from steppe.compile.policy_tables import PolicyObjects
 from steppe.dataplane.nft.skeleton import SKELETON
 from steppe.drivers.nftables.driver import Nft
 from steppe.kube.objects import Pod
-from steppe.kube.policies import AnyTraffic, Block, Namespace, NetworkPolicy, Pods, PortRange, Rule
+from steppe.kube.policies import AnyTraffic, Block, Namespace, NetworkPolicy, Pods, Rule
 from steppe.kube.selectors import EVERYTHING
+from steppe.net.ports import PortRange
 from steppe_lab import netns
 
 POLICIES, STREAMS = 1_000, 5

@@ -16,8 +16,8 @@ import msgspec
 from bench.model import Benchmark, Result, Say, Target
 from steppe.kube.cluster import Cluster
 from steppe.manifests.cluster import cluster_from
+from steppe.net.ports import parse_ports
 from steppe.reach.difference import Difference
-from steppe.reach.ports import parse_ports
 from steppe.reach.reach import reach_of
 
 WORKLOADS = 10

@@ -18,6 +18,7 @@ from functools import cached_property
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
+from steppe.ends.end import UnknownEndError
 from steppe.explain.explain import Explainer
 from steppe.explain.model import Explanation
 from steppe.explain.tables import explainer_of
@@ -27,11 +28,12 @@ from steppe.lint.lint import lint
 from steppe.manifests.cluster import Loaded, loaded_from
 from steppe.manifests.documents import Manifest
 from steppe.net.packet import Protocol
+from steppe.net.ports import EVERYTHING, PortSet
 from steppe.reach.difference import Difference
 from steppe.reach.ends import Ends
 from steppe.reach.groups import Member
+from steppe.reach.matrix import allowed_of
 from steppe.reach.names import Names, workloads_of
-from steppe.reach.ports import EVERYTHING, PortSet, allowed_of
 from steppe.reach.reach import End, Reach, reach_of
 from steppe.settings import Settings
 
@@ -64,8 +66,8 @@ class Network:
     ) -> Explanation:
         """Whether, how and why a connection comes about; for a "no", what would open it.
 
-        Ends are named as on the command line: `shop/web-0`, `deploy/shop/web`, `svc/shop/db:5432`,
-        `node/node-a`, an address, a prefix, `internet`.
+        Ends are named as on the command line (steppe/ends/parse.py): `shop/web-0`,
+        `deploy/shop/web`, `svc/shop/db:5432`, `node/node-a`, an address, a prefix, `internet`.
         """
         flow, notes = self._explainer.flow(source, destination, str(port), protocol)
         return self._explainer.explain(flow, notes=notes)
@@ -73,7 +75,8 @@ class Network:
     def ports(self, source: str, destination: str) -> PortSet:
         """The ports that every one of these senders reaches at every one of these receivers.
 
-        Ends as for `explain`, also `shop/*`, but no Services: a pod's ports are its own.
+        Ends as for `explain`, also `shop/*` and `namespace/shop`, but no Services: a pod's ports
+        are its own.
         """
         found = EVERYTHING
         for sender in self._members(source):
@@ -105,7 +108,12 @@ class Network:
         return Ends(self.reach, Names(self.reach.parties, workloads_of(self.loaded.objects)))
 
     def _members(self, text: str) -> Iterable[Member]:
-        return self._ends.chosen(text).members
+        chosen = self._ends.chosen(text)
+        if chosen.offers:
+            raise UnknownEndError(
+                f"{text} is a Service, which has no ports of its own: name its pods"
+            )
+        return chosen.members
 
     def _between(self, sender: Member, receiver: Member) -> PortSet:
         """What works in every address family that both have; nothing where they share none."""

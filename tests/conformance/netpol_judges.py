@@ -5,9 +5,10 @@ from collections.abc import Callable, Mapping
 from steppe.kube.policies import Direction
 from steppe.net.address import IPAddress
 from steppe.net.packet import Packet
+from steppe.net.ports import OTHER
 from steppe.oracle.policy import verdict
 from steppe.oracle.policy_match import World, is_own_node
-from steppe.policy.guards import OTHER, Piece, guard_of
+from steppe.policy.guards import Piece, guard_of
 from steppe.policy.identities import Identities, Identity
 from tests.conformance.netpol_walk import walked
 

@@ -5,11 +5,12 @@ from itertools import pairwise
 import pytest
 from hypothesis import given, settings
 
-from steppe.kube.policies import LAST_PORT, Direction
+from steppe.kube.policies import Direction
 from steppe.net.packet import Packet
+from steppe.net.ports import LAST_PORT, OTHER
 from steppe.oracle.policy import verdict
 from steppe.oracle.policy_match import World, is_own_node
-from steppe.policy.guards import OTHER, Guard, Piece, guard_of
+from steppe.policy.guards import Guard, Piece, guard_of
 from tests.policy_worlds import worlds
 from tests.property.test_identities import DIRECTIONS, everybody, identities_of
 

@@ -11,12 +11,12 @@ from steppe.kube.objects import Node, Pod
 from steppe.kube.services import Endpoint, EndpointSlice, Service, ServicePort
 from steppe.net.address import IPAddress, of_version
 from steppe.net.packet import Packet
+from steppe.net.ports import one_port, parse_ports
 from steppe.oracle.policy import Verdict, verdict
 from steppe.oracle.policy_match import World
 from steppe.oracle.service import World as ServiceWorld
 from steppe.oracle.service import answer
 from steppe.reach.matrix import piece_at
-from steppe.reach.ports import one_port, parse_ports
 from steppe.reach.reach import End, Reach, reach_of
 from steppe.reach.services import Offer, Offers, Outcome
 from tests.policy_worlds import OUTSIDE, PROBED, worlds

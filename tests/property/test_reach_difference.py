@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from steppe.kube.cluster import Cluster
 from steppe.kube.objects import Node, Pod
+from steppe.net.ports import NOTHING
 from steppe.reach.difference import Difference, OfferChange
+from steppe.reach.matrix import allowed_of
 from steppe.reach.names import member_name
-from steppe.reach.ports import NOTHING, allowed_of
 from steppe.reach.reach import End, Reach, reach_of
 from steppe.reach.services import Offers, Outcome
 from tests.policy_worlds import cluster_policies, labels, network_policies, worlds

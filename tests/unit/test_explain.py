@@ -13,10 +13,11 @@ from steppe.explain.model import Explanation
 from steppe.explain.tables import compiled
 from steppe.kube.cluster import Cluster, cluster_of
 from steppe.kube.objects import NamedPort, Pod
-from steppe.kube.policies import Block, Namespace, NetworkPolicy, Pods, PortRange, Rule
+from steppe.kube.policies import Block, Namespace, NetworkPolicy, Pods, Rule
 from steppe.kube.selectors import EVERYTHING, Requirement, Selector
 from steppe.kube.services import Endpoint, EndpointSlice, Service, ServicePort
 from steppe.net.packet import Protocol
+from steppe.net.ports import PortRange
 from steppe.settings import Settings
 from tests.worlds import node_at, pod_on
 

@@ -14,9 +14,10 @@ from steppe.explain.explain import Explainer
 from steppe.explain.model import Explanation
 from steppe.kube.cluster import cluster_of
 from steppe.kube.objects import Pod
-from steppe.kube.policies import Namespace, NetworkPolicy, Pods, PortRange, Rule
+from steppe.kube.policies import Namespace, NetworkPolicy, Pods, Rule
 from steppe.kube.selectors import Requirement, Selector
 from steppe.net.address import host_prefix, parse_address
+from steppe.net.ports import PortRange
 from steppe.settings import Settings
 from steppe.state.document import Held, concerns, held_document
 from steppe.state.node import Key, NodeState, Value, values

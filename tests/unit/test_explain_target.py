@@ -9,7 +9,7 @@ from steppe.ends.target import (
     PodTarget,
     RangeTarget,
     ServiceTarget,
-    UnknownTargetError,
+    UnknownEndError,
     resolve,
 )
 from steppe.kube.cluster import Cluster, cluster_of
@@ -124,7 +124,7 @@ def test_what_was_understood_is_said_where_it_is_not_what_was_written() -> None:
     ],
 )
 def test_what_names_nobody_is_said_with_what_was_probably_meant(text: str, said: str) -> None:
-    with pytest.raises(UnknownTargetError, match=said):
+    with pytest.raises(UnknownEndError, match=said):
         resolve(CLUSTER, text)
 
 
@@ -170,5 +170,5 @@ def test_pods_with_the_hash_of_their_template_are_one_workload() -> None:
     ],
 )
 def test_what_no_pod_can_be_told_from_is_a_sentence(pods: list[Pod], text: str, said: str) -> None:
-    with pytest.raises(UnknownTargetError, match=said):
+    with pytest.raises(UnknownEndError, match=said):
         resolve(cluster_of([NODE], pods), text)

@@ -7,10 +7,11 @@ import pytest
 from steppe.compile.node import compile_node
 from steppe.compile.policy_tables import PolicyObjects
 from steppe.kube.objects import Node, Pod
-from steppe.kube.policies import Direction, NetworkPolicy, Pods, PortRange, Rule
+from steppe.kube.policies import Direction, NetworkPolicy, Pods, Rule
 from steppe.kube.prefixes import pod_cidrs
 from steppe.kube.selectors import EVERYTHING, Requirement, Selector
 from steppe.net.flow import Endpoints, Flow
+from steppe.net.ports import PortRange
 from steppe.settings import Settings
 from steppe.state.workload import workload_of
 from steppe.walk.forbidden import forbidden

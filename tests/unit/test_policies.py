@@ -18,11 +18,11 @@ from steppe.kube.policies import (
     NetworkPolicy,
     Pods,
     PortName,
-    PortRange,
     network_policy_from,
 )
 from steppe.kube.selectors import EVERYTHING, Requirement, Selector
 from steppe.net.packet import Packet
+from steppe.net.ports import PortRange
 from steppe.oracle.policy import verdict
 from steppe.oracle.policy_match import World, world_of
 

@@ -6,8 +6,8 @@ import yaml
 
 from steppe.kube.cluster import Cluster
 from steppe.manifests.cluster import cluster_from
+from steppe.net.ports import EVERYTHING, NOTHING, PortSet, parse_ports
 from steppe.reach.difference import Difference
-from steppe.reach.ports import EVERYTHING, NOTHING, PortSet, parse_ports
 from steppe.reach.reach import Reach, reach_of
 from steppe.reach.services import Offers
 

@@ -135,7 +135,7 @@ def test_the_page_needs_nothing_from_elsewhere_and_names_cannot_break_out_of_it(
     ("args", "said"),
     [
         (("--from", "shop/wbe"), "did you mean shop/web"),
-        (("--to", "node/nowhere"), "means nobody in this cluster"),
+        (("--to", "node/nowhere"), "there is no node nowhere"),
         (("--to", "svc/shop/wbe:80"), "did you mean svc/shop/web"),
         (("--from", "svc/shop/web"), "a Service does not send"),
         (("--port", "http"), "is no port such as 80"),
@@ -223,7 +223,10 @@ def test_expectations_answer_programs_too(tmp_path):
         ("- from: a\n  to: b\n", "flows.yaml:1: expect is missing"),
         ("- from: a\n  to: b\n  expect: maybe\n", "not allowed or denied"),
         ("- from: a\n  too: b\n", "flows.yaml:2: 'too' is none of"),
-        ("- {from: shop/web, to: shop/nobody, expect: denied}", "flows.yaml:1: 'shop/nobody'"),
+        (
+            "- {from: shop/web, to: shop/nobody, expect: denied}",
+            "flows.yaml:1: there is no pod shop/nobody",
+        ),
         ("- {from: [a], to: b, expect: denied}", "'from' is none of"),
         ("- {from: a, to: b", "is not YAML"),
         ("- {from: svc/shop/db, to: shop/web, expect: denied}", "a Service does not send"),

@@ -6,8 +6,8 @@ import msgspec
 
 from steppe.kube.cluster import Cluster
 from steppe.net.address import IPAddress, parse_address
+from steppe.net.ports import PortSet
 from steppe.reach.groups import own_network
-from steppe.reach.ports import PortSet
 from steppe.verify.judge import Arrived, Predictor, Seen, Way, mismatch
 from steppe.verify.plan import Check, Scope, checks
 from steppe_lab.probe.endpoints import namespaces_by_uid

@@ -16,9 +16,9 @@ import yaml
 
 from steppe.cli.source import BadInput
 from steppe.errors import SteppeError
+from steppe.net.ports import EVERYTHING, parse_ports
 from steppe.reach.ends import Ends
 from steppe.reach.expect import Failure, failures
-from steppe.reach.ports import EVERYTHING, parse_ports
 from steppe.reach.reach import Reach
 
 Expected = Literal["allowed", "denied"]

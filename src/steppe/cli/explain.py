@@ -47,8 +47,8 @@ _EPILOG = """Examples:
 def explain(src: str, dst: str, source: Source, **asked: Any) -> None:
     """Tell whether SRC reaches DST, by which way, and why: each step with its object.
 
-    SRC and DST: NAMESPACE/POD or its workload, deploy/NAMESPACE/NAME, node/NAME, an address, a
-    CIDR or internet; DST also svc/NAMESPACE/NAME[:PORT] or a Service's DNS name or URL.
+    SRC and DST: shop/web (a pod or its workload), deploy/shop/web, node/NAME, an address, a CIDR or
+    internet; DST also svc/shop/db[:PORT] or a Service's DNS name or URL.
 
     On a cluster that runs Steppe the path is that of its tables, held against what Kubernetes
     promises. On any other, and on manifests, it is what Kubernetes promises; such steps have a ~.

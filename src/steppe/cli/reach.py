@@ -13,6 +13,7 @@ from steppe.cli.source import BadInput, Source, load, options
 from steppe.errors import SteppeError
 from steppe.kube.cluster import Name
 from steppe.manifests.cluster import Loaded
+from steppe.net.ports import EVERYTHING, PortSet, one_port, parse_ports
 from steppe.reach.document import doubts_json, reach_document
 from steppe.reach.ends import Chosen, Ends
 from steppe.reach.expect import Failure
@@ -20,7 +21,6 @@ from steppe.reach.flows import Flow, flows_to
 from steppe.reach.groups import Member
 from steppe.reach.matrix import Mask, bits
 from steppe.reach.names import Names, member_name, workloads_of
-from steppe.reach.ports import EVERYTHING, PortSet, one_port, parse_ports
 from steppe.reach.reach import Reach, reach_of
 from steppe.reach.services import Offer, OfferRow, Offers
 
@@ -91,8 +91,9 @@ def reach(
 ) -> None:
     """Tell who reaches whom on which ports, and which objects say so.
 
-    WHO: shop/web (pods by name or workload; * and ? match), node/NAME, svc/shop/db[:PORT]
-    (only --to), an address, a CIDR, internet.
+    WHO: shop/web (a pod or its workload; * and ? match), deploy/shop/web, namespace/shop,
+    node/NAME, an address, a CIDR or internet; --to also svc/shop/db[:PORT] or a Service's DNS
+    name or URL.
 
     Exit code: 0 told, 1 an expectation is not met, 2 bad usage or input.
     """

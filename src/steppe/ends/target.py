@@ -1,49 +1,36 @@
-"""Who is meant by what people write for SRC and DST.
+"""One end of one flow: who is meant by an end that somebody wrote (ends/parse.py).
 
-    shop/web-1  pod/shop/web-1  web-1     a pod; its name alone where only one has it
-    deploy/shop/web  shop/web             the first pod of a workload, told by its name
-    svc/shop/db  svc/shop/db:5432  svc/shop/db:sql      a Service, and a port of it
-    db.shop  http://db.shop.svc.cluster.local:8080/     the same by its DNS name
-    node/node-a
-    10.244.1.5  [fd00::5]:80              whoever holds the address; nobody's is outside
-    192.0.2.0/24  internet                everyone there who is not of the cluster
-
-A port may follow any of them but a bare IPv6 address. What is not there, or is not one thing, is
-an UnknownTargetError that names what was probably meant.
+A flow has one sender and one destination, so a workload is its first pod, and a pattern or a whole
+namespace is nobody: UnknownEndError says so, or names what was probably meant.
 """
-
-from collections.abc import Iterable
-from difflib import get_close_matches
-from urllib.parse import urlsplit
 
 import msgspec
 
+from steppe.ends.end import (
+    AddressEnd,
+    HostEnd,
+    InternetEnd,
+    NameEnd,
+    NamespaceEnd,
+    NodeEnd,
+    PodEnd,
+    PrefixEnd,
+    ServiceEnd,
+    UnknownEndError,
+    WorkloadEnd,
+    Written,
+    is_pattern,
+)
+from steppe.ends.known import nobody, service_called
+from steppe.ends.parse import parse_end
 from steppe.ends.workloads import are_one, pods_of
-from steppe.errors import SteppeError
 from steppe.kube.cluster import Cluster
 from steppe.kube.objects import Node, Pod
 from steppe.kube.services import Service
-from steppe.net.address import (
-    IPAddress,
-    IPNetwork,
-    host_prefix,
-    parse_address,
-    parse_prefix,
-)
+from steppe.net.address import IPAddress, IPNetwork, host_prefix, parse_prefix
 
 _NEAR = 3
 _EVERYWHERE = (parse_prefix("0.0.0.0/0"), parse_prefix("::/0"))
-_WORKLOADS = frozenset(
-    {"deploy", "deployment", "rs", "replicaset", "sts", "statefulset", "ds", "daemonset", "job"}
-)
-_NOT_YET = frozenset(
-    {"ing", "ingress", "gw", "gateway", "httproute", "grpcroute", "tlsroute", "tcproute"}
-)
-_SCHEME_PORTS = {"http": "80", "https": "443"}
-
-
-class UnknownTargetError(SteppeError):
-    """What was written names nothing, or more than one thing."""
 
 
 class PodTarget(msgspec.Struct, frozen=True):
@@ -97,56 +84,52 @@ Target = PodTarget | NodeTarget | ServiceTarget | RangeTarget
 
 
 class Named(msgspec.Struct, frozen=True):
-    """A target, the port that was written behind it ("" for none), and how it was understood."""
+    """A target, the port and protocol written behind it, and how it was understood."""
 
     target: Target
     port: str = ""
+    protocol: str = ""
     note: str = ""
 
 
 def resolve(cluster: Cluster, text: str) -> Named:
-    """Who is meant; UnknownTargetError says why nobody can be."""
-    text = text.strip()
-    if not text:
-        raise UnknownTargetError("an empty name: give a pod as NAMESPACE/NAME, or an address")
-    if "://" in text:
-        return _url(cluster, text)
-    if text == "internet":
-        return Named(RangeTarget(text, _EVERYWHERE, public=True))
-    return _address(cluster, text) or _named(cluster, text)
+    """Who is meant; UnknownEndError says why nobody can be."""
+    written = parse_end(text)
+    found = _resolved(cluster, written)
+    return msgspec.structs.replace(found, port=written.port, protocol=written.protocol)
 
 
-def _url(cluster: Cluster, text: str) -> Named:
-    try:
-        parts = urlsplit(text)
-        host, port = parts.hostname or "", parts.port
-    except ValueError as error:
-        raise UnknownTargetError(f"{text!r} is no URL: {error}") from error
-    known = _SCHEME_PORTS.get(parts.scheme, "")
-    number = str(port) if port is not None else known
-    found = _address(cluster, host) or _dns_name(cluster, host)
-    if found is None:
-        raise UnknownTargetError(
-            f"{host!r} is neither an address nor a Service's name such as web.shop.svc; the hosts "
-            "of Ingress and Gateway objects are not understood yet: name the Service behind them"
-        )
-    return msgspec.structs.replace(found, port=number)
+def _resolved(cluster: Cluster, written: Written) -> Named:
+    if is_pattern(written.end) or isinstance(written.end, NamespaceEnd):
+        raise UnknownEndError(f"{written.end} may be several ends, and a flow has one: name it")
+    target: Target
+    match written.end:
+        case NameEnd() | PodEnd() | WorkloadEnd():
+            return _of_pods(cluster, written.end)
+        case InternetEnd():
+            target = RangeTarget("internet", _EVERYWHERE, public=True)
+        case PrefixEnd(prefix, text):
+            target = RangeTarget(text, (prefix,))
+        case AddressEnd(address):
+            target = _holder(cluster, address)
+        case HostEnd(host):
+            service = service_called(cluster, host)
+            if service is None:
+                raise nobody(cluster, written.end)
+            target = _to_service(cluster, service)
+        case ServiceEnd():
+            target = _to_service(cluster, _service(cluster, written.end))
+        case NodeEnd():
+            target = _node(cluster, written.end)
+    return Named(target)
 
 
-def _address(cluster: Cluster, text: str) -> Named | None:
-    """Whoever holds the address or prefix in text; None if it is neither."""
-    bare, port = text, ""
-    if text.startswith("["):
-        bare, _, rest = text[1:].partition("]")
-        port = rest.removeprefix(":")
-    elif text.count(":") == 1:
-        bare, _, port = text.partition(":")
-    try:
-        if "/" not in bare:
-            return Named(_holder(cluster, parse_address(bare)), port)
-        return Named(RangeTarget(bare, (parse_prefix(bare),)), port)
-    except ValueError:
-        return None
+def _of_pods(cluster: Cluster, end: NameEnd | PodEnd | WorkloadEnd) -> Named:
+    if isinstance(end, WorkloadEnd):
+        return _one_of(cluster, end)
+    if isinstance(end, NameEnd) and not end.namespace:
+        return _anywhere(cluster, end)
+    return _pod(cluster, end)
 
 
 def _holder(cluster: Cluster, address: IPAddress) -> Target:
@@ -159,41 +142,18 @@ def _holder(cluster: Cluster, address: IPAddress) -> Target:
     return RangeTarget(str(address), (host_prefix(address),))
 
 
-def _named(cluster: Cluster, text: str) -> Named:
-    name, _, port = text.partition(":")
-    words = name.split("/")
-    match [words[0].lower(), *words[1:]]:
-        case ["svc" | "service", namespace, service]:
-            return Named(_service(cluster, namespace, service), port)
-        case ["node" | "nodes", node]:
-            return Named(_node(cluster, node), port)
-        case ["pod" | "po", namespace, pod]:
-            return msgspec.structs.replace(_pod(cluster, namespace, pod), port=port)
-        case [kind, namespace, owner] if kind in _WORKLOADS:
-            return msgspec.structs.replace(_one_of(cluster, kind, namespace, owner), port=port)
-        case [kind, _, *_] if kind in _NOT_YET and kind not in cluster.namespaces:
-            raise UnknownTargetError(
-                f"{text!r}: Ingress, Gateway and their routes are not understood yet; name the "
-                "Service behind them"
-            )
-        case [_]:
-            found = _dns_name(cluster, name) if not cluster.pods_named(name) else None
-            found = found or _pod_anywhere(cluster, name)
-            return msgspec.structs.replace(found, port=port)
-        case [_, pod]:
-            return msgspec.structs.replace(_pod(cluster, words[0], pod), port=port)
-    raise UnknownTargetError(
-        f"{text!r} is not understood: write NAMESPACE/POD, svc/NAMESPACE/NAME[:PORT], node/NAME, "
-        "an address, a CIDR or internet"
-    )
-
-
-def _service(cluster: Cluster, namespace: str, name: str) -> ServiceTarget:
-    service = cluster.services.get((namespace, name))
-    if service is None:
-        known = (f"svc/{n}/{s}" for n, s in cluster.services)
-        raise _unknown(f"Service {namespace}/{name}", f"svc/{namespace}/{name}", known)
-    return _to_service(cluster, service)
+def _service(cluster: Cluster, end: ServiceEnd) -> Service:
+    if end.namespace:
+        service = cluster.services.get((end.namespace, end.name))
+        found = [service] if service is not None else []
+    else:
+        found = [service for (_, name), service in cluster.services.items() if name == end.name]
+    if not found:
+        raise nobody(cluster, end)
+    if len(found) > 1:
+        names = ", ".join(sorted(f"svc/{each.namespace}/{each.name}" for each in found))
+        raise UnknownEndError(f"{end} is the name of several Services: say which of {names}")
+    return found[0]
 
 
 def _to_service(cluster: Cluster, service: Service) -> ServiceTarget:
@@ -204,99 +164,72 @@ def _to_service(cluster: Cluster, service: Service) -> ServiceTarget:
     return ServiceTarget(service, tuple(dict.fromkeys(e.address for e in held if e.ready)))
 
 
-def _node(cluster: Cluster, name: str) -> NodeTarget:
-    node = cluster.nodes.get(name)
+def _node(cluster: Cluster, end: NodeEnd) -> NodeTarget:
+    node = cluster.nodes.get(end.name)
     if node is None:
-        known = (f"node/{known}" for known in cluster.nodes)
-        raise _unknown(f"node {name}", f"node/{name}", known)
+        raise nobody(cluster, end)
     if not node.addresses:
-        raise UnknownTargetError(
-            f"node {name} has no InternalIP, so nothing can be sent to or from it"
+        raise UnknownEndError(
+            f"node {node.name} has no InternalIP, so nothing can be sent to or from it"
         )
     return NodeTarget(node, node.addresses)
 
 
-def _pod(cluster: Cluster, namespace: str, name: str) -> Named:
-    pod = cluster.pods.get((namespace, name))
-    if pod is None and pods_of(cluster, namespace, name):
-        return _one_of(cluster, "", namespace, name)
-    if pod is None:
-        known = (f"{n}/{p}" for n, p in cluster.pods)
-        raise _unknown(f"pod {namespace}/{name}", f"{namespace}/{name}", known)
-    return _of_pod(cluster, pod)
+def _pod(cluster: Cluster, end: NameEnd | PodEnd) -> Named:
+    pod = cluster.pods.get((end.namespace, end.name))
+    if pod is not None:
+        return _of_pod(cluster, pod)
+    if not pods_of(cluster, end.namespace, end.name):
+        raise nobody(cluster, end)
+    return _one_of(cluster, end)
 
 
 def _of_pod(cluster: Cluster, pod: Pod) -> Named:
     name = f"pod {pod.namespace}/{pod.name}"
     if pod.finished:
-        raise UnknownTargetError(f"{name} has finished, so it has no network any more")
+        raise UnknownEndError(f"{name} has finished, so it has no network any more")
     if not pod.node:
-        raise UnknownTargetError(f"{name} is not on a node yet, so it has no network")
+        raise UnknownEndError(f"{name} is not on a node yet, so it has no network")
     if not pod.addresses:
-        raise UnknownTargetError(
-            f"{name} has no address yet: look at its events on node {pod.node}"
-        )
+        raise UnknownEndError(f"{name} has no address yet: look at its events on node {pod.node}")
     if pod.host_network:
         # Its packets are its node's: no policy and no table can tell them apart.
         note = f"{pod.namespace}/{pod.name} uses the network of its node, {pod.node}"
-        return Named(_node(cluster, pod.node), note=note)
+        return Named(_node(cluster, NodeEnd(pod.node)), note=note)
     return Named(PodTarget(pod, pod.addresses))
 
 
-def _pod_anywhere(cluster: Cluster, name: str) -> Named:
-    found = cluster.pods_named(name)
+def _anywhere(cluster: Cluster, end: NameEnd) -> Named:
+    """A name without a namespace: one pod's, a Service's in DNS, or one workload's."""
+    found = cluster.pods_named(end.name)
     if len(found) == 1:
         return _of_pod(cluster, found[0])
     if found:
         names = ", ".join(sorted(f"{pod.namespace}/{pod.name}" for pod in found))
-        raise UnknownTargetError(f"{name!r} is the name of several pods: say which of {names}")
-    known = {f"{n}/{p}": p for n, p in cluster.pods}
-    near = get_close_matches(name, sorted(set(known.values())), _NEAR)
-    full = sorted(text for text, own in known.items() if own in near)[:_NEAR]
-    services = (f"svc/{n}/{s}" for n, s in cluster.services if s == name)
-    raise UnknownTargetError(f"there is no pod {name!r}{_did_you_mean((*full, *services))}")
+        raise UnknownEndError(f"{end.name!r} is the name of several pods: say which of {names}")
+    service = service_called(cluster, end.name)
+    if service is not None:
+        return Named(_to_service(cluster, service))
+    having = sorted({pod.namespace for pod in pods_of(cluster, "", end.name)})
+    # Where a Service has the name too, nobody can tell which of them is meant.
+    if len(having) != 1 or any(name == end.name for _, name in cluster.services):
+        raise nobody(cluster, end)
+    return _one_of(cluster, NameEnd(having[0], end.name))
 
 
-def _one_of(cluster: Cluster, kind: str, namespace: str, owner: str) -> Named:
+def _one_of(cluster: Cluster, end: WorkloadEnd | NameEnd | PodEnd) -> Named:
     """The first pod of a workload."""
-    what = f"{kind}/{namespace}/{owner}".lstrip("/")
-    pods = pods_of(cluster, namespace, owner)
+    pods = pods_of(cluster, end.namespace, end.name)
     if not pods:
-        raise UnknownTargetError(f"no running pod is called after {what}")
+        raise nobody(cluster, end)
     if not are_one(pods):
         names = ", ".join(f"{pod.namespace}/{pod.name}" for pod in pods[:_NEAR])
-        raise UnknownTargetError(
-            f"{what} may be several workloads, as its pods' labels differ: say which pod, such as "
+        raise UnknownEndError(
+            f"{end} may be several workloads, as its pods' labels differ: say which pod, such as "
             f"{names}"
         )
     first, *others = pods
     found = _of_pod(cluster, first)
-    note = f"{what} is {first.namespace}/{first.name}"
+    note = f"{end} is {first.namespace}/{first.name}"
     note += f", the first of its {len(others) + 1} pods" if others else ""
     return msgspec.structs.replace(found, note=found.note or note)
-
-
-def _dns_name(cluster: Cluster, host: str) -> Named | None:
-    """The Service that cluster DNS knows by this name; None where there is none."""
-    labels = host.rstrip(".").split(".")
-    if len(labels) < 2 or (len(labels) > 2 and labels[2] != "svc"):
-        return None
-    service = cluster.services.get((labels[1], labels[0]))
-    return Named(_to_service(cluster, service)) if service is not None else None
-
-
-def _unknown(what: str, wanted: str, known: Iterable[str]) -> UnknownTargetError:
-    near = get_close_matches(wanted, sorted(known), _NEAR)
-    return UnknownTargetError(f"there is no {what}{_did_you_mean(near)}")
-
-
-def _did_you_mean(near: Iterable[str]) -> str:
-    text = " or ".join(near)
-    return f"; did you mean {text}?" if text else ""
-
-
-def families(target: Target) -> frozenset[int]:
-    """The IP versions that the target has."""
-    if isinstance(target, RangeTarget):
-        return frozenset(prefix.version for prefix in target.prefixes)
-    return frozenset(address.version for address in target.addresses)

@@ -33,17 +33,21 @@ _SUFFIX = re.compile(rf"-(\d+|({_SAFE}{{6,10}}-)?{_SAFE}{{5}})")
 
 
 def pods_of(cluster: Cluster, namespace: str, owner: str) -> tuple[Pod, ...]:
-    """The pods with a network that are called after their owner, by name."""
+    """The pods with a network that are called after their owner; in any namespace for ""."""
     found = (
         pod
         for (space, name), pod in cluster.pods.items()
-        if space == namespace
-        and name.startswith(f"{owner}-")
-        and _SUFFIX.fullmatch(name, len(owner))
+        if namespace in ("", space)
+        and is_called_after(name, owner)
         and pod.addresses
         and not pod.finished
     )
     return tuple(sorted(found, key=lambda pod: pod.name))
+
+
+def is_called_after(name: str, owner: str) -> bool:
+    """Whether a controller of this name would call a pod so."""
+    return name.startswith(f"{owner}-") and _SUFFIX.fullmatch(name, len(owner)) is not None
 
 
 def are_one(pods: tuple[Pod, ...]) -> bool:

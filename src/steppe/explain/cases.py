@@ -20,7 +20,7 @@ from steppe.kube.cluster_policies import ClusterRule
 from steppe.kube.objects import Node, Pod
 from steppe.kube.policies import Block, Direction, Rule
 from steppe.kube.services import Service
-from steppe.net.address import IPAddress, IPNetwork, of_version, parse_prefix, sort_key
+from steppe.net.address import IPAddress, IPNetwork, holds, of_version, parse_prefix, sort_key
 from steppe.net.packet import Packet
 from steppe.oracle.service import NodePortAddresses, has_node_ports
 
@@ -181,9 +181,9 @@ def _parts(
         return
     apart = tuple(cuts) + (_NOT_PUBLIC if end.public else ())
     for whole in (prefix for prefix in end.prefixes if prefix.version == version):
-        inside = {cut for cut in apart if cut.version == version and _holds(whole, cut)}
+        inside = {cut for cut in apart if cut.version == version and holds(whole, cut)}
         for part in sorted({whole} | inside, key=sort_key):
-            if end.public and any(_holds(private, part) for private in _of(version)):
+            if end.public and any(holds(private, part) for private in _of(version)):
                 continue
             address = _speaker(cluster, part, {cut for cut in inside if cut != part})
             if address is not None:
@@ -198,7 +198,7 @@ def _of(version: int) -> Iterator[IPNetwork]:
 def _speaker(cluster: Cluster, part: IPNetwork, without: set[IPNetwork]) -> IPAddress | None:
     """The first address of a part outside the cluster and outside all of `without`."""
     number, last = int(part.network_address), int(part.broadcast_address)
-    for cut in sorted((cut for cut in without if _holds(part, cut)), key=sort_key):
+    for cut in sorted((cut for cut in without if holds(part, cut)), key=sort_key):
         if int(cut.network_address) <= number <= int(cut.broadcast_address):
             number = int(cut.broadcast_address) + 1
     if number < last:
@@ -211,11 +211,3 @@ def _speaker(cluster: Cluster, part: IPNetwork, without: set[IPNetwork]) -> IPAd
             return address
         number = int(own.broadcast_address) + 1
     return None
-
-
-def _holds(outer: IPNetwork, inner: IPNetwork) -> bool:
-    return (
-        outer.version == inner.version
-        and outer.prefixlen <= inner.prefixlen
-        and inner.network_address in outer
-    )

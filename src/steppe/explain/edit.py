@@ -14,9 +14,10 @@ from steppe.explain.say import traffic
 from steppe.kube.cause import Cause
 from steppe.kube.cluster import Cluster
 from steppe.kube.objects import Pod
-from steppe.kube.policies import AnyTraffic, Direction, Port, PortRange
+from steppe.kube.policies import AnyTraffic, Direction, Port
 from steppe.net.address import IPAddress
 from steppe.net.packet import Packet
+from steppe.net.ports import PortRange
 from steppe.oracle.policy import Decision
 
 

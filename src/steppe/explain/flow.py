@@ -4,6 +4,7 @@ from typing import get_args
 
 import msgspec
 
+from steppe.ends.parse import split_port
 from steppe.ends.target import (
     Named,
     PodTarget,
@@ -14,9 +15,9 @@ from steppe.ends.target import (
 from steppe.errors import SteppeError
 from steppe.explain.model import Flow
 from steppe.kube.cluster import Cluster
-from steppe.kube.policies import LAST_PORT
 from steppe.kube.services import ServicePort
 from steppe.net.packet import Protocol
+from steppe.net.ports import LAST_PORT
 
 _PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
 
@@ -51,13 +52,27 @@ def flow_of(
         raise BadFlowError(f"neither {source} nor {destination} is in the cluster")
     if sender.port:
         raise BadFlowError(f"SRC takes no port ({source}): senders use any")
-    if port and receiver.port and port != receiver.port:
-        raise BadFlowError(f"{destination} says port {receiver.port} and --port says {port}")
+    text, protocol = _written_port(destination, receiver, port, protocol)
     if isinstance(receiver.target, ServiceTarget) and not receiver.target.addresses:
         raise BadFlowError(_no_address(receiver.target))
-    chosen, number = _port(cluster, receiver, port or receiver.port, protocol)
+    chosen, number = _port(cluster, receiver, text, protocol)
     notes = tuple(filter(None, (sender.note, receiver.note)))
     return Flow(sender.target, receiver.target, chosen, number), notes
+
+
+def _written_port(
+    destination: str, to: Named, port: str, protocol: Protocol | None
+) -> tuple[str, Protocol | None]:
+    """The port and protocol that were written, behind DST or as options of their own."""
+    number, of_port = split_port(port)
+    if number and to.port and number != to.port:
+        raise BadFlowError(f"{destination} says port {to.port} and --port says {number}")
+    text = number or to.port
+    said = {protocol, of_port, to.protocol, "ICMP" if text.lower() == "icmp" else ""}
+    asked = [each for each in _PROTOCOLS if each in said]
+    if len(asked) > 1:
+        raise BadFlowError(f"{destination} on {' and '.join(asked)} at once: say one protocol")
+    return ("" if text.lower() == "icmp" else text), (asked[0] if asked else None)
 
 
 def _no_address(to: ServiceTarget) -> str:

@@ -6,7 +6,6 @@ from steppe.explain.model import Miss
 from steppe.explain.say import listed, traffic
 from steppe.kube.cause import Cause
 from steppe.kube.policies import (
-    LAST_PORT,
     Anyone,
     AnyTraffic,
     Block,
@@ -17,10 +16,10 @@ from steppe.kube.policies import (
     Pods,
     Port,
     PortName,
-    PortRange,
 )
 from steppe.kube.selectors import EVERYTHING, Selector
 from steppe.net.packet import Packet
+from steppe.net.ports import PortRange
 from steppe.oracle.policy_match import World, is_peer, is_port
 
 _SHOWN = 4
@@ -95,6 +94,6 @@ def port_text(port: Port) -> str:
         case PortName(name, protocol):
             return f"{protocol} port {name!r}".lstrip()
         case PortRange(protocol, first, last):
-            if first <= 1 and last == LAST_PORT:
+            if port.whole:
                 return f"all {protocol}"
             return f"{protocol} {first}" if first == last else f"{protocol} {first} to {last}"

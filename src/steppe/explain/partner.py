@@ -5,7 +5,7 @@ everyone else by address.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -14,7 +14,7 @@ from steppe.ends.workloads import workload_labels, workload_name
 from steppe.explain.say import listed
 from steppe.kube.objects import Pod
 from steppe.kube.policies import Block, Namespace, Peer, Pods
-from steppe.kube.selectors import Requirement, Selector
+from steppe.kube.selectors import Selector, labels_are
 from steppe.net.address import IPNetwork
 
 Json = dict[str, Any]
@@ -62,13 +62,6 @@ def outside_partner(name: str, prefixes: Iterable[IPNetwork]) -> Partner:
     blocks = tuple(map(Block, prefixes))
     text = f"ipBlock {listed(str(block.prefix) for block in blocks)}"
     return Partner(name, text, blocks)
-
-
-def labels_are(labels: Mapping[str, str]) -> Selector:
-    """The selector that matchLabels would be."""
-    return Selector(
-        tuple(Requirement(key, "In", frozenset((value,))) for key, value in labels.items())
-    )
 
 
 def object_name(*words: str) -> str:

@@ -15,7 +15,6 @@ from steppe.explain.model import Patch
 from steppe.explain.partner import (
     Json,
     Partner,
-    labels_are,
     object_name,
 )
 from steppe.explain.say import named, traffic
@@ -30,10 +29,10 @@ from steppe.kube.policies import (
     Pods,
     Port,
     PortName,
-    PortRange,
     Rule,
 )
-from steppe.kube.selectors import EVERYTHING
+from steppe.kube.selectors import EVERYTHING, labels_are
+from steppe.net.ports import PortRange
 from steppe.oracle.policy_match import World, is_peer, is_port
 
 

@@ -17,7 +17,6 @@ import msgspec
 from steppe.kube import policy_wire as wire
 from steppe.kube.cause import Cause, ObjectRef, Problem
 from steppe.kube.policies import (
-    LAST_PORT,
     Anyone,
     AnyTraffic,
     Block,
@@ -27,11 +26,10 @@ from steppe.kube.policies import (
     Pods,
     Port,
     PortName,
-    PortProtocol,
-    PortRange,
     prefix_from,
 )
 from steppe.kube.selectors import selector_from
+from steppe.net.ports import LAST_PORT, PortProtocol, PortRange
 
 Tier = Literal["Admin", "Baseline"]
 Action = Literal["Accept", "Deny", "Pass"]

@@ -205,7 +205,7 @@ def pod_from(seen: wire.Pod) -> tuple[Pod, tuple[Problem, ...]]:
         except ValueError as error:
             cause = Cause(ref, f"status.podIPs[{index}]")
             problems.append(Problem(cause, f"not an address: {error}"))
-    ports = tuple(_ports(seen.spec))
+    ports = tuple(container_ports(seen.spec))
     pod = Pod(
         namespace=seen.metadata.namespace,
         name=seen.metadata.name,
@@ -222,8 +222,8 @@ def pod_from(seen: wire.Pod) -> tuple[Pod, tuple[Problem, ...]]:
     return pod, tuple(problems)
 
 
-def _ports(seen: wire.PodSpec) -> Iterator[NamedPort]:
-    """Those of the containers that stay: sidecars are init containers that restart always."""
+def container_ports(seen: wire.PodSpec) -> Iterator[NamedPort]:
+    """The ports of the containers that stay: sidecars are init containers that restart always."""
     sidecars = (c for c in seen.init_containers or () if c.restart_policy == "Always")
     for container in (*(seen.containers or ()), *sidecars):
         for port in container.ports or ():

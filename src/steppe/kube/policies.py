@@ -14,11 +14,10 @@ import msgspec
 from steppe.kube import policy_wire as wire
 from steppe.kube.cause import Cause, ObjectRef, Problem
 from steppe.kube.selectors import EVERYTHING, Selector, selector_from
-from steppe.net.address import IPNetwork, parse_prefix
+from steppe.net.address import IPNetwork, holds, parse_prefix
+from steppe.net.ports import LAST_PORT, PortProtocol, PortRange
 
-PortProtocol = Literal["TCP", "UDP", "SCTP"]
 Direction = Literal["ingress", "egress"]
-LAST_PORT = 65535
 
 
 class Namespace(msgspec.Struct, frozen=True):
@@ -62,14 +61,6 @@ Peer = Anyone | Pods | Block | Nodes
 
 class AnyTraffic(msgspec.Struct, frozen=True):
     """Every protocol and port, also protocols that have no ports."""
-
-
-class PortRange(msgspec.Struct, frozen=True):
-    """Destination ports of one protocol, both ends included."""
-
-    protocol: PortProtocol
-    first: int = 0
-    last: int = LAST_PORT
 
 
 class PortName(msgspec.Struct, frozen=True):
@@ -233,7 +224,7 @@ def _block(seen: wire.IPBlock, ref: ObjectRef, where: str, problems: list[Proble
         part = prefix_from(text, cause, problems)
         if part is None:
             prefix = None  # what should be kept out is not known, so nobody is let in
-        elif prefix is not None and not _strictly_inside(part, prefix):
+        elif prefix is not None and (part == prefix or not holds(prefix, part)):
             # "Except values will be rejected if they are outside the cidr range"
             message = f"{part} is not a part of {prefix}, so the block lets nobody in; correct it"
             problems.append(Problem(cause, message))
@@ -241,11 +232,6 @@ def _block(seen: wire.IPBlock, ref: ObjectRef, where: str, problems: list[Proble
         else:
             excepted.append(part)
     return None if prefix is None else Block(prefix, tuple(excepted))
-
-
-def _strictly_inside(part: IPNetwork, whole: IPNetwork) -> bool:
-    same_family = part.version == whole.version
-    return same_family and part.network_address in whole and part.prefixlen > whole.prefixlen
 
 
 def prefix_from(text: str, cause: Cause, problems: list[Problem]) -> IPNetwork | None:
@@ -276,13 +262,13 @@ def _ports(
             problems.append(Problem(cause, f"{fault}, so this entry lets nothing through"))
         elif port.port is None:
             # "If this field is not provided, this matches all port names and numbers."
-            ports.append(PortRange(protocol))  # type: ignore[arg-type]
+            ports.append(PortRange(protocol))
         elif isinstance(port.port, str):
             ports.append(PortName(port.port, protocol))  # type: ignore[arg-type]
         else:
             # "the range of ports from port to endPort if set, inclusive"
             last = port.port if port.end_port is None else port.end_port
-            ports.append(PortRange(protocol, port.port, last))  # type: ignore[arg-type]
+            ports.append(PortRange(protocol, port.port, last))
     return tuple(ports)
 
 

@@ -1,4 +1,4 @@
-"""Label selectors, checked: which objects do they take?
+"""Label selectors, checked or as text: which objects do they take?
 
 "A label selector is a label query over a set of resources. The result of matchLabels and
 matchExpressions are ANDed. An empty label selector matches all objects." (metav1.LabelSelector)
@@ -15,8 +15,13 @@ from steppe.kube.cause import Cause, ObjectRef, Problem
 from steppe.kube.policy_wire import LabelSelector
 from steppe.kube.policy_wire import Requirement as WireRequirement
 
-Operator = Literal["In", "NotIn", "Exists", "DoesNotExist"]
+Operator = Literal["In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt"]
+"""Gt and Lt are for nodes and for selectors as text; a LabelSelector knows neither."""
 
+_SIGNS: Mapping[str, Operator] = {"=": "In", "==": "In", "!=": "NotIn", ">": "Gt", "<": "Lt"}
+_SET_BASED = re.compile(r"^\s*([^\s,()=!]+)\s+(in|notin)\s*\(([^()]*)\)\s*$")
+_COMPARED = re.compile(r"^\s*([^\s,()=!<>]+)\s*(==|=|!=|>|<)\s*([^\s,()=!<>]*)\s*$")
+_EXISTS = re.compile(r"^\s*(!?)\s*([^\s,()=!<>]+)\s*$")
 _NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 
 
@@ -39,6 +44,17 @@ class Requirement(msgspec.Struct, frozen=True):
                 return self.key in labels
             case "DoesNotExist":
                 return self.key not in labels
+            case "Gt" | "Lt":
+                return self._compares(labels.get(self.key, ""))
+        return False  # an operator that nobody knows is never met
+
+    def _compares(self, held: str) -> bool:
+        """Both values are read as integers (NodeSelectorRequirement.values)."""
+        try:
+            (number, limit) = int(held), int(*self.values)
+        except (TypeError, ValueError):
+            return False
+        return number > limit if self.operator == "Gt" else number < limit
 
     def __str__(self) -> str:
         """As kubectl's -l takes it; what matchLabels can say is said as an equality."""
@@ -52,6 +68,8 @@ class Requirement(msgspec.Struct, frozen=True):
                 return self.key
             case "DoesNotExist":
                 return f"!{self.key}"
+            case "Gt" | "Lt":
+                return f"{self.key} {'>' if self.operator == 'Gt' else '<'} {values}"
 
 
 class Selector(msgspec.Struct, frozen=True):
@@ -73,6 +91,39 @@ class Selector(msgspec.Struct, frozen=True):
 EVERYTHING = Selector()
 
 
+def labels_are(labels: Mapping[str, str]) -> Selector:
+    """The selector that matchLabels is: "A single {key,value} in the matchLabels map is equivalent
+    to an element of matchExpressions, whose key field is "key", the operator is "In", and the
+    values array contains only "value"." (LabelSelector.matchLabels)
+    """
+    return Selector(
+        tuple(Requirement(key, "In", frozenset((labels[key],))) for key in sorted(labels))
+    )
+
+
+def parse_selector(text: str) -> Selector:
+    """A selector as `kubectl -l` takes it (k8s.io/apimachinery/pkg/labels); ValueError names the
+    part that is none.
+    """
+    return Selector(tuple(_parsed(part, text) for part in split_parts(text)))
+
+
+def split_parts(text: str) -> list[str]:
+    """The parts between commas that stand outside parentheses."""
+    return [part for part in re.split(r",(?![^(]*\))", text) if part.strip()]
+
+
+def _parsed(part: str, text: str) -> Requirement:
+    if found := _SET_BASED.match(part):
+        values = frozenset(value.strip() for value in found[3].split(","))
+        return Requirement(found[1], "In" if found[2] == "in" else "NotIn", values)
+    if found := _COMPARED.match(part):
+        return Requirement(found[1], _SIGNS[found[2]], frozenset((found[3],)))
+    if found := _EXISTS.match(part):
+        return Requirement(found[2], "DoesNotExist" if found[1] else "Exists")
+    raise ValueError(f"unable to parse requirement {part!r} of selector {text!r}")
+
+
 def selector_from(
     seen: LabelSelector | None, ref: ObjectRef, field: str, problems: list[Problem]
 ) -> tuple[Selector, bool]:
@@ -83,13 +134,7 @@ def selector_from(
     """
     if seen is None:
         return EVERYTHING, True
-    # "A single {key,value} in the matchLabels map is equivalent to an element of
-    # matchExpressions, whose key field is "key", the operator is "In", and the values array
-    # contains only "value"." (LabelSelector.matchLabels)
-    found = [
-        Requirement(key, "In", frozenset((value,)))
-        for key, value in sorted((seen.match_labels or {}).items())
-    ]
+    found = list(labels_are(seen.match_labels or {}).requirements)
     understood = True
     for index, expression in enumerate(seen.match_expressions or ()):
         fault = _fault(expression)

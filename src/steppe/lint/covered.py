@@ -14,10 +14,10 @@ from steppe.kube.objects import NamedPort
 from steppe.kube.policies import AnyTraffic, Direction, Port, PortName
 from steppe.lint.facts import Facts
 from steppe.lint.finding import Finding
+from steppe.net.ports import EVERYTHING, NOTHING, PortRange, PortSet
 from steppe.policy.guards import Guard
 from steppe.reach.matrix import Mask, bits
 from steppe.reach.policy_classes import DIRECTIONS
-from steppe.reach.ports import EVERYTHING, NOTHING, PortSet, Range
 
 Names = frozenset[NamedPort]
 
@@ -129,7 +129,7 @@ def _port_set(ports: Iterable[Port], names: Names) -> PortSet:
             case PortName():
                 for own in names:
                     if own.name == port.name and port.protocol in ("", own.protocol):
-                        found |= PortSet((Range(own.protocol, own.number, own.number),))
+                        found |= PortSet((PortRange(own.protocol, own.number, own.number),))
             case _:
-                found |= PortSet((Range(port.protocol, port.first, port.last),))
+                found |= PortSet((port,))
     return found

@@ -6,7 +6,6 @@ from steppe.kube.cause import Cause, ObjectRef
 from steppe.kube.cluster_policies import ClusterNetworkPolicy, ClusterRule
 from steppe.kube.objects import Pod
 from steppe.kube.policies import (
-    LAST_PORT,
     AnyTraffic,
     Direction,
     NetworkPolicy,
@@ -15,12 +14,12 @@ from steppe.kube.policies import (
     Pods,
     Port,
     PortName,
-    PortRange,
     Rule,
 )
 from steppe.kube.selectors import EVERYTHING
 from steppe.lint.facts import Facts, PortNumber
 from steppe.lint.finding import Finding, listed
+from steppe.net.ports import LAST_PORT, PortRange
 
 Policy = NetworkPolicy | ClusterNetworkPolicy
 _SIDES: tuple[tuple[Direction, str], ...] = (("ingress", "from"), ("egress", "to"))

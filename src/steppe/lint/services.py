@@ -6,11 +6,12 @@ import msgspec
 
 from steppe.kube import wire
 from steppe.kube.cause import Cause, ObjectRef
-from steppe.kube.objects import Pod
+from steppe.kube.objects import Pod, container_ports
 from steppe.lint.facts import Facts
 from steppe.lint.finding import Finding, listed, named
 from steppe.manifests.documents import readable
-from steppe.manifests.endpoints import SeenPort, SeenService, target_port
+from steppe.manifests.endpoint_plan import target_port
+from steppe.manifests.endpoints import SeenPort, SeenService, front_port
 from steppe.reach.matrix import Mask, bits, piece_at
 from steppe.reach.services import Offer, Offers
 
@@ -39,7 +40,8 @@ def _target_findings(
     """Whether the port leads to one that the pods have, and to the same in each."""
     by_number: dict[int, list[str]] = {}
     for pod in pods:
-        by_number.setdefault(target_port(port, pod), []).append(pod.metadata.name)
+        number = target_port(front_port(port), container_ports(pod.spec))
+        by_number.setdefault(number, []).append(pod.metadata.name)
     lacking = by_number.pop(0, [])
     if not by_number:
         message = (
@@ -61,11 +63,11 @@ def _target_findings(
     declared = facts.declared_by(
         ObjectRef("Pod", cause.ref.namespace, p.metadata.name) for p in pods
     )
-    (number, *others) = by_number
-    if declared and not others and (port.protocol, number) not in declared:
+    (only, *others) = by_number
+    if declared and not others and (port.protocol, only) not in declared:
         have = ", ".join(f"{n} {protocol}" for protocol, n in sorted(declared))
         message = (
-            f"no selected pod declares port {number} {port.protocol}: they declare {have}; "
+            f"no selected pod declares port {only} {port.protocol}: they declare {have}; "
             "correct targetPort, or declare the port"
         )
         yield Finding(cause, "no-target-port", message)

@@ -10,8 +10,16 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from steppe.kube import wire
+from steppe.kube.objects import container_ports
 from steppe.kube.services import HEADLESS_LABEL, SERVICE_NAME_LABEL
 from steppe.manifests.documents import Json, Objects, labels_of, readable
+from steppe.manifests.endpoint_plan import (
+    BackPod,
+    BackPorts,
+    FrontPort,
+    conditions,
+    endpoint_plan,
+)
 
 SUFFIX = "-made"
 """What the names of these slices end in."""
@@ -64,9 +72,6 @@ class SeenPod(wire.Pod, frozen=True):
     status: _Status = _Status()
 
 
-Ports = tuple[tuple[str, str, int], ...]
-
-
 def made_slices(objects: Objects) -> Iterator[Json]:
     """The slices of every Service that selects pods and has none."""
     having = {
@@ -88,26 +93,22 @@ def made_slices(objects: Objects) -> Iterator[Json]:
 
 
 def _slices(namespace: str, service: SeenService, pods: Iterable[SeenPod]) -> Iterator[Json]:
-    """One slice a family and set of ports: a named port may be another number in each pod."""
-    ordered = sorted(pods, key=lambda pod: pod.metadata.name)
-    number = 0
-    for family in service.spec.ip_families or ("IPv4", "IPv6"):
-        groups: dict[Ports, list[Json]] = {}
-        for pod in ordered:
-            address = _address(pod, family)
-            # "pods that are terminal, or have no address yet, are never endpoints"
-            if address and pod.status.phase not in ("Succeeded", "Failed"):
-                group = groups.setdefault(_ports(service.spec, pod), [])
-                group.append(_endpoint(service.spec, namespace, pod, address))
-        # An empty slice says "looked, and found none".
-        for ports, endpoints in (groups or {(): []}).items():
-            number += 1
-            suffix = SUFFIX if number == 1 else f"{SUFFIX}-{number}"
-            yield _slice(namespace, service, suffix, family, (ports, endpoints))
+    """One slice a family and set of ports, in the order of the Service's families."""
+    spec = service.spec
+    fronts = [front_port(port) for port in spec.ports or ()]
+    plan = endpoint_plan(spec.ip_families or ("IPv4", "IPv6"), fronts, pods, _back_pod)
+    for number, ((family, ports), held) in enumerate(plan.items(), 1):
+        suffix = SUFFIX if number == 1 else f"{SUFFIX}-{number}"
+        endpoints = [_endpoint(spec, namespace, pod, address) for pod, address in held]
+        yield _slice(namespace, service, suffix, family, (ports, endpoints))
 
 
 def _slice(
-    namespace: str, service: SeenService, suffix: str, family: str, held: tuple[Ports, list[Json]]
+    namespace: str,
+    service: SeenService,
+    suffix: str,
+    family: str,
+    held: tuple[BackPorts, list[Json]],
 ) -> Json:
     name = service.metadata.name
     labels = {SERVICE_NAME_LABEL: name}
@@ -119,21 +120,20 @@ def _slice(
         "kind": "EndpointSlice",
         "metadata": {"name": f"{name}{suffix}", "namespace": namespace, "labels": labels},
         "addressType": family,
-        "ports": [{"name": n, "protocol": protocol, "port": port} for n, protocol, port in ports],
+        "ports": [{"name": p.name, "protocol": p.protocol, "port": p.number} for p in ports],
         "endpoints": endpoints,
     }
 
 
 def _endpoint(spec: SeenServiceSpec, namespace: str, pod: SeenPod, address: str) -> Json:
-    serving = _is_ready(pod.status)
-    terminating = pod.metadata.deletion_timestamp is not None
+    found = conditions(
+        ready=_is_ready(pod.status),
+        deleted=pod.metadata.deletion_timestamp is not None,
+        publish_not_ready=spec.publish_not_ready_addresses,
+    )
     return {
         "addresses": [address],
-        "conditions": {
-            "ready": spec.publish_not_ready_addresses or (serving and not terminating),
-            "serving": serving,
-            "terminating": terminating,
-        },
+        "conditions": msgspec.to_builtins(found),
         "nodeName": pod.spec.node_name or None,
         "targetRef": {"kind": "Pod", "namespace": namespace, "name": pod.metadata.name},
     }
@@ -146,32 +146,12 @@ def _is_ready(status: _Status) -> bool:
     return any(c.type == "Ready" and c.status == "True" for c in status.conditions)
 
 
-def _ports(spec: SeenServiceSpec, pod: SeenPod) -> Ports:
-    """The Service's ports as numbers of this pod; a name the pod does not have is left out."""
-    found = ((port, target_port(port, pod)) for port in spec.ports or ())
-    return tuple(sorted((p.name, p.protocol, number) for p, number in found if number))
+def front_port(port: SeenPort) -> FrontPort:
+    return FrontPort(port.name, port.protocol, port.port, port.target_port)
 
 
-def target_port(port: SeenPort, pod: wire.Pod) -> int:
-    """The pod's port that the Service's port leads to; 0 where the pod has none of that name."""
-    target = port.target_port
-    # "If this is not specified, the value of the 'port' field is used (an identity map)."
-    # (ServicePort.targetPort)
-    if not target:
-        return port.port
-    if isinstance(target, int):
-        return target
-    # "If this is a string, it will be looked up as a named port in the target Pod's container
-    # ports." (ServicePort.targetPort)
-    sidecars = (c for c in pod.spec.init_containers or () if c.restart_policy == "Always")
-    for container in (*(pod.spec.containers or ()), *sidecars):
-        for offered in container.ports or ():
-            if (offered.name, offered.protocol) == (target, port.protocol):
-                return offered.container_port
-    return 0
-
-
-def _address(pod: SeenPod, family: str) -> str:
-    """The pod's address of this family; one that is no address is told where pods are checked."""
-    texts = [entry.ip for entry in pod.status.pod_ips or ()] or [pod.status.pod_ip]
-    return next((text for text in texts if text and (":" in text) == (family == "IPv6")), "")
+def _back_pod(pod: SeenPod) -> BackPod:
+    several = tuple(entry.ip for entry in pod.status.pod_ips or ())
+    addresses = several or (pod.status.pod_ip,)
+    ports = tuple(container_ports(pod.spec))
+    return BackPod(pod.metadata.name, pod.status.phase, addresses, ports)

@@ -55,6 +55,11 @@ def host_prefix(address: IPAddress) -> IPNetwork:
     return ip_network(address)
 
 
+def holds(outer: IPNetwork, inner: IPNetwork) -> bool:
+    """Whether a prefix lies inside another of its family, or is that other."""
+    return inner.prefixlen >= outer.prefixlen and inner.network_address in outer
+
+
 def sort_key(value: IPAddress | IPNetwork) -> tuple[int, int, int]:
     """Orders both families together: IPv4 first, then by number, shorter prefixes first."""
     if isinstance(value, IPv4Network | IPv6Network):

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Network, IPv6Network
 from typing import TypeVar
 
-from steppe.net.address import IPNetwork, sort_key
+from steppe.net.address import IPNetwork, holds, sort_key
 
 T = TypeVar("T")
 _Span = tuple[int, int]
@@ -33,11 +33,6 @@ def apart(values: Mapping[IPNetwork, T | None]) -> Iterator[tuple[IPNetwork, T]]
             size = prefix.max_prefixlen
             for first, bits in _without(_span(prefix), [_span(each) for each in inner[prefix]]):
                 yield make((first, size - bits)), value
-
-
-def holds(outer: IPNetwork, inner: IPNetwork) -> bool:
-    """Whether a prefix that is no shorter is inside another."""
-    return outer.version == inner.version and inner.network_address in outer
 
 
 def _without(whole: _Span, holes: list[_Span]) -> Iterator[_Span]:

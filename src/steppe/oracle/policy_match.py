@@ -29,10 +29,10 @@ from steppe.kube.policies import (
     Pods,
     Port,
     PortName,
-    PortRange,
 )
 from steppe.net.address import IPAddress
 from steppe.net.packet import Packet
+from steppe.net.ports import PortRange
 
 
 class World(msgspec.Struct, frozen=True, dict=True):
@@ -116,8 +116,7 @@ def is_port(world: World, port: Port, packet: Packet) -> bool:
         case PortRange():
             # "only traffic on the specified protocol AND port will be matched" (port);
             # "the range of ports from port to endPort if set, inclusive" (endPort)
-            same = packet.protocol == port.protocol
-            return same and port.first <= packet.destination_port <= port.last
+            return port.holds(packet.protocol, packet.destination_port)
         case PortName():
             # "This can either be a numerical or named port on a pod." (NetworkPolicyPort.port)
             # "selects a destination port on a pod based on the ContainerPort name"

@@ -15,7 +15,6 @@ from steppe.kube.cause import Cause
 from steppe.kube.cluster_policies import Action, ClusterNetworkPolicy, Tier
 from steppe.kube.objects import NamedPort, Pod
 from steppe.kube.policies import (
-    LAST_PORT,
     Anyone,
     AnyTraffic,
     Direction,
@@ -24,14 +23,10 @@ from steppe.kube.policies import (
     Pods,
     Port,
     PortName,
-    PortProtocol,
-    PortRange,
     Rule,
 )
+from steppe.net.ports import LAST_PORT, OTHER, PortProtocol, PortRange
 from steppe.policy.identities import Identity, Trait
-
-OTHER = "other"
-"""Every protocol that has no ports, ICMP among them."""
 
 
 class Piece(msgspec.Struct, frozen=True):
@@ -220,7 +215,7 @@ def _ranges(entry: _Entry, names: frozenset[NamedPort]) -> Iterator[PortRange | 
             continue
         for name in names:
             if name.name == port.name and port.protocol in ("", name.protocol):
-                yield PortRange(name.protocol, name.number, name.number)  # type: ignore[arg-type]
+                yield PortRange(name.protocol, name.number, name.number)
 
 
 def _in(ranges: tuple[PortRange | AnyTraffic, ...], protocol: str, port: int) -> bool:

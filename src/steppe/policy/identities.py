@@ -32,9 +32,8 @@ from steppe.kube.policies import (
     PortName,
     Rule,
 )
-from steppe.net.address import IPAddress, IPNetwork, parse_prefix, sort_key
+from steppe.net.address import IPAddress, IPNetwork, holds, parse_prefix, sort_key
 from steppe.net.lpm import LongestPrefix
-from steppe.net.nesting import holds
 
 Rules = frozenset[Cause]
 NO_RULES: Rules = frozenset()

@@ -12,12 +12,12 @@ import msgspec
 
 from steppe.kube.cause import Cause
 from steppe.kube.cluster import Cluster
+from steppe.net.ports import EVERYTHING, NOTHING, PortSet, one_port
 from steppe.reach.flows import deciding
 from steppe.reach.groups import Kind, Member, Party, named_prefixes, standing_members
 from steppe.reach.matrix import Mask, bits
 from steppe.reach.names import member_name
 from steppe.reach.policy_classes import VERSIONS, Standing, Standings
-from steppe.reach.ports import EVERYTHING, NOTHING, PortSet, one_port
 from steppe.reach.reach import Reach
 from steppe.reach.services import Offers, Outcome
 

@@ -1,37 +1,40 @@
-"""Who is meant by what people write for --from, --to and in files of expectations.
+"""Everybody whom an end means that somebody wrote (ends/parse.py), for --from, --to and --assert.
 
-    shop/web-1  shop/web  shop/web-*  shop/*    pods, by their own name or their workload's
-    deploy/shop/web                             the same, by the workload alone
-    *                                           all pods
-    node/node-a  node/*
-    svc/shop/db  svc/shop/db:5432  svc/shop/*   Services, only to be reached
-    10.244.1.5  fd00::5  10.96.0.10             whoever has the address
-    192.0.2.0/24  internet                      everybody there who is not of the cluster
-
-A port may follow pods, nodes and Services: `shop/db:5432`, `shop/dns:53/udp`.
+A name, a pattern or a namespace means all that it fits. A Service can only be reached, and has a
+port of its own; behind anybody else a port limits what is asked.
 """
 
-from collections.abc import Iterator
-from difflib import get_close_matches
+from collections.abc import Callable, Iterator
 from fnmatch import fnmatchcase
 from functools import cached_property
 
 import msgspec
 
-from steppe.errors import SteppeError
-from steppe.net.address import IPAddress, parse_address, parse_prefix
+from steppe.ends.end import (
+    AddressEnd,
+    End,
+    HostEnd,
+    InternetEnd,
+    NameEnd,
+    NamespaceEnd,
+    NodeEnd,
+    PodEnd,
+    PrefixEnd,
+    ServiceEnd,
+    UnknownEndError,
+    WorkloadEnd,
+    Written,
+)
+from steppe.ends.known import nobody, service_called
+from steppe.ends.parse import parse_end
+from steppe.ends.workloads import is_called_after
+from steppe.kube.objects import Pod
+from steppe.net.address import IPAddress
+from steppe.net.ports import PortSet, parse_ports
 from steppe.reach.groups import INTERNET, Member
-from steppe.reach.names import Names, member_name
-from steppe.reach.ports import PortSet, parse_ports
+from steppe.reach.names import Names
 from steppe.reach.reach import Reach
 from steppe.reach.services import Offer, Offers
-
-_NEAR = 3
-_WORKLOADS = frozenset(("deploy", "deployment", "sts", "statefulset", "ds", "daemonset", "job"))
-
-
-class UnknownEndError(SteppeError):
-    """What was written means nobody."""
 
 
 class Chosen(msgspec.Struct, frozen=True):
@@ -51,73 +54,107 @@ class Ends:
 
     def chosen(self, text: str) -> Chosen:
         """Who is meant; UnknownEndError says why nobody is."""
-        address = _address(text)
-        if address is not None:
-            return self._at(text, address)
-        name, port = _split_port(text)
-        if name.startswith("svc/"):
-            return self._services(text, name.removeprefix("svc/"), port)
-        ports = None
-        if port:
-            try:
-                ports = parse_ports(port)
-            except ValueError as error:
-                raise UnknownEndError(f"{text!r}: {error}") from error
-        members = tuple(self._named(name))
+        written = parse_end(text)
+        service = self._service(written.end)
+        if service is not None:
+            return self._services(written, service)
+        match written.end:
+            case AddressEnd(address):
+                offers = tuple(offer for offer in self._offers.all if offer.address == address)
+                if offers:
+                    return Chosen(offers=tuple(_at_port(offers, written)))
+                members = self._at(text, address)
+            case PrefixEnd(prefix, _):
+                members = self._at(text, prefix.network_address)
+            case _:
+                members = tuple(self._named(written.end))
         if not members:
-            raise _unknown(text, name, self._known)
-        return Chosen(members, ports=ports)
+            raise nobody(self._reach.cluster, written.end, self._workloads)
+        return Chosen(members, ports=_ports(text, written))
 
-    def _named(self, text: str) -> Iterator[Member]:
-        if text == "internet":
-            yield from (m for m in self._members if m == INTERNET)
-            return
-        for pod in (pod for party in self._reach.parties for pod in party.pods):
-            workload = self._names.workload(pod)
-            match text.split("/"):
-                case [kind, namespace, name] if kind in _WORKLOADS:
-                    wanted = fnmatchcase(f"{pod.namespace}/{workload}", f"{namespace}/{name}")
-                case ["pod" | "po", namespace, name]:
-                    wanted = fnmatchcase(f"{pod.namespace}/{pod.name}", f"{namespace}/{name}")
-                case [namespace, name]:
-                    wanted = fnmatchcase(pod.namespace, namespace) and (
-                        fnmatchcase(pod.name, name) or fnmatchcase(workload, name)
-                    )
-                case [name]:
-                    wanted = fnmatchcase(pod.name, name) or fnmatchcase(workload, name)
-                case _:
-                    wanted = False
-            if wanted:
-                yield pod
-        if text.startswith("node/"):
-            for party in self._reach.parties:
-                yield from (n for n in party.nodes if fnmatchcase(f"node/{n.name}", text))
+    def _named(self, end: End) -> Iterator[Member]:
+        match end:
+            case InternetEnd():
+                yield from (m for m in self._members if m == INTERNET)
+            case NodeEnd(name):
+                nodes = (node for party in self._reach.parties for node in party.nodes)
+                yield from (node for node in nodes if fnmatchcase(node.name, name))
+            case _:
+                fits = self._fits(end)
+                pods = (pod for party in self._reach.parties for pod in party.pods)
+                yield from (pod for pod in pods if fits(pod))
 
-    def _services(self, text: str, pattern: str, port: str) -> Chosen:
-        offers = tuple(
+    def _fits(self, end: End) -> Callable[[Pod], bool]:
+        """Whether a pod is meant by a name."""
+        workload = self._names.workload
+        match end:
+            case NamespaceEnd(namespace):
+                return lambda pod: fnmatchcase(pod.namespace, namespace)
+            case PodEnd(namespace, name):
+                return lambda pod: (
+                    fnmatchcase(pod.namespace, namespace) and fnmatchcase(pod.name, name)
+                )
+            case WorkloadEnd("rs" | "replicaset", namespace, name):
+                # A Deployment's ReplicaSets are no workloads of their own (reach/names.py).
+                return lambda pod: (
+                    fnmatchcase(pod.namespace, namespace)
+                    and (fnmatchcase(workload(pod), name) or is_called_after(pod.name, name))
+                )
+            case WorkloadEnd(_, namespace, name):
+                return lambda pod: (
+                    fnmatchcase(pod.namespace, namespace) and fnmatchcase(workload(pod), name)
+                )
+            case NameEnd(namespace, name):
+                return lambda pod: (
+                    fnmatchcase(pod.namespace, namespace or "*")
+                    and (fnmatchcase(pod.name, name) or fnmatchcase(workload(pod), name))
+                )
+            case _:
+                return lambda _: False
+
+    def _service(self, end: End) -> ServiceEnd | None:
+        """The Service that an end means by whichever of its names; None for any other end."""
+        cluster = self._reach.cluster
+        match end:
+            case ServiceEnd(namespace, name):
+                return ServiceEnd(namespace or "*", name)
+            case HostEnd(host):
+                found = service_called(cluster, host)
+                if found is None:
+                    raise nobody(cluster, end)
+                return ServiceEnd(found.namespace, found.name)
+            case NameEnd("", name) if not any(self._named(end)):
+                found = service_called(cluster, name)
+                return None if found is None else ServiceEnd(found.namespace, found.name)
+            case _:
+                return None
+
+    def _services(self, written: Written, end: ServiceEnd) -> Chosen:
+        pattern = f"{end.namespace}/{end.name}"
+        named = tuple(
             offer
             for offer in self._offers.all
             if fnmatchcase(f"{offer.service.namespace}/{offer.service.name}", pattern)
-            and port in ("", offer.port.name, str(offer.port.port))
         )
+        offers = tuple(_at_port(named, written))
+        if named and not offers:
+            known = ", ".join(sorted({str(offer) for offer in named}))
+            port = written.port + (f"/{written.protocol.lower()}" if written.protocol else "")
+            raise UnknownEndError(f"{written.end} has no port {port}: there is {known}")
         if not offers:
-            known = {str(offer) for offer in self._offers.all}
-            raise _unknown(text, text, known | {name.rpartition(":")[0] for name in known})
+            raise nobody(self._reach.cluster, written.end)
         return Chosen(offers=offers)
 
-    def _at(self, text: str, address: IPAddress) -> Chosen:
+    def _at(self, text: str, address: IPAddress) -> tuple[Member, ...]:
         """Whoever has the address, or the addresses of the prefix that begins with it."""
-        offers = tuple(offer for offer in self._offers.all if offer.address == address)
-        if offers:
-            return Chosen(offers=offers)
         number = self._reach.party_at(address)
         if number is None:
             raise UnknownEndError(f"{text} is of the cluster's own pod addresses, but no pod's")
         end = self._reach.end_at(address)
         if not isinstance(end, IPAddress):
-            return Chosen((end,))
+            return (end,)
         holding = [p for p in self._reach.parties[number].prefixes if address in p]
-        return Chosen((max(holding, key=lambda prefix: prefix.prefixlen, default=INTERNET),))
+        return (max(holding, key=lambda prefix: prefix.prefixlen, default=INTERNET),)
 
     @cached_property
     def _offers(self) -> Offers:
@@ -128,27 +165,23 @@ class Ends:
         return tuple(member for party in self._reach.parties for member in party.members)
 
     @cached_property
-    def _known(self) -> frozenset[str]:
+    def _workloads(self) -> frozenset[str]:
         pods = (pod for party in self._reach.parties for pod in party.pods)
-        workloads = {f"{pod.namespace}/{self._names.workload(pod)}" for pod in pods}
-        return frozenset(workloads.union(map(member_name, self._members)))
+        return frozenset(f"{pod.namespace}/{self._names.workload(pod)}" for pod in pods)
 
 
-def _address(text: str) -> IPAddress | None:
-    """An address, or the first one of a prefix; None for any other text."""
-    try:
-        return parse_prefix(text).network_address if "/" in text else parse_address(text)
-    except ValueError:
+def _at_port(offers: tuple[Offer, ...], written: Written) -> Iterator[Offer]:
+    """Those of the port that was written, or all of them."""
+    for offer in offers:
+        is_port = written.port in ("", offer.port.name, str(offer.port.port))
+        if is_port and written.protocol in ("", offer.port.protocol):
+            yield offer
+
+
+def _ports(text: str, written: Written) -> PortSet | None:
+    if not written.port:
         return None
-
-
-def _split_port(text: str) -> tuple[str, str]:
-    """`shop/dns:53/udp` as its name and its port."""
-    name, colon, port = text.partition(":")
-    return (name, port) if colon else (text, "")
-
-
-def _unknown(text: str, wanted: str, known: frozenset[str] | set[str]) -> UnknownEndError:
-    near = get_close_matches(wanted, sorted(known), _NEAR)
-    hint = f"; did you mean {' or '.join(near)}?" if near else ""
-    return UnknownEndError(f"{text!r} means nobody in this cluster{hint}")
+    try:
+        return parse_ports("/".join(filter(None, (written.port, written.protocol))))
+    except ValueError as error:
+        raise UnknownEndError(f"{text!r}: {error}") from error

@@ -11,14 +11,14 @@ import msgspec
 
 from steppe.kube.cause import Cause
 from steppe.kube.objects import Node, Pod
+from steppe.net.ports import NOTHING, PortSet
 from steppe.policy.guards import Piece
 from steppe.reach.ends import Chosen
 from steppe.reach.flows import deciding
 from steppe.reach.groups import Member
-from steppe.reach.matrix import bits, piece_at
+from steppe.reach.matrix import allowed_of, bits, piece_at
 from steppe.reach.names import member_name
 from steppe.reach.policy_classes import VERSIONS
-from steppe.reach.ports import NOTHING, PortSet, allowed_of
 from steppe.reach.reach import ALL, Reach
 from steppe.reach.services import Offer, Offers, node_of
 

@@ -7,10 +7,10 @@ from itertools import islice
 import msgspec
 
 from steppe.kube.cause import Cause
+from steppe.net.ports import PortRange, PortSet
 from steppe.policy.guards import Piece
 from steppe.reach.matrix import Mask, Row, bits
 from steppe.reach.policy_classes import VERSIONS
-from steppe.reach.ports import PortSet, Range
 from steppe.reach.reach import Reach
 
 _ASKED = 8
@@ -72,7 +72,7 @@ def deciding(pieces: Iterable[Piece], wanted: PortSet, *, allowed: bool) -> tupl
             cause
             for piece in pieces
             if piece.allowed == allowed
-            and PortSet((Range(piece.protocol, piece.first, piece.last),)) & wanted
+            and PortSet((PortRange(piece.protocol, piece.first, piece.last),)) & wanted
             for cause in piece.because
         )
     )

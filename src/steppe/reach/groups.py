@@ -15,7 +15,7 @@ import msgspec
 
 from steppe.kube.cluster import Cluster
 from steppe.kube.objects import Node, Pod
-from steppe.net.address import IPAddress, IPNetwork, host_prefix, parse_prefix, sort_key
+from steppe.net.address import IPAddress, IPNetwork, holds, host_prefix, parse_prefix, sort_key
 from steppe.policy.identities import Identity
 from steppe.reach.policy_classes import DIRECTIONS, OPEN, Side, Standing, Standings
 
@@ -105,7 +105,7 @@ def _atoms(
     found: dict[IPNetwork, tuple[Identity, ...]] = {}
     used: dict[IPNetwork, int] = {}
     for prefix in sorted({*more, *(p for prefixes in named for p in prefixes)}, key=sort_key):
-        while around and not _holds(around[-1][0], prefix):
+        while around and not holds(around[-1][0], prefix):
             around.pop()
         outer = around[-1][1] if around else (Identity(), Identity())
         if around:
@@ -159,7 +159,3 @@ def _inside(cluster: Cluster) -> Callable[[IPNetwork], bool]:
         )
 
     return inside
-
-
-def _holds(outer: IPNetwork, inner: IPNetwork) -> bool:
-    return outer.version == inner.version and inner.network_address in outer

@@ -16,9 +16,9 @@ import msgspec
 
 from steppe.kube.cause import Cause
 from steppe.kube.policies import Direction, PortName
+from steppe.net.ports import EVERYTHING, PortRange, PortSet, one_port
 from steppe.policy.guards import Guard, Piece
 from steppe.reach.policy_classes import DIRECTIONS, VERSIONS, Numbered, Standing, Standings
-from steppe.reach.ports import EVERYTHING, PortSet, allowed_of, one_port
 
 Mask = int
 """A set of numbers, one bit each."""
@@ -234,6 +234,11 @@ def pieces_between(
         standings.pieces("egress", sender.egress, there.receiver),
         standings.pieces("ingress", receiver.ingress, here.sender),
     )
+
+
+def allowed_of(pieces: Iterable[Piece]) -> PortSet:
+    """The ports that these pieces of the port space allow."""
+    return PortSet.of(PortRange(p.protocol, p.first, p.last) for p in pieces if p.allowed)
 
 
 def both_of(egress: Iterable[Piece], ingress: Iterable[Piece]) -> tuple[Piece, ...]:

@@ -18,6 +18,7 @@ from steppe.kube.cluster import Cluster, Name
 from steppe.kube.objects import Node, Pod
 from steppe.net.address import IPAddress, IPNetwork, parse_prefix
 from steppe.net.lpm import LongestPrefix
+from steppe.net.ports import EVERYTHING, PortSet
 from steppe.policy.guards import Guard, Piece
 from steppe.reach.groups import (
     INTERNET,
@@ -31,7 +32,6 @@ from steppe.reach.groups import (
 )
 from steppe.reach.matrix import Mask, Matrix, Row, both_of, pieces_between
 from steppe.reach.policy_classes import Standing, Standings
-from steppe.reach.ports import EVERYTHING, PortSet
 
 End = Pod | Node | IPAddress
 """A pod, a node by its first address of a family, or an address outside the cluster."""

@@ -15,10 +15,10 @@ from steppe.kube.objects import Node, Pod
 from steppe.kube.services import Service
 from steppe.net.address import IPAddress, of_version
 from steppe.net.packet import Packet, Protocol
-from steppe.policy.guards import OTHER, Piece
+from steppe.net.ports import EVERYTHING, OTHER, PortRange, PortSet
+from steppe.policy.guards import Piece
 from steppe.reach.groups import Member, Party
 from steppe.reach.names import member_name
-from steppe.reach.ports import EVERYTHING, PortSet, Range
 from steppe.reach.reach import ALL, Reach, reach_of
 
 _VERSIONS = (4, 6)
@@ -56,12 +56,12 @@ def wanted_ports(ports: Iterable[int], protocols: Iterable[Protocol]) -> PortSet
     found = PortSet()
     for name in names:
         if name == "ICMP":
-            found |= PortSet((Range(OTHER, 0, 0),))
+            found |= PortSet((PortRange(OTHER, 0, 0),))
         elif numbers:
             for number in numbers:
-                found |= PortSet((Range(name, number, number),))
+                found |= PortSet((PortRange(name, number, number),))
         else:
-            found |= PortSet((Range(name),))
+            found |= PortSet((PortRange(name),))
     return found
 
 

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from steppe.kube.services import HEADLESS_LABEL, SERVICE_NAME_LABEL
 from steppe_lab.controllers.objects import EndpointSlice, Pod
-from steppe_lab.controllers.slices import HEADLESS, MANAGED_BY, SERVICE_NAME, slice_plan
+from steppe_lab.controllers.slices import MANAGED_BY, slice_plan
 from tests.lab.machinery.objects import addresses, named, pod, service
 
 HTTP = [{"name": "http", "port": 80, "targetPort": "web"}]
@@ -49,9 +50,9 @@ def test_an_endpoint_says_where_it_is_and_who() -> None:
     assert endpoint.target_ref is not None
     assert endpoint.target_ref.uid == "uid-db-0"
     assert made.metadata.labels == {
-        SERVICE_NAME: "svc",
+        SERVICE_NAME_LABEL: "svc",
         MANAGED_BY: "endpointslice-controller.k8s.io",
-        HEADLESS: "",
+        HEADLESS_LABEL: "",
     }
 
 

@@ -93,8 +93,8 @@ class Api(msgspec.Struct, frozen=True):
         target = call.target
         fields = field_selector(call.query.get("fieldSelector", ""))
         blank: Json = {"metadata": {"name": "", "namespace": ""}}
-        known = kinds.selectable_fields(target.kind, blank) if fields else {}
-        for requirement in fields:
+        known = kinds.selectable_fields(target.kind, blank) if fields.requirements else {}
+        for requirement in fields.requirements:
             if requirement.key not in known:
                 raise bad_request(
                     f"field label not supported for {target.kind.kind}: {requirement.key}"

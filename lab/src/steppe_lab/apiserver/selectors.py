@@ -1,6 +1,6 @@
-"""Label and field selectors: their grammar, and whether an object matches.
+"""What a list or watch selects by: labels (kube/selectors.py), fields, a namespace, a name.
 
-The grammar is that of k8s.io/apimachinery's pkg/labels and pkg/fields. Which fields a kind
+The grammar of field selectors is that of k8s.io/apimachinery's pkg/fields. Which fields a kind
 can be selected by is told by `kinds.selectable_fields`; here an unknown one is an error.
 """
 
@@ -9,78 +9,36 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
+from steppe.kube.selectors import (
+    EVERYTHING,
+    Operator,
+    Requirement,
+    Selector,
+    parse_selector,
+    split_parts,
+)
 from steppe_lab.apiserver.kinds.model import Json
 from steppe_lab.apiserver.status import bad_request
 
-_SETTED = re.compile(r"^\s*([^\s,()=!]+)\s+(in|notin)\s*\(([^()]*)\)\s*$")
-_COMPARED = re.compile(r"^\s*([^\s,()=!<>]+)\s*(==|=|!=|>|<)\s*([^\s,()=!<>]*)\s*$")
-_EXISTS = re.compile(r"^\s*(!?)\s*([^\s,()=!<>]+)\s*$")
+
+def label_selector(text: str) -> Selector:
+    """The selector in text; an ApiError (400) where it is none."""
+    try:
+        return parse_selector(text)
+    except ValueError as error:
+        raise bad_request(str(error)) from error
 
 
-class Requirement(msgspec.Struct, frozen=True):
-    """One comma-separated part of a selector."""
-
-    key: str
-    operator: str
-    values: frozenset[str] = frozenset()
-
-    def matches(self, labels: Mapping[str, str]) -> bool:
-        value = labels.get(self.key)
-        match self.operator:
-            case "exists":
-                return value is not None
-            case "!":
-                return value is None
-            case "in":
-                return value in self.values
-            case "notin":
-                # "notin" and "!=" also select objects without the label.
-                return value not in self.values
-            case ">" | "<":
-                return value is not None and self._compares(value)
-            case _:
-                return False
-
-    def _compares(self, value: str) -> bool:
-        (bound,) = self.values
-        try:
-            number, limit = int(value), int(bound)
-        except ValueError:
-            return False
-        return number > limit if self.operator == ">" else number < limit
-
-
-def _split(text: str) -> list[str]:
-    """The parts between commas that stand outside parentheses."""
-    return [part for part in re.split(r",(?![^(]*\))", text) if part.strip()]
-
-
-def _label_requirement(part: str, text: str) -> Requirement:
-    if found := _SETTED.match(part):
-        values = frozenset(value.strip() for value in found[3].split(","))
-        return Requirement(found[1], found[2], values)
-    if found := _COMPARED.match(part):
-        operator = {"=": "in", "==": "in", "!=": "notin"}.get(found[2], found[2])
-        return Requirement(found[1], operator, frozenset((found[3],)))
-    if found := _EXISTS.match(part):
-        return Requirement(found[2], "!" if found[1] else "exists")
-    raise bad_request(f"unable to parse requirement {part!r} of selector {text!r}")
-
-
-def label_selector(text: str) -> tuple[Requirement, ...]:
-    return tuple(_label_requirement(part, text) for part in _split(text))
-
-
-def field_selector(text: str) -> tuple[Requirement, ...]:
+def field_selector(text: str) -> Selector:
     """Field selectors know only =, == and !=."""
     requirements = []
-    for part in _split(text):
+    for part in split_parts(text):
         found = re.match(r"^\s*([^\s=!]+)\s*(==|=|!=)(.*)$", part)
         if found is None:
             raise bad_request(f"invalid field selector {text!r}: cannot parse {part!r}")
-        operator = "notin" if found[2] == "!=" else "in"
+        operator: Operator = "NotIn" if found[2] == "!=" else "In"
         requirements.append(Requirement(found[1], operator, frozenset((found[3].strip(),))))
-    return tuple(requirements)
+    return Selector(tuple(requirements))
 
 
 class Selection(msgspec.Struct, frozen=True):
@@ -88,13 +46,18 @@ class Selection(msgspec.Struct, frozen=True):
 
     namespace: str = ""
     name: str = ""
-    labels: tuple[Requirement, ...] = ()
-    fields: tuple[Requirement, ...] = ()
+    labels: Selector = EVERYTHING
+    fields: Selector = EVERYTHING
     field_values: Callable[[Json], Mapping[str, str]] | None = None
 
     @property
     def everything(self) -> bool:
-        return not (self.namespace or self.name or self.labels or self.fields)
+        return not (self.namespace or self.name or self.filters)
+
+    @property
+    def filters(self) -> bool:
+        """Whether labels or fields are looked at."""
+        return self.labels != EVERYTHING or self.fields != EVERYTHING
 
     def matches(self, obj: Json) -> bool:
         metadata = obj["metadata"]
@@ -102,19 +65,17 @@ class Selection(msgspec.Struct, frozen=True):
             return False
         if self.name and metadata["name"] != self.name:
             return False
-        if self.labels:
-            labels = metadata.get("labels") or {}
-            if not all(requirement.matches(labels) for requirement in self.labels):
-                return False
+        if not self.labels.takes(metadata.get("labels") or {}):
+            return False
         return self._fields_match(obj)
 
     def _fields_match(self, obj: Json) -> bool:
-        if not self.fields or self.field_values is None:
+        if self.fields == EVERYTHING or self.field_values is None:
             return True
         values = self.field_values(obj)
-        for requirement in self.fields:
+        for requirement in self.fields.requirements:
             if requirement.key not in values:
                 raise bad_request(f"field label not supported: {requirement.key}")
-            if not requirement.matches(values):
+            if not requirement.takes(values):
                 return False
         return True

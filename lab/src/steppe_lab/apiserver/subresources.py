@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Mapping
 
+from steppe.kube.selectors import Requirement, Selector, labels_are
 from steppe_lab.apiserver import scale
 from steppe_lab.apiserver.api import Api, Call, Reply
 from steppe_lab.apiserver.kinds.model import Json
 from steppe_lab.apiserver.negotiation import decode_object, encode
 from steppe_lab.apiserver.routing import Target
-from steppe_lab.apiserver.selectors import Requirement
 from steppe_lab.apiserver.status import (
     StatusError,
     bad_request,
@@ -81,24 +81,14 @@ def _respect_budgets(api: Api, target: Target, labels: Mapping[str, str]) -> Non
             raise StatusError(429, "TooManyRequests", message, {"causes": [cause]})
 
 
-_EXPRESSION_OPERATORS = {"In": "in", "NotIn": "notin", "Exists": "exists", "DoesNotExist": "!"}
-
-
 def _selects(selector: Json, labels: Mapping[str, str]) -> bool:
     """metav1.LabelSelector: all of matchLabels and matchExpressions; an empty one matches all."""
     wanted = [
-        Requirement(key, "in", frozenset((value,)))
-        for key, value in (selector.get("matchLabels") or {}).items()
+        Requirement(each["key"], each["operator"], frozenset(each.get("values") or ()))
+        for each in selector.get("matchExpressions") or []
     ]
-    wanted += [
-        Requirement(
-            entry["key"],
-            _EXPRESSION_OPERATORS.get(entry["operator"], ""),
-            frozenset(entry.get("values") or ()),
-        )
-        for entry in selector.get("matchExpressions") or []
-    ]
-    return all(requirement.matches(labels) for requirement in wanted)
+    equal = labels_are(selector.get("matchLabels") or {})
+    return equal.takes(labels) and Selector(tuple(wanted)).takes(labels)
 
 
 def unsupported_stream(api: Api, call: Call) -> Reply:

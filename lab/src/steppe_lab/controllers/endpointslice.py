@@ -8,6 +8,8 @@ from steppe.client.errors import ApiError
 from steppe.client.resources import ENDPOINTSLICES, SERVICES
 from steppe.client.store import Key, key_of
 from steppe.client.workqueue import Workqueue
+from steppe.kube.objects import ZONE_LABEL
+from steppe.kube.services import SERVICE_NAME_LABEL
 from steppe_lab.controllers.matching import selects
 from steppe_lab.controllers.objects import (
     EndpointSlice,
@@ -18,7 +20,7 @@ from steppe_lab.controllers.objects import (
     to_json,
 )
 from steppe_lab.controllers.podcontrol import owner_reference
-from steppe_lab.controllers.slices import MANAGED_BY, MANAGER, SERVICE_NAME, ZONE, slice_plan
+from steppe_lab.controllers.slices import MANAGED_BY, MANAGER, slice_plan
 from steppe_lab.controllers.world import World
 
 # Pods of one Service become ready in bursts; a slice written once for many costs every reader less.
@@ -56,8 +58,8 @@ class EndpointSliceController:
                     self._queue.add(key_of(service))
 
     def _node_changed(self, old: Node | None, new: Node | None) -> None:
-        before = old.metadata.labels.get(ZONE) if old else None
-        after = new.metadata.labels.get(ZONE) if new else None
+        before = old.metadata.labels.get(ZONE_LABEL) if old else None
+        after = new.metadata.labels.get(ZONE_LABEL) if new else None
         if before != after:
             for key in self._world.services.items:
                 self._queue.add(key)
@@ -65,7 +67,7 @@ class EndpointSliceController:
     def _slice_changed(self, old: EndpointSlice | None, new: EndpointSlice | None) -> None:
         changed = new or old
         if changed is not None and changed.metadata.labels.get(MANAGED_BY) == MANAGER:
-            name = changed.metadata.labels.get(SERVICE_NAME, "")
+            name = changed.metadata.labels.get(SERVICE_NAME_LABEL, "")
             self._queue.add((changed.metadata.namespace, name))
 
     async def _reconcile(self, key: Key) -> None:
@@ -96,7 +98,7 @@ class EndpointSliceController:
 
     def _zone_of(self, name: str) -> str:
         node = self._world.nodes.get("", name)
-        return node.metadata.labels.get(ZONE, "") if node else ""
+        return node.metadata.labels.get(ZONE_LABEL, "") if node else ""
 
     async def _create(self, service: Service, slice_: EndpointSlice) -> None:
         try:

@@ -1,7 +1,10 @@
 """Which labels, nodes and taints a selector, an affinity or a toleration means. Pure."""
 
 from collections.abc import Mapping
+from typing import Any
 
+from steppe.kube.selectors import Requirement as Checked
+from steppe.kube.selectors import labels_are
 from steppe_lab.controllers.objects import (
     LabelSelector,
     Node,
@@ -26,40 +29,21 @@ def selects(selector: LabelSelector | None, labels: Mapping[str, str]) -> bool:
     """
     if selector is None:
         return False
-    return all(labels.get(key) == value for key, value in selector.match_labels.items()) and all(
+    return labels_are(selector.match_labels).takes(labels) and all(
         requires(requirement, labels) for requirement in selector.match_expressions
     )
 
 
 def requires(requirement: Requirement, labels: Mapping[str, str]) -> bool:
     """One requirement of a label or node selector; what cannot be understood is not met."""
-    held = labels.get(requirement.key)
-    match requirement.operator:
-        case "In":
-            return held in requirement.values
-        case "NotIn":
-            return held not in requirement.values
-        case "Exists":
-            return held is not None
-        case "DoesNotExist":
-            return held is None
-        case "Gt" | "Lt":
-            return _compares(requirement, held)
-    return False
-
-
-def _compares(requirement: Requirement, held: str | None) -> bool:
-    try:
-        left, right = int(held or ""), int(requirement.values[0])
-    except (ValueError, IndexError):
-        return False
-    return left > right if requirement.operator == "Gt" else left < right
+    operator: Any = requirement.operator
+    return Checked(requirement.key, operator, frozenset(requirement.values)).takes(labels)
 
 
 def wants_node(pod: PodSpec, node: Node) -> bool:
     """Whether nodeSelector and required node affinity allow a node."""
     labels = node.metadata.labels
-    if any(labels.get(key) != value for key, value in pod.node_selector.items()):
+    if not labels_are(pod.node_selector).takes(labels):
         return False
     affinity = pod.affinity.node_affinity if pod.affinity else None
     return affinity is None or affinity.required is None or _any_term(affinity.required, node)

@@ -1,16 +1,18 @@
 """Which EndpointSlices a Service should have. Pure.
 
-A set of slices a family and a set of ports (a named target port may mean different numbers in
-different pods), at most 100 endpoints each. What is right already stays where it is, so that one
-pod that comes or goes changes one slice.
+Which endpoints there are is manifests/endpoint_plan.py's to say. A set of slices a family and a set
+of ports, at most 100 endpoints each. What is right already stays where it is, so that one pod that
+comes or goes changes one slice.
 """
 
-import ipaddress
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
+from steppe.kube.objects import NamedPort
+from steppe.kube.services import HEADLESS_LABEL, SERVICE_NAME_LABEL
+from steppe.manifests.endpoint_plan import BackPod, BackPort, FrontPort, conditions, endpoint_plan
 from steppe_lab.controllers.objects import (
     Endpoint,
     EndpointConditions,
@@ -18,17 +20,13 @@ from steppe_lab.controllers.objects import (
     Metadata,
     Pod,
     Service,
-    ServicePort,
     SlicePort,
     TargetReference,
 )
-from steppe_lab.controllers.podcontrol import FINISHED, is_ready
+from steppe_lab.controllers.podcontrol import is_ready
 
 MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
 MANAGER = "endpointslice-controller.k8s.io"
-SERVICE_NAME = "kubernetes.io/service-name"
-HEADLESS = "service.kubernetes.io/headless"
-ZONE = "topology.kubernetes.io/zone"
 MAX_ENDPOINTS = 100
 
 Ports = tuple[SlicePort, ...]
@@ -85,72 +83,46 @@ def _wanted(
     service: Service, pods: Iterable[Pod], zone_of: ZoneOf
 ) -> dict[tuple[str, Ports], dict[str, Endpoint]]:
     """Endpoints by uid of their pod, for each family and set of ports."""
-    wanted: dict[tuple[str, Ports], dict[str, Endpoint]] = {}
-    addressed = sorted(pods, key=lambda pod: pod.metadata.name)
-    for family in families(service):
-        for pod in addressed:
-            # "pods that are terminal, or have no address yet, are never endpoints"
-            address = _address(pod, family)
-            if address and pod.status.phase not in FINISHED:
-                group = wanted.setdefault((family, _ports(service, pod)), {})
-                group[pod.metadata.uid] = _endpoint(service, pod, address, zone_of)
-        if not any(held_family == family for held_family, _ in wanted):
-            # An empty slice says "looked, and found none".
-            wanted[family, ()] = {}
-    return wanted
+    fronts = [
+        FrontPort(port.name, port.protocol, port.port, port.target_port, port.app_protocol)
+        for port in service.spec.ports
+    ]
+    plan = endpoint_plan(families(service), fronts, pods, _back_pod)
+    return {
+        (family, tuple(map(_slice_port, ports))): {
+            pod.metadata.uid: _endpoint(service, pod, address, zone_of) for pod, address in held
+        }
+        for (family, ports), held in plan.items()
+    }
 
 
-def _address(pod: Pod, family: str) -> str:
-    candidates = [entry.ip for entry in pod.status.pod_ips] or [pod.status.pod_ip]
-    for text in candidates:
-        try:
-            if f"IPv{ipaddress.ip_address(text).version}" == family:
-                return text
-        except ValueError:
-            continue
-    return ""
-
-
-def _ports(service: Service, pod: Pod) -> Ports:
-    """The Service's ports as numbers of this pod; a name the pod does not have is left out."""
-    found = []
-    for port in service.spec.ports:
-        number = target_port(port, pod)
-        if number is not None:
-            found.append(SlicePort(port.name, port.protocol, number, port.app_protocol))
-    return tuple(sorted(found, key=lambda p: (p.name, p.protocol, p.port or 0)))
-
-
-def target_port(port: ServicePort, pod: Pod) -> int | None:
-    target = port.target_port
-    if isinstance(target, int) or (isinstance(target, str) and target.isdigit()):
-        # "If this is not specified, the value of the 'port' field is used (an identity map)."
-        return int(target) or port.port
-    if not target:
-        return port.port
+def _back_pod(pod: Pod) -> BackPod:
     # Init containers that restart always are sidecars: they run beside the others.
     sidecars = (each for each in pod.spec.init_containers if each.restart_policy == "Always")
-    for container in (*pod.spec.containers, *sidecars):
-        for offered in container.ports:
-            if offered.name == target and offered.protocol == port.protocol:
-                return offered.container_port
-    return None
+    ports = (
+        NamedPort(port.name, port.protocol, port.container_port)
+        for container in (*pod.spec.containers, *sidecars)
+        for port in container.ports
+    )
+    addresses = tuple(entry.ip for entry in pod.status.pod_ips) or (pod.status.pod_ip,)
+    return BackPod(pod.metadata.name, pod.status.phase, addresses, tuple(ports))
+
+
+def _slice_port(port: BackPort) -> SlicePort:
+    return SlicePort(port.name, port.protocol, port.number, port.app_protocol)
 
 
 def _endpoint(service: Service, pod: Pod, address: str, zone_of: ZoneOf) -> Endpoint:
     meta, spec = pod.metadata, pod.spec
-    serving = is_ready(pod)
-    terminating = meta.deletion_timestamp is not None
+    found = conditions(
+        ready=is_ready(pod),
+        deleted=meta.deletion_timestamp is not None,
+        publish_not_ready=service.spec.publish_not_ready_addresses,
+    )
     named = spec.hostname and spec.subdomain == service.metadata.name
     return Endpoint(
         addresses=(address,),
-        conditions=EndpointConditions(
-            # "ready … should never be true for terminating endpoints, except when the normal
-            # readiness behavior is being explicitly overridden" by publishNotReadyAddresses
-            ready=service.spec.publish_not_ready_addresses or (serving and not terminating),
-            serving=serving,
-            terminating=terminating,
-        ),
+        conditions=EndpointConditions(found.ready, found.serving, found.terminating),
         hostname=spec.hostname if named else None,
         node_name=spec.node_name or None,
         zone=zone_of(spec.node_name) or None,
@@ -181,9 +153,9 @@ def _distribute(
 
 
 def _labels(service: Service) -> dict[str, str]:
-    own = {SERVICE_NAME: service.metadata.name, MANAGED_BY: MANAGER}
+    own = {SERVICE_NAME_LABEL: service.metadata.name, MANAGED_BY: MANAGER}
     if service.spec.cluster_ip == "None":
-        own[HEADLESS] = ""
+        own[HEADLESS_LABEL] = ""
     return {**service.metadata.labels, **own}
 
 

@@ -23,7 +23,8 @@ from steppe.kube.cause import Cause, Problem
 from steppe.kube.objects import Workload
 from steppe.kube.policies import Direction
 from steppe.net.address import IPAddress, IPNetwork
-from steppe.policy.guards import OTHER, Guard, Piece
+from steppe.net.ports import OTHER
+from steppe.policy.guards import Guard, Piece
 from steppe.policy.identities import NOBODY, Identity
 from steppe.state.claim import Claim
 from steppe.state.nft import Atom, Element, ElementKey

@@ -81,7 +81,7 @@ def list_(api: Api, call: Call) -> Reply:
         )
     # "Servers older than v1.15 or with selectors do not set remainingItemCount.": so there nothing
     # is looked at that lies far behind the page.
-    counted = not (selection.labels or selection.fields)
+    counted = not selection.filters
     matching = selected(known, selection, after)
     found = list(islice(matching, limit + 1) if limit and not counted else matching)
     metadata: Json = {"resourceVersion": str(revision)}

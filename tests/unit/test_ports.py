@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from steppe.reach.ports import EVERYTHING, NOTHING, PROTOCOLS, PortSet, Range, parse_ports
+from steppe.net.ports import EVERYTHING, NOTHING, PROTOCOLS, PortRange, PortSet, parse_ports
 
 SAMPLES = [(p, n) for p in PROTOCOLS for n in (0, 1, 79, 80, 81, 443, 65534, 65535)]
 some = st.lists(
@@ -45,7 +45,7 @@ def test_equal_sets_are_equal_values(one, other) -> None:
         (parse_ports("80") | parse_ports("81"), "TCP 80-81"),
         (parse_ports("53/UDP") | parse_ports("53"), "TCP 53, UDP 53"),
         (EVERYTHING - parse_ports("22"), "everything but TCP 22"),
-        (PortSet((Range("UDP"),)), "all UDP"),
+        (PortSet((PortRange("UDP"),)), "all UDP"),
         (parse_ports("icmp"), "ICMP"),
     ],
 )

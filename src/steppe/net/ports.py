@@ -1,4 +1,4 @@
-"""Sets of ports over all protocols, and how they read.
+"""Ranges and sets of destination ports over all protocols, and how they read.
 
 A set is a sorted tuple of ranges that neither touch nor overlap, so equal sets are equal values.
 Protocols without ports, ICMP among them, are one: OTHER with port 0.
@@ -7,24 +7,33 @@ Protocols without ports, ICMP among them, are one: OTHER with port 0.
 import re
 from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
-from typing import get_args
+from typing import Literal, Self, get_args
 
 import msgspec
 
-from steppe.kube.policies import LAST_PORT, PortProtocol
-from steppe.policy.guards import OTHER, Piece
-
+PortProtocol = Literal["TCP", "UDP", "SCTP"]
+LAST_PORT = 65535
+OTHER = "other"
+"""Every protocol that has no ports, ICMP among them."""
 PROTOCOLS: tuple[str, ...] = (*get_args(PortProtocol), OTHER)
 _LAST = {protocol: 0 if protocol == OTHER else LAST_PORT for protocol in PROTOCOLS}
 _TEXT = re.compile(r"(\d+)(?:-(\d+))?(?:/(\w+))?")
 
 
-class Range(msgspec.Struct, frozen=True, order=True, gc=False):
+class PortRange(msgspec.Struct, frozen=True, order=True, gc=False):
     """Ports of one protocol, both ends included."""
 
     protocol: str
     first: int = 0
     last: int = LAST_PORT
+
+    @property
+    def whole(self) -> bool:
+        """Whether these are all ports that anything can be sent to (0 is none)."""
+        return self.first <= 1 and self.last == LAST_PORT
+
+    def holds(self, protocol: str, port: int) -> bool:
+        return self.protocol == protocol and self.first <= port <= self.last
 
     def __str__(self) -> str:
         if self.protocol == OTHER:
@@ -38,7 +47,7 @@ class Range(msgspec.Struct, frozen=True, order=True, gc=False):
 class PortSet(msgspec.Struct, frozen=True):
     """Some of all the ports there are."""
 
-    ranges: tuple[Range, ...] = ()
+    ranges: tuple[PortRange, ...] = ()
 
     def __and__(self, other: "PortSet") -> "PortSet":
         return _combined(self, other, lambda here, there: here and there)
@@ -49,13 +58,18 @@ class PortSet(msgspec.Struct, frozen=True):
     def __sub__(self, other: "PortSet") -> "PortSet":
         return _combined(self, other, lambda here, there: here and not there)
 
+    @classmethod
+    def of(cls, ranges: Iterable[PortRange]) -> Self:
+        """The set of ranges that are in order and do not overlap; neighbours may touch."""
+        return cls(tuple(_joined(ranges)))
+
     def __bool__(self) -> bool:
         return bool(self.ranges)
 
     def holds(self, protocol: str, port: int) -> bool:
         wanted = protocol if protocol in PROTOCOLS else OTHER
         number = 0 if wanted == OTHER else port
-        return any(r.protocol == wanted and r.first <= number <= r.last for r in self.ranges)
+        return any(range_.holds(wanted, number) for range_ in self.ranges)
 
     def __str__(self) -> str:
         if self == EVERYTHING:
@@ -67,7 +81,7 @@ class PortSet(msgspec.Struct, frozen=True):
 
 
 def _combined(here: PortSet, there: PortSet, keep: Callable[[bool, bool], bool]) -> PortSet:
-    found: list[Range] = []
+    found: list[PortRange] = []
     for protocol in PROTOCOLS:
         mine = [r for r in here.ranges if r.protocol == protocol]
         theirs = [r for r in there.ranges if r.protocol == protocol]
@@ -75,22 +89,22 @@ def _combined(here: PortSet, there: PortSet, keep: Callable[[bool, bool], bool])
         cuts |= {cut for r in (*mine, *theirs) for cut in (r.first, r.last + 1)}
         for first, beyond in pairwise(sorted(cuts)):
             if keep(_in(mine, first), _in(theirs, first)):
-                found.append(Range(protocol, first, beyond - 1))
+                found.append(PortRange(protocol, first, beyond - 1))
     return PortSet(tuple(_joined(found)))
 
 
-def _in(ranges: Iterable[Range], port: int) -> bool:
+def _in(ranges: Iterable[PortRange], port: int) -> bool:
     return any(r.first <= port <= r.last for r in ranges)
 
 
-def _joined(ranges: Iterable[Range]) -> Iterator[Range]:
+def _joined(ranges: Iterable[PortRange]) -> Iterator[PortRange]:
     """Neighbouring ranges made one."""
-    before: Range | None = None
+    before: PortRange | None = None
     for r in ranges:
         if before is None:
             before = r
         elif (before.protocol, before.last + 1) == (r.protocol, r.first):
-            before = Range(r.protocol, before.first, r.last)
+            before = PortRange(r.protocol, before.first, r.last)
         else:
             yield before
             before = r
@@ -99,26 +113,20 @@ def _joined(ranges: Iterable[Range]) -> Iterator[Range]:
 
 
 NOTHING = PortSet()
-EVERYTHING = PortSet(tuple(Range(protocol, 0, _LAST[protocol]) for protocol in PROTOCOLS))
-
-
-def allowed_of(pieces: Iterable[Piece]) -> PortSet:
-    """The ports that these pieces of the port space allow."""
-    ranges = (Range(piece.protocol, piece.first, piece.last) for piece in pieces if piece.allowed)
-    return PortSet(tuple(_joined(ranges)))
+EVERYTHING = PortSet(tuple(PortRange(protocol, 0, _LAST[protocol]) for protocol in PROTOCOLS))
 
 
 def one_port(protocol: str, port: int) -> PortSet:
     """A set of a single port; of OTHER for a protocol that has none."""
     if protocol in get_args(PortProtocol):
-        return PortSet((Range(protocol, port, port),))
-    return PortSet((Range(OTHER, 0, 0),))
+        return PortSet((PortRange(protocol, port, port),))
+    return PortSet((PortRange(OTHER, 0, 0),))
 
 
 def parse_ports(text: str) -> PortSet:
     """`80`, `53/udp`, `8000-8080/tcp` or `icmp`; ValueError says what is wrong."""
     if text.lower() in ("icmp", OTHER):
-        return PortSet((Range(OTHER, 0, 0),))
+        return PortSet((PortRange(OTHER, 0, 0),))
     found = _TEXT.fullmatch(text)
     protocol = (found[3] or "TCP").upper() if found else ""
     if found is None or protocol not in get_args(PortProtocol):
@@ -127,4 +135,4 @@ def parse_ports(text: str) -> PortSet:
     last = int(found[2] or found[1])
     if not 1 <= first <= last <= LAST_PORT:
         raise ValueError(f"{text!r} is not between 1 and {LAST_PORT}")
-    return PortSet((Range(protocol, first, last),))
+    return PortSet((PortRange(protocol, first, last),))

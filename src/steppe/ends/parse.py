@@ -1,0 +1,136 @@
+"""What people write for the ends of a flow: one grammar for every command, file and call.
+
+    shop/web-1  shop/web  web            a pod, or the pods of a workload, whichever has the name
+    pod/shop/web-1                       a pod alone
+    deploy/shop/web                      the pods of a workload (also rs, sts, ds, job)
+    shop/*  shop/web-*  *                all pods that match
+    namespace/shop                       all pods of a namespace
+    svc/shop/db  svc/shop/*              a Service, or all that match
+    db.shop  http://db.shop.svc.cluster.local:8080/     a Service by its DNS name
+    node/node-a  node/*                  a node, or all that match
+    10.244.1.5  [fd00::5]:80             whoever has the address; nobody's is outside
+    192.0.2.0/24  internet               everyone there who is not of the cluster
+
+A port may follow any of them but a bare IPv6 address: `:5432`, `:53/udp`, `:8000-8080/tcp`, `:http`
+or `:icmp`. Which of these a command can answer for is its own to say.
+"""
+
+from urllib.parse import urlsplit
+
+from steppe.ends.end import (
+    AddressEnd,
+    End,
+    HostEnd,
+    InternetEnd,
+    NameEnd,
+    NamespaceEnd,
+    NodeEnd,
+    PodEnd,
+    PrefixEnd,
+    ServiceEnd,
+    UnknownEndError,
+    WorkloadEnd,
+    Written,
+)
+from steppe.net.address import parse_address, parse_prefix
+
+HELP = (
+    "write NAMESPACE/POD or NAMESPACE/WORKLOAD, svc/NAMESPACE/NAME[:PORT], node/NAME, "
+    "namespace/NAME, an address, a CIDR or internet"
+)
+NOT_YET = frozenset(
+    {"ing", "ingress", "gw", "gateway", "httproute", "grpcroute", "tlsroute", "tcproute"}
+)
+_WORKLOADS = frozenset(
+    {"deploy", "deployment", "rs", "replicaset", "sts", "statefulset", "ds", "daemonset", "job"}
+)
+_SCHEME_PORTS = {"http": "80", "https": "443"}
+_PROTOCOLS = frozenset({"", "TCP", "UDP", "SCTP"})
+
+
+def parse_end(text: str) -> Written:
+    """The end that was written; UnknownEndError says why it is none."""
+    text = text.strip()
+    if not text:
+        raise UnknownEndError("an empty name: give a pod as NAMESPACE/NAME, or an address")
+    if "://" in text:
+        return _url(text)
+    found = _address(text)
+    if found is not None:
+        return found
+    name, _, port = text.partition(":")
+    return Written(_named(text, name), *split_port(port))
+
+
+def split_port(text: str) -> tuple[str, str]:
+    """`53/udp` as its port and its protocol, in capitals; UnknownEndError where that is none."""
+    port, _, protocol = text.partition("/")
+    if protocol.upper() not in _PROTOCOLS:
+        raise UnknownEndError(f"{text!r} is no port such as 80, 53/udp, 8000-8080/tcp or icmp")
+    return port, protocol.upper()
+
+
+def _url(text: str) -> Written:
+    try:
+        parts = urlsplit(text)
+        host, port = parts.hostname or "", parts.port
+    except ValueError as error:
+        raise UnknownEndError(f"{text!r} is no URL: {error}") from error
+    number = str(port) if port is not None else _SCHEME_PORTS.get(parts.scheme, "")
+    try:
+        return Written(AddressEnd(parse_address(host)), number)
+    except ValueError:
+        return Written(HostEnd(host), number)
+
+
+def _address(text: str) -> Written | None:
+    """The address or prefix in text; None if it is neither."""
+    bare, port = text, ""
+    if text.startswith("["):
+        bare, _, rest = text[1:].partition("]")
+        port = rest.removeprefix(":")
+    elif text.count(":") == 1:
+        bare, _, port = text.partition(":")
+    try:
+        if "/" in bare:
+            end: End = PrefixEnd(parse_prefix(bare), bare)
+        else:
+            end = AddressEnd(parse_address(bare))
+    except ValueError:
+        return None
+    return Written(end, *split_port(port))
+
+
+def _named(text: str, name: str) -> End:
+    words = name.split("/")
+    end: End
+    match [words[0].lower(), *words[1:]]:
+        case ["internet"]:
+            end = InternetEnd()
+        case ["svc" | "service", *namespace, service] if len(namespace) <= 1:
+            end = ServiceEnd("".join(namespace), service)
+        case ["node" | "nodes", node]:
+            end = NodeEnd(node)
+        case ["ns" | "namespace" | "namespaces", namespace]:
+            end = NamespaceEnd(namespace)
+        case ["pod" | "po", namespace, pod]:
+            end = PodEnd(namespace, pod)
+        case [kind, namespace, owner] if kind in _WORKLOADS:
+            end = WorkloadEnd(words[0], namespace, owner)
+        case [kind, _, _] if kind in NOT_YET:
+            raise not_yet(text)
+        case [_]:
+            end = NameEnd("", name)
+        case [_, pod]:
+            end = NameEnd(words[0], pod)
+        case _:
+            raise UnknownEndError(f"{text!r} is not understood: {HELP}")
+    return end
+
+
+def not_yet(text: str) -> UnknownEndError:
+    """An object that makes no sense of its own here yet."""
+    return UnknownEndError(
+        f"{text!r}: Ingress, Gateway and their routes are not understood yet; name the "
+        "Service behind them"
+    )
