@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from steppe_lab.controllers.objects import EndpointSlice, Pod
 from steppe_lab.controllers.slices import HEADLESS, MANAGED_BY, SERVICE_NAME, slice_plan
-from tests.lab.machinery.objects import addresses, named, pod, service
+from tests.lab.controllers.objects import addresses, named, pod, service
 
 HTTP = [{"name": "http", "port": 80, "targetPort": "web"}]
 
