@@ -5,7 +5,7 @@ FAST := not kernel and not lab and not slow
 PYTEST := tools/run_pytest.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check format test test-vm bench wheels golden lock clean
+.PHONY: help setup demo check format test test-api test-vm bench wheels golden lock clean
 
 help:           ## this list
 	@sed -n 's/^\([a-z-]*\): .*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|'
@@ -36,6 +36,12 @@ test:           ## set-up, check, then every test that needs no special kernel m
 	@tools/setup.sh run test
 	@$(MAKE) --no-print-directory check
 	$(PYTEST) -q -m "kernel or lab or slow"
+
+# Not from the environment: the suite makes objects, and not in whatever cluster is the current one.
+test-api:       ## what the embedded API server promises, held against another: KUBECONFIG=FILE
+	@tools/setup.sh
+	@[ '$(origin KUBECONFIG)' = 'command line' ] || { echo 'usage: make test-api KUBECONFIG=FILE' >&2; exit 2; }
+	STEPPE_API_KUBECONFIG='$(abspath $(KUBECONFIG))' $(PYTEST) -q tests/apiserver/contract
 
 test-vm:        ## the kernel tests and a 2-node lab inside a stock Debian 6.12 kernel (qemu)
 	@tools/setup.sh run test vm

@@ -59,19 +59,25 @@ class Server:
         line = next(line for line in self.kubeconfig.read_text().splitlines() if "server:" in line)
         return line.split("server:")[1].strip()
 
-    def token(self, user: str = "admin") -> str:
-        rows = (row.split(",") for row in (self.data / "tokens.csv").read_text().split())
-        return next(token for token, name in rows if name == user)
+
+class Remote:
+    """A server that somebody else runs, by its kubeconfig; `data` is a folder of ours."""
+
+    def __init__(self, kubeconfig: Path, data: Path) -> None:
+        self.kubeconfig = kubeconfig
+        self.data = data
 
 
 class Kubectl:
-    """The real kubectl against one server."""
+    """The real kubectl against one server, in one namespace unless told otherwise."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server | Remote, namespace: str = "default") -> None:
         self._server = server
+        self.namespace = namespace
 
     def command(self, *arguments: str) -> list[str]:
-        return ["kubectl", f"--kubeconfig={self._server.kubeconfig}", *arguments]
+        where = (f"--kubeconfig={self._server.kubeconfig}", f"--namespace={self.namespace}")
+        return ["kubectl", *where, *arguments]
 
     def environment(self) -> dict[str, str]:
         # A cache of its own, so that discovery is read from this server.

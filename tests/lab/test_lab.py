@@ -152,7 +152,7 @@ def test_status_exec_and_restart(make_lab) -> None:
     assert [node["ready"] for node in status["nodes"]] == [True]
     assert status["nodes"][0]["pods"] == 1
     assert {each["name"] for each in status["processes"]} == {
-        *("api", "relay", "kubelet", "controller", "machinery", "dns", "agent/node-a")
+        *("api", "relay", "kubelet", "controller", "controller-manager", "dns", "agent/node-a")
     }
     ip = lab.kubectl("get", "pod", "echo-a-0", "-o", "jsonpath={.status.podIP}")
     assert ip in lab.steppe("exec", "echo-a-0", "--", "ip", "-4", "address").stdout

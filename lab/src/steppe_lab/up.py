@@ -1,7 +1,7 @@
 """Brings a lab up: topology and API server side by side, then everything that talks to it.
 
     topology ─┐                    ┌─ relay        (each node's 127.0.0.1:6443)
-              ├─ admin.kubeconfig ─┼─ machinery, kubelet, controller, DNS
+              ├─ admin.kubeconfig ─┼─ kubelet, controller, controller-manager, DNS
     API ──────┘                    └─ one agent a node, in the node's namespace
                                         └─ all nodes Ready ─ manifests applied
 
@@ -129,7 +129,7 @@ def _start_components(record: Record) -> tuple[Process, ...]:
         "relay": ("steppe_lab.relay", "admin", ("--nodes", str(where.nodes))),
         "kubelet": ("steppe_lab.kubelet", "kubelet", ("--lab-dir", str(where.root))),
         "controller": ("steppe.controller", "controller", pod_network),
-        "machinery": ("steppe_lab.controllers", "admin", ()),
+        "controller-manager": ("steppe_lab.controllers", "admin", ()),
         "dns": ("steppe_lab.dns", "agent", ("--lab-dir", str(where.root))),
     }
     return tuple(

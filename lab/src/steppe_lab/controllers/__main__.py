@@ -26,7 +26,7 @@ from steppe_lab.controllers.world import World
 async def run(kubeconfig: str | None) -> None:
     """Run every controller until cancelled."""
     async with (
-        Client(load_config(kubeconfig), "steppe-lab-machinery") as client,
+        Client(load_config(kubeconfig), "steppe-lab-controllers") as client,
         asyncio.TaskGroup() as group,
     ):
         world = World(client)
@@ -46,7 +46,7 @@ async def run(kubeconfig: str | None) -> None:
             NodeLifecycleController(world),
         ):
             group.create_task(controller.run())
-        logging.getLogger(__name__).info("machinery is running")
+        logging.getLogger(__name__).info("all controllers are running")
 
 
 async def _until_signalled(kubeconfig: str | None) -> None:

@@ -58,7 +58,7 @@ class World:
 
     def __init__(self, client: Client) -> None:
         self.client = client
-        self.events = EventRecorder(client, "steppe-lab-machinery")
+        self.events = EventRecorder(client, "steppe-lab-controllers")
         self.nodes: Store[Node] = Store()
         self.pods: Store[Pod] = Store()
         self.namespaces: Store[Namespace] = Store()

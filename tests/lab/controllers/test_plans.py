@@ -18,7 +18,7 @@ from steppe_lab.controllers.objects import (
 from steppe_lab.controllers.podcontrol import short_hash
 from steppe_lab.controllers.replicaset import deletion_order, replica_plan
 from steppe_lab.controllers.statefulset import revision_of, stateful_plan
-from tests.lab.machinery.objects import node, pod
+from tests.lab.controllers.objects import node, pod
 
 NOW = dt.datetime(2030, 1, 1, tzinfo=dt.UTC)
 EARLY, LATE = "2029-12-31T23:00:00Z", "2029-12-31T23:59:00Z"

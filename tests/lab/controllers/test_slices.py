@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from steppe.kube.services import HEADLESS_LABEL, SERVICE_NAME_LABEL
 from steppe_lab.controllers.objects import EndpointSlice, Pod
 from steppe_lab.controllers.slices import MANAGED_BY, slice_plan
-from tests.lab.machinery.objects import addresses, named, pod, service
+from tests.lab.controllers.objects import addresses, named, pod, service
 
 HTTP = [{"name": "http", "port": 80, "targetPort": "web"}]
 

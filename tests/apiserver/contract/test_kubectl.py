@@ -3,11 +3,16 @@
 import json
 import subprocess
 import time
+from ipaddress import ip_network
+from typing import Any
 
 import pytest
 
 from steppe_lab.manifests import DEFINITIONS
 from tests.apiserver.cluster import Kubectl
+from tests.apiserver.contract.http import fresh
+
+NAMESPACE = fresh("kubectl")
 
 DEPLOYMENT = """
 apiVersion: apps/v1
@@ -72,17 +77,22 @@ spec: {size: 3}
 """
 
 
-def get(kubectl: Kubectl, *what: str) -> dict[str, object]:
-    found: dict[str, object] = json.loads(kubectl("get", *what, "-o", "json"))
+def get(kubectl: Kubectl, *what: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(kubectl("get", *what, "-o", "json"))
     return found
 
 
 def test_a_new_cluster_has_its_namespaces_and_its_service(kubectl: Kubectl) -> None:
     names = kubectl("get", "ns", "-o", "name").split()
     assert {"namespace/default", "namespace/kube-system"} <= set(names)
-    table = kubectl("get", "service", "kubernetes")
+    table = kubectl("-n", "default", "get", "service", "kubernetes", "-o", "wide")
     assert table.split()[:3] == ["NAME", "TYPE", "CLUSTER-IP"]
-    assert "10.96.0.1" in table
+
+
+def test_the_service_of_the_api_has_the_first_address(kubectl: Kubectl) -> None:
+    ranges = get(kubectl, "servicecidr", "kubernetes")["spec"]["cidrs"]
+    found = get(kubectl, "-n", "default", "service", "kubernetes")["spec"]["clusterIP"]
+    assert found == str(ip_network(ranges[0])[1])
 
 
 def test_apply_changes_only_what_changed_in_the_manifest(kubectl: Kubectl) -> None:
@@ -142,7 +152,10 @@ def test_label_annotate_patch_and_replace(kubectl: Kubectl) -> None:
 
 def test_a_watch_shows_what_happens(kubectl: Kubectl) -> None:
     with subprocess.Popen(
-        kubectl.command("get", "configmaps", "-w", "--no-headers", "--output-watch-events"),
+        kubectl.command(
+            *("get", "configmaps", "-w", "--no-headers", "--output-watch-events"),
+            "--field-selector=metadata.name=watched",
+        ),
         stdout=subprocess.PIPE,
         text=True,
         env=kubectl.environment(),
@@ -225,6 +238,7 @@ def test_a_custom_kind_is_served_at_once_and_goes_with_its_definition(kubectl: K
     assert "the server could not find" in kubectl.refused("get", "--raw", "/apis/example.com/v1")
 
 
+@pytest.mark.embedded_only("a controller for namespaces finalizes them at once")
 def test_a_namespace_stays_until_it_is_finalized(kubectl: Kubectl) -> None:
     kubectl(
         "create",
@@ -249,6 +263,7 @@ def test_a_namespace_stays_until_it_is_finalized(kubectl: Kubectl) -> None:
     assert "NotFound" in kubectl.refused("get", "namespace", "going")
 
 
+@pytest.mark.embedded_only("it has no way to containers")
 def test_logs_and_exec_say_what_to_use_instead(kubectl: Kubectl) -> None:
     kubectl("apply", "-f", "-", stdin=POD.replace("NAME", "silent"))
     assert "steppe lab exec" in kubectl.refused("logs", "silent")
@@ -258,7 +273,7 @@ def test_logs_and_exec_say_what_to_use_instead(kubectl: Kubectl) -> None:
     "arguments",
     [
         ("create", "configmap", "typed", "--from-literal=a=b"),
-        ("create", "namespace", "typed"),
+        ("create", "namespace", f"{NAMESPACE}-typed"),
         ("create", "deployment", "typed", "--image=echo", "--replicas=2", "--port=80"),
         ("create", "serviceaccount", "typed"),
         ("create", "secret", "generic", "typed", "--from-literal=a=b"),
@@ -295,6 +310,7 @@ spec:
 """
 
 
+@pytest.mark.embedded_only("it removes the definitions, which another cluster may be using")
 def test_cluster_network_policies_are_served_and_judged(kubectl: Kubectl) -> None:
     for definition in DEFINITIONS:
         assert "Warning" not in kubectl.run("apply", "-f", str(definition)).stderr

@@ -1,4 +1,4 @@
-"""The whole machinery as a process, against the embedded API server, with a kubelet of our own."""
+"""Scheduler and controllers as one process, against the embedded API, with a kubelet of our own."""
 
 import asyncio
 import contextlib
@@ -38,21 +38,21 @@ SECONDS = 30  # for machines that are busy with other things
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    running = Server(tmp_path_factory.mktemp("machinery"))
+    running = Server(tmp_path_factory.mktemp("controllers"))
     running.start()
-    log = running.data / "machinery.log"
+    log = running.data / "controllers.log"
     with log.open("wb") as output:
         command = [sys.executable, "-m", "steppe_lab.controllers", "--kubeconfig"]
-        machinery = subprocess.Popen(
+        controllers = subprocess.Popen(
             [*command, str(running.kubeconfig)], stdout=output, stderr=output
         )
     try:
         yield running
-        machinery.send_signal(signal.SIGTERM)
-        assert machinery.wait(10) == 0
+        controllers.send_signal(signal.SIGTERM)
+        assert controllers.wait(10) == 0
     finally:
-        machinery.kill()
-        machinery.wait()
+        controllers.kill()
+        controllers.wait()
         running.stop()
     assert "Traceback" not in log.read_text(), log.read_text()
 

@@ -5,7 +5,7 @@ import pytest
 from steppe_lab.controllers.matching import requires, selects
 from steppe_lab.controllers.objects import LabelSelector, Requirement, Taint
 from steppe_lab.controllers.scheduling import Placement, Refused, choose_node
-from tests.lab.machinery.objects import node, pod
+from tests.lab.controllers.objects import node, pod
 
 GPU = Taint("gpu", "NoSchedule", "yes")
 SELECTOR = "node(s) didn't match Pod's node affinity/selector"

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from steppe_lab.controllers import rollout
 from steppe_lab.controllers.objects import Deployment, ReplicaSet, condition
-from tests.lab.machinery.objects import deployment, replicaset
+from tests.lab.controllers.objects import deployment, replicaset
 
 NOW = dt.datetime(2030, 1, 1, tzinfo=dt.UTC)
 
