@@ -8,6 +8,7 @@ import pytest
 from aiohttp import web
 
 from steppe.client import informer
+from steppe.client.client import PAGE
 from steppe.client.informer import (
     Deleted,
     Refused,
@@ -123,10 +124,10 @@ async def test_a_malformed_object_is_told_of_and_spoils_nothing() -> None:
 
 async def test_lists_come_in_pages() -> None:
     async with watching() as (api, following, _):
-        for number in range(1201):
+        for number in range(2 * PAGE + 1):
             api.objects[PATH][str(number)] = {"metadata": {"name": str(number)}, "size": number}
         replaced = await following()
-        assert [thing.size for thing in replaced.items] == list(range(1201))
+        assert [thing.size for thing in replaced.items] == list(range(2 * PAGE + 1))
         assert len(api.lists) == 3
 
 

@@ -18,7 +18,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from steppe.client.client import Client, selectors
+from steppe.client.client import Client, PageDecoder, selectors
 from steppe.client.errors import ApiError, api_error
 from steppe.client.resources import Resource
 from steppe.errors import SteppeError
@@ -148,7 +148,7 @@ async def watch(
     watcher = _Watcher(
         client,
         resource,
-        msgspec.json.Decoder(type_),
+        type_,
         namespace=namespace,
         selection=selectors(label_selector, field_selector),
         status=status or WatchStatus(),
@@ -164,7 +164,7 @@ class _Watcher(Generic[T]):
         self,
         client: Client,
         resource: Resource,
-        decoder: "msgspec.json.Decoder[T]",
+        type_: Callable[..., T],
         *,
         namespace: str,
         selection: dict[str, str],
@@ -173,7 +173,8 @@ class _Watcher(Generic[T]):
     ) -> None:
         self._client = client
         self._resource = resource
-        self._decoder = decoder
+        self._decoder: msgspec.json.Decoder[T] = msgspec.json.Decoder(type_)
+        self._pages = PageDecoder(type_)
         self._namespace = namespace
         self._selection = selection
         self._status = status
@@ -230,15 +231,11 @@ class _Watcher(Generic[T]):
         items: list[T] = []
         unreadable: list[WatchEvent[T]] = []
         version = ""
-        async for page in self._client.pages(
-            self._resource,
-            self._namespace,
-            label_selector=self._selection.get("labelSelector", ""),
-            field_selector=self._selection.get("fieldSelector", ""),
-        ):
+        path = self._resource.path(self._namespace)
+        async for page in self._client.pages_of(self._pages, path, self._selection):
             version = page.metadata.resource_version
-            for raw in page.items or ():
-                decoded = self._decode(raw)
+            for item in page.items or ():
+                decoded = self._decode(item) if isinstance(item, msgspec.Raw) else item
                 if isinstance(decoded, Unreadable):
                     unreadable.append(decoded)
                 else:

@@ -12,8 +12,8 @@ from typing import TypeVar, overload
 
 import msgspec
 
-from steppe.kube.cause import ObjectRef, Problem
-from steppe.state.claim import Claim, settle_key
+from steppe.kube.cause import Cause, ObjectRef, Problem
+from steppe.state.claim import Claim, Entry, settle_key
 from steppe.state.nft import ElementKey
 from steppe.state.node import TABLES, Key, NodeClaim, NodeEntry
 
@@ -54,9 +54,20 @@ class Entries(Mapping[Key, NodeEntry]):
     @overload
     def get(self, key: Key, /, default: NodeEntry | T) -> NodeEntry | T: ...
     def get(self, key: Key, /, default: object = None) -> object:
-        part = self._parts.get(_part_of(key))
+        part = self._parts.get(key.set if isinstance(key, ElementKey) else key.table)
         held = part.get(key) if part is not None else None
-        return _entry(held) if held is not None else default
+        if held is None:
+            return default
+        if isinstance(held, _Several):
+            return held.entry
+        return Entry(held.value, (held.cause,))
+
+    def because(self, key: Key) -> tuple[Cause, ...]:
+        """Every cause for an entry; none where there is no entry."""
+        held = self._parts.get(_part_of(key), {}).get(key)
+        if held is None:
+            return ()
+        return held.entry.because if isinstance(held, _Several) else (held.cause,)
 
     def __contains__(self, key: object) -> bool:
         return key in self._parts.get(_part_of(key), ())

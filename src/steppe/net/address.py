@@ -16,6 +16,7 @@ from ipaddress import (
     ip_interface,
     ip_network,
 )
+from socket import AF_INET, AF_INET6, inet_pton
 from typing import TypeVar
 
 IPAddress = IPv4Address | IPv6Address
@@ -23,19 +24,18 @@ IPInterface = IPv4Interface | IPv6Interface
 IPNetwork = IPv4Network | IPv6Network
 Versioned = TypeVar("Versioned", IPAddress, IPInterface, IPNetwork)
 
-_OCTETS = {str(number): number for number in range(256)}
-
 
 def parse_address(text: str) -> IPAddress:
     """The address in text; ValueError says what is wrong, and a zone (`%eth0`) is wrong."""
     if "%" in text:
         raise ValueError(f"{text!r} carries a zone, which means nothing outside one machine")
-    # There are hundreds of thousands of endpoints: ip_address() takes three times as long.
+    # There are hundreds of thousands of endpoints, and ip_address() takes up to ten times as long.
     try:
-        a, b, c, d = map(_OCTETS.__getitem__, text.split("."))
-    except (KeyError, ValueError):
-        return ip_address(text)
-    return IPv4Address(a << 24 | b << 16 | c << 8 | d)
+        if ":" in text:
+            return IPv6Address(inet_pton(AF_INET6, text))
+        return IPv4Address(inet_pton(AF_INET, text))
+    except (OSError, ValueError):
+        return ip_address(text)  # which says what is wrong
 
 
 def parse_prefix(text: str) -> IPNetwork:

@@ -9,10 +9,12 @@ from collections.abc import Iterable
 
 from steppe.plan.diff import Change
 from steppe.state.link import Link, LinkKey
+from steppe.state.nft import ElementKey
 from steppe.state.route import MAIN, RouteKey
 
 _GROUND_UP = ("links", "sysctls", "addresses", "fdb", "neighbours", "elements", "routes", "rules")
 _HEIGHT = {table: height for height, table in enumerate(_GROUND_UP)}
+_ELEMENT, _GONE = (1, _HEIGHT["elements"], 0), (2, -_HEIGHT["elements"], 0)
 
 
 def ordered(changes: Iterable[Change]) -> tuple[Change, ...]:
@@ -21,6 +23,8 @@ def ordered(changes: Iterable[Change]) -> tuple[Change, ...]:
 
 
 def _rank(change: Change) -> tuple[int, int, int]:
+    if isinstance(change.key, ElementKey):  # as nearly all are
+        return _ELEMENT if change.new is not None else _GONE
     height, detail = _HEIGHT[change.key.table], _detail(change)
     if change.new is None:
         return (2, -height, detail)

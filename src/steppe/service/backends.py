@@ -5,6 +5,7 @@ its endpoints, in a fixed order, so that the same Service always compiles to the
 """
 
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import Literal, Self
 
 import msgspec
@@ -140,15 +141,22 @@ def _frontend(service: Service, way: Way, pools: Pools) -> Frontend:
 
 def _endpoints(port: ServicePort, version: int, slices: tuple[EndpointSlice, ...]) -> Known:
     """Each address and port once; the slice that names it first has it."""
-    found: dict[tuple[IPAddress, int], tuple[Endpoint, Backend]] = {}
+    # By numbers, for addresses are slow at hashing; all endpoints of a slice are of one family.
+    found: dict[tuple[int, int], tuple[Endpoint, Backend]] = {}
     for slice_ in slices:
         number, ref = slice_.port(port), slice_.ref
         for index, endpoint in enumerate(slice_.endpoints if number else ()):
             address = endpoint.address
-            if address.version == version and (address, number) not in found:
-                backend = Backend(address, number, Cause(ref, f"endpoints[{index}]"))
-                found[address, number] = (endpoint, backend)
+            key = (int(address), number)
+            if address.version == version and key not in found:
+                found[key] = (endpoint, Backend(address, number, Cause(ref, _field(index))))
     return list(found.values())
+
+
+@lru_cache(maxsize=1 << 12)
+def _field(index: int) -> str:
+    """One text for all of the many endpoints that stand at this place of their slice."""
+    return f"endpoints[{index}]"
 
 
 def _pools(here: Node, distribution: str, found: Known) -> Pools:

@@ -25,14 +25,20 @@ def forbidden(
 
     As policy sees them: from who really sent to who really answers.
     """
-    ruleset = Ruleset(SKELETON, NodeView(state))
-    return tuple(
+    judged = [
         flow
         for flow in flows
         if _is_guarded(flow, state)
         # "Traffic is allowed to a pod if … the traffic source is the pod's local node".
         and flow.original.source not in own
-        and _is_dropped(ruleset, flow, "input" if flow.reply.source in own else "forward")
+    ]
+    if not judged:  # so the state, which may be large, need not be looked through
+        return ()
+    ruleset = Ruleset(SKELETON, NodeView(state))
+    return tuple(
+        flow
+        for flow in judged
+        if _is_dropped(ruleset, flow, "input" if flow.reply.source in own else "forward")
     )
 
 

@@ -50,7 +50,7 @@ def tell(
     for (verb, table), some in made.items():
         metrics.changes.labels(table, verb).inc(len(some))
         if level == logging.DEBUG:
-            objects = Counter(cause.ref for change in some for cause in because[change.key])
+            objects = _counted(cause.ref for change in some for cause in because[change.key])
             log.info(line(verb, table=table, count=len(some), because=_most(objects)))
 
 
@@ -63,6 +63,19 @@ def _line(change: Change, because: Because, suffix: str = "", **more: object) ->
         cause=_or_nothing(map(str, because[change.key])),
         **more,
     )
+
+
+def _counted(refs: Iterable[ObjectRef]) -> Counter[ObjectRef]:
+    """How often each object is named. By identity first: an object's changes share its name."""
+    known: dict[int, ObjectRef] = {}
+    times: Counter[int] = Counter()
+    for ref in refs:
+        known.setdefault(id(ref), ref)  # and so keeps it, and its identity with it
+        times[id(ref)] += 1
+    found: Counter[ObjectRef] = Counter()
+    for number, count in times.items():
+        found[known[number]] += count
+    return found
 
 
 def _most(objects: Counter[ObjectRef]) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 
 from steppe.agent.log import line
 from steppe.compile.incremental import NodeCompiler
+from steppe.dataplane.nft.policy_chains import is_policy_set
 from steppe.drivers.conntrack import Conntrack
 from steppe.drivers.errors import KernelError
 from steppe.net.address import IPAddress
@@ -57,7 +58,7 @@ class PolicyFlowEnder:
     async def _look(self) -> None:
         flows = await asyncio.to_thread(self._conntrack.flows, _JUDGED)
         # What is asked for after the reading: nothing begun since by leave of it is among them.
-        state = {key: entry for key, entry in self._compiler.state.items() if is_policy(key)}
+        state = self._compiler.state.only(is_policy_set)
         ended = await asyncio.to_thread(forbidden, flows, state, self._own_addresses())
         await asyncio.to_thread(self._conntrack.end, ended)
         for flow in ended:
@@ -68,5 +69,6 @@ class PolicyFlowEnder:
         if here is None:
             return frozenset()
         underlay = (interface.ip for interface in here.underlay.addresses)
-        made = (k.address.ip for k in self._compiler.state if isinstance(k, AddressKey))
+        addresses = self._compiler.state.only(AddressKey.table.__eq__)
+        made = (key.address.ip for key in addresses if isinstance(key, AddressKey))
         return frozenset((*here.addresses, *here.external_addresses, *underlay, *made))

@@ -103,9 +103,10 @@ class Reconciler:
         self.ended = self.begun
         refused = {failure.change.key: failure for failure in failures}
         for change in changes:
-            if change.key in refused:
+            if refused and change.key in refused:
                 continue
-            self.failed.pop(change.key, None)
+            if self.failed:
+                self.failed.pop(change.key, None)
             if change.new is None:
                 self.actual.pop(change.key, None)
             else:
@@ -118,8 +119,7 @@ class Reconciler:
 
     def because(self, change: Change) -> tuple[Cause, ...]:
         """The objects that ask for a change; none when what is deleted is asked for no more."""
-        entry = self._compiler.state.get(change.key)
-        return entry.because if entry is not None else ()
+        return self._compiler.state.because(change.key)
 
     def drift(self, seen: Mapping[Key, Value]) -> tuple[Change, ...]:
         """What it would take to make a kernel that holds `seen` agree."""
@@ -128,9 +128,15 @@ class Reconciler:
         return ordered(known)
 
     def _plan(self, changes: Iterable[Change]) -> Plan:
-        known = [change for change in changes if not self._is_under_way(change)]
+        # Elements stand on no link, and nearly all changes are to them.
+        elements: list[Change] = []
+        others: list[Change] = []
+        for change in changes:
+            (elements if isinstance(change.key, ElementKey) else others).append(change)
+        known = [change for change in others if not self._is_under_way(change)]
         lost = {link_of(c.key, c.new): None for c in known if _is_lost_pod(c)}
-        kept = (c for c in known if link_of(c.key, c.new or c.old) not in lost)
+        kept = [c for c in known if link_of(c.key, c.new or c.old) not in lost]
+        kept += elements
         return Plan(ordered(kept), tuple(self._compiler.workloads[link] for link in lost))
 
     def _is_under_way(self, change: Change) -> bool:

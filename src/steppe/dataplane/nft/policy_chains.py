@@ -14,6 +14,7 @@ for a number that a map gives. It is cleared again before the packet goes on.
 
 import re
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from itertools import pairwise
 
 import msgspec
@@ -50,6 +51,7 @@ class Span(msgspec.Struct, frozen=True, order=True):
 EVERYTHING = (*(Span(protocol) for protocol in sorted(_PROTOCOLS)), Span(OTHER))
 
 
+@lru_cache
 def is_policy_set(name: str) -> bool:
     """Whether a set or map of the skeleton is one that these chains ask."""
     return name.startswith(("ingress_", "egress_", "itself"))
