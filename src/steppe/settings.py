@@ -21,6 +21,9 @@ class Settings(msgspec.Struct, frozen=True):
 
     `policies`: whether NetworkPolicies are enforced.
 
+    `data_plane`: what serves Services, a name in dataplane/registry.py. There is one so far, so it
+    is not published.
+
     `node_port_addresses`: as kube-proxy's flag says it, "If set to a list of CIDRs, connections to
     NodePort services will only be accepted on node IPs in one of the indicated ranges. If set to
     'primary', NodePort services will only be accepted on the node's primary IPv4 and/or IPv6
@@ -34,6 +37,7 @@ class Settings(msgspec.Struct, frozen=True):
     masquerade: bool = True
     services: bool = True
     policies: bool = True
+    data_plane: str = "nftables"
     node_port_addresses: NodePortAddresses = ()
 
 
@@ -52,6 +56,7 @@ def settings_annotation(settings: Settings) -> str:
     given = settings.node_port_addresses
     fields = msgspec.structs.asdict(settings)
     fields["node_port_addresses"] = given if given == "primary" else tuple(map(str, given))
+    del fields["data_plane"]
     return msgspec.json.encode(_Wire(**fields)).decode()
 
 

@@ -21,8 +21,9 @@ from steppe.compile.policy_tables import PolicyTables
 from steppe.kube.cause import ObjectRef, Problem
 from steppe.kube.objects import Node, Workload
 from steppe.kube.services import EndpointSlice, Service, ServiceRange
-from steppe.service.backends import Vantage
+from steppe.service.backends import Vantage, service_table
 from steppe.service.ownership import Places, ServiceName
+from steppe.service.table import Backends, Frontend
 from steppe.settings import Settings
 from steppe.state.claim import settle_key
 from steppe.state.node import Key, NodeClaim, NodeEntry, NodeState
@@ -120,6 +121,7 @@ class NodeCompiler:
         self._services: dict[ServiceName, Service] = {}
         self._slices: dict[ServiceName, dict[str, EndpointSlice]] = {}
         self._slice_owner: dict[ServiceName, ServiceName] = {}
+        self._ranges: dict[str, ServiceRange] = {}
         self._places = Places()
         self._tables = Tables()
         self.policies = PolicyTables(self._tables)
@@ -151,6 +153,22 @@ class NodeCompiler:
     def slices_of(self, namespace: str, name: str) -> Collection[EndpointSlice]:
         """The slices of the Service of this name."""
         return self._slices.get((namespace, name), {}).values()
+
+    @property
+    def service_ranges(self) -> Collection[ServiceRange]:
+        return self._ranges.values()
+
+    def served(self, wanted: Iterable[Frontend]) -> dict[Frontend, Backends]:
+        """What each of these leads to; one that no Service has is left out."""
+        vantage, found = self.vantage, dict[Frontend, Backends]()
+        if vantage is None or not self.settings.services:
+            return found
+        fronts = frozenset(wanted)
+        for name in set(filter(None, map(self._places.find, fronts))):
+            slices = self._slices.get(name, {}).values()
+            table = service_table(vantage, self._services[name], slices, self._places.owner)
+            found.update(row for row in table.rows if row[0] in fronts)
+        return found
 
     @property
     def state(self) -> NodeState:
@@ -219,9 +237,11 @@ class NodeCompiler:
 
     def set_service_range(self, known: ServiceRange) -> frozenset[Key]:
         """Prefixes of cluster IPs depend on no node: compiled here and now."""
-        return self._tables.replace(known.ref, service_range_block(known))
+        self._ranges[known.name] = known
+        return self._tables.replace(known.ref, service_range_block(self.settings, known))
 
     def remove_service_range(self, name: str) -> frozenset[Key]:
+        self._ranges.pop(name, None)
         return self._tables.replace(ServiceRange(name).ref, ())
 
     def _compile_all(self) -> frozenset[Key]:

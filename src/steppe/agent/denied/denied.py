@@ -14,14 +14,13 @@ from prometheus_client import Counter
 
 from steppe.agent.log import line
 from steppe.compile.incremental import NodeCompiler
-from steppe.dataplane.nft.denied import denied_set
+from steppe.dataplane.nft.sets import policy_sets
 from steppe.drivers.nftables.counters import Counters
 from steppe.errors import SteppeError
 from steppe.kube.cause import ObjectRef
 from steppe.kube.objects import Workload
 from steppe.kube.policies import Direction
 from steppe.net.address import IPAddress
-from steppe.state.nft import ElementKey
 from steppe.state.node import NodeState
 
 log = logging.getLogger("steppe.agent")
@@ -43,13 +42,15 @@ def read(counters: Counters) -> Counted:
         (direction, address): packets
         for direction in DIRECTIONS
         for version in (4, 6)
-        for address, packets in counters.packets(denied_set(direction, version)).items()
+        for address, packets in counters.packets(
+            policy_sets(direction).denied.name(version)
+        ).items()
     }
 
 
 def guarding(state: NodeState, direction: Direction, address: IPAddress) -> tuple[ObjectRef, ...]:
     """The policies that guard the pod at an address; none for a pod that is not known yet."""
-    entry = state.get(ElementKey(f"{direction}_guarded{address.version}", (address,)))
+    entry = state.get(policy_sets(direction).guarded.key(address))
     because = entry.because if entry is not None else ()
     return tuple(sorted({cause.ref for cause in because if cause.ref.kind in _POLICIES}))
 

@@ -11,13 +11,14 @@ from collections.abc import Iterable
 
 from steppe.agent.log import line
 from steppe.compile.incremental import NodeCompiler
+from steppe.dataplane.nft.sets import is_policy
 from steppe.drivers.conntrack import Conntrack
 from steppe.drivers.errors import KernelError
 from steppe.net.address import IPAddress
 from steppe.net.packet import Protocol
 from steppe.state.link import AddressKey
 from steppe.state.node import Key
-from steppe.walk.forbidden import forbidden, is_policy
+from steppe.walk.forbidden import forbidden
 
 log = logging.getLogger("steppe.agent")
 

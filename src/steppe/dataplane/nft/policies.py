@@ -19,6 +19,8 @@ import msgspec
 
 from steppe.dataplane.nft import policy_chains
 from steppe.dataplane.nft.policy_chains import Span, allowing, common, denied
+from steppe.dataplane.nft.sets import ITSELF as ITSELF_MAP
+from steppe.dataplane.nft.sets import policy_sets
 from steppe.kube.cause import Cause, Problem
 from steppe.kube.objects import Workload
 from steppe.kube.policies import Direction
@@ -26,7 +28,7 @@ from steppe.net.address import IPAddress, IPNetwork
 from steppe.policy.guards import OTHER, Guard, Piece
 from steppe.policy.identities import NOBODY, Identity
 from steppe.state.claim import Claim
-from steppe.state.nft import Atom, Element, ElementKey
+from steppe.state.nft import Element, ElementKey
 from steppe.state.node import NodeClaim
 
 NO_NUMBER = 0
@@ -70,23 +72,23 @@ def verdict(guard: Guard, answers: Iterable[tuple[Piece, ...]]) -> Verdict:
 
 def guard_claims(workload: Workload, guard: Guard, anyone: Verdict) -> Iterator[NodeClaim]:
     """That policies look at the pod, and what they let through whoever the peer is."""
-    direction = guard.direction
+    direction, sets = guard.direction, policy_sets(guard.direction)
     for own in workload.addresses:
         for cause in guard.because:
-            yield _claim(f"{direction}_guarded{own.version}", (own,), cause)
-            yield _claim(f"itself{own.version}", (own, own), cause, ITSELF)
+            yield Claim(sets.guarded.key(own), Element(), cause)
+            yield Claim(ITSELF_MAP.key(own, own), Element((ITSELF,)), cause)
     if anyone.chain != denied(direction):
         for own in workload.addresses:
-            yield from _verdict_claims(f"{direction}_anyone{own.version}", (own,), anyone)
+            yield from _verdict_claims(sets.anyone.key(own), anyone)
 
 
 def allowed_claims(
     direction: Direction, number: int, addresses: Iterable[IPAddress], found: Verdict
 ) -> Iterator[NodeClaim | Problem]:
     """What the pod with these addresses lets through for peers of this number."""
+    allowed = policy_sets(direction).allowed
     for own in addresses:
-        name = f"{direction}_allowed{own.version}"
-        yield from _verdict_claims(name, (number, own), found)
+        yield from _verdict_claims(allowed.key(number, own), found)
 
 
 def overfull(found: Verdict) -> Iterator[Problem]:
@@ -102,24 +104,21 @@ def overfull(found: Verdict) -> Iterator[Problem]:
 
 def peer_claim(direction: Direction, address: IPAddress, number: int, cause: Cause) -> NodeClaim:
     """The number of a peer at one of its addresses."""
-    return _claim(f"{direction}_peer{address.version}", (address,), cause, number)
+    return Claim(policy_sets(direction).peer.key(address), Element((number,)), cause)
 
 
 def block_claims(
     direction: Direction, prefix: IPNetwork, number: int, rules: Iterable[Cause]
 ) -> Iterator[NodeClaim]:
     """The number of a prefix."""
+    key = policy_sets(direction).block.key(prefix)
     for cause in rules:
-        yield _claim(f"{direction}_block{prefix.version}", (prefix,), cause, number)
+        yield Claim(key, Element((number,)), cause)
 
 
-def _verdict_claims(name: str, key: tuple[Atom, ...], found: Verdict) -> Iterator[NodeClaim]:
+def _verdict_claims(key: ElementKey, found: Verdict) -> Iterator[NodeClaim]:
     for cause in found.because:
-        yield _claim(name, key, cause, found.chain)
-
-
-def _claim(name: str, key: tuple[Atom, ...], cause: Cause, *data: Atom) -> NodeClaim:
-    return Claim(ElementKey(name, key), Element(data), cause)
+        yield Claim(key, Element((found.chain,)), cause)
 
 
 def _span(piece: Piece) -> Span:
