@@ -4,11 +4,22 @@ from collections.abc import Iterator
 
 from steppe.explain.course import Course
 from steppe.explain.model import Path, Step
+from steppe.explain.steps import (
+    Answered,
+    Balanced,
+    CameIn,
+    Carried,
+    Hidden,
+    Sent,
+    Stopped,
+    Unasked,
+)
 from steppe.kube.cause import Cause
 from steppe.kube.cluster import Cluster
 from steppe.kube.services import Service
 from steppe.net.address import IPAddress
 from steppe.net.packet import Packet
+from steppe.walk.trace import Stage
 
 
 def promised_path(part: Cluster, sent: Packet, course: Course) -> Path:
@@ -44,31 +55,29 @@ def first_steps(part: Cluster, sent: Packet, course: Course) -> Iterator[Step]:
     """Who sends, and where the packet comes to the network."""
     for pod in part.pods.values():
         if sent.source in pod.addresses and not pod.host_network and not pod.finished:
-            text = f"{pod.namespace}/{pod.name} sends {sent}"
-            yield Step(pod.node, "send", text, (Cause(pod.ref, "status.podIPs"),))
+            what = Sent(f"{pod.namespace}/{pod.name}", sent)
+            yield Step(pod.node, Stage.SEND, what, (Cause(pod.ref, "status.podIPs"),))
             return
     for node in part.nodes.values():
         if sent.source in node.addresses:
             because = (Cause(node.ref, "status.addresses"),)
-            yield Step(node.name, "send", f"node/{node.name} sends {sent}", because)
+            yield Step(node.name, Stage.SEND, Sent(f"node/{node.name}", sent), because)
             return
-    text = f"{sent} comes in from outside"
-    yield Step(course.entered, "send", text, promised=not course.entered)
+    yield Step(course.entered, Stage.SEND, CameIn(sent), promised=not course.entered)
 
 
 def _steps(part: Cluster, sent: Packet, course: Course) -> Iterator[Step]:
     for done in course.served:
-        which = f" (one of {done.choices} endpoints, alike likely)" if done.choices > 1 else ""
-        dialled = f"{done.dialled.destination} {done.dialled.destination_port}"
-        text = f"{dialled} becomes {done.endpoint.destination} {done.endpoint.destination_port}"
+        what = Balanced(done.dialled, done.endpoint, done.choices)
         because = tuple(_behind(part, done.dialled, done.endpoint))
-        yield Step(done.node, "service", text + which, because, promised=True)
+        yield Step(done.node, Stage.SERVICE, what, because, promised=True)
     if course.reason:
-        yield Step(course.entered, course.fate, course.reason, course.because, promised=True)
+        stage, stopped = Stage(course.fate), Stopped(course.reason)
+        yield Step(course.entered, stage, stopped, course.because, promised=True)
         return
     if course.received.source != sent.source:
-        text = f"the sender's address {sent.source} becomes {course.received.source}"
-        yield Step(course.served[-1].node, "masquerade", text, promised=True)
+        hidden = Hidden(sent.source, course.received.source)
+        yield Step(course.served[-1].node, Stage.MASQUERADE, hidden, promised=True)
     if course.egress.allowed:
         yield from _delivery(part, course)
 
@@ -77,15 +86,9 @@ def _delivery(part: Cluster, course: Course) -> Iterator[Step]:
     """The network model's part: everyone reaches pods by their own addresses."""
     to = receiver_of(part, course.received.destination)
     match course.kind:
-        case "pod":
-            text = f"the network takes it to {to} at {course.received.destination}"
-        case "node":
-            text = f"the network takes it to {to}"
-        case "outside":
-            text = f"{course.received.destination} is outside: it leaves with its node's address"
-        case _:
-            return
-    yield Step("", "route", text, promised=True)
+        case "pod" | "node" | "outside" as kind:
+            what = Carried(kind, to, course.received.destination)
+            yield Step("", Stage.ROUTE, what, promised=True)
 
 
 def _behind(part: Cluster, dialled: Packet, endpoint: Packet) -> Iterator[Cause]:
@@ -114,7 +117,6 @@ def _reply(sent: Packet, course: Course) -> Iterator[Step]:
     if course.fate != "delivered":
         return
     for done in reversed(course.served):
-        text = f"replies come from {done.dialled.destination} again, as {sent.source} expects"
-        yield Step(done.node, "reply", text, promised=True)
-    text = "replies belong to their connection: no policy is asked about them"
-    yield Step("", "reply", text, promised=True)
+        what = Answered(done.dialled.destination, sent.source)
+        yield Step(done.node, Stage.REPLY, what, promised=True)
+    yield Step("", Stage.REPLY, Unasked(), promised=True)

@@ -24,7 +24,21 @@ from steppe.state.node import NodeState
 from steppe.state.route import Route
 from steppe.state.workload import workload_of
 from steppe.walk.nft import Ruleset, State
-from steppe.walk.trace import End, EndKind, Step, Trace, Translation
+from steppe.walk.trace import (
+    Crossed,
+    Delivered,
+    End,
+    EndKind,
+    Masqueraded,
+    Own,
+    Restored,
+    Routed,
+    Stage,
+    Step,
+    Trace,
+    Translation,
+    Tunnelled,
+)
 from steppe.walk.view import Found, NodeView
 
 MAX_HOPS = 8
@@ -75,7 +89,11 @@ class _Here(msgspec.Struct, frozen=True):
 
 
 class Walker:
-    """Walks packets over one cluster and one set of tables, desired or read back alike."""
+    """Walks packets over one cluster and one set of tables, desired or read back alike.
+
+    Invariant: it keeps no memory of packets, so each answer depends on the cluster and the tables
+    alone; what a reply needs of its request is in the request's trace.
+    """
 
     def __init__(self, cluster: Cluster, states: Mapping[str, NodeState]) -> None:
         self._cluster = cluster
@@ -141,7 +159,7 @@ class Walker:
             at = at.ending("dropped", reason)
         for entered in (at,) if at.end else self._entries(at):
             state = entered.state
-            stage = "conntrack" if state.established else "service"
+            stage = Stage.CONNTRACK if state.established else Stage.SERVICE
             taken = [*steps, *(Step(at.node, stage, *met) for met in state.met)]
             then = entered.becoming(msgspec.structs.replace(state, met=()))
             if then.end is None:
@@ -163,9 +181,9 @@ class Walker:
             yield at
             return
         packet = done.before.answer
-        text = f"{_ends(at.state.packet)} becomes {_ends(packet)} again"
+        what = Restored(at.state.packet, packet)
         state = msgspec.structs.replace(at.state, packet=packet)
-        yield at.becoming(state.meeting(text, done.because))
+        yield at.becoming(state.meeting(what, done.because))
 
     def _served(self, at: _Here) -> Iterator[_Here]:
         """What the node's Services make of the packet."""
@@ -197,7 +215,7 @@ class Walker:
         if local:
             ref = self._cluster.nodes[at.node].ref
             cause = Cause(ref, "status.addresses")
-            steps.append(Step(at.node, "local", f"{at.destination} is the node's own", (cause,)))
+            steps.append(Step(at.node, Stage.LOCAL, Own(at.destination), (cause,)))
             return at.ending("node", target=at.node)
         view = self._views[at.node]
         found = view.route(at.source, at.destination)
@@ -208,7 +226,7 @@ class Walker:
     def _routed(self, at: _Here, view: NodeView, found: Found, steps: list[Step]) -> _Here:
         """Along a route of Steppe's."""
         prefix, route, because = found
-        steps.append(Step(at.node, "route", f"{prefix} {route}", because))
+        steps.append(Step(at.node, Stage.ROUTE, Routed(prefix, route), because))
         if route.kind != "unicast":
             return at.ending("dropped", f"no pod has {at.destination}")
         if view.is_down(route.link):
@@ -223,7 +241,7 @@ class Walker:
         if at.state.local:
             return at
         ((state, ending),) = self._rulesets[at.node].hook(point, at.state)
-        steps += (Step(at.node, "policy", *met) for met in state.met if met[1])
+        steps += (Step(at.node, Stage.POLICY, *met) for met in state.met if met[1])
         if ending != "drop":
             return at
         return at.ending("dropped", f"{at.node}'s policies do not allow it")
@@ -234,12 +252,12 @@ class Walker:
         before = at.source
         at = self._postrouting(at, steps)
         if peer is not None:
-            steps.append(Step(at.node, "underlay", f"{at.destination} is {peer}'s address"))
+            steps.append(Step(at.node, Stage.UNDERLAY, Crossed(at.destination, peer)))
             return self._between(at, peer)
         if at.source == before and before in self._pod_node:
             reason = f"{at.node} has no IPv{before.version} address to leave the cluster with"
             return at.ending("dropped", reason)
-        steps.append(Step(at.node, "underlay", f"{at.destination} is outside the cluster"))
+        steps.append(Step(at.node, Stage.UNDERLAY, Crossed(at.destination)))
         return at.ending("outside")
 
     def _between(self, at: _Here, peer: str) -> _Here:
@@ -259,8 +277,7 @@ class Walker:
         if ending != "masquerade" or own is None:
             return at
         because = tuple(dict.fromkeys(cause for _, causes in state.met for cause in causes))
-        text = f"masquerade: {at.source} becomes {own}"
-        steps.append(Step(at.node, "postrouting", text, because))
+        steps.append(Step(at.node, Stage.POSTROUTING, Masqueraded(at.source, own), because))
         packet = msgspec.structs.replace(at.state.packet, source=own)
         return at.becoming(msgspec.structs.replace(at.state, packet=packet), because)
 
@@ -271,8 +288,8 @@ class Walker:
             return at.ending("dropped", reason)
         value, entry = neighbour
         pod = self._pod_of.get((at.node, route.link), route.link)
-        text = f"{at.destination} {value} dev {route.link} is {pod}"
-        steps.append(Step(at.node, "deliver", text, entry.because))
+        what = Delivered(at.destination, value, route.link, pod)
+        steps.append(Step(at.node, Stage.DELIVER, what, entry.because))
         return at.ending("pod", target=pod)
 
     def _to_next_hop(self, at: _Here, view: NodeView, route: Route, steps: list[Step]) -> _Here:
@@ -295,17 +312,10 @@ class Walker:
             return at.ending("dropped", reason)
         outer, entry = forwarding
         because = (*neighbour[1].because, *entry.because)
-        text = f"{route.via} {neighbour[0]}, tunnelled to {outer.destination}"
-        steps.append(Step(at.node, "tunnel", text, tuple(dict.fromkeys(because))))
+        what = Tunnelled(route.via, neighbour[0], outer)
+        steps.append(Step(at.node, Stage.TUNNEL, what, tuple(dict.fromkeys(because))))
         peer = self._node_of.get(outer.destination)
         if peer is None:
             reason = f"no node has the tunnel end {outer.destination}"
             return at.ending("dropped", reason)
         return at.arriving(peer)
-
-
-def _ends(packet: Packet) -> str:
-    """Both ends of a packet, with their ports."""
-    if packet.protocol == "ICMP":
-        return f"{packet.source} > {packet.destination}"
-    return f"{packet.source} {packet.source_port} > {packet.destination} {packet.destination_port}"
