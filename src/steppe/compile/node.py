@@ -15,8 +15,7 @@ from collections.abc import Iterable, Iterator
 from steppe.compile.local import local_claims
 from steppe.compile.pod import workload_claims
 from steppe.compile.policy_tables import PolicyObjects, policy_claims
-from steppe.dataplane.nft.policy_memory import known_claims
-from steppe.dataplane.registry import data_plane
+from steppe.dataplane.registry import POLICIES, data_plane
 from steppe.fabric.choose import device_claims, peer_claims, pod_mtu
 from steppe.kube.cause import Problem
 from steppe.kube.cluster import Cluster
@@ -36,7 +35,7 @@ def local_block(settings: Settings, here: Node) -> Iterator[NodeClaim | Problem]
         yield from device_claims(settings, here)
     yield from data_plane(settings).own_node(settings, here)
     if settings.policies:
-        yield from known_claims(here)
+        yield from POLICIES.known(here)
 
 
 def peer_block(settings: Settings, here: Node, peer: Node) -> Iterator[NodeClaim | Problem]:

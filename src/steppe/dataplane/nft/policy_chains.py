@@ -91,17 +91,6 @@ def merged(spans: Iterable[Span]) -> list[Span]:
     return found
 
 
-def common(some: Iterable[Span], others: Iterable[Span]) -> list[Span]:
-    """The ports that are in both."""
-    apart = list(others)
-    return [
-        Span(one.protocol, max(one.first, other.first), min(one.last, other.last))
-        for one in some
-        for other in apart
-        if one.protocol == other.protocol and one.first <= other.last and other.first <= one.last
-    ]
-
-
 def ports_chain(name: str) -> Chain | None:
     """The chain of this name; None if the name is none of a policy chain."""
     found = _CHAIN.fullmatch(name)
