@@ -12,7 +12,7 @@ from steppe.kube.objects import Node, Workload
 from steppe.net.address import IPAddress
 from steppe.net.packet import Packet
 from steppe.oracle.service import Backend, World
-from steppe.service.backends import Vantage
+from steppe.service.backends import Vantage, service_table
 from steppe.service.ownership import Places
 from steppe.state.node import NodeState, settle
 from steppe.walk.nft import Ruleset, State
@@ -49,7 +49,9 @@ def tables(
                 for s in world.slices
                 if (s.namespace, s.service) == (service.namespace, service.name)
             ]
-            yield from service_claims(vantage, service, mine, places.owner)
+            table = service_table(vantage, service, mine, places.owner)
+            yield from table.problems
+            yield from service_claims(table)
 
     return settle(blocks())
 

@@ -25,6 +25,9 @@ class Settings(msgspec.Struct, frozen=True):
 
     `policies`: whether NetworkPolicies are enforced.
 
+    `data_plane`: what serves Services, a name in dataplane/registry.py. There is one so far, so it
+    is not published.
+
     `node_port_addresses`: as kube-proxy's flag says it, "If set to a list of CIDRs, connections to
     NodePort services will only be accepted on node IPs in one of the indicated ranges. If set to
     'primary', NodePort services will only be accepted on the node's primary IPv4 and/or IPv6
@@ -36,6 +39,7 @@ class Settings(msgspec.Struct, frozen=True):
     masquerade: bool = True
     services: bool = True
     policies: bool = True
+    data_plane: str = "nftables"
     node_port_addresses: NodePortAddresses = ()
 
 
@@ -54,6 +58,7 @@ def settings_annotation(settings: Settings) -> str:
     fields = msgspec.structs.asdict(settings)
     fields["node_port_addresses"] = given if given == "primary" else tuple(map(str, given))
     fields["fabric_options"] = dict(settings.fabric_options)
+    del fields["data_plane"]
     return msgspec.json.encode(_Wire(**fields)).decode()
 
 

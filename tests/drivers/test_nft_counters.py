@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from steppe.dataplane.nft.denied import LOG_GROUP, denied_rules, denied_sets
+from steppe.dataplane.nft.denied import LOG_GROUP, denied_rules
+from steppe.dataplane.nft.sets import EGRESS
 from steppe.drivers.netlink.netns import call_in
 from steppe.drivers.nflog import Nflog, Sample
 from steppe.drivers.nftables.counters import Counters
@@ -20,7 +21,7 @@ pytestmark = pytest.mark.kernel
 
 DENYING = Skeleton(
     table="t",
-    sets=(*denied_sets("egress", 4, "ipv4_addr"), *denied_sets("egress", 6, "ipv6_addr")),
+    sets=tuple(EGRESS.denied.declaration(version) for version in (4, 6)),
     chains=(Chain("c", tuple(denied_rules("egress", "daddr")), Hook("filter", "output", 0)),),
 )
 SENT = Counter({"127.0.0.1": 3, "127.0.0.2": 1, "::1": 2})

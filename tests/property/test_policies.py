@@ -13,7 +13,6 @@ from steppe.compile.incremental import NodeCompiler
 from steppe.compile.node import compile_cluster, compile_node
 from steppe.compile.policy_tables import PolicyObjects, PolicyTables, policy_claims
 from steppe.compile.tables import Tables
-from steppe.dataplane.nft.policies import NO_NUMBER, number_of
 from steppe.kube.cluster import Cluster, cluster_of
 from steppe.kube.objects import Node, Pod, Underlay
 from steppe.kube.policies import Namespace
@@ -24,6 +23,7 @@ from steppe.oracle.policy import verdict
 from steppe.oracle.policy_match import World
 from steppe.plan.diff import applied, diff
 from steppe.policy.identities import NOBODY, Identity
+from steppe.policy.numbers import NO_NUMBER, number_of
 from steppe.settings import Settings
 from steppe.state.node import NodeState, settle, values
 from steppe.state.workload import workload_of, workloads_on

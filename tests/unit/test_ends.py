@@ -24,6 +24,7 @@ from steppe.ends.target import resolve
 from steppe.explain.flow import BadFlowError, flow_of
 from steppe.kube.cluster import Cluster, cluster_of
 from steppe.kube.objects import Node, Pod
+from steppe.kube.prefixes import pod_cidrs
 from steppe.kube.services import Endpoint, EndpointSlice, Service, ServicePort
 from steppe.library import Network
 from steppe.manifests.cluster import Loaded
@@ -32,7 +33,9 @@ from steppe.reach.names import Names, member_name
 from steppe.reach.reach import reach_of
 
 NODE = Node(
-    "node-a", pod_cidrs=(ip_network("10.244.1.0/24"),), addresses=(ip_address("198.51.100.1"),)
+    "node-a",
+    prefixes=pod_cidrs("node-a", [ip_network("10.244.1.0/24")]),
+    addresses=(ip_address("198.51.100.1"),),
 )
 BLOCK = ip_network("192.0.2.0/24")
 

@@ -9,7 +9,6 @@ from steppe.dataplane.nft.policy_chains import (
     OTHER,
     Span,
     allowing,
-    common,
     merged,
     ports_chain,
 )
@@ -107,16 +106,3 @@ def test_the_chain_lets_through_just_the_spans(given_spans) -> None:
     assert left_out == ()
     wanted = [Span(s.protocol) if s.whole else s for s in merged(given_spans)]
     assert sorted(let_through(name)) == sorted(wanted)
-
-
-@given(spans, spans)
-def test_common_is_what_both_let_through(some, others) -> None:
-    def has(given_spans: list[Span], protocol: str, port: int) -> bool:
-        return any(s.protocol == protocol and s.first <= port <= s.last for s in given_spans)
-
-    both = common(some, others)
-    edges = {edge for s in (*some, *others) for edge in (s.first, s.last)}
-    for protocol in ("tcp", "udp", "sctp", OTHER):
-        for port in edges:
-            wanted = has(some, protocol, port) and has(others, protocol, port)
-            assert has(both, protocol, port) == wanted

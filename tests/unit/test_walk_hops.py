@@ -14,7 +14,7 @@ from steppe.state.device import Vxlan
 from steppe.state.link import Link, LinkKey
 from steppe.state.node import NodeState
 from steppe.state.route import Encap, Hop, Route, RouteKey, in_order
-from steppe.walk.trace import Trace
+from steppe.walk.trace import Trace, Tunnelled
 from steppe.walk.walk import Walker
 from tests.worlds import node_at, pod_on
 
@@ -50,7 +50,7 @@ def test_each_hop_is_a_way_with_its_part_of_the_flows() -> None:
         "node-c",
         "node-b",
     ]
-    (first,) = {step.text for step in (straight.steps[0], around.steps[0])}
+    (first,) = {str(step.what.route) for step in (straight.steps[0], around.steps[0])}
     assert "nexthop via 192.0.2.12 dev eth0 weight 3 nexthop via 192.0.2.13 dev eth0" in first
 
 
@@ -76,6 +76,6 @@ def test_a_route_names_the_tunnels_end_where_the_device_has_none(index: int) -> 
     (way,) = walks(Hop(None, DEVICE.name, encap=end), index=index, device=device)
     assert way.end.target == "default/node-b-pod-1"
     (tunnel,) = (step for step in way.steps if step.stage == "tunnel")
-    assert "192.0.2.12" in tunnel.text
+    assert tunnel.what == Tunnelled(ip_address("192.0.2.12"), id=7)
     (lost,) = walks(Hop(ip_address("10.9.9.9"), DEVICE.name), index=index, device=device)
     assert "names no tunnel end" in lost.end.reason

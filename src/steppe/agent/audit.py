@@ -20,15 +20,7 @@ from steppe.drivers.sysctl import Sysctls
 from steppe.kube.cause import Cause
 from steppe.net.flow import Flow
 from steppe.plan.diff import Change
-from steppe.plan.flows import (
-    ENDED,
-    backends_of,
-    front_of,
-    fronts_met,
-    fronts_of,
-    service_of,
-    stale_flows,
-)
+from steppe.plan.flows import ENDED, answering, frontend_of, frontends_within, stale_flows
 from steppe.state.node import TABLES, Key, Value
 from steppe.state.sysctl import Sysctl, SysctlKey
 
@@ -102,10 +94,12 @@ def _row(change: Change, because: Iterable[Cause]) -> Json:
 
 async def _stale_flows(agent: "Agent") -> tuple[Flow, ...]:
     flows = await asyncio.to_thread(_tracked)
-    # In this thread, for the compiler's tables change in it.
-    state = agent.compiler.state
-    fronts = fronts_of(state) | fronts_met(flows, state)
-    return stale_flows(flows, backends_of(state, fronts))
+    # In this thread, for what the compiler knows changes in it.
+    compiler = agent.compiler
+    served = compiler.served(map(frontend_of, flows))
+    ranges = (prefix for known in compiler.service_ranges for prefix in known.prefixes)
+    fronts = served.keys() | frontends_within(flows, ranges)
+    return stale_flows(flows, answering(fronts, served))
 
 
 def _tracked() -> tuple[Flow, ...]:
@@ -120,8 +114,7 @@ def _end(flows: Iterable[Flow]) -> None:
 
 def _because(agent: "Agent", flow: Flow) -> list[str]:
     """The Service that was addressed; none where it is gone as well."""
-    entry = agent.compiler.state.get(service_of(front_of(flow)))
-    return [str(cause) for cause in entry.because] if entry is not None else []
+    return [str(each.cause) for each in agent.compiler.served((frontend_of(flow),)).values()]
 
 
 def _others(agent: "Agent") -> list[Json]:

@@ -95,9 +95,9 @@ def _addresses(part: Cluster) -> list[str]:
 
 def _differences(node: str, held: list[Held], desired: NodeState) -> Iterator[Difference]:
     """Those of entries that this flow meets, and of what nothing asks for."""
-    met = {without_number(str(key)) for key in desired}
+    met = {without_number(key) for key in desired}
     for each in held:
-        is_met = each.desired is None or without_number(str(each.key)) in met
+        is_met = each.desired is None or without_number(each.key) in met
         if each.actual != each.desired and is_met:
             yield Difference(
                 node,

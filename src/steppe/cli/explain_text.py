@@ -8,6 +8,7 @@ import click
 from steppe.ends.target import RangeTarget, ServiceTarget
 from steppe.explain.model import Case, Explanation, Kind, Path, Step
 from steppe.explain.say import decided, listed, reason, why
+from steppe.explain.steps import told
 from steppe.kube.cause import Cause
 
 MIN_WIDTH = 40
@@ -167,7 +168,9 @@ def _steps(steps: Sequence[Step], width: int) -> Iterator[str]:
             node = step.node
             yield f"  on {node}"
         mark = "~" if step.promised else ""
-        yield from _wrapped(step.text, width, f"    {mark + step.stage:<{_STAGE - 2}} ", _INDENT)
+        yield from _wrapped(
+            told(step.what), width, f"    {mark + step.stage:<{_STAGE - 2}} ", _INDENT
+        )
         yield from _causes(step.because, width)
 
 

@@ -3,15 +3,19 @@
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
-from steppe.dataplane.nft.policies import NO_NUMBER, Numbering
 from steppe.kube.cause import Problem
 from steppe.policy.identities import NOBODY, Identity, Trait
+from steppe.policy.numbers import NO_NUMBER, Numbering
 
 K = TypeVar("K")
 
 
 class Present:
-    """Counts the peers of each identity; what has changed is told once, by `changed`."""
+    """Counts the peers of each identity; what has changed is told once, by `changed`.
+
+    Invariant: an identity has a number, and is found by it and by its traits, exactly while at
+    least one peer is of it. NOBODY always has its number, and is never found.
+    """
 
     def __init__(self, number: Numbering) -> None:
         self._number = number

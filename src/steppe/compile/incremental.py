@@ -7,7 +7,7 @@ The one exception is the node's own object, on which every block may depend.
     events ──▶ blocks by object ──▶ claims by key ──▶ entries ──▶ the keys that may differ
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from steppe.compile.node import (
     local_block,
@@ -21,8 +21,9 @@ from steppe.compile.tables import Entries, Tables
 from steppe.kube.cause import ObjectRef, Problem
 from steppe.kube.objects import Node, Workload
 from steppe.kube.services import EndpointSlice, Service, ServiceRange
-from steppe.service.backends import Vantage
+from steppe.service.backends import Vantage, service_table
 from steppe.service.ownership import Places, ServiceName
+from steppe.service.table import Backends, Frontend
 from steppe.settings import Settings
 from steppe.state.node import Key
 
@@ -38,6 +39,7 @@ class NodeCompiler:
         self._services: dict[ServiceName, Service] = {}
         self._slices: dict[ServiceName, dict[str, EndpointSlice]] = {}
         self._slice_owner: dict[ServiceName, ServiceName] = {}
+        self._ranges: dict[str, ServiceRange] = {}
         self._places = Places()
         self._vantage: Vantage | None = None
         self._tables = Tables()
@@ -69,6 +71,22 @@ class NodeCompiler:
     def slices_of(self, namespace: str, name: str) -> Collection[EndpointSlice]:
         """The slices of the Service of this name."""
         return self._slices.get((namespace, name), {}).values()
+
+    @property
+    def service_ranges(self) -> Collection[ServiceRange]:
+        return self._ranges.values()
+
+    def served(self, wanted: Iterable[Frontend]) -> dict[Frontend, Backends]:
+        """What each of these leads to; one that no Service has is left out."""
+        vantage, found = self.vantage, dict[Frontend, Backends]()
+        if vantage is None or not self.settings.services:
+            return found
+        fronts = frozenset(wanted)
+        for name in set(filter(None, map(self._places.find, fronts))):
+            slices = self._slices.get(name, {}).values()
+            table = service_table(vantage, self._services[name], slices, self._places.owner)
+            found.update(row for row in table.rows if row[0] in fronts)
+        return found
 
     @property
     def state(self) -> Entries:
@@ -137,9 +155,11 @@ class NodeCompiler:
 
     def set_service_range(self, known: ServiceRange) -> frozenset[Key]:
         """Prefixes of cluster IPs depend on no node: compiled here and now."""
-        return self._tables.replace(known.ref, service_range_block(known))
+        self._ranges[known.name] = known
+        return self._tables.replace(known.ref, service_range_block(self.settings, known))
 
     def remove_service_range(self, name: str) -> frozenset[Key]:
+        self._ranges.pop(name, None)
         return self._tables.replace(ServiceRange(name).ref, ())
 
     def _compile_all(self) -> frozenset[Key]:

@@ -15,23 +15,13 @@ from collections.abc import Iterable, Iterator
 from steppe.compile.local import local_claims
 from steppe.compile.pod import workload_claims
 from steppe.compile.policy_tables import PolicyObjects, policy_claims
-from steppe.dataplane.nft.masquerade import (
-    cluster_elements,
-    everything_is_inside,
-    local_pod_elements,
-)
-from steppe.dataplane.nft.policy_memory import known_claims
-from steppe.dataplane.nft.services import (
-    hairpin_elements,
-    service_claims,
-    service_range_elements,
-)
+from steppe.dataplane.registry import POLICIES, data_plane
 from steppe.fabric.registry import fabric_of
-from steppe.kube.cause import Cause, Problem
+from steppe.kube.cause import Problem
 from steppe.kube.cluster import Cluster
 from steppe.kube.objects import Node, Workload
 from steppe.kube.services import EndpointSlice, Service, ServiceRange
-from steppe.service.backends import Vantage
+from steppe.service.backends import Vantage, service_table
 from steppe.service.ownership import Places
 from steppe.settings import Settings
 from steppe.state.node import NodeClaim, NodeState, settle
@@ -43,26 +33,24 @@ def local_block(settings: Settings, here: Node) -> Iterator[NodeClaim | Problem]
     yield from local_claims(here)
     if here.prefixes:
         yield from fabric_of(settings).devices(settings, here)
-    if settings.masquerade or settings.services:
-        yield from local_pod_elements(here)
-        inside = cluster_elements if settings.masquerade else everything_is_inside
-        yield from inside(here)
+    yield from data_plane(settings).own_node(settings, here)
     if settings.policies:
-        yield from known_claims(here)
+        yield from POLICIES.known(here)
 
 
 def peer_block(settings: Settings, here: Node, peer: Node) -> Iterator[NodeClaim | Problem]:
     """What one other node asks for."""
     yield from fabric_of(settings).towards(settings, here, peer)
-    if settings.masquerade:
-        yield from cluster_elements(peer)
+    yield from data_plane(settings).other_node(settings, peer)
 
 
-def workload_block(settings: Settings, here: Node, workload: Workload) -> Iterator[NodeClaim]:
+def workload_block(
+    settings: Settings, here: Node, workload: Workload
+) -> Iterator[NodeClaim | Problem]:
     """What one attached pod asks for."""
     yield from workload_claims(workload, fabric_of(settings).mtu(settings, here))
     if settings.services:
-        yield from hairpin_elements(workload)
+        yield from data_plane(settings).pod(workload)
 
 
 def service_block(
@@ -74,14 +62,14 @@ def service_block(
 ) -> Iterator[NodeClaim | Problem]:
     """What one Service and its EndpointSlices ask for; `places` says what is not its own."""
     if settings.services:
-        # Of two slices that list one endpoint the first by name is its cause.
-        ordered = sorted(slices, key=lambda slice_: slice_.name)
-        yield from service_claims(vantage, service, ordered, places.owner)
+        table = service_table(vantage, service, slices, places.owner)
+        yield from table.problems
+        yield from data_plane(settings).service(table)
 
 
-def service_range_block(known: ServiceRange) -> Iterator[NodeClaim]:
+def service_range_block(settings: Settings, known: ServiceRange) -> Iterator[NodeClaim | Problem]:
     """What one range of cluster IPs asks for, on every node the same."""
-    return service_range_elements(known.prefixes, Cause(known.ref, "spec.cidrs"))
+    return data_plane(settings).service_range(known)
 
 
 def compile_node(
@@ -108,7 +96,7 @@ def compile_node(
         if settings.policies:
             yield from policy_claims(policies, known_nodes, attached)
         for range_ in ranges if settings.services else ():
-            yield from service_range_block(range_)
+            yield from service_range_block(settings, range_)
         known = tuple(services)
         vantage = Vantage.of(here, settings.node_port_addresses)
         places = Places.of(vantage, (service for service, _ in known))

@@ -1,7 +1,7 @@
 """One direction of the policies over a node's pods, kept current.
 
     policies of pods here ─▶ their rules ─▶ identity of each peer ─▶ number ─▶ peer, block
-              └─▶ guard of each pod ──────────────────┴─▶ verdict ─▶ allowed, anyone
+              └─▶ guard of each pod ──────────────────┴─▶ ruling ─▶ allowed, anyone
 
 Only rules that apply to pods of this node tell peers apart. What changed is gathered and worked
 off by `settle`: a peer costs its own elements, a policy the pods it selects and the peers its rules
@@ -13,16 +13,7 @@ from typing import Protocol
 
 from steppe.compile.identity_counts import Present
 from steppe.compile.subjects import Group, Subject
-from steppe.dataplane.nft.policies import (
-    ITSELF,
-    Numbering,
-    Verdict,
-    allowed_claims,
-    block_claims,
-    guard_claims,
-    overfull,
-    peer_claim,
-)
+from steppe.dataplane.registry import PolicyPlane
 from steppe.kube.cause import Cause, ObjectRef, Problem
 from steppe.kube.objects import Node, Pod
 from steppe.kube.policies import (
@@ -43,6 +34,8 @@ from steppe.policy.identities import (
     Trait,
     rules_of,
 )
+from steppe.policy.numbers import ITSELF, Numbering
+from steppe.policy.rulings import Ruling
 from steppe.state.node import Key, NodeClaim
 
 NONE: frozenset[Key] = frozenset()
@@ -68,12 +61,23 @@ class Known:
 
 
 class PolicySide:
-    """One direction; `settle` answers the keys to diff after anything was told."""
+    """One direction; `settle` answers the keys to diff after anything was told.
+
+    Invariant, after `settle`: the claims in `blocks` are those that a new PolicySide would make of
+    the same subjects, peers and namespaces, whatever was told before and in which order. A pod has
+    a group exactly while a policy guards it, and only rules in use tell identities apart.
+    """
 
     def __init__(
-        self, direction: Direction, blocks: Blocks, known: Known, number: Numbering
+        self,
+        direction: Direction,
+        blocks: Blocks,
+        known: Known,
+        number: Numbering,
+        plane: PolicyPlane,
     ) -> None:
         self._direction: Direction = direction
+        self._plane = plane
         self._blocks = blocks
         self._known = known
         self._identities = Identities(direction)
@@ -97,6 +101,11 @@ class PolicySide:
         yield from self._blocks.keys(self._owner(link))
         for number in self._numbers.get(link, ()):
             yield from self._blocks.keys(self._owner(link, number))
+
+    def guard(self, link: str) -> Guard | None:
+        """The guard of the pod behind a link; None while no policy looks at it."""
+        group = self._group_of.get(link)
+        return group.guard if group is not None else None
 
     def set_subject(self, link: str, subject: Subject | None) -> None:
         if self._subjects.get(link) == subject:
@@ -153,7 +162,7 @@ class PolicySide:
         for number, traits in self._present.changed().items():
             touched |= self._compile_number(number, traits)
         for link in links:
-            touched |= self._compile_verdicts(link)
+            touched |= self._compile_rulings(link)
         for link in links | seen_anew:
             touched |= self._compile_guard(link)
         return frozenset(touched)
@@ -234,7 +243,7 @@ class PolicySide:
         # Which rules take a peer is what the number says; the peer is why it is there.
         cause, number = Cause(ref, "metadata.labels"), self._present.number
         claims = [
-            peer_claim(self._direction, address, number(identity), cause)
+            self._plane.peer(self._direction, address, number(identity), cause)
             for address, identity, told_apart in held
             if told_apart
         ]
@@ -258,7 +267,7 @@ class PolicySide:
         claims = (
             claim
             for prefix, identity in apart(telling)
-            for claim in block_claims(
+            for claim in self._plane.block(
                 self._direction, prefix, self._present.number(identity), identity.rules
             )
         )
@@ -271,30 +280,30 @@ class PolicySide:
         guards = {guard for trait in traits for guard in self._watching.get(trait, ())}
         for guard in guards:
             group = self._groups[guard]
-            found = group.verdict(self._present.of_number(number))
+            found = group.ruling(self._present.of_number(number))
             for link in group.links:
                 touched |= self._put(link, number, found)
         return touched
 
-    def _compile_verdicts(self, link: str) -> set[Key]:
+    def _compile_rulings(self, link: str) -> set[Key]:
         """What the pod behind a link makes of all numbers."""
         group = self._group_of.get(link)
         numbers = self._present.numbers_with(group.looks_at) if group is not None else set()
         touched: set[Key] = set()
         for number in numbers | self._numbers.get(link, set()):
             identities = self._present.of_number(number)
-            found = group.verdict(identities) if group is not None else None
+            found = group.ruling(identities) if group is not None else None
             touched |= self._put(link, number, found)
         return touched
 
-    def _put(self, link: str, number: int, found: Verdict | None) -> frozenset[Key]:
+    def _put(self, link: str, number: int, found: Ruling | None) -> frozenset[Key]:
         numbers = self._numbers.setdefault(link, set())
         block: tuple[NodeClaim | Problem, ...] = ()
         if found is not None:
             numbers.add(number)
             addresses = self._subjects[link].workload.addresses
-            claims = allowed_claims(self._direction, number, addresses, found)
-            block = (*claims, *overfull(found))
+            claims = self._plane.allowed(number, addresses, found)
+            block = (*claims, *self._plane.overfull(found))
         else:
             numbers.discard(number)
             if not numbers:
@@ -310,12 +319,12 @@ class PolicySide:
     def _guard_block(self, link: str, group: Group) -> Iterator[NodeClaim | Problem]:
         subject = self._subjects[link]
         anyone = group.anyone()
-        yield from guard_claims(subject.workload, group.guard, anyone)
-        yield from overfull(anyone)
+        yield from self._plane.guard(subject.workload, group.guard, anyone)
+        yield from self._plane.overfull(anyone)
         for own in subject.workload.addresses:
             identity = self._identities.of_pod(subject.pod, own) if subject.pod else NOBODY
             found = group.itself(identity)
-            yield from allowed_claims(self._direction, ITSELF, (own,), found)
+            yield from self._plane.allowed(ITSELF, (own,), found)
 
     def _owner(self, link: str, number: int = ITSELF) -> str:
         return f"policy {self._direction} {link} {number}"

@@ -10,13 +10,13 @@ import msgspec
 
 from steppe.compile.policy_side import Blocks, Known, Name, PolicySide
 from steppe.compile.subjects import Subject
-from steppe.dataplane.nft.policies import Numbering, number_of
-from steppe.dataplane.nft.policy_memory import everywhere_claims, namespace_claims
+from steppe.dataplane.registry import POLICIES, PolicyPlane
 from steppe.kube.cause import ObjectRef, Problem
 from steppe.kube.cluster_policies import ClusterNetworkPolicy
 from steppe.kube.objects import NO_POD, Node, Pod, Workload
-from steppe.kube.policies import Namespace, NetworkPolicy
-from steppe.policy.guards import isolates, selects
+from steppe.kube.policies import Direction, Namespace, NetworkPolicy
+from steppe.policy.guards import Guard, isolates, selects
+from steppe.policy.numbers import Numbering, number_of
 from steppe.state.node import Key, NodeClaim
 
 NONE: frozenset[Key] = frozenset()
@@ -65,13 +65,21 @@ class _Gathered:
 
 
 class PolicyTables:
-    """The policies over one node's pods; every method answers the keys to diff."""
+    """The policies over one node's pods; every method answers the keys to diff.
 
-    def __init__(self, blocks: Blocks, number: Numbering = number_of) -> None:
+    Invariant: `_subjects` holds each pod of this node with exactly the policies that select it, of
+    all that are known; both sides have been told the same. While the API has not told of a pod, any
+    policy of its namespace counts, and the pod is closed.
+    """
+
+    def __init__(
+        self, blocks: Blocks, number: Numbering = number_of, plane: PolicyPlane = POLICIES
+    ) -> None:
         self._blocks = blocks
+        self._plane = plane
         self._known = Known()
-        self._ingress = PolicySide("ingress", blocks, self._known, number)
-        self._egress = PolicySide("egress", blocks, self._known, number)
+        self._ingress = PolicySide("ingress", blocks, self._known, number, plane)
+        self._egress = PolicySide("egress", blocks, self._known, number, plane)
         self._sides = (self._ingress, self._egress)
         self._policies: dict[str, dict[str, NetworkPolicy]] = {}
         self._cluster_policies: dict[str, ClusterNetworkPolicy] = {}
@@ -87,6 +95,10 @@ class PolicyTables:
         if namespace == NO_POD:
             return False
         return bool(self._cluster_policies or self._policies.get(namespace))
+
+    def guard(self, direction: Direction, link: str) -> Guard | None:
+        """What guards the pod behind a link; None while no policy looks at it."""
+        return (self._ingress if direction == "ingress" else self._egress).guard(link)
 
     def keys(self, link: str) -> Iterator[Key]:
         """All that policies ask for because of the pod behind a link."""
@@ -199,12 +211,12 @@ class PolicyTables:
         policies = self._policies.setdefault(policy.namespace, {})
         policies[policy.name] = policy
         return self._blocks.replace(
-            f"policed {policy.namespace}", namespace_claims(policy.namespace)
+            f"policed {policy.namespace}", self._plane.namespace(policy.namespace)
         )
 
     def _note_cluster_policy(self, policy: ClusterNetworkPolicy) -> frozenset[Key]:
         self._cluster_policies[policy.name] = policy
-        return self._blocks.replace(f"policed by {policy.name}", everywhere_claims(policy))
+        return self._blocks.replace(f"policed by {policy.name}", self._plane.everywhere(policy))
 
     def _select_pod(self, name: Name) -> None:
         for link, subject in self._subjects.items():

@@ -4,13 +4,13 @@ from collections.abc import Iterable
 
 import msgspec
 
-from steppe.dataplane.nft.policies import Verdict, verdict
 from steppe.kube.cause import Cause
 from steppe.kube.cluster_policies import ClusterNetworkPolicy
 from steppe.kube.objects import Pod, Workload
 from steppe.kube.policies import Direction, NetworkPolicy
 from steppe.policy.guards import Guard, Piece, guard_from
 from steppe.policy.identities import NOBODY, Identity
+from steppe.policy.rulings import Ruling, ruling
 
 
 class Subject(msgspec.Struct, frozen=True):
@@ -35,33 +35,37 @@ class Subject(msgspec.Struct, frozen=True):
 
 
 class Group:
-    """Pods under equal guards: what one makes of an identity, all do."""
+    """Pods under equal guards: what one makes of an identity, all do.
+
+    Invariant: rulings depend on the guard and on what it can tell of identities alone, so they are
+    made once and never change.
+    """
 
     def __init__(self, guard: Guard) -> None:
         self.guard = guard
         self.looks_at = guard.looks_at()
         self.links: set[str] = set()
         self._pieces: dict[Identity, tuple[Piece, ...]] = {}
-        self._verdicts: dict[frozenset[Identity], Verdict] = {}
-        self._own_verdicts: dict[Identity, Verdict] = {}
+        self._rulings: dict[frozenset[Identity], Ruling] = {}
+        self._own_rulings: dict[Identity, Ruling] = {}
 
-    def verdict(self, identities: Iterable[Identity]) -> Verdict | None:
+    def ruling(self, identities: Iterable[Identity]) -> Ruling | None:
         """On all of these together; None where the guard cannot tell them from anyone."""
         seen = frozenset(identity.seen_by(self.looks_at) for identity in identities)
-        return None if seen <= {NOBODY} else self._verdict(seen)
+        return None if seen <= {NOBODY} else self._ruling(seen)
 
-    def anyone(self) -> Verdict:
-        return self._verdict(frozenset((NOBODY,)))
+    def anyone(self) -> Ruling:
+        return self._ruling(frozenset((NOBODY,)))
 
-    def itself(self, identity: Identity) -> Verdict:
+    def itself(self, identity: Identity) -> Ruling:
         seen = identity.seen_by(self.looks_at)
-        if seen not in self._own_verdicts:
-            self._own_verdicts[seen] = verdict(self.guard, [self.guard.itself(seen)])
-        return self._own_verdicts[seen]
+        if seen not in self._own_rulings:
+            self._own_rulings[seen] = ruling(self.guard, [self.guard.itself(seen)])
+        return self._own_rulings[seen]
 
-    def _verdict(self, seen: frozenset[Identity]) -> Verdict:
-        found = self._verdicts.get(seen)
+    def _ruling(self, seen: frozenset[Identity]) -> Ruling:
+        found = self._rulings.get(seen)
         if found is None:
-            found = verdict(self.guard, map(self.guard.pieces, seen))
-            self._verdicts[seen] = found
+            found = ruling(self.guard, map(self.guard.pieces, seen))
+            self._rulings[seen] = found
         return found

@@ -7,10 +7,12 @@ from typing import Any, Literal
 import msgspec
 
 from steppe.ends.target import Target
+from steppe.explain.steps import What
 from steppe.kube.cause import Cause, ObjectRef
 from steppe.net.packet import Packet, Protocol
 from steppe.oracle.policy import Decision
 from steppe.oracle.promised_path import Fate
+from steppe.walk.trace import Stage
 
 Kind = Literal["allowed", "denied", "partly"]
 
@@ -25,14 +27,14 @@ class Flow(msgspec.Struct, frozen=True):
 
 
 class Step(msgspec.Struct, frozen=True):
-    """One thing that happens to the packet, and the objects behind it.
+    """One thing that happens to the packet, and the objects behind it; `told` has words for it.
 
     `promised`: the API's text says that it happens; nobody has looked at how.
     """
 
     node: str
-    stage: str
-    text: str
+    stage: Stage
+    what: What
     because: tuple[Cause, ...] = ()
     promised: bool = False
 

@@ -4,6 +4,16 @@ from collections.abc import Iterator
 
 from steppe.explain.model import Path, Step
 from steppe.explain.refusals import reason_of
+from steppe.explain.steps import (
+    Answered,
+    Balanced,
+    CameIn,
+    Carried,
+    Hidden,
+    Sent,
+    Stopped,
+    Unasked,
+)
 from steppe.kube.cause import Cause
 from steppe.kube.cluster import Cluster
 from steppe.kube.services import Service
@@ -11,6 +21,7 @@ from steppe.net.address import IPAddress
 from steppe.net.packet import Packet
 from steppe.oracle.promised_path import PromisedPath
 from steppe.oracle.stop import named_by
+from steppe.walk.trace import Stage
 
 
 def path_of(part: Cluster, sent: Packet, promised: PromisedPath) -> Path:
@@ -44,32 +55,29 @@ def receiver_of(part: Cluster, address: IPAddress) -> str:
 def first_steps(part: Cluster, sent: Packet, promised: PromisedPath) -> Iterator[Step]:
     """Who sends, and where the packet comes to the network."""
     for pod in part.pods_at(sent.source):
-        text = f"{pod.namespace}/{pod.name} sends {sent}"
-        yield Step(pod.node, "send", text, (Cause(pod.ref, "status.podIPs"),))
+        what = Sent(f"{pod.namespace}/{pod.name}", sent)
+        yield Step(pod.node, Stage.SEND, what, (Cause(pod.ref, "status.podIPs"),))
         return
     for node in part.nodes_at(sent.source):
         if sent.source in node.addresses:
             because = (Cause(node.ref, "status.addresses"),)
-            yield Step(node.name, "send", f"node/{node.name} sends {sent}", because)
+            yield Step(node.name, Stage.SEND, Sent(f"node/{node.name}", sent), because)
             return
-    text = f"{sent} comes in from outside"
-    yield Step(promised.entered, "send", text, promised=not promised.entered)
+    yield Step(promised.entered, Stage.SEND, CameIn(sent), promised=not promised.entered)
 
 
 def _steps(part: Cluster, sent: Packet, promised: PromisedPath) -> Iterator[Step]:
     for done in promised.served:
-        which = f" (one of {done.choices} endpoints, alike likely)" if done.choices > 1 else ""
-        dialled = f"{done.dialled.destination} {done.dialled.destination_port}"
-        text = f"{dialled} becomes {done.endpoint.destination} {done.endpoint.destination_port}"
+        what = Balanced(done.dialled, done.endpoint, done.choices)
         because = tuple(_behind(part, done.dialled, done.endpoint))
-        yield Step(done.node, "service", text + which, because, promised=True)
+        yield Step(done.node, Stage.SERVICE, what, because, promised=True)
     if promised.stop is not None:
-        reason, because = reason_of(promised.stop), promised.stop.because
-        yield Step(promised.entered, promised.fate, reason, because, promised=True)
+        stage, stopped = Stage(promised.fate), Stopped(reason_of(promised.stop))
+        yield Step(promised.entered, stage, stopped, promised.stop.because, promised=True)
         return
     if promised.received.source != sent.source:
-        text = f"the sender's address {sent.source} becomes {promised.received.source}"
-        yield Step(promised.served[-1].node, "masquerade", text, promised=True)
+        hidden = Hidden(sent.source, promised.received.source)
+        yield Step(promised.served[-1].node, Stage.MASQUERADE, hidden, promised=True)
     if promised.egress.allowed:
         yield from _delivery(part, promised)
 
@@ -78,15 +86,9 @@ def _delivery(part: Cluster, promised: PromisedPath) -> Iterator[Step]:
     """The network model's part: everyone reaches pods by their own addresses."""
     to = receiver_of(part, promised.received.destination)
     match promised.kind:
-        case "pod":
-            text = f"the network takes it to {to} at {promised.received.destination}"
-        case "node":
-            text = f"the network takes it to {to}"
-        case "outside":
-            text = f"{promised.received.destination} is outside: it leaves with its node's address"
-        case _:
-            return
-    yield Step("", "route", text, promised=True)
+        case "pod" | "node" | "outside" as kind:
+            what = Carried(kind, to, promised.received.destination)
+            yield Step("", Stage.ROUTE, what, promised=True)
 
 
 def _behind(part: Cluster, dialled: Packet, endpoint: Packet) -> Iterator[Cause]:
@@ -113,7 +115,6 @@ def _reply(sent: Packet, promised: PromisedPath) -> Iterator[Step]:
     if promised.fate != "delivered":
         return
     for done in reversed(promised.served):
-        text = f"replies come from {done.dialled.destination} again, as {sent.source} expects"
-        yield Step(done.node, "reply", text, promised=True)
-    text = "replies belong to their connection: no policy is asked about them"
-    yield Step("", "reply", text, promised=True)
+        what = Answered(done.dialled.destination, sent.source)
+        yield Step(done.node, Stage.REPLY, what, promised=True)
+    yield Step("", Stage.REPLY, Unasked(), promised=True)

@@ -1,15 +1,16 @@
 """Paths through Steppe's tables, each held against what the spec says of the same packet."""
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
 from steppe.compile.node import compile_cluster
+from steppe.dataplane.nft.sets import EGRESS, INGRESS
 from steppe.explain.explain import Explainer, InTables, Paths, Walk
 from steppe.explain.model import Case, Mtu, Path, Step
 from steppe.explain.promised import first_steps, receiver_of
 from steppe.explain.refusals import reason_of
+from steppe.explain.steps import Sent, What
 from steppe.fabric.registry import all_links
 from steppe.kube.cause import Cause
 from steppe.kube.cluster import Cluster
@@ -18,10 +19,11 @@ from steppe.net.packet import Packet
 from steppe.oracle.promised_path import Fate, PromisedPath
 from steppe.settings import Settings
 from steppe.state.link import Link, LinkKey
-from steppe.state.node import NodeState
+from steppe.state.nft import Element, ElementKey
+from steppe.state.node import Key, NodeState
 from steppe.state.workload import workload_of
+from steppe.walk.trace import Met, Stage, Trace
 from steppe.walk.trace import Step as Walked
-from steppe.walk.trace import Trace
 from steppe.walk.walk import Walker
 
 _ARRIVED = ("pod", "node", "outside")
@@ -55,21 +57,35 @@ def compiled(settings: Settings) -> InTables:
     return in_tables
 
 
-_NUMBERED = re.compile(r"(?<=_peer[46] )(\S+ : )\d+|(?<=_allowed[46] )\d+")
+_UNTOLD = "its identity"
+"""Stands for an identity's number, which is made of all rules that take a peer
+(policy/numbers.py), also of those that a flow has nothing to do with: only the whole cluster's
+tables have the right one.
+"""
 
 
-def without_number(text: str) -> str:
-    """An entry's text without the number of an identity.
+def without_number(key: Key) -> Key:
+    """An entry's key without the number of an identity."""
+    for sets in (INGRESS, EGRESS):
+        if found := sets.allowed.read(key):
+            _, pod = found
+            return ElementKey(sets.allowed.name(pod.version), (_UNTOLD, pod))
+    return key
 
-    It is made of all rules that take a peer (dataplane/nft/policies.py), also of those that
-    this flow has nothing to do with: only the whole cluster's tables have the right one.
-    """
-    return _NUMBERED.sub(lambda found: f"{found[1] or ''}its identity", text)
+
+def unnumbered(what: What) -> What:
+    """The same without the number of an identity."""
+    if not isinstance(what, Met):
+        return what
+    if any(sets.peer.matches(what.key) for sets in (INGRESS, EGRESS)):
+        return Met(what.key, Element((_UNTOLD,)))
+    key = without_number(what.key)
+    return Met(key, what.value) if isinstance(key, ElementKey) else what
 
 
 def _unnumbered(path: Path) -> Path:
     steps, reply = (
-        tuple(msgspec.structs.replace(step, text=without_number(step.text)) for step in some)
+        tuple(msgspec.structs.replace(step, what=unnumbered(step.what)) for step in some)
         for some in (path.steps, path.reply)
     )
     return msgspec.structs.replace(path, steps=steps, reply=reply)
@@ -152,8 +168,11 @@ def _with_link(part: Cluster, step: Step) -> Step:
     """The first step with the link by which a pod's packets come to its node."""
     for pod in part.pods.values():
         workload = workload_of(pod)
-        if workload is not None and any(cause.ref == pod.ref for cause in step.because):
-            return msgspec.structs.replace(step, text=f"{step.text} by {workload.link}")
+        if not isinstance(step.what, Sent) or workload is None:
+            continue
+        if any(cause.ref == pod.ref for cause in step.because):
+            what = msgspec.structs.replace(step.what, link=workload.link)
+            return msgspec.structs.replace(step, what=what)
     return step
 
 
@@ -169,7 +188,7 @@ def _fate(trace: Trace, promised: PromisedPath) -> tuple[Fate, str]:
 
 def _steps(steps: Sequence[Walked]) -> Iterator[Step]:
     for step in steps:
-        yield Step(step.node, step.stage, step.text, step.because)
+        yield Step(step.node, step.stage, step.what, step.because)
 
 
 def _mtu(part: Cluster, states: Mapping[str, NodeState], path: Path) -> Mtu | None:
@@ -191,7 +210,7 @@ def _bounds(part: Cluster, state: NodeState, step: Step) -> Iterator[Mtu]:
     because = (Cause(node.ref, f"metadata.annotations[{UNDERLAY_ANNOTATION}]"),)
     link = f"{underlay.link} of {node.name}"
     yield Mtu(underlay.mtu, f"{link} takes no more", because)
-    for device in all_links() if step.stage == "tunnel" else ():
+    for device in all_links() if step.stage is Stage.TUNNEL else ():
         entry = state.get(LinkKey(device))
         if entry is None or not isinstance(entry.value, Link):
             continue

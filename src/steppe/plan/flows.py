@@ -2,101 +2,57 @@
 
 The kernel translates by its connection table, not by the rules, once a flow is known. A TCP peer
 that is gone answers with a reset or its client gives up; a UDP or SCTP sender never learns.
+
+What a frontend leads to is told by the service table, so it is the same for every data plane.
 """
 
-import itertools
-from collections.abc import Iterable, Iterator, Mapping
-from ipaddress import IPv4Address, IPv6Address
+from collections.abc import Iterable, Mapping
 
 from steppe.net.address import IPAddress, IPNetwork
 from steppe.net.flow import Flow
 from steppe.net.packet import Protocol
-from steppe.state.nft import Element, ElementKey
-from steppe.state.node import Key, NodeState
+from steppe.service.table import Backends, Frontend
 
-Front = tuple[IPAddress, str, int]
-"""An address, a protocol in lower case and a port that a Service answers for."""
-Backend = tuple[IPAddress, int]
+Answering = frozenset[tuple[IPAddress, int]]
+"""The addresses and ports that may answer what is sent to a frontend."""
 
 ENDED: tuple[Protocol, ...] = ("UDP", "SCTP")
-_ENDPOINTS = ("endpoint", "local_endpoint")
-_MAPS = frozenset(f"{name}{version}" for name in ("service", *_ENDPOINTS) for version in (4, 6))
 
 
-def fronts_of(keys: Iterable[Key]) -> frozenset[Front]:
-    """The frontends, of protocols that need it, that these keys are or belong to."""
-    found = (
-        _front(key)
-        for key in keys
-        if isinstance(key, ElementKey) and key.set in _MAPS and key.key[1] != "tcp"
-    )
-    return frozenset(front for front in found if front is not None)
-
-
-def _front(key: ElementKey) -> Front | None:
-    match key.key:
-        case (IPv4Address() | IPv6Address() as address, str(protocol), int(port), *_):
-            return address, protocol, port
-    return None
-
-
-def fronts_met(flows: Iterable[Flow], state: NodeState) -> frozenset[Front]:
-    """What these flows address, as far as it is kept for Services: theirs may be gone."""
-    kept = [
-        key.key[0]
-        for key in state
-        if isinstance(key, ElementKey) and key.set.startswith("service_range")
-    ]
-    return frozenset(
-        front
-        for front in map(front_of, flows)
-        if any(isinstance(prefix, IPNetwork) and front[0] in prefix for prefix in kept)
-    )
-
-
-def front_of(flow: Flow) -> Front:
+def frontend_of(flow: Flow) -> Frontend:
     """What the flow's sender addressed."""
     way = flow.original
-    return way.destination, flow.protocol.lower(), way.destination_port
+    return Frontend(way.destination, flow.protocol, way.destination_port)
 
 
-def service_of(front: Front) -> ElementKey:
-    """The entry that makes it a Service's, where it is one's."""
-    return ElementKey(f"service{front[0].version}", front)
+def frontends_within(flows: Iterable[Flow], ranges: Iterable[IPNetwork]) -> frozenset[Frontend]:
+    """What these flows address, as far as it is kept for Services: theirs may be gone."""
+    kept = tuple(ranges)
+    return frozenset(
+        front
+        for front in map(frontend_of, flows)
+        if any(front.address in prefix for prefix in kept)
+    )
 
 
-def backends_of(state: NodeState, fronts: Iterable[Front]) -> Mapping[Front, frozenset[Backend]]:
-    """What each of these leads to now; an address that is no frontend leads to itself."""
-    return {front: frozenset(_backends(state, front)) for front in fronts}
+def answering(
+    fronts: Iterable[Frontend], served: Mapping[Frontend, Backends]
+) -> Mapping[Frontend, Answering]:
+    """Who may answer for each of these; an address that no Service has answers for itself."""
+    return {
+        front: served[front].all if front in served else frozenset(((front.address, front.port),))
+        for front in fronts
+    }
 
 
-def _backends(state: NodeState, front: Front) -> Iterator[Backend]:
-    address, _, number = front
-    if service_of(front) not in state:
-        yield address, number
-        return
-    for name in _ENDPOINTS:
-        # Endpoints are numbered from 0 without a gap, for the kernel to choose from.
-        for index in itertools.count():
-            entry = state.get(ElementKey(f"{name}{address.version}", (*front, index)))
-            if entry is None or not isinstance(entry.value, Element):
-                break
-            match entry.value.data:
-                case (IPv4Address() | IPv6Address() as endpoint, int(port)):
-                    yield endpoint, port
-
-
-def stale_flows(
-    flows: Iterable[Flow], backends: Mapping[Front, frozenset[Backend]]
-) -> tuple[Flow, ...]:
+def stale_flows(flows: Iterable[Flow], answers: Mapping[Frontend, Answering]) -> tuple[Flow, ...]:
     """Flows to a frontend that are answered by what it does not lead to.
 
     Where it leads nowhere those are all of them: its rules refuse or drop what comes next.
     """
     stale: list[Flow] = []
     for flow in flows:
-        front = front_of(flow)
-        answers = (flow.reply.source, flow.reply.source_port)
-        if front in backends and answers not in backends[front]:
+        front = frontend_of(flow)
+        if front in answers and (flow.reply.source, flow.reply.source_port) not in answers[front]:
             stale.append(flow)
     return tuple(stale)

@@ -20,8 +20,9 @@ from steppe.policy.guards import Piece
 from steppe.reach.groups import Member
 from steppe.reach.matrix import Mask, piece_at
 from steppe.reach.reach import End, Reach
-from steppe.service.backends import Backend, Vantage, Way, frontends, ways
+from steppe.service.backends import Vantage, Way, frontends, ways
 from steppe.service.ownership import Places
+from steppe.service.table import Backend
 
 Said = Literal["allowed", "partly", "denied", "refused", "dropped", "absent"]
 
@@ -121,9 +122,9 @@ class Offers:
         for name, service in sorted(cluster.services.items()):
             own = tuple(slices.get(name, ()))
             for way in ways(Vantage(nodes[0], ()), service):
-                if way.kind == "cluster" and places.owner(way.place) == service.ref:
+                if way.kind == "cluster" and places.owner(way.front) == service.ref:
                     views = tuple(_views(nodes, service, own, way))
-                    yield Offer(service, way.port, way.place[0], views)
+                    yield Offer(service, way.port, way.front.address, views)
 
     def _on(self, nodes: frozenset[str]) -> Mask:
         """The parties with somebody on these nodes."""
@@ -180,7 +181,7 @@ def _views(
     near = service.internal_local or any(e.zones or e.nodes for s in slices for e in s.endpoints)
     found: dict[tuple[tuple[Backend, ...], bool], set[str]] = {}
     for node in nodes if near else nodes[:1]:
-        (front,) = frontends(Vantage(node, ()), service, slices, (way,))
+        ((_, front),) = frontends(Vantage(node, ()), service, slices, (way,))
         found.setdefault((front.inside, front.refuse), set()).add(node.name)
     for (backends, refuse), names in found.items():
         yield View(frozenset(names if len(found) > 1 else ()), backends, refuse)

@@ -1,23 +1,25 @@
 """Which endpoints each address of a Service leads to, as seen from one node.
 
-A place is an address, protocol and port that the node answers for; a frontend is a place with
-its endpoints, in a fixed order, so that the same Service always compiles to the same tables.
+Endpoints are in a fixed order, so that the same Service always compiles to the same tables.
+
+Where two Services name one frontend, the older has all of it; not one entry is the other's, so
+nobody can widen another's source ranges or divert its traffic by naming its address.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from typing import Literal, Self
 
 import msgspec
 
-from steppe.kube.cause import Cause
+from steppe.kube.cause import Cause, ObjectRef, Problem
 from steppe.kube.objects import Node
 from steppe.kube.services import Endpoint, EndpointSlice, Service, ServicePort
 from steppe.net.address import IPAddress, of_version
+from steppe.service.table import Backend, Backends, Frontend, ServiceTable, SourceRanges
 from steppe.settings import NodePortAddresses
 
 Kind = Literal["cluster", "external", "balancer", "node"]
-Place = tuple[IPAddress, str, int]
 
 
 class Vantage(msgspec.Struct, frozen=True, gc=False):
@@ -41,35 +43,12 @@ class Vantage(msgspec.Struct, frozen=True, gc=False):
 
 
 class Way(msgspec.Struct, frozen=True, gc=False):
-    """A place of a Service, which kind of its addresses that is, and the field that names it."""
+    """A frontend of a Service, which kind of its addresses that is, and the field that names it."""
 
-    place: Place
+    front: Frontend
     port: ServicePort
     kind: Kind
     field: str
-
-
-class Backend(msgspec.Struct, frozen=True, gc=False):
-    """An endpoint's address and port, and the slice that lists it first."""
-
-    address: IPAddress
-    port: int
-    cause: Cause
-
-
-class Frontend(msgspec.Struct, frozen=True, gc=False):
-    """Where packets may be sent to, and what becomes of them.
-
-    `inside` is for pods and processes of this node, `outside` for everyone else; they differ
-    only under externalTrafficPolicy Local. No backends mean `refuse` where the Service has none
-    anywhere, and a silent drop where a Local policy only finds none here.
-    """
-
-    way: Way
-    inside: tuple[Backend, ...]
-    outside: tuple[Backend, ...]
-    refuse: bool
-    local: bool = False
 
 
 Known = list[tuple[Endpoint, Backend]]
@@ -83,31 +62,67 @@ class Pools(msgspec.Struct, frozen=True, gc=False):
     local: tuple[Backend, ...]
 
 
+def service_table(
+    vantage: Vantage,
+    service: Service,
+    slices: Iterable[EndpointSlice],
+    owner: Callable[[Frontend], ObjectRef],
+) -> ServiceTable:
+    """The rows of one Service on this node; `owner` says whose a frontend is."""
+    ref = service.ref
+    own: list[Way] = []
+    problems: list[Problem] = []
+    for way in ways(vantage, service):
+        rival = owner(way.front)
+        if rival == ref:
+            own.append(way)
+        else:
+            problems.append(_taken(service, way, rival))
+    return ServiceTable(
+        ref,
+        tuple(
+            (address, Cause(ref, f"spec.clusterIPs[{index}]"))
+            for index, address in enumerate(service.cluster_ips)
+        ),
+        tuple(frontends(vantage, service, slices, own)),
+        tuple(problems),
+    )
+
+
 def ways(vantage: Vantage, service: Service) -> tuple[Way, ...]:
-    """Every place of a Service on this node, once; the first to name a place has it."""
+    """Every frontend of a Service on this node, once; the first to name one has it."""
     families = {address.version for address in service.cluster_ips}
-    found: dict[Place, Way] = {}
+    found: dict[Frontend, Way] = {}
     for port in service.ports:
         for address, number, kind, field in _addresses(vantage, service, port):
-            place = (address, port.protocol, number)
+            front = Frontend(address, port.protocol, number)
             # A Service has endpoints of its own families only (ServiceSpec.ipFamilies).
-            if address.version in families and place not in found:
-                found[place] = Way(place, port, kind, field)
+            if address.version in families and front not in found:
+                found[front] = Way(front, port, kind, field)
     return tuple(found.values())
 
 
 def frontends(
     vantage: Vantage, service: Service, slices: Iterable[EndpointSlice], wanted: Iterable[Way]
-) -> Iterator[Frontend]:
+) -> Iterator[tuple[Frontend, Backends]]:
     """These ways into a Service, each with its endpoints."""
-    known = tuple(slices)
+    # Of two slices that list one endpoint the first by name is its cause.
+    known = tuple(sorted(slices, key=lambda slice_: slice_.name))
     pools: dict[tuple[ServicePort, int], Pools] = {}
     for way in wanted:
-        port, version = way.port, way.place[0].version
+        port, version = way.port, way.front.address.version
         if (port, version) not in pools:
             found = _endpoints(port, version, known)
             pools[port, version] = _pools(vantage.node, service.distribution, found)
-        yield _frontend(service, way, pools[port, version])
+        yield way.front, _backends(service, way, pools[port, version])
+
+
+def _taken(service: Service, way: Way, rival: ObjectRef) -> Problem:
+    return Problem(
+        Cause(service.ref, way.field),
+        f"{way.front} is already served for {rival}, which is older; "
+        "change one of the two Services",
+    )
 
 
 def _addresses(
@@ -126,17 +141,28 @@ def _addresses(
                 yield address, port.node_port, "node", "spec.ports.nodePort"
 
 
-def _frontend(service: Service, way: Way, pools: Pools) -> Frontend:
+def _backends(service: Service, way: Way, pools: Pools) -> Backends:
     internal = way.kind == "cluster"
     only_local = service.internal_local if internal else service.external_local
     outside = pools.local if only_local else pools.everywhere
-    return Frontend(
-        way=way,
+    return Backends(
+        cause=Cause(service.ref, way.field),
         inside=outside if internal else pools.everywhere,
         outside=outside,
         refuse=not pools.everywhere,
         local=only_local and not internal,
+        masquerade=not internal,
+        affinity_seconds=service.affinity_seconds,
+        admitted=_admitted(service, way),
     )
+
+
+def _admitted(service: Service, way: Way) -> SourceRanges | None:
+    if way.kind != "balancer" or not service.restricted:
+        return None
+    version = way.front.address.version
+    prefixes = tuple(prefix for prefix in service.source_ranges if prefix.version == version)
+    return SourceRanges(prefixes, Cause(service.ref, "spec.loadBalancerSourceRanges"))
 
 
 def _endpoints(port: ServicePort, version: int, slices: tuple[EndpointSlice, ...]) -> Known:

@@ -2,20 +2,14 @@
 
 from collections.abc import Container, Iterable
 
-from steppe.dataplane.nft.policy_chains import is_policy_set
+from steppe.dataplane.nft.sets import EGRESS, INGRESS
 from steppe.dataplane.nft.skeleton import SKELETON
 from steppe.net.address import IPAddress
 from steppe.net.flow import Flow
 from steppe.net.packet import Packet
-from steppe.state.nft import ElementKey
-from steppe.state.node import Key, NodeState
+from steppe.state.node import NodeState
 from steppe.walk.nft import Ruleset, State
 from steppe.walk.view import NodeView
-
-
-def is_policy(key: Key) -> bool:
-    """Whether an entry is one that policies are enforced by."""
-    return isinstance(key, ElementKey) and is_policy_set(key.set)
 
 
 def forbidden(
@@ -43,11 +37,8 @@ def forbidden(
 
 
 def _is_guarded(flow: Flow, state: NodeState) -> bool:
-    ends = (("egress", flow.original.source), ("ingress", flow.reply.source))
-    return any(
-        ElementKey(f"{direction}_guarded{address.version}", (address,)) in state
-        for direction, address in ends
-    )
+    sender, receiver = flow.original.source, flow.reply.source
+    return EGRESS.guarded.key(sender) in state or INGRESS.guarded.key(receiver) in state
 
 
 def _is_dropped(ruleset: Ruleset, flow: Flow, point: str) -> bool:

@@ -35,6 +35,7 @@ from steppe.state.nft import (
     SetMark,
     Skeleton,
 )
+from steppe.walk.trace import Applied, Met, Redirected, What
 from steppe.walk.view import NodeView
 
 Ending = Literal["accept", "drop", "return", "masquerade", "reject"]
@@ -53,10 +54,10 @@ class State(msgspec.Struct, frozen=True):
     mark: int = 0
     priority: int = 0
     share: Fraction = Fraction(1)
-    met: tuple[tuple[str, tuple[Cause, ...]], ...] = ()
+    met: tuple[tuple[What, tuple[Cause, ...]], ...] = ()
 
-    def meeting(self, text: str, because: tuple[Cause, ...]) -> "State":
-        return msgspec.structs.replace(self, met=(*self.met, (text, because)))
+    def meeting(self, what: What, because: tuple[Cause, ...]) -> "State":
+        return msgspec.structs.replace(self, met=(*self.met, (what, because)))
 
 
 Outcome = tuple[State, Ending | None]
@@ -105,7 +106,7 @@ class Ruleset:
                 return
             because += found
         if because or isinstance(rule.action, str | Reject):
-            state = state.meeting(str(rule), tuple(dict.fromkeys(because)))
+            state = state.meeting(Applied(rule), tuple(dict.fromkeys(because)))
         yield from self._act(rule.action, state)
 
     def _matched(self, match: Match | Marked, state: State) -> tuple[Cause, ...] | None:
@@ -168,7 +169,7 @@ class Ruleset:
             return
         key, entry = found
         (verdict,) = getattr(entry.value, "data", ("drop",))
-        state = state.meeting(f"{key} {entry.value}", entry.because)
+        state = state.meeting(Met(key, entry.value), entry.because)
         if verdict == "drop":
             yield state, "drop"
         else:
@@ -181,7 +182,7 @@ class Ruleset:
             return state
         key, entry = found
         (number,) = getattr(entry.value, "data", (0,))
-        state = state.meeting(f"{key} {entry.value}", entry.because)
+        state = state.meeting(Met(key, entry.value), entry.because)
         return msgspec.structs.replace(state, priority=int(number))
 
     def _dnat(self, action: Dnat, state: State) -> Outcome:
@@ -194,7 +195,7 @@ class Ruleset:
         if not isinstance(address, IPAddress) or not isinstance(port, int):
             return state, None
         packet = msgspec.structs.replace(state.packet, destination=address, destination_port=port)
-        state = state.meeting(f"dnat {key} {entry.value}", entry.because)
+        state = state.meeting(Redirected(key, entry.value), entry.because)
         return msgspec.structs.replace(state, packet=packet), "accept"
 
 

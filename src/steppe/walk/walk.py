@@ -26,7 +26,20 @@ from steppe.state.node import NodeState
 from steppe.state.route import Hop
 from steppe.state.workload import workload_of
 from steppe.walk.nft import Ruleset, State
-from steppe.walk.trace import End, EndKind, Step, Trace, Translation
+from steppe.walk.trace import (
+    Crossed,
+    Delivered,
+    End,
+    EndKind,
+    Masqueraded,
+    Own,
+    Restored,
+    Routed,
+    Stage,
+    Step,
+    Trace,
+    Translation,
+)
 from steppe.walk.view import Found, NodeView
 from steppe.walk.wrap import wrapped
 
@@ -83,7 +96,11 @@ class _Here(msgspec.Struct, frozen=True):
 
 
 class Walker:
-    """Walks packets over one cluster and one set of tables, desired or read back alike."""
+    """Walks packets over one cluster and one set of tables, desired or read back alike.
+
+    Invariant: it keeps no memory of packets, so each answer depends on the cluster and the tables
+    alone; what a reply needs of its request is in the request's trace.
+    """
 
     def __init__(self, cluster: Cluster, states: Mapping[str, NodeState]) -> None:
         self._cluster = cluster
@@ -150,7 +167,7 @@ class Walker:
             at = at.ending("dropped", reason)
         for entered in (at,) if at.end else self._entries(at):
             state = entered.state
-            stage = "conntrack" if state.established else "service"
+            stage = Stage.CONNTRACK if state.established else Stage.SERVICE
             taken = [*steps, *(Step(at.node, stage, *met) for met in state.met)]
             then = entered.becoming(msgspec.structs.replace(state, met=()))
             for gone, path in self._hops(then, taken) if then.end is None else ((then, taken),):
@@ -171,9 +188,9 @@ class Walker:
             yield at
             return
         packet = done.before.answer
-        text = f"{_ends(at.state.packet)} becomes {_ends(packet)} again"
+        what = Restored(at.state.packet, packet)
         state = msgspec.structs.replace(at.state, packet=packet)
-        yield at.becoming(state.meeting(text, done.because))
+        yield at.becoming(state.meeting(what, done.because))
 
     def _served(self, at: _Here) -> Iterator[_Here]:
         """What the node's Services make of the packet."""
@@ -208,7 +225,7 @@ class Walker:
             total = sum(hop.weight for hop in route.hops)
             for hop in route.hops or (None,):
                 own = at.sharing(Fraction(hop.weight, total)) if hop else at
-                taken = [*steps, Step(at.node, "route", f"{key} {route}", because)]
+                taken = [*steps, Step(at.node, Stage.ROUTE, Routed(key, route), because)]
                 yield self._routed(own, hop, taken), taken
 
     def _looked_up(self, at: _Here, steps: list[Step]) -> tuple[_Here, Found | None]:
@@ -220,7 +237,7 @@ class Walker:
         if local:
             ref = self._cluster.nodes[at.node].ref
             cause = Cause(ref, "status.addresses")
-            steps.append(Step(at.node, "local", f"{at.destination} is the node's own", (cause,)))
+            steps.append(Step(at.node, Stage.LOCAL, Own(at.destination), (cause,)))
             return at.ending("node", target=at.node), None
         view = self._views[at.node]
         found = view.route(at.source, at.destination)
@@ -245,7 +262,7 @@ class Walker:
         if at.state.local:
             return at
         ((state, ending),) = self._rulesets[at.node].hook(point, at.state)
-        steps += (Step(at.node, "policy", *met) for met in state.met if met[1])
+        steps += (Step(at.node, Stage.POLICY, *met) for met in state.met if met[1])
         if ending != "drop":
             return at
         return at.ending("dropped", f"{at.node}'s policies do not allow it")
@@ -256,12 +273,12 @@ class Walker:
         before = at.source
         at = self._postrouting(at, steps)
         if peer is not None:
-            steps.append(Step(at.node, "underlay", f"{at.destination} is {peer}'s address"))
+            steps.append(Step(at.node, Stage.UNDERLAY, Crossed(at.destination, peer)))
             return self._between(at, peer)
         if at.source == before and before in self._pod_node:
             reason = f"{at.node} has no IPv{before.version} address to leave the cluster with"
             return at.ending("dropped", reason)
-        steps.append(Step(at.node, "underlay", f"{at.destination} is outside the cluster"))
+        steps.append(Step(at.node, Stage.UNDERLAY, Crossed(at.destination)))
         return at.ending("outside")
 
     def _between(self, at: _Here, peer: str) -> _Here:
@@ -281,8 +298,7 @@ class Walker:
         if ending != "masquerade" or own is None:
             return at
         because = tuple(dict.fromkeys(cause for _, causes in state.met for cause in causes))
-        text = f"masquerade: {at.source} becomes {own}"
-        steps.append(Step(at.node, "postrouting", text, because))
+        steps.append(Step(at.node, Stage.POSTROUTING, Masqueraded(at.source, own), because))
         packet = msgspec.structs.replace(at.state.packet, source=own)
         return at.becoming(msgspec.structs.replace(at.state, packet=packet), because)
 
@@ -293,8 +309,8 @@ class Walker:
             return at.ending("dropped", reason)
         value, entry = neighbour
         pod = self._pod_of.get((at.node, hop.link), hop.link)
-        text = f"{at.destination} {value} dev {hop.link} is {pod}"
-        steps.append(Step(at.node, "deliver", text, entry.because))
+        what = Delivered(at.destination, value, hop.link, pod)
+        steps.append(Step(at.node, Stage.DELIVER, what, entry.because))
         return at.ending("pod", target=pod)
 
     def _to_next_hop(self, at: _Here, view: NodeView, hop: Hop, steps: list[Step]) -> _Here:
@@ -308,16 +324,9 @@ class Walker:
         outer = wrapped(view, link, hop)
         if isinstance(outer, str):
             return at.ending("dropped", outer)
-        steps.append(Step(at.node, "tunnel", outer.text, outer.because))
-        peer = self._node_of.get(outer.destination)
+        steps.append(Step(at.node, Stage.TUNNEL, outer.what, outer.because))
+        peer = self._node_of.get(outer.what.destination)
         if peer is None:
-            reason = f"no node has the tunnel end {outer.destination}"
+            reason = f"no node has the tunnel end {outer.what.destination}"
             return at.ending("dropped", reason)
         return at.arriving(peer)
-
-
-def _ends(packet: Packet) -> str:
-    """Both ends of a packet, with their ports."""
-    if packet.protocol == "ICMP":
-        return f"{packet.source} > {packet.destination}"
-    return f"{packet.source} {packet.source_port} > {packet.destination} {packet.destination_port}"

@@ -6,14 +6,14 @@ from steppe.kube.cause import Cause
 from steppe.net.address import IPAddress
 from steppe.state.link import Link
 from steppe.state.route import Hop
+from steppe.walk.trace import Tunnelled
 from steppe.walk.view import NodeView
 
 
 class Outer(msgspec.Struct, frozen=True):
-    """The outer packet's destination, how it was found, and the objects that say so."""
+    """Where the outer packet goes, and the objects that say so."""
 
-    destination: IPAddress
-    text: str
+    what: Tunnelled
     because: tuple[Cause, ...] = ()
 
 
@@ -23,7 +23,7 @@ def wrapped(view: NodeView, link: Link, hop: Hop) -> Outer | str:
         if hop.encap is None:
             return f"the route over {hop.link} names no tunnel end"
         end = hop.encap.destination
-        return Outer(end, f"tunnelled to {end} with id {hop.encap.id}")
+        return Outer(Tunnelled(end, id=hop.encap.id))
     if link.kind.wrapping == "forwarding" and hop.via is not None:
         return _forwarded(view, hop, hop.via)
     return f"{hop.link} leads to no other node"
@@ -36,5 +36,4 @@ def _forwarded(view: NodeView, hop: Hop, via: IPAddress) -> Outer | str:
         return f"{hop.link} has no neighbour or forwarding entry for {via}"
     value, entry = forwarding
     because = dict.fromkeys((*neighbour[1].because, *entry.because))
-    text = f"{via} {neighbour[0]}, tunnelled to {value.destination}"
-    return Outer(value.destination, text, tuple(because))
+    return Outer(Tunnelled(value.destination, via, neighbour[0]), tuple(because))

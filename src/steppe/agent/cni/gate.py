@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from steppe.agent.node.reconciler import Reconciler
 from steppe.compile.incremental import NodeCompiler
-from steppe.dataplane.nft.policy_memory import may_have_policies
+from steppe.dataplane.registry import POLICIES
 from steppe.errors import SteppeError
 from steppe.kube.objects import Workload
 
@@ -21,7 +21,11 @@ class UnguardedError(SteppeError):
 
 
 class Gate:
-    """Opens for a pod once its policies are where they belong."""
+    """Opens for a pod once its policies are where they belong.
+
+    Invariant: it never opens for a pod that a policy may select before the kernel holds what that
+    policy asks for.
+    """
 
     def __init__(
         self, compiler: NodeCompiler, reconciler: Reconciler, trusted: Callable[[], bool]
@@ -78,6 +82,5 @@ class Gate:
     def _may_be_policed(self, workload: Workload) -> bool:
         """Whether any policy known now, or when the kernel was last in step, may select the pod."""
         kernel, namespace = self._reconciler.actual, workload.namespace
-        return self._compiler.policies.has_policies(namespace) or may_have_policies(
-            kernel, namespace
-        )
+        known = self._compiler.policies.has_policies(namespace)
+        return known or POLICIES.may_have_policies(kernel, namespace)

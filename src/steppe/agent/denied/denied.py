@@ -14,15 +14,13 @@ from prometheus_client import Counter
 
 from steppe.agent.log import line
 from steppe.compile.incremental import NodeCompiler
-from steppe.dataplane.nft.denied import denied_set
+from steppe.dataplane.nft.sets import policy_sets
 from steppe.drivers.nftables.counters import Counters
 from steppe.errors import SteppeError
 from steppe.kube.cause import ObjectRef
 from steppe.kube.objects import Workload
 from steppe.kube.policies import Direction
 from steppe.net.address import IPAddress
-from steppe.state.nft import ElementKey
-from steppe.state.node import NodeState
 
 log = logging.getLogger("steppe.agent")
 
@@ -43,20 +41,25 @@ def read(counters: Counters) -> Counted:
         (direction, address): packets
         for direction in DIRECTIONS
         for version in (4, 6)
-        for address, packets in counters.packets(denied_set(direction, version)).items()
+        for address, packets in counters.packets(
+            policy_sets(direction).denied.name(version)
+        ).items()
     }
 
 
-def guarding(state: NodeState, direction: Direction, address: IPAddress) -> tuple[ObjectRef, ...]:
-    """The policies that guard the pod at an address; none for a pod that is not known yet."""
-    entry = state.get(ElementKey(f"{direction}_guarded{address.version}", (address,)))
-    because = entry.because if entry is not None else ()
+def guarding(compiler: NodeCompiler, direction: Direction, link: str) -> tuple[ObjectRef, ...]:
+    """The policies that guard the pod behind a link; none for a pod that is not known yet."""
+    guard = compiler.policies.guard(direction, link)
+    because = guard.because if guard is not None else ()
     return tuple(sorted({cause.ref for cause in because if cause.ref.kind in _POLICIES}))
 
 
 class Denials:
     """What has been denied to each pod since the agent started, or before by a kernel that kept
     count.
+
+    Invariant: a packet is added once, to a pod that is here now; `_series` are the series that the
+    metrics have, never more than MOST_SERIES and OTHERS.
     """
 
     def __init__(self, compiler: NodeCompiler, read: Callable[[], Counted], total: Counter) -> None:
@@ -88,14 +91,14 @@ class Denials:
             # A table that was made anew, or an address forgotten meanwhile, counts from nothing.
             more = packets - before if packets >= before else packets
             if more and address in workloads:
-                self._add(direction, address, workloads[address], more)
+                self._add(direction, workloads[address], more)
         self._counted = dict(counted)
         self._forget({workload.link for workload in workloads.values()})
 
-    def _add(self, direction: Direction, address: IPAddress, workload: Workload, more: int) -> None:
+    def _add(self, direction: Direction, workload: Workload, more: int) -> None:
         key = (workload.link, direction)
         self._packets[key] = self._packets.get(key, 0) + more
-        refs = guarding(self._compiler.state, direction, address)
+        refs = guarding(self._compiler, direction, workload.link)
         # A packet denied to a pod counts for every policy that guards it: none let it through.
         for policy in {self._series_of(direction, str(ref)) for ref in refs or ("",)}:
             self._total.labels(direction, policy).inc(more)
@@ -112,9 +115,8 @@ class Denials:
         guarding_some = {
             (direction, str(ref))
             for direction in DIRECTIONS
-            for workload in self._compiler.workloads.values()
-            for address in workload.addresses
-            for ref in guarding(self._compiler.state, direction, address)
+            for link in self._compiler.workloads
+            for ref in guarding(self._compiler, direction, link)
         }
         for direction, policy in self._series - guarding_some:
             if policy not in ("", OTHERS):
@@ -128,11 +130,7 @@ class Denials:
             (workloads[link], d, p) for (link, d), p in self._packets.items() if link in workloads
         )
         for workload, direction, packets in sorted(here, key=lambda row: (row[0].ref, row[1])):
-            policies = {
-                str(ref)
-                for address in workload.addresses
-                for ref in guarding(self._compiler.state, direction, address)
-            }
+            policies = map(str, guarding(self._compiler, direction, workload.link))
             yield {
                 "pod": f"{workload.namespace}/{workload.name}",
                 "direction": direction,

@@ -16,7 +16,6 @@ from steppe.drivers.nflog import Nflog, Sample
 from steppe.kube.objects import Pod
 from steppe.kube.policies import Direction
 from steppe.net.address import IPAddress
-from steppe.state.node import NodeState
 
 WAITING = 1000
 """Samples that wait for one slow follower; further ones are left out."""
@@ -38,7 +37,11 @@ class Log(Protocol):
 
 
 class Samples:
-    """Listens while it has followers."""
+    """Listens while it has followers.
+
+    Invariant: the kernel makes samples exactly while somebody follows, and a follower that does not
+    keep up holds up nobody else: what it has no room for is left out.
+    """
 
     def __init__(
         self,
@@ -91,7 +94,7 @@ class Samples:
         ours = [sample for sample in samples if sample.prefix in DIRECTIONS]
         names = self._names() if ours else {}
         for sample in ours:
-            document = described(sample, self._compiler.state, names, datetime.now(UTC))
+            document = described(sample, self._compiler, names, datetime.now(UTC))
             document["node"] = self._compiler.name
             for waiting in self._followers:
                 if not waiting.full():
@@ -107,11 +110,12 @@ class Samples:
 
 
 def described(
-    sample: Sample, state: NodeState, names: Mapping[IPAddress, str], now: datetime
+    sample: Sample, compiler: NodeCompiler, names: Mapping[IPAddress, str], now: datetime
 ) -> dict[str, Any]:
     """A sample with its pods and the policies that guard this node's of them."""
     direction: Direction = "ingress" if sample.prefix == "ingress" else "egress"
     own = sample.destination if direction == "ingress" else sample.source
+    links = [w.link for w in compiler.workloads.values() if own in w.addresses]
     return {
         "time": now.astimezone(UTC).isoformat(timespec="milliseconds"),
         "direction": direction,
@@ -119,7 +123,7 @@ def described(
         "destination": _end(sample.destination, names),
         "protocol": sample.protocol,
         "port": sample.port,
-        "policies": [str(ref) for ref in guarding(state, direction, own)],
+        "policies": [str(ref) for link in links for ref in guarding(compiler, direction, link)],
     }
 
 

@@ -11,9 +11,11 @@ from collections.abc import Iterable
 
 from steppe.agent.log import line
 from steppe.compile.incremental import NodeCompiler
+from steppe.dataplane.registry import data_plane
 from steppe.drivers.conntrack import Conntrack
 from steppe.drivers.errors import KernelError
-from steppe.plan.flows import ENDED, Front, backends_of, fronts_of, stale_flows
+from steppe.plan.flows import ENDED, answering, frontend_of, stale_flows
+from steppe.service.table import Frontend
 from steppe.state.node import Key
 
 log = logging.getLogger("steppe.agent")
@@ -23,17 +25,22 @@ RETRY_SECONDS = 5.0
 
 
 class FlowEnder:
-    """Told of keys that have changed in the kernel; ends what they leave stale."""
+    """Told of keys that have changed in the kernel; ends what they leave stale.
+
+    Invariant: a frontend that a changed key belongs to stays in `_fronts` until a reading of the
+    connection table that began later has been worked off.
+    """
 
     def __init__(self, compiler: NodeCompiler, conntrack: Conntrack) -> None:
         self._compiler = compiler
         self._conntrack = conntrack
-        self._fronts: frozenset[Front] = frozenset()
+        self._plane = data_plane(compiler.settings)
+        self._fronts: frozenset[Frontend] = frozenset()
         self._wake = asyncio.Event()
 
     def changed(self, keys: Iterable[Key]) -> None:
         """The kernel now holds these keys as they shall be."""
-        fronts = fronts_of(keys)
+        fronts = self._plane.frontends(keys, ENDED)
         if fronts:
             self._fronts |= fronts
             self._wake.set()
@@ -43,10 +50,10 @@ class FlowEnder:
             await self._wake.wait()
             self._wake.clear()
             fronts, self._fronts = self._fronts, frozenset()
-            backends = backends_of(self._compiler.state, fronts)
             try:
                 flows = await asyncio.to_thread(self._conntrack.flows, ENDED)
-                stale = stale_flows(flows, backends)
+                met = fronts.intersection(map(frontend_of, flows))
+                stale = stale_flows(flows, answering(met, self._compiler.served(met)))
                 await asyncio.to_thread(self._conntrack.end, stale)
             except KernelError as error:
                 log.warning(line("flows-not-ended", error=error))

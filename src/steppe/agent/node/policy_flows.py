@@ -11,14 +11,14 @@ from collections.abc import Iterable
 
 from steppe.agent.log import line
 from steppe.compile.incremental import NodeCompiler
-from steppe.dataplane.nft.policy_chains import is_policy_set
+from steppe.dataplane.registry import POLICIES
 from steppe.drivers.conntrack import Conntrack
 from steppe.drivers.errors import KernelError
 from steppe.net.address import IPAddress
 from steppe.net.packet import Protocol
 from steppe.state.link import AddressKey
 from steppe.state.node import Key
-from steppe.walk.forbidden import forbidden, is_policy
+from steppe.walk.forbidden import forbidden
 
 log = logging.getLogger("steppe.agent")
 
@@ -39,7 +39,7 @@ class PolicyFlowEnder:
 
     def changed(self, keys: Iterable[Key]) -> None:
         """The kernel now holds these keys as they shall be."""
-        if any(is_policy(key) for key in keys):
+        if any(POLICIES.is_policy(key) for key in keys):
             self._wake.set()
 
     async def run(self) -> None:
@@ -58,7 +58,7 @@ class PolicyFlowEnder:
     async def _look(self) -> None:
         flows = await asyncio.to_thread(self._conntrack.flows, _JUDGED)
         # What is asked for after the reading: nothing begun since by leave of it is among them.
-        state = self._compiler.state.only(is_policy_set)
+        state = self._compiler.state.only(POLICIES.is_policy_set)
         ended = await asyncio.to_thread(forbidden, flows, state, self._own_addresses())
         await asyncio.to_thread(self._conntrack.end, ended)
         for flow in ended:

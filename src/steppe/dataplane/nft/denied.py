@@ -7,7 +7,9 @@ day longer. The log group tells of some packets a second, while someone listens 
 from collections.abc import Iterator
 
 from steppe.dataplane.nft.service_chains import FAMILIES
-from steppe.state.nft import Count, Log, Rule, Set
+from steppe.dataplane.nft.sets import policy_sets
+from steppe.kube.policies import Direction
+from steppe.state.nft import Count, Log, Rule
 
 LOG_GROUP = 0x5354
 """Any number that no other program on a node listens to."""
@@ -16,21 +18,14 @@ KEPT_SECONDS = 24 * 60 * 60
 """How long an address is counted for after its last denied packet."""
 
 
-def denied_set(direction: str, version: int) -> str:
-    return f"{direction}_denied{version}"
-
-
-def denied_sets(direction: str, version: int, address: str) -> Iterator[Set]:
-    yield Set(denied_set(direction, version), address, comment="pod: denied packets", dynamic=True)
-
-
-def denied_rules(direction: str, own: str) -> Iterator[Rule]:
+def denied_rules(direction: Direction, own: str) -> Iterator[Rule]:
     """The rules that a denied packet comes to last; `own` is the field of the pod's address.
 
     What is logged says by its prefix in which direction it was denied.
     """
-    for version, protocol, _ in FAMILIES:
-        counted = Count(f"{protocol} {own}", denied_set(direction, version), KEPT_SECONDS)
+    denied = policy_sets(direction).denied
+    for version, protocol in FAMILIES:
+        counted = Count(f"{protocol} {own}", denied.name(version), KEPT_SECONDS)
         yield Rule((), counted)
     yield Rule((), Log(direction, LOG_GROUP, LOGGED_PER_SECOND))
     yield Rule((), "drop", f"no {direction} policy lets it through")

@@ -6,32 +6,31 @@ The rules are fixed (skeleton.py). Two sets a family move: whose packets (pods h
 
 from collections.abc import Iterator
 
+from steppe.dataplane.nft.sets import CLUSTER, LOCAL_PODS
 from steppe.kube.cause import Cause
 from steppe.kube.objects import Node
 from steppe.net.address import host_prefix, parse_prefix
 from steppe.state.claim import Claim
-from steppe.state.nft import Element, ElementKey
+from steppe.state.nft import Element
 from steppe.state.node import NodeClaim
 
 
 def local_pod_elements(here: Node) -> Iterator[NodeClaim]:
     """The prefixes whose packets may need the node's address."""
     for prefix in here.prefixes:
-        key = ElementKey(f"local_pods{prefix.version}", (prefix.network,))
-        yield Claim(key, Element(), prefix.cause)
+        yield Claim(LOCAL_PODS.key(prefix.network), Element(), prefix.cause)
 
 
 def everything_is_inside(here: Node) -> Iterator[NodeClaim]:
     """What `cluster_elements` becomes where nothing shall be masqueraded."""
     for prefix in (parse_prefix("0.0.0.0/0"), parse_prefix("::/0")):
-        yield Claim(ElementKey(f"cluster{prefix.version}", (prefix,)), Element(), Cause(here.ref))
+        yield Claim(CLUSTER.key(prefix), Element(), Cause(here.ref))
 
 
 def cluster_elements(node: Node) -> Iterator[NodeClaim]:
     """What one node adds to the inside of the cluster."""
     for prefix in node.prefixes:
-        key = ElementKey(f"cluster{prefix.version}", (prefix.network,))
-        yield Claim(key, Element(), prefix.cause)
+        yield Claim(CLUSTER.key(prefix.network), Element(), prefix.cause)
     for address in node.addresses:
-        key = ElementKey(f"cluster{address.version}", (host_prefix(address),))
+        key = CLUSTER.key(host_prefix(address))
         yield Claim(key, Element(), Cause(node.ref, "status.addresses"))

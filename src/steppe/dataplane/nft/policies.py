@@ -8,94 +8,57 @@
     itself4            10.244.1.5 . 10.244.1.5 : 1                 a pod that calls itself
 
 Egress has the same, with receivers for peers. A peer that no rule of this node's pods takes has no
-element: it is nobody in particular, which is number 0. Numbers are made from what an identity
-stands for, so a restarted agent, and any other, finds the same.
+element: it is nobody in particular, which is number 0 (policy/numbers.py).
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from hashlib import sha256
-
-import msgspec
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
 
 from steppe.dataplane.nft import policy_chains
-from steppe.dataplane.nft.policy_chains import Span, allowing, common, denied
+from steppe.dataplane.nft.policy_chains import Span, allowing
+from steppe.dataplane.nft.sets import ITSELF as ITSELF_MAP
+from steppe.dataplane.nft.sets import policy_sets
 from steppe.kube.cause import Cause, Problem
 from steppe.kube.objects import Workload
 from steppe.kube.policies import Direction
 from steppe.net.address import IPAddress, IPNetwork
 from steppe.net.ports import OTHER
 from steppe.policy.guards import Guard, Piece
-from steppe.policy.identities import NOBODY, Identity
+from steppe.policy.numbers import ITSELF
+from steppe.policy.rulings import Ruling
 from steppe.state.claim import Claim
-from steppe.state.nft import Atom, Element, ElementKey
+from steppe.state.nft import Element, ElementKey
 from steppe.state.node import NodeClaim
 
-NO_NUMBER = 0
-ITSELF = 1
-_FIRST_HASH = 2
 
-Numbering = Callable[[Identity], int]
-
-
-def number_of(identity: Identity) -> int:
-    """The number that stands for an identity: 32 bits of a hash of it."""
-    if identity == NOBODY:
-        return NO_NUMBER
-    rules = sorted(map(str, identity.rules))
-    ports = sorted(f"{port.protocol} {port.number} {port.name}" for port in identity.ports)
-    digest = sha256("\n".join((*rules, "", *ports)).encode()).digest()
-    return max(int.from_bytes(digest[:4], "big"), _FIRST_HASH)
-
-
-class Verdict(msgspec.Struct, frozen=True):
-    """What a guard makes of an identity: a chain, why, and the ports it has no room for."""
-
-    chain: str
-    because: tuple[Cause, ...]
-    left_out: tuple[Span, ...] = ()
-
-
-def verdict(guard: Guard, answers: Iterable[tuple[Piece, ...]]) -> Verdict:
-    """What all of these answers let through: one, unless identities share a number."""
-    causes: dict[Cause, None] = {}
-    spans: list[Span] | None = None
-    for pieces in answers:
-        allowed = [piece for piece in pieces if piece.allowed]
-        for piece in allowed or pieces:
-            causes.update(dict.fromkeys(piece.because))
-        here = [_span(piece) for piece in allowed]
-        spans = here if spans is None else common(spans, here)
-    chain, left_out = allowing(guard.direction, spans or ())
-    return Verdict(chain, tuple(causes) or guard.because, left_out)
-
-
-def guard_claims(workload: Workload, guard: Guard, anyone: Verdict) -> Iterator[NodeClaim]:
+def guard_claims(workload: Workload, guard: Guard, anyone: Ruling) -> Iterator[NodeClaim]:
     """That policies look at the pod, and what they let through whoever the peer is."""
-    direction = guard.direction
+    sets = policy_sets(guard.direction)
     for own in workload.addresses:
         for cause in guard.because:
-            yield _claim(f"{direction}_guarded{own.version}", (own,), cause)
-            yield _claim(f"itself{own.version}", (own, own), cause, ITSELF)
-    if anyone.chain != denied(direction):
+            yield Claim(sets.guarded.key(own), Element(), cause)
+            yield Claim(ITSELF_MAP.key(own, own), Element((ITSELF,)), cause)
+    if anyone.ports:
         for own in workload.addresses:
-            yield from _verdict_claims(f"{direction}_anyone{own.version}", (own,), anyone)
+            yield from _ruling_claims(sets.anyone.key(own), anyone)
 
 
 def allowed_claims(
-    direction: Direction, number: int, addresses: Iterable[IPAddress], found: Verdict
-) -> Iterator[NodeClaim | Problem]:
+    number: int, addresses: Iterable[IPAddress], found: Ruling
+) -> Iterator[NodeClaim]:
     """What the pod with these addresses lets through for peers of this number."""
+    allowed = policy_sets(found.direction).allowed
     for own in addresses:
-        name = f"{direction}_allowed{own.version}"
-        yield from _verdict_claims(name, (number, own), found)
+        yield from _ruling_claims(allowed.key(number, own), found)
 
 
-def overfull(found: Verdict) -> Iterator[Problem]:
+def overfull(found: Ruling) -> Iterator[Problem]:
     """Ports that stay closed because there are too many ranges of them."""
-    if found.left_out:
-        first = found.left_out[0]
+    _, left_out = _chain(found)
+    if left_out:
+        first = left_out[0]
         message = (
-            f"{len(found.left_out)} ranges of ports from {first.protocol} {first.first} on are too "
+            f"{len(left_out)} ranges of ports from {first.protocol} {first.first} on are too "
             "many for one peer and stay closed; use endPort for wider ranges"
         )
         yield from (Problem(cause, message) for cause in found.because)
@@ -103,24 +66,27 @@ def overfull(found: Verdict) -> Iterator[Problem]:
 
 def peer_claim(direction: Direction, address: IPAddress, number: int, cause: Cause) -> NodeClaim:
     """The number of a peer at one of its addresses."""
-    return _claim(f"{direction}_peer{address.version}", (address,), cause, number)
+    return Claim(policy_sets(direction).peer.key(address), Element((number,)), cause)
 
 
 def block_claims(
     direction: Direction, prefix: IPNetwork, number: int, rules: Iterable[Cause]
 ) -> Iterator[NodeClaim]:
     """The number of a prefix."""
+    key = policy_sets(direction).block.key(prefix)
     for cause in rules:
-        yield _claim(f"{direction}_block{prefix.version}", (prefix,), cause, number)
+        yield Claim(key, Element((number,)), cause)
 
 
-def _verdict_claims(name: str, key: tuple[Atom, ...], found: Verdict) -> Iterator[NodeClaim]:
+def _ruling_claims(key: ElementKey, found: Ruling) -> Iterator[NodeClaim]:
+    chain, _ = _chain(found)
     for cause in found.because:
-        yield _claim(name, key, cause, found.chain)
+        yield Claim(key, Element((chain,)), cause)
 
 
-def _claim(name: str, key: tuple[Atom, ...], cause: Cause, *data: Atom) -> NodeClaim:
-    return Claim(ElementKey(name, key), Element(data), cause)
+@lru_cache(maxsize=4096)  # each is asked for once a pod
+def _chain(found: Ruling) -> tuple[str, tuple[Span, ...]]:
+    return allowing(found.direction, map(_span, found.ports))
 
 
 def _span(piece: Piece) -> Span:

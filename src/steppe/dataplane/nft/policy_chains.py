@@ -14,13 +14,14 @@ for a number that a map gives. It is cleared again before the packet goes on.
 
 import re
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
 from itertools import pairwise
 
 import msgspec
 
 from steppe.dataplane.nft.denied import denied_rules
 from steppe.dataplane.nft.service_chains import FAMILIES
+from steppe.dataplane.nft.sets import ITSELF, policy_sets
+from steppe.kube.policies import Direction
 from steppe.state.nft import Chain, Clear, Dispatch, Go, Hook, Match, Recall, Rule
 
 NAME_LIMIT = 255
@@ -49,12 +50,6 @@ class Span(msgspec.Struct, frozen=True, order=True):
 
 
 EVERYTHING = (*(Span(protocol) for protocol in sorted(_PROTOCOLS)), Span(OTHER))
-
-
-@lru_cache
-def is_policy_set(name: str) -> bool:
-    """Whether a set or map of the skeleton is one that these chains ask."""
-    return name.startswith(("ingress_", "egress_", "itself"))
 
 
 def denied(direction: str) -> str:
@@ -96,17 +91,6 @@ def merged(spans: Iterable[Span]) -> list[Span]:
     return found
 
 
-def common(some: Iterable[Span], others: Iterable[Span]) -> list[Span]:
-    """The ports that are in both."""
-    apart = list(others)
-    return [
-        Span(one.protocol, max(one.first, other.first), min(one.last, other.last))
-        for one in some
-        for other in apart
-        if one.protocol == other.protocol and one.first <= other.last and other.first <= one.last
-    ]
-
-
 def ports_chain(name: str) -> Chain | None:
     """The chain of this name; None if the name is none of a policy chain."""
     found = _CHAIN.fullmatch(name)
@@ -138,22 +122,23 @@ def _matches(words: list[str]) -> Iterator[Match]:
             yield Match("meta l4proto", literal=protocol)
 
 
-def direction_chains(direction: str, own: str, peer: str) -> Iterator[Chain]:
+def direction_chains(direction: Direction, own: str, peer: str) -> Iterator[Chain]:
     """The fixed chains of a direction, from where a packet of a guarded pod comes in.
 
     `own` and `peer` are the fields that hold the pod's own address and its peer's.
     """
     yield Chain(denied(direction), tuple(denied_rules(direction, own)))
-    for version, p, _ in FAMILIES:
+    sets = policy_sets(direction)
+    for version, p in FAMILIES:
         yield Chain(
             f"{direction}{version}",
             (
                 Rule((), Clear()),
-                Rule((), Recall(f"{p} {peer}", f"{direction}_block{version}")),
-                Rule((), Recall(f"{p} {peer}", f"{direction}_peer{version}")),
-                Rule((), Recall(f"{p} saddr . {p} daddr", f"itself{version}")),
-                Rule((), Dispatch(f"meta priority . {p} {own}", f"{direction}_allowed{version}")),
-                Rule((), Dispatch(f"{p} {own}", f"{direction}_anyone{version}")),
+                Rule((), Recall(f"{p} {peer}", sets.block.name(version))),
+                Rule((), Recall(f"{p} {peer}", sets.peer.name(version))),
+                Rule((), Recall(f"{p} saddr . {p} daddr", ITSELF.name(version))),
+                Rule((), Dispatch(f"meta priority . {p} {own}", sets.allowed.name(version))),
+                Rule((), Dispatch(f"{p} {own}", sets.anyone.name(version))),
                 Rule((), Go("goto", denied(direction))),
             ),
         )
@@ -164,7 +149,7 @@ def accepted() -> Chain:
     return Chain(ACCEPTED, (Rule((), Clear()), Rule((), "accept")))
 
 
-def entry(name: str, hook: Hook, direction: str, own: str, peer: str) -> Chain:
+def entry(name: str, hook: Hook, direction: Direction, own: str, peer: str) -> Chain:
     """The base chain that leads new connections of guarded pods to a direction's chain.
 
     "the reply traffic for those allowed connections will also be implicitly allowed"
@@ -172,6 +157,7 @@ def entry(name: str, hook: Hook, direction: str, own: str, peer: str) -> Chain:
     of a connection that has been ended for the first packet of one the other way round; what
     begins a TCP connection acknowledges nothing.
     """
+    guarded = policy_sets(direction).guarded
     known = (
         Rule((Match("ct state", literal=state),), "accept") for state in ("established", "related")
     )
@@ -179,18 +165,18 @@ def entry(name: str, hook: Hook, direction: str, own: str, peer: str) -> Chain:
         Rule(
             (
                 Match("tcp flags", literal="ack"),
-                Match(f"{p} {peer}", set=f"{direction}_guarded{version}"),
+                Match(f"{p} {peer}", set=guarded.name(version)),
             ),
             "drop",
             "answers in no connection that is known",
         )
-        for version, p, _ in FAMILIES
+        for version, p in FAMILIES
     )
-    guarded = (
+    led = (
         Rule(
-            (Match(f"{p} {own}", set=f"{direction}_guarded{version}"),),
+            (Match(f"{p} {own}", set=guarded.name(version)),),
             Go("goto", f"{direction}{version}"),
         )
-        for version, p, _ in FAMILIES
+        for version, p in FAMILIES
     )
-    return Chain(name, (*known, *answers, *guarded), hook)
+    return Chain(name, (*known, *answers, *led), hook)

@@ -13,11 +13,12 @@ Two names with one hash close more than need be, never less.
 from collections.abc import Container, Iterator
 from hashlib import sha256
 
+from steppe.dataplane.nft.sets import POLICED
 from steppe.kube.cause import Cause, ObjectRef
 from steppe.kube.cluster_policies import ClusterNetworkPolicy
 from steppe.kube.objects import Node
 from steppe.state.claim import Claim
-from steppe.state.nft import Element, ElementKey
+from steppe.state.nft import Element
 from steppe.state.node import Key, NodeClaim
 
 _KNOWN, _EVERYWHERE, _FIRST_HASH = 0, 1, 2
@@ -40,17 +41,13 @@ def everywhere_claims(policy: ClusterNetworkPolicy) -> Iterator[NodeClaim]:
 
 def may_have_policies(kernel: Container[Key], namespace: str) -> bool:
     """Whether a pod of the namespace may be under a policy, for all that a kernel holds."""
-    if _key(_KNOWN) not in kernel:
+    if POLICED.key(_KNOWN) not in kernel:
         return True
-    return _key(_EVERYWHERE) in kernel or _key(_number(namespace)) in kernel
+    return POLICED.key(_EVERYWHERE) in kernel or POLICED.key(_number(namespace)) in kernel
 
 
 def _claim(number: int, cause: Cause) -> NodeClaim:
-    return Claim(_key(number), Element(), cause)
-
-
-def _key(number: int) -> ElementKey:
-    return ElementKey("policed", (number,))
+    return Claim(POLICED.key(number), Element(), cause)
 
 
 def _number(namespace: str) -> int:

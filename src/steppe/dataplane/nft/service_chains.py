@@ -22,6 +22,16 @@ import re
 from collections.abc import Iterable
 from typing import Literal
 
+from steppe.dataplane.nft.declared import Choices
+from steppe.dataplane.nft.sets import (
+    ADMITTED,
+    AFFINITY,
+    LOCAL_PODS,
+    STICKY_ENDPOINT,
+    STICKY_ID,
+    STICKY_LOCAL_ENDPOINT,
+    STICKY_LOCAL_ID,
+)
 from steppe.state.nft import (
     Chain,
     Choose,
@@ -44,10 +54,7 @@ DROP = "drop"
 REFUSE = "refuse"
 TO_ENDPOINT = "to-endpoint"
 TO_LOCAL_ENDPOINT = "to-local-endpoint"
-FAMILIES: tuple[tuple[Literal[4, 6], Literal["ip", "ip6"], str], ...] = (
-    (4, "ip", "ipv4_addr"),
-    (6, "ip6", "ipv6_addr"),
-)
+FAMILIES: tuple[tuple[Literal[4, 6], Literal["ip", "ip6"]], ...] = ((4, "ip"), (6, "ip6"))
 
 _NUMBER = "([1-9][0-9]{0,4})"
 _FOR = "(?:-for-([1-9][0-9]{0,5}))?"
@@ -102,9 +109,9 @@ def _sticky_chain(name: str) -> Chain | None:
         return _again(name, int(found[2]), local=bool(found[1]))
     if found := _REMEMBER.fullmatch(name):
         held = int(found[1])
-        rules = (Rule((), Remember(_sender(p), f"affinity{v}", held)) for v, p, _ in FAMILIES)
+        rules = (Rule((), Remember(_sender(p), AFFINITY.name(v), held)) for v, p in FAMILIES)
     elif name == _FORGET:
-        rules = (Rule((), Forget(_sender(p), f"affinity{v}")) for v, p, _ in FAMILIES)
+        rules = (Rule((), Forget(_sender(p), AFFINITY.name(v))) for v, p in FAMILIES)
     else:
         return None
     return Chain(name, tuple(rules))
@@ -113,42 +120,43 @@ def _sticky_chain(name: str) -> Chain | None:
 def _unless_local_pod() -> tuple[Rule, ...]:
     return tuple(
         Rule(
-            (Match(f"{protocol} saddr", set=f"local_pods{version}", negate=True),),
+            (Match(f"{protocol} saddr", set=LOCAL_PODS.name(version), negate=True),),
             SetMark(MASQUERADE),
         )
-        for version, protocol, _ in FAMILIES
+        for version, protocol in FAMILIES
     )
 
 
 def _choice(choices: int, seconds: int, *, local: bool = False) -> tuple[Rule, ...]:
     if seconds:
-        return _sticky_choice(choices, seconds, "sticky_local_id" if local else "sticky_id", local)
+        return _sticky_choice(choices, seconds, local=local)
     then = TO_LOCAL_ENDPOINT if local else TO_ENDPOINT
     return Rule((), Choose(choices)), Rule((), Go("goto", then))
 
 
-def _sticky_choice(choices: int, seconds: int, ids: str, local: bool) -> tuple[Rule, ...]:
+def _sticky_choice(choices: int, seconds: int, *, local: bool) -> tuple[Rule, ...]:
+    ids = STICKY_LOCAL_ID if local else STICKY_ID
     again = Go("jump", f"again-{'local-' if local else ''}{seconds}")
     return (
         Rule((), Clear()),
-        *(Rule((), Recall(_sender(p), f"affinity{v}")) for v, p, _ in FAMILIES),
+        *(Rule((), Recall(_sender(p), AFFINITY.name(v))) for v, p in FAMILIES),
         Rule((Match("meta priority", literal="none", negate=True),), again),
         Rule((), Choose(choices)),
-        *(Rule((), Recall(f"{frontend(p)} . meta priority", f"{ids}{v}")) for v, p, _ in FAMILIES),
+        *(Rule((), Recall(f"{frontend(p)} . meta priority", ids.name(v))) for v, p in FAMILIES),
         Rule((), again),
         Rule((), "drop", "no such endpoint any more"),
     )
 
 
 def _again(name: str, seconds: int, *, local: bool) -> Chain:
-    endpoints = "sticky_local_endpoint" if local else "sticky_endpoint"
+    endpoints = STICKY_LOCAL_ENDPOINT if local else STICKY_ENDPOINT
     return Chain(
         name,
         (
             Rule((), Go("jump", f"remember-{seconds}")),
             *(
-                Rule((), Dnat(p, f"{frontend(p)} . meta priority", f"{endpoints}{v}"))
-                for v, p, _ in FAMILIES
+                Rule((), Dnat(p, f"{frontend(p)} . meta priority", endpoints.name(v)))
+                for v, p in FAMILIES
             ),
             # Not an endpoint any more: what is remembered would stay as it is.
             Rule((), Go("jump", _FORGET)),
@@ -160,14 +168,14 @@ def _sender(protocol: str) -> str:
     return f"{protocol} saddr . {frontend(protocol)}"
 
 
-def to_endpoint(name: str, endpoints: str) -> Chain:
+def to_endpoint(name: str, endpoints: Choices) -> Chain:
     """The fixed chain that makes the chosen endpoint the destination.
 
     What finds none must not go on to the Service's own address, so it is dropped.
     """
     chosen = (
-        Rule((), Dnat(protocol, f"{frontend(protocol)} . meta priority", f"{endpoints}{version}"))
-        for version, protocol, _ in FAMILIES
+        Rule((), Dnat(protocol, f"{frontend(protocol)} . meta priority", endpoints.name(version)))
+        for version, protocol in FAMILIES
     )
     return Chain(name, (*chosen, Rule((), "drop", "no such endpoint any more")))
 
@@ -177,12 +185,12 @@ def _spread_local(name: str, choices: int, local: int, seconds: int) -> Chain:
     elsewhere = (
         Rule(
             (
-                Match(f"{protocol} saddr", set=f"local_pods{version}", negate=True),
+                Match(f"{protocol} saddr", set=LOCAL_PODS.name(version), negate=True),
                 Match("fib saddr type", literal="local", negate=True),
             ),
             Go("goto", f"local-{local}{_for(seconds)}") if local else "drop",
         )
-        for version, protocol, _ in FAMILIES
+        for version, protocol in FAMILIES
     )
     return Chain(name, (*elsewhere, Rule((), Go("goto", spread(choices, seconds=seconds)))))
 
@@ -193,10 +201,10 @@ def _guarded(name: str) -> Chain | None:
         return None
     guards = (
         Rule(
-            (Match(_admission(protocol), set=f"admitted{version}", negate=True),),
+            (Match(_admission(protocol), set=ADMITTED.name(version), negate=True),),
             "drop",
         )
-        for version, protocol, _ in FAMILIES
+        for version, protocol in FAMILIES
     )
     return Chain(name, (*guards, Rule((), Go("goto", inner))))
 

@@ -5,138 +5,129 @@
 
 The chains are fixed (service_chains.py): one a number of endpoints and a way to treat the
 sender's address. Families never mix: each map has a twin for IPv6.
-
-Where two Services name one place, the older has all of it; not one element is the other's, so
-nobody can widen another's source ranges or divert its traffic by naming its address.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from zlib import crc32
 
+from steppe.dataplane.nft.declared import Choices
 from steppe.dataplane.nft.service_chains import DROP, REFUSE, guarded, spread, spread_local
-from steppe.kube.cause import Cause, ObjectRef, Problem
-from steppe.kube.objects import Workload
-from steppe.kube.services import EndpointSlice, Service
-from steppe.net.address import IPAddress, IPNetwork
-from steppe.service.backends import (
-    Backend,
-    Frontend,
-    Place,
-    Vantage,
-    Way,
-    frontends,
-    ways,
+from steppe.dataplane.nft.sets import (
+    ADMITTED,
+    CLUSTER_IP,
+    ENDPOINT,
+    HAIRPIN,
+    LOCAL_ENDPOINT,
+    SERVICE,
+    SERVICE_RANGE,
+    STICKY_ENDPOINT,
+    STICKY_ID,
+    STICKY_LOCAL_ENDPOINT,
+    STICKY_LOCAL_ID,
 )
+from steppe.kube.cause import Cause
+from steppe.kube.objects import Workload
+from steppe.net.address import IPNetwork
+from steppe.service.table import Backend, Backends, Frontend, ServiceTable
 from steppe.state.claim import Claim
-from steppe.state.nft import Atom, Element, ElementKey
-from steppe.state.node import NodeClaim
+from steppe.state.nft import Element, ElementKey
+from steppe.state.node import Key, NodeClaim
 
+_NOTHING = Element()
 _LARGEST_ID = 0x7FFFFFFF
 """0 is nobody's, and nft has a word of its own for the largest number of 32 bits."""
 
 
-def service_claims(
-    vantage: Vantage,
-    service: Service,
-    slices: Iterable[EndpointSlice],
-    owner: Callable[[Place], ObjectRef],
-) -> Iterator[NodeClaim | Problem]:
-    """Every element that a Service and its slices ask for on this node."""
-    for index, address in enumerate(service.cluster_ips):
-        cause = Cause(service.ref, f"spec.clusterIPs[{index}]")
-        yield _claim(cause, f"cluster_ip{address.version}", (address,))
-    own: list[Way] = []
-    for way in ways(vantage, service):
-        rival = owner(way.place)
-        if rival == service.ref:
-            own.append(way)
-        else:
-            yield _taken(service, way, rival)
-    for front in frontends(vantage, service, slices, own):
-        yield from _frontend_claims(service, front)
+_FRONTED = frozenset((*SERVICE.names, *ENDPOINT.names, *LOCAL_ENDPOINT.names))
+
+
+def service_claims(table: ServiceTable) -> Iterator[NodeClaim]:
+    """Every element that a Service asks for on this node."""
+    for address, cause in table.addresses:
+        yield Claim(CLUSTER_IP.key(address), _NOTHING, cause)
+    for front, backends in table.rows:
+        yield from _frontend_claims(front, backends)
 
 
 def service_range_elements(prefixes: Iterable[IPNetwork], cause: Cause) -> Iterator[NodeClaim]:
     """Where cluster IPs are taken from: what no Service has there must not leave the node."""
     for prefix in prefixes:
-        yield _claim(cause, f"service_range{prefix.version}", (prefix,))
+        yield Claim(SERVICE_RANGE.key(prefix), _NOTHING, cause)
 
 
 def hairpin_elements(workload: Workload) -> Iterator[NodeClaim]:
     """A pod that reaches itself through a Service must not see its own address as the sender."""
     cause = Cause(workload.ref, "status.podIPs")
     for address in workload.addresses:
-        yield _claim(cause, f"hairpin{address.version}", (address, address))
+        yield Claim(HAIRPIN.key(address, address), _NOTHING, cause)
 
 
-def _taken(service: Service, way: Way, rival: ObjectRef) -> Problem:
-    address, protocol, number = way.place
-    return Problem(
-        Cause(service.ref, way.field),
-        f"{address} {protocol} {number} is already served for {rival}, which is older; "
-        "change one of the two Services",
+def frontends_behind(keys: Iterable[Key], protocols: Collection[str]) -> frozenset[Frontend]:
+    """The frontends, of these protocols, whose rules or endpoints these keys are."""
+    names = frozenset(protocol.lower() for protocol in protocols)
+    # At the start of an agent these are all keys, and few are of such a protocol.
+    own = (
+        key
+        for key in keys
+        if isinstance(key, ElementKey) and key.set in _FRONTED and key.key[1] in names
     )
+    return frozenset(front for front in map(_front, own) if front is not None)
 
 
-def _frontend_claims(service: Service, front: Frontend) -> Iterator[NodeClaim]:
-    address, protocol, number = front.way.place
-    version, key = address.version, (address, protocol.lower(), number)
-    cause = Cause(service.ref, front.way.field)
-    is_guarded = front.way.kind == "balancer" and service.restricted
-    chain = _chain(front, service.affinity_seconds)
-    verdict = guarded(chain) if is_guarded else chain
-    yield _claim(cause, f"service{version}", key, (verdict,))
-    yield from _endpoints(f"endpoint{version}", key, front.inside)
-    if front.local:
-        yield from _endpoints(f"local_endpoint{version}", key, front.outside)
-    if service.affinity_seconds:
-        # Besides, not instead: whoever asks what a Service leads to looks into one map only.
-        yield from _sticky_endpoints("sticky", key, front.inside)
-        if front.local:
-            yield from _sticky_endpoints("sticky_local", key, front.outside)
-    if is_guarded:
-        ranges = Cause(service.ref, "spec.loadBalancerSourceRanges")
-        for allowed in service.source_ranges:
-            if allowed.version == version:
-                yield _claim(ranges, f"admitted{version}", (allowed, *key))
+def _front(key: ElementKey) -> Frontend | None:
+    front = SERVICE.read(key)
+    if front is None and (found := ENDPOINT.read(key) or LOCAL_ENDPOINT.read(key)):
+        front, _ = found
+    return front
 
 
-def _chain(front: Frontend, seconds: int) -> str:
+def _frontend_claims(front: Frontend, backends: Backends) -> Iterator[NodeClaim]:
+    chain = _chain(backends)
+    verdict = guarded(chain) if backends.admitted is not None else chain
+    yield Claim(SERVICE.key(front), Element((verdict,)), backends.cause)
+    yield from _endpoints(ENDPOINT, front, backends.inside)
+    if backends.local:
+        yield from _endpoints(LOCAL_ENDPOINT, front, backends.outside)
+    if backends.affinity_seconds:
+        yield from _sticky_endpoints(STICKY_ID, STICKY_ENDPOINT, front, backends.inside)
+        if backends.local:
+            outside = backends.outside
+            yield from _sticky_endpoints(STICKY_LOCAL_ID, STICKY_LOCAL_ENDPOINT, front, outside)
+    if backends.admitted is not None:
+        for allowed in backends.admitted.prefixes:
+            yield Claim(ADMITTED.key(allowed, front), _NOTHING, backends.admitted.cause)
+
+
+def _chain(backends: Backends) -> str:
     """The chain that decides, or what becomes of a packet where there is nothing to decide."""
-    if front.refuse:
+    if backends.refuse:
         return REFUSE
-    if not front.inside:
+    if not backends.inside:
         return DROP
-    choices = len(front.inside)
-    if front.local:
-        return spread_local(choices, len(front.outside), seconds)
-    return spread(choices, masquerade=front.way.kind != "cluster", seconds=seconds)
+    choices, seconds = len(backends.inside), backends.affinity_seconds
+    if backends.local:
+        return spread_local(choices, len(backends.outside), seconds)
+    return spread(choices, masquerade=backends.masquerade, seconds=seconds)
 
 
 def _endpoints(
-    name: str, key: tuple[Atom, ...], backends: tuple[Backend, ...]
+    choices: Choices, front: Frontend, backends: tuple[Backend, ...]
 ) -> Iterator[NodeClaim]:
-    for index, backend in enumerate(backends):
-        yield _claim(backend.cause, name, (*key, index), (backend.address, backend.port))
+    keys = choices.keys(front, range(len(backends)))
+    for key, backend in zip(keys, backends, strict=True):
+        yield Claim(key, Element((backend.address, backend.port)), backend.cause)
 
 
 def _sticky_endpoints(
-    name: str, key: tuple[IPAddress, str, int], backends: tuple[Backend, ...]
+    ids: Choices, endpoints: Choices, front: Frontend, backends: tuple[Backend, ...]
 ) -> Iterator[NodeClaim]:
     """An id a backend, which it keeps whatever becomes of the others: senders remember it."""
-    version = key[0].version
     taken: set[int] = set()
     for index, backend in enumerate(backends):
         number = crc32(f"{backend.address} {backend.port}".encode()) & _LARGEST_ID or 1
         while number in taken:
             number = number % _LARGEST_ID + 1
         taken.add(number)
-        yield _claim(backend.cause, f"{name}_id{version}", (*key, index), (number,))
+        yield Claim(ids.key(front, index), Element((number,)), backend.cause)
         value = (backend.address, backend.port)
-        yield _claim(backend.cause, f"{name}_endpoint{version}", (*key, number), value)
-
-
-def _claim(
-    cause: Cause, name: str, key: tuple[Atom, ...], data: tuple[Atom, ...] = ()
-) -> NodeClaim:
-    return Claim(ElementKey(name, key), Element(data), cause)
+        yield Claim(endpoints.key(front, number), Element(value), backend.cause)

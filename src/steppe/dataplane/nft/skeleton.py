@@ -16,10 +16,8 @@ Services are in nat chains, where the kernel asks once a connection; policy stan
 destination's translation and that of the sender, so it sees pods.
 """
 
-from collections.abc import Iterator
 from typing import Literal
 
-from steppe.dataplane.nft.denied import denied_sets
 from steppe.dataplane.nft.policy_chains import accepted, direction_chains, entry, ports_chain
 from steppe.dataplane.nft.service_chains import (
     FAMILIES,
@@ -31,6 +29,18 @@ from steppe.dataplane.nft.service_chains import (
     service_chain,
     to_endpoint,
 )
+from steppe.dataplane.nft.sets import (
+    CLUSTER,
+    CLUSTER_IP,
+    ENDPOINT,
+    FAMILY_SETS,
+    HAIRPIN,
+    LOCAL_ENDPOINT,
+    LOCAL_PODS,
+    POLICED,
+    SERVICE,
+    SERVICE_RANGE,
+)
 from steppe.state.nft import (
     Chain,
     Dispatch,
@@ -40,91 +50,8 @@ from steppe.state.nft import (
     Match,
     Reject,
     Rule,
-    Set,
     Skeleton,
 )
-
-_FRONTEND = "inet_proto . inet_service"
-
-
-def _sets(version: int, address: str) -> Iterator[Set]:
-    service = f"{address} . {_FRONTEND}"
-    yield Set(f"local_pods{version}", address, True, "this node's pod prefixes")
-    yield Set(f"cluster{version}", address, True, "every node's pod prefixes and addresses")
-    yield Set(f"hairpin{version}", f"{address} . {address}", comment="a pod that calls itself")
-    yield Set(f"cluster_ip{version}", address, comment="the cluster IPs of Services")
-    yield Set(f"service_range{version}", address, True, "where cluster IPs are taken from")
-    yield Set(
-        f"admitted{version}",
-        f"{address} . {service}",
-        True,
-        "source . Service port: loadBalancerSourceRanges",
-    )
-    yield from _maps(version, address, service)
-
-
-def _maps(version: int, address: str, service: str) -> Iterator[Set]:
-    # A choice is a number. nft has no name for the type of one, but it does for a priority's.
-    endpoint, backend = f"{service} . classid", f"{address} . inet_service"
-    yield Set(
-        f"service{version}",
-        service,
-        comment="Service port: which chain decides",
-        data="verdict",
-    )
-    for name, comment in (
-        ("endpoint", "Service port . choice: endpoint"),
-        ("local_endpoint", "the same of this node's own, for externalTrafficPolicy Local"),
-    ):
-        yield Set(f"{name}{version}", endpoint, comment=comment, data=backend)
-    for name, comment in (
-        ("sticky", "sessionAffinity"),
-        ("sticky_local", "the same for externalTrafficPolicy Local"),
-    ):
-        yield Set(
-            f"{name}_id{version}", endpoint, comment=f"{comment}: choice to id", data="classid"
-        )
-        yield Set(f"{name}_endpoint{version}", endpoint, comment=f"{comment}: id", data=backend)
-    yield Set(
-        f"affinity{version}",
-        f"{address} . {service}",
-        comment="source . Service port: the id it was given",
-        data="classid",
-        dynamic=True,
-    )
-
-
-def _policy_sets(version: int, address: str) -> Iterator[Set]:
-    # A number, which nft has a name for the type of only where it is a priority.
-    yield Set(f"itself{version}", f"{address} . {address}", comment="1: itself", data="classid")
-    for direction in ("ingress", "egress"):
-        yield from denied_sets(direction, version, address)
-        yield Set(f"{direction}_guarded{version}", address, comment="pods with policies")
-        yield Set(
-            f"{direction}_peer{version}",
-            address,
-            comment="peer: identity",
-            data="classid",
-        )
-        yield Set(
-            f"{direction}_block{version}",
-            address,
-            interval=True,
-            comment="peer prefix: identity",
-            data="classid",
-        )
-        yield Set(
-            f"{direction}_allowed{version}",
-            f"classid . {address}",
-            comment="identity . pod: what it lets through",
-            data="verdict",
-        )
-        yield Set(
-            f"{direction}_anyone{version}",
-            address,
-            comment="pod: what it lets through for all other identities",
-            data="verdict",
-        )
 
 
 def _policies() -> tuple[Chain, ...]:
@@ -149,20 +76,22 @@ def _services() -> Chain:
     return Chain(
         "services",
         (
-            *(Rule((), Dispatch(frontend(p), f"service{v}")) for v, p, _ in FAMILIES),
+            *(Rule((), Dispatch(frontend(p), SERVICE.name(v))) for v, p in FAMILIES),
             *(
                 Rule(
-                    (Match(f"{p} daddr", set=f"cluster_ip{v}"),),
+                    (Match(f"{p} daddr", set=CLUSTER_IP.name(v)),),
                     Go("goto", REFUSE),
                     "a Service without this port",
                 )
-                for v, p, _ in FAMILIES
+                for v, p in FAMILIES
             ),
             *(
                 Rule(
-                    (Match(f"{p} daddr", set=f"service_range{v}"),), "drop", "no Service's address"
+                    (Match(f"{p} daddr", set=SERVICE_RANGE.name(v)),),
+                    "drop",
+                    "no Service's address",
                 )
-                for v, p, _ in FAMILIES
+                for v, p in FAMILIES
             ),
         ),
     )
@@ -181,19 +110,21 @@ def _refuse() -> Chain:
 def _postrouting() -> Chain:
     marked = Rule((Marked(MASQUERADE),), "masquerade", "as a Service's chain asked")
     hairpins = (
-        Rule((Match(f"{p} saddr . {p} daddr", set=f"hairpin{v}"),), "masquerade", "a pod to itself")
-        for v, p, _ in FAMILIES
+        Rule(
+            (Match(f"{p} saddr . {p} daddr", set=HAIRPIN.name(v)),), "masquerade", "a pod to itself"
+        )
+        for v, p in FAMILIES
     )
     leaving = (
         Rule(
             (
-                Match(f"{p} saddr", set=f"local_pods{v}"),
-                Match(f"{p} daddr", set=f"cluster{v}", negate=True),
+                Match(f"{p} saddr", set=LOCAL_PODS.name(v)),
+                Match(f"{p} daddr", set=CLUSTER.name(v), negate=True),
             ),
             "masquerade",
             "pods leave the cluster with the node's address",
         )
-        for v, p, _ in FAMILIES
+        for v, p in FAMILIES
     )
     return Chain("postrouting", (marked, *hairpins, *leaving), Hook("nat", "postrouting", 100))
 
@@ -208,12 +139,12 @@ def _forward() -> Chain:
             Rule(
                 (
                     Match("ct state", literal="invalid"),
-                    Match(f"{protocol} saddr", set=f"cluster{version}"),
+                    Match(f"{protocol} saddr", set=CLUSTER.name(version)),
                 ),
                 "drop",
                 "would reach its receiver untranslated",
             )
-            for version, protocol, _ in FAMILIES
+            for version, protocol in FAMILIES
         ),
         Hook("filter", "forward", 0),
     )
@@ -226,19 +157,15 @@ def _entry(point: Literal["prerouting", "output"]) -> Chain:
 SKELETON = Skeleton(
     table="steppe",
     sets=(
-        Set("policed", "classid", comment="namespaces with policies, hashed; 0: they are known"),
-        *(
-            spec
-            for version, _, address in FAMILIES
-            for spec in (*_sets(version, address), *_policy_sets(version, address))
-        ),
+        POLICED.declaration(4),
+        *(declared.declaration(version) for version, _ in FAMILIES for declared in FAMILY_SETS),
     ),
     chains=(
         _entry("prerouting"),
         _entry("output"),
         _services(),
-        to_endpoint(TO_ENDPOINT, "endpoint"),
-        to_endpoint(TO_LOCAL_ENDPOINT, "local_endpoint"),
+        to_endpoint(TO_ENDPOINT, ENDPOINT),
+        to_endpoint(TO_LOCAL_ENDPOINT, LOCAL_ENDPOINT),
         _refuse(),
         _forward(),
         _postrouting(),

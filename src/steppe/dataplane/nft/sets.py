@@ -1,0 +1,113 @@
+"""The sets and maps of table `inet steppe`: one typed declaration each.
+
+Nobody else spells their names. A declaration makes keys from typed parts and reads the parts back:
+
+    SERVICE.key(Frontend(10.96.0.1, "TCP", 80))   @service4 10.96.0.1 . tcp . 80
+    SERVICE.read(key)                             Frontend(10.96.0.1, "TCP", 80)
+    SERVICE.matches(key)                          whether a key is one of this map's
+
+Each has a twin a family: the name ends in 4 or 6, and so a key of addresses tells its family.
+"""
+
+from steppe.dataplane.nft.declared import (
+    Addresses,
+    Choices,
+    Declared,
+    Frontends,
+    Numbered,
+    Numbers,
+    Pairs,
+    Prefixes,
+    Senders,
+    SourceRanges,
+)
+from steppe.kube.policies import Direction
+from steppe.state.nft import ElementKey
+
+# A number is what a map gives a packet's priority, which is the type nft has a name for.
+NUMBER = "classid"
+VERDICT = "verdict"
+BACKEND = "{address} . inet_service"
+
+LOCAL_PODS = Prefixes("local_pods", "this node's pod prefixes")
+CLUSTER = Prefixes("cluster", "every node's pod prefixes and addresses")
+HAIRPIN = Pairs("hairpin", "a pod that calls itself")
+CLUSTER_IP = Addresses("cluster_ip", "the cluster IPs of Services")
+SERVICE_RANGE = Prefixes("service_range", "where cluster IPs are taken from")
+ADMITTED = SourceRanges("admitted", "source . Service port: loadBalancerSourceRanges")
+SERVICE = Frontends("service", "Service port: which chain decides", VERDICT)
+ENDPOINT = Choices("endpoint", "Service port . choice: endpoint", BACKEND)
+LOCAL_ENDPOINT = Choices(
+    "local_endpoint", "the same of this node's own, for externalTrafficPolicy Local", BACKEND
+)
+STICKY_ID = Choices("sticky_id", "sessionAffinity: choice to id", NUMBER)
+STICKY_ENDPOINT = Choices("sticky_endpoint", "sessionAffinity: id", BACKEND)
+STICKY_LOCAL_ID = Choices(
+    "sticky_local_id", "the same for externalTrafficPolicy Local: choice to id", NUMBER
+)
+STICKY_LOCAL_ENDPOINT = Choices(
+    "sticky_local_endpoint", "the same for externalTrafficPolicy Local: id", BACKEND
+)
+AFFINITY = Senders("affinity", "source . Service port: the id it was given", NUMBER)
+ITSELF = Pairs("itself", "1: itself", NUMBER)
+POLICED = Numbers("policed", "namespaces with policies, hashed; 0: they are known")
+
+
+class PolicySets:
+    """The sets and maps of one direction of policy."""
+
+    def __init__(self, direction: Direction) -> None:
+        self.denied = Addresses(f"{direction}_denied", "pod: denied packets", dynamic=True)
+        self.guarded = Addresses(f"{direction}_guarded", "pods with policies")
+        self.peer = Addresses(f"{direction}_peer", "peer: identity", NUMBER)
+        self.block = Prefixes(f"{direction}_block", "peer prefix: identity", NUMBER)
+        self.allowed = Numbered(
+            f"{direction}_allowed", "identity . pod: what it lets through", VERDICT
+        )
+        self.anyone = Addresses(
+            f"{direction}_anyone", "pod: what it lets through for all other identities", VERDICT
+        )
+
+    @property
+    def all(self) -> tuple[Declared, ...]:
+        return (self.denied, self.guarded, self.peer, self.block, self.allowed, self.anyone)
+
+
+INGRESS, EGRESS = PolicySets("ingress"), PolicySets("egress")
+_BY_DIRECTION = {"ingress": INGRESS, "egress": EGRESS}
+
+
+def policy_sets(direction: Direction) -> PolicySets:
+    return _BY_DIRECTION[direction]
+
+
+SERVICE_SETS: tuple[Declared, ...] = (
+    LOCAL_PODS,
+    CLUSTER,
+    HAIRPIN,
+    CLUSTER_IP,
+    SERVICE_RANGE,
+    ADMITTED,
+    SERVICE,
+    ENDPOINT,
+    LOCAL_ENDPOINT,
+    STICKY_ID,
+    STICKY_ENDPOINT,
+    STICKY_LOCAL_ID,
+    STICKY_LOCAL_ENDPOINT,
+    AFFINITY,
+)
+POLICY_SETS: tuple[Declared, ...] = (ITSELF, *INGRESS.all, *EGRESS.all)
+_POLICY_NAMES = frozenset(name for declared in POLICY_SETS for name in declared.names)
+FAMILY_SETS = (*SERVICE_SETS, *POLICY_SETS)
+"""All that have a twin a family, in the order in which the skeleton has them."""
+
+
+def is_policy_set(name: str) -> bool:
+    """Whether a set or map of this name is one that policies are enforced by."""
+    return name in _POLICY_NAMES
+
+
+def is_policy(key: object) -> bool:
+    """Whether an entry under this key is one that policies are enforced by."""
+    return isinstance(key, ElementKey) and key.set in _POLICY_NAMES

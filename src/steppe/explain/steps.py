@@ -1,0 +1,149 @@
+"""Steps of a path in words. Nobody reads the words back: who asks about a step has its value."""
+
+from typing import Literal
+
+import msgspec
+
+from steppe.net.address import IPAddress
+from steppe.net.packet import Packet
+from steppe.walk.trace import (
+    Applied,
+    Crossed,
+    Delivered,
+    Masqueraded,
+    Met,
+    Own,
+    Redirected,
+    Restored,
+    Routed,
+    Tunnelled,
+)
+from steppe.walk.trace import What as Walked
+
+
+class Sent(msgspec.Struct, frozen=True):
+    """Who sends, and by which link, where tables tell it."""
+
+    sender: str
+    packet: Packet
+    link: str = ""
+
+
+class CameIn(msgspec.Struct, frozen=True):
+    """A packet from outside the cluster."""
+
+    packet: Packet
+
+
+class Balanced(msgspec.Struct, frozen=True):
+    """A Service's address that became an endpoint's, one of so many."""
+
+    dialled: Packet
+    endpoint: Packet
+    choices: int
+
+
+class Stopped(msgspec.Struct, frozen=True):
+    """Why the packet goes no further."""
+
+    reason: str
+
+
+class Hidden(msgspec.Struct, frozen=True):
+    """The address that the receiver sees instead of the sender's."""
+
+    before: IPAddress
+    after: IPAddress
+
+
+class Carried(msgspec.Struct, frozen=True):
+    """The network model's part: who has the address that the packet is taken to."""
+
+    kind: Literal["pod", "node", "outside"]
+    to: str
+    address: IPAddress
+
+
+class Answered(msgspec.Struct, frozen=True):
+    """The address that replies come from, which is the one that was dialled."""
+
+    dialled: IPAddress
+    sender: IPAddress
+
+
+class Unasked(msgspec.Struct, frozen=True):
+    """Policies are not asked about replies."""
+
+
+Promised = Sent | CameIn | Balanced | Stopped | Hidden | Carried | Answered | Unasked
+What = Walked | Promised
+"""All that can happen to a packet: in tables, or as the API promises it."""
+
+
+def told(what: What) -> str:
+    """What happens, as a line of text."""
+    match what:
+        case Met(key, value):
+            text = f"{key} {value}"
+        case Redirected(key, value):
+            text = f"dnat {key} {value}"
+        case Applied(rule):
+            text = str(rule)
+        case Restored(before, after):
+            text = f"{_ends(before)} becomes {_ends(after)} again"
+        case Masqueraded(before, after):
+            text = f"masquerade: {before} becomes {after}"
+        case Own(address):
+            text = f"{address} is the node's own"
+        case Routed(key, route):
+            text = f"{key} {route}"
+        case Crossed(address, peer):
+            text = f"{address} is {peer}'s address" if peer else f"{address} is outside the cluster"
+        case Tunnelled(destination, via, neighbour) if neighbour is not None:
+            text = f"{via} {neighbour}, tunnelled to {destination}"
+        case Tunnelled(destination, id=number):
+            text = f"tunnelled to {destination} with id {number}"
+        case Delivered(address, neighbour, link, pod):
+            text = f"{address} {neighbour} dev {link} is {pod}"
+        case _:
+            text = _promised(what)
+    return text
+
+
+def _promised(what: Promised) -> str:
+    match what:
+        case Sent(sender, packet, link):
+            text = f"{sender} sends {packet}" + (f" by {link}" if link else "")
+        case CameIn(packet):
+            text = f"{packet} comes in from outside"
+        case Balanced():
+            text = _balanced(what)
+        case Stopped(reason):
+            text = reason
+        case Hidden(before, after):
+            text = f"the sender's address {before} becomes {after}"
+        case Carried("outside", _, address):
+            text = f"{address} is outside: it leaves with its node's address"
+        case Carried("node", to):
+            text = f"the network takes it to {to}"
+        case Carried(_, to, address):
+            text = f"the network takes it to {to} at {address}"
+        case Answered(dialled, sender):
+            text = f"replies come from {dialled} again, as {sender} expects"
+        case Unasked():
+            text = "replies belong to their connection: no policy is asked about them"
+    return text
+
+
+def _balanced(done: Balanced) -> str:
+    which = f" (one of {done.choices} endpoints, alike likely)" if done.choices > 1 else ""
+    dialled = f"{done.dialled.destination} {done.dialled.destination_port}"
+    endpoint = f"{done.endpoint.destination} {done.endpoint.destination_port}"
+    return f"{dialled} becomes {endpoint}{which}"
+
+
+def _ends(packet: Packet) -> str:
+    """Both ends of a packet, with their ports."""
+    if packet.protocol == "ICMP":
+        return f"{packet.source} > {packet.destination}"
+    return f"{packet.source} {packet.source_port} > {packet.destination} {packet.destination_port}"
