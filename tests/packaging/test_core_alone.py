@@ -117,3 +117,24 @@ def test_a_command_that_cannot_be_loaded_is_one_line_with_its_cause(toy: str) ->
         "Error: 'broken' of toy cannot be loaded: "
         "No module named 'toy.missing'; 'toy' is not a package\n"
     )
+
+
+def test_help_imports_no_command_and_looks_up_no_plugin(core: Path) -> None:
+    """It costs little more than Python and click."""
+    done = run_python(
+        core,
+        "-c",
+        "import sys; from steppe.cli.main import main;"
+        "main(['--help'], standalone_mode=False); print(*sys.modules, file=sys.stderr)",
+    )
+    loaded = set(done.stderr.split())
+    assert "click" in loaded
+    assert {"importlib.metadata", "msgspec", "asyncio"} & loaded == set()
+    ours = {name for name in loaded if name.startswith("steppe")}
+    assert ours == {
+        "steppe",
+        "steppe.cli",
+        "steppe.cli.main",
+        "steppe.cli.plugins",
+        "steppe.errors",
+    }

@@ -2,6 +2,7 @@
 
 import click
 
+from steppe.cli.plugins import LabRecord
 from steppe_lab import record
 from steppe_lab.record import Record
 
@@ -18,3 +19,8 @@ def lab_record(lab: str) -> Record:
     if len(names) > 1:
         raise click.UsageError(f"several labs are up ({', '.join(names)}): say --lab NAME")
     return record.read_record(names[0])
+
+
+def lab_source(lab: str) -> LabRecord:
+    """The entry point `lab` of steppe.sources: as much of a record as the core knows of."""
+    return lab_record(lab)
