@@ -25,6 +25,7 @@ class Vxlan(msgspec.Struct, frozen=True):
 
 class LinkKey(msgspec.Struct, frozen=True, order=True):
     table: ClassVar[str] = "links"
+    level: ClassVar[int] = 0
     name: str
 
     def __str__(self) -> str:
@@ -52,6 +53,7 @@ class Link(msgspec.Struct, frozen=True):
 
 class AddressKey(msgspec.Struct, frozen=True):
     table: ClassVar[str] = "addresses"
+    level: ClassVar[int] = 20
     link: str
     address: IPInterface
 
@@ -68,6 +70,7 @@ class Address(msgspec.Struct, frozen=True):
 
 class NeighbourKey(msgspec.Struct, frozen=True):
     table: ClassVar[str] = "neighbours"
+    level: ClassVar[int] = 40
     link: str
     address: IPAddress
 
@@ -86,6 +89,7 @@ class Neighbour(msgspec.Struct, frozen=True):
 
 class ForwardingKey(msgspec.Struct, frozen=True):
     table: ClassVar[str] = "fdb"
+    level: ClassVar[int] = 30
     link: str
     mac: str
 

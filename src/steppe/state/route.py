@@ -15,6 +15,7 @@ PROTOCOL = 83
 
 class RouteKey(msgspec.Struct, frozen=True):
     table: ClassVar[str] = "routes"
+    level: ClassVar[int] = 60
     prefix: IPNetwork
     routing_table: int = MAIN
     metric: int = 0
@@ -52,6 +53,7 @@ class Route(msgspec.Struct, frozen=True):
 
 class RuleKey(msgspec.Struct, frozen=True):
     table: ClassVar[str] = "rules"
+    level: ClassVar[int] = 70
     source: IPNetwork
     priority: int
 

@@ -8,7 +8,7 @@ message of its transaction, which names the thread behind it.
 """
 
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from errno import ENOBUFS
 from pathlib import Path
 from typing import Self
@@ -78,7 +78,7 @@ class RulesetWatch:
                     self._touched |= self._is_ours(message)
         return (Lost(reason),) if reason else ()
 
-    def events(self) -> AsyncIterator[tuple[Lost, ...]]:
+    def events(self) -> AsyncGenerator[tuple[Lost, ...], None]:
         """What happens, as it happens, for ever."""
         return heard(self._socket.fileno(), self.drain)
 
