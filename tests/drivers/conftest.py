@@ -3,20 +3,17 @@
 They leave nothing behind, however a test run ends: no name, no mount, no process.
 """
 
-import ctypes
 import json
 import os
 import subprocess
-import threading
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import pytest
 
 from steppe.drivers.kernel import KernelDriver
+from steppe.drivers.netlink.netns import NetnsError, call_in_new, current
 from steppe.drivers.watch import Watch
-
-CLONE_NEWNET = 0x40000000
 
 
 class Namespace:
@@ -55,19 +52,10 @@ class Pair(NamedTuple):
 
 
 def _new_namespace() -> int:
-    fds: list[int] = []
-    libc = ctypes.CDLL(None, use_errno=True)
-
-    def body() -> None:
-        if libc.unshare(CLONE_NEWNET) == 0:
-            fds.append(os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC))
-
-    thread = threading.Thread(target=body)
-    thread.start()
-    thread.join()
-    if not fds:
-        pytest.fail("no new network namespace: these tests must run as root")
-    return fds[0]
+    try:
+        return call_in_new(current)
+    except NetnsError as error:
+        pytest.fail(f"{error}: these tests must run as root")
 
 
 @pytest.fixture

@@ -12,19 +12,18 @@ import contextlib
 import ctypes
 import os
 import re
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from steppe.errors import SteppeError
+from steppe.drivers.netlink import netns as steppe_netns
+from steppe.drivers.netlink.netns import NetnsError, in_thread
 
 NETNS_DIR = Path("/run/netns")
 PREFIX = "st-"
 # Says that the mount of /run/netns onto itself is ours to undo.
 _DIR_MOUNT_MARK = Path("/run/steppe/mounted-run-netns")
 
-_CLONE_NEWNET = 0x40000000
 _MS_BIND = 0x1000
 _MS_REC = 0x4000
 _MS_SHARED = 1 << 20
@@ -32,10 +31,6 @@ _MNT_DETACH = 0x2
 
 _T = TypeVar("_T")
 _libc = ctypes.CDLL(None, use_errno=True)
-
-
-class NetnsError(SteppeError):
-    """A network namespace could not be made, entered or removed."""
 
 
 def namespace(lab: str, host: str) -> str:
@@ -66,25 +61,6 @@ def _check(result: int, what: str) -> None:
         raise NetnsError(f"{what}: {os.strerror(number)}")
 
 
-def _in_thread(work: Callable[[], _T]) -> _T:
-    """Run work in a thread of its own: what it does to its namespaces ends with it."""
-    results: list[_T] = []
-    errors: list[BaseException] = []
-
-    def body() -> None:
-        try:
-            results.append(work())
-        except BaseException as error:  # noqa: BLE001  raised again by the caller's thread
-            errors.append(error)
-
-    thread = threading.Thread(target=body, name="netns")
-    thread.start()
-    thread.join()
-    if errors:
-        raise errors[0]
-    return results[0]
-
-
 def enter(name: str) -> None:
     """Move the calling thread into a named namespace."""
     try:
@@ -92,7 +68,7 @@ def enter(name: str) -> None:
     except OSError as error:
         raise NetnsError(f"network namespace {name}: {error.strerror}") from error
     try:
-        _check(_libc.setns(fd, _CLONE_NEWNET), f"enter network namespace {name}")
+        steppe_netns.enter(fd, f"network namespace {name}")
     finally:
         os.close(fd)
 
@@ -104,7 +80,7 @@ def inside(name: str, work: Callable[[], _T]) -> _T:
         enter(name)
         return work()
 
-    return _in_thread(body)
+    return in_thread(body)
 
 
 def create(names: tuple[str, ...]) -> None:
@@ -116,7 +92,7 @@ def create(names: tuple[str, ...]) -> None:
         for name in names:
             _create_from_this_thread(name)
 
-    _in_thread(body)
+    in_thread(body)
 
 
 def _mount_netns_dir() -> None:
@@ -151,7 +127,7 @@ def _create_from_this_thread(name: str) -> None:
     except FileExistsError as error:
         raise NetnsError(f"network namespace {name} exists already") from error
     try:
-        _check(_libc.unshare(_CLONE_NEWNET), f"make network namespace {name}")
+        steppe_netns.enter_new(f"network namespace {name}")
         mounted = _libc.mount(
             b"/proc/thread-self/ns/net", os.fsencode(path), b"none", _MS_BIND, None
         )

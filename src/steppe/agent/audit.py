@@ -1,6 +1,7 @@
 """The kernel against what it shall hold, and what else there may send packets astray.
 
-    differences   entries of Steppe's tables, and inside pods what attaching them has put there
+    differences   entries of Steppe's tables, what those stand on (nftables' chains and sets), and
+                  inside pods what attaching them has put there
     flows         tracked flows that go on to what is no endpoint any more
     others        other programs' rules that drop, and settings of others that overrule ours
 
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from steppe.dataplane.nft.skeleton import SKELETON
 from steppe.drivers.conntrack import Conntrack
+from steppe.drivers.driver import Fault
 from steppe.drivers.nftables.library import NftError
 from steppe.drivers.nftables.others import dropping
 from steppe.drivers.sysctl import Sysctls
@@ -40,43 +42,47 @@ _LOOSE = "loose on every link: pods can send with IPv4 addresses that are not th
 
 async def audit(agent: "Agent", *, repair: bool) -> Json:
     """One look at the node, and what was wrong at that time; then repaired, if it shall be."""
-    seen, changes = await _drift(agent)
+    seen, changes, faults = await _drift(agent)
     inside = await agent.inner_faults()
     stale = await _stale_flows(agent)
     others = await asyncio.to_thread(_others, agent)
     ordered = sorted(changes, key=lambda c: (TABLES.index(c.key.table), str(c.key)))
-    differences = [_row(c, agent.keeper.reconciler.because(c)) for c in ordered]
+    rows = [_row(c, agent.keeper.reconciler.because(c)) for c in ordered]
+    differences = [*rows, *map(_fault_row, faults)]
     for workload, change in inside:
         row = _row(change, (Cause(workload.ref, "status.podIPs"),))
         differences.append(row | {"key": f"{row['key']} in {workload.namespace}/{workload.name}"})
     flows = [{"flow": str(flow), "because": _because(agent, flow)} for flow in stale]
-    if repair and changes:
+    if repair and (changes or faults):
         await agent.keeper.repair(seen)
     if repair and stale:
         await asyncio.to_thread(_end, stale)
-    for change, row in zip(ordered, differences, strict=False):
+    for change, row in zip(ordered, rows, strict=True):
         failure = agent.keeper.reconciler.failed.get(change.key)
         row["refused"] = str(failure.error) if failure is not None else None
     return {
         "schema": "steppe.audit/v1",
         "node": agent.compiler.name,
         "entries": len(agent.compiler.state),
-        "repaired": repair and bool(changes or stale),
+        "repaired": repair and bool(changes or faults or stale),
         "differences": differences,
         "flows": flows,
         "others": others,
     }
 
 
-async def _drift(agent: "Agent") -> tuple[dict[Key, Value], tuple[Change, ...]]:
+async def _drift(
+    agent: "Agent",
+) -> tuple[dict[Key, Value], tuple[Change, ...], tuple[Fault, ...]]:
     """What the kernel holds, and what of it is wrong for longer than a change is on its way."""
-    seen = await agent.keeper.look()
+    seen, faults = await agent.keeper.look(), await agent.keeper.check()
     first = agent.keeper.reconciler.drift(seen)
-    if not first:
-        return seen, ()
+    if not first and not faults:
+        return seen, (), ()
     await asyncio.sleep(SETTLE_SECONDS)
-    seen = await agent.keeper.look()
-    return seen, tuple(c for c in agent.keeper.reconciler.drift(seen) if c in first)
+    seen, later = await agent.keeper.look(), await agent.keeper.check()
+    drift = agent.keeper.reconciler.drift(seen)
+    return seen, tuple(c for c in drift if c in first), tuple(f for f in later if f in faults)
 
 
 def _row(change: Change, because: Iterable[Cause]) -> Json:
@@ -90,6 +96,11 @@ def _row(change: Change, because: Iterable[Cause]) -> Json:
         "because": [str(cause) for cause in because],
         "refused": None,
     }
+
+
+def _fault_row(fault: Fault) -> Json:
+    row = {"table": "ruleset", "key": fault.what, "how": fault.how, "because": []}
+    return row | dict.fromkeys(("desired", "actual", "refused"))
 
 
 async def _stale_flows(agent: "Agent") -> tuple[Flow, ...]:

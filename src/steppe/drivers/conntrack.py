@@ -7,12 +7,12 @@ Names are those of linux/netfilter/nfnetlink_conntrack.h. Nothing is ever flushe
 """
 
 import socket
-import struct
 from collections.abc import Collection, Iterable, Iterator
 from errno import ENOENT
 from ipaddress import ip_address
 from typing import Self
 
+from steppe.drivers import nfnetlink as nfnl
 from steppe.drivers.errors import KernelError, kernel_error
 from steppe.drivers.netlink import message as nl
 from steppe.drivers.netlink.message import Message, Request
@@ -20,11 +20,8 @@ from steppe.drivers.netlink.socket import NetlinkError, NetlinkSocket
 from steppe.net.flow import Endpoints, Flow
 from steppe.net.packet import Protocol
 
-_NETLINK_NETFILTER = 12
-_NFNL_SUBSYS_CTNETLINK = 1
-_GET = _NFNL_SUBSYS_CTNETLINK << 8 | 1
-_DELETE = _NFNL_SUBSYS_CTNETLINK << 8 | 2
-_GENMSG = struct.Struct("=BBH")
+_GET = nfnl.kind(nfnl.CTNETLINK, 1)
+_DELETE = nfnl.kind(nfnl.CTNETLINK, 2)
 
 _CTA_TUPLE_ORIG = 1
 _CTA_TUPLE_REPLY = 2
@@ -44,7 +41,7 @@ class Conntrack:
     """The connection table of one network namespace."""
 
     def __init__(self, netns_fd: int | None = None) -> None:
-        self._socket = NetlinkSocket(netns_fd, _NETLINK_NETFILTER)
+        self._socket = NetlinkSocket(netns_fd, nfnl.NETLINK_NETFILTER)
 
     def __enter__(self) -> Self:
         return self
@@ -62,7 +59,7 @@ class Conntrack:
     def _flows(self, protocols: Collection[Protocol]) -> Iterator[Flow]:
         for family in _ADDRESSES:
             try:
-                found = self._socket.dump(Request(_GET, _GENMSG.pack(family, 0, 0)))
+                found = self._socket.dump(Request(_GET, nfnl.header(family)))
             except NetlinkError as error:
                 what = "list the connection table"
                 raise kernel_error(what, error) from error
@@ -85,10 +82,10 @@ class Conntrack:
 
 def read_flow(message: Message) -> Flow | None:
     """The flow of a message; None for one without ports, such as ICMP's."""
-    family = message.body[0]
+    family = nfnl.family_of(message)
     if family not in _ADDRESSES:
         return None
-    found = nl.attributes(message.body, _GENMSG.size)
+    found = nfnl.attributes(message)
     original = _read_tuple(found.get(_CTA_TUPLE_ORIG, b""), family)
     reply = _read_tuple(found.get(_CTA_TUPLE_REPLY, b""), family)
     if original is None or reply is None:
@@ -130,4 +127,4 @@ def _deletion(flow: Flow) -> Request:
             nl.attribute(_CTA_PROTO_DST_PORT, way.destination_port.to_bytes(2, "big")),
         ),
     )
-    return Request(_DELETE, _GENMSG.pack(family, 0, 0) + body)
+    return Request(_DELETE, nfnl.header(family) + body)

@@ -9,7 +9,7 @@ in `state` with the types of its keys and values, a driver that owns it, and a p
 driver in the list that a Composite is made from.
 """
 
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Literal, Protocol, Self
 
@@ -108,7 +108,7 @@ class Watches:
         for watch in self._watches:
             watch.close()
 
-    def events(self) -> AsyncIterator[tuple[Event, ...]]:
+    def events(self) -> AsyncGenerator[tuple[Event, ...], None]:
         """What happens, as it happens, for ever."""
         return heard_any(self.descriptors, self.drain)
 

@@ -7,25 +7,23 @@ it has none the kernel makes no copies. The kernel tells of what it may, not of 
 copies that the listener is too slow for, and the rule itself may be limited.
 """
 
+import socket
 import struct
-import sys
 from errno import ENOBUFS
 from ipaddress import IPv4Address, IPv6Address
 from typing import Self
 
 import msgspec
 
+from steppe.drivers import nfnetlink as nfnl
 from steppe.drivers.errors import kernel_error
 from steppe.drivers.netlink import message as nl
 from steppe.drivers.netlink.message import Message, Request
 from steppe.drivers.netlink.socket import NetlinkError, NetlinkSocket
 from steppe.net.address import IPAddress
 
-_NETLINK_NETFILTER = 12
-_NFNL_SUBSYS_ULOG = 4
-_PACKET = _NFNL_SUBSYS_ULOG << 8 | 0
-_CONFIG = _NFNL_SUBSYS_ULOG << 8 | 1
-_GENMSG = struct.Struct("=BBH")
+_PACKET = nfnl.kind(nfnl.ULOG, 0)
+_CONFIG = nfnl.kind(nfnl.ULOG, 1)
 _MODE = struct.Struct(">IBB")
 _IPV4, _IPV6 = 20, 40
 """Bytes of a header without options or extensions."""
@@ -67,7 +65,7 @@ class Nflog:
 
     def __init__(self, group: int, netns_fd: int | None = None) -> None:
         self._group = group
-        self._socket = NetlinkSocket(netns_fd, _NETLINK_NETFILTER)
+        self._socket = NetlinkSocket(netns_fd, nfnl.NETLINK_NETFILTER)
         try:
             self._socket.request(
                 self._config(nl.u8(_NFULA_CFG_CMD, _BIND)),
@@ -106,14 +104,14 @@ class Nflog:
         return self._socket.fileno()
 
     def _config(self, attribute: bytes) -> Request:
-        return Request(_CONFIG, _GENMSG.pack(0, 0, _swapped(self._group)) + attribute)
+        return Request(_CONFIG, nfnl.header(socket.AF_UNSPEC, self._group) + attribute)
 
 
 def read_sample(message: Message) -> Sample | None:
     """The packet of a message; None if it is no packet, or its headers cannot be read."""
     if message.kind != _PACKET:
         return None
-    found = nl.attributes(message.body, _GENMSG.size)
+    found = nfnl.attributes(message)
     prefix = nl.string(found.get(_NFULA_PREFIX, b""))
     return parse_packet(prefix, found.get(_NFULA_PAYLOAD, b""))
 
@@ -148,8 +146,3 @@ def _upper_layer(data: bytes) -> tuple[int, int]:
         else:
             break
     return number, offset
-
-
-def _swapped(group: int) -> int:
-    """The group as nfgenmsg has it: 16 bits in network byte order."""
-    return int.from_bytes(group.to_bytes(2, "big"), sys.byteorder)

@@ -8,7 +8,7 @@ too slow loses events. Both become Lost: read the tables again.
 """
 
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from errno import ENOBUFS
 from typing import Self
 
@@ -87,7 +87,7 @@ class Watch:
                 events += self._events(message)
         return tuple(events)
 
-    def events(self) -> AsyncIterator[tuple[Event, ...]]:
+    def events(self) -> AsyncGenerator[tuple[Event, ...], None]:
         """What happens, as it happens, for ever."""
         return heard(self._socket.fileno(), self.drain)
 

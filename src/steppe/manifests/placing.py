@@ -7,6 +7,7 @@ it is: it says what a live cluster decided, also where that was nothing yet.
 
 from collections.abc import Container, Iterable, Iterator, Mapping
 from ipaddress import ip_interface, ip_network
+from itertools import islice
 from zlib import crc32
 
 import msgspec
@@ -167,9 +168,8 @@ def _spare_prefixes(names: Iterable[str], objects: Objects, pods: Pods) -> dict[
             if piece not in busy
             and not any(piece.version == own.version and piece.overlaps(own) for own in used)
         )
-        # The names first: zip asks for a piece only when there is a name to give it to.
-        for prefixes, piece in zip(found.values(), free, strict=False):
-            prefixes.append(piece)
+        for prefixes in found.values():
+            prefixes.extend(islice(free, 1))  # none where the pool is used up
     return {name: tuple(prefixes) for name, prefixes in found.items()}
 
 

@@ -1,6 +1,7 @@
 """Changes in an order in which each finds what it needs.
 
-A route needs its link and, through it, its neighbour; a forwarding entry needs its device. So
+A route needs its link and, through it, its neighbour; a forwarding entry needs its device. The
+class of a table's keys says so as its level: an entry needs only what is on lower ones. So
 additions go from the ground up and deletions from the top down, additions first: while a
 prefix moves from one next hop to another there is always a way to go.
 """
@@ -12,9 +13,7 @@ from steppe.state.link import Link, LinkKey
 from steppe.state.nft import ElementKey
 from steppe.state.route import MAIN, RouteKey
 
-_GROUND_UP = ("links", "sysctls", "addresses", "fdb", "neighbours", "elements", "routes", "rules")
-_HEIGHT = {table: height for height, table in enumerate(_GROUND_UP)}
-_ELEMENT, _GONE = (1, _HEIGHT["elements"], 0), (2, -_HEIGHT["elements"], 0)
+_ELEMENT, _GONE = (1, ElementKey.level, 0), (2, -ElementKey.level, 0)
 
 
 def ordered(changes: Iterable[Change]) -> tuple[Change, ...]:
@@ -25,12 +24,12 @@ def ordered(changes: Iterable[Change]) -> tuple[Change, ...]:
 def _rank(change: Change) -> tuple[int, int, int]:
     if isinstance(change.key, ElementKey):  # as nearly all are
         return _ELEMENT if change.new is not None else _GONE
-    height, detail = _HEIGHT[change.key.table], _detail(change)
+    level, detail = change.key.level, _detail(change)
     if change.new is None:
-        return (2, -height, detail)
+        return (2, -level, detail)
     # A device that must be made anew takes its routes and entries with it, so it goes first and
     # the keys it carried are added back by the next pass over the tables.
-    return (0 if _remakes(change) else 1, height, detail)
+    return (0 if _remakes(change) else 1, level, detail)
 
 
 def _detail(change: Change) -> int:

@@ -14,6 +14,7 @@ from steppe.state.device import Kind
 
 class LinkKey(msgspec.Struct, frozen=True, order=True):
     table: ClassVar[str] = "links"
+    level: ClassVar[int] = 0
     name: str
 
     def __str__(self) -> str:
@@ -39,6 +40,7 @@ class Link(msgspec.Struct, frozen=True):
 
 class AddressKey(msgspec.Struct, frozen=True):
     table: ClassVar[str] = "addresses"
+    level: ClassVar[int] = 20
     link: str
     address: IPInterface
 
@@ -55,6 +57,7 @@ class Address(msgspec.Struct, frozen=True):
 
 class NeighbourKey(msgspec.Struct, frozen=True):
     table: ClassVar[str] = "neighbours"
+    level: ClassVar[int] = 40
     link: str
     address: IPAddress
 
@@ -73,6 +76,7 @@ class Neighbour(msgspec.Struct, frozen=True):
 
 class ForwardingKey(msgspec.Struct, frozen=True):
     table: ClassVar[str] = "fdb"
+    level: ClassVar[int] = 30
     link: str
     mac: str
 

@@ -249,6 +249,7 @@ class ElementKey(msgspec.Struct, frozen=True, gc=False, cache_hash=True):
     """
 
     table: ClassVar[str] = "elements"
+    level: ClassVar[int] = 50
     set: str
     key: tuple[Atom, ...]
 

@@ -1,10 +1,12 @@
 """All tables of one node, as one mapping from typed keys to entries.
 
-A key's type says which table it belongs to, so a plan, a diff and an audit need no knowledge of
-the tables; only drivers, which render keys to the kernel, and the walker, which reads them, do.
+A key's type says which table it belongs to (`table`) and which tables its entries need (`level`:
+those of lower ones), so a plan, a diff and an audit need no knowledge of the tables; only drivers,
+which render keys to the kernel, and the walker, which reads them, do.
 """
 
 from collections.abc import Iterable, Mapping
+from typing import get_args
 
 from steppe.kube.cause import Cause, Problem
 from steppe.state.claim import Claim, Entry, settle_key
@@ -38,7 +40,7 @@ NodeClaim = Claim[Key, Value]
 NodeEntry = Entry[Key, Value]
 NodeState = Mapping[Key, NodeEntry]
 
-TABLES = ("links", "addresses", "routes", "rules", "neighbours", "fdb", "sysctls", "elements")
+TABLES: tuple[str, ...] = tuple(key.table for key in get_args(Key))
 
 
 def settle(claims: Iterable[NodeClaim | Problem]) -> tuple[NodeState, tuple[Problem, ...]]:

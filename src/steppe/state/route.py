@@ -24,6 +24,7 @@ writes routes of both families beside ours would win in one of them and lose in 
 
 class RouteKey(msgspec.Struct, frozen=True):
     table: ClassVar[str] = "routes"
+    level: ClassVar[int] = 60
     prefix: IPNetwork
     routing_table: int = MAIN
     metric: int = METRIC
@@ -124,6 +125,7 @@ def _place(hop: Hop) -> tuple[str, tuple[int, int, int], str, int]:
 
 class RuleKey(msgspec.Struct, frozen=True):
     table: ClassVar[str] = "rules"
+    level: ClassVar[int] = 70
     source: IPNetwork
     priority: int
 

@@ -10,6 +10,7 @@ import msgspec
 
 class SysctlKey(msgspec.Struct, frozen=True, order=True):
     table: ClassVar[str] = "sysctls"
+    level: ClassVar[int] = 10
     path: str
 
     def __str__(self) -> str:

@@ -6,9 +6,9 @@ held copies of those would keep the namespaces of pods alive that are long gone.
 
 import ctypes
 import os
-import threading
 from pathlib import Path
 
+from steppe.drivers.netlink.netns import in_thread
 from steppe.errors import SteppeError
 from steppe_lab.kubelet.process import above_standard
 from steppe_lab.netns import NETNS_DIR
@@ -26,22 +26,8 @@ class MountError(SteppeError):
 
 def template() -> int:
     """A file descriptor of a fresh mount namespace, which lives as long as it is open."""
-    made: list[int] = []
-    errors: list[MountError] = []
-
-    def body() -> None:
-        try:
-            made.append(_make())
-        except MountError as error:
-            errors.append(error)
-
     # A thread of its own: unshare(CLONE_NEWNS) moves it for good, and it ends here.
-    thread = threading.Thread(target=body, name="mounts")
-    thread.start()
-    thread.join()
-    if errors:
-        raise errors[0]
-    return made[0]
+    return in_thread(_make)
 
 
 def _make() -> int:

@@ -5,7 +5,6 @@ whatever must happen elsewhere (a socket, a plugin's process) is a short functio
 """
 
 import asyncio
-import ctypes
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -13,11 +12,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
-from steppe_lab.netns import NETNS_DIR, NetnsError
+from steppe.drivers.netlink.netns import NetnsError, current, enter
+from steppe_lab.netns import NETNS_DIR
 
 _T = TypeVar("_T")
-_CLONE_NEWNET = 0x40000000
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class NamespaceThreads:
@@ -25,7 +23,7 @@ class NamespaceThreads:
 
     def __init__(self, size: int = 32) -> None:
         self._pool = ThreadPoolExecutor(size, thread_name_prefix="netns")
-        self._home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        self._home = current()
 
     def __enter__(self) -> Self:
         return self
@@ -63,7 +61,7 @@ class NamespaceThreads:
         except OSError as error:
             raise NetnsError(f"network namespace {netns}: {error.strerror}") from error
         try:
-            _enter(fd, netns)
+            enter(fd, f"network namespace {netns}")
         finally:
             os.close(fd)
         try:
@@ -71,15 +69,9 @@ class NamespaceThreads:
         finally:
             # A thread that could not come home would do the next node's work in this one's
             # namespace. The kernel refuses only for lack of privilege, which we had a moment ago.
-            _enter(self._home, "home")
+            enter(self._home, "the lab's own network namespace")
 
 
 def netns_path(netns: str) -> Path:
     """Where the file of a namespace is; an absolute path stands for itself."""
     return NETNS_DIR / netns
-
-
-def _enter(fd: int, what: str) -> None:
-    if _libc.setns(fd, _CLONE_NEWNET) != 0:
-        number = ctypes.get_errno()
-        raise NetnsError(f"enter network namespace {what}: {os.strerror(number)}")

@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Collection, Iterable, Iterator, Sequence
 from typing import Protocol
 
 from steppe.agent.health.metrics import Metrics
@@ -104,16 +104,17 @@ class Keeper:
                 finally:
                     self._busy_since = None
 
-    async def follow(self, heard: AsyncIterator[Sequence[Event]]) -> None:
+    async def follow(self, heard: AsyncGenerator[Sequence[Event], None]) -> None:
         """Note what the kernel says of itself; needs the loop of `run` beside it.
 
         It may be run again after an error: the events that it has not noted by then are made up
         for by reading the kernel.
         """
-        async for events in heard:
-            with self._read_anew_after_errors():
-                await self._note(events if self._repairs else ())
-            asyncio.get_running_loop().call_later(COALESCE_SECONDS, self._wake.set)
+        async with contextlib.aclosing(heard):
+            async for events in heard:
+                with self._read_anew_after_errors():
+                    await self._note(events if self._repairs else ())
+                asyncio.get_running_loop().call_later(COALESCE_SECONDS, self._wake.set)
 
     async def read(self) -> None:
         """Make what the tables stand on, and read all that the kernel holds of ours.

@@ -4,7 +4,7 @@ import asyncio
 import ctypes
 import socket
 import struct
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import TypeVar
 
 _SOL_NETLINK = 270
@@ -50,14 +50,19 @@ def ignore(hearing: socket.socket, port: int, unless: Sequence[int] = ()) -> Non
     )
 
 
-def heard(descriptor: int, drain: Callable[[], tuple[T, ...]]) -> AsyncIterator[tuple[T, ...]]:
-    """What `drain` finds whenever the descriptor has something to read, for ever."""
+def heard(
+    descriptor: int, drain: Callable[[], tuple[T, ...]]
+) -> AsyncGenerator[tuple[T, ...], None]:
+    """What `drain` finds whenever the descriptor has something to read, for ever.
+
+    To be closed (`aclose`) before anybody else waits for the same descriptor.
+    """
     return heard_any((descriptor,), drain)
 
 
 async def heard_any(
     descriptors: Sequence[int], drain: Callable[[], tuple[T, ...]]
-) -> AsyncIterator[tuple[T, ...]]:
+) -> AsyncGenerator[tuple[T, ...], None]:
     """The same for several descriptors: each is drained when any of them can be read."""
     loop = asyncio.get_running_loop()
     ready = asyncio.Event()

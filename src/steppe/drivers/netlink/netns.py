@@ -3,7 +3,8 @@
 setns(2) moves the calling thread only, so whatever must happen inside another namespace happens
 in a thread that ends with it; the process stays where it is. A socket belongs for good to the
 namespace that it was made in, so one such call gives a socket that the caller can go on using.
-(`os.setns` came with Python 3.12; until then it is ctypes.)
+(`os.setns` came with Python 3.12; until then it is ctypes.) Nobody else calls setns or unshare for
+a network namespace.
 """
 
 import contextlib
@@ -24,7 +25,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class NetnsError(SteppeError):
-    """A path is no network namespace, or the namespace cannot be entered."""
+    """A path is no network namespace, or one cannot be made, entered, named or removed."""
 
 
 @contextlib.contextmanager
@@ -51,23 +52,31 @@ def _is_netns(fd: int) -> bool:
 
 def call_in(netns_fd: int, work: Callable[[], _T]) -> _T:
     """The result of work done inside the namespace; its exception, if it raises one."""
-    return _call(lambda: _libc.setns(netns_fd, _CLONE_NEWNET), "enter the", work)
+
+    def body() -> _T:
+        enter(netns_fd)
+        return work()
+
+    return in_thread(body)
 
 
 def call_in_new(work: Callable[[], _T]) -> _T:
     """The same inside a new namespace, which is gone when the work has closed its sockets."""
-    return _call(lambda: _libc.unshare(_CLONE_NEWNET), "make a", work)
+
+    def body() -> _T:
+        enter_new()
+        return work()
+
+    return in_thread(body)
 
 
-def _call(move: Callable[[], int], verb: str, work: Callable[[], _T]) -> _T:
+def in_thread(work: Callable[[], _T]) -> _T:
+    """Work in a thread of its own: whichever namespaces it moves to, it ends there."""
     results: list[_T] = []
     errors: list[BaseException] = []
 
     def body() -> None:
         try:
-            if move() != 0:
-                reason = os.strerror(ctypes.get_errno())
-                raise NetnsError(f"cannot {verb} network namespace: {reason}")  # noqa: TRY301
             results.append(work())
         except BaseException as error:  # noqa: BLE001  raised again by the caller's thread
             errors.append(error)
@@ -78,3 +87,23 @@ def _call(move: Callable[[], int], verb: str, work: Callable[[], _T]) -> _T:
     if errors:
         raise errors[0]
     return results[0]
+
+
+def enter(netns_fd: int, what: str = "network namespace") -> None:
+    """Move the calling thread into a namespace, for good unless it moves again."""
+    _check(_libc.setns(netns_fd, _CLONE_NEWNET), f"enter {what}")
+
+
+def enter_new(what: str = "network namespace") -> None:
+    """Move the calling thread into a new namespace."""
+    _check(_libc.unshare(_CLONE_NEWNET), f"make {what}")
+
+
+def current() -> int:
+    """A file descriptor of the namespace that the calling thread is in."""
+    return os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+
+
+def _check(result: int, what: str) -> None:
+    if result != 0:
+        raise NetnsError(f"{what}: {os.strerror(ctypes.get_errno())}")

@@ -7,19 +7,14 @@ from errno import ENOENT
 from ipaddress import ip_address
 from typing import Self
 
+from steppe.drivers import nfnetlink as nfnl
 from steppe.drivers.errors import kernel_error
 from steppe.drivers.netlink import message as nl
 from steppe.drivers.netlink.message import Request
 from steppe.drivers.netlink.socket import NetlinkError, NetlinkSocket
+from steppe.drivers.nftables import messages as msg
 from steppe.net.address import IPAddress
 
-_NETLINK_NETFILTER = 12
-_GETSETELEM = 10 << 8 | 13  # NFNL_SUBSYS_NFTABLES, NFT_MSG_GETSETELEM
-_INET = b"\1\0\0\0"  # nfgenmsg: NFPROTO_INET
-
-_NFTA_SET_ELEM_LIST_TABLE = 1
-_NFTA_SET_ELEM_LIST_SET = 2
-_NFTA_SET_ELEM_LIST_ELEMENTS = 3
 _NFTA_SET_ELEM_KEY = 1
 _NFTA_SET_ELEM_EXPR = 7
 _NFTA_EXPR_DATA = 2
@@ -31,7 +26,7 @@ class Counters:
 
     def __init__(self, table: str, netns_fd: int | None = None) -> None:
         self._table = table
-        self._socket = NetlinkSocket(netns_fd, _NETLINK_NETFILTER)
+        self._socket = NetlinkSocket(netns_fd, nfnl.NETLINK_NETFILTER)
 
     def __enter__(self) -> Self:
         return self
@@ -44,15 +39,17 @@ class Counters:
 
     def packets(self, name: str) -> dict[IPAddress, int]:
         """The packets counted by address; none where there is no such set."""
-        of = nl.text(_NFTA_SET_ELEM_LIST_TABLE, self._table)
-        of += nl.text(_NFTA_SET_ELEM_LIST_SET, name)
+        of = nl.text(msg.TABLE, self._table)
+        of += nl.text(msg.ELEM_LIST_SET, name)
         try:
-            messages = self._socket.dump(Request(_GETSETELEM, _INET + of))
+            messages = self._socket.dump(
+                Request(msg.GETSETELEM, nfnl.header(nfnl.NFPROTO_INET) + of)
+            )
         except NetlinkError as error:
             if error.errno == ENOENT:
                 return {}
             raise kernel_error(f"read set {name}", error) from error
-        lists = (nl.attributes(m.body, 4).get(_NFTA_SET_ELEM_LIST_ELEMENTS, b"") for m in messages)
+        lists = (nfnl.attributes(m).get(msg.ELEM_LIST_ELEMENTS, b"") for m in messages)
         return dict(_counted(element) for some in lists for _, element in nl.sequence(some))
 
 

@@ -7,34 +7,20 @@ libnftables reads every element of a table whenever it lists a rule of it, 25 µ
 (docs/decisions/0013-nft-reading.md).
 """
 
-import struct
 from collections.abc import Iterator, Mapping
 from errno import ENOENT
 
 import msgspec
 
+from steppe.drivers import nfnetlink as nfnl
 from steppe.drivers.errors import TablesChangedError, kernel_error
 from steppe.drivers.netlink import message as nl
 from steppe.drivers.netlink.message import Request
 from steppe.drivers.netlink.socket import NetlinkError, NetlinkSocket
+from steppe.drivers.nftables import messages as msg
 from steppe.drivers.nftables.wire import Row, unpacked_elements
 from steppe.state.nft import Set
 
-_NETLINK_NETFILTER = 12
-_SUBSYSTEM = 10 << 8  # NFNL_SUBSYS_NFTABLES
-_GETTABLE = _SUBSYSTEM | 1
-_GETCHAIN = _SUBSYSTEM | 4
-_GETRULE = _SUBSYSTEM | 7
-_GETSET = _SUBSYSTEM | 10
-_GETSETELEM = _SUBSYSTEM | 13
-_NFPROTO_INET = 1
-_GENMSG = struct.Struct(">BBH")
-"""Family, version, and the lower half of the number of transactions so far."""
-
-_TABLE = 1
-"""NFTA_TABLE_NAME, NFTA_CHAIN_TABLE, NFTA_RULE_TABLE, NFTA_SET_TABLE, NFTA_SET_ELEM_LIST_TABLE."""
-_NFTA_SET_ELEM_LIST_SET = 2
-_NFTA_SET_ELEM_LIST_ELEMENTS = 3
 _NFTA_TABLE_FLAGS = 2
 _NFTA_TABLE_USE = 3
 _NFTA_CHAIN_NAME = 3
@@ -81,7 +67,7 @@ class Dump:
 
     def __init__(self, table: str) -> None:
         self._table = table
-        self._socket = NetlinkSocket(protocol=_NETLINK_NETFILTER)
+        self._socket = NetlinkSocket(protocol=nfnl.NETLINK_NETFILTER)
 
     def close(self) -> None:
         self._socket.close()
@@ -89,14 +75,14 @@ class Dump:
     def form(self) -> Form | None:
         """What the table holds besides elements; None if it is not there."""
         try:
-            table = nl.attributes(self._socket.get(self._request(_GETTABLE)).body, _GENMSG.size)
+            table = nfnl.attributes(self._socket.get(self._request(msg.GETTABLE)))
             rules: dict[str, list[_Attributes]] = {}
-            for rule in self._list(_GETRULE):
+            for rule in self._list(msg.GETRULE):
                 rules.setdefault(nl.string(rule[_NFTA_RULE_CHAIN]), []).append(
                     _some(rule, _NFTA_RULE)
                 )
-            chains = {nl.string(c[_NFTA_CHAIN_NAME]): c for c in self._list(_GETCHAIN)}
-            sets = {nl.string(s[_NFTA_SET_NAME]): s for s in self._list(_GETSET)}
+            chains = {nl.string(c[_NFTA_CHAIN_NAME]): c for c in self._list(msg.GETCHAIN)}
+            sets = {nl.string(s[_NFTA_SET_NAME]): s for s in self._list(msg.GETSET)}
         except NetlinkError as error:
             if error.errno == ENOENT:
                 return None
@@ -133,23 +119,23 @@ class Dump:
         raise TablesChangedError(f"read set {spec.name}", detail)
 
     def _elements(self, spec: Set) -> list[Row]:
-        request = self._request(_GETSETELEM, nl.text(_NFTA_SET_ELEM_LIST_SET, spec.name))
+        request = self._request(msg.GETSETELEM, nl.text(msg.ELEM_LIST_SET, spec.name))
         try:
             messages = self._socket.dump(request)
         except NetlinkError as error:
             if error.errno == ENOENT:
                 return []
             raise kernel_error(f"read set {spec.name}", error) from error
-        bodies = (nl.attributes(message.body, _GENMSG.size) for message in messages)
-        lists = (body.get(_NFTA_SET_ELEM_LIST_ELEMENTS, b"") for body in bodies)
+        bodies = map(nfnl.attributes, messages)
+        lists = (body.get(msg.ELEM_LIST_ELEMENTS, b"") for body in bodies)
         return list(unpacked_elements(spec, lists))
 
     def has(self, spec: Set, element: bytes) -> bool:
         """Whether the set holds anything under the key of this element, packed."""
-        of = nl.text(_NFTA_SET_ELEM_LIST_SET, spec.name)
-        key = nl.nested(_NFTA_SET_ELEM_LIST_ELEMENTS, element)
+        of = nl.text(msg.ELEM_LIST_SET, spec.name)
+        key = nl.nested(msg.ELEM_LIST_ELEMENTS, element)
         try:
-            self._socket.get(self._request(_GETSETELEM, of + key))
+            self._socket.get(self._request(msg.GETSETELEM, of + key))
         except NetlinkError as error:
             if error.errno == ENOENT:
                 return False
@@ -159,12 +145,12 @@ class Dump:
     def _list(self, kind: int) -> Iterator[dict[int, bytes]]:
         """All things of a kind in the table; of chains the kernel tells every table's."""
         for message in self._socket.dump(self._request(kind)):
-            found = nl.attributes(message.body, _GENMSG.size)
-            if nl.string(found[_TABLE]) == self._table:
+            found = nfnl.attributes(message)
+            if nl.string(found[msg.TABLE]) == self._table:
                 yield found
 
     def _request(self, kind: int, more: bytes = b"") -> Request:
-        head = _GENMSG.pack(_NFPROTO_INET, 0, 0) + nl.text(_TABLE, self._table)
+        head = nfnl.header(nfnl.NFPROTO_INET) + nl.text(msg.TABLE, self._table)
         return Request(kind, head + more)
 
 

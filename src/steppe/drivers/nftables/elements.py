@@ -14,29 +14,18 @@ import struct
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 
+from steppe.drivers import nfnetlink as nfnl
 from steppe.drivers.netlink import message as nl
 from steppe.drivers.netlink.message import Message, Request
 from steppe.drivers.netlink.socket import open_socket
+from steppe.drivers.nftables import messages as msg
 from steppe.drivers.nftables.library import NftError
 from steppe.drivers.nftables.remember import is_remembering, packed_rule
 from steppe.drivers.nftables.wire import packed_elements
 from steppe.state.nft import Atom, Chain, Element, Rule, Set
 
-_NETLINK_NETFILTER = 12
-_NFNL_SUBSYS_NFTABLES = 10
-_NFNL_MSG_BATCH_BEGIN = 16
-_NFNL_MSG_BATCH_END = 17
-_NEWRULE = _NFNL_SUBSYS_NFTABLES << 8 | 6
-_NEWSETELEM = _NFNL_SUBSYS_NFTABLES << 8 | 12
-_DELSETELEM = _NFNL_SUBSYS_NFTABLES << 8 | 14
-_NFPROTO_INET = 1
-_GENMSG = struct.Struct(">BBH")
-_NFTA_RULE_TABLE = 1
 _NFTA_RULE_CHAIN = 2
 _NFTA_RULE_EXPRESSIONS = 4
-_NFTA_SET_ELEM_LIST_TABLE = 1
-_NFTA_SET_ELEM_LIST_SET = 2
-_NFTA_SET_ELEM_LIST_ELEMENTS = 3
 
 _LIST = 0xFFFF - 4
 """Bytes of elements in one message: an attribute's length, with its header, has 16 bits."""
@@ -59,7 +48,7 @@ class Elements:
         self._sequence = 0
         self._lock = threading.Lock()
         try:
-            self._socket = open_socket(protocol=_NETLINK_NETFILTER)
+            self._socket = open_socket(protocol=nfnl.NETLINK_NETFILTER)
         except OSError as error:
             raise NftError(f"no nfnetlink socket: {error.strerror}; is this root?") from error
 
@@ -74,7 +63,9 @@ class Elements:
 
     def move(self, deleted: Rows, added: Rows) -> None:
         """Take elements out, then put others in, as one transaction: all of it, or NftError."""
-        self._send([*self._requests(_DELSETELEM, deleted), *self._requests(_NEWSETELEM, added)])
+        self._send(
+            [*self._requests(msg.DELSETELEM, deleted), *self._requests(msg.NEWSETELEM, added)]
+        )
 
     def fill(self, chains: Iterable[Chain]) -> None:
         """Put their rules into those chains that remember, which are there and empty."""
@@ -82,10 +73,10 @@ class Elements:
         self._send([self._rule(chain, rule) for chain in remembering for rule in chain.rules])
 
     def _rule(self, chain: Chain, rule: Rule) -> Request:
-        body = _GENMSG.pack(_NFPROTO_INET, 0, 0)
-        body += nl.text(_NFTA_RULE_TABLE, self._table) + nl.text(_NFTA_RULE_CHAIN, chain.name)
+        body = nfnl.header(nfnl.NFPROTO_INET)
+        body += nl.text(msg.TABLE, self._table) + nl.text(_NFTA_RULE_CHAIN, chain.name)
         body += nl.nested(_NFTA_RULE_EXPRESSIONS, packed_rule(rule))
-        return Request(_NEWRULE, body, nl.NLM_F_CREATE | nl.NLM_F_APPEND)
+        return Request(msg.NEWRULE, body, nl.NLM_F_CREATE | nl.NLM_F_APPEND)
 
     def _send(self, requests: list[Request]) -> None:
         """All of it as one transaction, or NftError."""
@@ -99,23 +90,23 @@ class Elements:
             raise NftError(f"nfnetlink: {error.strerror}") from error
 
     def _requests(self, kind: int, rows: Rows) -> Iterator[Request]:
-        flags = nl.NLM_F_CREATE if kind == _NEWSETELEM else 0
+        flags = nl.NLM_F_CREATE if kind == msg.NEWSETELEM else 0
         for name, elements in rows.items():
-            head = _GENMSG.pack(_NFPROTO_INET, 0, 0)
-            head += nl.text(_NFTA_SET_ELEM_LIST_TABLE, self._table)
-            head += nl.text(_NFTA_SET_ELEM_LIST_SET, name)
+            head = nfnl.header(nfnl.NFPROTO_INET)
+            head += nl.text(msg.TABLE, self._table)
+            head += nl.text(msg.ELEM_LIST_SET, name)
             for chunk in _chunks(packed_elements(self._sets[name], elements.items())):
-                yield Request(kind, head + nl.nested(_NFTA_SET_ELEM_LIST_ELEMENTS, chunk), flags)
+                yield Request(kind, head + nl.nested(msg.ELEM_LIST_ELEMENTS, chunk), flags)
 
     def _transact(self, requests: list[Request]) -> None:
-        bracket = _GENMSG.pack(socket.AF_UNSPEC, 0, _NFNL_SUBSYS_NFTABLES)
+        bracket = nfnl.header(socket.AF_UNSPEC, nfnl.NFTABLES)
         begin = self._sequence + 1
         self._sequence = last = begin + len(requests)
-        parts = [nl.packed(Request(_NFNL_MSG_BATCH_BEGIN, bracket), begin, nl.NLM_F_REQUEST)]
+        parts = [nl.packed(Request(nfnl.BATCH_BEGIN, bracket), begin, nl.NLM_F_REQUEST)]
         for sequence, request in enumerate(requests, begin + 1):
             ack = nl.NLM_F_ACK if sequence == last else 0
             parts.append(nl.packed(request, sequence, nl.NLM_F_REQUEST | ack))
-        parts.append(nl.packed(Request(_NFNL_MSG_BATCH_END, bracket), 0, nl.NLM_F_REQUEST))
+        parts.append(nl.packed(Request(nfnl.BATCH_END, bracket), 0, nl.NLM_F_REQUEST))
         data = b"".join(parts)
         self._make_room(len(data))
         self._socket.send(data)

@@ -8,26 +8,20 @@ message of its transaction, which names the thread behind it.
 """
 
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from errno import ENOBUFS
 from pathlib import Path
 from typing import Self
 
+from steppe.drivers import nfnetlink as nfnl
 from steppe.drivers.events import Lost
 from steppe.drivers.netlink import message as nl
 from steppe.drivers.netlink.hearing import heard, ignore, join
 from steppe.drivers.netlink.message import Message
 from steppe.drivers.netlink.socket import open_socket
+from steppe.drivers.nftables import messages as msg
 
-_NETLINK_NETFILTER = 12
-_NFNLGRP_NFTABLES = 7
-_NFNL_SUBSYS_NFTABLES = 10
-_NEWGEN = _NFNL_SUBSYS_NFTABLES << 8 | 15
-_NFPROTO_INET = 1
-_GENMSG = 4
-"""Bytes of nfgenmsg, which stands before the attributes."""
-_TABLE = 1
-"""NFTA_TABLE_NAME, and NFTA_CHAIN_TABLE, NFTA_RULE_TABLE and so on: all of them have one number."""
+_OURS = (nfnl.NFTABLES, nfnl.NFPROTO_INET)
 _NFTA_GEN_PROC_PID = 2
 _BUFFER = 4 << 20
 _DATAGRAMS = 2000
@@ -41,9 +35,9 @@ class RulesetWatch:
         """`own_port`: the netlink port of the socket that moves our elements."""
         self._table = table
         self._touched = False
-        self._socket = open_socket(None, _BUFFER, socket.SOCK_NONBLOCK, _NETLINK_NETFILTER)
+        self._socket = open_socket(None, _BUFFER, socket.SOCK_NONBLOCK, nfnl.NETLINK_NETFILTER)
         ignore(self._socket, own_port)
-        join(self._socket, [_NFNLGRP_NFTABLES])
+        join(self._socket, [nfnl.NFNLGRP_NFTABLES])
 
     def __enter__(self) -> Self:
         return self
@@ -72,25 +66,25 @@ class RulesetWatch:
                 reason = "nftables' events came faster than they were read"
                 continue
             for message in nl.messages(data):
-                if message.kind == _NEWGEN:
+                if message.kind == msg.NEWGEN:
                     reason = self._end(message) or reason
                 else:
                     self._touched |= self._is_ours(message)
         return (Lost(reason),) if reason else ()
 
-    def events(self) -> AsyncIterator[tuple[Lost, ...]]:
+    def events(self) -> AsyncGenerator[tuple[Lost, ...], None]:
         """What happens, as it happens, for ever."""
         return heard(self._socket.fileno(), self.drain)
 
     def _is_ours(self, message: Message) -> bool:
-        if message.kind >> 8 != _NFNL_SUBSYS_NFTABLES or message.body[0] != _NFPROTO_INET:
+        if (nfnl.subsystem_of(message), nfnl.family_of(message)) != _OURS:
             return False
-        return nl.string(nl.attributes(message.body, _GENMSG).get(_TABLE, b"")) == self._table
+        return nl.string(nfnl.attributes(message).get(msg.TABLE, b"")) == self._table
 
     def _end(self, message: Message) -> str:
         """Why to read the table again after this transaction; "" for no reason."""
         touched, self._touched = self._touched, False
-        thread = int.from_bytes(nl.attributes(message.body, _GENMSG)[_NFTA_GEN_PROC_PID], "big")
+        thread = int.from_bytes(nfnl.attributes(message)[_NFTA_GEN_PROC_PID], "big")
         if not touched or (_THREADS / str(thread)).exists():
             return ""
         return f"another program has changed table inet {self._table}"

@@ -1,0 +1,290 @@
+"""The keeper over a kernel in memory: what it puts right, only looks at, and survives."""
+
+import asyncio
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
+from ipaddress import ip_network
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from steppe.agent import audit
+from steppe.agent.health.metrics import Metrics
+from steppe.agent.node import keeper as keeper_module
+from steppe.agent.node.keeper import Keeper
+from steppe.compile.incremental import NodeCompiler
+from steppe.dataplane.nft.skeleton import SKELETON
+from steppe.drivers.driver import Composite, Fault
+from steppe.drivers.errors import Failure, KernelError, TablesChangedError
+from steppe.drivers.fake import FakeKernel
+from steppe.kube.objects import Workload
+from steppe.plan.diff import Change
+from steppe.settings import Settings
+from steppe.state.link import Link, LinkKey
+from steppe.state.nft import ElementKey
+from steppe.state.node import Key, values
+from steppe.state.route import Route, RouteKey
+from steppe.state.sysctl import Sysctl, SysctlKey
+from steppe.state.workload import host_mac, workload_of
+from tests.worlds import node_at, pod_on
+
+RULESET = Fault("table inet steppe", "missing")
+TO_B, TO_C = (RouteKey(ip_network(f"10.244.{n}.0/24")) for n in (2, 3))
+STRAY = RouteKey(ip_network("10.244.99.0/24"))
+
+
+class Owner:
+    """Who is told, in place of the agent."""
+
+    def __init__(self) -> None:
+        self.trusted = True
+        self.changed: list[Key] = []
+        self.lost_pods: list[Workload] = []
+        self.passes = 0
+
+    def applied(self, keys: Collection[Key]) -> None:
+        self.changed += keys
+
+    async def lost(self, workload: Workload) -> None:
+        self.lost_pods.append(workload)
+
+    async def in_step(self) -> None:
+        self.passes += 1
+
+
+class Breaking(FakeKernel):
+    """A kernel that makes some of the changes, and then has no answer at all."""
+
+    breaks = 0
+
+    def apply(self, changes: Any) -> tuple[Failure, ...]:
+        if self.breaks:
+            self.breaks -= 1
+            super().apply(changes[: len(changes) // 2])
+            raise KernelError("send changes", 12)
+        return super().apply(changes)
+
+
+class World:
+    def __init__(self, kernel: FakeKernel | None = None, *, repair: bool = True) -> None:
+        self.compiler = NodeCompiler(Settings(fabric="direct"), "node-a")
+        for index in range(3):
+            self.compiler.set_node(node_at(index))
+        self.kernel = kernel or FakeKernel((node_at(0).underlay,), SKELETON)
+        self.owner = Owner()
+        self.driver = Composite((self.kernel,))
+        self.metrics = Metrics()
+        self.keeper = Keeper(self.compiler, self.driver, self.metrics, self.owner, repair=repair)
+
+    @property
+    def desired(self) -> dict[Key, Any]:
+        return values(self.compiler.state)
+
+    def held(self) -> dict[Key, Any]:
+        return self.kernel.read(tuple(self.compiler.state))
+
+    async def until_in_step(self) -> None:
+        async with asyncio.timeout(10):
+            while self.held() != self.desired or self.kernel.check():
+                await asyncio.sleep(0.005)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Both of the keeper's loops, from what the kernel holds on."""
+        with self.driver.watch() as heard:
+            await self.keeper.read()
+            self.keeper.touch(())
+            async with asyncio.TaskGroup() as tasks:
+                jobs = [
+                    tasks.create_task(self.keeper.run()),
+                    tasks.create_task(self.keeper.follow(heard.events())),
+                ]
+                try:
+                    yield
+                finally:
+                    for job in jobs:
+                        job.cancel()
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keeper_module, "COALESCE_SECONDS", 0.001)
+    monkeypatch.setattr(keeper_module, "RETRY_SECONDS", 0.02)
+    monkeypatch.setattr(audit, "SETTLE_SECONDS", 0.001)
+
+
+async def test_an_empty_kernel_gets_all_tables_and_what_is_removed_is_back() -> None:
+    world = World()
+    async with world.running():
+        await world.until_in_step()
+        assert {*world.owner.changed} == world.desired.keys()
+        for spoil in (
+            lambda: world.kernel.remove(TO_B),
+            lambda: world.kernel.put(TO_B, Route(link="eth0")),
+            lambda: world.kernel.put(STRAY, Route(link="eth0")),
+            world.kernel.flush,
+        ):
+            spoil()
+            assert world.held() != world.desired
+            await world.until_in_step()
+        assert world.keeper.busy == 0
+    count = world.metrics.registry.get_sample_value
+    assert count("steppe_repairs_total", {"table": "routes"}) == 3
+
+
+async def test_nothing_is_changed_before_all_is_known() -> None:
+    world = World()
+    world.owner.trusted = False
+    async with world.running():
+        await asyncio.sleep(0.02)
+        assert world.held() == {}
+        world.owner.trusted = True
+        world.keeper.touch(())
+        await world.until_in_step()
+
+
+async def test_without_repair_others_hands_are_seen_and_left_alone() -> None:
+    world = World(repair=False)
+    async with world.running():
+        await world.until_in_step()
+        world.kernel.remove(TO_B)
+        world.kernel.flush()
+        await asyncio.sleep(0.05)
+        assert TO_B not in world.held()
+        assert world.kernel.check() == (RULESET,)
+
+
+async def test_to_look_is_to_read_and_not_to_repair() -> None:
+    world = World()
+    await world.keeper.read()
+    await world.keeper.repair(world.held())
+    assert world.held() == world.desired
+    world.kernel.flush()
+    for _ in range(2):
+        seen = await world.keeper.look()
+        assert not any(isinstance(key, ElementKey) for key in seen)
+        assert await world.keeper.check() == (RULESET,)
+    await world.keeper.repair(seen)
+    assert await world.keeper.check() == ()
+    assert world.held() == world.desired
+
+
+async def test_an_audit_names_what_the_ruleset_lacks_beside_the_entries_that_went_with_it() -> None:
+    world = World()
+    await world.keeper.read()
+    await world.keeper.repair(world.held())
+    agent: Any = SimpleNamespace(keeper=world.keeper)
+    assert await audit._drift(agent) == (await world.keeper.look(), (), ())
+    world.kernel.flush()
+    seen, changes, faults = await audit._drift(agent)
+    assert faults == (RULESET,)
+    assert {c.key for c in changes} == {k for k in world.desired if isinstance(k, ElementKey)}
+    assert seen.keys() == world.desired.keys() - {c.key for c in changes} - {
+        k for k in world.desired if isinstance(k, SysctlKey)
+    } | {k for k in seen if isinstance(k, SysctlKey)}
+    row = audit._fault_row(faults[0])
+    assert (row["table"], row["key"], row["how"]) == ("ruleset", RULESET.what, "missing")
+    assert row.keys() == audit._row(changes[0], ()).keys()
+
+
+async def test_tables_that_never_rest_are_an_error_of_their_own_and_spoil_nothing() -> None:
+    world = World()
+    await world.keeper.read()
+    before = world.keeper.reconciler.actual
+    world.kernel.restless = 1
+    with pytest.raises(TablesChangedError, match="it is tried again"):
+        await world.keeper.read()
+    assert world.keeper.reconciler.actual == before
+    await world.keeper.read()
+
+
+async def failed(job: asyncio.Task[None]) -> BaseException | None:
+    async with asyncio.timeout(10):
+        await asyncio.wait([job])
+    return job.exception()
+
+
+async def test_a_pass_that_breaks_off_is_taken_up_again_from_what_the_kernel_then_holds() -> None:
+    kernel = Breaking((node_at(0).underlay,), SKELETON)
+    world = World(kernel)
+    await world.keeper.read()
+    kernel.breaks = 1
+    world.keeper.touch(())
+    first = asyncio.ensure_future(world.keeper.run())
+    assert isinstance(await failed(first), KernelError)
+    assert world.keeper.busy == 0
+    assert 0 < len(world.held()) < len(world.desired)
+    # Nothing has been touched since; the reading before the next pass fails as well.
+    kernel.restless = 1
+    second = asyncio.ensure_future(world.keeper.run())
+    assert isinstance(await failed(second), TablesChangedError)
+    third = asyncio.ensure_future(world.keeper.run())
+    await world.until_in_step()
+    third.cancel()
+
+
+async def test_events_that_were_not_noted_are_made_up_for_by_reading() -> None:
+    world = World()
+    await world.keeper.read()
+    await world.keeper.repair(world.held())
+    run = asyncio.ensure_future(world.keeper.run())
+    with world.driver.watch() as heard:
+        follow = asyncio.ensure_future(world.keeper.follow(heard.events()))
+        await asyncio.sleep(0)
+        world.kernel.restless = 1
+        world.kernel.flush()
+        world.kernel.remove(TO_C)  # heard in the same go, and not noted
+        assert isinstance(await failed(follow), TablesChangedError)
+        await world.until_in_step()
+        follow = asyncio.ensure_future(world.keeper.follow(heard.events()))
+        await asyncio.sleep(0)
+        world.kernel.remove(TO_B)
+        await world.until_in_step()
+        follow.cancel()
+    run.cancel()
+
+
+async def test_what_is_refused_is_tried_again_until_it_is_taken() -> None:
+    world = World()
+    refused: list[Change] = []
+
+    def refuse(change: Change) -> int:
+        if change.key == TO_B and len(refused) < 3:
+            refused.append(change)
+            return 22
+        return 0
+
+    world.kernel.refuse = refuse
+    async with world.running():
+        await world.until_in_step()
+        assert len(refused) == 3
+        assert not world.keeper.reconciler.failed
+
+
+async def test_a_pods_link_that_is_gone_is_the_owners_to_bring_back() -> None:
+    world = World()
+    workload = workload_of(pod_on(node_at(0), 0))
+    assert workload is not None
+    link = Link("veth", 1500, host_mac(workload.link))
+    world.kernel.create_veth(workload.link, link, "eth0", "02:00:00:00:00:01", -1)
+    async with world.running():
+        world.keeper.touch(world.compiler.set_workload(workload))
+        await world.until_in_step()
+        world.kernel.remove(LinkKey(workload.link))
+        async with asyncio.timeout(10):
+            while not world.owner.lost_pods:
+                await asyncio.sleep(0.005)
+        assert world.owner.lost_pods == [workload]
+
+
+async def test_settings_are_read_without_the_rest() -> None:
+    world = World()
+    await world.keeper.read()
+    await world.keeper.repair(world.held())
+    setting = next(key for key in world.desired if isinstance(key, SysctlKey))
+    world.kernel.put(setting, Sysctl("7"))
+    world.kernel.remove(TO_B)
+    await world.keeper.read_settings()
+    assert world.keeper.reconciler.actual[setting] == Sysctl("7")
+    assert TO_B in world.keeper.reconciler.actual
