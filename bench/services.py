@@ -20,6 +20,7 @@ from steppe.drivers.nftables.driver import Nft
 from steppe.drivers.nftables.library import Library
 from steppe.kube import service_wire as wire
 from steppe.kube.objects import Node
+from steppe.kube.prefixes import pod_cidrs
 from steppe.kube.services import SERVICE_NAME_LABEL, service_from, slice_from
 from steppe.kube.wire import ObjectMeta
 from steppe.plan.diff import Change, diff
@@ -44,7 +45,9 @@ LARGE = Target(
 )
 _NAMESPACE = "st-bench-services"
 _CLUSTER_IPS, _PODS = int(IPv4Address("10.96.0.0")), int(IPv4Address("10.128.0.0"))
-_NODE = Node("node-a", "", (ip_network("10.244.1.0/24"),), (ip_address("192.0.2.11"),))
+_NODE = Node(
+    "node-a", "", pod_cidrs("node-a", [ip_network("10.244.1.0/24")]), (ip_address("192.0.2.11"),)
+)
 
 
 class Programmed:

@@ -10,11 +10,17 @@ from steppe.client.informer import Deleted, Replaced, Unreadable, Upserted
 from steppe.compile.incremental import NodeCompiler
 from steppe.kube import service_wire as wire
 from steppe.kube.objects import Node
+from steppe.kube.prefixes import pod_cidrs
 from steppe.net.address import parse_address, parse_prefix
 from steppe.settings import Settings
 from steppe.state.nft import ElementKey
 
-NODE = Node("node-a", "", (parse_prefix("10.244.1.0/24"),), (parse_address("192.0.2.11"),))
+NODE = Node(
+    "node-a",
+    "",
+    pod_cidrs("node-a", [parse_prefix("10.244.1.0/24")]),
+    (parse_address("192.0.2.11"),),
+)
 EMPTY: Replaced[Any] = Replaced(())
 
 

@@ -12,13 +12,19 @@ from steppe.agent.node.flows import FlowEnder
 from steppe.compile.incremental import NodeCompiler
 from steppe.drivers.errors import KernelError
 from steppe.kube.objects import Node
+from steppe.kube.prefixes import pod_cidrs
 from steppe.kube.services import Endpoint, EndpointSlice, Service, ServicePort
 from steppe.net.address import parse_address, parse_prefix
 from steppe.net.flow import Endpoints, Flow
 from steppe.settings import Settings
 from tests.waiting import until_async
 
-NODE = Node("node-a", "", (parse_prefix("10.244.1.0/24"),), (parse_address("192.0.2.11"),))
+NODE = Node(
+    "node-a",
+    "",
+    pod_cidrs("node-a", [parse_prefix("10.244.1.0/24")]),
+    (parse_address("192.0.2.11"),),
+)
 CLUSTER_IP, CLIENT = ip_address("10.96.0.10"), ip_address("10.244.1.9")
 OLD, NEW = ip_address("10.244.1.5"), ip_address("10.244.2.5")
 DNS = Service("default", "dns", cluster_ips=(CLUSTER_IP,), ports=(ServicePort("", "UDP", 53),))

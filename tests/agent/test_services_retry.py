@@ -13,10 +13,16 @@ from steppe.agent.node.policy_flows import PolicyFlowEnder
 from steppe.agent.options import Options, parse
 from steppe.drivers.errors import Failure, KernelError
 from steppe.kube.objects import Node, Underlay
+from steppe.kube.prefixes import pod_cidrs
 from steppe.net.address import parse_address, parse_interface, parse_prefix
 from steppe.plan.diff import Change
 
-NODE = Node("node-a", "", (parse_prefix("10.244.1.0/24"),), (parse_address("192.0.2.11"),))
+NODE = Node(
+    "node-a",
+    "",
+    pod_cidrs("node-a", [parse_prefix("10.244.1.0/24")]),
+    (parse_address("192.0.2.11"),),
+)
 
 
 class Stubborn:
