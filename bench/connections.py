@@ -21,6 +21,7 @@ from steppe.dataplane.nft.skeleton import SKELETON
 from steppe.drivers.nftables.driver import Nft
 from steppe.kube import service_wire as wire
 from steppe.kube.objects import Node
+from steppe.kube.prefixes import pod_cidrs
 from steppe.kube.services import SERVICE_NAME_LABEL
 from steppe.kube.wire import ObjectMeta
 from steppe_lab import netns
@@ -39,7 +40,7 @@ _ELSEWHERE = (int(IPv4Address("10.128.0.0")), int(IPv6Address("fd00:128::")))
 NODE = Node(
     "node-a",
     "",
-    (ip_network("10.244.1.0/24"), ip_network("fd00:244:1::/64")),
+    pod_cidrs("node-a", (ip_network("10.244.1.0/24"), ip_network("fd00:244:1::/64"))),
     (ip_address("192.0.2.11"), ip_address("2001:db8::11")),
 )
 

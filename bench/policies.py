@@ -21,6 +21,7 @@ from steppe.dataplane.nft.skeleton import SKELETON
 from steppe.drivers.nftables.driver import Nft
 from steppe.kube.objects import Node, Pod
 from steppe.kube.policies import Block, Namespace, NetworkPolicy, Pods, Rule
+from steppe.kube.prefixes import pod_cidrs
 from steppe.kube.selectors import EVERYTHING, Requirement, Selector
 from steppe.net.ports import PortRange
 from steppe.plan.diff import diff
@@ -43,7 +44,7 @@ _NAMESPACE = "st-bench-policies"
 _NODE = Node(
     "node-0",
     "",
-    (ip_network("10.244.0.0/24"), ip_network("fd00:244::/64")),
+    pod_cidrs("node-0", (ip_network("10.244.0.0/24"), ip_network("fd00:244::/64"))),
     (ip_address("192.0.2.11"), ip_address("2001:db8::11")),
 )
 _FIRST = (int(IPv4Address("10.128.0.0")), int(IPv6Address("fd00:128::")))

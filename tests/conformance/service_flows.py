@@ -13,6 +13,7 @@ import msgspec
 
 from steppe.kube import service_wire as wire
 from steppe.kube.objects import Node, Underlay
+from steppe.kube.prefixes import pod_cidrs
 from steppe.kube.services import EndpointSlice, Service, service_from, slice_from
 from steppe.net.address import parse_address, parse_interface, parse_prefix
 from steppe.net.packet import Packet
@@ -123,9 +124,8 @@ def world_of(file: File, world: FileWorld) -> World:
 def _node(seen: FileNode) -> Node:
     addresses = tuple(map(parse_address, seen.addresses))
     own = tuple(parse_interface(f"{address}/24") for address in addresses)
-    return Node(
-        seen.name, "", (parse_prefix(seen.pod_cidr),), addresses, Underlay("eth0", 1500, own)
-    )
+    prefixes = pod_cidrs(seen.name, [parse_prefix(seen.pod_cidr)])
+    return Node(seen.name, "", prefixes, addresses, Underlay("eth0", 1500, own))
 
 
 def _service(seen: FileService) -> Service:

@@ -191,7 +191,10 @@ REMOVALS: dict[str, tuple[Callable[[Lab], tuple[str, ...]], str]] = {
     ),
     "all of nftables' rules": (lambda _: ("nft", "flush", "ruleset"), "Node/node-c"),
     "a route replaced by hand": (
-        lambda lab: ("ip", "route", "replace", cidr(lab, "node-c"), "via", "192.0.2.1"),
+        lambda lab: (
+            *("ip", "route", "replace", cidr(lab, "node-c"), "via", "192.0.2.1"),
+            *("metric", "1024"),
+        ),
         "Node/node-c",
     ),
 }

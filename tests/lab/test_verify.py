@@ -13,6 +13,7 @@ from steppe.cli.main import main
 from steppe.kube.cluster import Cluster, cluster_of
 from steppe.kube.objects import NamedPort, Node, Pod
 from steppe.kube.policies import Namespace
+from steppe.kube.prefixes import pod_cidrs
 from steppe.kube.services import Endpoint, EndpointSlice, Service, ServicePort
 from steppe.net.address import parse_address, parse_prefix
 from steppe.net.packet import Packet
@@ -91,7 +92,7 @@ def node(number: int) -> Node:
     return Node(
         f"node-{number}",
         "",
-        tuple(map(parse_prefix, prefixes)),
+        pod_cidrs(f"node-{number}", map(parse_prefix, prefixes)),
         tuple(map(parse_address, addresses)),
     )
 
