@@ -6,16 +6,23 @@ from typing import ClassVar
 import msgspec
 import pytest
 
-from steppe.compile.incremental import NodeCompiler
+from steppe.compile.incremental import NodeCompiler, Tables
 from steppe.compile.node import compile_node
+from steppe.compile.policy_tables import PolicyObjects, PolicyTables
 from steppe.dataplane.registry import DATA_PLANES
 from steppe.kube.cause import Problem
-from steppe.kube.objects import Node
+from steppe.kube.objects import Node, Pod
+from steppe.kube.policies import NetworkPolicy, Pods, PortRange, Rule
+from steppe.kube.selectors import EVERYTHING, Requirement, Selector
 from steppe.kube.services import Endpoint, EndpointSlice, Service, ServicePort
 from steppe.net.address import parse_address, parse_prefix
+from steppe.policy.guards import Guard
+from steppe.policy.numbers import NO_NUMBER
+from steppe.policy.rulings import Ruling
 from steppe.service.table import Frontend, ServiceTable
 from steppe.settings import Settings
 from steppe.state.claim import Claim
+from steppe.state.workload import workload_of
 
 NODE = Node("node-a", "", (parse_prefix("10.244.1.0/24"),), (parse_address("192.0.2.11"),))
 WEB = Service(
@@ -115,3 +122,63 @@ def test_the_service_table_is_the_same_whatever_serves_it(toy: Settings) -> None
     fronts = Toy.frontends(theirs.state, ["TCP"])
     assert DATA_PLANES["nftables"].frontends(ours.state, ["TCP"]) == fronts
     assert ours.served(fronts) == theirs.served(fronts)
+
+
+class Judgement(msgspec.Struct, frozen=True):
+    """A key of the toy that judges: who is judged, and what for."""
+
+    table: ClassVar[str] = "toy-policy"
+    what: str
+
+
+class ToyJudge:
+    """Renders guards, peers and rulings to lines."""
+
+    @staticmethod
+    def nothing(*_: object) -> Iterator[object]:
+        return iter(())
+
+    overfull = known = namespace = everywhere = block = nothing
+
+    @staticmethod
+    def guard(workload, guard: Guard, anyone: Ruling) -> Iterator[object]:
+        yield Claim(Judgement(f"{guard.direction} {workload.name}"), Row(()), guard.because[0])
+        yield from ToyJudge.allowed(NO_NUMBER, workload.addresses, anyone)
+
+    @staticmethod
+    def allowed(number: int, addresses, found: Ruling) -> Iterator[object]:
+        to = tuple(f"{each.protocol} {each.first}-{each.last}" for each in found.ports)
+        for own in addresses:
+            key = Judgement(f"{found.direction} {number} to {own}")
+            yield Claim(key, Row(to), found.because[0])
+
+    @staticmethod
+    def peer(direction, address, number: int, cause) -> object:
+        return Claim(Judgement(f"{direction} peer {address}"), Row((str(number),)), cause)
+
+
+def test_another_judge_renders_the_same_guards_peers_and_rulings() -> None:
+    db = Pod("x", "db", node="node-a", addresses=(parse_address("10.244.1.2"),))
+    web = Pod("x", "web", node="b", addresses=(parse_address("fd00::3"),), labels={"app": "web"})
+    peers = Pods(pods=Selector((Requirement("app", "In", frozenset(("web",))),)), within="x")
+    rule = Rule("spec.ingress[0]", (peers,), (PortRange("TCP", 80, 90),))
+    policy = NetworkPolicy("x", "p", EVERYTHING, frozenset(("ingress",)), (rule,))
+    tables = Tables()
+    policies = PolicyTables(tables, lambda identity: 7 if identity.rules else NO_NUMBER, ToyJudge)
+    workload = workload_of(db)
+    assert workload is not None
+    policies.set_workload(workload.link, workload)
+    policies.learn(PolicyObjects((db, web), (), (policy,)))
+    lines = {key.what: entry.value.to for key, entry in tables.state.items()}
+    everything = ("TCP 0-65535", "UDP 0-65535", "SCTP 0-65535", "other 0-0")
+    assert lines == {
+        "ingress db": (),
+        "ingress 0 to 10.244.1.2": (),
+        "ingress 1 to 10.244.1.2": everything,
+        "ingress 7 to 10.244.1.2": ("TCP 80-90",),
+        "ingress peer fd00::3": ("7",),
+    }
+    guard = policies.guard("ingress", workload.link)
+    assert guard is not None
+    assert [cause.ref for cause in guard.because] == [policy.ref]
+    assert policies.guard("egress", workload.link) is None

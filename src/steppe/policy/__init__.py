@@ -1,1 +1,4 @@
-"""What policies mean: identities of peers, and the guards that judge them. No table, no kernel."""
+"""What policies mean: identities of peers, guards that judge them, and their rulings.
+
+It decides nothing about how a node does it: no table of a kernel, no data plane is imported here.
+"""

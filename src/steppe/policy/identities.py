@@ -74,7 +74,11 @@ Held = tuple[tuple[IPAddress, Identity, bool], ...]
 
 
 class Identities:
-    """Tells identities in one direction, under the rules and namespaces that it knows."""
+    """Tells identities in one direction, under the rules and namespaces that it knows.
+
+    Invariant: an answer depends on the rules and namespaces known now alone. What is remembered of
+    earlier answers (`_by_labels`, `_atoms`) is dropped by whatever could change them.
+    """
 
     def __init__(
         self,

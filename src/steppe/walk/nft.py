@@ -65,7 +65,10 @@ Outcome = tuple[State, Ending | None]
 
 
 class Ruleset:
-    """A skeleton over the elements of one node."""
+    """A skeleton over the elements of one node.
+
+    Invariant: the shares of all outcomes of a hook add up to that of the packet that came to it.
+    """
 
     def __init__(self, skeleton: Skeleton, view: NodeView) -> None:
         self._skeleton = skeleton

@@ -17,11 +17,11 @@ from aiohttp import web
 
 from steppe.agent.health.http import running
 from steppe.agent.log import line
-from steppe.compile.health import FIELD, Listen, health_ports, local_endpoints
 from steppe.compile.incremental import NodeCompiler
 from steppe.kube.cause import Cause, Problem
 from steppe.kube.services import Service
 from steppe.net.address import parse_address
+from steppe.service.health import FIELD, Listen, health_ports, local_endpoints
 
 log = logging.getLogger("steppe.agent")
 

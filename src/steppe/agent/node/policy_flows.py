@@ -30,7 +30,11 @@ _REST = 4
 
 
 class PolicyFlowEnder:
-    """Told of keys that have changed in the kernel; ends the flows they forbid."""
+    """Told of keys that have changed in the kernel; ends the flows they forbid.
+
+    Invariant: after the last change of a policy's entry the connection table is read at least once
+    more, and a flow is ended only if the entries asked for after that reading forbid it.
+    """
 
     def __init__(self, compiler: NodeCompiler, conntrack: Conntrack) -> None:
         self._compiler = compiler
