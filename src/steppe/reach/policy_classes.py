@@ -66,9 +66,6 @@ class PolicyClasses:
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
-        self._policies: dict[str, list[NetworkPolicy]] = {}
-        for policy in cluster.network_policies.values():
-            self._policies.setdefault(policy.namespace, []).append(policy)
         self._keys, self._port_names = _telling(cluster)
         self._identities = {
             direction: Identities(
@@ -142,7 +139,7 @@ class PolicyClasses:
                 pod,
                 self._cluster.namespaces.get(pod.namespace),
                 direction,
-                self._policies.get(pod.namespace, ()),
+                self._cluster.policies_in(pod.namespace),
                 self._cluster.cluster_policies.values(),
             )
             # Names that no rule calls would only part pods that are alike.

@@ -28,7 +28,6 @@ from steppe.reach.groups import (
     classed_members,
     groups_of,
     of_kind,
-    own_network,
 )
 from steppe.reach.matrix import Mask, Matrix, Row, both_of, pieces_between
 from steppe.reach.policy_classes import PolicyClass, PolicyClasses
@@ -112,27 +111,18 @@ class Reach:
 
     def group_at(self, address: IPAddress) -> int | None:
         """The group that an address belongs to, whoever's it is; None for one of no group."""
-        pod = self._pods_at.get(address)
-        if pod is not None:
-            return self.group_of_pod[pod.namespace, pod.name]
-        node = self._nodes_at.get(address)
-        if node is not None:
-            return self.group_of_node.get(node.name)
+        end = self.end_at(address)
+        if isinstance(end, Pod):
+            return self.group_of_pod[end.namespace, end.name]
+        if isinstance(end, Node):
+            return self.group_of_node.get(end.name)
         found = self._prefixes.lookup(address)
         return found[1] if found is not None else None
 
     def end_at(self, address: IPAddress) -> End:
         """Whoever has the address."""
-        return self._pods_at.get(address) or self._nodes_at.get(address) or address
-
-    @cached_property
-    def _pods_at(self) -> Mapping[IPAddress, Pod]:
-        return {a: pod for pod in own_network(self.cluster.pods.values()) for a in pod.addresses}
-
-    @cached_property
-    def _nodes_at(self) -> Mapping[IPAddress, Node]:
-        nodes = self.cluster.nodes.values()
-        return {a: node for node in nodes for a in (*node.addresses, *node.external_addresses)}
+        holders = self.cluster.pods_at(address) or self.cluster.nodes_at(address)
+        return holders[-1] if holders else address
 
     @cached_property
     def _prefixes(self) -> LongestPrefix[int | None]:

@@ -12,7 +12,6 @@ from typing import Literal
 
 import msgspec
 
-from steppe.kube.cluster import Name
 from steppe.kube.objects import Node, Pod
 from steppe.kube.services import EndpointSlice, Service, ServicePort
 from steppe.net.address import IPAddress
@@ -115,11 +114,8 @@ class Offers:
         cluster = self.reach.cluster
         nodes = tuple(cluster.nodes.values()) or (Node(""),)
         places = Places.of(Vantage(nodes[0], ()), cluster.services.values())
-        slices: dict[Name, list[EndpointSlice]] = {}
-        for _, slice_ in sorted(cluster.slices.items()):
-            slices.setdefault((slice_.namespace, slice_.service), []).append(slice_)
-        for name, service in sorted(cluster.services.items()):
-            own = tuple(slices.get(name, ()))
+        for _, service in sorted(cluster.services.items()):
+            own = tuple(sorted(cluster.slices_of(service), key=lambda slice_: slice_.name))
             for way in ways(Vantage(nodes[0], ()), service):
                 if way.kind == "cluster" and places.owner(way.place) == service.ref:
                     views = tuple(_views(nodes, service, own, way))
