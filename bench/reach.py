@@ -112,7 +112,7 @@ def all_pairs(known: Cluster) -> tuple[float, int]:
     """Seconds for one port over all pairs, and how many rows of classes that is."""
     began = time.perf_counter()
     reach = reach_of(known, parse_ports("8080"))
-    rows = sum(1 for receiver in range(len(reach.parties)) for _ in reach.rows(receiver))
+    rows = sum(1 for receiver in range(len(reach.groups)) for _ in reach.rows(receiver))
     return time.perf_counter() - began, rows
 
 

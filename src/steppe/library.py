@@ -105,7 +105,7 @@ class Network:
 
     @cached_property
     def _ends(self) -> Ends:
-        return Ends(self.reach, Names(self.reach.parties, workloads_of(self.loaded.objects)))
+        return Ends(self.reach, Names(self.reach.groups, workloads_of(self.loaded.objects)))
 
     def _members(self, text: str) -> Iterable[Member]:
         chosen = self._ends.chosen(text)

@@ -83,12 +83,12 @@ def test_rows_of_classes_are_the_verdict_of_every_member(world) -> None:
     cluster = cluster_in(world)
     reach = reach_of(cluster)
     for there in ends(cluster):
-        receiver = party(reach, there)
+        receiver = group(reach, there)
         if receiver is None:
             continue
         rows = list(reach.matrix.rows(receiver, reach.everyone))
         for here in ends(cluster):
-            sender = party(reach, here)
+            sender = group(reach, here)
             if special(here, there) or sender is None:
                 continue
             (row,) = [row for row in rows if row.senders >> sender & 1]
@@ -100,9 +100,9 @@ def test_rows_of_classes_are_the_verdict_of_every_member(world) -> None:
                 assert senders >> sender & 1 == ports.holds(*port)
 
 
-def party(reach: Reach, end: End) -> int | None:
+def group(reach: Reach, end: End) -> int | None:
     """None for an address of the cluster's own that no pod has."""
-    return reach.party_at(address_of(end, 4) or address_of(end, 6))
+    return reach.group_at(address_of(end, 4) or address_of(end, 6))
 
 
 def special(here: End, there: End) -> bool:
@@ -116,8 +116,8 @@ def special(here: End, there: End) -> bool:
 def test_asking_for_some_ports_only_cuts_the_answer_down_to_them(world, text) -> None:
     cluster = cluster_in(world)
     whole, some = reach_of(cluster), reach_of(cluster, parse_ports(text))
-    for receiver in range(len(whole.parties)):
-        for sender in range(len(whole.parties)):
+    for receiver in range(len(whole.groups)):
+        for sender in range(len(whole.groups)):
             for row in whole.rows(receiver, 1 << sender):
                 (cut,) = some.rows(receiver, 1 << sender)
                 for version in (4, 6):
@@ -127,10 +127,10 @@ def test_asking_for_some_ports_only_cuts_the_answer_down_to_them(world, text) ->
 
 @FEW
 @given(worlds())
-def test_everybody_is_in_one_party(world) -> None:
+def test_everybody_is_in_one_group(world) -> None:
     cluster = cluster_in(world)
     reach = reach_of(cluster)
-    members = [member for p in reach.parties for member in p.members]
+    members = [member for p in reach.groups for member in p.members]
     assert len(set(map(str, members))) == len(members)
     named = {m.ref for m in members if isinstance(m, Pod | Node)}
     assert named == {end.ref for end in ends(cluster) if isinstance(end, Pod | Node)}
@@ -138,13 +138,13 @@ def test_everybody_is_in_one_party(world) -> None:
 
 @FEW
 @given(worlds())
-def test_finished_pods_and_those_without_an_address_are_in_no_party(world) -> None:
+def test_finished_pods_and_those_without_an_address_are_in_no_group(world) -> None:
     cluster = cluster_in(world)
     pods = list(cluster.pods.values())
     pods[0] = msgspec.structs.replace(pods[0], finished=True)
     pods[1] = msgspec.structs.replace(pods[1], addresses=())
     reach = reach_of(cluster_of(cluster.nodes.values(), pods))
-    assert {pod.ref for p in reach.parties for pod in p.pods} == {pod.ref for pod in pods[2:]}
+    assert {pod.ref for p in reach.groups for pod in p.pods} == {pod.ref for pod in pods[2:]}
 
 
 def test_a_port_of_a_protocol_without_ports_is_other() -> None:
@@ -217,8 +217,8 @@ def test_a_service_is_as_open_as_the_specs_say_its_endpoints_are(world, data) ->
         for sender in (*cluster.pods.values(), *cluster.nodes.values()):
             said = expected(world, cluster, sender, offer)
             assert offers.outcome(sender, offer) == said
-            party_ = reach.party_at(address_of(sender, 4))
+            group = reach.group_at(address_of(sender, 4))
             view = offer.view(sender.node if isinstance(sender, Pod) else sender.name)
-            (row,) = [r for r in rows if r.senders >> party_ & 1 and r.view == view]
+            (row,) = [r for r in rows if r.senders >> group & 1 and r.view == view]
             if not any(special(sender, reach.end_at(b.address)) for b in view.backends):
                 assert row.outcome == said

@@ -59,11 +59,11 @@ def present(cluster: Cluster, end: End) -> End | None:
     return cluster.pods.get((end.namespace, end.name)) if isinstance(end, Pod) else end
 
 
-def party_of(difference: Difference, end: End) -> int | None:
-    """The joint party, by the name of a pod or node, or by an address outside."""
+def group_of(difference: Difference, end: End) -> int | None:
+    """The joint group, by the name of a pod or node, or by an address outside."""
     if not isinstance(end, Pod | Node):
-        return difference.after.party_at(end)
-    names = {member_name(m): i for i, p in enumerate(difference.parties) for m in p.members}
+        return difference.after.group_at(end)
+    names = {member_name(m): i for i, p in enumerate(difference.groups) for m in p.members}
     return names[member_name(end)]
 
 
@@ -84,7 +84,7 @@ def test_a_difference_is_what_reach_says_after_without_what_it_said_before(
         for there in everybody:
             if special(here, there) or not (isinstance(here, Pod) or isinstance(there, Pod)):
                 continue
-            receiver, sender = (party_of(difference, end) for end in (there, here))
+            receiver, sender = (group_of(difference, end) for end in (there, here))
             known = [c for c in changes if c.receiver == receiver and c.senders >> sender & 1]
             assert len(known) <= 1
             for version in (4, 6):
@@ -116,7 +116,7 @@ def test_back_and_forth_are_opposites(world, data) -> None:
 
 
 def flat(difference: Difference):
-    names = [[member_name(m) for m in party.members] for party in difference.parties]
+    names = [[member_name(m) for m in group.members] for group in difference.groups]
     found = set()
     for change in difference.flows():
         for number, senders in enumerate(names):
@@ -156,8 +156,8 @@ def rows_of(reach: Reach):
         service = f"{offer.service.namespace}/{offer.service.name}"
         place = (service, offer.port.protocol, offer.port.port, offer.address.version)
         for row in offers.rows(offer):
-            for number, party in enumerate(reach.parties):
-                for member in party.members if row.senders >> number & 1 else ():
+            for number, group in enumerate(reach.groups):
+                for member in group.members if row.senders >> number & 1 else ():
                     node = getattr(member, "node", None) or member.name
                     if not row.view.nodes or node in row.view.nodes:
                         found[member_name(member), place] = row.outcome
@@ -167,8 +167,8 @@ def rows_of(reach: Reach):
 def concerns(difference, change: OfferChange, name, place) -> bool:
     if (change.service, change.protocol, change.port, change.version) != place:
         return False
-    for number, party in enumerate(difference.parties):
-        for member in party.members:
+    for number, group in enumerate(difference.groups):
+        for member in group.members:
             if member_name(member) == name:
                 node = getattr(member, "node", None) or member.name
                 here = not change.nodes or node in change.nodes

@@ -64,7 +64,7 @@ def cluster() -> Cluster:
 CLUSTER = cluster()
 REACH = reach_of(CLUSTER)
 WORKLOADS = {("shop", f"web-{n}"): "web" for n in (0, 1)} | {("shop", "db-0"): "db"}
-ENDS = Ends(REACH, Names(REACH.parties, WORKLOADS))
+ENDS = Ends(REACH, Names(REACH.groups, WORKLOADS))
 
 
 @pytest.mark.parametrize(

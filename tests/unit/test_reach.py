@@ -43,7 +43,7 @@ def cluster(*texts: str) -> Cluster:
 
 def ports(reach: Reach, sender: str, receiver: str) -> PortSet | None:
     """What a row says of two pods."""
-    here, there = (reach.party_of_pod["x", name] for name in (sender, receiver))
+    here, there = (reach.group_of_pod["x", name] for name in (sender, receiver))
     (row,) = reach.rows(there, 1 << here)
     return row.v4
 
@@ -82,7 +82,7 @@ def test_labels_that_no_policy_looks_at_tell_nobody_apart():
         pod("a", 2, "{hash: 1a}"), pod("b", 3, "{hash: 2b}"), policy("{podSelector: {}}")
     )
     reach = reach_of(world)
-    assert reach.party_of_pod["x", "a"] == reach.party_of_pod["x", "b"]
+    assert reach.group_of_pod["x", "a"] == reach.group_of_pod["x", "b"]
 
 
 def test_a_service_that_stays_on_the_node_answers_each_node_otherwise():
@@ -118,7 +118,7 @@ def test_an_address_belongs_to_the_longest_prefix_that_policies_name():
 
 def prefix_at(reach: Reach, text: str) -> str:
     address = ip_address(text)
-    holding = [p for p in reach.parties[reach.party_at(address)].prefixes if address in p]
+    holding = [p for p in reach.groups[reach.group_at(address)].prefixes if address in p]
     return str(max(holding, key=lambda prefix: prefix.prefixlen))
 
 
@@ -130,7 +130,7 @@ def test_a_prefix_that_only_one_state_names_changes_for_its_own_addresses_alone(
     for before, after in ((shut, open_), (open_, shut)):
         difference = Difference(before, after)
         (change,) = difference.flows()
-        senders = [p for i, p in enumerate(difference.parties) if change.senders >> i & 1]
+        senders = [p for i, p in enumerate(difference.groups) if change.senders >> i & 1]
         assert [str(m) for p in senders for m in p.members] == ["203.0.113.0/24"]
         assert (change.opened, change.closed) == (
             (EVERYTHING, NOTHING) if after is open_ else (NOTHING, EVERYTHING)

@@ -154,7 +154,7 @@ def _found(old: Loaded, new: Loaded, settings: tuple[Settings, Settings], *, tab
         changes = table_changes((settings[0], old.cluster), (settings[1], new.cluster))
     return Found(
         difference,
-        Names(difference.parties, workloads),
+        Names(difference.groups, workloads),
         tuple(difference.flows()),
         tuple(difference.offers()),
         changes,
@@ -180,7 +180,7 @@ def _document(found: Found) -> dict[str, Any]:
         "schema": SCHEMA,
         "opens": found.opens,
         "closes": found.closes,
-        "groups": groups_json(found.difference.parties, found.names),
+        "groups": groups_json(found.difference.groups, found.names),
         "flows": [_flow(found.difference, change) for change in found.flows],
         "services": [_offer(change) for change in found.offers],
         "tables": tables,

@@ -123,10 +123,10 @@ def ports_of(texts: tuple[str, ...]) -> PortSet:
 
 
 def answer(loaded: Loaded, question: Question) -> Answer:
-    """Reach, with whoever was asked for in parties of their own."""
+    """Reach, with whoever was asked for in groups of their own."""
     workloads = workloads_of(loaded.objects)
     whole = reach_of(loaded.cluster, question.ports)
-    ends = Ends(whole, Names(whole.parties, workloads))
+    ends = Ends(whole, Names(whole.groups, workloads))
     senders = _chosen(ends, question.senders, "--from")
     receivers = _chosen(ends, question.receivers, "--to")
     if any(chosen.offers for chosen in senders):
@@ -158,9 +158,9 @@ def _answer(
         offers = Offers(found).all
     return Answer(
         found,
-        Names(found.parties, workloads),
-        _parties(found, sending) if senders else found.everyone,
-        _parties(found, receiving) if receivers else found.everyone,
+        Names(found.groups, workloads),
+        _groups(found, sending) if senders else found.everyone,
+        _groups(found, receiving) if receivers else found.everyone,
         tuple(o for o in offers if one_port(o.port.protocol, o.port.port) & ports),
     )
 
@@ -172,11 +172,11 @@ def _chosen(ends: Ends, texts: tuple[str, ...], option: str) -> tuple[Chosen, ..
         raise BadInput(f"{option}: {error}") from error
 
 
-def _parties(found: Reach, names: set[str]) -> Mask:
-    """The parties of these members, which are theirs alone."""
+def _groups(found: Reach, names: set[str]) -> Mask:
+    """The groups of these members, which are theirs alone."""
     mask = 0
-    for number, party in enumerate(found.parties):
-        if member_name(party.members[0]) in names:
+    for number, group in enumerate(found.groups):
+        if member_name(group.members[0]) in names:
             mask |= 1 << number
     return mask
 
@@ -206,7 +206,7 @@ def invented_text(loaded: Loaded) -> str:
 def _held_against(path: str, wanted: tuple[Expectation, ...], loaded: Loaded, output: str) -> int:
     """The exit code: 1 where an expectation is not met."""
     found = reach_of(loaded.cluster)
-    ends = Ends(found, Names(found.parties, workloads_of(loaded.objects)))
+    ends = Ends(found, Names(found.groups, workloads_of(loaded.objects)))
     results = judged(path, found, ends, wanted)
     failed = sum(1 for _, against in results if against)
     if output == "json":

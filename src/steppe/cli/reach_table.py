@@ -42,7 +42,7 @@ def print_flows(reach: Reach, names: Names, flows: Iterable[Sequence[Flow]]) -> 
         for index, row in enumerate(told):
             rest = complete and row is told[-1]
             who = names.senders(row.senders, rest=rest)
-            receiver = "" if index else names.party(known[0].receiver)
+            receiver = "" if index else names.group(known[0].receiver)
             lines.append((receiver, row.ports, who, because_text(row.because)))
     print_columns(("TO", "PORTS", "FROM", "BECAUSE"), lines)
 
@@ -118,20 +118,20 @@ def _all_told(reach: Reach, flows: Sequence[Flow]) -> bool:
     for flow in flows:
         found |= flow.senders
     expected = reach.everyone
-    if reach.parties[flows[0].receiver].kind != "pods":
+    if reach.groups[flows[0].receiver].kind != "pods":
         expected = reach.of_kind("pods")
     return not expected & ~found
 
 
 def print_wide(reach: Reach, flows: Iterable[Flow]) -> None:
     """A line a pair, one after the other: there may be very many."""
-    names = [member_name(member) for party in reach.parties for member in party.members]
+    names = [member_name(member) for group in reach.groups for member in group.members]
     width = max(map(len, names), default=0)
     for flow in flows:
         text = f"{ports_text(flow.row):10}  {because_text(flow.because)}"
         for sender in bits(flow.senders):
-            for here in reach.parties[sender].members:
-                for there in reach.parties[flow.receiver].members:
+            for here in reach.groups[sender].members:
+                for there in reach.groups[flow.receiver].members:
                     ends = f"{member_name(here):{width}}  {member_name(there):{width}}"
                     click.echo(f"{ends}  {_always(here, there) or text}")
 

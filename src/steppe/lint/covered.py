@@ -53,7 +53,7 @@ def _covers(
 ) -> Mapping[Cause, frozenset[Cause]]:
     """The idle rules of a tier, each with the rules that make it so."""
     found: dict[Cause, frozenset[Cause]] = {}
-    for guard in facts.reach.standings.guards[direction].values:
+    for guard in facts.reach.classes.guards[direction].values:
         rules = _rules(facts, direction, guard, tier)
         for index, rule in enumerate(rules):
             # "a rule that appears at the top … would take the highest precedence" (tiers), but
@@ -79,8 +79,8 @@ def _first(
 
 
 def _rules(facts: Facts, direction: Direction, guard: Guard, tier: str) -> tuple[_Rule, ...]:
-    standings = facts.reach.standings
-    everybody = (1 << len(standings.identities[direction].values)) - 1
+    classes = facts.reach.classes
+    everybody = (1 << len(classes.identities[direction].values)) - 1
     entries = {"allowing": guard.allowing, "admin": guard.admin, "baseline": guard.baseline}[tier]
     return tuple(
         _Rule(
@@ -97,7 +97,7 @@ class _Within:
 
     def __init__(self, facts: Facts, direction: Direction) -> None:
         self._direction = direction
-        self._identities = facts.reach.standings.identities[direction].values
+        self._identities = facts.reach.classes.identities[direction].values
         self._sets: dict[tuple[tuple[Port, ...], Names], PortSet] = {}
 
     def ports(self, rule: _Rule, other: _Rule, own: Names) -> bool:

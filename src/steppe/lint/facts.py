@@ -63,7 +63,7 @@ class Facts:
         """Rule → the identities it takes, by direction; rules that take anyone are not in it."""
         found: dict[Direction, dict[Cause, Mask]] = {"ingress": {}, "egress": {}}
         for direction, masks in found.items():
-            for number, identity in enumerate(self.reach.standings.identities[direction].values):
+            for number, identity in enumerate(self.reach.classes.identities[direction].values):
                 for cause in identity.rules:
                     masks[cause] = masks.get(cause, 0) | 1 << number
         return found

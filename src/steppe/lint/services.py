@@ -115,7 +115,7 @@ def _fared(facts: Facts, offers: Offers, offer: Offer) -> _Fared:
         callers = [
             pod
             for number in bits(row.senders)
-            for pod in facts.reach.parties[number].pods
+            for pod in facts.reach.groups[number].pods
             # A pod reaches itself whatever policies say, so it tells nothing of a Service.
             if own.isdisjoint(pod.addresses)
         ]
@@ -152,11 +152,11 @@ def _is_open_to_others(facts: Facts, offer: Offer) -> bool:
     others: Mask = facts.reach.of_kind("outside") | facts.reach.of_kind("nodes")
     for view in offer.views:
         for backend in view.backends:
-            party = facts.reach.party_at(backend.address)
-            if party is None:
+            group = facts.reach.group_at(backend.address)
+            if group is None:
                 continue
             senders = facts.reach.matrix.senders_to(
-                party, backend.address.version, offer.port.protocol, backend.port
+                group, backend.address.version, offer.port.protocol, backend.port
             )
             if senders & others:
                 return True

@@ -22,6 +22,7 @@ from steppe.kube.objects import (
     pod_from,
     underlay_annotation,
 )
+from steppe.kube.selectors import labels_are
 from steppe.manifests.documents import Json, Objects, readable
 from steppe.net.address import IPAddress, IPInterface, IPNetwork, parse_interface
 
@@ -205,8 +206,8 @@ def _free_places(nodes: Iterable[Node]) -> Iterator[Interfaces]:
 
 def _chosen_node(pod: _Pod, nodes: Mapping[str, Node]) -> Node:
     """Replicas follow one another over the nodes that nodeSelector allows."""
-    wanted = (pod.spec.node_selector or {}).items()
-    fitting = [name for name, node in nodes.items() if wanted <= node.labels.items()]
+    wanted = labels_are(pod.spec.node_selector or {})
+    fitting = [name for name, node in nodes.items() if wanted.takes(node.labels)]
     names = sorted(fitting or nodes)
     base, _, ordinal = pod.metadata.name.rpartition("-")
     if not ordinal.isdecimal():

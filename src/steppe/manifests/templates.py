@@ -125,10 +125,7 @@ def _ordinals(kind: str, spec: _Spec, nodes: tuple[str, ...]) -> tuple[str, ...]
 def _pod(workload: _Workload, name: str, ordinal: str) -> Json:
     ref, labels, spec = workload.ref, dict(workload.labels), workload.spec
     if ref.kind == "StatefulSet":
-        # "the StatefulSet controller … adds a label, statefulset.kubernetes.io/pod-name … [and]
-        # apps.kubernetes.io/pod-index" (StatefulSets)
-        labels["statefulset.kubernetes.io/pod-name"] = name
-        labels["apps.kubernetes.io/pod-index"] = ordinal
+        labels |= stateful_labels(name, ordinal)
     if ref.kind == "DaemonSet":
         spec = spec | {"nodeName": ordinal}
     owner = {"kind": ref.kind, "name": ref.name, "controller": True}
@@ -138,6 +135,16 @@ def _pod(workload: _Workload, name: str, ordinal: str) -> Json:
         "kind": "Pod",
         "metadata": metadata | {"ownerReferences": [owner]},
         "spec": spec,
+    }
+
+
+def stateful_labels(name: str, ordinal: str) -> dict[str, str]:
+    """What a StatefulSet's pod is told by: "the StatefulSet controller … adds a label,
+    statefulset.kubernetes.io/pod-name … [and] apps.kubernetes.io/pod-index" (StatefulSets).
+    """
+    return {
+        "statefulset.kubernetes.io/pod-name": name,
+        "apps.kubernetes.io/pod-index": ordinal,
     }
 
 

@@ -1,6 +1,6 @@
 """What a change of the cluster does to who reaches whom: reach(after) - reach(before).
 
-Parties are ends that no policy tells apart in either state, so the same masks mean the same ends
+Groups are ends that no policy tells apart in either state, so the same masks mean the same ends
 before and after, and the two matrices are compared row by row as they are, never pair by pair.
 An end that is there in one state only loses, or gains, all that it reaches.
 """
@@ -14,10 +14,10 @@ from steppe.kube.cause import Cause
 from steppe.kube.cluster import Cluster
 from steppe.net.ports import EVERYTHING, NOTHING, PortSet, one_port
 from steppe.reach.flows import deciding
-from steppe.reach.groups import Kind, Member, Party, named_prefixes, standing_members
+from steppe.reach.groups import Group, Kind, Member, classed_members, named_prefixes
 from steppe.reach.matrix import Mask, bits
 from steppe.reach.names import member_name
-from steppe.reach.policy_classes import VERSIONS, Standing, Standings
+from steppe.reach.policy_classes import VERSIONS, PolicyClass, PolicyClasses
 from steppe.reach.reach import Reach
 from steppe.reach.services import Offers, Outcome
 
@@ -83,13 +83,13 @@ class OfferChange(msgspec.Struct, frozen=True):
 
 
 class Difference:
-    """Two states of one cluster, side by side over the same parties."""
+    """Two states of one cluster, side by side over the same groups."""
 
     def __init__(self, before: Cluster, after: Cluster, wanted: PortSet = EVERYTHING) -> None:
         joined = _joined(before, after)
         self.before = Reach(before, joined.before, joined.old, wanted)
         self.after = Reach(after, joined.after, joined.new, wanted)
-        self.parties = joined.parties
+        self.groups = joined.groups
         self.wanted = wanted
         self._known: dict[tuple[PortSet, PortSet], Gain] = {}
 
@@ -98,7 +98,7 @@ class Difference:
         steady, pods = self._steady(), self.after.of_kind("pods")
         for receiver in bits(steady):
             four, six = (self._gains(receiver, version) for version in VERSIONS)
-            senders = pods if self.parties[receiver].kind != "pods" else steady
+            senders = pods if self.groups[receiver].kind != "pods" else steady
             for v4, some in four.items():
                 for v6, others in six.items():
                     together = some & others & senders
@@ -135,11 +135,11 @@ class Difference:
             )
         )
 
-    def is_new(self, party: int) -> bool:
-        return self.before.of_party[party] is None
+    def is_new(self, group: int) -> bool:
+        return self.before.class_of_group[group] is None
 
-    def is_gone(self, party: int) -> bool:
-        return self.after.of_party[party] is None
+    def is_gone(self, group: int) -> bool:
+        return self.after.class_of_group[group] is None
 
     def offers(self) -> Iterator[OfferChange]:
         """Every Service port at which somebody fares otherwise."""
@@ -156,15 +156,17 @@ class Difference:
 
     @property
     def _everyone(self) -> Mask:
-        return (1 << len(self.parties)) - 1
+        return (1 << len(self.groups)) - 1
 
     def _steady(self) -> Mask:
         """All but what is outside in one state only: it belongs to the cluster in the other."""
-        states = zip(self.parties, self.before.of_party, self.after.of_party, strict=True)
+        states = zip(
+            self.groups, self.before.class_of_group, self.after.class_of_group, strict=True
+        )
         return sum(
             1 << number
-            for number, (party, was, will) in enumerate(states)
-            if party.kind != "outside" or (was is not None and will is not None)
+            for number, (group, was, will) in enumerate(states)
+            if group.kind != "outside" or (was is not None and will is not None)
         )
 
     def _gains(self, receiver: int, version: int) -> Mapping[Gain, Mask]:
@@ -190,13 +192,13 @@ class Difference:
 
 
 class _Joined(msgspec.Struct, frozen=True):
-    """The same parties before, after and in both; a member is where it is there at all."""
+    """The same groups before, after and in both; a member is where it is there at all."""
 
-    before: Standings
-    after: Standings
-    parties: tuple[Party, ...]
-    old: tuple[tuple[Party, Standing | None], ...]
-    new: tuple[tuple[Party, Standing | None], ...]
+    before: PolicyClasses
+    after: PolicyClasses
+    groups: tuple[Group, ...]
+    old: tuple[tuple[Group, PolicyClass | None], ...]
+    new: tuple[tuple[Group, PolicyClass | None], ...]
 
 
 class _Fared(msgspec.Struct, frozen=True):
@@ -207,32 +209,32 @@ class _Fared(msgspec.Struct, frozen=True):
     outcome: Outcome
 
 
-_Side = Mapping[str, tuple[Kind, Member, Standing]]
+_Side = Mapping[str, tuple[Kind, Member, PolicyClass]]
 
 
 def _joined(before: Cluster, after: Cluster) -> _Joined:
     """Everybody of either state, those together that are alike in both."""
-    standings = Standings(before), Standings(after)
-    prefixes = named_prefixes(before, standings[0]) | named_prefixes(after, standings[1])
+    classes = PolicyClasses(before), PolicyClasses(after)
+    prefixes = named_prefixes(before, classes[0]) | named_prefixes(after, classes[1])
     old, new = (
-        {member_name(known[1]): known for known in standing_members(cluster, own, prefixes)}
-        for cluster, own in zip((before, after), standings, strict=True)
+        {member_name(known[1]): known for known in classed_members(cluster, own, prefixes)}
+        for cluster, own in zip((before, after), classes, strict=True)
     )
-    found: dict[tuple[Kind, Standing | None, Standing | None], list[str]] = {}
+    found: dict[tuple[Kind, PolicyClass | None, PolicyClass | None], list[str]] = {}
     either = {**old, **new}
     for name, (kind, _, _) in either.items():
         was, will = (side[name][2] if name in side else None for side in (old, new))
         found.setdefault((kind, was, will), []).append(name)
     return _Joined(
-        *standings,
-        tuple(_party(kind, either, names) for (kind, _, _), names in found.items()),
-        tuple((_party(kind, old, names), was) for (kind, was, _), names in found.items()),
-        tuple((_party(kind, new, names), will) for (kind, _, will), names in found.items()),
+        *classes,
+        tuple(_group(kind, either, names) for (kind, _, _), names in found.items()),
+        tuple((_group(kind, old, names), was) for (kind, was, _), names in found.items()),
+        tuple((_group(kind, new, names), will) for (kind, _, will), names in found.items()),
     )
 
 
-def _party(kind: Kind, side: _Side, names: Iterable[str]) -> Party:
-    return Party(kind, tuple(side[name][1] for name in names if name in side))
+def _group(kind: Kind, side: _Side, names: Iterable[str]) -> Group:
+    return Group(kind, tuple(side[name][1] for name in names if name in side))
 
 
 _Place = tuple[str, str, int, int]

@@ -6,7 +6,7 @@ from typing import Any
 from steppe.manifests.cluster import Loaded
 from steppe.net.ports import PortSet
 from steppe.reach.flows import Flow
-from steppe.reach.groups import Party
+from steppe.reach.groups import Group
 from steppe.reach.matrix import Mask, bits
 from steppe.reach.names import Names, member_name
 from steppe.reach.policy_classes import VERSIONS
@@ -30,7 +30,7 @@ def reach_document(
         "schema": SCHEMA,
         "ports": ports_json(reach.wanted),
         "always": list(ALWAYS),
-        "groups": groups_json(reach.parties, names),
+        "groups": groups_json(reach.groups, names),
         "flows": [_flow(flow) for flow in flows],
         "services": [_offer(offer, rows) for offer, rows in offers],
     }
@@ -45,14 +45,14 @@ def doubts_json(loaded: Loaded) -> Json:
     }
 
 
-def groups_json(parties: Sequence[Party], names: Names) -> list[Json]:
+def groups_json(groups: Sequence[Group], names: Names) -> list[Json]:
     return [
         {
-            "kind": party.kind,
-            "name": names.party(number),
-            "members": [member_name(member) for member in party.members],
+            "kind": group.kind,
+            "name": names.group(number),
+            "members": [member_name(member) for member in group.members],
         }
-        for number, party in enumerate(parties)
+        for number, group in enumerate(groups)
     ]
 
 

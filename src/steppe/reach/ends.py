@@ -77,11 +77,11 @@ class Ends:
             case InternetEnd():
                 yield from (m for m in self._members if m == INTERNET)
             case NodeEnd(name):
-                nodes = (node for party in self._reach.parties for node in party.nodes)
+                nodes = (node for group in self._reach.groups for node in group.nodes)
                 yield from (node for node in nodes if fnmatchcase(node.name, name))
             case _:
                 fits = self._fits(end)
-                pods = (pod for party in self._reach.parties for pod in party.pods)
+                pods = (pod for group in self._reach.groups for pod in group.pods)
                 yield from (pod for pod in pods if fits(pod))
 
     def _fits(self, end: End) -> Callable[[Pod], bool]:
@@ -147,13 +147,13 @@ class Ends:
 
     def _at(self, text: str, address: IPAddress) -> tuple[Member, ...]:
         """Whoever has the address, or the addresses of the prefix that begins with it."""
-        number = self._reach.party_at(address)
+        number = self._reach.group_at(address)
         if number is None:
             raise UnknownEndError(f"{text} is of the cluster's own pod addresses, but no pod's")
         end = self._reach.end_at(address)
         if not isinstance(end, IPAddress):
             return (end,)
-        holding = [p for p in self._reach.parties[number].prefixes if address in p]
+        holding = [p for p in self._reach.groups[number].prefixes if address in p]
         return (max(holding, key=lambda prefix: prefix.prefixlen, default=INTERNET),)
 
     @cached_property
@@ -162,11 +162,11 @@ class Ends:
 
     @cached_property
     def _members(self) -> tuple[Member, ...]:
-        return tuple(member for party in self._reach.parties for member in party.members)
+        return tuple(member for group in self._reach.groups for member in group.members)
 
     @cached_property
     def _workloads(self) -> frozenset[str]:
-        pods = (pod for party in self._reach.parties for pod in party.pods)
+        pods = (pod for group in self._reach.groups for pod in group.pods)
         return frozenset(f"{pod.namespace}/{self._names.workload(pod)}" for pod in pods)
 
 

@@ -1,6 +1,6 @@
 """Expectations of flows: whether all of some ends fare as they should, and who does not.
 
-Every sender is meant with every receiver. One pair of a pair of parties speaks for all the others;
+Every sender is meant with every receiver. One pair of a pair of groups speaks for all the others;
 only what belongs to single ends, a node and its own pods, is looked at apart.
 """
 
@@ -35,13 +35,13 @@ class Failure(msgspec.Struct, frozen=True):
 def failures(
     reach: Reach, senders: Chosen, receivers: Chosen, ports: PortSet, *, allowed: bool
 ) -> Iterator[Failure]:
-    """One failure for each pair of parties that has any; all of these ports are meant."""
+    """One failure for each pair of groups that has any; all of these ports are meant."""
     offers = Offers(reach)
-    parties = {member_name(m): i for i, p in enumerate(reach.parties) for m in p.members}
-    sending = _by_party(parties, senders.members)
+    groups = {member_name(m): i for i, p in enumerate(reach.groups) for m in p.members}
+    sending = _by_group(groups, senders.members)
     for offer in receivers.offers:
         yield from _at_service(offers, offer, sending, allowed=allowed)
-    for there, receiving in _by_party(parties, receivers.members).items():
+    for there, receiving in _by_group(groups, receivers.members).items():
         for here, sending_here in sending.items():
             for sender, receiver in _examples(sending_here, receiving):
                 own = _is_own_node(sender, receiver)
@@ -73,13 +73,13 @@ def _judged(
 def _at_service(
     offers: Offers, offer: Offer, sending: Mapping[int, list[Member]], *, allowed: bool
 ) -> Iterator[Failure]:
-    for row in offers.rows(offer, sum(1 << party for party in sending)):
+    for row in offers.rows(offer, sum(1 << group for group in sending)):
         said = row.outcome
         if (said.said == "allowed") if allowed else (said.open == 0):
             continue
-        for party in bits(row.senders):
+        for group in bits(row.senders):
             nodes = row.view.nodes
-            of_view = (m for m in sending[party] if not nodes or node_of(m) in nodes)
+            of_view = (m for m in sending[group] if not nodes or node_of(m) in nodes)
             sender = next(of_view, None)
             if isinstance(sender, Pod | Node):
                 yield Failure(
@@ -101,17 +101,17 @@ def _because(
     return tuple(found)
 
 
-def _by_party(parties: Mapping[str, int], members: Iterable[Member]) -> Mapping[int, list[Member]]:
+def _by_group(groups: Mapping[str, int], members: Iterable[Member]) -> Mapping[int, list[Member]]:
     found: dict[int, list[Member]] = {}
     for member in members:
-        found.setdefault(parties[member_name(member)], []).append(member)
+        found.setdefault(groups[member_name(member)], []).append(member)
     return found
 
 
 def _examples(
     senders: Sequence[Member], receivers: Sequence[Member]
 ) -> Iterator[tuple[Member, Member]]:
-    """A pair that stands for all others of its parties, and one of a node and its own pod."""
+    """A pair that stands for all others of its groups, and one of a node and its own pod."""
     pairs = ((here, there) for here in senders for there in receivers)
     ordinary = (p for p in pairs if member_name(p[0]) != member_name(p[1]) and not _is_own_node(*p))
     yield from islice(ordinary, 1)

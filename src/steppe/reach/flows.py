@@ -1,7 +1,7 @@
 """Flows: the rows of reach with the objects behind them, as every output tells them."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from itertools import islice
 
 import msgspec
@@ -31,17 +31,11 @@ class Flow(msgspec.Struct, frozen=True):
 
 
 def flows_to(reach: Reach, receiver: int, senders: Mask = -1) -> tuple[Flow, ...]:
-    """All flows to one party: those that reach something first, the most common one last."""
+    """All flows to one group: those that reach something first, the most common one last."""
     rows = sorted(
         reach.rows(receiver, senders), key=lambda row: (not row.ports, row.senders.bit_count())
     )
     return tuple(Flow(receiver, row, _because(reach, receiver, row)) for row in rows)
-
-
-def all_flows(reach: Reach, senders: Mask = -1, receivers: Mask = -1) -> Iterator[Flow]:
-    """Everything, receiver by receiver."""
-    for receiver in bits(receivers & reach.everyone):
-        yield from flows_to(reach, receiver, senders)
 
 
 def ports_text(row: Row) -> str:

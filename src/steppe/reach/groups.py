@@ -1,11 +1,11 @@
-"""Parties: ends that no policy tells apart, with who belongs to them.
+"""Groups: ends that no policy tells apart, with who belongs to them.
 
-    pods       by their standing, so one party may have pods of many workloads and namespaces
-    nodes      by their standing; host-network pods are their node
+    pods       by their policy class, so one group may have pods of many workloads and namespaces
+    nodes      by their policy class; host-network pods are their node
     outside    prefixes that policies name, without those inside them, and addresses that Services
                lead to although they are no pod's; "internet" is all the rest
 
-Pods that are finished or have no address yet are in no party: nothing can reach them.
+Pods that are finished or have no address yet are in no group: nothing can reach them.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,7 +17,7 @@ from steppe.kube.cluster import Cluster
 from steppe.kube.objects import Node, Pod
 from steppe.net.address import IPAddress, IPNetwork, holds, host_prefix, parse_prefix, sort_key
 from steppe.policy.identities import Identity
-from steppe.reach.policy_classes import DIRECTIONS, OPEN, Side, Standing, Standings
+from steppe.reach.policy_classes import DIRECTIONS, OPEN, PolicyClass, PolicyClasses, Side
 
 Kind = Literal["pods", "nodes", "outside"]
 Member = Pod | Node | IPNetwork
@@ -25,8 +25,8 @@ INTERNET = parse_prefix("0.0.0.0/0")
 """Stands for ::/0 as well: outside is one end, of two families."""
 
 
-class Party(msgspec.Struct, frozen=True):
-    """Ends of one standing, in order of their names."""
+class Group(msgspec.Struct, frozen=True):
+    """Ends of one policy class, in order of their names."""
 
     kind: Kind
     members: tuple[Member, ...]
@@ -49,32 +49,32 @@ def own_network(pods: Iterable[Pod]) -> Iterator[Pod]:
     return (p for p in pods if p.addresses and not p.host_network and not p.finished)
 
 
-def standing_members(
-    cluster: Cluster, standings: Standings, prefixes: Iterable[IPNetwork] = ()
-) -> Iterator[tuple[Kind, Member, Standing]]:
-    """Everybody there is, with their standing; these prefixes apart though no policy does it."""
+def classed_members(
+    cluster: Cluster, classes: PolicyClasses, prefixes: Iterable[IPNetwork] = ()
+) -> Iterator[tuple[Kind, Member, PolicyClass]]:
+    """Everybody there is, with their class; these prefixes apart though no policy does it."""
     for pod in sorted(own_network(cluster.pods.values()), key=lambda pod: pod.ref):
-        yield "pods", pod, standings.of_pod(pod)
+        yield "pods", pod, classes.of_pod(pod)
     for node in sorted(cluster.nodes.values(), key=lambda node: node.name):
         if node.addresses:
-            yield "nodes", node, standings.of_node(node)
-    for prefix, standing in _outside(cluster, standings, prefixes):
-        yield "outside", prefix, standing
+            yield "nodes", node, classes.of_node(node)
+    for prefix, policy_class in _outside(cluster, classes, prefixes):
+        yield "outside", prefix, policy_class
 
 
-def parties_of(
-    members: Iterable[tuple[Kind, Member, Standing]], mark: Callable[[Member], object]
-) -> list[tuple[Party, Standing]]:
+def groups_of(
+    members: Iterable[tuple[Kind, Member, PolicyClass]], mark: Callable[[Member], object]
+) -> list[tuple[Group, PolicyClass]]:
     """Alike ones together, those marked alike; the order depends on names alone."""
-    found: dict[tuple[Kind, Standing, object], list[Member]] = {}
-    for kind, member, standing in members:
-        found.setdefault((kind, standing, mark(member)), []).append(member)
-    return [(Party(kind, tuple(m)), standing) for (kind, standing, _), m in found.items()]
+    found: dict[tuple[Kind, PolicyClass, object], list[Member]] = {}
+    for kind, member, policy_class in members:
+        found.setdefault((kind, policy_class, mark(member)), []).append(member)
+    return [(Group(kind, tuple(m)), policy_class) for (kind, policy_class, _), m in found.items()]
 
 
 def _outside(
-    cluster: Cluster, standings: Standings, more: Iterable[IPNetwork]
-) -> Iterator[tuple[IPNetwork, Standing]]:
+    cluster: Cluster, classes: PolicyClasses, more: Iterable[IPNetwork]
+) -> Iterator[tuple[IPNetwork, PolicyClass]]:
     """Each prefix that some policy names, as the addresses in it that no longer one holds.
 
     The internet, 0.0.0.0/0 and ::/0, is one end of both families.
@@ -82,25 +82,25 @@ def _outside(
     strangers = _strangers(cluster)
     inside = _inside(cluster)
     everywhere: dict[int, Side] = {}
-    for prefix, sender, receiver in _atoms(standings, strangers.union(more)):
+    for prefix, sender, receiver in _atoms(classes, strangers.union(more)):
         side = Side(
-            standings.identities["ingress"].number(sender),
-            standings.identities["egress"].number(receiver),
+            classes.identities["ingress"].number(sender),
+            classes.identities["egress"].number(receiver),
         )
         if prefix.prefixlen == 0:
             everywhere[prefix.version] = side
         elif prefix in strangers or not inside(prefix):
             four = prefix.version == 4
-            yield prefix, Standing(OPEN, OPEN, side if four else None, None if four else side)
+            yield prefix, PolicyClass(OPEN, OPEN, side if four else None, None if four else side)
     if everywhere:
-        yield INTERNET, Standing(OPEN, OPEN, everywhere.get(4), everywhere.get(6))
+        yield INTERNET, PolicyClass(OPEN, OPEN, everywhere.get(4), everywhere.get(6))
 
 
 def _atoms(
-    standings: Standings, more: Iterable[IPNetwork]
+    classes: PolicyClasses, more: Iterable[IPNetwork]
 ) -> Iterator[tuple[IPNetwork, Identity, Identity]]:
     """Prefixes of both directions laid over each other, but those that others use up."""
-    named = [standings.prefixes[direction] for direction in DIRECTIONS]
+    named = [classes.prefixes[direction] for direction in DIRECTIONS]
     around: list[tuple[IPNetwork, tuple[Identity, ...]]] = []
     found: dict[IPNetwork, tuple[Identity, ...]] = {}
     used: dict[IPNetwork, int] = {}
@@ -118,14 +118,14 @@ def _atoms(
             yield prefix, by["ingress"], by["egress"]
 
 
-def of_kind(parties: Sequence[Party], kind: Kind) -> int:
-    """A mask of the parties of this kind."""
-    return sum(1 << number for number, party in enumerate(parties) if party.kind == kind)
+def of_kind(groups: Sequence[Group], kind: Kind) -> int:
+    """A mask of the groups of this kind."""
+    return sum(1 << number for number, group in enumerate(groups) if group.kind == kind)
 
 
-def named_prefixes(cluster: Cluster, standings: Standings) -> frozenset[IPNetwork]:
+def named_prefixes(cluster: Cluster, classes: PolicyClasses) -> frozenset[IPNetwork]:
     """All prefixes that keep the outside of this cluster apart."""
-    named = (prefix for found in standings.prefixes.values() for prefix in found)
+    named = (prefix for found in classes.prefixes.values() for prefix in found)
     return _strangers(cluster).union(named)
 
 

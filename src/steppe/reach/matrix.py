@@ -1,7 +1,7 @@
-"""The matrix of standings: who lets whom send to which ports, for all of them at once.
+"""The matrix of classes: who lets whom send to which ports, for all of them at once.
 
-An egress guard parts all receivers, an ingress guard all senders, each into the few groups that
-its own rules can tell apart; a group is a bit mask. A pair is allowed what both ends allow:
+An egress guard parts all receivers, an ingress guard all senders, each into the few parts that
+its own rules can tell apart; a part is a bit mask. A pair is allowed what both ends allow:
 
     sender's egress guard:     receivers  ▓▓▓▓░░░░    each part with its ports
     receiver's ingress guard:  senders    ░▓▓░░░▓▓
@@ -18,7 +18,7 @@ from steppe.kube.cause import Cause
 from steppe.kube.policies import Direction, PortName
 from steppe.net.ports import EVERYTHING, PortRange, PortSet, one_port
 from steppe.policy.guards import Guard, Piece
-from steppe.reach.policy_classes import DIRECTIONS, VERSIONS, Numbered, Standing, Standings
+from steppe.reach.policy_classes import DIRECTIONS, VERSIONS, Numbered, PolicyClass, PolicyClasses
 
 Mask = int
 """A set of numbers, one bit each."""
@@ -70,12 +70,12 @@ def bits(mask: Mask) -> Iterator[int]:
 class Matrix:
     """All pairs of these ends; None is nobody."""
 
-    def __init__(self, standings: Standings, ends: Sequence[Standing | None]) -> None:
-        self._standings = standings
+    def __init__(self, classes: PolicyClasses, ends: Sequence[PolicyClass | None]) -> None:
+        self._classes = classes
         self._ends = tuple(ends)
         self._sets: Numbered[PortSet] = Numbered()
         self._both: dict[tuple[int, int], int] = {}
-        self._taking = {d: _taking(standings, d) for d in DIRECTIONS}
+        self._taking = {d: _taking(classes, d) for d in DIRECTIONS}
         self._parts_of: dict[tuple[Direction, int], tuple[_Part, ...]] = {}
         self._holding = {
             (direction, version): self._holders(direction, version)
@@ -161,8 +161,8 @@ class Matrix:
         """How a guard parts identities, the largest part first."""
         key = (direction, guard)
         if key not in self._parts_of:
-            value = self._standings.guards[direction].values[guard]
-            identities = self._standings.identities[direction].values
+            value = self._classes.guards[direction].values[guard]
+            identities = self._classes.identities[direction].values
             found: dict[int, Mask] = {}
             for mask in self._told_apart(direction, value):
                 alike = identities[(mask & -mask).bit_length() - 1]
@@ -173,12 +173,12 @@ class Matrix:
         return self._parts_of[key]
 
     def _told_apart(self, direction: Direction, guard: Guard) -> list[Mask]:
-        masks = [(1 << len(self._standings.identities[direction].values)) - 1]
+        masks = [(1 << len(self._classes.identities[direction].values)) - 1]
         entries = (*guard.admin, *guard.allowing, *guard.baseline)
         for cause in dict.fromkeys(entry.cause for entry in entries if not entry.for_anyone):
             masks = _split(masks, self._taking[direction].get(cause, 0))
         if direction == "egress" and any(isinstance(p, PortName) for e in entries for p in e.ports):
-            for mask in _by_ports(self._standings):
+            for mask in _by_ports(self._classes):
                 masks = _split(masks, mask)
         return masks
 
@@ -224,15 +224,15 @@ class Matrix:
 
 
 def pieces_between(
-    standings: Standings, sender: Standing, receiver: Standing, version: int
+    classes: PolicyClasses, sender: PolicyClass, receiver: PolicyClass, version: int
 ) -> tuple[Piece, ...]:
     """What becomes of a pair's packets on every port, and the objects that say so."""
     here, there = sender.side(version), receiver.side(version)
     if here is None or there is None:
         return ()
     return both_of(
-        standings.pieces("egress", sender.egress, there.receiver),
-        standings.pieces("ingress", receiver.ingress, here.sender),
+        classes.pieces("egress", sender.egress, there.receiver),
+        classes.pieces("ingress", receiver.ingress, here.sender),
     )
 
 
@@ -273,19 +273,19 @@ def piece_at(pieces: Iterable[Piece], protocol: str, port: int) -> Piece | None:
     return None
 
 
-def _taking(standings: Standings, direction: Direction) -> Mapping[Cause, Mask]:
+def _taking(classes: PolicyClasses, direction: Direction) -> Mapping[Cause, Mask]:
     """Rule → the identities it takes."""
     found: dict[Cause, Mask] = {}
-    for index, identity in enumerate(standings.identities[direction].values):
+    for index, identity in enumerate(classes.identities[direction].values):
         for cause in identity.rules:
             found[cause] = found.get(cause, 0) | 1 << index
     return found
 
 
-def _by_ports(standings: Standings) -> Iterable[Mask]:
+def _by_ports(classes: PolicyClasses) -> Iterable[Mask]:
     """Receivers' identities that have the same ports of a name."""
     found: dict[object, Mask] = {}
-    for index, identity in enumerate(standings.identities["egress"].values):
+    for index, identity in enumerate(classes.identities["egress"].values):
         found[identity.ports] = found.get(identity.ports, 0) | 1 << index
     return found.values()
 

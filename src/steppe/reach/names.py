@@ -1,4 +1,4 @@
-"""What parties are called: by the workloads that people know their pods by.
+"""What groups are called: by the workloads that people know their pods by.
 
 A pod's workload is told by its owners. Where those are not at hand, as where a ReplicaSet is not
 among the manifests, the name is cut as controllers make it: NAME-HASH of a Deployment.
@@ -14,7 +14,7 @@ from steppe.kube.cause import ObjectRef
 from steppe.kube.cluster import Name
 from steppe.kube.objects import Node, Pod
 from steppe.net.address import IPNetwork
-from steppe.reach.groups import INTERNET, Kind, Member, Party, of_kind
+from steppe.reach.groups import INTERNET, Group, Kind, Member, of_kind
 from steppe.reach.matrix import Mask, bits
 
 _SHOWN = 3
@@ -69,17 +69,17 @@ def _metadata(document: object) -> _Metadata:
 
 
 class Names:
-    """Calls parties by name, the same way in every output."""
+    """Calls groups by name, the same way in every output."""
 
-    def __init__(self, parties: Sequence[Party], workloads: Mapping[Name, str]) -> None:
-        self._parties = parties
+    def __init__(self, groups: Sequence[Group], workloads: Mapping[Name, str]) -> None:
+        self._groups = groups
         self._workloads = workloads
-        self._of_kind = {kind: of_kind(parties, kind) for kind in _KINDS}
+        self._of_kind = {kind: of_kind(groups, kind) for kind in _KINDS}
 
     def workload(self, pod: Pod) -> str:
         return self._workloads.get((pod.namespace, pod.name), pod.name)
 
-    def party(self, number: int) -> str:
+    def group(self, number: int) -> str:
         return self._names[number]
 
     def senders(self, mask: Mask, *, rest: bool = False) -> str:
@@ -92,21 +92,21 @@ class Names:
         if rest and len(numbers) > _REST:
             return "everyone else"
         if "pods" in whole and self._of_kind["pods"].bit_count() > 1:
-            others = (n for n in numbers if self._parties[n].kind != "pods")
-            return _listed(["all pods", *map(self.party, others)], _LISTED)
-        return _listed(map(self.party, numbers), _LISTED)
+            others = (n for n in numbers if self._groups[n].kind != "pods")
+            return _listed(["all pods", *map(self.group, others)], _LISTED)
+        return _listed(map(self.group, numbers), _LISTED)
 
     @cached_property
     def _names(self) -> tuple[str, ...]:
-        return tuple(self._called(party) for party in self._parties)
+        return tuple(self._called(group) for group in self._groups)
 
-    def _called(self, party: Party) -> str:
-        if party.kind == "nodes":
-            every = len(party.members) > 1 and self._of_kind["nodes"].bit_count() == 1
-            return "all nodes" if every else _listed([f"node/{n.name}" for n in party.nodes])
-        if party.kind == "outside":
-            return _listed([prefix_name(prefix) for prefix in party.prefixes])
-        return self._pods(party.pods)
+    def _called(self, group: Group) -> str:
+        if group.kind == "nodes":
+            every = len(group.members) > 1 and self._of_kind["nodes"].bit_count() == 1
+            return "all nodes" if every else _listed([f"node/{n.name}" for n in group.nodes])
+        if group.kind == "outside":
+            return _listed([prefix_name(prefix) for prefix in group.prefixes])
+        return self._pods(group.pods)
 
     def _pods(self, pods: tuple[Pod, ...]) -> str:
         found: dict[str, list[Pod]] = {}
@@ -132,8 +132,8 @@ class Names:
     def _sizes(self) -> Mapping[Name, int]:
         """How many pods a workload has; under "", its whole namespace."""
         found: dict[Name, int] = {}
-        for party in self._parties:
-            for pod in party.pods:
+        for group in self._groups:
+            for pod in group.pods:
                 for key in ((pod.namespace, self.workload(pod)), (pod.namespace, "")):
                     found[key] = found.get(key, 0) + 1
         return found
@@ -148,7 +148,7 @@ def prefix_name(prefix: IPNetwork) -> str:
 
 
 def member_name(member: Member) -> str:
-    """One member of a party, spelled as --from takes it."""
+    """One member of a group, spelled as --from takes it."""
     if isinstance(member, Pod):
         return f"{member.namespace}/{member.name}"
     return f"node/{member.name}" if isinstance(member, Node) else prefix_name(member)

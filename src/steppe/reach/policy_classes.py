@@ -1,8 +1,8 @@
-"""Standings: all that policies can tell an end by, so that alike ends are judged once.
+"""Policy classes: all that policies can tell an end by, so that alike ends are judged once.
 
-An end is a pod, a node or an address outside. Two ends with one standing are under equal guards,
-and are one identity to everybody else's. What belongs to a single pod, as that it always reaches
-itself and is reached by its own node, is no matter of standings (reach/matrix.py adds it).
+An end is a pod, a node or an address outside. Two ends of one class are under equal guards, and are
+one identity to everybody else's. What belongs to a single pod, as that it always reaches itself and
+is reached by its own node, is no matter of classes (reach/reach.py adds it).
 """
 
 from collections.abc import Hashable, Iterator, Mapping
@@ -35,7 +35,7 @@ class Side(msgspec.Struct, frozen=True, gc=False):
     receiver: int
 
 
-class Standing(msgspec.Struct, frozen=True, gc=False):
+class PolicyClass(msgspec.Struct, frozen=True, gc=False):
     """The numbers of an end's guards, and its side by IP version, None where it has no address."""
 
     egress: int
@@ -61,14 +61,11 @@ class Numbered(Generic[H]):
         return found
 
 
-class Standings:
-    """Tells standings under the policies and namespaces of one cluster."""
+class PolicyClasses:
+    """Tells the classes of ends under the policies and namespaces of one cluster."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
-        self._policies: dict[str, list[NetworkPolicy]] = {}
-        for policy in cluster.network_policies.values():
-            self._policies.setdefault(policy.namespace, []).append(policy)
         self._keys, self._port_names = _telling(cluster)
         self._identities = {
             direction: Identities(
@@ -91,20 +88,20 @@ class Standings:
         self._guard_of: dict[Hashable, int] = {}
         self._identity_of: dict[Hashable, int] = {}
 
-    def of_pod(self, pod: Pod) -> Standing:
-        """The standing of a pod that has a network of its own."""
+    def of_pod(self, pod: Pod) -> PolicyClass:
+        """The class of a pod that has a network of its own."""
         likeness = (
             pod.namespace,
             tuple(sorted(label for label in pod.labels.items() if label[0] in self._keys)),
             tuple(sorted(_order(p) for p in pod.ports if p.name in self._port_names)),
         )
         v4, v6 = (self._pod_side(pod, likeness, version) for version in VERSIONS)
-        return Standing(
+        return PolicyClass(
             self._guard("egress", pod, likeness), self._guard("ingress", pod, likeness), v4, v6
         )
 
-    def of_node(self, node: Node) -> Standing:
-        """The standing of a node at its first address of each family."""
+    def of_node(self, node: Node) -> PolicyClass:
+        """The class of a node at its first address of each family."""
         v4, v6 = (
             None
             if address is None
@@ -116,16 +113,16 @@ class Standings:
             )
             for address in (of_version(node.addresses, version) for version in VERSIONS)
         )
-        return Standing(OPEN, OPEN, v4, v6)
+        return PolicyClass(OPEN, OPEN, v4, v6)
 
-    def of_other(self, address: IPAddress) -> Standing:
-        """The standing of an address that is no pod's and no node's."""
+    def of_other(self, address: IPAddress) -> PolicyClass:
+        """The class of an address that is no pod's and no node's."""
         side = Side(
             self.identities["ingress"].number(self._identities["ingress"].of_other(address)),
             self.identities["egress"].number(self._identities["egress"].of_other(address)),
         )
         four = address.version == 4
-        return Standing(OPEN, OPEN, side if four else None, None if four else side)
+        return PolicyClass(OPEN, OPEN, side if four else None, None if four else side)
 
     def pieces(self, direction: Direction, guard: int, identity: int) -> tuple[Piece, ...]:
         """What a guard makes of an identity, by their numbers."""
@@ -142,7 +139,7 @@ class Standings:
                 pod,
                 self._cluster.namespaces.get(pod.namespace),
                 direction,
-                self._policies.get(pod.namespace, ()),
+                self._cluster.policies_in(pod.namespace),
                 self._cluster.cluster_policies.values(),
             )
             # Names that no rule calls would only part pods that are alike.

@@ -1,4 +1,4 @@
-"""Who reaches whom in one cluster: parties, the matrix between them, and single ends exactly.
+"""Who reaches whom in one cluster: groups, the matrix between them, and single ends exactly.
 
     reach = reach_of(cluster)
     for row in reach.rows(receiver): ...        classes: any cluster, whatever its size
@@ -22,16 +22,15 @@ from steppe.net.ports import EVERYTHING, PortSet
 from steppe.policy.guards import Guard, Piece
 from steppe.reach.groups import (
     INTERNET,
+    Group,
     Kind,
     Member,
-    Party,
+    classed_members,
+    groups_of,
     of_kind,
-    own_network,
-    parties_of,
-    standing_members,
 )
 from steppe.reach.matrix import Mask, Matrix, Row, both_of, pieces_between
-from steppe.reach.policy_classes import Standing, Standings
+from steppe.reach.policy_classes import PolicyClass, PolicyClasses
 
 End = Pod | Node | IPAddress
 """A pod, a node by its first address of a family, or an address outside the cluster."""
@@ -40,44 +39,46 @@ ALL = tuple(Piece(r.protocol, r.first, r.last, allowed=True) for r in EVERYTHING
 
 
 class Reach:
-    """All pairs of these parties, restricted to the ports that are wanted.
+    """All pairs of these groups, restricted to the ports that are wanted.
 
-    A party without a standing is nobody: it is only there in another state of the cluster.
+    A group without a policy class is nobody: it is only there in another state of the cluster.
     """
 
     def __init__(
         self,
         cluster: Cluster,
-        standings: Standings,
-        parties: Iterable[tuple[Party, Standing | None]],
+        classes: PolicyClasses,
+        groups: Iterable[tuple[Group, PolicyClass | None]],
         wanted: PortSet = EVERYTHING,
     ) -> None:
-        known = tuple(parties)
+        known = tuple(groups)
         self.cluster = cluster
         self.wanted = wanted
-        self.standings = standings
-        self.parties: tuple[Party, ...] = tuple(party for party, _ in known)
-        self.of_party: tuple[Standing | None, ...] = tuple(standing for _, standing in known)
-        self.matrix = Matrix(standings, self.of_party)
+        self.classes = classes
+        self.groups: tuple[Group, ...] = tuple(group for group, _ in known)
+        self.class_of_group: tuple[PolicyClass | None, ...] = tuple(
+            policy_class for _, policy_class in known
+        )
+        self.matrix = Matrix(classes, self.class_of_group)
 
     def rows(self, receiver: int, senders: Mask = -1) -> Iterator[Row]:
-        """Who reaches what of a party; flows that have nothing to do with any pod are left out."""
-        if self.parties[receiver].kind != "pods":
+        """Who reaches what of a group; flows that have nothing to do with any pod are left out."""
+        if self.groups[receiver].kind != "pods":
             senders &= self.of_kind("pods")
         yield from self.matrix.rows(receiver, senders & self.everyone, self.wanted)
 
     def pieces(self, sender: int, receiver: int, version: int) -> tuple[Piece, ...]:
-        """What parties make of each other on every port, and the causes."""
-        here, there = self.of_party[sender], self.of_party[receiver]
+        """What groups make of each other on every port, and the causes."""
+        here, there = self.class_of_group[sender], self.class_of_group[receiver]
         if here is None or there is None:
             return ()
-        return pieces_between(self.standings, here, there, version)
+        return pieces_between(self.classes, here, there, version)
 
     def between(
         self, sender: End, receiver: End, version: int, *, via_service: bool = False
     ) -> tuple[Piece, ...]:
         """What becomes of packets between two ends; () where they share no such address."""
-        here, there = self._standing(sender), self._standing(receiver)
+        here, there = self._class_of(sender), self._class_of(receiver)
         if here.side(version) is None or there.side(version) is None:
             return ()
         if sender == receiver and isinstance(sender, Pod):
@@ -87,77 +88,68 @@ class Reach:
             # "Traffic is allowed to a pod if … the traffic source is the pod's local node"
             # (NetworkPolicySpec.ingress)
             return ALL
-        return pieces_between(self.standings, here, there, version)
+        return pieces_between(self.classes, here, there, version)
 
     @cached_property
     def everyone(self) -> Mask:
-        return (1 << len(self.parties)) - 1
+        return (1 << len(self.groups)) - 1
 
     def of_kind(self, kind: Kind) -> Mask:
-        return of_kind(self.parties, kind)
+        return of_kind(self.groups, kind)
 
     @cached_property
-    def party_of_pod(self) -> Mapping[Name, int]:
+    def group_of_pod(self) -> Mapping[Name, int]:
         return {
             (pod.namespace, pod.name): number
-            for number, party in enumerate(self.parties)
-            for pod in party.pods
+            for number, group in enumerate(self.groups)
+            for pod in group.pods
         }
 
     @cached_property
-    def party_of_node(self) -> Mapping[str, int]:
-        return {n.name: i for i, party in enumerate(self.parties) for n in party.nodes}
+    def group_of_node(self) -> Mapping[str, int]:
+        return {n.name: i for i, group in enumerate(self.groups) for n in group.nodes}
 
-    def party_at(self, address: IPAddress) -> int | None:
-        """The party that an address belongs to, whoever's it is; None for one of no party."""
-        pod = self._pods_at.get(address)
-        if pod is not None:
-            return self.party_of_pod[pod.namespace, pod.name]
-        node = self._nodes_at.get(address)
-        if node is not None:
-            return self.party_of_node.get(node.name)
+    def group_at(self, address: IPAddress) -> int | None:
+        """The group that an address belongs to, whoever's it is; None for one of no group."""
+        end = self.end_at(address)
+        if isinstance(end, Pod):
+            return self.group_of_pod[end.namespace, end.name]
+        if isinstance(end, Node):
+            return self.group_of_node.get(end.name)
         found = self._prefixes.lookup(address)
         return found[1] if found is not None else None
 
     def end_at(self, address: IPAddress) -> End:
         """Whoever has the address."""
-        return self._pods_at.get(address) or self._nodes_at.get(address) or address
-
-    @cached_property
-    def _pods_at(self) -> Mapping[IPAddress, Pod]:
-        return {a: pod for pod in own_network(self.cluster.pods.values()) for a in pod.addresses}
-
-    @cached_property
-    def _nodes_at(self) -> Mapping[IPAddress, Node]:
-        nodes = self.cluster.nodes.values()
-        return {a: node for node in nodes for a in (*node.addresses, *node.external_addresses)}
+        holders = self.cluster.pods_at(address) or self.cluster.nodes_at(address)
+        return holders[-1] if holders else address
 
     @cached_property
     def _prefixes(self) -> LongestPrefix[int | None]:
         # The cluster's own prefixes are not outside: what no pod has there is nobody's.
         nodes = self.cluster.nodes.values()
         found: dict[IPNetwork, int | None] = {p: None for node in nodes for p in node.networks}
-        for number, party in enumerate(self.parties):
-            found |= dict.fromkeys(party.prefixes, number)
+        for number, group in enumerate(self.groups):
+            found |= dict.fromkeys(group.prefixes, number)
         if INTERNET in found:
             found[parse_prefix("::/0")] = found[INTERNET]
         return LongestPrefix(found)
 
-    def _standing(self, end: End) -> Standing:
+    def _class_of(self, end: End) -> PolicyClass:
         if isinstance(end, Pod):
-            return self.standings.of_pod(end)
+            return self.classes.of_pod(end)
         if isinstance(end, Node):
-            return self.standings.of_node(end)
-        return self.standings.of_other(end)
+            return self.classes.of_node(end)
+        return self.classes.of_other(end)
 
-    def _to_itself(self, own: Standing, version: int) -> tuple[Piece, ...]:
+    def _to_itself(self, own: PolicyClass, version: int) -> tuple[Piece, ...]:
         """What a pod may send itself through a Service: NetworkPolicies let it, and the tiers of
         ClusterNetworkPolicies before them are asked all the same.
         """
         side = own.side(version)
         if side is None:
             return ()
-        known = self.standings
+        known = self.classes
         egress = _not_isolated(known.guards["egress"].values[own.egress])
         ingress = _not_isolated(known.guards["ingress"].values[own.ingress])
         return both_of(
@@ -172,9 +164,9 @@ def reach_of(
     mark: Callable[[Member], object] = lambda _: None,
 ) -> Reach:
     """Reach in one cluster; `mark` keeps members apart although no policy does."""
-    standings = Standings(cluster)
-    members = standing_members(cluster, standings)
-    return Reach(cluster, standings, parties_of(members, mark), wanted)
+    classes = PolicyClasses(cluster)
+    members = classed_members(cluster, classes)
+    return Reach(cluster, classes, groups_of(members, mark), wanted)
 
 
 def _not_isolated(guard: Guard) -> Guard:

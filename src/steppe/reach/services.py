@@ -12,7 +12,6 @@ from typing import Literal
 
 import msgspec
 
-from steppe.kube.cluster import Name
 from steppe.kube.objects import Node, Pod
 from steppe.kube.services import EndpointSlice, Service, ServicePort
 from steppe.net.address import IPAddress
@@ -82,7 +81,7 @@ class Offers:
         return tuple(self._all())
 
     def rows(self, offer: Offer, senders: Mask = -1) -> Iterator[OfferRow]:
-        """How parties fare; that a pod always reaches itself is left out."""
+        """How groups fare; that a pod always reaches itself is left out."""
         version = offer.address.version
         inside = self.reach.of_kind("pods") | self.reach.of_kind("nodes")
         senders &= inside & self.reach.matrix.present(version)
@@ -116,18 +115,15 @@ class Offers:
         cluster = self.reach.cluster
         nodes = tuple(cluster.nodes.values()) or (Node(""),)
         places = Places.of(Vantage(nodes[0], ()), cluster.services.values())
-        slices: dict[Name, list[EndpointSlice]] = {}
-        for _, slice_ in sorted(cluster.slices.items()):
-            slices.setdefault((slice_.namespace, slice_.service), []).append(slice_)
-        for name, service in sorted(cluster.services.items()):
-            own = tuple(slices.get(name, ()))
+        for _, service in sorted(cluster.services.items()):
+            own = tuple(sorted(cluster.slices_of(service), key=lambda slice_: slice_.name))
             for way in ways(Vantage(nodes[0], ()), service):
                 if way.kind == "cluster" and places.owner(way.front) == service.ref:
                     views = tuple(_views(nodes, service, own, way))
                     yield Offer(service, way.port, way.front.address, views)
 
     def _on(self, nodes: frozenset[str]) -> Mask:
-        """The parties with somebody on these nodes."""
+        """The groups with somebody on these nodes."""
         found = 0
         for node in nodes:
             found |= self._by_node.get(node, 0)
@@ -136,8 +132,8 @@ class Offers:
     @cached_property
     def _by_node(self) -> Mapping[str, Mask]:
         found: dict[str, Mask] = {}
-        for number, party in enumerate(self.reach.parties):
-            names = {pod.node for pod in party.pods} | {node.name for node in party.nodes}
+        for number, group in enumerate(self.reach.groups):
+            names = {pod.node for pod in group.pods} | {node.name for node in group.nodes}
             for name in names:
                 found[name] = found.get(name, 0) | 1 << number
         return found
@@ -145,25 +141,25 @@ class Offers:
     def _fared(
         self, view: View, port: ServicePort, version: int, senders: Mask
     ) -> Iterator[tuple[Outcome, Mask]]:
-        groups = {0: senders}
-        for (party, number), count in self._counted(view.backends).items():
-            allowed = self.reach.matrix.senders_to(party, version, port.protocol, number)
+        by_open = {0: senders}
+        for (group, number), count in self._counted(view.backends).items():
+            allowed = self.reach.matrix.senders_to(group, version, port.protocol, number)
             after: dict[int, Mask] = {}
-            for open_, some in groups.items():
+            for open_, some in by_open.items():
                 for more, part in ((count, some & allowed), (0, some & ~allowed)):
                     if part:
                         after[open_ + more] = after.get(open_ + more, 0) | part
-            groups = after
-        for open_, some in sorted(groups.items(), reverse=True):
+            by_open = after
+        for open_, some in sorted(by_open.items(), reverse=True):
             if some:
                 yield _outcome(view, open_), some
 
     def _counted(self, backends: Iterable[Backend]) -> Mapping[tuple[int, int], int]:
         found: dict[tuple[int, int], int] = {}
         for backend in backends:
-            party = self.reach.party_at(backend.address)
-            if party is not None:
-                key = (party, backend.port)
+            group = self.reach.group_at(backend.address)
+            if group is not None:
+                key = (group, backend.port)
                 found[key] = found.get(key, 0) + 1
         return found
 

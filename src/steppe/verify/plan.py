@@ -3,7 +3,7 @@
 Ends are of one class that no policy tells apart and that are on the same node, so that the sample
 crosses every pair of nodes and meets every rule. Of each pair of classes one packet is sent for
 each stretch of ports that meets one fate, from a pod and to a pod that changes from pair to pair.
-Nothing is sent here, and nothing predicted (predict.py).
+Nothing is sent here, and nothing predicted (verify/judge.py).
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,7 +17,7 @@ from steppe.net.address import IPAddress, of_version
 from steppe.net.packet import Packet, Protocol
 from steppe.net.ports import EVERYTHING, OTHER, PortRange, PortSet
 from steppe.policy.guards import Piece
-from steppe.reach.groups import Member, Party
+from steppe.reach.groups import Group, Member
 from steppe.reach.names import member_name
 from steppe.reach.reach import ALL, Reach, reach_of
 
@@ -90,14 +90,14 @@ class _Plan(msgspec.Struct, frozen=True):
 
         Between nodes nothing is promised that is not the underlay's.
         """
-        for i, here in enumerate(self.reach.parties):
-            for j, there in enumerate(self.reach.parties):
+        for i, here in enumerate(self.reach.groups):
+            for j, there in enumerate(self.reach.groups):
                 if (here.kind, there.kind) not in _DIRECT:
                     continue
                 for sender, receiver in self._pairs(i, here, j, there):
                     yield from self._between(sender, receiver, i, j)
 
-    def _pairs(self, i: int, here: Party, j: int, there: Party) -> Iterator[tuple[Member, Member]]:
+    def _pairs(self, i: int, here: Group, j: int, there: Group) -> Iterator[tuple[Member, Member]]:
         senders, receivers = self._known(here), self._known(there)
         pairs = [(s, r) for s in senders for r in receivers if s != r]
         if self.every or not pairs:
@@ -135,11 +135,11 @@ class _Plan(msgspec.Struct, frozen=True):
 
     def leaving(self) -> Iterator[Check]:
         """From pods to hosts outside."""
-        for i, here in enumerate(self.reach.parties):
+        for i, here in enumerate(self.reach.groups):
             members = self._known(here) if here.kind == "pods" else []
             for sender in members if self.every else members[:1]:
                 for address in self.scope.outside:
-                    to = self.reach.party_at(address)
+                    to = self.reach.group_at(address)
                     pieces = ALL if to is None else self.reach.pieces(i, to, address.version)
                     ports = self._ports(pieces, None)
                     yield from _checks(sender, address, str(address), ports)
@@ -147,8 +147,8 @@ class _Plan(msgspec.Struct, frozen=True):
     def by_service(self) -> Iterator[Check]:
         """From pods and nodes to cluster IPs; from pods and from outside to node ports."""
         senders: list[Member] = []
-        for number, party in enumerate(self.reach.parties):
-            known = self._known(party)
+        for number, group in enumerate(self.reach.groups):
+            known = self._known(group)
             senders += known if self.every else known[number % max(len(known), 1) :][:1]
         # What a node's port leads to depends on the sender's node, and on no more of the sender.
         from_nodes = {each.node: each for each in senders if isinstance(each, Pod)}
@@ -174,8 +174,8 @@ class _Plan(msgspec.Struct, frozen=True):
     ) -> Iterator[tuple[Protocol, int]]:
         return (each for each in ports if self.wanted.holds(*each))
 
-    def _known(self, party: Party) -> list[Member]:
-        return [member for member in party.members if self.scope.has(member)]
+    def _known(self, group: Group) -> list[Member]:
+        return [member for member in group.members if self.scope.has(member)]
 
 
 _DIRECT = frozenset((("pods", "pods"), ("pods", "nodes"), ("nodes", "pods")))

@@ -8,8 +8,14 @@ them by number, as kube-apiserver's dynamic bands do.
 
 import ipaddress
 from collections.abc import Iterable, Mapping
-from typing import Any
 
+from steppe.manifests.service_numbers import (
+    NODE_PORTS,
+    family_of,
+    needs_node_ports,
+    with_node_ports,
+)
+from steppe.manifests.service_numbers import families as wanted_families
 from steppe_lab.apiserver.behaviour import Behaviour
 from steppe_lab.apiserver.kinds import FieldError
 from steppe_lab.apiserver.kinds.model import Json
@@ -17,7 +23,6 @@ from steppe_lab.apiserver.store import Key, Record
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-NODE_PORTS = range(30000, 32768)
 _FIRST_DYNAMIC_PORT = 30086
 _SMALLEST_STATIC_BAND, _LARGEST_STATIC_BAND = 16, 256
 
@@ -121,7 +126,7 @@ class ServiceBehaviour(Behaviour):
         """IpFamilies and ipFamilyPolicy, from what is given and what the cluster has."""
         served = list(self._ranges)
         given = [ip for ip in spec.get("clusterIPs") or [] if ip not in ("", "None")]
-        families = spec.get("ipFamilies") or [_family(ip) for ip in given] or served[:1]
+        families = wanted_families(spec.get("ipFamilies") or (), given, served, dual=False)
         policy = spec.get("ipFamilyPolicy")
         if not policy:
             # "Headless services with no selector default to RequireDualStack" on all families.
@@ -132,7 +137,7 @@ class ServiceBehaviour(Behaviour):
             families = families[:1]
             spec["clusterIPs"] = (spec.get("clusterIPs") or [])[:1]
         elif policy != "SingleStack":
-            families = families + [family for family in served if family not in families]
+            families = wanted_families(families, (), served, dual=True)
         spec["ipFamilies"], spec["ipFamilyPolicy"] = families, policy
 
     def _addresses(self, spec: Json, key: Key) -> list[FieldError]:
@@ -141,7 +146,7 @@ class ServiceBehaviour(Behaviour):
             return []
         addresses = [ip for ip in spec.get("clusterIPs") or [] if ip]
         for index, text in enumerate(addresses):
-            family = _family(text)
+            family = family_of(text)
             why = ""
             if family not in self._ranges or not self._ranges[family].contains(text):
                 networks = ", ".join(str(range_.network) for range_ in self._ranges.values())
@@ -164,23 +169,16 @@ class ServiceBehaviour(Behaviour):
 
     def _ports(self, spec: Json, key: Key) -> list[FieldError]:
         """Node ports for NodePort and LoadBalancer; taken ones are refused."""
-        wanted = spec.get("type") == "NodePort" or (
-            spec.get("type") == "LoadBalancer" and spec.get("allocateLoadBalancerNodePorts", True)
-        )
+        allocate = spec.get("allocateLoadBalancerNodePorts", True)
+        wanted = needs_node_ports(spec.get("type", ""), allocate=allocate)
         ports = spec.get("ports") or []
         for index, port in enumerate(ports):
             number = port.get("nodePort")
             if number and (error := self._refusal(f"spec.ports[{index}].nodePort", number, key)):
                 return [error]
-        # One port number over several protocols gets one node port (as DNS on TCP and UDP).
-        by_port: dict[Any, int] = {p["port"]: p["nodePort"] for p in ports if p.get("nodePort")}
         own = set(_ports_of(spec))
-        for port in ports if wanted else ():
-            if not port.get("nodePort"):
-                shared = by_port.get(port["port"])
-                port["nodePort"] = shared or self._free_port(own)
-                by_port[port["port"]] = port["nodePort"]
-                own.add(port["nodePort"])
+        if wanted and ports:
+            spec["ports"] = with_node_ports(ports, lambda _: self._free_port(own))
         if spec.get("type") == "LoadBalancer" and spec.get("externalTrafficPolicy") == "Local":
             number = spec.get("healthCheckNodePort")
             if number and (error := self._refusal("spec.healthCheckNodePort", number, key)):
@@ -204,12 +202,9 @@ class ServiceBehaviour(Behaviour):
             number = self._next_port
             self._next_port = number + 1 if number + 1 in NODE_PORTS else NODE_PORTS[0]
             if number not in self._port_owner and number not in own:
+                own.add(number)
                 return number
         raise Exhausted("no node port is left")
-
-
-def _family(text: str) -> str:
-    return "IPv6" if ":" in text else "IPv4"
 
 
 def _ports_of(spec: Json) -> list[int]:

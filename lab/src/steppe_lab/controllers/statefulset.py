@@ -12,6 +12,7 @@ import msgspec
 from steppe.client.resources import STATEFULSETS
 from steppe.client.store import Key, key_of
 from steppe.client.workqueue import Workqueue
+from steppe.manifests.templates import stateful_labels
 from steppe_lab.controllers.objects import (
     Pod,
     StatefulSet,
@@ -30,8 +31,6 @@ from steppe_lab.controllers.podcontrol import (
 from steppe_lab.controllers.world import World
 
 HASH = "controller-revision-hash"
-POD_NAME = "statefulset.kubernetes.io/pod-name"
-POD_INDEX = "apps.kubernetes.io/pod-index"
 
 
 class StatefulPlan(msgspec.Struct, frozen=True):
@@ -192,10 +191,6 @@ class StatefulSetController:
             statefulset.metadata,
             statefulset.spec.template,
             name=name,
-            labels={
-                HASH: revision_of(statefulset),
-                POD_NAME: name,
-                POD_INDEX: str(number),
-            },
+            labels={HASH: revision_of(statefulset)} | stateful_labels(name, str(number)),
             spec={"hostname": name, "subdomain": statefulset.spec.service_name},
         )

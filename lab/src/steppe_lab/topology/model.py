@@ -28,7 +28,6 @@ Shape = Literal["flat", "racks"]
 Network = IPv4Network | IPv6Network
 Interface = IPv4Interface | IPv6Interface
 
-MAX_NODES = 100
 GATEWAY_HOST = 1
 OUTSIDE_HOST = 10
 FIRST_NODE_HOST = 11

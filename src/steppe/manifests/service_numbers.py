@@ -1,0 +1,51 @@
+"""Which families and node ports a Service asks for, by the API text. Pure.
+
+One reading for two users: manifests/numbering.py gives numbers to imagined Services, and the lab's
+API server to real ones. Which number is free is for them to say.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+
+from steppe.manifests.documents import Json
+from steppe.net.address import parse_address
+
+NODE_PORTS = range(30000, 32768)
+"""The API server's default (--service-node-port-range)."""
+
+
+def family_of(text: str) -> str:
+    """`IPv4` or `IPv6`; "" for what is no address."""
+    try:
+        return f"IPv{parse_address(text).version}"
+    except ValueError:
+        return ""
+
+
+def families(
+    written: Sequence[str], given: Iterable[str], served: Sequence[str], *, dual: bool
+) -> list[str]:
+    """The families of a Service: as written, or those of its addresses, or the cluster's first.
+
+    "PreferDualStack" (two IP families on dual-stack configured clusters or a single IP family on
+    single-stack clusters), or "RequireDualStack" (ServiceSpec.ipFamilyPolicy) is `dual`.
+    """
+    known = [family for family in map(family_of, given) if family]
+    found = list(written or known or served[:1])
+    return found + [family for family in served if dual and family not in found]
+
+
+def needs_node_ports(type_: str, *, allocate: bool) -> bool:
+    """Whether a Service's ports have node ports; `allocate` is allocateLoadBalancerNodePorts."""
+    return type_ == "NodePort" or (type_ == "LoadBalancer" and allocate)
+
+
+def with_node_ports(ports: Iterable[Json], free: Callable[[Json], int]) -> list[Json]:
+    """The ports, each with a node port; one number over several protocols shares it (as DNS)."""
+    known = list(ports)
+    shared = {port.get("port"): port["nodePort"] for port in known if port.get("nodePort")}
+    found: list[Json] = []
+    for port in known:
+        number = port.get("nodePort") or shared.get(port.get("port")) or free(port)
+        shared[port.get("port")] = number
+        found.append(port | {"nodePort": number})
+    return found
