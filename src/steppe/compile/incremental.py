@@ -54,6 +54,13 @@ class Tables:
         """What the owner's block claims."""
         return self._blocks.get(owner, {}).keys()
 
+    def is_undisputed(self, owner: ObjectRef | str) -> bool:
+        """Whether the owner has no Problem, and what it claims nobody else does."""
+        claims = self._blocks.get(owner, {}).items()
+        return owner not in self._block_problems and all(
+            self._claims[key] == own for key, own in claims
+        )
+
     def replace(
         self, owner: ObjectRef | str, block: Iterable[NodeClaim | Problem]
     ) -> frozenset[Key]:
@@ -171,6 +178,10 @@ class NodeCompiler:
         if self._nodes.pop(name, None) is None:
             return frozenset()
         return self.policies.remove_node(name) | self._compile_node(name)
+
+    def is_undisputed(self, name: str) -> bool:
+        """Whether all that a node asks for can be had, and is asked for by no other object."""
+        return self._tables.is_undisputed(ObjectRef("Node", "", name))
 
     def _compile_node(self, name: str) -> frozenset[Key]:
         return self._compile_all() if name == self.name else self._compile_peer(name)

@@ -11,6 +11,7 @@ nobody can widen another's source ranges or divert its traffic by naming its add
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from ipaddress import IPv4Network, IPv6Network
 from zlib import crc32
 
 from steppe.dataplane.nft.service_chains import DROP, REFUSE, guarded, spread, spread_local
@@ -29,7 +30,7 @@ from steppe.service.backends import (
 )
 from steppe.state.claim import Claim
 from steppe.state.nft import Atom, Element, ElementKey
-from steppe.state.node import NodeClaim
+from steppe.state.node import Key, NodeClaim
 
 _LARGEST_ID = 0x7FFFFFFF
 """0 is nobody's, and nft has a word of its own for the largest number of 32 bits."""
@@ -60,6 +61,15 @@ def service_range_elements(prefixes: Iterable[IPNetwork], cause: Cause) -> Itera
     """Where cluster IPs are taken from: what no Service has there must not leave the node."""
     for prefix in prefixes:
         yield _claim(cause, f"service_range{prefix.version}", (prefix,))
+
+
+def service_ranges_in(kernel: Iterable[Key]) -> Iterator[IPNetwork]:
+    """The prefixes of `service_range_elements`, read back from what a kernel holds."""
+    for key in kernel:
+        if isinstance(key, ElementKey) and key.set in ("service_range4", "service_range6"):
+            (prefix,) = key.key
+            if isinstance(prefix, IPv4Network | IPv6Network):
+                yield prefix
 
 
 def hairpin_elements(workload: Workload) -> Iterator[NodeClaim]:
