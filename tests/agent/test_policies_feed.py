@@ -196,10 +196,10 @@ def test_what_is_wrong_with_a_cluster_policy_is_told(feed: PolicyFeed) -> None:
     listed(feed)
     feed.take_cluster_policy(Upserted(cluster_policy(tier="Royal")))
     feed.take_cluster_policy(Unreadable("", "d", "not an object"))
-    assert [str(problem.cause) for problem in feed.problems] == [
+    assert {str(problem.cause) for problem in feed.problems} == {
         "ClusterNetworkPolicy/c spec.tier",
         "ClusterNetworkPolicy/d",
-    ]
+    }
 
 
 def test_what_runs_without_a_pod_is_nobodys_to_isolate(compiler: NodeCompiler) -> None:

@@ -1,12 +1,15 @@
+import asyncio
 from typing import Any
 
 import msgspec
 import pytest
 
-from steppe.client.store import Store
+from steppe.client.resources import NODES
+from steppe.client.store import Store, keep
+from tests.client.fake_api import fake_api, until
 
 
-class Meta(msgspec.Struct, frozen=True):
+class Meta(msgspec.Struct, frozen=True, rename="camel"):
     name: str
     uid: str = "u"
     resource_version: str = "1"
@@ -71,3 +74,26 @@ def test_what_was_told_to_go_is_remembered_until_it_has_gone() -> None:
     assert store.doomed(item("a", 2))
     store.delete(item("a", 3))
     assert not store.doomed(item("a", 3))
+
+
+async def test_an_object_that_cannot_be_read_stays_as_last_known_until_it_is_deleted() -> None:
+    """Its prefixes, say, are still taken: to forget it would give them to another."""
+    async with fake_api() as (api, client):
+        for name in ("a", "b"):
+            await api.put(NODES.path(), name)
+        store: Store[Item] = Store()
+        synced = asyncio.Event()
+        async with asyncio.TaskGroup() as group:
+            keeping = group.create_task(keep(store, client, NODES, Item, synced.set))
+            await synced.wait()
+            await api.put(NODES.path(), "a", colour=1)
+            await api.put(NODES.path(), "b", colour="blue")
+            await until(lambda: store.items["", "b"].colour == "blue")
+            assert ("", "a") in store.items
+            synced.clear()
+            await api.error(410, "Expired")
+            await synced.wait()
+            assert ("", "a") in store.items
+            await api.remove(NODES.path(), "a")
+            await until(lambda: ("", "a") not in store.items)
+            keeping.cancel()

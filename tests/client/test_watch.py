@@ -111,11 +111,13 @@ async def test_a_malformed_object_is_told_of_and_spoils_nothing() -> None:
     async with watching() as (api, following, _):
         await api.put(PATH, "good", size=1)
         await api.put(PATH, "bad", size="large")
-        assert await following() == Replaced((Thing(Meta("good"), 1),))
-        broken = await following()
-        assert isinstance(broken, Unreadable)
+        listed = await following()
+        assert listed.items == (Thing(Meta("good"), 1),)
+        (broken,) = listed.unreadable
         assert broken.name == "bad"
         assert "size" in broken.error
+        await api.put(PATH, "bad", size="larger")
+        assert await following() == Unreadable("", "bad", broken.error)
         await api.remove(PATH, "bad")
         gone = await following()
         assert isinstance(gone, Unreadable)

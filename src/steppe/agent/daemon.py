@@ -208,6 +208,7 @@ class Agent:
         known = node_from_kernel(self._options.node, underlay, actual)
         if known is not None:
             self.compiler.set_node(known)
+        self.feeds.ranges.remember(actual)
 
     async def _full_passes(self) -> None:
         while True:

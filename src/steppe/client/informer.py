@@ -1,7 +1,8 @@
 """Keeping a list in step with the server: list once, then watch, for ever.
 
 Decides when to resume, when to list again and how long to wait in between. What a consumer keeps
-of the events is its own business; `store.Store` is the usual answer.
+of the events is its own business: a `mirror.Mirror` for those who only read, a `store.Store` for
+controllers, which write as well.
 
     list ──Replaced──▶ watch ──Upserted/Deleted──▶ … ──connection lost──▶ watch on from there
       ▲                                            └────── 410 Gone ──┐
@@ -38,10 +39,23 @@ ABSENT_SECONDS = 60.0
 LONG_WATCH_SECONDS = 10.0
 
 
+class Unreadable(msgspec.Struct, frozen=True):
+    """An object of the wrong shape; if `deleted`, it has gone since."""
+
+    namespace: str
+    name: str
+    error: str
+    deleted: bool = False
+
+
 class Replaced(msgspec.Struct, Generic[T], frozen=True):
-    """The whole list: at the start, and after every relist."""
+    """The whole list: at the start, and after every relist.
+
+    The objects in `unreadable` are in the list as well: they have not gone.
+    """
 
     items: tuple[T, ...]
+    unreadable: tuple[Unreadable, ...] = ()
 
 
 class Upserted(msgspec.Struct, Generic[T], frozen=True):
@@ -50,15 +64,6 @@ class Upserted(msgspec.Struct, Generic[T], frozen=True):
 
 class Deleted(msgspec.Struct, Generic[T], frozen=True):
     item: T
-
-
-class Unreadable(msgspec.Struct, frozen=True):
-    """An object of the wrong shape; if `deleted`, it has gone since."""
-
-    namespace: str
-    name: str
-    error: str
-    deleted: bool = False
 
 
 class Refused(msgspec.Struct, frozen=True):
@@ -189,8 +194,7 @@ class _Watcher(Generic[T]):
             began = time.monotonic()
             try:
                 if not self._version:
-                    for event in await self._list():
-                        yield event
+                    yield await self._list()
                 async with contextlib.aclosing(self._watch_once()) as events:
                     async for event in events:
                         self._backoff.reset()
@@ -227,9 +231,9 @@ class _Watcher(Generic[T]):
         absent = isinstance(error, ApiError) and error.not_found
         await asyncio.sleep((self._absent if absent else self._backoff).next())
 
-    async def _list(self) -> list[WatchEvent[T]]:
+    async def _list(self) -> Replaced[T]:
         items: list[T] = []
-        unreadable: list[WatchEvent[T]] = []
+        unreadable: list[Unreadable] = []
         version = ""
         path = self._resource.path(self._namespace)
         async for page in self._client.pages_of(self._pages, path, self._selection):
@@ -245,7 +249,7 @@ class _Watcher(Generic[T]):
         self._absent.reset()
         self._status.relists += 1
         self._status.in_sync()
-        return [Replaced(tuple(items)), *unreadable]
+        return Replaced(tuple(items), tuple(unreadable))
 
     async def _watch_once(self) -> AsyncGenerator[WatchEvent[T], None]:
         seconds = self._watch_seconds + random.randrange(1 + self._watch_seconds // 4)  # noqa: S311

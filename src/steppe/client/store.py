@@ -97,11 +97,14 @@ class Store(Generic[T]):
     def doomed(self, item: T) -> bool:
         return item.metadata.uid in self._doomed
 
-    def replace(self, items: Iterable[T]) -> None:
+    def replace(self, items: Iterable[T], unreadable: Iterable[Key] = ()) -> None:
+        """Take in a whole list; what of it cannot be read stays as it was last known."""
         fresh = {key_of(item): item for item in items}
-        for key in self.items.keys() - fresh.keys():
+        for key in self.items.keys() - fresh.keys() - set(unreadable):
             self._drop(key)
-        self._doomed &= {item.metadata.uid for item in fresh.values()}
+        self._doomed &= {item.metadata.uid for item in self.items.values()} | {
+            item.metadata.uid for item in fresh.values()
+        }
         self._seen = 0  # a server brought back from a backup counts from an earlier number
         for item in fresh.values():
             self.upsert(item)
@@ -125,7 +128,7 @@ class Store(Generic[T]):
         self._doomed.discard(item.metadata.uid)
 
     def forget(self, key: Key) -> None:
-        """Drop an object that can no longer be read."""
+        """Drop an object that was deleted and of which only the name can be read."""
         if key in self.items:
             self._drop(key)
 
@@ -190,17 +193,24 @@ async def keep(
     async with contextlib.aclosing(events):
         async for event in events:
             match event:
-                case Replaced(items):
-                    store.replace(items)
+                case Replaced(items, unreadable):
+                    for each in unreadable:
+                        _tell_unreadable(resource, each)
+                    store.replace(items, ((each.namespace, each.name) for each in unreadable))
                     synced()
                 case Upserted(item):
                     store.upsert(item)
                 case Deleted(item):
                     store.delete(item)
-                case Unreadable():
-                    where = f"{resource.kind}/{event.namespace}/{event.name}"
-                    log.warning("object %s is left out: %s", where, event.error)
+                case Unreadable(deleted=True):
                     store.forget((event.namespace, event.name))
+                case Unreadable():
+                    _tell_unreadable(resource, event)
+
+
+def _tell_unreadable(resource: Resource, event: Unreadable) -> None:
+    where = f"{resource.kind}/{event.namespace}/{event.name}"
+    log.warning("object %s cannot be read, and stays as last known: %s", where, event.error)
 
 
 def _version(item: HasMeta) -> int:

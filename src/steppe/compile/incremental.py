@@ -108,6 +108,10 @@ class NodeCompiler:
             return frozenset()
         return self.policies.remove_node(name) | self._compile_node(name)
 
+    def is_undisputed(self, name: str) -> bool:
+        """Whether all that a node asks for can be had, and is asked for by no other object."""
+        return self._tables.is_undisputed(ObjectRef("Node", "", name))
+
     def _compile_node(self, name: str) -> frozenset[Key]:
         return self._compile_all() if name == self.name else self._compile_peer(name)
 

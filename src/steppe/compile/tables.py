@@ -128,6 +128,13 @@ class Tables:
         """What the owner's block claims."""
         return dict.fromkeys(claim.key for claim in self._blocks.get(owner, ())).keys()
 
+    def is_undisputed(self, owner: Owner) -> bool:
+        """Whether the owner has no Problem, and what it claims nobody else does."""
+        claims = self._blocks.get(owner, ())
+        return owner not in self._problems_of and all(
+            self._parts[_part_of(claim.key)][claim.key] is claim for claim in claims
+        )
+
     def replace(self, owner: Owner, block: Iterable[NodeClaim | Problem]) -> frozenset[Key]:
         """Take this block for the owner's; answers the keys whose entries may have changed."""
         claims: list[NodeClaim] = []

@@ -47,6 +47,9 @@ class DataPlane(Protocol):
     def service_range(self, known: ServiceRange) -> Claims:
         """Of a range that cluster IPs are taken from."""
 
+    def service_ranges(self, kernel: Iterable[Key]) -> Iterator[IPNetwork]:
+        """The prefixes of `service_range`, read back from what a kernel holds."""
+
     def frontends(self, keys: Iterable[Key], protocols: Collection[str]) -> frozenset[Frontend]:
         """The frontends of these protocols that an entry under any of these keys belongs to."""
 

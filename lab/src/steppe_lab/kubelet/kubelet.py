@@ -147,7 +147,9 @@ async def _dispatch(
     """Hand each pod to the kubelet of its node."""
     async for event in events:
         match event:
-            case Replaced(items=pods):
+            case Replaced(items=pods, unreadable=unreadable):
+                for each in unreadable:
+                    log.warning("pod %s/%s: %s", each.namespace, each.name, each.error)
                 _replace(pods, kubelets)
                 _sweep_namespaces(lab, pods)
             case Upserted(item=pod):

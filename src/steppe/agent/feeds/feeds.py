@@ -7,9 +7,10 @@ changed. What an earlier agent left there goes on serving.
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Coroutine, Iterable
-from typing import Protocol, TypeVar
+from collections.abc import Coroutine, Iterable
+from typing import Protocol
 
+from steppe.agent.feeds.feed import Feed, Follow
 from steppe.agent.feeds.nodes import NodeFeed
 from steppe.agent.feeds.policies import PolicyFeed
 from steppe.agent.feeds.ranges import RangeFeed
@@ -18,27 +19,14 @@ from steppe.agent.health.health_ports import HealthPortServer
 from steppe.agent.health.proxy_health import ProxyHealth
 from steppe.agent.log import line
 from steppe.client.client import Client
-from steppe.client.informer import Replaced, WatchEvent, WatchStatus, watch
-from steppe.client.resources import (
-    CLUSTERNETWORKPOLICIES,
-    ENDPOINTSLICES,
-    NAMESPACES,
-    NETWORKPOLICIES,
-    NODES,
-    PODS,
-    SERVICECIDRS,
-    SERVICES,
-    Resource,
-)
+from steppe.client.informer import Replaced, WatchStatus, watch
+from steppe.client.resources import NODES, SERVICES
 from steppe.compile.incremental import NodeCompiler
-from steppe.kube import policy_wire, service_wire, wire
 from steppe.kube.cause import Problem
 from steppe.kube.objects import Underlay
-from steppe.kube.services import HEADLESS_LABEL
 from steppe.state.node import Key
 
 log = logging.getLogger("steppe.agent")
-T = TypeVar("T")
 Job = Coroutine[None, None, None]
 
 
@@ -68,6 +56,13 @@ class Feeds:
         self.services = ServiceFeed(compiler)
         self.ranges = RangeFeed(compiler)
         self.policies = PolicyFeed(compiler)
+        settings = compiler.settings
+        self.followed: list[Feed] = [
+            self.nodes,
+            *((self.services, self.ranges) if settings.services else ()),
+            *((self.policies,) if settings.policies else ()),
+        ]
+        """The registry: what is in it is followed, waited for, and its Problems told."""
         self.health_ports = HealthPortServer(compiler, lambda: proxy_health.healthy)
         self.proxy_health = proxy_health
         self.status = WatchStatus()
@@ -76,74 +71,49 @@ class Feeds:
 
     @property
     def trusted(self) -> bool:
-        """Whether all is known that the kernel depends on; half the truth would take away."""
-        settings = self._compiler.settings
-        services = (self.services.complete and self.ranges.complete) or not settings.services
-        policies = self.policies.complete or not settings.policies
-        return self.nodes.trusted and services and policies
+        """Whether all is known that the kernel depends on; an incomplete view deletes nothing."""
+        return all(feed.complete for feed in self.followed)
 
     @property
-    def problems(self) -> Iterable[Problem]:
-        feeds = (self.nodes, self.services, self.ranges, self.policies)
-        servers = (self.health_ports, self.proxy_health)
-        return (problem for source in (*feeds, *servers) for problem in source.problems)
+    def problems(self) -> tuple[Problem, ...]:
+        found = [problem for feed in self.followed for problem in feed.problems]
+        return (*found, *self.health_ports.problems, *self.proxy_health.problems)
 
     def jobs(self, listener: Listener) -> Iterable[Job]:
         """What follows the API, each until it is cancelled."""
-        settings = self._compiler.settings
-        yield self._follow_nodes(listener)
-        if settings.services:
-            yield from self._follow_services(listener)
-        if settings.policies:
-            yield from self._follow_policies(listener)
+        for feed in self.followed:
+            for follow in feed.follows:
+                yield self._follow(listener, follow)
+        yield self.nodes.let_go(listener.touch)
+        if self._compiler.settings.services:
+            yield self.health_ports.run()
+            yield self.proxy_health.run()
 
-    async def _follow_nodes(self, listener: Listener) -> None:
-        events = watch(self._client, NODES, wire.Node, status=self.status)
+    async def _follow(self, listener: Listener, follow: Follow) -> None:
+        kind, resource = follow.kind, follow.kind.resource
+        status = self.watches.setdefault(resource.plural, WatchStatus())
+        events = watch(
+            self._client,
+            resource,
+            kind.wire,
+            label_selector=kind.label_selector,
+            status=status,
+        )
         async with contextlib.aclosing(events):
             async for event in events:
-                began = time.monotonic()
-                touched = self.nodes.take(event)
-                if isinstance(event, Replaced):
-                    self._tell_listed(len(event.items), time.monotonic() - began)
+                listed = isinstance(event, Replaced)
+                began, believed = time.monotonic(), self.nodes.believed
+                touched = follow.take(event)
+                if resource is NODES and (listed or self.nodes.believed != believed):
+                    self._tell_listed(time.monotonic() - began)
                     await listener.nodes_listed()
-                if touched or isinstance(event, Replaced):
+                if listed or resource is SERVICES or (touched and resource is NODES):
                     self.health_ports.changed()
+                # Nodes report many times a minute; of the others each event counts, for a pod may
+                # be waiting to be known.
+                if listed or touched or resource is not NODES:
                     listener.touch(touched)
 
-    def _tell_listed(self, nodes: int, seconds: float) -> None:
-        entries = len(self._compiler.state)
+    def _tell_listed(self, seconds: float) -> None:
+        nodes, entries = len(self._compiler.nodes), len(self._compiler.state)
         log.info(line("listed", nodes=nodes, entries=entries, seconds=f"{seconds:.3f}"))
-
-    def _follow_services(self, listener: Listener) -> Iterable[Job]:
-        services, slices, ranges = service_wire.Service, service_wire.EndpointSlice, self.ranges
-        yield self._follow(listener, SERVICES, services, self.services.take_service)
-        yield self._follow(
-            listener, ENDPOINTSLICES, slices, self.services.take_slice, f"!{HEADLESS_LABEL}"
-        )
-        yield self._follow(listener, SERVICECIDRS, service_wire.ServiceCIDR, ranges.take)
-        yield self.health_ports.run()
-        yield self.proxy_health.run()
-
-    def _follow_policies(self, listener: Listener) -> Iterable[Job]:
-        feed = self.policies
-        yield self._follow(listener, PODS, wire.Pod, feed.take_pod)
-        yield self._follow(listener, NAMESPACES, policy_wire.Namespace, feed.take_namespace)
-        yield self._follow(listener, NETWORKPOLICIES, policy_wire.NetworkPolicy, feed.take_policy)
-        cluster_wide = policy_wire.ClusterNetworkPolicy
-        yield self._follow(listener, CLUSTERNETWORKPOLICIES, cluster_wide, feed.take_cluster_policy)
-
-    async def _follow(
-        self,
-        listener: Listener,
-        resource: Resource,
-        type_: Callable[..., T],
-        take: Callable[[WatchEvent[T]], frozenset[Key]],
-        label_selector: str = "",
-    ) -> None:
-        status = self.watches[resource.plural] = WatchStatus()
-        events = watch(self._client, resource, type_, label_selector=label_selector, status=status)
-        async with contextlib.aclosing(events):
-            async for event in events:
-                listener.touch(take(event))
-                if resource is SERVICES or isinstance(event, Replaced):
-                    self.health_ports.changed()

@@ -1,17 +1,31 @@
 """ServiceCIDR events into the compiler: where no Service has an address, nothing shall answer.
 
-Clusters before Kubernetes 1.33 may not have the kind, or not let the agent see it. There the set
-stays empty and packets to unused addresses go where the routes lead.
+Clusters before Kubernetes 1.33 may not have the kind: there the set stays empty, and packets to
+unused addresses go where the routes lead. Where the agent may not see it (403), that is a Problem,
+but no reason to hold up all else: the prefixes that the kernel has stay there.
 """
 
-from steppe.client.informer import Deleted, Refused, Replaced, Unreadable, Upserted, WatchEvent
+from collections.abc import Iterable
+
+from steppe.agent.feeds.feed import Follow, applied
+from steppe.client.informer import WatchEvent
+from steppe.client.mirror import Kind, Mirror, Name
+from steppe.client.resources import SERVICECIDRS
 from steppe.compile.incremental import NodeCompiler
+from steppe.dataplane.registry import data_plane
 from steppe.kube import service_wire as wire
-from steppe.kube.cause import Cause, ObjectRef, Problem
-from steppe.kube.services import range_from
+from steppe.kube.cause import Problem
+from steppe.kube.services import ServiceRange, range_from
 from steppe.state.node import Key
 
-NONE: frozenset[Key] = frozenset()
+RANGE = Kind(
+    resource=SERVICECIDRS,
+    wire=wire.ServiceCIDR,
+    parse=range_from,
+    may_be_absent=True,
+    until_listed="until then the ranges of cluster IPs that this node's kernel has stay as they "
+    "are, and packets to other unused cluster IPs are not refused",
+)
 
 
 class RangeFeed:
@@ -19,40 +33,38 @@ class RangeFeed:
 
     def __init__(self, compiler: NodeCompiler) -> None:
         self._compiler = compiler
-        self._problems: dict[str, tuple[Problem, ...]] = {}
-        self.complete = False
+        self._ranges = Mirror(RANGE)
+        self._remembered: ServiceRange | None = None
+
+    @property
+    def complete(self) -> bool:
         """Whether the list has been seen, or that there is none to be had."""
+        return self._ranges.listed or bool(self._ranges.refused)
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        return tuple(problem for group in self._problems.values() for problem in group)
+        return tuple(self._ranges.problems)
+
+    @property
+    def follows(self) -> tuple[Follow, ...]:
+        return (Follow(RANGE, self.take),)
+
+    def remember(self, kernel: Iterable[Key]) -> None:
+        """What an earlier agent left in the kernel stays until the API has told of the ranges."""
+        prefixes = tuple(data_plane(self._compiler.settings).service_ranges(kernel))
+        if prefixes and not self._ranges.listed:
+            self._remembered = ServiceRange("", prefixes)
+            self._compiler.set_service_range(self._remembered)
 
     def take(self, event: WatchEvent[wire.ServiceCIDR]) -> frozenset[Key]:
         """Answers the keys the event touched."""
-        match event:
-            case Refused():
-                self.complete = True
-            case Replaced(items):
-                self.complete = True
-                names = {item.metadata.name for item in items}
-                gone = self._problems.keys() - names
-                touched = [self._set(item) for item in items]
-                return NONE.union(*touched, *(self._remove(name) for name in gone))
-            case Upserted(item):
-                return self._set(item)
-            case Deleted(item):
-                return self._remove(item.metadata.name)
-            case Unreadable(name=name, error=error):
-                cause = Cause(ObjectRef("ServiceCIDR", "", name))
-                self._problems[name] = (Problem(cause, f"not readable: {error}"),)
-        return NONE
+        touched = self._set(self._ranges.take(event))
+        if self._ranges.listed and self._remembered is not None:
+            touched |= self._compiler.remove_service_range(self._remembered.name)
+            self._remembered = None
+        return touched
 
-    def _set(self, seen: wire.ServiceCIDR) -> frozenset[Key]:
-        known, problems = range_from(seen)
-        # Every name that is known has a place here, also those with nothing to tell.
-        self._problems[known.name] = problems
-        return self._compiler.set_service_range(known)
-
-    def _remove(self, name: str) -> frozenset[Key]:
-        self._problems.pop(name, None)
-        return self._compiler.remove_service_range(name)
+    def _set(self, changed: dict[Name, ServiceRange | None]) -> frozenset[Key]:
+        compiler = self._compiler
+        remove = compiler.remove_service_range
+        return applied(changed, compiler.set_service_range, lambda name: remove(name[1]))

@@ -12,6 +12,7 @@ from steppe.dataplane.nft.services import (
     hairpin_elements,
     service_claims,
     service_range_elements,
+    service_ranges_in,
 )
 from steppe.kube.cause import Cause
 from steppe.kube.objects import Node, Workload
@@ -21,6 +22,7 @@ from steppe.settings import Settings
 from steppe.state.node import NodeClaim
 
 frontends = frontends_behind
+service_ranges = service_ranges_in
 
 
 def own_node(settings: Settings, here: Node) -> Iterator[NodeClaim]:

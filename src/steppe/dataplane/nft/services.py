@@ -55,6 +55,11 @@ def service_range_elements(prefixes: Iterable[IPNetwork], cause: Cause) -> Itera
         yield Claim(SERVICE_RANGE.key(prefix), _NOTHING, cause)
 
 
+def service_ranges_in(kernel: Iterable[Key]) -> Iterator[IPNetwork]:
+    """The prefixes of `service_range_elements`, read back from what a kernel holds."""
+    return filter(None, map(SERVICE_RANGE.read, kernel))
+
+
 def hairpin_elements(workload: Workload) -> Iterator[NodeClaim]:
     """A pod that reaches itself through a Service must not see its own address as the sender."""
     cause = Cause(workload.ref, "status.podIPs")

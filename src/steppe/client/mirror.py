@@ -1,0 +1,205 @@
+"""One kind of object as the API last told of it, and what is wrong with that.
+
+One rule for all kinds: **an incomplete or missing view never deletes what the last complete one
+asked for.** Only three events are a complete view, in which an object that is not there has gone: a
+list, the deletion of an object, and 404 for a kind that may be absent and of which nothing was
+known. In all others what was known stays in force, and a Problem says so:
+
+    event                        what is known afterwards               Problem
+    a list                       the objects in it                      of each object
+    an object                    the object                             of the object
+    an object deleted            nothing of it                          none
+    an object cannot be read     what was, or a kind's stand-in         of the object
+    … and is then deleted        nothing of it                          none
+    a list with such objects     the rest, and of these what was        of those objects
+    403, 404                     what was                               of the kind, with its cure
+    404 at first, may be absent  nothing, and the view is complete      none
+
+A stand-in is for kinds that guard: a policy that cannot be read must close rather than stay as it
+was. Whose absence or emptiness is no complete view for other reasons (a list of nodes without our
+own) is for the consumer to judge: `known` always is what the API said.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Generic, Protocol, TypeVar
+
+import msgspec
+
+from steppe.client.informer import Deleted, Refused, Replaced, Unreadable, Upserted, WatchEvent
+from steppe.client.resources import Resource
+from steppe.kube.cause import Cause, ObjectRef, Problem
+from steppe.kube.wire import ObjectMeta
+
+Name = tuple[str, str]
+"""Namespace and name; the namespace is empty for what belongs to none."""
+NAMELESS: Name = ("", "")
+FORBIDDEN, NOT_FOUND = 403, 404
+
+
+class Seen(Protocol):
+    """An object as it is on the wire."""
+
+    @property
+    def metadata(self) -> ObjectMeta: ...
+
+
+W = TypeVar("W", bound=Seen)
+T = TypeVar("T")
+
+
+class Kind(msgspec.Struct, Generic[W, T], frozen=True, kw_only=True):
+    """What is special about one kind of object."""
+
+    resource: Resource
+    wire: Any
+    """The type that `W` is decoded to."""
+    parse: Callable[[W], tuple[T, Iterable[Problem]]]
+    """The checked object, and what of it had to be left out."""
+    stand_in: Callable[[Name], T] | None = None
+    """What takes the place of an object that cannot be read; without one, what was known does."""
+    instead: str = ""
+    """What a stand-in means for users, for the Problem that tells of it."""
+    may_be_absent: bool = False
+    """Whether 404 says that there are no such objects."""
+    label_selector: str = ""
+    until_listed: str = (
+        "until then nothing in this node's kernel changes, and no pod starts that a policy may "
+        "select"
+    )
+    """What it means that the list has never been seen, for the Problem that tells of it."""
+
+    @property
+    def cause(self) -> Cause:
+        """The kind as a whole, for Problems that are of no single object."""
+        return Cause(ObjectRef(self.resource.kind, "", ""))
+
+
+class Mirror(Generic[W, T]):
+    """The objects of one kind; the module says what each event does to them.
+
+    Invariant: `known` is what the last complete view said of each object, brought forward by every
+    change since; `problems` tells of every object and list for which that is not all there is.
+    """
+
+    def __init__(self, kind: Kind[W, T]) -> None:
+        self.kind = kind
+        self.listed = False
+        """Whether there has been a complete view: until then, what is not known may exist."""
+        self.refused = 0
+        """With which HTTP status the API server refuses the list; 0 where it does not."""
+        self._known: dict[Name, T] = {}
+        self._partial: dict[Name, tuple[Problem, ...]] = {}
+        self._unreadable: dict[Name, Problem] = {}
+
+    @property
+    def known(self) -> Mapping[Name, T]:
+        return self._known
+
+    @property
+    def doubts(self) -> Iterator[Problem]:
+        """Why `known` may not be what there is: the refusal, and objects that cannot be read."""
+        if self.refused:
+            yield self._refusal()
+        yield from self._unreadable.values()
+
+    @property
+    def problems(self) -> Iterator[Problem]:
+        """All there is to tell: `doubts`, and what had to be left out of objects."""
+        yield from self.doubts
+        for group in self._partial.values():
+            yield from group
+
+    def __contains__(self, name: Name) -> bool:
+        """Whether there is such an object, readable or not."""
+        return name in self._known or name in self._unreadable
+
+    def take(self, event: WatchEvent[W]) -> dict[Name, T | None]:
+        """What is known now under the names the event is about; None for nothing."""
+        match event:
+            case Replaced(items, unreadable):
+                return self._replace(items, unreadable)
+            case Upserted(item):
+                return {_name(item): self._learn(item)}
+            case Deleted(item):
+                return self._forget((_name(item),))
+            case Unreadable(deleted=True):
+                return self._forget(((event.namespace, event.name),))
+            case Unreadable():
+                return self._doubt(event)
+            case Refused(status):
+                self._refuse(status)
+        return {}
+
+    def _replace(
+        self, items: Iterable[W], unreadable: Iterable[Unreadable]
+    ) -> dict[Name, T | None]:
+        now = {_name(item): item for item in items}
+        doubtful = {(each.namespace, each.name): each for each in unreadable}
+        self.listed, self.refused = True, 0
+        changed: dict[Name, T | None] = {}
+        # Not even the name can be read: it may be of any object.
+        if NAMELESS not in doubtful:
+            held = self._known.keys() | self._unreadable.keys()
+            changed |= self._forget(held - now.keys() - doubtful.keys())
+        for name, item in now.items():
+            changed[name] = self._learn(item)
+        for each in doubtful.values():
+            changed |= self._doubt(each)
+        return changed
+
+    def _learn(self, seen: W) -> T:
+        name = _name(seen)
+        known, problems = self.kind.parse(seen)
+        self._known[name] = known
+        self._unreadable.pop(name, None)
+        self._partial.pop(name, None)
+        if told := tuple(problems):
+            self._partial[name] = told
+        return known
+
+    def _forget(self, names: Iterable[Name]) -> dict[Name, T | None]:
+        gone = tuple(names)
+        for name in gone:
+            for where in (self._known, self._unreadable, self._partial):
+                where.pop(name, None)
+        return dict.fromkeys(gone)
+
+    def _doubt(self, event: Unreadable) -> dict[Name, T | None]:
+        name, kind = (event.namespace, event.name), self.kind.resource.kind
+        stand_in = self.kind.stand_in
+        if stand_in is not None:
+            then = self.kind.instead
+        elif name in self._known:
+            then = "what was last known of it stays in force"
+        else:
+            then = "it is left out"
+        why = f"not readable as a {kind}: {event.error}; {then}; correct the object"
+        self._unreadable[name] = Problem(Cause(ObjectRef(kind, *name)), why)
+        if stand_in is None:
+            return {}
+        self._partial.pop(name, None)
+        self._known[name] = stand_in(name)
+        return {name: self._known[name]}
+
+    def _refuse(self, status: int) -> None:
+        if status == NOT_FOUND and self.kind.may_be_absent and not self._known:
+            self.listed, self.refused = True, 0
+            return
+        self.refused = status
+
+    def _refusal(self) -> Problem:
+        what, group = self.kind.resource.plural, self.kind.resource.group
+        if self.refused == FORBIDDEN:
+            why = (
+                f"the API server forbids this agent to list them (403): have its ClusterRole allow "
+                f'list and watch of resources ["{what}"] in apiGroups ["{group}"]'
+            )
+        else:
+            version = self.kind.resource.api_version
+            why = f"the API server knows no {what} of {version} ({self.refused})"
+        then = "those known before stay in force" if self.listed else self.kind.until_listed
+        return Problem(self.kind.cause, f"{why}; {then}")
+
+
+def _name(item: Seen) -> Name:
+    return (item.metadata.namespace, item.metadata.name)
