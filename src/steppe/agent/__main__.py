@@ -8,13 +8,12 @@ from collections.abc import Sequence
 
 from steppe.agent import log
 from steppe.agent.daemon import Agent
-from steppe.agent.options import Options, parse
+from steppe.agent.kernel import opened
+from steppe.agent.options import BUG, Options, parse
 from steppe.client.client import Client
 from steppe.client.config import load_config
-from steppe.dataplane.nft.skeleton import SKELETON
-from steppe.drivers.kernel import KernelDriver
-from steppe.drivers.nftables.driver import Nft
 from steppe.errors import SteppeError
+from steppe.log import set_up
 
 GC_THRESHOLDS = (100_000, 20, 100)
 """A list of 10,000 Services becomes millions of objects that stay; Python's own thresholds would
@@ -23,8 +22,8 @@ have each of them looked at dozens of times on the way."""
 
 async def _run(options: Options) -> None:
     async with Client(load_config(options.kubeconfig), "steppe-agent") as client:
-        with Nft(SKELETON) as nft, KernelDriver(elements=nft) as kernel:
-            work = asyncio.ensure_future(Agent(options, client, kernel, nft).run())
+        with opened() as kernel:
+            work = asyncio.ensure_future(Agent(options, client, kernel).run())
             loop = asyncio.get_running_loop()
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, work.cancel)
@@ -36,16 +35,20 @@ async def _run(options: Options) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """0 after a signal; 1 when the agent cannot work, with the reason on standard error."""
+    """The exit code: 0 after a signal, 1 when the agent cannot work, 70 for a bug of ours."""
     options = parse(arguments)
-    log.set_up(options.log_level)
+    set_up(options.log_level, names=False)
     gc.set_threshold(*GC_THRESHOLDS)
     try:
         options.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         asyncio.run(_run(options))
     except (SteppeError, OSError) as error:
+        # Before any job runs: no credentials, no right to use the kernel.
         log.log.error(log.line("cannot-run", error=error))
         return 1
+    except Exception:  # noqa: BLE001 - the outermost boundary: no supervisor expects it
+        log.log.exception(log.line("bug", why="the agent ends for an error it does not expect"))
+        return BUG
     return 0
 
 

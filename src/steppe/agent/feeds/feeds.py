@@ -7,7 +7,8 @@ changed. What an earlier agent left there goes on serving.
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Protocol, TypeVar
 
 from steppe.agent.feeds.nodes import NodeFeed
@@ -17,6 +18,7 @@ from steppe.agent.feeds.services import ServiceFeed
 from steppe.agent.health.health_ports import HealthPortServer
 from steppe.agent.health.proxy_health import ProxyHealth
 from steppe.agent.log import line
+from steppe.agent.supervisor import Job
 from steppe.client.client import Client
 from steppe.client.informer import Replaced, WatchEvent, WatchStatus, watch
 from steppe.client.resources import (
@@ -39,7 +41,6 @@ from steppe.state.node import Key
 
 log = logging.getLogger("steppe.agent")
 T = TypeVar("T")
-Job = Coroutine[None, None, None]
 
 
 class Listener(Protocol):
@@ -89,9 +90,9 @@ class Feeds:
         return (problem for source in (*feeds, *servers) for problem in source.problems)
 
     def jobs(self, listener: Listener) -> Iterable[Job]:
-        """What follows the API, each until it is cancelled."""
+        """What follows the API, each until it is cancelled; one that starts again lists anew."""
         settings = self._compiler.settings
-        yield self._follow_nodes(listener)
+        yield Job("follow-nodes", partial(self._follow_nodes, listener))
         if settings.services:
             yield from self._follow_services(listener)
         if settings.policies:
@@ -116,21 +117,31 @@ class Feeds:
 
     def _follow_services(self, listener: Listener) -> Iterable[Job]:
         services, slices, ranges = service_wire.Service, service_wire.EndpointSlice, self.ranges
-        yield self._follow(listener, SERVICES, services, self.services.take_service)
-        yield self._follow(
-            listener, ENDPOINTSLICES, slices, self.services.take_slice, f"!{HEADLESS_LABEL}"
-        )
-        yield self._follow(listener, SERVICECIDRS, service_wire.ServiceCIDR, ranges.take)
-        yield self.health_ports.run()
-        yield self.proxy_health.run()
+        follow, feed, headless = partial(self._job, listener), self.services, f"!{HEADLESS_LABEL}"
+        yield follow(SERVICES, services, feed.take_service)
+        yield follow(ENDPOINTSLICES, slices, feed.take_slice, headless)
+        yield follow(SERVICECIDRS, service_wire.ServiceCIDR, ranges.take)
+        yield Job("health-check-ports", self.health_ports.run)
+        yield Job("proxy-health", self.proxy_health.run)
 
     def _follow_policies(self, listener: Listener) -> Iterable[Job]:
-        feed = self.policies
-        yield self._follow(listener, PODS, wire.Pod, feed.take_pod)
-        yield self._follow(listener, NAMESPACES, policy_wire.Namespace, feed.take_namespace)
-        yield self._follow(listener, NETWORKPOLICIES, policy_wire.NetworkPolicy, feed.take_policy)
+        follow, feed = partial(self._job, listener), self.policies
+        yield follow(PODS, wire.Pod, feed.take_pod)
+        yield follow(NAMESPACES, policy_wire.Namespace, feed.take_namespace)
+        yield follow(NETWORKPOLICIES, policy_wire.NetworkPolicy, feed.take_policy)
         cluster_wide = policy_wire.ClusterNetworkPolicy
-        yield self._follow(listener, CLUSTERNETWORKPOLICIES, cluster_wide, feed.take_cluster_policy)
+        yield follow(CLUSTERNETWORKPOLICIES, cluster_wide, feed.take_cluster_policy)
+
+    def _job(
+        self,
+        listener: Listener,
+        resource: Resource,
+        type_: Callable[..., T],
+        take: Callable[[WatchEvent[T]], frozenset[Key]],
+        label_selector: str = "",
+    ) -> Job:
+        run = partial(self._follow, listener, resource, type_, take, label_selector)
+        return Job(f"follow-{resource.plural}", run)
 
     async def _follow(
         self,

@@ -9,15 +9,18 @@ anew, for later plugins of the chain may have had a hand in it. What is others' 
 """
 
 import asyncio
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from typing import Any
 
+from steppe.agent.node.keeper import Keeper
+from steppe.compile.incremental import NodeCompiler
 from steppe.dataplane.nft.skeleton import SKELETON
 from steppe.drivers.conntrack import Conntrack
 from steppe.drivers.nftables.library import NftError
 from steppe.drivers.nftables.others import dropping
 from steppe.drivers.sysctl import Sysctls
 from steppe.kube.cause import Cause
+from steppe.kube.objects import Workload
 from steppe.net.flow import Flow
 from steppe.plan.diff import Change
 from steppe.plan.flows import (
@@ -32,9 +35,6 @@ from steppe.plan.flows import (
 from steppe.state.node import TABLES, Key, Value
 from steppe.state.sysctl import Sysctl, SysctlKey
 
-if TYPE_CHECKING:
-    from steppe.agent.daemon import Agent
-
 Json = dict[str, Any]
 
 SETTLE_SECONDS = 0.5
@@ -46,45 +46,77 @@ _STRICT = "strict: what comes in by another link than its answers would take is 
 _LOOSE = "loose on every link: pods can send with IPv4 addresses that are not theirs"
 
 
-async def audit(agent: "Agent", *, repair: bool) -> Json:
-    """One look at the node, and what was wrong at that time; then repaired, if it shall be."""
-    seen, changes = await _drift(agent)
-    inside = await agent.inner_faults()
-    stale = await _stale_flows(agent)
-    others = await asyncio.to_thread(_others, agent)
-    ordered = sorted(changes, key=lambda c: (TABLES.index(c.key.table), str(c.key)))
-    differences = [_row(c, agent.keeper.reconciler.because(c)) for c in ordered]
-    for workload, change in inside:
-        row = _row(change, (Cause(workload.ref, "status.podIPs"),))
-        differences.append(row | {"key": f"{row['key']} in {workload.namespace}/{workload.name}"})
-    flows = [{"flow": str(flow), "because": _because(agent, flow)} for flow in stale]
-    if repair and changes:
-        await agent.keeper.repair(seen)
-    if repair and stale:
-        await asyncio.to_thread(_end, stale)
-    for change, row in zip(ordered, differences, strict=False):
-        failure = agent.keeper.reconciler.failed.get(change.key)
-        row["refused"] = str(failure.error) if failure is not None else None
-    return {
-        "schema": "steppe.audit/v1",
-        "node": agent.compiler.name,
-        "entries": len(agent.compiler.state),
-        "repaired": repair and bool(changes or stale),
-        "differences": differences,
-        "flows": flows,
-        "others": others,
-    }
+InnerFaults = Callable[[Workload], Awaitable[Iterable[Change]]]
 
 
-async def _drift(agent: "Agent") -> tuple[dict[Key, Value], tuple[Change, ...]]:
-    """What the kernel holds, and what of it is wrong for longer than a change is on its way."""
-    seen = await agent.keeper.look()
-    first = agent.keeper.reconciler.drift(seen)
-    if not first:
-        return seen, ()
-    await asyncio.sleep(SETTLE_SECONDS)
-    seen = await agent.keeper.look()
-    return seen, tuple(c for c in agent.keeper.reconciler.drift(seen) if c in first)
+class Audit:
+    """Looks at one node. `inner_faults`: what inside a pod is not as it was attached."""
+
+    def __init__(self, compiler: NodeCompiler, keeper: Keeper, inner_faults: InnerFaults) -> None:
+        self._compiler = compiler
+        self._keeper = keeper
+        self._inner_faults = inner_faults
+
+    async def look(self, *, repair: bool) -> Json:
+        """What is wrong at this time; then repaired, if it shall be."""
+        seen, changes = await self._drift()
+        inside = [
+            (workload, fault)
+            for workload in tuple(self._compiler.workloads.values())
+            for fault in await self._inner_faults(workload)
+        ]
+        stale = await self._stale_flows()
+        others = await asyncio.to_thread(self._others)
+        ordered = sorted(changes, key=lambda c: (TABLES.index(c.key.table), str(c.key)))
+        rows = [_row(c, self._keeper.reconciler.because(c)) for c in ordered]
+        flows = [{"flow": str(flow), "because": self._because(flow)} for flow in stale]
+        if repair and changes:
+            await self._keeper.repair(seen)
+        if repair and stale:
+            await asyncio.to_thread(_end, stale)
+        for change, row in zip(ordered, rows, strict=True):
+            failure = self._keeper.reconciler.failed.get(change.key)
+            row["refused"] = str(failure.error) if failure is not None else None
+        return {
+            "schema": "steppe.audit/v1",
+            "node": self._compiler.name,
+            "entries": len(self._compiler.state),
+            "repaired": repair and bool(changes or stale),
+            "differences": [*rows, *(_row_inside(*found) for found in inside)],
+            "flows": flows,
+            "others": others,
+        }
+
+    async def _drift(self) -> tuple[dict[Key, Value], tuple[Change, ...]]:
+        """What the kernel holds, and what of it is wrong for longer than a change is on its way."""
+        seen = await self._keeper.look()
+        first = self._keeper.reconciler.drift(seen)
+        if not first:
+            return seen, ()
+        await asyncio.sleep(SETTLE_SECONDS)
+        seen = await self._keeper.look()
+        return seen, tuple(c for c in self._keeper.reconciler.drift(seen) if c in first)
+
+    async def _stale_flows(self) -> tuple[Flow, ...]:
+        flows = await asyncio.to_thread(_tracked)
+        # In this thread, for the compiler's tables change in it.
+        state = self._compiler.state
+        fronts = fronts_of(state) | fronts_met(flows, state)
+        return stale_flows(flows, backends_of(state, fronts))
+
+    def _because(self, flow: Flow) -> list[str]:
+        """The Service that was addressed; none where it is gone as well."""
+        entry = self._compiler.state.get(service_of(front_of(flow)))
+        return [str(cause) for cause in entry.because] if entry is not None else []
+
+    def _others(self) -> list[Json]:
+        try:
+            found = dropping(("inet", SKELETON.table))
+            rules = [{"entry": f"{d.chain} (hook {d.hook})", "text": d.text} for d in found]
+        except NftError as error:
+            rules = [{"entry": "nftables", "text": f"others' rules cannot be read: {error}"}]
+        here = self._compiler.here
+        return [*rules, *_settings(here.underlay.link if here is not None else "")]
 
 
 def _row(change: Change, because: Iterable[Cause]) -> Json:
@@ -100,12 +132,9 @@ def _row(change: Change, because: Iterable[Cause]) -> Json:
     }
 
 
-async def _stale_flows(agent: "Agent") -> tuple[Flow, ...]:
-    flows = await asyncio.to_thread(_tracked)
-    # In this thread, for the compiler's tables change in it.
-    state = agent.compiler.state
-    fronts = fronts_of(state) | fronts_met(flows, state)
-    return stale_flows(flows, backends_of(state, fronts))
+def _row_inside(workload: Workload, change: Change) -> Json:
+    row = _row(change, (Cause(workload.ref, "status.podIPs"),))
+    return row | {"key": f"{row['key']} in {workload.namespace}/{workload.name}"}
 
 
 def _tracked() -> tuple[Flow, ...]:
@@ -118,27 +147,11 @@ def _end(flows: Iterable[Flow]) -> None:
         table.end(flows)
 
 
-def _because(agent: "Agent", flow: Flow) -> list[str]:
-    """The Service that was addressed; none where it is gone as well."""
-    entry = agent.compiler.state.get(service_of(front_of(flow)))
-    return [str(cause) for cause in entry.because] if entry is not None else []
-
-
-def _others(agent: "Agent") -> list[Json]:
-    try:
-        found = dropping(("inet", SKELETON.table))
-        rules = [{"entry": f"{d.chain} (hook {d.hook})", "text": d.text} for d in found]
-    except NftError as error:
-        rules = [{"entry": "nftables", "text": f"others' rules cannot be read: {error}"}]
-    return [*rules, *_settings(agent)]
-
-
-def _settings(agent: "Agent") -> Iterator[Json]:
-    here = agent.compiler.here
+def _settings(underlay: str) -> Iterator[Json]:
     all_links = SysctlKey("net/ipv4/conf/all/rp_filter")
     keys = [all_links]
-    if here is not None and here.underlay.link:
-        keys.append(SysctlKey(f"net/ipv4/conf/{here.underlay.link}/rp_filter"))
+    if underlay:
+        keys.append(SysctlKey(f"net/ipv4/conf/{underlay}/rp_filter"))
     for key, value in Sysctls().read(keys).items():
         if value == Sysctl("1"):
             yield {"entry": f"{key} {value}", "text": _STRICT}

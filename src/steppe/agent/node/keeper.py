@@ -94,8 +94,10 @@ class Keeper:
             self._wake.clear()
             if self._owner.trusted:
                 self._busy_since = time.monotonic()
-                await self._sync()
-                self._busy_since = None
+                try:
+                    await self._sync()
+                finally:
+                    self._busy_since = None
 
     async def follow(self, heard: AsyncIterator[Sequence[Event]]) -> None:
         """Note what the kernel says of itself; needs the loop of `run` beside it."""
