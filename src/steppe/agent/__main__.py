@@ -4,7 +4,7 @@ import asyncio
 import gc
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from steppe.agent import log
 from steppe.agent.daemon import Agent
@@ -34,14 +34,10 @@ async def _run(options: Options) -> None:
                 log.log.info(log.line("stopped"))
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The exit code: 0 after a signal, 1 when the agent cannot work, 70 for a bug of ours."""
-    options = parse(arguments)
-    set_up(options.log_level, names=False)
-    gc.set_threshold(*GC_THRESHOLDS)
+def exit_code(run: Callable[[], None]) -> int:
+    """0 after a signal, 1 when the agent cannot work, 70 for a bug of ours."""
     try:
-        options.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        asyncio.run(_run(options))
+        run()
     except (SteppeError, OSError) as error:
         # Before any job runs: no credentials, no right to use the kernel.
         log.log.error(log.line("cannot-run", error=error))
@@ -50,6 +46,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         log.log.exception(log.line("bug", why="the agent ends for an error it does not expect"))
         return BUG
     return 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the agent until a signal ends it; answers the exit code."""
+    options = parse(arguments)
+    set_up(options.log_level, names=False)
+    gc.set_threshold(*GC_THRESHOLDS)
+
+    def run() -> None:
+        options.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        asyncio.run(_run(options))
+
+    return exit_code(run)
 
 
 if __name__ == "__main__":
