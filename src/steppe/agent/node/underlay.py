@@ -8,7 +8,8 @@ node's tables go on naming the link that is known. An agent that starts without 
 nodes takes the one that an earlier agent has published on the Node, until there is one.
 
 Invariant: `value` is what the kernel said last, what was published, or the guess that compiling
-makes for nodes that have published nothing; `known` tells whether the kernel has said it.
+makes for nodes that have published nothing; `known` tells whether the kernel has said it. What
+holds an address that the node is known by is never replaced by what holds none.
 """
 
 import asyncio
@@ -57,9 +58,13 @@ class UnderlayView:
         self.problems: tuple[Problem, ...] = ()
 
     def published(self, underlay: Underlay | None) -> None:
-        """Our own Node object says this: it holds as long as the kernel has not said better."""
-        if underlay is not None and not self.known:
-            self.value = underlay
+        """Our own Node object says this; what holds an address of the node is better than not."""
+        if underlay is None:
+            return
+        addresses = self._addresses()
+        better = _holds(underlay, addresses) and not _holds(self.value, addresses)
+        if better or not self.known:
+            self.value, self.known = underlay, False
 
     async def look(self) -> Underlay:
         """Ask the kernel now; the answer, or the last known good one and a Problem."""
@@ -89,7 +94,7 @@ class UnderlayView:
                 stirred.clear()
 
     def _take(self, found: Underlay, addresses: Sequence[IPAddress]) -> None:
-        if _holds(self.value, addresses) and self.known and not _holds(found, addresses):
+        if _holds(self.value, addresses) and not _holds(found, addresses):
             # The default route may be another link's: that of the management network, say.
             known = ", ".join(map(str, addresses))
             self._doubt(f"no link holds {known}; give {self.value.link} its addresses again")
@@ -102,7 +107,7 @@ class UnderlayView:
 
     def _doubt(self, why: str) -> None:
         held = f"{self.value.link}, MTU {self.value.mtu}"
-        serves = f"the last one known ({held}) stays in force" if self.known else f"{held} is taken"
+        serves = f"the last one known ({held}) stays in force" if self.known else f"{held} is used"
         problem = Problem(self._cause, f"the way to the other nodes is not known: {why}; {serves}")
         if problem not in self.problems:
             log.warning(line("underlay-lost", error=why, link=self.value.link))
