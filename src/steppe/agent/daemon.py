@@ -10,7 +10,7 @@ An event's way has one direction; nothing on it calls back:
                          node.outcome ◀── what has become of it ────┘  └── events, readings ┘
                               ├─▶ node.flows, node.policy_flows ──▶ tracked flows
                               ├─▶ node.lost ──▶ cni.pods: Reattaching ──▶ cni.server
-                              └─▶ node.passes ──▶ cni.gate, health.gauges, cni.install
+                              └─▶ node.passes ──▶ cni.gate, node.gauges, cni.install
 
     links, addresses ──▶ node.underlay ──▶ feeds.nodes ──▶ compiler
 
@@ -33,13 +33,13 @@ from steppe.agent.cni.server import CniServer
 from steppe.agent.denied.denied import Denials, read
 from steppe.agent.denied.samples import Samples
 from steppe.agent.feeds.feeds import Feeds
-from steppe.agent.health.gauges import Gauges
 from steppe.agent.health.metrics import Metrics, serve
 from steppe.agent.health.proxy_health import ProxyHealth
 from steppe.agent.kernel import Kernel
 from steppe.agent.log import line
 from steppe.agent.node.audit import Audit
 from steppe.agent.node.flows import FlowEnder
+from steppe.agent.node.gauges import Gauges
 from steppe.agent.node.here import Here, own_addresses
 from steppe.agent.node.keeper import Keeper
 from steppe.agent.node.listening import FeedListener
@@ -73,7 +73,7 @@ class Way:
         compiler = self.compiler = NodeCompiler(options.settings, options.node)
         self.underlay = UnderlayView(options.node, kernel.underlay, lambda: own_addresses(compiler))
         self.here = Here(compiler, self.underlay)
-        # Load balancers ask when all is wired: only then it is looked at keeper and feeds.
+        # Asked by load balancers only, when all of this is wired.
         proxy_health = ProxyHealth(
             options.node,
             options.proxy_health_listen,
