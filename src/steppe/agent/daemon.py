@@ -2,17 +2,15 @@
 
 An event's way has one direction; nothing on it calls back:
 
-    API ──lists, events──▶ feeds ───────┐
-    kubelet ──cni.sock──▶ cni.server ─▶ cni.pods ─┤
-                                        ▼
-                                     compiler ──touched keys──▶ node.keeper ──changes──▶ kernel
-                                                                    │  ▲                   │
-                         node.outcome ◀── what has become of it ────┘  └── events, readings ┘
-                              ├─▶ node.flows, node.policy_flows ──▶ tracked flows
-                              ├─▶ node.lost ──▶ cni.pods: Reattaching ──▶ cni.server
-                              └─▶ node.passes ──▶ cni.gate, node.gauges, cni.install
-
-    links, addresses ──▶ node.underlay ──▶ feeds.nodes ──▶ compiler
+    API ──lists, events──▶ feeds ─────────────────┐
+    links, addresses ──▶ node.underlay ──▶ feeds ─┼─▶ compiler ──touched keys──▶ node.keeper
+    runtime ──cni.sock──▶ cni.server ──▶ cni.pods ┘                                 │   ▲
+                                                                            changes │   │ events,
+                                                                                    ▼   │ readings
+    what became of them: node.outcome ◀──────────────────────────────────────────── kernel
+         ├─▶ node.flows, node.policy_flows ──▶ tracked flows
+         ├─▶ node.lost ──▶ cni.pods: Reattaching ──▶ cni.server
+         └─▶ node.passes ──▶ cni.gate, node.gauges, cni.install
 
 Who asks looks at it from the side, and changes nothing: answers and node.audit behind agent.sock
 (server), metrics and proxy health over TCP. publish writes to the API what others shall know.
