@@ -72,6 +72,7 @@ async def serve(state: Path, prefixes: str, fatal_step: str) -> None:
     server = CniServer(view, told, attachments, on_step)
     asked = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, asked.set)
+    await server.clean_up()
     async with server.serving(state / "cni.sock"):
         (state / "ready").touch()
         while await asked.wait():

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from steppe.agent import rpc
-from steppe.agent.cni import install
+from steppe.agent.cni import framing, install
 from steppe_lab.kubelet.cniconf import load_first
 
 
@@ -72,7 +71,7 @@ async def test_by_hand_it_waits_for_a_ready_agent(
         assert request["env"] == {"CNI_COMMAND": "STATUS"}
         return why
 
-    async with rpc.serving(socket, answer):
+    async with framing.serving(socket, answer):
         assert await asyncio.to_thread(install.main, options) == 1
         assert "no pod prefix yet" in capsys.readouterr().err
         assert not (tmp_path / "c").exists()

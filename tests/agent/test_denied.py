@@ -1,6 +1,5 @@
 """Denied packets: whose they were, which policies guard the pod, and who is told."""
 
-import asyncio
 import os
 from datetime import UTC, datetime
 from ipaddress import ip_address, ip_network
@@ -160,46 +159,46 @@ async def test_every_follower_is_told_and_nobody_listens_without_one(
         return pipes[-1]
 
     it = Samples(compiler, lambda: (DB,), listen)
-    first, second = it.follow(), it.follow()
-    waiting = [asyncio.ensure_future(anext(each)) for each in (first, second)]
-    await asyncio.sleep(0)  # both have begun to wait
-    (pipe,) = pipes
-    pipe.put(Sample("elsewhere", PEER, OWN4, "TCP", 80), Sample("ingress", PEER, OWN4, "TCP", 80))
-    (told, same) = await asyncio.gather(*waiting)
-    assert told == same
-    assert told is not None
-    assert datetime.fromisoformat(told.pop("time")).tzinfo == UTC
-    assert told == {
-        "node": "node-a",
-        "direction": "ingress",
-        "source": {"address": "10.244.2.6", "name": "other/db"},
-        "destination": {"address": "10.244.1.5", "name": ""},
-        "protocol": "TCP",
-        "port": 80,
-        "policies": [ONE, TWO],
-    }
-    await first.aclose()
-    assert not pipe.closed
-    pipe.put(Sample("egress", OWN4, NODE, "UDP", 53))
-    told = await anext(second)
-    assert told is not None
-    assert (told["destination"]["name"], told["policies"]) == ("node/node-b", [TWO])
-    await second.aclose()
+    with it.following() as second:
+        with it.following() as first:
+            (pipe,) = pipes
+            pipe.put(
+                Sample("elsewhere", PEER, OWN4, "TCP", 80),
+                Sample("ingress", PEER, OWN4, "TCP", 80),
+            )
+            told, same = await first.next(), await second.next()
+        assert told == same
+        assert told is not None
+        assert datetime.fromisoformat(told.pop("time")).tzinfo == UTC
+        assert told == {
+            "node": "node-a",
+            "direction": "ingress",
+            "source": {"address": "10.244.2.6", "name": "other/db"},
+            "destination": {"address": "10.244.1.5", "name": ""},
+            "protocol": "TCP",
+            "port": 80,
+            "policies": [ONE, TWO],
+        }
+        assert not pipe.closed
+        pipe.put(Sample("egress", OWN4, NODE, "UDP", 53))
+        told = await second.next()
+        assert told is not None
+        assert (told["destination"]["name"], told["policies"]) == ("node/node-b", [TWO])
     assert pipe.closed
 
 
 async def test_silence_is_told_too(compiler: NodeCompiler, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(samples, "SILENCE_SECONDS", 0.01)
-    following = Samples(compiler, tuple, Pipe).follow()
-    assert await anext(following) is None
-    await following.aclose()
+    with Samples(compiler, tuple, Pipe).following() as follower:
+        assert await follower.next() is None
 
 
-async def test_a_group_that_is_taken_is_an_answer(compiler: NodeCompiler) -> None:
+async def test_a_group_that_is_taken_is_an_error(compiler: NodeCompiler) -> None:
     def taken() -> Pipe:
         raise KernelError("listen to log group 1", 16)
 
-    answers = [answer async for answer in Samples(compiler, tuple, taken).follow()]
-    assert len(answers) == 1
-    assert answers[0] is not None
-    assert "log group 1" in answers[0]["error"]
+    with (
+        pytest.raises(KernelError, match="log group 1"),
+        Samples(compiler, tuple, taken).following(),
+    ):
+        pass

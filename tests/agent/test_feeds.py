@@ -275,7 +275,7 @@ class Heard:
 async def following(found: Feeds, heard: Heard, until_: Callable[[], object]) -> None:
     """Let the feeds follow until a condition holds."""
     async with asyncio.TaskGroup() as group:
-        jobs = [group.create_task(job) for job in found.jobs(heard)]
+        jobs = [group.create_task(job.run()) for job in found.jobs(heard)]
         await until(until_)
         for job in jobs:
             job.cancel()

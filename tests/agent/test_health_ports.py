@@ -102,6 +102,18 @@ async def closed(port: int) -> None:
     await until_async(neither, 5, f"port {port} is closed")
 
 
+async def test_a_server_that_is_started_again_opens_its_ports_again() -> None:
+    port = free_port()
+    async with serving(web(port)) as (server, _):
+        await opened(port)
+    await closed(port)
+    async with asyncio.TaskGroup() as tasks:
+        again = tasks.create_task(server.run())
+        await opened(port)
+        again.cancel()
+    await closed(port)
+
+
 async def test_a_node_with_endpoints_says_how_many_and_counts_pods_not_ports() -> None:
     port = free_port()
     async with serving(web(port)) as (_, compiler):

@@ -4,13 +4,12 @@ import asyncio
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from ipaddress import ip_network
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from steppe.agent import audit
 from steppe.agent.health.metrics import Metrics
+from steppe.agent.node import audit
 from steppe.agent.node import keeper as keeper_module
 from steppe.agent.node.keeper import Keeper
 from steppe.compile.incremental import NodeCompiler
@@ -21,10 +20,11 @@ from steppe.drivers.fake import FakeKernel
 from steppe.kube.objects import Workload
 from steppe.plan.diff import Change
 from steppe.settings import Settings
+from steppe.state.device import Veth
 from steppe.state.link import Link, LinkKey
 from steppe.state.nft import ElementKey
 from steppe.state.node import Key, values
-from steppe.state.route import Route, RouteKey
+from steppe.state.route import RouteKey, route_by
 from steppe.state.sysctl import Sysctl, SysctlKey
 from steppe.state.workload import host_mac, workload_of
 from tests.worlds import node_at, pod_on
@@ -121,8 +121,8 @@ async def test_an_empty_kernel_gets_all_tables_and_what_is_removed_is_back() -> 
         assert {*world.owner.changed} == world.desired.keys()
         for spoil in (
             lambda: world.kernel.remove(TO_B),
-            lambda: world.kernel.put(TO_B, Route(link="eth0")),
-            lambda: world.kernel.put(STRAY, Route(link="eth0")),
+            lambda: world.kernel.put(TO_B, route_by("eth0")),
+            lambda: world.kernel.put(STRAY, route_by("eth0")),
             world.kernel.flush,
         ):
             spoil()
@@ -170,14 +170,18 @@ async def test_to_look_is_to_read_and_not_to_repair() -> None:
     assert world.held() == world.desired
 
 
+async def nothing_inside(_: Workload) -> tuple[Change, ...]:
+    return ()
+
+
 async def test_an_audit_names_what_the_ruleset_lacks_beside_the_entries_that_went_with_it() -> None:
     world = World()
     await world.keeper.read()
     await world.keeper.repair(world.held())
-    agent: Any = SimpleNamespace(keeper=world.keeper)
-    assert await audit._drift(agent) == (await world.keeper.look(), (), ())
+    it = audit.Audit(world.compiler, world.keeper, nothing_inside)
+    assert await it._drift() == (await world.keeper.look(), (), ())
     world.kernel.flush()
-    seen, changes, faults = await audit._drift(agent)
+    seen, changes, faults = await it._drift()
     assert faults == (RULESET,)
     assert {c.key for c in changes} == {k for k in world.desired if isinstance(k, ElementKey)}
     assert seen.keys() == world.desired.keys() - {c.key for c in changes} - {
@@ -266,7 +270,7 @@ async def test_a_pods_link_that_is_gone_is_the_owners_to_bring_back() -> None:
     world = World()
     workload = workload_of(pod_on(node_at(0), 0))
     assert workload is not None
-    link = Link("veth", 1500, host_mac(workload.link))
+    link = Link(Veth(), 1500, host_mac(workload.link))
     world.kernel.create_veth(workload.link, link, "eth0", "02:00:00:00:00:01", -1)
     async with world.running():
         world.keeper.touch(world.compiler.set_workload(workload))

@@ -12,6 +12,7 @@ from steppe.client.informer import Deleted, Replaced, Unreadable, Upserted
 from steppe.compile.incremental import NodeCompiler
 from steppe.kube import wire
 from steppe.kube.objects import Node, Underlay
+from steppe.kube.prefixes import pod_cidrs
 from steppe.net.address import parse_interface, parse_prefix
 from steppe.settings import Settings
 from steppe.state.node import Key, Value
@@ -205,8 +206,8 @@ def test_our_own_node_that_cannot_be_read_is_not_unknown() -> None:
 def remembered(compiler: NodeCompiler) -> None:
     """As an agent starts: with the node that an earlier one left in the kernel."""
     addresses = tuple(interface.ip for interface in UNDERLAY.addresses)
-    prefixes = tuple(parse_prefix(text) for text in ("10.244.1.0/24", "fd00:10:244:1::/64"))
-    compiler.set_node(Node("node-a", "", prefixes, addresses, UNDERLAY))
+    networks = map(parse_prefix, ("10.244.1.0/24", "fd00:10:244:1::/64"))
+    compiler.set_node(Node("node-a", "", pod_cidrs("node-a", networks), addresses, UNDERLAY))
 
 
 @pytest.mark.parametrize("fabric", ["direct", "vxlan", "auto"])
@@ -293,7 +294,7 @@ def test_a_node_that_gets_other_prefixes_has_those() -> None:
 def test_a_new_node_without_prefixes_has_none() -> None:
     it, compiler = feed()
     it.take(Replaced((ALL[0], seen("node-b", 2, prefixes=False))))
-    assert compiler.nodes["node-b"].pod_cidrs == ()
+    assert compiler.nodes["node-b"].prefixes == ()
     assert it.problems == ()
 
 

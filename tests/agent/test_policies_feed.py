@@ -10,6 +10,7 @@ import pytest
 import steppe.agent.cni.gate
 from steppe.agent.cni.gate import Gate, UnguardedError
 from steppe.agent.feeds.policies import PolicyFeed
+from steppe.agent.node.passes import Passes
 from steppe.agent.node.reconciler import Reconciler
 from steppe.client.informer import Deleted, Refused, Replaced, Unreadable, Upserted
 from steppe.compile.incremental import NodeCompiler
@@ -215,7 +216,8 @@ class World:
         self._compiler = compiler
         self._feed = feed
         self.reconciler = Reconciler(compiler)
-        self.gate = Gate(compiler, self.reconciler, lambda: feed.complete)
+        self.passes = Passes()
+        self.gate = Gate(compiler, self.reconciler, lambda: feed.complete, self.passes)
 
     async def sync(self, meanwhile: policy_wire.NetworkPolicy | None = None) -> None:
         """A pass, and a policy that comes before the kernel has answered."""
@@ -235,7 +237,7 @@ class World:
             [Failure(change, KernelError("no")) for change in self._changes] if refuse else ()
         )
         self.reconciler.settle(self._changes, failures)
-        await self.gate.synced()
+        await self.passes.ended()
 
 
 async def test_a_guarded_pod_passes_the_gate(compiler: NodeCompiler, feed: PolicyFeed) -> None:

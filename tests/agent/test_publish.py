@@ -8,6 +8,7 @@ from aiohttp import web
 
 from steppe.agent.feeds.feeds import Feeds
 from steppe.agent.health.proxy_health import ProxyHealth
+from steppe.agent.node.underlay import UnderlayView
 from steppe.agent.publish import Publisher, teller
 from steppe.client.client import Client
 from steppe.client.events import EventRecorder
@@ -39,7 +40,9 @@ class Told:
         health = ProxyHealth(node, None, busy=lambda: 0.0, leaving=lambda: False)
         self.feeds = Feeds(client, compiler, DEFAULT_UNDERLAY, health)
         self.events = EventRecorder(client, "steppe-agent", node)
-        self.publisher = Publisher(client, compiler, self.feeds, self.events)
+        self.underlay = UnderlayView(node, None, tuple)
+        self.underlay.known = True
+        self.publisher = Publisher(client, compiler, self.feeds, self.events, self.underlay)
 
     def see(self, *names: str) -> None:
         documents = ({"metadata": {"name": n, "namespace": "x"}, "spec": SPEC} for n in names)

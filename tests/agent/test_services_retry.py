@@ -1,21 +1,19 @@
 """What the kernel refuses is tried again at a steady pace, however much happens meanwhile."""
 
 import asyncio
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from steppe.agent.daemon import Agent
+from steppe.agent.health.metrics import Metrics
 from steppe.agent.node import keeper
-from steppe.agent.node.flows import FlowEnder
-from steppe.agent.node.policy_flows import PolicyFlowEnder
-from steppe.agent.options import Options, parse
+from steppe.compile.incremental import NodeCompiler
 from steppe.drivers.errors import Failure, KernelError
-from steppe.kube.objects import Node, Underlay
+from steppe.kube.objects import Node
 from steppe.kube.prefixes import pod_cidrs
-from steppe.net.address import parse_address, parse_interface, parse_prefix
+from steppe.net.address import parse_address, parse_prefix
 from steppe.plan.diff import Change
+from steppe.settings import Settings
 
 NODE = Node(
     "node-a",
@@ -31,36 +29,39 @@ class Stubborn:
     def __init__(self) -> None:
         self.asked = 0
 
-    def underlay(self, _: object) -> Underlay:
-        return Underlay("eth0", 1500, (parse_interface("192.0.2.11/24"),))
-
     def apply(self, changes: tuple[Change, ...]) -> tuple[Failure, ...]:
         self.asked += 1
         return tuple(Failure(change, KernelError("change", 1)) for change in changes)
 
 
-def options(state_dir: Path) -> Options:
-    off = ("--services", "off", "--policies", "off")
-    return parse(["--node", "node-a", "--state-dir", str(state_dir), *off])
+class Owner:
+    """Knows all there is to know, and wants to hear of nothing."""
+
+    trusted = True
+
+    def applied(self, _: object) -> None:
+        pass
+
+    async def lost(self, _: object) -> None:
+        pass
+
+    async def in_step(self) -> None:
+        pass
 
 
 async def test_events_while_the_kernel_refuses_do_not_multiply_the_tries(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(keeper, "RETRY_SECONDS", 0.2)
     kernel: Any = Stubborn()
-    unused: Any = None
-    agent = Agent(options(tmp_path), unused, kernel)
-    agent._flows = FlowEnder(agent.compiler, unused)
-    agent._policy_flows = PolicyFlowEnder(agent.compiler, unused)
-    agent.feeds.nodes.trusted = True
-    agent._cni._attachments.close()  # opened with the agent, and of no use here
+    compiler = NodeCompiler(Settings(services=False, policies=False), "node-a")
+    it = keeper.Keeper(compiler, kernel, Metrics(), Owner())
     async with asyncio.TaskGroup() as tasks:
-        task = tasks.create_task(agent.keeper.run())
-        agent.touch(agent.compiler.set_node(NODE))
+        task = tasks.create_task(it.run())
+        it.touch(compiler.set_node(NODE))
         for _ in range(30):
             await asyncio.sleep(0.01)
-            agent.touch(())
+            it.touch(())
         before = kernel.asked
         await asyncio.sleep(1)
         task.cancel()

@@ -18,7 +18,7 @@ from typing import Any, Self
 
 import msgspec
 
-from steppe.agent import rpc
+from steppe.agent.ask import ask
 from steppe.client.client import Client
 from steppe.client.config import load_config
 from steppe.client.errors import ApiError
@@ -241,7 +241,7 @@ def _end_kubelet(record: Record) -> None:
 
 
 def _has_all(state_dir: Path, marks: Mapping[str, int]) -> bool:
-    told = rpc.call(state_dir / "agent.sock", {"do": "status"})
+    told = ask(state_dir / "agent.sock", "status")
     seen = told["api"]["seen"]
     read = all(int(seen[kind]) >= mark for kind, mark in marks.items() if kind in seen)
     return read and not told["pending"]

@@ -17,7 +17,7 @@ from typing import Any, Self, TypeVar
 
 import msgspec
 
-from steppe.agent import rpc
+from steppe.agent.ask import AskError, ask
 from steppe.client.client import Client
 from steppe.client.config import load_config
 from steppe.client.errors import ApiError
@@ -195,10 +195,10 @@ class World:
             until(lambda n=node: self._has(n, mark), 15, f"{node} has mark {mark}")
 
     def _has(self, node: str, mark: int) -> bool:
-        request = {"do": "show", "table": "elements", "cause": "EndpointSlice/default/mark"}
+        path, cause = self.lab.root / "nodes" / node / "agent.sock", "EndpointSlice/default/mark"
         try:
-            rows = rpc.call(self.lab.root / "nodes" / node / "agent.sock", request).get("rows", ())
-        except rpc.RpcError:
+            rows = ask(path, "show/elements", {"cause": cause}).get("rows", ())
+        except AskError:
             return False  # it is being started
         return len(rows) == 2 and all(
             f" {mark} " in row["key"] and str(mark) in row["value"] and row["state"] == "in kernel"

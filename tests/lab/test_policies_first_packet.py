@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Self
 
 import pytest
 
-from steppe.agent import rpc
+from steppe.agent.ask import AskError, ask
 from steppe.client.client import Client
 from steppe.client.config import load_config
 from steppe.client.resources import NAMESPACES, NETWORKPOLICIES, PODS
@@ -263,8 +263,8 @@ async def restart_agent(lab: Lab, node: str) -> None:
     async def serves() -> bool:
         path = lab.root / "nodes" / node / "agent.sock"
         try:
-            status = await asyncio.to_thread(rpc.call, path, {"do": "status"})
-        except rpc.RpcError:
+            status = await asyncio.to_thread(ask, path, "status")
+        except AskError:
             return False
         return bool(status["ready"] and all(status["api"]["seen"].values()))
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from steppe.agent.rpc import serving
+from steppe.agent.server import AgentServer
 from steppe.cli.explain_actual import Kernels
 from steppe.compile.node import compile_cluster
 from steppe.explain.explain import Explainer
@@ -17,7 +17,7 @@ from steppe.kube.cluster import cluster_of
 from steppe.kube.objects import Pod
 from steppe.kube.policies import Namespace, NetworkPolicy, Pods, Rule
 from steppe.kube.selectors import Requirement, Selector
-from steppe.net.address import host_prefix, parse_address
+from steppe.net.address import IPAddress, host_prefix
 from steppe.net.ports import PortRange
 from steppe.settings import Settings
 from steppe.state.document import Held, concerns, held_document
@@ -56,10 +56,10 @@ class Agent:
     def __init__(self, node: str, actual: dict[Key, Value]) -> None:
         self.node, self.state, self.actual = node, STATES[node], actual
 
-    async def answer(self, request: dict[str, Any]) -> dict[str, Any]:
-        if request["do"] == "status":
-            return {"node": self.node}
-        wanted = frozenset(map(parse_address, request["addresses"]))
+    def status(self) -> dict[str, Any]:
+        return {"node": self.node}
+
+    async def tables(self, wanted: frozenset[IPAddress]) -> dict[str, Any]:
         held = [
             Held(key, self.actual.get(key), *((e.value, e.because) if e else (None,)))
             for key in {*self.actual, *self.state}
@@ -83,7 +83,8 @@ async def explained(tmp_path: Path, kernels: dict[str, dict[Key, Value]]) -> Exp
 
     async with AsyncExitStack() as stack:
         for name, actual in kernels.items():
-            await stack.enter_async_context(serving(tmp_path / name, Agent(name, actual).answer))
+            server = AgentServer(tmp_path / name, Agent(name, actual), None, None)
+            await stack.enter_async_context(server.serving())
         return await asyncio.to_thread(ask)
 
 

@@ -16,6 +16,7 @@ import click
 import msgspec
 
 from steppe.client.config import load_config
+from steppe.log import set_up
 from steppe_lab import netns
 
 PORT = 6443
@@ -90,7 +91,7 @@ async def serve(listeners: list[socket.socket], host: str, port: int) -> None:
 @click.option("--nodes", type=click.Path(path_type=Path), required=True, help="nodes.json")
 @click.option("--kubeconfig", required=True, help="Names the API server.")
 def main(nodes: Path, kubeconfig: str) -> None:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    set_up()
     server = urlsplit(load_config(kubeconfig).server)
     listeners = [
         listener

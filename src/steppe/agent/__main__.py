@@ -4,17 +4,16 @@ import asyncio
 import gc
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from steppe.agent import log
 from steppe.agent.daemon import Agent
-from steppe.agent.options import Options, parse
+from steppe.agent.kernel import opened
+from steppe.agent.options import BUG, Options, parse
 from steppe.client.client import Client
 from steppe.client.config import load_config
-from steppe.dataplane.nft.skeleton import SKELETON
-from steppe.drivers.kernel import KernelDriver
-from steppe.drivers.nftables.driver import Nft
 from steppe.errors import SteppeError
+from steppe.log import set_up
 
 GC_THRESHOLDS = (100_000, 20, 100)
 """A list of 10,000 Services becomes millions of objects that stay; Python's own thresholds would
@@ -23,7 +22,7 @@ have each of them looked at dozens of times on the way."""
 
 async def _run(options: Options) -> None:
     async with Client(load_config(options.kubeconfig), "steppe-agent") as client:
-        with KernelDriver(more=(Nft(SKELETON),)) as kernel:
+        with opened() as kernel:
             work = asyncio.ensure_future(Agent(options, client, kernel).run())
             loop = asyncio.get_running_loop()
             for number in (signal.SIGTERM, signal.SIGINT):
@@ -35,18 +34,31 @@ async def _run(options: Options) -> None:
                 log.log.info(log.line("stopped"))
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """0 after a signal; 1 when the agent cannot work, with the reason on standard error."""
-    options = parse(arguments)
-    log.set_up(options.log_level)
-    gc.set_threshold(*GC_THRESHOLDS)
+def exit_code(run: Callable[[], None]) -> int:
+    """0 after a signal, 1 when the agent cannot work, 70 for a bug of ours."""
     try:
-        options.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        asyncio.run(_run(options))
+        run()
     except (SteppeError, OSError) as error:
+        # Before any job runs: no credentials, no right to use the kernel.
         log.log.error(log.line("cannot-run", error=error))
         return 1
+    except Exception:  # noqa: BLE001 - the outermost boundary: no supervisor expects it
+        log.log.exception(log.line("bug", why="the agent ends for an error it does not expect"))
+        return BUG
     return 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the agent until a signal ends it; answers the exit code."""
+    options = parse(arguments)
+    set_up(options.log_level, names=False)
+    gc.set_threshold(*GC_THRESHOLDS)
+
+    def run() -> None:
+        options.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        asyncio.run(_run(options))
+
+    return exit_code(run)
 
 
 if __name__ == "__main__":

@@ -1,66 +1,61 @@
 """What the agent tells those who ask: `steppe show`, `audit`, `status`, `denied` and `explain`.
 
-Requests come over STATE_DIR/agent.sock, one JSON document each way:
-`{"schema": "steppe.agent-request/v1", "do": "show", "table": "routes", "cause": "Node/node-b"}`.
+Each method answers one JSON document. How they are asked for stands in agent/server.py.
 """
 
 import time
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Callable, Collection, Iterable
+from typing import Any
 
-from steppe.agent.audit import audit
-from steppe.agent.rpc import Stream
-from steppe.kube.cause import Cause
-from steppe.net.address import parse_address
+from steppe.agent.denied.denied import Denials
+from steppe.agent.feeds.feeds import Feeds
+from steppe.agent.node.keeper import Keeper
+from steppe.compile.incremental import NodeCompiler
+from steppe.kube.cause import Cause, Problem
+from steppe.net.address import IPAddress
 from steppe.state.document import Held, concerns, held_document
 from steppe.state.node import TABLES, Key, NodeEntry
 
-if TYPE_CHECKING:
-    from steppe.agent.daemon import Agent
-
 Answer = dict[str, Any]
-REQUESTS = ("show", "status", "audit", "tables", "denied")
 
 
 class Answers:
-    """Answers from one agent's tables; `audit` and `tables` look at the kernel."""
+    """Answers from one agent's tables; `tables` looks at the kernel as well.
 
-    def __init__(self, agent: "Agent") -> None:
-        self._agent = agent
+    `why_not_ready`: why pods cannot be attached now, "" when they can.
+    """
 
-    async def answer(self, request: dict[str, Any]) -> Answer | Stream:
-        """The answer to one request; nonsense is answered with an error, never raised."""
-        do = request.get("do")
-        if do == "show":
-            return self._show(str(request.get("table", "")), str(request.get("cause", "")))
-        if do == "status":
-            return self._status()
-        if do == "audit":
-            return await audit(self._agent, repair=bool(request.get("repair")))
-        if do == "tables":
-            return await self._tables(request.get("addresses"))
-        if do == "denied":
-            return self._agent.samples.follow() if request.get("follow") else await self._denied()
-        return {"error": f"unknown request {do!r}: it is none of {', '.join(REQUESTS)}"}
+    def __init__(
+        self,
+        *,
+        compiler: NodeCompiler,
+        keeper: Keeper,
+        feeds: Feeds,
+        denials: Denials,
+        why_not_ready: Callable[[], str],
+        problems: Callable[[], Collection[Problem]],
+    ) -> None:
+        self._compiler = compiler
+        self._keeper = keeper
+        self._feeds = feeds
+        self._denials = denials
+        self._why_not_ready = why_not_ready
+        self._problems = problems
+        self._started = time.monotonic()
 
-    def _show(self, table: str, cause: str) -> Answer:
-        if table not in (*TABLES, "all"):
-            return {"error": f"no table {table!r}: there are {', '.join(TABLES)}, and all"}
+    def show(self, table: str, cause: str) -> Answer:
+        """What a table shall hold, or all of them, as far as this cause asks for it."""
         rows = (
             self._row(key, entry)
-            for key, entry in self._agent.compiler.state.items()
+            for key, entry in self._compiler.state.items()
             if table in ("all", key.table) and _matches(cause, entry.because)
         )
         ordered = sorted(rows, key=lambda row: (TABLES.index(row["table"]), row["key"]))
-        return {"schema": "steppe.show/v1", "node": self._agent.compiler.name, "rows": ordered}
+        return {"schema": "steppe.show/v1", "node": self._compiler.name, "rows": ordered}
 
     def _row(self, key: Key, entry: NodeEntry) -> dict[str, Any]:
-        failed = self._agent.keeper.reconciler.failed.get(key)
-        state = (
-            "in kernel"
-            if self._agent.keeper.reconciler.actual.get(key) == entry.value
-            else "pending"
-        )
+        failed = self._keeper.reconciler.failed.get(key)
+        state = "in kernel" if self._keeper.reconciler.actual.get(key) == entry.value else "pending"
         return {
             "table": key.table,
             "key": str(key),
@@ -69,41 +64,37 @@ class Answers:
             "because": [str(cause) for cause in entry.because],
         }
 
-    def _status(self) -> Answer:
-        agent, reconciler = self._agent, self._agent.keeper.reconciler
-        synced = agent.feeds.status.synced_since
-        rows = [self._row(key, entry) for key, entry in agent.compiler.state.items()]
-        why = agent.why_not_ready()
+    def status(self) -> Answer:
+        """How the agent is, what is not in its kernel, and which objects are wrong."""
+        compiler, feeds, reconciler = self._compiler, self._feeds, self._keeper.reconciler
+        rows = [self._row(key, entry) for key, entry in compiler.state.items()]
+        why = self._why_not_ready()
         return {
             "schema": "steppe.agent-status/v1",
-            "node": agent.compiler.name,
+            "node": compiler.name,
             "ready": not why,
             "reason": why,
-            "uptimeSeconds": round(time.monotonic() - agent.started, 1),
+            "uptimeSeconds": round(time.monotonic() - self._started, 1),
             "api": {
-                "inSync": synced is not None,
-                "lastError": agent.feeds.status.last_error,
-                "seen": {kind: watch.version for kind, watch in agent.feeds.watches.items()},
+                "inSync": feeds.status.synced_since is not None,
+                "lastError": feeds.status.last_error,
+                "seen": {kind: watch.version for kind, watch in feeds.watches.items()},
             },
-            "fabric": agent.compiler.settings.fabric,
-            "nodes": len(agent.compiler.nodes),
-            "pods": len(agent.compiler.workloads),
+            "fabric": compiler.settings.fabric,
+            "nodes": len(compiler.nodes),
+            "pods": len(compiler.workloads),
             "entries": {table: sum(r["table"] == table for r in rows) for table in TABLES},
             "notInKernel": [row for row in rows if row["state"] != "in kernel"],
             "pending": len(reconciler.drift(reconciler.actual)),
-            "problems": [_problem(p.cause, p.message) for p in agent.problems],
+            "problems": [_problem(p.cause, p.message) for p in self._problems()],
         }
 
-    async def _tables(self, texts: object) -> Answer:
+    async def tables(self, addresses: frozenset[IPAddress]) -> Answer:
         """What traffic of these addresses may meet: as the kernel has it, and as it shall have it.
 
         The kernel is read anew; the schema's entries are state/document.py's.
         """
-        try:
-            addresses = frozenset(parse_address(str(t)) for t in cast("list[object]", texts))
-        except (TypeError, ValueError) as error:
-            return {"error": f"addresses: a list of addresses is needed ({error})"}
-        seen, state = await self._agent.keeper.look(), self._agent.compiler.state
+        seen, state = await self._keeper.look(), self._compiler.state
         entries = (
             Held(key, seen.get(key), *((entry.value, entry.because) if entry else (None,)))
             for key in {*seen, *state}
@@ -112,14 +103,15 @@ class Answers:
         )
         return {
             "schema": "steppe.tables/v1",
-            "node": self._agent.compiler.name,
+            "node": self._compiler.name,
             "entries": [held_document(held) for held in entries],
         }
 
-    async def _denied(self) -> Answer:
-        await self._agent.denials.look()
-        rows = [*self._agent.denials.rows()]
-        return {"schema": "steppe.denied/v1", "node": self._agent.compiler.name, "rows": rows}
+    async def denied(self) -> Answer:
+        """The packets that policies have denied to this node's pods."""
+        await self._denials.look()
+        rows = [*self._denials.rows()]
+        return {"schema": "steppe.denied/v1", "node": self._compiler.name, "rows": rows}
 
 
 def _matches(wanted: str, because: Iterable[Cause]) -> bool:

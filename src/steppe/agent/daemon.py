@@ -1,246 +1,207 @@
-"""The agent: watches the cluster and its own kernel, and keeps the second in step with the first.
+"""The agent of one node: this module wires its rooms, and does nothing else.
 
-API ── lists, events ──▶ feeds ─┐
-CNI server ── pods ─────────────┼──▶ compiler ──▶ keeper ──▶ kernel
-clock ── full pass ─────────────┘
+An event's way has one direction; nothing on it calls back:
+
+    API ──lists, events──▶ feeds ─────────────────┐
+    links, addresses ──▶ node.underlay ──▶ feeds ─┼─▶ compiler ──touched keys──▶ node.keeper
+    runtime ──cni.sock──▶ cni.server ──▶ cni.pods ┘                                 │   ▲
+                                                                            changes │   │ events,
+                                                                                    ▼   │ readings
+    what became of them: node.outcome ◀──────────────────────────────────────────── kernel
+         ├─▶ node.flows, node.policy_flows ──▶ tracked flows
+         ├─▶ node.lost ──▶ cni.pods: Reattaching ──▶ cni.server
+         └─▶ node.passes ──▶ cni.gate, node.gauges, cni.install
+
+Who asks looks at it from the side, and changes nothing: answers and node.audit behind agent.sock
+(server), metrics and proxy health over TCP. publish writes to the API what others shall know.
+
+Everything that runs is a Job, and the supervisor keeps each of them going by itself.
 """
 
 import asyncio
+import contextlib
 import logging
-import time
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable, Iterator
 
-from steppe.agent import rpc
 from steppe.agent.answers import Answers
 from steppe.agent.cni.attach import Attachments
 from steppe.agent.cni.gate import Gate
 from steppe.agent.cni.install import install
+from steppe.agent.cni.pods import AttachedPods, Reattaching
 from steppe.agent.cni.server import CniServer
 from steppe.agent.denied.denied import Denials, read
 from steppe.agent.denied.samples import Samples
 from steppe.agent.feeds.feeds import Feeds
-from steppe.agent.health.metrics import Metrics, serving
+from steppe.agent.health.metrics import Metrics, serve
 from steppe.agent.health.proxy_health import ProxyHealth
+from steppe.agent.kernel import Kernel
 from steppe.agent.log import line
-from steppe.agent.node.bootstrap import node_from_kernel
+from steppe.agent.node.audit import Audit
 from steppe.agent.node.flows import FlowEnder
-from steppe.agent.node.keeper import RETRY_SECONDS, Keeper
+from steppe.agent.node.gauges import Gauges
+from steppe.agent.node.here import Here, own_addresses
+from steppe.agent.node.keeper import Keeper
+from steppe.agent.node.listening import FeedListener
+from steppe.agent.node.lost import LostPods
+from steppe.agent.node.outcome import Outcome
+from steppe.agent.node.passes import Passes
 from steppe.agent.node.policy_flows import PolicyFlowEnder
+from steppe.agent.node.readings import FullPasses, Start
+from steppe.agent.node.underlay import UnderlayView
 from steppe.agent.options import Options
 from steppe.agent.publish import Publisher
+from steppe.agent.server import AgentServer
+from steppe.agent.supervisor import Job, Supervisor
 from steppe.client.client import Client
 from steppe.client.events import EventRecorder
 from steppe.compile.incremental import NodeCompiler
-from steppe.dataplane.nft.skeleton import SKELETON
-from steppe.drivers.conntrack import Conntrack
-from steppe.drivers.kernel import KernelDriver
-from steppe.drivers.namespaces import KernelNamespaces
-from steppe.drivers.nftables.counters import Counters
-from steppe.errors import SteppeError
-from steppe.fabric.registry import fabric_of
 from steppe.kube.cause import Problem
-from steppe.kube.objects import Workload
-from steppe.net.address import IPNetwork
-from steppe.plan.diff import Change
-from steppe.state.link import LinkKey
-from steppe.state.nft import ElementKey
-from steppe.state.node import Key
 
 log = logging.getLogger("steppe.agent")
 
+NEEDED_BY_PODS = ("start", "keeper", "cni-socket")
+"""The jobs without which no pod can be attached: while one of them fails, the node is not ready."""
+READY_SECONDS = 1.0
+"""How often it is looked whether pods can be attached by now, with or without a pass."""
 
-class Agent:
-    """One node's agent; `run` lasts until it is cancelled."""
 
-    def __init__(self, options: Options, client: Client, kernel: KernelDriver) -> None:
-        self._options = options
-        self._client = client
-        self._kernel = kernel
-        self._ready = asyncio.Event()
-        self.started = time.monotonic()
-        self.compiler = NodeCompiler(options.settings, options.node)
-        self.metrics = Metrics()
-        self.keeper = Keeper(self.compiler, kernel, self.metrics, self, repair=options.repair)
+class Way:
+    """An event's way: from the API and the CNI plugin to the kernel, and what follows there."""
+
+    def __init__(self, options: Options, client: Client, kernel: Kernel, metrics: Metrics) -> None:
+        compiler = self.compiler = NodeCompiler(options.settings, options.node)
+        self.underlay = UnderlayView(options.node, kernel.underlay, lambda: own_addresses(compiler))
+        self.here = Here(compiler, self.underlay)
+        # Asked by load balancers only, when all of this is wired.
         proxy_health = ProxyHealth(
             options.node,
             options.proxy_health_listen,
             busy=lambda: self.keeper.busy,
             leaving=lambda: self.feeds.nodes.leaving,
         )
-        self.feeds = Feeds(client, self.compiler, kernel.underlay(()), proxy_health)
-        self.samples = Samples(self.compiler, lambda: self.feeds.policies.pods)
-        self._gate = Gate(self.compiler, self.keeper.reconciler, lambda: self.trusted)
-        self._cni = CniServer(self, self, Attachments(self, KernelDriver(), KernelNamespaces()))
+        feeds = self.feeds = Feeds(client, compiler, self.underlay.value, proxy_health)
+        self.flows = FlowEnder(compiler, kernel.flows)
+        self.policy_flows = PolicyFlowEnder(compiler, kernel.judged_flows)
+        self.lost, self.passes = LostPods(), Passes()
+        outcome = Outcome(
+            compiler=compiler,
+            complete=lambda: feeds.trusted,
+            attachable=lambda: not self.here.why_not_ready(),
+            flows=self.flows,
+            policy_flows=self.policy_flows,
+            lost=self.lost,
+            passes=self.passes,
+        )
+        self.keeper = Keeper(compiler, kernel.driver, metrics, outcome, repair=options.repair)
+        gate = Gate(compiler, self.keeper.reconciler, lambda: feeds.trusted, self.passes)
+        pods = AttachedPods(compiler, self.keeper, gate)
+        attachments = Attachments(self.here, kernel.pods, kernel.namespaces)
+        self.cni = CniServer(self.here, pods, attachments)
+        self.reattaching = Reattaching(self.lost, self.cni, pods, self.keeper)
+        self.listener = FeedListener(feeds, self.keeper, self.underlay)
 
-    @property
-    def name(self) -> str:
-        return self._options.node
 
-    @property
-    def prefixes(self) -> tuple[IPNetwork, ...]:
-        """Where pods get their addresses from."""
-        here = self.compiler.here
-        return here.networks if here is not None else ()
+class Agent:
+    """One node's agent; `run` lasts until it is cancelled, and raises bugs of ours only."""
 
-    @property
-    def mtu(self) -> int:
-        """The MTU of pods' links, in bytes."""
-        here = self.compiler.here
-        settings = self._options.settings
-        return fabric_of(settings).mtu(settings, here) if here else self.feeds.nodes.underlay.mtu
+    def __init__(self, options: Options, client: Client, kernel: Kernel) -> None:
+        self._options = options
+        self._kernel = kernel
+        self._metrics = metrics = Metrics()
+        self.supervisor = Supervisor(
+            options.node, failed=lambda job: metrics.job_failures.labels(job).inc()
+        )
+        way = self.way = Way(options, client, kernel, metrics)
+        self._start = Start(
+            way.compiler, way.keeper, way.underlay, way.feeds.ranges.remember, way.cni.clean_up
+        )
+        self._full_passes = FullPasses(
+            way.keeper, way.listener.look, options.resync, repair=options.repair
+        )
+        self._gauges = Gauges(
+            metrics, way.compiler, way.keeper.reconciler, way.feeds.status, self.problems
+        )
+        self._denials = Denials(way.compiler, lambda: read(kernel.counters), metrics.denied)
+        self._server = AgentServer(
+            options.state_dir / "agent.sock",
+            Answers(
+                compiler=way.compiler,
+                keeper=way.keeper,
+                feeds=way.feeds,
+                denials=self._denials,
+                why_not_ready=self.why_not_ready,
+                problems=self.problems,
+            ),
+            Audit(way.compiler, way.keeper, way.cni.inner_faults),
+            Samples(way.compiler, lambda: way.feeds.policies.pods),
+        )
+        self._events = EventRecorder(client, "steppe-agent", options.node)
+        self._publisher = Publisher(client, way.compiler, way.feeds, self._events, way.underlay)
 
-    @property
     def problems(self) -> tuple[Problem, ...]:
-        return tuple(sorted({*self.feeds.problems, *self.compiler.problems}))
-
-    @property
-    def trusted(self) -> bool:
-        return self.feeds.trusted
+        """All that is wrong now: with objects, with the node's link, with jobs."""
+        way = self.way
+        sources = (way.feeds, way.compiler, way.underlay, self.supervisor)
+        return tuple(sorted({problem for source in sources for problem in source.problems}))
 
     def why_not_ready(self) -> str:
         """Why pods cannot be attached now; "" when they can."""
-        here = self.compiler.here
-        if here is None:
-            return f"waiting for the API to tell of Node {self._options.node}"
-        if not here.prefixes:
-            return f"Node {here.name} has no pod prefix yet"
-        return ""
+        failing = [job for job in NEEDED_BY_PODS if self.supervisor.is_failing(job)]
+        if failing:
+            return f"the agent's job {failing[0]} fails and is tried again"
+        if not self._start.done.is_set():
+            return "the kernel is being read"
+        return self.way.here.why_not_ready()
 
     async def run(self) -> None:
         """Start from what the kernel holds, then follow every source of events."""
-        state_dir = self._options.state_dir
-        with (
-            self._kernel.watch() as tables,
-            Conntrack() as conntrack,
-            Conntrack() as judged,
-            Counters(SKELETON.table) as counters,
-        ):
-            self.denials = Denials(self.compiler, lambda: read(counters), self.metrics.denied)
-            self._flows = FlowEnder(self.compiler, conntrack)
-            self._policy_flows = PolicyFlowEnder(self.compiler, judged)
-            recorder = EventRecorder(self._client, "steppe-agent", self.name)
-            await self.keeper.read()
-            self._remember_node()
-            async with (
-                serving(self._options.metrics_listen, self.metrics, self.why_not_ready),
-                self._cni.serving(state_dir / "cni.sock"),
-                rpc.serving(state_dir / "agent.sock", Answers(self).answer),
-                asyncio.TaskGroup() as tasks,
-            ):
-                for job in (
-                    *self.feeds.jobs(self),
-                    self._flows.run(),
-                    self._policy_flows.run(),
-                    self.denials.run(),
-                    self.keeper.follow(tables.events()),
-                    self.keeper.run(),
-                    self._full_passes(),
-                    self._install_cni(),
-                    Publisher(self._client, self.compiler, self.feeds, recorder).run(),
-                ):
-                    tasks.create_task(job)
-
-    def touch(self, keys: Iterable[Key]) -> None:
-        """Entries may have changed: compare and apply them soon."""
-        self.keeper.touch(keys)
-
-    async def nodes_listed(self) -> None:
-        """The list says which settings matter; what nobody asks for any more has to go as well."""
-        await self._see_underlay()
-        await self.keeper.read_settings()
-
-    def attached(self, workload: Workload) -> None:
-        """The CNI server has put a pod's tables into the kernel, exactly as they compile.
-
-        All but its elements: those take part in transactions with everyone else's.
-        """
-        keys = self.compiler.set_workload(workload)
-        elements = _elements(keys)
-        self.keeper.reconciler.adopt(keys - elements)
-        self.touch(elements)
-
-    async def guarded(self, workload: Workload) -> None:
-        await self._gate.wait(workload)
-
-    def detached(self, link: str) -> None:
-        """The CNI server has taken a pod's link away, and with it all that stood on it."""
-        keys = self.compiler.remove_workload(link)
-        elements = _elements(keys)
-        self.keeper.reconciler.forget(keys - elements)
-        self.touch(elements)
-
-    def applied(self, keys: Collection[Key]) -> None:
-        self._flows.changed(keys)
-        self._policy_flows.changed(keys)
-
-    async def lost(self, workload: Workload) -> None:
-        """A pod's link was removed by hand, or went with its pod: only the CNI server can tell."""
         try:
-            there = await self._cni.repair(workload)
-        except SteppeError as error:
-            log.error(line("attach-failed", pod=workload.ref, link=workload.link, error=error))
-            asyncio.get_running_loop().call_later(
-                RETRY_SECONDS, self.touch, [LinkKey(workload.link)]
-            )
-            return
-        if there:
-            self.attached(workload)
-            log.info(line("attached-again", pod=workload.ref, link=workload.link))
+            async with asyncio.TaskGroup() as tasks:
+                # From the first moment on, the agent can be asked what keeps it.
+                for job in self.edges():
+                    tasks.create_task(self.supervisor.one(job), name=job.name)
+                await self.supervisor.one(Job("start", self._start.run, lasts=False))
+                for job in self.jobs():
+                    tasks.create_task(self.supervisor.one(job), name=job.name)
+        finally:
+            self.way.cni.close()
 
-    async def inner_faults(self) -> list[tuple[Workload, Change]]:
-        """What inside pods is not as they were attached."""
-        found: list[tuple[Workload, Change]] = []
-        for workload in tuple(self.compiler.workloads.values()):
-            found += ((workload, fault) for fault in await self._cni.inner_faults(workload))
-        return found
+    def edges(self) -> Iterator[Job]:
+        """What answers those who ask about the agent."""
+        listen, metrics = self._options.metrics_listen, self._metrics
+        yield Job("metrics", lambda: serve(listen, metrics, self.why_not_ready))
+        yield Job("agent-socket", self._server.run)
 
-    async def in_step(self) -> None:
-        await self._gate.synced()
-        self._measure()
-        if not self.why_not_ready() and not self._ready.is_set():
-            self._ready.set()
-            self._flows.changed(self.compiler.state)
-            self._policy_flows.changed(self.compiler.state)
-
-    def _remember_node(self) -> None:
-        """What an earlier agent left in the kernel serves until the API has spoken."""
-        underlay, actual = self.feeds.nodes.underlay, self.keeper.reconciler.actual
-        known = node_from_kernel(self._options.node, underlay, actual)
-        if known is not None:
-            self.compiler.set_node(known)
-        self.feeds.ranges.remember(actual)
-
-    async def _full_passes(self) -> None:
-        while True:
-            await asyncio.sleep(self._options.resync)
-            await self._see_underlay()
-            if self._options.repair:
-                await self.keeper.read()
-                self.touch(())
-
-    async def _see_underlay(self) -> None:
-        here = self.compiler.here
-        addresses = here.addresses if here is not None else ()
-        self.touch(self.feeds.nodes.see_underlay(self._kernel.underlay(addresses)))
+    def jobs(self) -> Iterable[Job]:
+        """All that runs once it is known what the kernel holds."""
+        way, kernel = self.way, self._kernel
+        socket = self._options.state_dir / "cni.sock"
+        return (
+            *way.feeds.jobs(way.listener),
+            Job("underlay", lambda: way.underlay.follow(way.listener.see)),
+            Job("cni-socket", lambda: way.cni.run(socket)),
+            Job("keeper", way.keeper.run),
+            Job("kernel-events", lambda: way.keeper.follow(kernel.events.events())),
+            Job("full-passes", self._full_passes.run),
+            Job("lost-pods", way.reattaching.run),
+            Job("stale-flows", way.flows.run),
+            Job("forbidden-flows", way.policy_flows.run),
+            Job("denied-packets", self._denials.run),
+            Job("gauges", lambda: self._gauges.run(way.passes)),
+            Job("cni-install", self._install_cni, lasts=False),
+            Job("publish", self._publisher.run),
+            Job("events", self._events.run),
+        )
 
     async def _install_cni(self) -> None:
         """Offer the plugin to the runtime once pods can be attached, and not before."""
         bin_dir, conf_dir = self._options.cni_bin, self._options.cni_conf
         if bin_dir is None or conf_dir is None:
             return
-        await self._ready.wait()
+        while self.why_not_ready():
+            # A job that is well again makes the node ready without a pass over the kernel.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(READY_SECONDS):
+                    await self.way.passes.until(lambda: not self.why_not_ready())
         await asyncio.to_thread(install, bin_dir, conf_dir, self._options.state_dir / "cni.sock")
         log.info(line("installed", plugin=bin_dir, configuration=conf_dir))
-
-    def _measure(self) -> None:
-        for table, count in self.compiler.state.counts().items():
-            self.metrics.entries.labels(table).set(count)
-        failed = self.keeper.reconciler.failed
-        self.metrics.failed.set(len(failed))
-        self.metrics.problems.set_function(lambda: len(self.problems))  # counted when asked
-        self.metrics.in_sync.set(0 if failed else 1)
-        self.metrics.api_synced.set(1 if self.feeds.status.synced_since is not None else 0)
-
-
-def _elements(keys: Iterable[Key]) -> frozenset[Key]:
-    return frozenset(key for key in keys if isinstance(key, ElementKey))

@@ -1,20 +1,8 @@
-"""One line an event, `key=value`, to standard error: what a person greps and a collector parses."""
+"""One line an event, `key=value`: what a person greps and a collector parses."""
 
 import logging
-import sys
-from typing import TextIO
 
 log = logging.getLogger("steppe")
-
-
-def set_up(level: str = "info", stream: TextIO = sys.stderr) -> None:
-    """Send this process's log to the stream, from this level on."""
-    handler = logging.StreamHandler(stream)
-    handler.setFormatter(
-        logging.Formatter("%(asctime)s.%(msecs)03dZ %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S")
-    )
-    logging.Formatter.converter = staticmethod(__import__("time").gmtime)
-    logging.basicConfig(level=level.upper(), handlers=[handler])
 
 
 def line(event: str, **fields: object) -> str:

@@ -17,6 +17,19 @@ STATE_DIR = Path("/run/steppe")
 METRICS = "127.0.0.1:9465"
 PROXY_HEALTH = ":10256"
 
+BUG = 70
+"""The exit code for a bug of ours: EX_SOFTWARE, "internal software error" (sysexits.h)."""
+
+_EPILOG = """\
+Exit code: 0 after SIGTERM or SIGINT, 1 the agent cannot work (the log says why), 2 bad usage,
+70 a bug in the agent itself (the log has the traceback). Whatever else fails, the agent goes on:
+it tries again, and `steppe status` says what is wrong.
+
+While it runs, `curl --unix-socket STATE_DIR/agent.sock http://localhost/v1/status` asks it.
+
+Example: python -m steppe.agent --node node-a --kubeconfig /etc/steppe/kubeconfig
+"""
+
 _SWITCHES = {
     "--masquerade": "whether what leaves the cluster takes the node's address",
     "--services": "whether Services are Steppe's; off leaves them to another proxy",
@@ -73,7 +86,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m steppe.agent",
         description="Makes this node's kernel agree with the cluster, and serves the CNI plugin.",
-        epilog="example: python -m steppe.agent --node node-a --kubeconfig /etc/steppe/kubeconfig",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
     add("--node", default=os.environ.get("NODE_NAME", ""), help="this node's name in the API")

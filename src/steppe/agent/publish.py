@@ -12,6 +12,7 @@ from collections.abc import Iterable
 
 from steppe.agent.feeds.feeds import Feeds
 from steppe.agent.log import line
+from steppe.agent.node.underlay import UnderlayView
 from steppe.client.client import Client
 from steppe.client.errors import ApiError, UnreachableError
 from steppe.client.events import EventRecorder, reference
@@ -56,26 +57,29 @@ class Publisher:
     """Keeps what the API holds of this node true, at leisure."""
 
     def __init__(
-        self, client: Client, compiler: NodeCompiler, feeds: Feeds, events: EventRecorder
+        self,
+        client: Client,
+        compiler: NodeCompiler,
+        feeds: Feeds,
+        events: EventRecorder,
+        underlay: UnderlayView,
     ) -> None:
         self._client = client
         self._compiler = compiler
         self._feeds = feeds
         self._events = events
+        self._underlay = underlay
         self._told: frozenset[Problem] = frozenset()
 
     async def run(self) -> None:
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._events.run())
-            tasks.create_task(self._follow())
-
-    async def _follow(self) -> None:
+        """Write what is to be written, for ever; ApiError where the API server refuses it."""
         while True:
             await asyncio.sleep(INTERVAL_SECONDS)
             try:
                 await self.publish_node()
                 await self.tell_problems()
-            except (ApiError, UnreachableError) as error:
+            except UnreachableError as error:
+                # That the API is away is told by the watches.
                 log.warning(line("publish-failed", error=error))
 
     async def publish_node(self) -> None:
@@ -83,7 +87,7 @@ class Publisher:
         feed = self._feeds.nodes
         settings = settings_annotation(self._compiler.settings)
         told = feed.published == feed.underlay and feed.published_settings == settings
-        if not feed.trusted or told:
+        if told or not feed.trusted or not self._underlay.known:
             return
         underlay = underlay_annotation(feed.underlay)
         annotations = {UNDERLAY_ANNOTATION: underlay, SETTINGS_ANNOTATION: settings}
@@ -101,7 +105,7 @@ class Publisher:
             self._told |= {problem}
 
     def _own_problems(self) -> frozenset[Problem]:
-        shared = frozenset(self._feeds.problems)
+        shared = frozenset((*self._feeds.problems, *self._underlay.problems))
         # What only compiling shows of a policy, it shows where there are pods of the policy's.
         policies = {resource.kind for resource in _POLICIES}
         local = {p for p in self._compiler.problems if p.cause.ref.kind in policies} - shared

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import click
 import msgspec
 
-from steppe.agent.rpc import RpcError, call, follow
+from steppe.agent import ask as agent
 
 OWN = Path("/run/steppe")
 LABS = OWN / "labs"
@@ -44,24 +44,29 @@ def sockets(lab: str | None, node: str | None) -> list[Path]:
     return found
 
 
-def ask(lab: str | None, node: str | None, request: dict[str, Any]) -> list[dict[str, Any]]:
+def ask(
+    lab: str | None,
+    node: str | None,
+    what: str,
+    query: dict[str, str] | None = None,
+    method: str = "GET",
+) -> list[dict[str, Any]]:
     """Every agent's answer, in the order of nodes; an agent that is silent answers an error."""
     answers = []
     for path in sockets(lab, node):
         try:
-            answer = call(path, {"schema": "steppe.agent-request/v1", **request})
-        except RpcError as error:
+            answer = agent.ask(path, what, query, method=method)
+        except agent.AskError as error:
             answer = {"node": path.parent.name, "error": str(error)}
         answers.append({"node": path.parent.name} | answer)
     return answers
 
 
 def follow_agents(
-    lab: str | None, node: str | None, request: dict[str, Any]
+    lab: str | None, node: str | None, what: str, query: dict[str, str]
 ) -> Iterator[dict[str, Any]]:
     """What the agents tell, as they tell it, until all have ended."""
-    asked = {"schema": "steppe.agent-request/v1", **request}
-    for path, answer in follow(sockets(lab, node), asked):
+    for path, answer in agent.follow(sockets(lab, node), what, query):
         yield {"node": path.parent.name} | answer
 
 

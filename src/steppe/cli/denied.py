@@ -26,7 +26,7 @@ def denied(follow: bool, node: str | None, lab: str | None, output: str) -> None
     if follow:
         _follow(lab, node, output)
         return
-    answers = ask(lab, node, {"do": "denied"})
+    answers = ask(lab, node, "denied")
     if output == "json":
         print_json(SCHEMA, answers)
     else:
@@ -48,7 +48,7 @@ def _print_rows(rows: list[dict[str, Any]]) -> None:
 
 def _follow(lab: str | None, node: str | None, output: str) -> None:
     try:
-        for told in follow_agents(lab, node, {"do": "denied", "follow": True}):
+        for told in follow_agents(lab, node, "denied", {"follow": "true"}):
             if "error" in told:
                 print_errors([told])
             elif output == "json":

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from steppe.agent.rpc import RpcError, call
+from steppe.agent.ask import AskError, ask
 from steppe.cli.audit_text import entry_name, said_of
 from steppe.explain.explain import Walk
 from steppe.explain.model import Difference, Explanation
@@ -28,7 +28,9 @@ class Kernels:
         nodes: Mapping[str, Node],
         desired: Callable[[Cluster], dict[str, NodeState]],
     ) -> None:
-        self._sockets = {str(_asked(path, "status").get("node")): path for path in sockets}
+        self._sockets = {
+            str(_asked(ask(path, "status"), path).get("node")): path for path in sockets
+        }
         self._within_reach = {name: nodes[name] for name in self._sockets if name in nodes}
         self._desired = desired
         self._differences: list[Difference] = []
@@ -43,7 +45,7 @@ class Kernels:
         for node in states:
             try:
                 held = self._held(node, addresses)
-            except (RpcError, ValueError, KeyError, TypeError) as error:
+            except (AskError, ValueError, KeyError, TypeError) as error:
                 note = f"{node} is taken to be as it shall be, for its kernel was not read: {error}"
                 self._notes.append(note)
                 continue
@@ -57,9 +59,10 @@ class Kernels:
 
     def _held(self, node: str, addresses: list[str]) -> list[Held]:
         if node not in self._sockets:
-            raise RpcError("its agent is not on this machine")
-        answer = _asked(self._sockets[node], "tables", addresses=addresses)
-        return [held_from(each) for each in answer["entries"]]
+            raise AskError("its agent is not on this machine")
+        path = self._sockets[node]
+        answer = ask(path, "tables", method="POST", body={"addresses": addresses})
+        return [held_from(each) for each in _asked(answer, path)["entries"]]
 
     def marked(self, said: Explanation) -> Explanation:
         """The explanation with what was found to differ."""
@@ -72,10 +75,9 @@ class Kernels:
         )
 
 
-def _asked(path: Path, do: str, **more: Any) -> dict[str, Any]:
-    answer: dict[str, Any] = call(path, {"schema": "steppe.agent-request/v1", "do": do} | more)
+def _asked(answer: dict[str, Any], path: Path) -> dict[str, Any]:
     if "error" in answer:
-        raise RpcError(f"{path}: {answer['error']}")
+        raise AskError(f"{path}: {answer['error']}")
     return answer
 
 

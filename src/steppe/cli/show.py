@@ -23,7 +23,7 @@ def show(table: str, cause: str, node: str | None, lab: str | None, output: str)
 
     Exit code: 0 shown, 1 an agent did not answer, 2 bad usage.
     """
-    answers = ask(lab, node, {"do": "show", "table": table, "cause": cause})
+    answers = ask(lab, node, f"show/{table}", {"cause": cause})
     if output == "json":
         print_json("steppe.show/v1", answers)
     else:
@@ -58,7 +58,7 @@ def status(node: str | None, lab: str | None, output: str) -> None:
 
     Exit code: 0 all well, 1 something is wrong or an agent did not answer, 2 bad usage.
     """
-    answers = ask(lab, node, {"do": "status"})
+    answers = ask(lab, node, "status")
     if output == "json":
         print_json("steppe.status/v1", answers)
     else:
@@ -113,7 +113,7 @@ def audit(repair: bool, node: str | None, lab: str | None, output: str) -> None:
     Exit code: 0 they agree, 1 they differ or an agent did not answer, 2 bad usage. What is not
     Steppe's is told without changing it.
     """
-    answers = ask(lab, node, {"do": "audit", "repair": repair})
+    answers = ask(lab, node, "audit", method="POST" if repair else "GET")
     if output == "json":
         print_json("steppe.audit/v1", answers)
     else:

@@ -5,7 +5,6 @@ import contextlib
 import ipaddress
 import logging
 import signal
-import sys
 
 import click
 import msgspec
@@ -21,6 +20,7 @@ from steppe.controller.health import Metrics, serve
 from steppe.controller.podcidrs import NodeObject, PodCIDRController
 from steppe.controller.prefixes import Range
 from steppe.errors import SteppeError
+from steppe.log import set_up
 
 log = logging.getLogger(__name__)
 LEASE = "steppe-controller"
@@ -124,11 +124,7 @@ def main(
     health_listen: str | None,
 ) -> None:
     """Give pod prefixes to nodes that have none."""
-    logging.basicConfig(
-        level=logging.INFO,
-        stream=sys.stderr,
-        format="time=%(asctime)s level=%(levelname)s logger=%(name)s %(message)s",
-    )
+    set_up()
     ranges = ranges_from(family, pod_cidr4, node_mask4, pod_cidr6, node_mask6)
     options = Options(kubeconfig, ranges, leader_election, health_listen)
     try:

@@ -2,19 +2,107 @@
 
 It is the link that holds an address the node is known by, else the one the default route uses.
 Several links may qualify; the first address given decides.
+
+    Underlays.read()    the underlay as it is now; blocks, and belongs on a thread
+    Underlays.events()  whenever links, addresses or default routes have changed
 """
 
-from collections.abc import Iterable, Sequence
+import socket
+from collections.abc import AsyncIterator, Iterable, Sequence
+from errno import ENOBUFS
+from typing import Self
 
 from steppe.drivers.errors import KernelError, kernel_error
+from steppe.drivers.netlink import address as addr
+from steppe.drivers.netlink import link as links
+from steppe.drivers.netlink import message as nl
+from steppe.drivers.netlink import route as routes
+from steppe.drivers.netlink.hearing import heard, join
 from steppe.drivers.netlink.link import LinkInfo
-from steppe.drivers.netlink.socket import NetlinkError, NetlinkSocket
+from steppe.drivers.netlink.message import Message
+from steppe.drivers.netlink.socket import NetlinkError, NetlinkSocket, open_socket
 from steppe.drivers.reader import list_addresses, list_links, list_routes
 from steppe.kube.objects import Underlay
 from steppe.net.address import IPAddress, IPInterface
 from steppe.state.route import MAIN
+from steppe.state.workload import is_pod_link
 
 _CURE = "give the node's link one of its addresses, or a default route"
+
+# RTNLGRP_LINK, IPV4_IFADDR, IPV4_ROUTE, IPV6_IFADDR, IPV6_ROUTE
+_GROUPS = (1, 5, 7, 9, 11)
+_BUFFER = 1 << 20
+_DATAGRAMS = 2000
+_DESTINATION_LENGTH = 1
+"""Where the length of the prefix stands in a route's message (struct rtmsg, rtm_dst_len)."""
+
+Changed = tuple[str, ...]
+"""What has changed, in words for the log."""
+
+
+class Underlays:
+    """The underlay of one network namespace, by sockets of its own: nobody waits for others."""
+
+    def __init__(self, netns_fd: int | None = None) -> None:
+        self._socket = NetlinkSocket(netns_fd)
+        try:
+            self._hearing = open_socket(netns_fd, _BUFFER, socket.SOCK_NONBLOCK)
+        except OSError:
+            self._socket.close()
+            raise
+        join(self._hearing, _GROUPS)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._hearing.close()
+        self._socket.close()
+
+    def read(self, addresses: Sequence[IPAddress]) -> Underlay:
+        """The underlay of a node known by these addresses; KernelError if none is found."""
+        return find_underlay(self._socket, addresses)
+
+    def drain(self) -> Changed:
+        """What has changed since the last call and may matter; never waits."""
+        changed: dict[str, None] = {}
+        for _ in range(_DATAGRAMS):
+            try:
+                data = self._hearing.recv(1 << 16)
+            except BlockingIOError:
+                break
+            except OSError as error:
+                if error.errno != ENOBUFS:
+                    raise
+                changed["events came faster than they were read"] = None
+                continue
+            changed.update((what, None) for what in map(_changed, nl.messages(data)) if what)
+        return tuple(changed)
+
+    def events(self) -> AsyncIterator[Changed]:
+        """What changes, as it changes, for ever."""
+        return heard(self._hearing.fileno(), self.drain)
+
+
+def _changed(message: Message) -> str:
+    """What a notification is about; "" for what cannot change the underlay.
+
+    Pods' links come and go all the time, and a node may have thousands of routes to peers.
+    """
+    kind = message.kind
+    if kind in (links.RTM_NEWLINK, links.RTM_DELLINK):
+        if message.body[0] != socket.AF_UNSPEC:
+            return ""
+        link = links.read_link(message)
+        return "" if is_pod_link(link.name) else f"link {link.name}"
+    if kind in (addr.RTM_NEWADDR, addr.RTM_DELADDR):
+        return "an address"
+    if kind in (routes.RTM_NEWROUTE, routes.RTM_DELROUTE):
+        return "" if message.body[_DESTINATION_LENGTH] else "a default route"
+    return ""
 
 
 def find_underlay(socket: NetlinkSocket, addresses: Sequence[IPAddress]) -> Underlay:
@@ -26,8 +114,9 @@ def find_underlay(socket: NetlinkSocket, addresses: Sequence[IPAddress]) -> Unde
     except NetlinkError as error:
         raise kernel_error("find the underlay", error) from error
     if link is None:
-        known = ", ".join(map(str, addresses)) or "no address"
-        detail = f"no link holds {known}, and there is no default route"
+        known = ", ".join(map(str, addresses))
+        why = f"no link holds {known}" if known else "the node's addresses are not known yet"
+        detail = f"{why}, and there is no default route"
         raise KernelError("find the underlay", detail=detail, cure=_CURE)
     return Underlay(
         link.name,

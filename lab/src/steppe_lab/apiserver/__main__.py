@@ -1,13 +1,13 @@
 """`python -m steppe_lab.apiserver`: the flags, and nothing else."""
 
 import asyncio
-import logging
 import sys
 from pathlib import Path
 
 import click
 
 from steppe.errors import SteppeError
+from steppe.log import set_up
 from steppe_lab.apiserver.server import Settings, serve
 
 _FAMILIES = {"dual": ("IPv4", "IPv6"), "ipv4": ("IPv4",), "ipv6": ("IPv6",)}
@@ -28,7 +28,7 @@ def main(  # noqa: PLR0917 - click passes them by name
     cluster_ip_range6: str,
     family: str,
 ) -> None:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    set_up()
     settings = Settings(data, listen, port, cluster_ip_range4, cluster_ip_range6, _FAMILIES[family])
     try:
         asyncio.run(serve(settings))

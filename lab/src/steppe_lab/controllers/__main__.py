@@ -4,13 +4,13 @@ import asyncio
 import contextlib
 import logging
 import signal
-import sys
 
 import click
 
 from steppe.client.client import Client
 from steppe.client.config import load_config
 from steppe.errors import SteppeError
+from steppe.log import set_up
 from steppe_lab.controllers.daemonset import DaemonSetController
 from steppe_lab.controllers.deployment import DeploymentController
 from steppe_lab.controllers.endpointslice import EndpointSliceController
@@ -62,11 +62,7 @@ async def _until_signalled(kubeconfig: str | None) -> None:
 @click.option("--kubeconfig", help="Credentials; without it, the pod's service account.")
 def main(kubeconfig: str | None) -> None:
     """Scheduler and controllers for a lab, through the public API only."""
-    logging.basicConfig(
-        level=logging.INFO,
-        stream=sys.stderr,
-        format='time=%(asctime)s level=%(levelname)s logger=%(name)s msg="%(message)s"',
-    )
+    set_up()
     try:
         asyncio.run(_until_signalled(kubeconfig))
     except SteppeError as error:

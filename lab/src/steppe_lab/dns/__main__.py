@@ -7,7 +7,6 @@ so a query is answered on the node that it reached; only questions for upstream 
 import asyncio
 import contextlib
 import functools
-import logging
 import signal
 from pathlib import Path
 
@@ -18,6 +17,7 @@ import dns.name
 from steppe.client.client import Client
 from steppe.client.config import load_config
 from steppe.errors import SteppeError
+from steppe.log import set_up
 from steppe.net.address import IPAddress, parse_address
 from steppe_lab import netns
 from steppe_lab.dns.address import PORT, SocketAddress, parse_socket_address
@@ -74,7 +74,7 @@ def main(
     upstream: tuple[SocketAddress, ...],
 ) -> None:
     """Serve the names of a cluster's Services and pods."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    set_up()
     try:
         listening = _on_nodes(lab_dir) if lab_dir else []
         for each in listen:

@@ -1,7 +1,6 @@
 """`python -m steppe_lab.kubelet`: the kubelets of all nodes of a lab, in one process."""
 
 import asyncio
-import logging
 import signal
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import click
 from steppe.client.client import Client
 from steppe.client.config import load_config
 from steppe.errors import SteppeError
+from steppe.log import set_up
 from steppe_lab.kubelet import kubelet
 from steppe_lab.kubelet.config import load_lab
 
@@ -24,7 +24,7 @@ from steppe_lab.kubelet.config import load_lab
 )
 def main(kubeconfig: str, lab_dir: Path) -> None:
     """Run the pods of every node of a lab."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    set_up()
     try:
         asyncio.run(_run(kubeconfig, lab_dir))
     except SteppeError as error:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
+from steppe.agent.node.passes import Passes
 from steppe.agent.node.reconciler import Reconciler
 from steppe.compile.incremental import NodeCompiler
 from steppe.dataplane.registry import POLICIES
@@ -28,17 +29,16 @@ class Gate:
     """
 
     def __init__(
-        self, compiler: NodeCompiler, reconciler: Reconciler, trusted: Callable[[], bool]
+        self,
+        compiler: NodeCompiler,
+        reconciler: Reconciler,
+        trusted: Callable[[], bool],
+        passes: Passes,
     ) -> None:
         self._compiler = compiler
         self._reconciler = reconciler
         self._trusted = trusted
-        self._synced = asyncio.Condition()
-
-    async def synced(self) -> None:
-        """The kernel has just been brought into step."""
-        async with self._synced:
-            self._synced.notify_all()
+        self._passes = passes
 
     async def wait(self, workload: Workload) -> None:
         """Return once the pod is guarded; UnguardedError, with the reason, if that takes long.
@@ -49,10 +49,10 @@ class Gate:
         if not self._compiler.settings.policies:
             return
         try:
-            async with asyncio.timeout(WAIT_SECONDS), self._synced:
-                await self._synced.wait_for(lambda: not self._unknown(workload))
+            async with asyncio.timeout(WAIT_SECONDS):
+                await self._passes.until(lambda: not self._unknown(workload))
                 begun = self._reconciler.begun
-                await self._synced.wait_for(lambda: not self._missing(workload, begun))
+                await self._passes.until(lambda: not self._missing(workload, begun))
         except TimeoutError as error:
             if not self._trusted() and not self._may_be_policed(workload):
                 return

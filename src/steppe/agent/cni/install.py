@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from steppe.agent import rpc
+from steppe.agent.cni import framing
 from steppe.cni import plugin
 from steppe.errors import SteppeError
 
@@ -130,7 +130,7 @@ def check_ready(socket: Path) -> None:
     config = {"cniVersion": plugin.NEWEST, "name": "steppe", "type": PLUGIN, "socket": str(socket)}
     env = {"CNI_COMMAND": "STATUS"}
     request = {"schema": "steppe.cni-request/v1", "env": env, "config": config}
-    answer = rpc.call(socket, request)
+    answer = framing.call(socket, request)
     if answer.get("exit") != 0:
         said = answer.get("stdout") or {}
         raise InstallError(f"the agent is not ready: {said.get('msg', 'it did not say why')}")

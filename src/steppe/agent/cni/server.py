@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from steppe.agent import rpc
+from steppe.agent.cni import framing
 from steppe.agent.cni.addresses import NoAddressError
 from steppe.agent.cni.attach import (
     Attachments,
@@ -27,6 +27,7 @@ from steppe.agent.cni.gate import UnguardedError
 from steppe.agent.cni.request import Request, request_from
 from steppe.agent.cni.result import add_result
 from steppe.agent.log import line
+from steppe.agent.unix_socket import Listening
 from steppe.cni.plugin import (
     BAD_ENVIRONMENT,
     DECODING_FAILURE,
@@ -85,19 +86,31 @@ class CniServer:
         self._locks: dict[str, asyncio.Lock] = {}
         self._waiting: dict[str, int] = {}
 
-    @contextlib.asynccontextmanager
-    async def serving(self, path: Path) -> AsyncIterator[None]:
-        """Clean up after an earlier agent, then answer the plugin on this socket."""
-        try:
-            for workload in await self._in_thread(self._attachments.clean_up):
-                self._watcher.attached(workload)
-            async with rpc.serving(path, self.answer, _refusal):
-                yield
-        finally:
-            self._pool.shutdown()
-            self._attachments.close()
+    async def clean_up(self) -> None:
+        """Remove what an earlier agent left half-made, and tell of what it has attached.
 
-    async def answer(self, document: dict[str, Any]) -> rpc.Document:
+        Done once, before anything is answered: later on, what is half-made is under way.
+        """
+        for workload in await self._in_thread(self._attachments.clean_up):
+            self._watcher.attached(workload)
+
+    @contextlib.asynccontextmanager
+    async def serving(self, path: Path) -> AsyncIterator[Listening]:
+        """Answer the plugin on this socket."""
+        async with framing.serving(path, self.answer, _refusal) as made:
+            yield made
+
+    async def run(self, path: Path) -> None:
+        """Answer the plugin until cancelled, or until the socket is gone (SocketError)."""
+        async with self.serving(path) as made:
+            await made.until_gone()
+
+    def close(self) -> None:
+        """Wait for what is under way, and close what is open."""
+        self._pool.shutdown()
+        self._attachments.close()
+
+    async def answer(self, document: dict[str, Any]) -> framing.Document:
         """What the plugin is to print, and its exit code."""
         version = _version(document)
         try:
@@ -138,7 +151,7 @@ class CniServer:
             raise CniError(BAD_ENVIRONMENT, f"CNI_COMMAND is {request.command!r}")
         try:
             return await verb(request)
-        except SteppeError as error:
+        except (SteppeError, OSError) as error:
             raise _as_cni(error, request) from error
 
     async def _add(self, request: Request) -> dict[str, Any]:
@@ -249,7 +262,7 @@ class CniServer:
 CURE = "`steppe status` on this node says more; it is tried again by itself"
 
 
-def _as_cni(error: SteppeError, request: Request) -> CniError:
+def _as_cni(error: SteppeError | OSError, request: Request) -> CniError:
     """The error with CNI's number for it, and the pod it is about."""
     if isinstance(error, NoAddressError | UnguardedError):
         code = TRY_AGAIN
@@ -280,7 +293,7 @@ def _version(document: dict[str, Any]) -> str:
     return version if version in SUPPORTED else NEWEST
 
 
-def _failed(version: str, error: CniError) -> rpc.Document:
+def _failed(version: str, error: CniError) -> framing.Document:
     return {
         "exit": 1,
         "stdout": {
@@ -292,5 +305,5 @@ def _failed(version: str, error: CniError) -> rpc.Document:
     }
 
 
-def _refusal(message: str) -> rpc.Document:
+def _refusal(message: str) -> framing.Document:
     return _failed(NEWEST, CniError(DECODING_FAILURE, message))

@@ -6,23 +6,18 @@ changed, this may be the new ones.
 """
 
 import asyncio
-import logging
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, get_args
 
 from prometheus_client import Counter
 
-from steppe.agent.log import line
 from steppe.compile.incremental import NodeCompiler
 from steppe.dataplane.nft.sets import policy_sets
 from steppe.drivers.nftables.counters import Counters
-from steppe.errors import SteppeError
 from steppe.kube.cause import ObjectRef
 from steppe.kube.objects import Workload
 from steppe.kube.policies import Direction
 from steppe.net.address import IPAddress
-
-log = logging.getLogger("steppe.agent")
 
 INTERVAL_SECONDS = 10.0
 """How often the counters are read for the metrics."""
@@ -73,10 +68,7 @@ class Denials:
     async def run(self) -> None:
         """Keep the metrics true, for ever."""
         while True:
-            try:
-                await self.look()
-            except SteppeError as error:
-                log.warning(line("denied-not-counted", error=error))
+            await self.look()
             await asyncio.sleep(INTERVAL_SECONDS)
 
     async def look(self) -> None:

@@ -3,19 +3,20 @@ somebody does.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from steppe.agent.denied.denied import DIRECTIONS, guarding
-from steppe.agent.rpc import Document, Stream
 from steppe.compile.incremental import NodeCompiler
 from steppe.dataplane.nft.denied import LOG_GROUP
-from steppe.drivers.errors import KernelError
 from steppe.drivers.nflog import Nflog, Sample
 from steppe.kube.objects import Pod
 from steppe.kube.policies import Direction
 from steppe.net.address import IPAddress
+
+Document = dict[str, Any]
 
 WAITING = 1000
 """Samples that wait for one slow follower; further ones are left out."""
@@ -36,6 +37,26 @@ class Log(Protocol):
         """No more of them."""
 
 
+class Follower:
+    """Who follows the samples; those that he is too slow for are left out."""
+
+    def __init__(self) -> None:
+        self._waiting: asyncio.Queue[Document | None] = asyncio.Queue(WAITING)
+
+    def tell(self, sample: Document | None) -> None:
+        """Let him have a sample, or None to wake him up."""
+        if not self._waiting.full():
+            self._waiting.put_nowait(sample)
+
+    async def next(self) -> Document | None:
+        """The next sample; None after SILENCE_SECONDS without one."""
+        try:
+            async with asyncio.timeout(SILENCE_SECONDS):
+                return await self._waiting.get()
+        except TimeoutError:
+            return None
+
+
 class Samples:
     """Listens while it has followers.
 
@@ -53,36 +74,26 @@ class Samples:
         self._pods = pods
         self._listen = listen
         self._log: Log | None = None
-        self._followers: set[asyncio.Queue[Document]] = set()
+        self._followers: set[Follower] = set()
 
-    async def follow(self) -> Stream:
-        """Every sample from now on; None in silence."""
-        waiting: asyncio.Queue[Document] = asyncio.Queue(WAITING)
+    @contextlib.contextmanager
+    def following(self) -> Iterator[Follower]:
+        """Someone who is told every sample from now on; KernelError if there are none to be had."""
+        follower = Follower()
+        self._join(follower)
         try:
-            self._join(waiting)
-        except KernelError as error:
-            yield {"error": str(error)}
-            return
-        try:
-            while True:
-                try:
-                    async with asyncio.timeout(SILENCE_SECONDS):
-                        found = await waiting.get()
-                except TimeoutError:
-                    yield None
-                else:
-                    yield found
+            yield follower
         finally:
-            self._leave(waiting)
+            self._leave(follower)
 
-    def _join(self, waiting: asyncio.Queue[Document]) -> None:
+    def _join(self, follower: Follower) -> None:
         if self._log is None:
             self._log = self._listen()
             asyncio.get_running_loop().add_reader(self._log.fileno(), self._hand_out)
-        self._followers.add(waiting)
+        self._followers.add(follower)
 
-    def _leave(self, waiting: asyncio.Queue[Document]) -> None:
-        self._followers.discard(waiting)
+    def _leave(self, follower: Follower) -> None:
+        self._followers.discard(follower)
         if self._log is not None and not self._followers:
             asyncio.get_running_loop().remove_reader(self._log.fileno())
             self._log.close()
@@ -96,9 +107,8 @@ class Samples:
         for sample in ours:
             document = described(sample, self._compiler, names, datetime.now(UTC))
             document["node"] = self._compiler.name
-            for waiting in self._followers:
-                if not waiting.full():
-                    waiting.put_nowait(document)
+            for follower in self._followers:
+                follower.tell(document)
 
     def _names(self) -> dict[IPAddress, str]:
         nodes = self._compiler.nodes.values()

@@ -7,7 +7,8 @@ changed. What an earlier agent left there goes on serving.
 import contextlib
 import logging
 import time
-from collections.abc import Coroutine, Iterable
+from collections.abc import Iterable
+from functools import partial
 from typing import Protocol
 
 from steppe.agent.feeds.feed import Feed, Follow
@@ -18,6 +19,7 @@ from steppe.agent.feeds.services import ServiceFeed
 from steppe.agent.health.health_ports import HealthPortServer
 from steppe.agent.health.proxy_health import ProxyHealth
 from steppe.agent.log import line
+from steppe.agent.supervisor import Job
 from steppe.client.client import Client
 from steppe.client.informer import Replaced, WatchStatus, watch
 from steppe.client.resources import NODES, SERVICES
@@ -27,7 +29,6 @@ from steppe.kube.objects import Underlay
 from steppe.state.node import Key
 
 log = logging.getLogger("steppe.agent")
-Job = Coroutine[None, None, None]
 
 
 class Listener(Protocol):
@@ -80,14 +81,15 @@ class Feeds:
         return (*found, *self.health_ports.problems, *self.proxy_health.problems)
 
     def jobs(self, listener: Listener) -> Iterable[Job]:
-        """What follows the API, each until it is cancelled."""
+        """What follows the API, each until it is cancelled; one that starts again lists anew."""
         for feed in self.followed:
             for follow in feed.follows:
-                yield self._follow(listener, follow)
-        yield self.nodes.let_go(listener.touch)
+                plural = follow.kind.resource.plural
+                yield Job(f"follow-{plural}", partial(self._follow, listener, follow))
+        yield Job("departed-nodes", partial(self.nodes.let_go, listener.touch))
         if self._compiler.settings.services:
-            yield self.health_ports.run()
-            yield self.proxy_health.run()
+            yield Job("health-check-ports", self.health_ports.run)
+            yield Job("proxy-health", self.proxy_health.run)
 
     async def _follow(self, listener: Listener, follow: Follow) -> None:
         kind, resource = follow.kind, follow.kind.resource

@@ -1,1 +1,4 @@
-"""What the agent tells over HTTP of its own health and its Services'."""
+"""What the agent tells over HTTP of its own health and its Services'.
+
+It must not import the other rooms: what it is to tell is handed in.
+"""

@@ -51,13 +51,17 @@ class HealthPortServer:
         """Follow the compiler until cancelled; every port is closed then."""
         app = web.Application()
         app.add_routes([web.get("/{path:.*}", self._answer)])
-        async with running(app) as runner:
-            while True:
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(RETRY_SECONDS if self._refused else None):
-                        await self._wake.wait()
-                self._wake.clear()
-                await self._match(runner)
+        self._wake.set()
+        try:
+            async with running(app) as runner:
+                while True:
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(RETRY_SECONDS if self._refused else None):
+                            await self._wake.wait()
+                    self._wake.clear()
+                    await self._match(runner)
+        finally:
+            self._sites.clear()
 
     async def _match(self, runner: web.AppRunner) -> None:
         vantage = self._compiler.vantage

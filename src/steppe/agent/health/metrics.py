@@ -3,8 +3,8 @@
 /healthz answers 200 while the process works at all; /readyz only once pods can be attached.
 """
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+import asyncio
+from collections.abc import Callable
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -35,6 +35,12 @@ class Metrics:
         self.repairs = Counter(
             "steppe_repairs", "Entries someone else changed", ["table"], registry=self.registry
         )
+        self.job_failures = Counter(
+            "steppe_job_failures",
+            "Times that one of the agent's jobs failed and was tried again",
+            ["job"],
+            registry=self.registry,
+        )
         self.apply_seconds = Histogram(
             "steppe_apply_seconds", "From plan to the kernel's answer", registry=self.registry
         )
@@ -43,12 +49,11 @@ class Metrics:
         return Gauge(name, text, labels, registry=self.registry)
 
 
-@asynccontextmanager
-async def serving(listen: str, metrics: Metrics, ready: Callable[[], str]) -> AsyncIterator[None]:
-    """Serve while the context lasts; `ready` answers "" or why the node is not ready."""
-    if not listen:
-        yield
-        return
+async def serve(listen: str, metrics: Metrics, ready: Callable[[], str]) -> None:
+    """Serve until cancelled; `ready` answers "" or why the node is not ready.
+
+    SteppeError where the address cannot be listened on. With no address nothing is served.
+    """
 
     async def show(_: web.Request) -> web.Response:
         return web.Response(body=generate_latest(metrics.registry), content_type="text/plain")
@@ -67,7 +72,8 @@ async def serving(listen: str, metrics: Metrics, ready: Callable[[], str]) -> As
     host, _, port = listen.rpartition(":")
     async with running(app) as runner:
         try:
-            await web.TCPSite(runner, host.strip("[]"), int(port)).start()
+            if listen:
+                await web.TCPSite(runner, host.strip("[]"), int(port)).start()
         except (OSError, ValueError) as error:
             raise SteppeError(f"cannot listen on {listen} (--metrics-listen): {error}") from error
-        yield
+        await asyncio.Event().wait()

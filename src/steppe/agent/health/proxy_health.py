@@ -69,6 +69,7 @@ class ProxyHealth:
     async def run(self) -> None:
         """Answer until cancelled."""
         if self._place is None:
+            await asyncio.Event().wait()
             return
         app = web.Application()
         app.add_routes([web.get("/healthz", self._healthz), web.get("/livez", self._livez)])

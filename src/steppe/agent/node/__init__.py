@@ -1,1 +1,5 @@
-"""The node's kernel kept in step with its desired tables."""
+"""The node's own kernel against its tables: the keeper, what it is told, and what follows.
+
+It knows the compiler and the drivers, and hears of the API by feeds. It must not import `cni`: what
+cni has to do, as for a lost pod, waits here until it is taken.
+"""

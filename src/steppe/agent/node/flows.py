@@ -13,15 +13,12 @@ from steppe.agent.log import line
 from steppe.compile.incremental import NodeCompiler
 from steppe.dataplane.registry import data_plane
 from steppe.drivers.conntrack import Conntrack
-from steppe.drivers.errors import KernelError
+from steppe.errors import SteppeError
 from steppe.plan.flows import ENDED, answering, frontend_of, stale_flows
 from steppe.service.table import Frontend
 from steppe.state.node import Key
 
 log = logging.getLogger("steppe.agent")
-
-RETRY_SECONDS = 5.0
-"""How long the connection table is left alone after it could not be read."""
 
 
 class FlowEnder:
@@ -46,6 +43,7 @@ class FlowEnder:
             self._wake.set()
 
     async def run(self) -> None:
+        """End what has become stale, for ever; an error of the kernel's, and run again is right."""
         while True:
             await self._wake.wait()
             self._wake.clear()
@@ -55,11 +53,10 @@ class FlowEnder:
                 met = fronts.intersection(map(frontend_of, flows))
                 stale = stale_flows(flows, answering(met, self._compiler.served(met)))
                 await asyncio.to_thread(self._conntrack.end, stale)
-            except KernelError as error:
-                log.warning(line("flows-not-ended", error=error))
+            except (SteppeError, OSError):
+                # Tried again with what changes meanwhile.
                 self._fronts |= fronts
-                await asyncio.sleep(RETRY_SECONDS)
                 self._wake.set()
-                continue
+                raise
             for flow in stale:
                 log.info(line("ended", flow=flow, cause="its endpoint is gone"))

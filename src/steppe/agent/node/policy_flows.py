@@ -13,7 +13,7 @@ from steppe.agent.log import line
 from steppe.compile.incremental import NodeCompiler
 from steppe.dataplane.registry import POLICIES
 from steppe.drivers.conntrack import Conntrack
-from steppe.drivers.errors import KernelError
+from steppe.errors import SteppeError
 from steppe.net.address import IPAddress
 from steppe.net.packet import Protocol
 from steppe.state.link import AddressKey
@@ -23,8 +23,6 @@ from steppe.walk.forbidden import forbidden
 log = logging.getLogger("steppe.agent")
 
 _JUDGED: tuple[Protocol, ...] = ("TCP", "UDP", "SCTP")
-RETRY_SECONDS = 5.0
-"""How long the connection table is left alone after it could not be read."""
 _REST = 4
 """How many times as long as a reading took the next one waits, however much changes."""
 
@@ -53,10 +51,9 @@ class PolicyFlowEnder:
             began = time.monotonic()
             try:
                 await self._look()
-            except KernelError as error:
-                log.warning(line("flows-not-ended", error=error))
+            except (SteppeError, OSError):
                 self._wake.set()
-                await asyncio.sleep(RETRY_SECONDS)
+                raise
             await asyncio.sleep(_REST * (time.monotonic() - began))
 
     async def _look(self) -> None:

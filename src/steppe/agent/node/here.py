@@ -1,0 +1,45 @@
+"""What others need to know of this agent's own node."""
+
+from steppe.agent.node.underlay import UnderlayView
+from steppe.compile.incremental import NodeCompiler
+from steppe.fabric.registry import fabric_of
+from steppe.net.address import IPAddress, IPNetwork
+
+
+def own_addresses(compiler: NodeCompiler) -> tuple[IPAddress, ...]:
+    """By which addresses other nodes know this one; none before the API has told."""
+    return compiler.here.addresses if compiler.here is not None else ()
+
+
+class Here:
+    """The node as it is now; every property is read anew."""
+
+    def __init__(self, compiler: NodeCompiler, underlay: UnderlayView) -> None:
+        self._compiler = compiler
+        self._underlay = underlay
+
+    @property
+    def name(self) -> str:
+        return self._compiler.name
+
+    @property
+    def prefixes(self) -> tuple[IPNetwork, ...]:
+        """Where pods get their addresses from."""
+        here = self._compiler.here
+        return here.networks if here is not None else ()
+
+    @property
+    def mtu(self) -> int:
+        """The MTU of pods' links, in bytes."""
+        here = self._compiler.here
+        settings = self._compiler.settings
+        return fabric_of(settings).mtu(settings, here) if here else self._underlay.value.mtu
+
+    def why_not_ready(self) -> str:
+        """Why pods cannot be attached now; "" when they can."""
+        here = self._compiler.here
+        if here is None:
+            return f"waiting for the API to tell of Node {self.name}"
+        if not here.prefixes:
+            return f"Node {here.name} has no pod prefix yet"
+        return ""

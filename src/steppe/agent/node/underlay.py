@@ -1,0 +1,128 @@
+"""The node's way to the other nodes, as a watched value: the last known good one stays in force.
+
+    kernel's notifications ─┐
+    full passes, node list ─┴─▶ look (on a thread) ─▶ value ─▶ followers
+
+A link that loses its addresses, or a default route that goes, is a Problem and changes nothing: the
+node's tables go on naming the link that is known. An agent that starts without a way to other
+nodes takes the one that an earlier agent has published on the Node, until there is one.
+
+Invariant: `value` is what the kernel said last, what was published, or the guess that compiling
+makes for nodes that have published nothing; `known` tells whether the kernel has said it. What
+holds an address that the node is known by is never replaced by what holds none.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
+from typing import Protocol
+
+from steppe.agent.log import line
+from steppe.errors import SteppeError
+from steppe.kube.cause import Cause, ObjectRef, Problem
+from steppe.kube.objects import DEFAULT_UNDERLAY, Underlay
+from steppe.net.address import IPAddress
+
+log = logging.getLogger("steppe.agent")
+
+GATHER_SECONDS = 0.1
+"""How long notifications gather before the kernel is asked: they come in flocks."""
+AGAIN_SECONDS = 5.0
+"""How long until the kernel is asked again while there is a Problem: not every cure is notified."""
+
+
+class Source(Protocol):
+    """Where the underlay is read from, and who tells that it may have changed."""
+
+    def read(self, addresses: Sequence[IPAddress]) -> Underlay:
+        """The underlay as it is now; SteppeError where there is none. It may block."""
+
+    def events(self) -> AsyncIterator[Sequence[str]]:
+        """What has changed in the kernel, as it changes."""
+
+
+class UnderlayView:
+    """One node's underlay."""
+
+    def __init__(
+        self, node: str, source: Source, addresses: Callable[[], Sequence[IPAddress]]
+    ) -> None:
+        """`addresses`: by which the node is known now."""
+        self._cause = Cause(ObjectRef("Node", "", node))
+        self._source = source
+        self._addresses = addresses
+        self._looking = asyncio.Lock()
+        self.value = DEFAULT_UNDERLAY
+        self.known = False
+        self.problems: tuple[Problem, ...] = ()
+
+    def published(self, underlay: Underlay | None) -> None:
+        """Our own Node object says this; what holds an address of the node is better than not."""
+        if underlay is None:
+            return
+        addresses = self._addresses()
+        better = _holds(underlay, addresses) and not _holds(self.value, addresses)
+        if better or not self.known:
+            self.value, self.known = underlay, False
+
+    async def look(self) -> Underlay:
+        """Ask the kernel now; the answer, or the last known good one and a Problem."""
+        async with self._looking:
+            addresses = self._addresses()
+            try:
+                found = await asyncio.to_thread(self._source.read, addresses)
+            except (SteppeError, OSError) as error:
+                self._doubt(str(error))
+            else:
+                self._take(found, addresses)
+        return self.value
+
+    async def follow(self, changed: Callable[[Underlay], None]) -> None:
+        """Tell of the underlay whenever the kernel says that something of it has changed."""
+        events = self._source.events()
+        stirred = asyncio.Event()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(_stir(events, stirred))
+            while True:
+                changed(await self.look())
+                # A reading that failed for a reason of its own is followed by no notification.
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(AGAIN_SECONDS if self.problems else None):
+                        await stirred.wait()
+                await asyncio.sleep(GATHER_SECONDS)
+                stirred.clear()
+
+    def _take(self, found: Underlay, addresses: Sequence[IPAddress]) -> None:
+        if _holds(self.value, addresses) and not _holds(found, addresses):
+            # The default route may be another link's: that of the management network, say.
+            known = ", ".join(map(str, addresses))
+            self._doubt(f"no link holds {known}; give {self.value.link} its addresses again")
+            return
+        if self.problems:
+            log.info(line("underlay-found", link=found.link, mtu=found.mtu))
+        elif self.known and found != self.value:
+            log.info(line("underlay-changed", link=found.link, mtu=found.mtu))
+        self.value, self.known, self.problems = found, True, ()
+
+    def _doubt(self, why: str) -> None:
+        held = f"{self.value.link}, MTU {self.value.mtu}"
+        serves = f"the last one known ({held}) stays in force" if self.known else f"{held} is used"
+        problem = Problem(self._cause, f"the way to the other nodes is not known: {why}; {serves}")
+        if problem not in self.problems:
+            log.warning(line("underlay-lost", error=why, link=self.value.link))
+        self.problems = (problem,)
+
+
+def _holds(underlay: Underlay, addresses: Iterable[IPAddress]) -> bool:
+    own = {interface.ip for interface in underlay.addresses}
+    return not own.isdisjoint(addresses)
+
+
+async def _stir(events: AsyncIterator[Sequence[str]], stirred: asyncio.Event) -> None:
+    try:
+        async for _ in events:
+            stirred.set()
+    finally:
+        if isinstance(events, AsyncGenerator):
+            await events.aclose()

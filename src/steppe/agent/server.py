@@ -1,0 +1,228 @@
+"""How the agent is asked: HTTP over STATE_DIR/agent.sock, which is root's alone.
+
+    curl --unix-socket /run/steppe/agent.sock http://localhost/v1/status
+
+    GET  /v1/status                     how the agent is, and what is wrong
+    GET  /v1/show/{table}?cause=        what a table shall hold; `all` for every table
+    GET  /v1/tables?address=&address=   what traffic of these addresses meets in the kernel
+    POST /v1/tables                     the same for many: {"addresses": ["10.244.1.5"]}
+    GET  /v1/audit                      the kernel against what it shall hold
+    POST /v1/audit                      the same, and then puts it right
+    GET  /v1/denied                     packets that policies have denied, counted
+    GET  /v1/denied?follow=true         each as it is denied, a JSON document a line, for ever
+
+Every answer is a JSON document. An error is {"error": "…"} with a status: 400 for a question that
+makes no sense, 404 and 405 for a wrong path or method, 413 for too large a body, 408 for one that
+does not come, 503 when the kernel cannot be asked or too many ask, 500 for a bug of ours.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from steppe.agent.answers import Answer, Answers
+from steppe.agent.denied.samples import Follower, Samples
+from steppe.agent.node.audit import Audit
+from steppe.agent.unix_socket import Listening, listening
+from steppe.errors import SteppeError
+from steppe.net.address import IPAddress, parse_address
+from steppe.state.node import TABLES
+
+log = logging.getLogger("steppe.agent")
+
+MOST_CONNECTIONS = 64
+"""Connections at one time; more are closed at once."""
+LIMIT = 4 << 20
+"""Bytes of a request's body."""
+READ_SECONDS = 10.0
+"""How long a client may take to send its request, and how long an idle connection is kept."""
+SHUTDOWN_SECONDS = 5.0
+"""How long requests under way are waited for at the end."""
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class BadQuestionError(SteppeError):
+    """The question makes no sense; the message says what is expected."""
+
+
+class _Addresses(msgspec.Struct, frozen=True):
+    """The body of POST /v1/tables."""
+
+    addresses: list[str]
+
+
+class AgentServer:
+    """Answers questions about one node. Invariant: a GET changes nothing."""
+
+    def __init__(self, path: Path, answers: Answers, audit: Audit, samples: Samples) -> None:
+        self._path = path
+        self._answers = answers
+        self._audit = audit
+        self._samples = samples
+        self._followers: set[Follower] = set()
+
+    async def run(self) -> None:
+        """Answer until cancelled, or until the socket is gone (SocketError)."""
+        async with self.serving() as made:
+            await made.until_gone()
+
+    @contextlib.asynccontextmanager
+    async def serving(self) -> AsyncIterator[Listening]:
+        """Answers while the context lasts; at the end those who follow are left."""
+        stopping = asyncio.Event()
+        runner = web.AppRunner(
+            self._application(stopping),
+            access_log=None,
+            handler_cancellation=True,
+            keepalive_timeout=READ_SECONDS,
+            shutdown_timeout=SHUTDOWN_SECONDS,
+        )
+        await runner.setup()
+        try:
+            with listening(self._path) as made:
+                factory = _limited(runner)
+                loop = asyncio.get_running_loop()
+                server = await loop.create_unix_server(factory, sock=made.socket)
+                try:
+                    yield made
+                finally:
+                    server.close()
+        finally:
+            stopping.set()
+            for follower in self._followers:
+                follower.tell(None)
+            await runner.cleanup()
+
+    def _application(self, stopping: asyncio.Event) -> web.Application:
+        app = web.Application(client_max_size=LIMIT, middlewares=[_told])
+        app.add_routes(
+            [
+                web.get("/v1/status", self._status),
+                web.get("/v1/show/{table}", self._show),
+                web.get("/v1/tables", self._tables),
+                web.post("/v1/tables", self._many_tables),
+                web.get("/v1/audit", self._look),
+                web.post("/v1/audit", self._repair),
+                web.get("/v1/denied", partial(self._denied, stopping)),
+            ]
+        )
+        return app
+
+    async def _status(self, _: web.Request) -> web.Response:
+        return _json(self._answers.status())
+
+    async def _show(self, request: web.Request) -> web.Response:
+        table = request.match_info["table"]
+        if table not in (*TABLES, "all"):
+            return _error(404, f"no table {table!r}: there are {', '.join(TABLES)}, and all")
+        return _json(self._answers.show(table, request.query.get("cause", "")))
+
+    async def _tables(self, request: web.Request) -> web.Response:
+        return _json(await self._answers.tables(_parsed(request.query.getall("address", []))))
+
+    async def _many_tables(self, request: web.Request) -> web.Response:
+        try:
+            async with asyncio.timeout(READ_SECONDS):
+                body = await request.read()
+        except TimeoutError:
+            return _error(408, f"no whole request came in {READ_SECONDS:.0f} s")
+        try:
+            asked = msgspec.json.decode(body, type=_Addresses)
+        except msgspec.MsgspecError as error:
+            raise BadQuestionError(f"the body cannot be read: {error}") from error
+        return _json(await self._answers.tables(_parsed(asked.addresses)))
+
+    async def _look(self, _: web.Request) -> web.Response:
+        return _json(await self._audit.look(repair=False))
+
+    async def _repair(self, _: web.Request) -> web.Response:
+        return _json(await self._audit.look(repair=True))
+
+    async def _denied(self, stopping: asyncio.Event, request: web.Request) -> web.StreamResponse:
+        follow = request.query.get("follow", "false")
+        if follow not in ("true", "false"):
+            raise BadQuestionError(f"follow is true or false, not {follow!r}")
+        if follow == "false":
+            return _json(await self._answers.denied())
+        with self._samples.following() as follower, self._known(follower):
+            response = web.StreamResponse(headers={"Content-Type": "application/jsonl"})
+            await response.prepare(request)
+            while not stopping.is_set():
+                found = await follower.next()
+                # An empty line in silence: only who writes finds that the client has gone.
+                line = msgspec.json.encode(found) if found is not None else b""
+                await response.write(line + b"\n")
+            return response
+
+    @contextlib.contextmanager
+    def _known(self, follower: Follower) -> Iterator[None]:
+        self._followers.add(follower)
+        try:
+            yield
+        finally:
+            self._followers.discard(follower)
+
+
+class _Full(asyncio.Protocol):
+    """A connection too many: refused at once, whatever is asked."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        if isinstance(transport, asyncio.WriteTransport):
+            body = msgspec.json.encode({"error": f"{MOST_CONNECTIONS} others ask; try again"})
+            head = "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n"
+            transport.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        transport.close()
+
+
+def _limited(runner: web.AppRunner) -> Callable[[], asyncio.BaseProtocol]:
+    """Makes the protocol of each new connection, while there are not too many."""
+
+    def make() -> asyncio.BaseProtocol:
+        server = runner.server
+        if server is None or len(server.connections) >= MOST_CONNECTIONS:
+            return _Full()
+        return server()
+
+    return make
+
+
+@web.middleware
+async def _told(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Errors as JSON with a status; a bug of ours has a traceback in the log."""
+    try:
+        return await handler(request)
+    except web.HTTPException as error:
+        return _error(error.status, error.text or error.reason)
+    except BadQuestionError as error:
+        return _error(400, str(error))
+    except ConnectionError:
+        raise  # the client has gone, and wants no answer
+    except (SteppeError, OSError) as error:
+        return _error(503, str(error))
+    except Exception:
+        log.exception("a bug of ours, in answering %s", request.path)
+        return _error(500, "the agent could not answer: a bug of ours, told in its log")
+
+
+def _parsed(texts: list[str]) -> frozenset[IPAddress]:
+    try:
+        return frozenset(map(parse_address, texts))
+    except ValueError as error:
+        raise BadQuestionError(f"a list of addresses is needed: {error}") from error
+
+
+def _json(answer: Answer | dict[str, Any], status: int = 200) -> web.Response:
+    body = msgspec.json.encode(answer) + b"\n"
+    return web.Response(body=body, status=status, content_type="application/json")
+
+
+def _error(status: int, message: str) -> web.Response:
+    return _json({"error": message}, status)

@@ -1,0 +1,80 @@
+"""Unix sockets of the agent's: root's alone, and taken over in one step from another agent."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from steppe.errors import SteppeError
+
+LOOK_SECONDS = 2.0
+"""How often it is made sure that the socket still has its name."""
+_BACKLOG = 128
+
+
+class SocketError(SteppeError):
+    """The socket cannot be had, or has lost its name."""
+
+
+class Listening(msgspec.Struct, frozen=True):
+    """A socket that listens under a path; `identity` is the path's file: device and inode."""
+
+    path: Path
+    socket: socket.socket
+    identity: tuple[int, int]
+
+    async def until_gone(self) -> None:
+        """Return never; SocketError once nobody can connect, because the path is gone.
+
+        Another agent's socket under this path is no error: it has taken over.
+        """
+        # inotify would have to be told of every folder up to the root.
+        while self.path.exists():  # noqa: ASYNC110
+            await asyncio.sleep(LOOK_SECONDS)
+        raise SocketError(f"{self.path} is gone: somebody has removed it; it is made anew")
+
+
+@contextlib.contextmanager
+def listening(path: Path) -> Iterator[Listening]:
+    """A socket at this path, which at the end is removed if it is still ours.
+
+    SocketError says what to do where it cannot be made.
+    """
+    made = _made(path)
+    try:
+        yield made
+    finally:
+        made.socket.close()
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            if _identity(path) == made.identity:
+                path.unlink()
+
+
+def _made(path: Path) -> Listening:
+    new = path.with_name(f"{path.name}.new")
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        new.unlink(missing_ok=True)
+        listener.bind(str(new))
+        # Nobody can connect before listen(2), so there is no moment without these permissions.
+        new.chmod(0o600)
+        listener.listen(_BACKLOG)
+        new.rename(path)
+        identity = _identity(path)
+    except OSError as error:
+        listener.close()
+        reason = error.strerror or str(error)
+        raise SocketError(
+            f"cannot listen on {path}: {reason}; give --state-dir a folder of root's, with a "
+            "path of less than 90 characters"
+        ) from error
+    return Listening(path, listener, identity)
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    stat = path.stat()
+    return stat.st_dev, stat.st_ino

@@ -1,0 +1,24 @@
+"""How every program of Steppe writes its log: a line an entry, in UTC, to standard error.
+
+2026-01-01T10:00:00.123Z INFO steppe.lab.kubelet: pod default/web is running
+"""
+
+import logging
+import sys
+import time
+from typing import TextIO
+
+
+def set_up(level: str = "info", stream: TextIO = sys.stderr, *, names: bool = True) -> None:
+    """Send this process's log to the stream, from this level on.
+
+    `names`: whether a line tells the logger that wrote it.
+    """
+    logger = "%(name)s: " if names else ""
+    formatter = logging.Formatter(
+        f"%(asctime)s.%(msecs)03dZ %(levelname)s {logger}%(message)s", "%Y-%m-%dT%H:%M:%S"
+    )
+    formatter.converter = time.gmtime
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(formatter)
+    logging.basicConfig(level=level.upper(), handlers=[handler])
