@@ -228,6 +228,7 @@ async def world(
     monkeypatch.setattr(unix_socket, "LOOK_SECONDS", 0.01)
     made = World(tmp_path, "{}:{}".format(*port.getsockname()))
     yield made
+    made.error = None
     made.agent.way.cni.close()
 
 
