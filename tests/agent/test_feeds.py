@@ -293,6 +293,27 @@ async def fill(api: FakeApi, found: Feeds) -> None:
             await api.put(path_of(follow), body["metadata"]["name"], **body)
 
 
+@pytest.mark.parametrize("kind", ["services", "pods"])
+async def test_a_kind_whose_list_fails_for_another_reason_is_a_problem_too(kind: str) -> None:
+    async with fake_api() as (api, client):
+        found, heard = feeds(client), Heard()
+        await fill(api, found)
+
+        def refuse(request: web.Request) -> web.Response | None:
+            answer = status(500, "InternalError", "no conversion webhook")
+            return web.json_response(answer, status=500) if kind in request.path else None
+
+        def told() -> list[Problem]:
+            return [p for p in found.problems if "no conversion webhook" in p.message]
+
+        api.refuse = refuse
+        await following(found, heard, told)
+        assert not found.trusted
+        assert [problem.message[:15] for problem in told()] == ["not listed yet:"]
+        api.refuse = lambda _: None
+        await following(found, heard, lambda: found.trusted and not told())
+
+
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_forbidden_kind_is_a_problem_that_names_the_rule_it_takes(kind: str) -> None:
     """403 from a server, on each kind by itself: told at once, and gone once it is allowed."""

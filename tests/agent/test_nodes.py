@@ -330,6 +330,18 @@ def test_what_two_peers_had_is_the_others_at_once_when_one_departs(what: str) ->
     assert values(compiler) == values(expected)
 
 
+def test_a_departed_peer_has_its_time_whatever_becomes_of_our_own_node() -> None:
+    it, compiler = feed()
+    it.take(Replaced(ALL))
+    it.take(Deleted(ALL[1]))
+    it.take(Replaced(()))
+    it.take(Upserted(ALL[0]))
+    after(it, HOLD_SECONDS - 1)
+    assert "node-b" in compiler.nodes
+    after(it, 1)
+    assert set(compiler.nodes) == {"node-a"}
+
+
 def test_a_peer_with_a_problem_departs_with_it() -> None:
     it, compiler = feed()
     it.take(Replaced((*ALL, seen("node-c", 3, addresses=False))))

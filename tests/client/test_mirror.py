@@ -124,6 +124,17 @@ def test_what_is_known_after_these_events(kind: Kind[Thing, int], row: Row) -> N
     assert mirror.listed == listed
 
 
+def test_only_what_has_changed_is_handed_on() -> None:
+    mirror = Mirror(GUARD)
+    mirror.take(LIST)
+    for event in (LIST, Upserted(A1), Refused(403)):
+        assert mirror.take(event) == {}
+    assert mirror.take(Replaced((A2, B1))) == {("ns", "a"): 2}
+    assert mirror.take(ODD) == {("ns", "a"): 99}
+    assert mirror.take(LIST_WITH_ODD) == {}
+    assert mirror.take(ODD_GONE) == {("ns", "a"): None}
+
+
 def test_a_refusal_names_its_cure_and_what_it_means() -> None:
     mirror = Mirror(PLAIN)
     mirror.take(Refused(403))

@@ -114,12 +114,12 @@ class Mirror(Generic[W, T]):
         return name in self._known or name in self._unreadable
 
     def take(self, event: WatchEvent[W]) -> dict[Name, T | None]:
-        """What is known now under the names the event is about; None for nothing."""
+        """What is known now under the names where that has changed; None for nothing."""
         match event:
             case Replaced(items, unreadable):
                 return self._replace(items, unreadable)
             case Upserted(item):
-                return {_name(item): self._learn(item)}
+                return self._learn(item)
             case Deleted(item):
                 return self._forget((_name(item),))
             case Unreadable(deleted=True):
@@ -141,21 +141,27 @@ class Mirror(Generic[W, T]):
         if NAMELESS not in doubtful:
             held = self._known.keys() | self._unreadable.keys()
             changed |= self._forget(held - now.keys() - doubtful.keys())
-        for name, item in now.items():
-            changed[name] = self._learn(item)
+        for item in now.values():
+            changed |= self._learn(item)
         for each in doubtful.values():
             changed |= self._doubt(each)
         return changed
 
-    def _learn(self, seen: W) -> T:
+    def _learn(self, seen: W) -> dict[Name, T | None]:
         name = _name(seen)
         known, problems = self.kind.parse(seen)
-        self._known[name] = known
         self._unreadable.pop(name, None)
         self._partial.pop(name, None)
         if told := tuple(problems):
             self._partial[name] = told
-        return known
+        return self._set(name, known)
+
+    def _set(self, name: Name, known: T) -> dict[Name, T | None]:
+        # Consumers may hold what they were given: two equal values for one object cost memory.
+        if self._known.get(name) == known:
+            return {}
+        self._known[name] = known
+        return {name: known}
 
     def _forget(self, names: Iterable[Name]) -> dict[Name, T | None]:
         gone = tuple(names)
@@ -178,8 +184,7 @@ class Mirror(Generic[W, T]):
         if stand_in is None:
             return {}
         self._partial.pop(name, None)
-        self._known[name] = stand_in(name)
-        return {name: self._known[name]}
+        return self._set(name, stand_in(name))
 
     def _refuse(self, status: int) -> None:
         if status == NOT_FOUND and self.kind.may_be_absent and not self._known:

@@ -16,8 +16,8 @@ HOLD_SECONDS = 60.0
 class Departed:
     """Names of deleted peers, each with the time until which its network stays.
 
-    Invariant: no two of them have a prefix or an address in common, nor one with a present node:
-    who has not one of its own is not held.
+    Invariant: no two of them have a prefix or an address in common; whoever had one that another
+    node has as well, present or departed, is not kept.
     """
 
     def __init__(self) -> None:
@@ -31,6 +31,8 @@ class Departed:
 
     def hold(self, node: Node, now: float) -> bool:
         """Keep its network for a while; False where there is none to keep."""
+        if node.name in self._held:
+            return True
         parts = _parts(node)
         if not (node.prefixes and node.addresses) or not self._holders.keys().isdisjoint(parts):
             return False

@@ -7,7 +7,7 @@ changed. What an earlier agent left there goes on serving.
 import contextlib
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Iterator
 from functools import partial
 from typing import Protocol
 
@@ -24,7 +24,7 @@ from steppe.client.client import Client
 from steppe.client.informer import Replaced, WatchStatus, watch
 from steppe.client.resources import NODES, SERVICES
 from steppe.compile.incremental import NodeCompiler
-from steppe.kube.cause import Problem
+from steppe.kube.cause import Cause, Problem
 from steppe.kube.objects import Underlay
 from steppe.state.node import Key
 
@@ -78,7 +78,18 @@ class Feeds:
     @property
     def problems(self) -> tuple[Problem, ...]:
         found = [problem for feed in self.followed for problem in feed.problems]
+        found += self._not_listed({problem.cause for problem in found})
         return (*found, *self.health_ports.problems, *self.proxy_health.problems)
+
+    def _not_listed(self, told: Container[Cause]) -> Iterator[Problem]:
+        """Kinds whose first list fails while others come: the API server is there, all waits."""
+        if self.status.synced_since is None:
+            return
+        for kind in (follow.kind for feed in self.followed for follow in feed.follows):
+            status = self.watches.get(kind.resource.plural)
+            waiting = status is not None and not status.relists and status.last_error
+            if waiting and kind.cause not in told:
+                yield Problem(kind.cause, f"not listed yet: {waiting}; {kind.until_listed}")
 
     def jobs(self, listener: Listener) -> Iterable[Job]:
         """What follows the API, each until it is cancelled; one that starts again lists anew."""

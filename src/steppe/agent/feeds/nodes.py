@@ -58,9 +58,9 @@ NODE = Kind(resource=NODES, wire=wire.Node, parse=_seen_node)
 class NodeFeed:
     """Keeps the compiler's nodes those of the API.
 
-    Invariant: where the last list held our own node, the compiler has the mirror's nodes, each with
-    what it has not for the moment, our own, and peers that have just departed; else it has what it
-    had before.
+    Invariant: where the last list held our own node (`believed`), the compiler has the nodes of the
+    mirror, each completed by what it had before, and besides them our own, should its object be
+    deleted, and peers that have just departed. Otherwise it has what it had before that list.
     """
 
     def __init__(
@@ -94,6 +94,7 @@ class NodeFeed:
 
     @property
     def complete(self) -> bool:
+        """The same as `trusted`."""
         return self.trusted
 
     @property
