@@ -34,7 +34,7 @@ from steppe.compile.incremental import NodeCompiler
 from steppe.dataplane.nft.skeleton import SKELETON
 from steppe.drivers.conntrack import Conntrack
 from steppe.drivers.kernel import KernelDriver
-from steppe.drivers.namespaces import KernelNamespaces
+from steppe.drivers.kernel_namespaces import KernelNamespaces
 from steppe.drivers.nftables.counters import Counters
 from steppe.errors import SteppeError
 from steppe.fabric.choose import pod_mtu
