@@ -18,7 +18,7 @@ from steppe.agent.cni.attach import Attachments
 from steppe.agent.cni.gate import UnguardedError
 from steppe.agent.cni.server import CniServer
 from steppe.drivers.kernel import KernelDriver
-from steppe.drivers.namespaces import KernelNamespaces
+from steppe.drivers.kernel_namespaces import KernelNamespaces
 from steppe.kube.objects import Workload
 from steppe.net.address import IPNetwork, parse_prefix
 

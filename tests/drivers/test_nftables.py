@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from steppe.dataplane.nft.skeleton import SKELETON
+from steppe.drivers.driver import Fault
 from steppe.drivers.netlink.netns import call_in
 from steppe.drivers.nftables.driver import Nft
 from steppe.drivers.nftables.intervals import Cover
@@ -181,3 +182,28 @@ def test_elements_that_others_took_out_are_missed_and_put_back(node: Namespace, 
     # A deletion that finds nothing to delete has what it wants.
     assert nft.apply([Change(KEYS[0], Element(), None), Change(KEYS[1], Element(), None)]) == ()
     assert nft.read() == dict.fromkeys(KEYS[2:], Element())
+
+
+BY_HAND = {
+    "add rule inet steppe forward accept": Fault("chain forward of table inet steppe", "differs"),
+    "flush chain inet steppe forward": Fault("chain forward of table inet steppe", "differs"),
+    "add chain inet steppe by-hand": Fault("chain by-hand of table inet steppe", "foreign"),
+    "add set inet steppe by-hand { type ipv4_addr; }": Fault(
+        "set by-hand of table inet steppe", "foreign"
+    ),
+    "add counter inet steppe by-hand": Fault("table inet steppe", "differs"),
+    "delete table inet steppe": Fault("table inet steppe", "missing"),
+}
+
+
+@pytest.mark.parametrize("command", BY_HAND)
+def test_what_is_wrong_with_the_table_is_named_and_left_as_it_is_until_it_is_ensured(
+    node: Namespace, command: str
+) -> None:
+    with call_in(node.fd, lambda: Nft(SKELETON)) as nft:
+        nft.ensure()
+        assert nft.check() == ()
+        node.run("nft", command)
+        assert nft.check() == nft.check() == (BY_HAND[command],)
+        assert nft.ensure() == (BY_HAND[command],)
+        assert nft.check() == ()

@@ -9,7 +9,8 @@ from steppe.dataplane.nft.skeleton import SKELETON
 from steppe.drivers.conntrack import Conntrack
 from steppe.drivers.driver import Watches
 from steppe.drivers.kernel import KernelDriver
-from steppe.drivers.namespaces import Host, KernelNamespaces, Namespaces
+from steppe.drivers.kernel_namespaces import KernelNamespaces
+from steppe.drivers.namespaces import Host, Namespaces
 from steppe.drivers.nftables.counters import Counters
 from steppe.drivers.nftables.driver import Nft
 from steppe.drivers.underlay import Underlays

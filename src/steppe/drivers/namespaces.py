@@ -3,27 +3,20 @@
     Host         the node's tables, and the links and addresses of everybody
     Namespaces   opens a pod's namespace, and gives a driver of the tables inside it
 
-The kernel's are KernelDriver and KernelNamespaces; those in memory are in fake_namespaces.py.
+The kernel's are in kernel.py and kernel_namespaces.py, those in memory in fake.py and
+fake_namespaces.py.
 """
 
-import contextlib
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from pathlib import Path
 from typing import Protocol
 
 import msgspec
 
 from steppe.drivers.driver import Driver
-from steppe.drivers.kernel import KernelDriver
-from steppe.drivers.netlink.netns import NetnsError, open_netns
 from steppe.drivers.scope import Scope
 from steppe.net.address import IPAddress
 from steppe.state.link import Link
-
-NAMED = Path("/var/run/netns")
-"""Where ip-netns(8) and container runtimes bind namespaces to names (/run/netns, mostly)."""
 
 
 class Netns(msgspec.Struct, frozen=True):
@@ -77,28 +70,3 @@ class Namespaces(Protocol):
 
     def driver(self, netns: Netns, scope: Scope) -> AbstractContextManager[Driver]:
         """A driver of the tables inside the namespace, for as long as this lasts."""
-
-
-class KernelNamespaces:
-    """Those of this machine."""
-
-    @contextlib.contextmanager
-    def opened(self, path: str) -> Iterator[Netns]:
-        with open_netns(path) as fd:
-            stat = os.fstat(fd)
-            yield Netns(fd, stat.st_dev, stat.st_ino)
-
-    def is_own(self, netns: Netns) -> bool:
-        mine = Path("/proc/thread-self/ns/net").stat()
-        return (mine.st_dev, mine.st_ino) == (netns.device, netns.inode)
-
-    def named(self) -> tuple[str, ...]:
-        try:
-            return tuple(sorted(map(str, NAMED.iterdir())))
-        except FileNotFoundError:
-            return ()
-        except OSError as error:
-            raise NetnsError(f"list the namespaces in {NAMED}: {error.strerror}") from error
-
-    def driver(self, netns: Netns, scope: Scope) -> KernelDriver:
-        return KernelDriver(netns.fd, scope)
