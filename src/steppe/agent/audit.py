@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from steppe.agent.node.flows import stale_now
 from steppe.dataplane.nft.skeleton import SKELETON
 from steppe.drivers.conntrack import Conntrack
 from steppe.drivers.nftables.library import NftError
@@ -20,7 +21,7 @@ from steppe.drivers.sysctl import Sysctls
 from steppe.kube.cause import Cause
 from steppe.net.flow import Flow
 from steppe.plan.diff import Change
-from steppe.plan.flows import ENDED, answering, frontend_of, frontends_within, stale_flows
+from steppe.plan.flows import ENDED, frontend_of
 from steppe.state.node import TABLES, Key, Value
 from steppe.state.sysctl import Sysctl, SysctlKey
 
@@ -95,11 +96,7 @@ def _row(change: Change, because: Iterable[Cause]) -> Json:
 async def _stale_flows(agent: "Agent") -> tuple[Flow, ...]:
     flows = await asyncio.to_thread(_tracked)
     # In this thread, for what the compiler knows changes in it.
-    compiler = agent.compiler
-    served = compiler.served(map(frontend_of, flows))
-    ranges = (prefix for known in compiler.service_ranges for prefix in known.prefixes)
-    fronts = served.keys() | frontends_within(flows, ranges)
-    return stale_flows(flows, answering(fronts, served))
+    return stale_now(agent.compiler, flows)
 
 
 def _tracked() -> tuple[Flow, ...]:
