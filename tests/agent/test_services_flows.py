@@ -5,14 +5,14 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from ipaddress import ip_address
 
-from steppe.agent.node.flows import FlowEnder
+from steppe.agent.node.flows import FlowEnder, stale_now
 from steppe.agent.supervisor import Job, Supervisor
 from steppe.client.informer import Backoff
 from steppe.compile.incremental import NodeCompiler
 from steppe.drivers.errors import KernelError
 from steppe.kube.objects import Node
 from steppe.kube.prefixes import pod_cidrs
-from steppe.kube.services import Endpoint, EndpointSlice, Service, ServicePort
+from steppe.kube.services import Endpoint, EndpointSlice, Service, ServicePort, ServiceRange
 from steppe.net.address import parse_address, parse_prefix
 from steppe.net.flow import Endpoints, Flow
 from steppe.settings import Settings
@@ -135,3 +135,27 @@ async def test_a_table_that_cannot_be_read_is_read_again() -> None:
         ender.changed(compiler.set_slice(slice_(NEW)))
         await _ends(table, stale)
     assert table.read == 3
+
+
+def test_of_all_tracked_flows_the_audit_finds_those_without_an_endpoint() -> None:
+    compiler = NodeCompiler(Settings(fabric="direct"), NODE.name)
+    compiler.set_node(NODE)
+    compiler.set_service(DNS)
+    compiler.set_slice(slice_(NEW))
+    elsewhere = Flow("UDP", Endpoints(CLIENT, 1, OLD, 53), Endpoints(OLD, 53, CLIENT, 1))
+    flows = (flow(OLD), flow(NEW, 40001), elsewhere)
+    assert stale_now(compiler, flows) == (flow(OLD),)
+    compiler.remove_service("default", "dns")
+    assert stale_now(compiler, flows) == (), "nobody knows that the address was a Service's"
+    compiler.set_service_range(ServiceRange("kubernetes", (parse_prefix("10.96.0.0/16"),)))
+    assert stale_now(compiler, flows) == (flow(OLD), flow(NEW, 40001))
+    compiler.remove_service_range("kubernetes")
+    assert stale_now(compiler, flows) == ()
+
+
+def test_where_services_are_anothers_nothing_is_served() -> None:
+    compiler = NodeCompiler(Settings(fabric="direct", services=False), NODE.name)
+    compiler.set_node(NODE)
+    compiler.set_service(DNS)
+    compiler.set_slice(slice_(NEW))
+    assert stale_now(compiler, (flow(OLD),)) == ()

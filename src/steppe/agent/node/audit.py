@@ -13,6 +13,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Any
 
+from steppe.agent.node.flows import stale_now
 from steppe.agent.node.keeper import Keeper
 from steppe.compile.incremental import NodeCompiler
 from steppe.dataplane.nft.skeleton import SKELETON
@@ -25,7 +26,7 @@ from steppe.kube.cause import Cause
 from steppe.kube.objects import Workload
 from steppe.net.flow import Flow
 from steppe.plan.diff import Change
-from steppe.plan.flows import ENDED, answering, frontend_of, frontends_within, stale_flows
+from steppe.plan.flows import ENDED, frontend_of
 from steppe.state.node import TABLES, Key, Value
 from steppe.state.sysctl import Sysctl, SysctlKey
 
@@ -100,11 +101,7 @@ class Audit:
     async def _stale_flows(self) -> tuple[Flow, ...]:
         flows = await asyncio.to_thread(_tracked)
         # In this thread, for what the compiler knows changes in it.
-        compiler = self._compiler
-        served = compiler.served(map(frontend_of, flows))
-        ranges = (prefix for known in compiler.service_ranges for prefix in known.prefixes)
-        fronts = served.keys() | frontends_within(flows, ranges)
-        return stale_flows(flows, answering(fronts, served))
+        return stale_now(self._compiler, flows)
 
     def _because(self, flow: Flow) -> list[str]:
         """The Service that was addressed; none where it is gone as well."""

@@ -7,18 +7,29 @@ agent ran.
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from steppe.agent.log import line
 from steppe.compile.incremental import NodeCompiler
 from steppe.dataplane.registry import data_plane
 from steppe.drivers.conntrack import Conntrack
 from steppe.errors import SteppeError
-from steppe.plan.flows import ENDED, answering, frontend_of, stale_flows
+from steppe.net.flow import Flow
+from steppe.plan.flows import ENDED, answering, frontend_of, frontends_within, stale_flows
 from steppe.service.table import Frontend
 from steppe.state.node import Key
 
 log = logging.getLogger("steppe.agent")
+
+
+def stale_now(compiler: NodeCompiler, flows: Collection[Flow]) -> tuple[Flow, ...]:
+    """Of all that are tracked, those that are answered by what is no endpoint any more.
+
+    In a range of cluster IPs that holds for addresses that no Service has, too.
+    """
+    served = compiler.served(map(frontend_of, flows))
+    ranges = (prefix for known in compiler.service_ranges for prefix in known.prefixes)
+    return stale_flows(flows, answering(served.keys() | frontends_within(flows, ranges), served))
 
 
 class FlowEnder:
