@@ -28,7 +28,7 @@ EGRESS: Direction = "egress"
 
 
 Paths = tuple[tuple[Path, ...], tuple[str, ...]]
-"""A case's paths, and where they part from the spec."""
+"""A case's paths, and where they part from the oracle."""
 Walk = Callable[[Case, Sequence[PromisedPath]], Paths]
 """Takes a case through tables; the promised paths are what the oracle says of it."""
 InTables = Callable[[Cluster], Walk]
