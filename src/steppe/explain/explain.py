@@ -11,7 +11,7 @@ import msgspec
 from steppe.explain.cases import cases_of
 from steppe.explain.flow import BadFlowError, flow_of
 from steppe.explain.misses import misses
-from steppe.explain.model import Case, Change, Explanation, Flow, Path, kind_of
+from steppe.explain.model import Case, Explanation, Flow, Path, kind_of
 from steppe.explain.part import part_for
 from steppe.explain.promised import path_of
 from steppe.explain.remedy import Asked, changes_for
@@ -28,7 +28,7 @@ EGRESS: Direction = "egress"
 
 
 Paths = tuple[tuple[Path, ...], tuple[str, ...]]
-"""A case's paths, and where they part from the spec."""
+"""A case's paths, and where they part from the oracle."""
 Walk = Callable[[Case, Sequence[PromisedPath]], Paths]
 """Takes a case through tables; the promised paths are what the oracle says of it."""
 InTables = Callable[[Cluster], Walk]
@@ -68,30 +68,25 @@ class Explainer:
                 f"{flow.source} and {flow.destination} have no IPv{family} in common"
             )
         part = part_for(self.cluster, wanted)
-        found, conflicts = self._followed(part, wanted)
+        oracle = Oracle(part, self._node_port_addresses)
+        found, conflicts = self._followed(part, oracle, wanted)
         kind = kind_of(path.open for case in found for path in case.paths)
+        asked = Asked(flow, part, found, oracle.world, self._node_port_addresses)
         return Explanation(
             flow=flow,
             kind=kind,
             verdict=verdict(flow, kind, found),
             basis="promises" if self._in_tables is None else "tables",
             cases=found,
-            changes=() if kind == "allowed" else self._changes(flow, part, found),
+            changes=() if kind == "allowed" else changes_for(self.cluster, asked),
             notes=notes,
             conflicts=conflicts,
         )
 
-    def _changes(self, flow: Flow, part: Cluster, cases: tuple[Case, ...]) -> tuple[Change, ...]:
-        """What would open the flow."""
-        return changes_for(
-            self.cluster, Asked(flow, part, cases, Oracle(part).world, self._node_port_addresses)
-        )
-
     def _followed(
-        self, part: Cluster, cases: Sequence[Case]
+        self, part: Cluster, oracle: Oracle, cases: Sequence[Case]
     ) -> tuple[tuple[Case, ...], tuple[str, ...]]:
         """The cases with every path that their packets may take."""
-        oracle = Oracle(part, self._node_port_addresses)
         walk = self._in_tables and self._in_tables(part)
         found: list[Case] = []
         conflicts: list[str] = []

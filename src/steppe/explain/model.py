@@ -105,7 +105,7 @@ class Patch(msgspec.Struct, frozen=True):
 
 
 class Change(msgspec.Struct, frozen=True):
-    """An edit that would open the flow: it was tried on the spec, and it does."""
+    """An edit that would open the flow: it was tried on the oracle, and it does."""
 
     text: str
     objects: tuple[Cause, ...]
@@ -129,7 +129,7 @@ Basis = Literal["promises", "tables", "kernels"]
 class Explanation(msgspec.Struct, frozen=True):
     """The verdict on a flow, and everything behind it.
 
-    `conflicts` are where the paths and the spec part. Tables never may: that is a fault of ours.
+    `conflicts` are where the paths and the oracle part. Tables never may: that is a fault of ours.
     Kernels do where they are not as they shall be, and `differences` says in which entries.
     """
 

@@ -2,7 +2,7 @@
 
 Every table is searched by what a packet carries, and every entry comes from one object. So the
 tables that these few objects compile to answer for this packet as those of the whole cluster
-would, and so does the spec: both are asked about the part alone, whatever the cluster's size.
+would, and so does the oracle: both are asked about the part alone, whatever the cluster's size.
 """
 
 from collections.abc import Container, Iterable, Iterator

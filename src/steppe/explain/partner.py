@@ -1,4 +1,4 @@
-"""One end of a closed flow as a rule would name it: to the spec, in words, and as the API's JSON.
+"""One end of a closed flow as a rule would name it: to the oracle, in words, and as the API's JSON.
 
 A pod is named by its workload's labels, so that the rule still holds when the pod is replaced;
 everyone else by address.

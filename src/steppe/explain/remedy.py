@@ -1,4 +1,4 @@
-"""The smallest changes that would open a flow, each tried on the spec before it is named.
+"""The smallest changes that would open a flow, each tried on the oracle before it is named.
 
 Candidates are edits of one object that could let one pair through (explain/edit.py). Where both
 ends say no, or endpoints have different policies, one edit for each is tried together. Those that

@@ -1,4 +1,4 @@
-"""Paths through Steppe's tables, each held against what the spec says of the same packet."""
+"""Paths through Steppe's tables, each held against what the oracle says of the same packet."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -92,7 +92,7 @@ def _unnumbered(path: Path) -> Path:
 
 
 def walk_of(part: Cluster, states: Mapping[str, NodeState]) -> Walk:
-    """Every path of a case's packet through these tables, and where they part from the spec."""
+    """Every path of a case's packet through these tables, and where they part from the oracle."""
     walker = Walker(part, states)
 
     def walk(case: Case, promised_paths: Sequence[PromisedPath]) -> Paths:

@@ -111,7 +111,7 @@ class Cluster(msgspec.Struct, frozen=True, dict=True):
         return _grouped(
             (address, node)
             for node in self.nodes.values()
-            for address in (*node.addresses, *node.external_addresses)
+            for address in dict.fromkeys((*node.addresses, *node.external_addresses))
         )
 
     @cached_property

@@ -1,1 +1,4 @@
-"""Addresses, prefixes and packets: plain values that know nothing of Kubernetes or kernels."""
+"""Addresses, prefixes, ports and packets: plain values that know nothing of Kubernetes or kernels.
+
+Imports nothing of Steppe.
+"""

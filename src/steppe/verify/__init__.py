@@ -1,1 +1,4 @@
-"""`steppe verify`: which packets tell whether the network does as promised, and what they told."""
+"""Which packets tell whether the network does as promised, and what counts as a mismatch.
+
+Sends nothing itself. The prediction is the oracle's: it must not come from tables.
+"""

@@ -1,6 +1,6 @@
 """What must become of a packet by the API's text, and whether what was seen is that.
 
-The prediction is the spec's alone: tables that are wrong must not make a wrong packet right.
+The prediction is the oracle's alone: tables that are wrong must not make a wrong packet right.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -47,7 +47,7 @@ class Seen(msgspec.Struct, frozen=True):
 
 
 class Predictor:
-    """What the spec says of packets in one cluster."""
+    """What the oracle says of packets in one cluster."""
 
     def __init__(self, cluster: Cluster, names: Mapping[IPAddress, str]) -> None:
         """`names` has the ends that are looked into, by each of their addresses."""
