@@ -9,7 +9,7 @@ or rule stands is a Failure. (A change with an old value does replace what has t
 whoever took the place of our route shall not keep it.)
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from errno import EADDRNOTAVAIL, EEXIST, EINVAL, ENODEV, ENOENT, ESRCH
 from itertools import groupby
 from typing import Protocol, Self
@@ -18,7 +18,9 @@ from steppe.drivers.errors import Failure, KernelError
 from steppe.drivers.links import Links, create
 from steppe.drivers.netlink import link as nl_link
 from steppe.drivers.netlink.message import Request
+from steppe.drivers.netlink.route import Index, RouteInfo
 from steppe.drivers.netlink.socket import NetlinkError, NetlinkSocket
+from steppe.drivers.nexthops import Nexthops
 from steppe.drivers.reader import list_links, read_tables
 from steppe.drivers.requests import blocks, requests
 from steppe.drivers.scope import NODE, Scope
@@ -59,6 +61,7 @@ class KernelDriver:
         self._sysctls = Sysctls(netns_fd)
         self._settings: set[SysctlKey] = set()
         self.socket = NetlinkSocket(netns_fd)
+        self._nexthops = Nexthops(self.socket, scope, self._sysctls)
 
     def __enter__(self) -> Self:
         return self
@@ -116,9 +119,12 @@ class KernelDriver:
 
     def _read_netlink(self) -> dict[Key, Value]:
         try:
-            return read_tables(self.socket, self._scope)
+            mark, routes = self._nexthops.mark(), list[RouteInfo]()
+            state = read_tables(self.socket, self._scope, routes.append)
+            self._nexthops.learn(mark, routes)
         except NetlinkError as error:
             raise KernelError("read the kernel's tables", error.errno, error.detail) from error
+        return state
 
     def _apply_settings(self, changes: Sequence[Change]) -> list[Failure]:
         """Write settings; one that is claimed no more keeps its value, for it had one before."""
@@ -215,14 +221,26 @@ class KernelDriver:
 
     def _send(self, changes: Sequence[Change]) -> tuple[list[Failure], list[Failure]]:
         """Send changes as one batch; failures for sure, and those that need a closer look."""
+        index = _Indexes(self.socket)
+        with self._nexthops.lock:
+            nexthops = self._nexthops.ids(changes, index)
+            sure, doubtful = self._sent(changes, index, nexthops)
+            failed = {failure.change.key for failure in (*sure, *doubtful)}
+            self._nexthops.settle((c for c in changes if c.key not in failed), nexthops)
+        return sure, doubtful
+
+    def _sent(
+        self, changes: Sequence[Change], index: Index, nexthops: Mapping[RouteKey, int]
+    ) -> tuple[list[Failure], list[Failure]]:
         sure: list[Failure] = []
         doubtful: list[Failure] = []
         outgoing: list[Request] = []
         owners: list[Change] = []
-        index = _Indexes(self.socket)
         for change in changes:
             try:
-                made = requests(change, index)
+                key = change.key
+                nexthop = nexthops.get(key, 0) if isinstance(key, RouteKey) else 0
+                made = requests(change, index, nexthop)
             except KernelError as error:
                 sure.append(Failure(change, error))
                 continue
