@@ -2,7 +2,7 @@
 
     differences   entries of Steppe's tables, and inside pods what attaching them has put there
     flows         tracked flows that go on to what is no endpoint any more
-    others        other programs' rules that drop, and settings of others that overrule ours
+    others        other programs' rules that drop, and settings and routes that overrule ours
 
 Entries and flows are put right on demand. What is inside a pod comes right when the pod is made
 anew, for later plugins of the chain may have had a hand in it. What is others' is only told.
@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from steppe.dataplane.nft.skeleton import SKELETON
 from steppe.drivers.conntrack import Conntrack
+from steppe.drivers.netlink.socket import NetlinkError
 from steppe.drivers.nftables.library import NftError
 from steppe.drivers.nftables.others import dropping
+from steppe.drivers.preferred import preferred
 from steppe.drivers.sysctl import Sysctls
 from steppe.kube.cause import Cause
 from steppe.net.flow import Flow
@@ -30,6 +32,7 @@ from steppe.plan.flows import (
     stale_flows,
 )
 from steppe.state.node import TABLES, Key, Value
+from steppe.state.route import RouteKey
 from steppe.state.sysctl import Sysctl, SysctlKey
 
 if TYPE_CHECKING:
@@ -43,6 +46,7 @@ SETTLE_SECONDS = 0.5
 # "The max value from conf/{all,interface}/rp_filter is used when doing source validation on the
 # {interface}." (kernel, networking/ip-sysctl, rp_filter)
 _STRICT = "strict: what comes in by another link than its answers would take is dropped"
+_BEFORE_OURS = "another program's: it is taken before ours, for its metric is lower"
 _LOOSE = "loose on every link: pods can send with IPv4 addresses that are not theirs"
 
 
@@ -51,7 +55,9 @@ async def audit(agent: "Agent", *, repair: bool) -> Json:
     seen, changes = await _drift(agent)
     inside = await agent.inner_faults()
     stale = await _stale_flows(agent)
-    others = await asyncio.to_thread(_others, agent)
+    # In this thread, for the compiler's tables change in it.
+    routes = tuple(key for key in agent.compiler.state if isinstance(key, RouteKey))
+    others = await asyncio.to_thread(_others, agent, routes)
     ordered = sorted(changes, key=lambda c: (TABLES.index(c.key.table), str(c.key)))
     differences = [_row(c, agent.keeper.reconciler.because(c)) for c in ordered]
     for workload, change in inside:
@@ -124,13 +130,21 @@ def _because(agent: "Agent", flow: Flow) -> list[str]:
     return [str(cause) for cause in entry.because] if entry is not None else []
 
 
-def _others(agent: "Agent") -> list[Json]:
+def _others(agent: "Agent", routes: tuple[RouteKey, ...]) -> list[Json]:
     try:
         found = dropping(("inet", SKELETON.table))
         rules = [{"entry": f"{d.chain} (hook {d.hook})", "text": d.text} for d in found]
     except NftError as error:
         rules = [{"entry": "nftables", "text": f"others' rules cannot be read: {error}"}]
-    return [*rules, *_settings(agent)]
+    return [*rules, *_settings(agent), *_taken_first(routes)]
+
+
+def _taken_first(routes: tuple[RouteKey, ...]) -> Iterator[Json]:
+    try:
+        for info in preferred(routes):
+            yield {"entry": f"route {info.key} {info.route}", "text": _BEFORE_OURS}
+    except NetlinkError as error:
+        yield {"entry": "routes", "text": f"others' routes cannot be read: {error}"}
 
 
 def _settings(agent: "Agent") -> Iterator[Json]:
