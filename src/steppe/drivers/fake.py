@@ -138,6 +138,7 @@ class FakeKernel:
         old = self._state.get(key)
         if not isinstance(new, Link):
             self._state.pop(key, None)
+            self._leave_hops(key.name)
             self._drop(
                 k
                 for k, value in self._state.items()
@@ -154,6 +155,14 @@ class FakeKernel:
         elif new.kind.lower and not self._has_link(new.kind.lower):
             raise _RefusedError(ENODEV, f"its underlay {new.kind.lower}")
         self._state[key] = new
+
+    def _leave_hops(self, link: str) -> None:
+        """IPv6 takes one hop out of a route that has others; IPv4 drops the whole route."""
+        for key, value in self._state.items():
+            if isinstance(key, RouteKey) and isinstance(value, Route) and key.prefix.version == 6:
+                left = tuple(hop for hop in value.hops if hop.link != link)
+                if left:
+                    self._state[key] = msgspec.structs.replace(value, hops=left)
 
     def _change_setting(self, key: SysctlKey, new: Value | None) -> None:
         if not isinstance(new, Sysctl):
