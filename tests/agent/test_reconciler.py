@@ -10,7 +10,7 @@ from steppe.settings import Settings
 from steppe.state.device import Veth
 from steppe.state.link import Link, LinkKey
 from steppe.state.node import values
-from steppe.state.route import RouteKey, route_by
+from steppe.state.route import Hop, Route, RouteKey, in_order, route_by
 from steppe.state.workload import workload_of
 from tests.worlds import node_at, pod_on
 
@@ -61,6 +61,16 @@ def test_an_entry_that_nobody_asks_for_is_taken_away() -> None:
     it.replace_actual(values(it._compiler.state) | {stray: route_by("", ip_address("192.0.2.99"))})
     (change,) = it.plan().changes
     assert (change.key, change.new) == (stray, None)
+
+
+def test_a_lost_link_puts_every_route_with_a_hop_on_it_in_doubt() -> None:
+    it = reconciler()
+    hops = in_order(Hop(ip_address(f"10.0.0.{n}"), link) for n, link in enumerate(("a", "b")))
+    stray = RouteKey(ip_network("10.244.99.0/24"))
+    it.replace_actual(values(it._compiler.state) | {stray: Route(hops=hops)})
+    it.plan()
+    it.lose("b")
+    assert stray not in it.actual
 
 
 def test_the_echo_of_our_own_change_is_no_news() -> None:

@@ -61,7 +61,7 @@ class World:
 
     def delete_by_hand(self, key: RouteKey) -> None:
         if self._node:
-            self._node.run("ip", "route", "del", str(key))
+            self._node.run("ip", "route", "del", str(key.prefix))
         else:
             self.driver.remove(key)
 
@@ -252,6 +252,21 @@ def test_a_pod_is_attached_changed_and_taken_away_with_all_it_had(world: World) 
     assert world.driver.apply((Change(LinkKey(POD), changed, None),)) == ()
     assert world.driver.read() == {}
     assert world.driver.apply(tuple(Change(k, v, None) for k, v in rows)) == ()
+
+
+def test_a_link_that_goes_takes_its_hop_along_and_in_ipv4_the_route(world: World) -> None:
+    world.attach()
+    far4, far6 = ip_address("10.9.9.9"), ip_address("2001:db9::9")
+    rows = [
+        several("10.244.2.0/24", hop("192.0.2.12"), Hop(far4, POD, onlink=True)),
+        several("fd00:10:244:2::/64", hop("2001:db8::12"), Hop(far6, POD, onlink=True)),
+    ]
+    world.add(*rows)
+    assert world.driver.apply((Change(LinkKey(POD), VETH, None),)) == ()
+    left = route("fd00:10:244:2::/64", via="2001:db8::12", link="eth0")
+    assert world.driver.read() == dict((left,))
+    world.driver.apply(tuple(Change(key, value, None) for key, value in rows))
+    assert world.driver.read() == {}
 
 
 def test_a_veth_pair_cannot_come_from_tables_alone(world: World) -> None:

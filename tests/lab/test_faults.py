@@ -127,6 +127,14 @@ FAULTS = {
         lambda lab: on_node(lab, "node-a", "ip", "-6", "route", "del", cidr(lab, "node-b", 6)),
         flow=ROUTE_BACK,
     ),
+    "another's route is taken before ours": Fault(
+        lambda lab: on_node(
+            lab, "node-a", *("ip", "route", "add", cidr(lab, "node-b"), "via", "192.0.2.1")
+        ),
+        lambda lab: on_node(
+            lab, "node-a", *("ip", "route", "del", cidr(lab, "node-b"), "via", "192.0.2.1")
+        ),
+    ),
     "an nft element is deleted": Fault(
         lambda lab: nft(f"delete element inet steppe cluster4 {{ {cidr(lab, 'node-b')} }}")(lab),
         flow=ROUTE_BACK,

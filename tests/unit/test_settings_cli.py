@@ -48,6 +48,18 @@ def test_what_an_agent_says_is_read_back(settings: Settings) -> None:
     assert settings_from(settings_annotation(settings)) == settings
 
 
+def test_what_an_agent_said_before_fabrics_had_options_of_their_own_is_read_too() -> None:
+    text = settings_annotation(Settings(fabric="direct"))
+    older = text.replace(',"fabricOptions":{}', ',"vxlanVni":7473,"vxlanPort":4789')
+    assert older != text
+    assert settings_from(older) == Settings(fabric="direct")
+
+
+def test_agents_with_a_fabric_that_this_version_has_not_are_not_asked() -> None:
+    unknown = says(Settings(fabric="rope"))
+    assert settings_of(world(unknown, says(VXLAN), unknown), LIVE) == VXLAN
+
+
 def test_what_most_agents_say_is_taken_and_the_others_are_named() -> None:
     loaded = world(says(VXLAN), says(SOME), says(VXLAN), {SETTINGS_ANNOTATION: "{"})
     assert settings_of(loaded, LIVE) == VXLAN

@@ -249,6 +249,7 @@ class FakeKernel:
         if not isinstance(new, Link):
             self._state.pop(key, None)
             self._part(key.name)
+            self._leave_hops(key.name)
             self._drop(
                 k
                 for k, value in self._state.items()
@@ -271,6 +272,14 @@ class FakeKernel:
         peer, peer_name = self._peers.pop(name, (None, ""))
         if peer is not None and peer.alias(peer_name) is not None:
             peer.remove(LinkKey(peer_name))
+
+    def _leave_hops(self, link: str) -> None:
+        """IPv6 takes one hop out of a route that has others; IPv4 drops the whole route."""
+        for key, value in self._state.items():
+            if isinstance(key, RouteKey) and isinstance(value, Route) and key.prefix.version == 6:
+                left = tuple(hop for hop in value.hops if hop.link != link)
+                if left:
+                    self._state[key] = msgspec.structs.replace(value, hops=left)
 
     def _change_setting(self, key: SysctlKey, new: Value | None) -> None:
         if not isinstance(new, Sysctl):

@@ -4,7 +4,7 @@ Only what a Scope holds is reported. A link that is not there carries nothing, s
 read with the names of the links as they are at that time.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from steppe.drivers.netlink import address as addr
 from steppe.drivers.netlink import link as links
@@ -60,8 +60,13 @@ def list_routes(
                 yield found
 
 
-def read_tables(socket: NetlinkSocket, scope: Scope) -> dict[Key, Value]:
-    """Every table that rtnetlink knows, as far as the scope reaches."""
+def read_tables(
+    socket: NetlinkSocket, scope: Scope, met: Callable[[RouteInfo], object] = lambda _: None
+) -> dict[Key, Value]:
+    """Every table that rtnetlink knows, as far as the scope reaches.
+
+    `met` is told each route in scope as the kernel has it.
+    """
     found = list_links(socket)
     names = {link.index: link.name for link in found}
     state: dict[Key, Value] = {}
@@ -75,6 +80,7 @@ def read_tables(socket: NetlinkSocket, scope: Scope) -> dict[Key, Value]:
         row = route_row(info, scope)
         if row is not None:
             state[row[0]] = row[1]
+            met(info)
     if not scope.link:
         # Of two rules with one key the kernel follows the first it shows.
         for key, value in _rules(socket, scope):

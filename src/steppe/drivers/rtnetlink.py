@@ -10,7 +10,7 @@ has the route's key: whoever took the place of our route shall not keep it.)
 A link that is made anew loses what stands on it, and its sysctls; both are put back here.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from errno import EADDRNOTAVAIL, EEXIST, EINVAL, ENODEV, ENOENT, ESRCH
 from itertools import groupby
 from typing import Protocol
@@ -20,7 +20,9 @@ from steppe.drivers.errors import Failure, KernelError, kernel_error
 from steppe.drivers.links import Links
 from steppe.drivers.netlink import link as nl_link
 from steppe.drivers.netlink.message import Request
+from steppe.drivers.netlink.route import Index, RouteInfo
 from steppe.drivers.netlink.socket import NetlinkError, NetlinkSocket
+from steppe.drivers.nexthops import Nexthops
 from steppe.drivers.reader import list_links, read_tables
 from steppe.drivers.requests import blocks, requests
 from steppe.drivers.scope import Scope
@@ -38,6 +40,9 @@ _DELETES = (17, 21, 25, 29, 33)
 
 class Settings(Protocol):
     """The driver of sysctls, for the link that loses them as it is made anew."""
+
+    def read(self, wanted: Collection[Key]) -> Mapping[Key, Value]:
+        """These settings, as far as they are there."""
 
     def of_link(self, name: str) -> tuple[Change, ...]:
         """The changes that put back what a link's settings are now."""
@@ -58,6 +63,7 @@ class Rtnetlink:
         self._scope = scope
         self._settings = settings
         self.socket = NetlinkSocket(netns_fd)
+        self._nexthops = Nexthops(self.socket, scope, settings.read)
         self._by_table = {
             LinkKey.table: self._apply_links,
             AddressKey.table: self._apply_addresses,
@@ -93,9 +99,12 @@ class Rtnetlink:
 
     def _read_all(self) -> dict[Key, Value]:
         try:
-            return read_tables(self.socket, self._scope)
+            mark, routes = self._nexthops.mark(), list[RouteInfo]()
+            state = read_tables(self.socket, self._scope, routes.append)
+            self._nexthops.learn(mark, routes)
         except NetlinkError as error:
             raise kernel_error("read the kernel's tables", error) from error
+        return state
 
     def _apply_links(self, changes: Sequence[Change]) -> list[Failure]:
         failures: list[Failure] = []
@@ -175,14 +184,26 @@ class Rtnetlink:
 
     def _send(self, changes: Sequence[Change]) -> tuple[list[Failure], list[Failure]]:
         """Send changes as one batch; failures for sure, and those that need a closer look."""
+        index = _Indexes(self.socket)
+        with self._nexthops.lock:
+            nexthops = self._nexthops.ids(changes, index)
+            sure, doubtful = self._sent(changes, index, nexthops)
+            failed = {failure.change.key for failure in (*sure, *doubtful)}
+            self._nexthops.settle((c for c in changes if c.key not in failed), nexthops)
+        return sure, doubtful
+
+    def _sent(
+        self, changes: Sequence[Change], index: Index, nexthops: Mapping[RouteKey, int]
+    ) -> tuple[list[Failure], list[Failure]]:
         sure: list[Failure] = []
         doubtful: list[Failure] = []
         outgoing: list[Request] = []
         owners: list[Change] = []
-        index = _Indexes(self.socket)
         for change in changes:
             try:
-                made = requests(change, index)
+                key = change.key
+                nexthop = nexthops.get(key, 0) if isinstance(key, RouteKey) else 0
+                made = requests(change, index, nexthop)
             except KernelError as error:
                 sure.append(Failure(change, error))
                 continue

@@ -17,6 +17,7 @@ from steppe.drivers.netlink import address as addr
 from steppe.drivers.netlink import link as links
 from steppe.drivers.netlink import message as nl
 from steppe.drivers.netlink import neighbour as neigh
+from steppe.drivers.netlink import nexthop
 from steppe.drivers.netlink import route as routes
 from steppe.drivers.netlink import rule as rules
 from steppe.drivers.netlink.hearing import heard, ignore, join
@@ -26,8 +27,9 @@ from steppe.drivers.reader import list_links, neighbour_row, route_row
 from steppe.drivers.scope import NODE, Scope
 from steppe.state.link import Address, AddressKey, LinkKey
 
-# RTNLGRP_LINK, NEIGH, IPV4_IFADDR, IPV4_ROUTE, IPV4_RULE, IPV6_IFADDR, IPV6_ROUTE, IPV6_RULE
-_GROUPS = (1, 3, 5, 7, 8, 9, 11, 19)
+# RTNLGRP_LINK, NEIGH, IPV4_IFADDR, IPV4_ROUTE, IPV4_RULE, IPV6_IFADDR, IPV6_ROUTE, IPV6_RULE,
+# NEXTHOP
+_GROUPS = (1, 3, 5, 7, 8, 9, 11, 19, 32)
 _BUFFER = 8 << 20
 """Bytes; the kernel takes them only as events wait, and 15,000 of them fit."""
 _DATAGRAMS = 2000
@@ -109,6 +111,8 @@ class Watch:
             row = neighbour_row(info, self._scope, self._names) if info is not None else None
             if row is not None:
                 yield Seen(row[0], row[1] if kind == neigh.RTM_NEWNEIGH else None)
+        elif nexthop.takes_routes(message):
+            yield Lost("a nexthop object went or changed, and with it IPv4 routes that use it")
         elif kind in (rules.RTM_NEWRULE, rules.RTM_DELRULE):
             rule = rules.read_rule(message)
             if rule is not None and self._scope.has_rule(rule.protocol):

@@ -17,7 +17,7 @@ class Auto:
 
     def __init__(self, fabrics: Mapping[str, Fabric]) -> None:
         self._fabrics = tuple(fabrics.values())
-        self.summary = f"for each peer the first that carries of {' and '.join(fabrics)}"
+        self.summary = f"for each peer the first of {' and '.join(fabrics)} that carries to it"
         self.links = tuple(dict.fromkeys(name for one in self._fabrics for name in one.links))
         self.options: tuple[Option, ...] = tuple(
             dict.fromkeys(option for one in self._fabrics for option in one.options)

@@ -3,7 +3,7 @@
     differences   entries of Steppe's tables, what those stand on (nftables' chains and sets), and
                   inside pods what attaching them has put there
     flows         tracked flows that go on to what is no endpoint any more
-    others        other programs' rules that drop, and settings of others that overrule ours
+    others        other programs' rules that drop, and settings and routes that overrule ours
 
 Entries and flows are put right on demand. What is inside a pod comes right when the pod is made
 anew, for later plugins of the chain may have had a hand in it. What is others' is only told.
@@ -19,8 +19,10 @@ from steppe.compile.incremental import NodeCompiler
 from steppe.dataplane.nft.skeleton import SKELETON
 from steppe.drivers.conntrack import Conntrack
 from steppe.drivers.driver import Fault
+from steppe.drivers.netlink.socket import NetlinkError
 from steppe.drivers.nftables.library import NftError
 from steppe.drivers.nftables.others import dropping
+from steppe.drivers.preferred import preferred
 from steppe.drivers.sysctl import Sysctls
 from steppe.kube.cause import Cause
 from steppe.kube.objects import Workload
@@ -28,6 +30,7 @@ from steppe.net.flow import Flow
 from steppe.plan.diff import Change
 from steppe.plan.flows import ENDED, frontend_of
 from steppe.state.node import TABLES, Key, Value
+from steppe.state.route import RouteKey
 from steppe.state.sysctl import Sysctl, SysctlKey
 
 Json = dict[str, Any]
@@ -38,6 +41,7 @@ SETTLE_SECONDS = 0.5
 # "The max value from conf/{all,interface}/rp_filter is used when doing source validation on the
 # {interface}." (kernel, networking/ip-sysctl, rp_filter)
 _STRICT = "strict: what comes in by another link than its answers would take is dropped"
+_BEFORE_OURS = "another program's: it is taken before ours, for its metric is lower"
 _LOOSE = "loose on every link: pods can send with IPv4 addresses that are not theirs"
 
 
@@ -61,7 +65,9 @@ class Audit:
             for fault in await self._inner_faults(workload)
         ]
         stale = await self._stale_flows()
-        others = await asyncio.to_thread(self._others)
+        # In this thread, for the compiler's tables change in it.
+        routes = tuple(key for key in self._compiler.state if isinstance(key, RouteKey))
+        others = await asyncio.to_thread(self._others, routes)
         ordered = sorted(changes, key=lambda c: (TABLES.index(c.key.table), str(c.key)))
         rows = [_row(c, self._keeper.reconciler.because(c)) for c in ordered]
         flows = [{"flow": str(flow), "because": self._because(flow)} for flow in stale]
@@ -108,14 +114,15 @@ class Audit:
         served = self._compiler.served((frontend_of(flow),))
         return [str(each.cause) for each in served.values()]
 
-    def _others(self) -> list[Json]:
+    def _others(self, routes: tuple[RouteKey, ...]) -> list[Json]:
         try:
             found = dropping(("inet", SKELETON.table))
             rules = [{"entry": f"{d.chain} (hook {d.hook})", "text": d.text} for d in found]
         except NftError as error:
             rules = [{"entry": "nftables", "text": f"others' rules cannot be read: {error}"}]
         here = self._compiler.here
-        return [*rules, *_settings(here.underlay.link if here is not None else "")]
+        link = here.underlay.link if here is not None else ""
+        return [*rules, *_settings(link), *_taken_first(routes)]
 
 
 def _row(change: Change, because: Iterable[Cause]) -> Json:
@@ -149,6 +156,14 @@ def _tracked() -> tuple[Flow, ...]:
 def _end(flows: Iterable[Flow]) -> None:
     with Conntrack() as table:
         table.end(flows)
+
+
+def _taken_first(routes: tuple[RouteKey, ...]) -> Iterator[Json]:
+    try:
+        for info in preferred(routes):
+            yield {"entry": f"route {info.key} {info.route}", "text": _BEFORE_OURS}
+    except NetlinkError as error:
+        yield {"entry": "routes", "text": f"others' routes cannot be read: {error}"}
 
 
 def _settings(underlay: str) -> Iterator[Json]:

@@ -82,7 +82,11 @@ class Reconciler:
 
     def lose(self, link: str) -> None:
         """A link is down or gone: whatever stood on it may be gone without a further word."""
-        for key in [key for key, value in self.actual.items() if link_of(key, value) == link]:
+        for key in [
+            key
+            for key, value in self.actual.items()
+            if link_of(key, value) == link or (isinstance(value, Route) and link in value.links)
+        ]:
             if not isinstance(key, LinkKey):
                 del self.actual[key]
                 self._dirty.add(key)

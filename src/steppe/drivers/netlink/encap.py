@@ -36,6 +36,8 @@ def read(found: Mapping[int, bytes]) -> Encap | None:
         return None
     inside = nl.attributes(found.get(RTA_ENCAP, b""))
     packed = inside.get(_DESTINATION, b"")
+    if len(packed) not in (4, 16):
+        return None
     destination = IPv4Address(packed) if len(packed) == 4 else IPv6Address(packed)
     number = int.from_bytes(inside.get(_ID, b""), "big")
     return Encap(destination, number, nl.number(inside.get(_TTL, b"")))
