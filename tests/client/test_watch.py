@@ -8,7 +8,6 @@ import pytest
 from aiohttp import web
 
 from steppe.client import informer
-from steppe.client.client import PAGE
 from steppe.client.informer import (
     Deleted,
     Refused,
@@ -18,6 +17,7 @@ from steppe.client.informer import (
     WatchStatus,
     watch,
 )
+from steppe.client.pages import PAGE
 from steppe.client.resources import PODS
 from tests.client.fake_api import FakeApi, fake_api, status, until
 

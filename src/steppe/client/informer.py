@@ -18,8 +18,9 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from steppe.client.client import Client, PageDecoder, selectors
+from steppe.client.client import Client, selectors
 from steppe.client.errors import ApiError, api_error
+from steppe.client.pages import PageDecoder
 from steppe.client.resources import Resource
 from steppe.errors import SteppeError
 

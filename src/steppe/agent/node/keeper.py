@@ -16,8 +16,9 @@ from typing import Protocol
 
 from steppe.agent.health.metrics import Metrics
 from steppe.agent.log import line
-from steppe.agent.node.change_log import tell
-from steppe.agent.node.reconciler import Reconciler
+from steppe.agent.node.change_log import NAMED_CHANGES, tell
+from steppe.agent.node.heap import settle_heap
+from steppe.agent.node.reconciler import MANY_KEYS, Reconciler
 from steppe.compile.incremental import NodeCompiler
 from steppe.drivers.kernel import KernelDriver
 from steppe.drivers.nftables.driver import Nft
@@ -137,12 +138,16 @@ class Keeper:
             plan = self.reconciler.plan()
             if plan.changes:
                 # Asked now: what is asked for may be another thing once the kernel has answered.
-                because = {c.key: self.reconciler.because(c) for c in plan.changes}
+                named = plan.changes if len(plan.changes) <= NAMED_CHANGES else ()
+                because = {c.key: self.reconciler.because(c) for c in named}
                 with self._metrics.apply_seconds.time():
                     failures = await asyncio.to_thread(self._kernel.apply, plan.changes)
+                because.update((f.change.key, self.reconciler.because(f.change)) for f in failures)
                 self.reconciler.settle(plan.changes, failures)
                 tell(plan.changes, because, self.reconciler.failed, self._metrics)
                 self._owner.applied([change.key for change in plan.changes])
+        if self.reconciler.compared > MANY_KEYS:
+            settle_heap(grown=len(plan.changes) > MANY_KEYS)
         for workload in plan.lost:
             await self._owner.lost(workload)
         await self._owner.in_step()

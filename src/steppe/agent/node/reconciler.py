@@ -27,6 +27,9 @@ from steppe.state.route import Route
 from steppe.state.sysctl import SysctlKey
 from steppe.state.workload import is_pod_link
 
+MANY_KEYS = 10_000
+"""So many keys are a reading of the whole kernel: the memory they take is worth saving."""
+
 
 class Plan(msgspec.Struct, frozen=True):
     """Changes for the driver, and pods whose link is gone: those the CNI server attaches anew."""
@@ -44,6 +47,8 @@ class Reconciler:
         self.failed: dict[Key, Failure] = {}
         self.begun = self.ended = 0
         """How many passes have been planned, and how many of those the kernel has answered."""
+        self.compared = 0
+        """How many keys the last pass has looked at."""
         self._dirty: set[Key] = set()
 
     def touch(self, keys: Iterable[Key]) -> None:
@@ -90,6 +95,9 @@ class Reconciler:
     def plan(self) -> Plan:
         """What to do now, in order; what is planned is no longer dirty."""
         dirty, self._dirty = self._dirty, set()
+        if len(dirty) > MANY_KEYS:
+            self.actual = self._compiler.state.share(self.actual)
+        self.compared = len(dirty)
         plan = self._plan(diff(self._compiler.state, self.actual, dirty))
         for key in (self.failed.keys() & dirty).difference(c.key for c in plan.changes):
             del self.failed[key]

@@ -117,7 +117,8 @@ def _endpoints(
     name: str, key: tuple[Atom, ...], backends: tuple[Backend, ...]
 ) -> Iterator[NodeClaim]:
     for index, backend in enumerate(backends):
-        yield _claim(backend.cause, name, (*key, index), (backend.address, backend.port))
+        value = Element((backend.address, backend.port))
+        yield Claim(ElementKey(name, (*key, index)), value, backend.cause)
 
 
 def _sticky_endpoints(
