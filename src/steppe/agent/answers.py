@@ -5,15 +5,15 @@ Requests come over STATE_DIR/agent.sock, one JSON document each way:
 """
 
 import time
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, cast
 
 from steppe.agent.audit import audit
+from steppe.agent.rows import Rows
 from steppe.agent.rpc import Stream
 from steppe.kube.cause import Cause
 from steppe.net.address import parse_address
 from steppe.state.document import Held, concerns, held_document
-from steppe.state.node import TABLES, Key, NodeEntry
+from steppe.state.node import TABLES
 
 if TYPE_CHECKING:
     from steppe.agent.daemon import Agent
@@ -27,14 +27,15 @@ class Answers:
 
     def __init__(self, agent: "Agent") -> None:
         self._agent = agent
+        self._rows = Rows(agent.compiler.state, agent.keeper.reconciler)
 
     async def answer(self, request: dict[str, Any]) -> Answer | Stream:
         """The answer to one request; nonsense is answered with an error, never raised."""
         do = request.get("do")
         if do == "show":
-            return self._show(str(request.get("table", "")), str(request.get("cause", "")))
+            return await self._show(str(request.get("table", "")), str(request.get("cause", "")))
         if do == "status":
-            return self._status()
+            return await self._status()
         if do == "audit":
             return await audit(self._agent, repair=bool(request.get("repair")))
         if do == "tables":
@@ -43,36 +44,16 @@ class Answers:
             return self._agent.samples.follow() if request.get("follow") else await self._denied()
         return {"error": f"unknown request {do!r}: it is none of {', '.join(REQUESTS)}"}
 
-    def _show(self, table: str, cause: str) -> Answer:
+    async def _show(self, table: str, cause: str) -> Answer:
         if table not in (*TABLES, "all"):
             return {"error": f"no table {table!r}: there are {', '.join(TABLES)}, and all"}
-        rows = (
-            self._row(key, entry)
-            for key, entry in self._agent.compiler.state.items()
-            if table in ("all", key.table) and _matches(cause, entry.because)
-        )
-        ordered = sorted(rows, key=lambda row: (TABLES.index(row["table"]), row["key"]))
-        return {"schema": "steppe.show/v1", "node": self._agent.compiler.name, "rows": ordered}
+        rows = await self._rows.show(table, cause)
+        return {"schema": "steppe.show/v1", "node": self._agent.compiler.name, "rows": rows}
 
-    def _row(self, key: Key, entry: NodeEntry) -> dict[str, Any]:
-        failed = self._agent.keeper.reconciler.failed.get(key)
-        state = (
-            "in kernel"
-            if self._agent.keeper.reconciler.actual.get(key) == entry.value
-            else "pending"
-        )
-        return {
-            "table": key.table,
-            "key": str(key),
-            "value": str(entry.value),
-            "state": f"failed: {failed.error}" if failed else state,
-            "because": [str(cause) for cause in entry.because],
-        }
-
-    def _status(self) -> Answer:
-        agent, reconciler = self._agent, self._agent.keeper.reconciler
+    async def _status(self) -> Answer:
+        agent, counts = self._agent, self._agent.compiler.state.counts()
+        late, pending = await self._rows.late()
         synced = agent.feeds.status.synced_since
-        rows = [self._row(key, entry) for key, entry in agent.compiler.state.items()]
         why = agent.why_not_ready()
         return {
             "schema": "steppe.agent-status/v1",
@@ -88,9 +69,9 @@ class Answers:
             "fabric": agent.compiler.settings.fabric,
             "nodes": len(agent.compiler.nodes),
             "pods": len(agent.compiler.workloads),
-            "entries": {table: sum(r["table"] == table for r in rows) for table in TABLES},
-            "notInKernel": [row for row in rows if row["state"] != "in kernel"],
-            "pending": len(reconciler.drift(reconciler.actual)),
+            "entries": counts,
+            "notInKernel": late,
+            "pending": pending,
             "problems": [_problem(p.cause, p.message) for p in agent.problems],
         }
 
@@ -120,11 +101,6 @@ class Answers:
         await self._agent.denials.look()
         rows = [*self._agent.denials.rows()]
         return {"schema": "steppe.denied/v1", "node": self._agent.compiler.name, "rows": rows}
-
-
-def _matches(wanted: str, because: Iterable[Cause]) -> bool:
-    """Whether a cause is the wanted object: KIND/NAMESPACE/NAME, in any case, or a part of it."""
-    return not wanted or any(wanted.lower() in str(cause.ref).lower() for cause in because)
 
 
 def _problem(cause: Cause, message: str) -> dict[str, str]:

@@ -8,6 +8,7 @@ its one claim and nothing else, and its entry is made when somebody asks for it.
 
 from collections import Counter
 from collections.abc import Callable, Collection, ItemsView, Iterable, Iterator, Mapping
+from itertools import chain
 from typing import TypeVar, overload
 
 import msgspec
@@ -101,6 +102,14 @@ class Entries(Mapping[Key, NodeEntry]):
             else:
                 found[key] = value
         return found
+
+    def table(self, name: str) -> tuple[Key, ...]:
+        """The keys of one table."""
+        if name != ElementKey.table:
+            return tuple(self._parts.get(name, ()))
+        others = set(TABLES)
+        parts = (part for of, part in self._parts.items() if of not in others)
+        return tuple(chain.from_iterable(map(tuple, tuple(parts))))
 
     def counts(self) -> dict[str, int]:
         """How many entries each table has."""

@@ -6,6 +6,7 @@ its endpoints, in a fixed order, so that the same Service always compiles to the
 
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
+from ipaddress import IPv4Address, IPv6Address
 from typing import Literal, Self
 
 import msgspec
@@ -141,15 +142,15 @@ def _frontend(service: Service, way: Way, pools: Pools) -> Frontend:
 
 def _endpoints(port: ServicePort, version: int, slices: tuple[EndpointSlice, ...]) -> Known:
     """Each address and port once, in order; the slice that names it first has it."""
+    family = IPv4Address if version == 4 else IPv6Address
     # By numbers, for addresses are slow at hashing and comparing.
     found: dict[tuple[int, int], tuple[Endpoint, Backend]] = {}
     for slice_ in slices:
-        number, ref, endpoints = slice_.port(port), slice_.ref, slice_.endpoints
-        # All endpoints of a slice are of one family.
-        if not number or not endpoints or endpoints[0].address.version != version:
-            continue
-        for index, endpoint in enumerate(endpoints):
+        number, ref = slice_.port(port), slice_.ref
+        for index, endpoint in enumerate(slice_.endpoints if number else ()):
             address = endpoint.address
+            if not isinstance(address, family):
+                continue
             key = (int(address), number)
             if key not in found:
                 found[key] = (endpoint, Backend(address, number, Cause(ref, _field(index))))

@@ -129,9 +129,11 @@ class Reconciler:
         """The objects that ask for a change; none when what is deleted is asked for no more."""
         return self._compiler.state.because(change.key)
 
-    def drift(self, seen: Mapping[Key, Value]) -> tuple[Change, ...]:
-        """What it would take to make a kernel that holds `seen` agree."""
-        changes = diff(self._compiler.state, seen)
+    def drift(
+        self, seen: Mapping[Key, Value], keys: Iterable[Key] | None = None
+    ) -> tuple[Change, ...]:
+        """What it would take to make a kernel that holds `seen` agree, in all or in these keys."""
+        changes = diff(self._compiler.state, seen, keys)
         known = (change for change in changes if not self._is_under_way(change))
         return ordered(known)
 
