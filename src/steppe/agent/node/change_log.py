@@ -24,7 +24,9 @@ MANY = 200
 """A policy for thousands of peers would fill the log with what nobody reads, and writing it takes
 longer than compiling it: 17 µs a line."""
 NAMED_CHANGES = 50_000
-"""Of more changes, which are those of a start, not even the objects are counted."""
+"""Of more changes, which are those of a start, not even the objects are counted, and `because` need
+name those of failures alone."""
+_UNCOUNTED = "more objects than are counted here"
 _NAMED = 3
 """How many of the objects behind a summary are named."""
 
@@ -52,7 +54,8 @@ def tell(
     for (verb, table), some in made.items():
         metrics.changes.labels(table, verb).inc(len(some))
         if level == logging.DEBUG:
-            log.info(line(verb, table=table, count=len(some), because=_objects(some, because)))
+            objects = _objects(some, because) if len(changes) <= NAMED_CHANGES else _UNCOUNTED
+            log.info(line(verb, table=table, count=len(some), because=objects))
 
 
 def _line(change: Change, because: Because, suffix: str = "", **more: object) -> str:
@@ -67,8 +70,6 @@ def _line(change: Change, because: Because, suffix: str = "", **more: object) ->
 
 
 def _objects(changes: Collection[Change], because: Because) -> str:
-    if len(changes) > NAMED_CHANGES:
-        return "more objects than are counted here"
     return _most(_counted(cause.ref for change in changes for cause in because[change.key]))
 
 
