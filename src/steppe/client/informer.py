@@ -158,6 +158,7 @@ async def watch(
     async with contextlib.aclosing(watcher.events()) as events:
         async for event in events:
             yield event
+            del event  # it may be a whole list, and the next one may be long in coming
 
 
 class _Watcher(Generic[T]):
@@ -190,12 +191,14 @@ class _Watcher(Generic[T]):
             began = time.monotonic()
             try:
                 if not self._version:
-                    for event in await self._list():
-                        yield event
+                    listed = await self._list()
+                    while listed:
+                        yield listed.pop(0)
                 async with contextlib.aclosing(self._watch_once()) as events:
                     async for event in events:
                         self._backoff.reset()
                         yield event
+                        del event
             except (SteppeError, msgspec.MsgspecError) as error:
                 if time.monotonic() - began > LONG_WATCH_SECONDS:
                     self._backoff.reset()

@@ -147,3 +147,4 @@ class Feeds:
                 listener.touch(take(event))
                 if resource is SERVICES or isinstance(event, Replaced):
                     self.health_ports.changed()
+                del event  # it may be a whole list, and the next one may be long in coming

@@ -97,6 +97,8 @@ class Keeper:
                 self._busy_since = time.monotonic()
                 await self._sync()
                 self._busy_since = None
+                if self.reconciler.compared > MANY_KEYS:
+                    settle_heap(grown=self.reconciler.planned > MANY_KEYS)
 
     async def follow(self, heard: AsyncIterator[Sequence[Event]]) -> None:
         """Note what the kernel says of itself; needs the loop of `run` beside it."""
@@ -108,7 +110,8 @@ class Keeper:
                     self.reconciler.lose(event.link)
                 else:
                     await self._read_again(event)
-            asyncio.get_running_loop().call_later(COALESCE_SECONDS, self._wake.set)
+            if events:  # our own transactions are heard as nothing
+                asyncio.get_running_loop().call_later(COALESCE_SECONDS, self._wake.set)
 
     async def read(self) -> None:
         """Read all that the kernel holds of ours; the next sync compares every key."""
@@ -146,8 +149,6 @@ class Keeper:
                 self.reconciler.settle(plan.changes, failures)
                 tell(plan.changes, because, self.reconciler.failed, self._metrics)
                 self._owner.applied([change.key for change in plan.changes])
-        if self.reconciler.compared > MANY_KEYS:
-            settle_heap(grown=len(plan.changes) > MANY_KEYS)
         for workload in plan.lost:
             await self._owner.lost(workload)
         await self._owner.in_step()

@@ -47,8 +47,8 @@ class Reconciler:
         self.failed: dict[Key, Failure] = {}
         self.begun = self.ended = 0
         """How many passes have been planned, and how many of those the kernel has answered."""
-        self.compared = 0
-        """How many keys the last pass has looked at."""
+        self.compared = self.planned = 0
+        """How many keys the last pass has looked at, and how many of them it is to change."""
         self._dirty: set[Key] = set()
 
     def touch(self, keys: Iterable[Key]) -> None:
@@ -102,6 +102,7 @@ class Reconciler:
         for key in (self.failed.keys() & dirty).difference(c.key for c in plan.changes):
             del self.failed[key]
         self.begun += 1
+        self.planned = len(plan.changes)
         if not plan.changes:
             self.ended = self.begun
         return plan
