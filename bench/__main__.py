@@ -5,7 +5,10 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import msgspec
 
 from bench import (
     api,
@@ -26,7 +29,7 @@ from bench import (
     traffic,
     verify,
 )
-from bench.model import Benchmark, Result, Say
+from bench.model import Benchmark, Result, Say, Target
 from bench.report import document, machine, save, table
 from steppe.errors import SteppeError
 
@@ -59,6 +62,7 @@ def arguments() -> argparse.Namespace:
         epilog='example: make bench ARGS="--only routes --only cold-start"',
     )
     parser.add_argument("--only", action="append", choices=BENCHMARKS, help="this one; repeatable")
+    parser.add_argument("--here", choices=BENCHMARKS, help=argparse.SUPPRESS)
     parser.add_argument("--list", action="store_true", help="show the targets and measure nothing")
     return parser.parse_args()
 
@@ -82,6 +86,37 @@ def measured(benchmark: Benchmark, say: Say) -> Iterator[Result]:
             yield Result(target, None, {"error": str(error)})
 
 
+class Measured(msgspec.Struct, frozen=True):
+    """A line from a benchmark's own process; the target by its place."""
+
+    target: int
+    value: float | None
+    details: dict[str, Any]
+
+
+def measure_here(name: str, say: Say) -> None:
+    """A line of JSON for each result."""
+    benchmark = BENCHMARKS[name]
+    for result in measured(benchmark, say):
+        row = Measured(benchmark.targets.index(result.target), result.value, result.details)
+        print(msgspec.json.encode(row).decode(), flush=True)
+
+
+def in_own_process(targets: Sequence[Target], argv: Sequence[str]) -> Iterator[Result]:
+    """What a process of its own measures: no benchmark finds the memory of those before it."""
+    missing = dict(enumerate(targets))
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
+        for line in process.stdout or ():
+            try:
+                row = msgspec.json.decode(line, type=Measured)
+            except msgspec.MsgspecError:
+                print(line, end="", file=sys.stderr)  # some command's that it has run
+                continue
+            yield Result(missing.pop(row.target), row.value, row.details)
+    for target in missing.values():
+        yield Result(target, None, {"error": f"its process ended with {process.returncode}"})
+
+
 def main() -> int:
     given = arguments()
     if given.list:
@@ -96,10 +131,14 @@ def main() -> int:
     def say(what: str) -> None:
         print(f"bench: {time.monotonic() - began:5.0f} s  {what}", file=sys.stderr, flush=True)
 
+    if given.here:
+        measure_here(given.here, say)
+        return 0
     results: list[Result] = []
     for name in given.only or BENCHMARKS:
         say(name)
-        for result in measured(BENCHMARKS[name], say):
+        argv = (sys.executable, "-m", "bench", "--here", name)
+        for result in in_own_process(BENCHMARKS[name].targets, argv):
             say(f"  {result.target.what}: {result} ({result.target})")
             results.append(result)
     print(table(results))

@@ -6,7 +6,7 @@ from ipaddress import ip_address
 import pytest
 
 from steppe.agent.health.metrics import Metrics
-from steppe.agent.node.change_log import MANY, tell
+from steppe.agent.node.change_log import MANY, NAMED_CHANGES, tell
 from steppe.drivers.errors import Failure, KernelError
 from steppe.kube.cause import Cause, ObjectRef
 from steppe.plan.diff import Change
@@ -82,3 +82,16 @@ def test_what_fails_among_many_is_told_by_itself(told: pytest.LogCaptureFixture)
     assert error.getMessage().startswith('add-failed table=elements key="@ingress_peer4 10.0.0.3"')
     assert f"count={MANY} " in summary.getMessage()
     assert counted(metrics, "add") == MANY
+
+
+def test_of_a_whole_start_only_failures_name_their_objects(told: pytest.LogCaptureFixture) -> None:
+    metrics, changes = Metrics(), [added(number) for number in range(NAMED_CHANGES)]
+    changes.append(Change(added(NAMED_CHANGES).key, Element((7,)), None))
+    failed = {changes[0].key: Failure(changes[0], KernelError("add it", detail="no room"))}
+    tell(changes, because(changes[:1]), failed, metrics)
+    refused, *sums = told.messages
+    assert 'cause="Pod/a/p0 metadata.labels"' in refused
+    assert sums == [
+        f'{verb} table=elements count={count} because="more objects than are counted here"'
+        for verb, count in (("add", NAMED_CHANGES - 1), ("delete", 1))
+    ]

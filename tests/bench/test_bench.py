@@ -6,7 +6,8 @@ import subprocess
 import sys
 
 import pytest
-from bench.__main__ import BENCHMARKS, measured
+from bench.__main__ import BENCHMARKS, in_own_process, measured
+from bench.cpu import idle_since, spent, spent_in_all
 from bench.model import BenchError, Benchmark, Result, Target, percentile
 from bench.report import document, machine, table
 from bench.route_monitor import RouteMonitor
@@ -49,6 +50,36 @@ def test_a_benchmark_that_breaks_off_leaves_its_other_targets_missed():
     assert not second.ok
     assert str(second) == "not measured"
     assert "the lab did not come up" in said[-1]
+
+
+def test_a_benchmark_has_a_process_of_its_own_and_what_that_leaves_out_is_missed():
+    says = """print("a command said this"); print('{"target":1,"value":3.5,"details":{"n":2}}')"""
+    argv = (sys.executable, "-c", f"{says}; raise SystemExit(3)")
+    told, missed = in_own_process((AT_LEAST, AT_MOST), argv)
+    assert told == Result(AT_MOST, 3.5, {"n": 2})
+    assert missed == Result(AT_LEAST, None, {"error": "its process ended with 3"})
+
+
+def test_a_process_is_idle_from_when_it_stops_working():
+    work = "import time; end = time.process_time() + 0.3\nwhile time.process_time() < end: pass\n"
+    argv = (sys.executable, "-c", f"{work}print(time.monotonic(), flush=True); time.sleep(60)")
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            since = idle_since(process.pid, 60, lambda: True)
+            assert abs(since - float(process.stdout.readline())) < 0.5
+            assert 0.3 <= spent(process.pid) <= spent_in_all(process.pid) + 0.05
+        finally:
+            process.kill()
+
+
+def test_a_process_that_rests_before_it_is_done_is_waited_for():
+    argv = (sys.executable, "-c", "import time; time.sleep(60)")
+    with subprocess.Popen(argv) as process:
+        try:
+            with pytest.raises(BenchError, match="not idle"):
+                idle_since(process.pid, 1.5, lambda: False)
+        finally:
+            process.kill()
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 import asyncio
 import contextlib
+import weakref
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -8,7 +9,6 @@ import pytest
 from aiohttp import web
 
 from steppe.client import informer
-from steppe.client.client import PAGE
 from steppe.client.informer import (
     Deleted,
     Refused,
@@ -18,6 +18,7 @@ from steppe.client.informer import (
     WatchStatus,
     watch,
 )
+from steppe.client.pages import PAGE
 from steppe.client.resources import PODS
 from tests.client.fake_api import FakeApi, fake_api, status, until
 
@@ -28,7 +29,7 @@ class Meta(msgspec.Struct, frozen=True):
     name: str
 
 
-class Thing(msgspec.Struct, frozen=True):
+class Thing(msgspec.Struct, frozen=True, weakref=True):
     metadata: Meta
     size: int = 0
 
@@ -131,6 +132,16 @@ async def test_lists_come_in_pages() -> None:
         replaced = await following()
         assert [thing.size for thing in replaced.items] == list(range(2 * PAGE + 1))
         assert len(api.lists) == 3
+
+
+async def test_a_list_is_let_go_of_while_the_next_event_is_waited_for() -> None:
+    async with watching() as (api, following, _):
+        await api.put(PATH, "a")
+        listed = weakref.ref((await following()).items[0])
+        waiting = asyncio.ensure_future(following())
+        await until(lambda: listed() is None)
+        await api.put(PATH, "b")
+        assert isinstance(await waiting, Upserted)
 
 
 async def test_a_server_that_is_away_is_tried_again_and_told_of(

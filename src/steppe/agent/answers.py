@@ -4,17 +4,17 @@ Each method answers one JSON document. How they are asked for stands in agent/se
 """
 
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from steppe.agent.denied.denied import Denials
 from steppe.agent.feeds.feeds import Feeds
 from steppe.agent.node.keeper import Keeper
+from steppe.agent.rows import Rows
 from steppe.compile.incremental import NodeCompiler
 from steppe.kube.cause import Cause, Problem
 from steppe.net.address import IPAddress
 from steppe.state.document import Held, concerns, held_document
-from steppe.state.node import TABLES, Key, NodeEntry
 
 Answer = dict[str, Any]
 
@@ -41,33 +41,18 @@ class Answers:
         self._denials = denials
         self._why_not_ready = why_not_ready
         self._problems = problems
+        self._rows = Rows(compiler.state, keeper.reconciler)
         self._started = time.monotonic()
 
-    def show(self, table: str, cause: str) -> Answer:
+    async def show(self, table: str, cause: str) -> Answer:
         """What a table shall hold, or all of them, as far as this cause asks for it."""
-        rows = (
-            self._row(key, entry)
-            for key, entry in self._compiler.state.items()
-            if table in ("all", key.table) and _matches(cause, entry.because)
-        )
-        ordered = sorted(rows, key=lambda row: (TABLES.index(row["table"]), row["key"]))
-        return {"schema": "steppe.show/v1", "node": self._compiler.name, "rows": ordered}
+        rows = await self._rows.show(table, cause)
+        return {"schema": "steppe.show/v1", "node": self._compiler.name, "rows": rows}
 
-    def _row(self, key: Key, entry: NodeEntry) -> dict[str, Any]:
-        failed = self._keeper.reconciler.failed.get(key)
-        state = "in kernel" if self._keeper.reconciler.actual.get(key) == entry.value else "pending"
-        return {
-            "table": key.table,
-            "key": str(key),
-            "value": str(entry.value),
-            "state": f"failed: {failed.error}" if failed else state,
-            "because": [str(cause) for cause in entry.because],
-        }
-
-    def status(self) -> Answer:
+    async def status(self) -> Answer:
         """How the agent is, what is not in its kernel, and which objects are wrong."""
-        compiler, feeds, reconciler = self._compiler, self._feeds, self._keeper.reconciler
-        rows = [self._row(key, entry) for key, entry in compiler.state.items()]
+        compiler, feeds, counts = self._compiler, self._feeds, self._compiler.state.counts()
+        late, pending = await self._rows.late()
         why = self._why_not_ready()
         return {
             "schema": "steppe.agent-status/v1",
@@ -83,9 +68,9 @@ class Answers:
             "fabric": compiler.settings.fabric,
             "nodes": len(compiler.nodes),
             "pods": len(compiler.workloads),
-            "entries": {table: sum(r["table"] == table for r in rows) for table in TABLES},
-            "notInKernel": [row for row in rows if row["state"] != "in kernel"],
-            "pending": len(reconciler.drift(reconciler.actual)),
+            "entries": counts,
+            "notInKernel": late,
+            "pending": pending,
             "problems": [_problem(p.cause, p.message) for p in self._problems()],
         }
 
@@ -112,11 +97,6 @@ class Answers:
         await self._denials.look()
         rows = [*self._denials.rows()]
         return {"schema": "steppe.denied/v1", "node": self._compiler.name, "rows": rows}
-
-
-def _matches(wanted: str, because: Iterable[Cause]) -> bool:
-    """Whether a cause is the wanted object: KIND/NAMESPACE/NAME, in any case, or a part of it."""
-    return not wanted or any(wanted.lower() in str(cause.ref).lower() for cause in because)
 
 
 def _problem(cause: Cause, message: str) -> dict[str, str]:

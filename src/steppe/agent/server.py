@@ -117,13 +117,13 @@ class AgentServer:
         return app
 
     async def _status(self, _: web.Request) -> web.Response:
-        return _json(self._answers.status())
+        return _json(await self._answers.status())
 
     async def _show(self, request: web.Request) -> web.Response:
         table = request.match_info["table"]
         if table not in (*TABLES, "all"):
             return _error(404, f"no table {table!r}: there are {', '.join(TABLES)}, and all")
-        return _json(self._answers.show(table, request.query.get("cause", "")))
+        return _json(await self._answers.show(table, request.query.get("cause", "")))
 
     async def _tables(self, request: web.Request) -> web.Response:
         return _json(await self._answers.tables(_parsed(request.query.getall("address", []))))

@@ -9,15 +9,16 @@ import contextlib
 import socket
 import traceback
 import weakref
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import aiohttp
 import msgspec
 
 from steppe.client.config import Config, TokenSource
 from steppe.client.errors import ApiError, UnreachableError, api_error
+from steppe.client.pages import PAGE, RAW, Page, PageDecoder, decoded
 from steppe.client.resources import Resource
 
 __all__ = ["ApiError", "Client", "UnreachableError"]
@@ -26,10 +27,6 @@ T = TypeVar("T")
 Json = dict[str, Any]
 JsonPatch = list[dict[str, Any]]  # RFC 6902
 
-PAGE = 5000
-"""Objects asked for at a time, some megabytes of them. The pager of client-go asks for 500, its
-reflectors for the whole list at once: every page costs a server, and a round trip, anew.
-"""
 REQUEST_SECONDS = 30.0
 GOODBYE_SECONDS = 0.5
 MAX_THROTTLED_TRIES = 5
@@ -40,39 +37,6 @@ _PATCH_TYPES = {
     "strategic": "application/strategic-merge-patch+json",
     "apply": "application/apply-patch+yaml",  # JSON is YAML
 }
-
-
-class _ListMeta(msgspec.Struct, frozen=True, rename={"continue_": "continue"}):
-    resource_version: str = msgspec.field(name="resourceVersion", default="")
-    continue_: str = ""
-
-
-class Page(msgspec.Struct, Generic[T], frozen=True):
-    """Part of a list."""
-
-    metadata: _ListMeta = _ListMeta()
-    items: list[T] | None = None
-
-
-class PageDecoder(Generic[T]):
-    """Reads pages of one type of object, each object once where all are of that type."""
-
-    def __init__(self, type_: Callable[..., T]) -> None:
-        """`type_`: a class or a generic alias."""
-        self._whole: msgspec.json.Decoder[Page[T]] = msgspec.json.Decoder(
-            Page[type_]  # type: ignore[valid-type]
-        )
-
-    def decode(self, what: str, body: bytes) -> Page[T] | Page[msgspec.Raw]:
-        """The page, whose items are bytes where one bad object would spoil the rest."""
-        try:
-            return self._whole.decode(body)
-        except msgspec.MsgspecError:
-            page: Page[msgspec.Raw] = _decoded(body, Page[msgspec.Raw], what)
-            return page
-
-
-_RAW = PageDecoder(msgspec.Raw)
 
 
 class Client:
@@ -158,7 +122,7 @@ class Client:
         """The list in pages; raises a 410 when the server forgot the list between two pages."""
         query = selectors(label_selector, field_selector)
         path = resource.path(namespace)
-        async for page in self.pages_of(_RAW, path, query):
+        async for page in self.pages_of(RAW, path, query):
             yield page
 
     async def pages_of(
@@ -277,7 +241,7 @@ class Client:
         what, answer = await self._request(
             method, path, query=query or {}, body=body, content_type=content_type
         )
-        document: Json = _decoded(answer, Json, what)
+        document: Json = decoded(answer, Json, what)
         return document
 
     async def _request(
@@ -392,12 +356,3 @@ async def _refusal(response: aiohttp.ClientResponse, what: str) -> ApiError:
         what=what,
         retry_after=float(after) if after.isdigit() else 0,
     )
-
-
-def _decoded(body: bytes, type_: Any, what: str) -> Any:
-    try:
-        return msgspec.json.decode(body, type=type_)
-    except msgspec.MsgspecError as error:
-        raise UnreachableError(
-            f"{what}: the answer is not what the API promises: {error}"
-        ) from error

@@ -19,8 +19,9 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from steppe.client.client import Client, PageDecoder, selectors
+from steppe.client.client import Client, selectors
 from steppe.client.errors import ApiError, api_error
+from steppe.client.pages import PageDecoder
 from steppe.client.resources import Resource
 from steppe.errors import SteppeError
 
@@ -162,6 +163,7 @@ async def watch(
     async with contextlib.aclosing(watcher.events()) as events:
         async for event in events:
             yield event
+            del event  # it may be a whole list, and the next one may be long in coming
 
 
 class _Watcher(Generic[T]):
@@ -199,6 +201,7 @@ class _Watcher(Generic[T]):
                     async for event in events:
                         self._backoff.reset()
                         yield event
+                        del event
             except (SteppeError, msgspec.MsgspecError) as error:
                 if time.monotonic() - began > LONG_WATCH_SECONDS:
                     self._backoff.reset()

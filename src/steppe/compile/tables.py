@@ -8,6 +8,7 @@ its one claim and nothing else, and its entry is made when somebody asks for it.
 
 from collections import Counter
 from collections.abc import Callable, Collection, ItemsView, Iterable, Iterator, Mapping
+from itertools import chain
 from typing import TypeVar, overload
 
 import msgspec
@@ -15,7 +16,7 @@ import msgspec
 from steppe.kube.cause import Cause, ObjectRef, Problem
 from steppe.state.claim import Claim, Entry, settle_key
 from steppe.state.nft import ElementKey
-from steppe.state.node import TABLES, Key, NodeClaim, NodeEntry
+from steppe.state.node import TABLES, Key, NodeClaim, NodeEntry, Value
 
 T = TypeVar("T")
 Owner = ObjectRef | str
@@ -90,6 +91,25 @@ class Entries(Mapping[Key, NodeEntry]):
     def only(self, wanted: Callable[[str], bool]) -> "Entries":
         """A copy, as of now, of the tables and nft sets of the wanted names."""
         return Entries({name: dict(part) for name, part in self._parts.items() if wanted(name)})
+
+    def share(self, seen: Mapping[Key, Value]) -> dict[Key, Value]:
+        """The same mapping, of the very keys and values of the entries where those are equal."""
+        found: dict[Key, Value] = {}
+        for key, value in seen.items():
+            held = self._parts.get(_part_of(key), {}).get(key)
+            if isinstance(held, Claim) and held.value == value:
+                found[held.key] = held.value
+            else:
+                found[key] = value
+        return found
+
+    def table(self, name: str) -> tuple[Key, ...]:
+        """The keys of one table."""
+        if name != ElementKey.table:
+            return tuple(self._parts.get(name, ()))
+        others = set(TABLES)
+        parts = (part for of, part in self._parts.items() if of not in others)
+        return tuple(chain.from_iterable(map(tuple, tuple(parts))))
 
     def counts(self) -> dict[str, int]:
         """How many entries each table has."""

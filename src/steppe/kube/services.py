@@ -1,6 +1,8 @@
 """Services and their endpoints, checked: addresses parsed, defaults of the API text filled in."""
 
 from collections.abc import Iterable
+from ipaddress import IPv4Address, IPv6Address
+from sys import intern
 from typing import get_args
 
 import msgspec
@@ -128,15 +130,15 @@ def service_from(seen: wire.Service) -> tuple[Service, tuple[Problem, ...]]:
     """The checked Service, and what of it had to be left out."""
     problems: list[Problem] = []
     meta, spec = seen.metadata, seen.spec
-    ref = ObjectRef("Service", meta.namespace, meta.name)
+    ref = ObjectRef("Service", _own(meta.namespace), _own(meta.name))
     foreign = PROXY_NAME_LABEL in (meta.labels or {})
     if spec.type == "ExternalName" or foreign or spec.cluster_ip in ("", "None"):
         return _without_address(seen), ()
     texts = spec.cluster_ips or (spec.cluster_ip,)
     service = Service(
-        namespace=meta.namespace,
-        name=meta.name,
-        created=meta.creation_timestamp or "",
+        namespace=ref.namespace,
+        name=ref.name,
+        created=_own(meta.creation_timestamp or ""),
         cluster_ips=_addresses(texts, ref, "spec.clusterIPs", problems),
         ports=_ports(spec.ports or (), ref, problems),
         external_ips=_addresses(spec.external_ips or (), ref, "spec.externalIPs", problems),
@@ -148,7 +150,7 @@ def service_from(seen: wire.Service) -> tuple[Service, tuple[Problem, ...]]:
         external_local=spec.external_traffic_policy == "Local",
         health_port=spec.health_check_node_port,
         distribution=spec.traffic_distribution or "",
-        type=spec.type,
+        type=_own(spec.type),
     )
     return service, tuple(problems)
 
@@ -208,7 +210,7 @@ def _ports(
             problems.append(Problem(cause, f"port {port.port} is not between 1 and 65535"))
         else:
             ports.append(
-                ServicePort(port.name, port.protocol, port.port, port.node_port)  # type: ignore[arg-type]
+                ServicePort(_own(port.name), _own(port.protocol), port.port, port.node_port)  # type: ignore[arg-type]
             )
     return tuple(ports)
 
@@ -237,14 +239,21 @@ def _ranges(texts: Iterable[str], ref: ObjectRef, problems: list[Problem]) -> tu
     return tuple(found)
 
 
+def _own(text: str) -> str:
+    """The same text, once for all who say it, and not the one that was decoded with the rest of a
+    list: a few that stay of each object would keep the memory of the whole list from being freed.
+    """
+    return intern(text.encode().decode())
+
+
 def slice_from(seen: wire.EndpointSlice) -> tuple[EndpointSlice, tuple[Problem, ...]]:
     """The checked slice, and what of it had to be left out."""
     problems: list[Problem] = []
     meta = seen.metadata
     labels = meta.labels or {}
-    ref = ObjectRef("EndpointSlice", meta.namespace, meta.name)
+    ref = ObjectRef("EndpointSlice", _own(meta.namespace), _own(meta.name))
     ports = tuple(
-        (port.name or "", port.protocol or "TCP", port.port)
+        (_own(port.name or ""), _own(port.protocol or "TCP"), port.port)
         for port in seen.ports or ()
         if port.port is not None and 0 < port.port < 65536
     )
@@ -254,9 +263,9 @@ def slice_from(seen: wire.EndpointSlice) -> tuple[EndpointSlice, tuple[Problem, 
     endpoints = _endpoints(seen, ref, problems) if known else ()
     return (
         EndpointSlice(
-            meta.namespace,
-            meta.name,
-            labels.get(SERVICE_NAME_LABEL, ""),
+            ref.namespace,
+            ref.name,
+            _own(labels.get(SERVICE_NAME_LABEL, "")),
             ports,  # type: ignore[arg-type]
             () if headless else endpoints,
             endpoints if headless else (),
@@ -268,7 +277,7 @@ def slice_from(seen: wire.EndpointSlice) -> tuple[EndpointSlice, tuple[Problem, 
 def _endpoints(
     seen: wire.EndpointSlice, ref: ObjectRef, problems: list[Problem]
 ) -> tuple[Endpoint, ...]:
-    version = 4 if seen.address_type == "IPv4" else 6
+    family = IPv4Address if seen.address_type == "IPv4" else IPv6Address
     found: list[Endpoint] = []
     for index, endpoint in enumerate(seen.endpoints or ()):
         # "Consumers must handle different types of addresses in the context of their own
@@ -279,7 +288,7 @@ def _endpoints(
         except ValueError as error:
             problems.append(Problem(_addresses_of(ref, index), f"not an address: {error}"))
             continue
-        if address.version != version:
+        if not isinstance(address, family):
             what = f"{address} in a slice of {seen.address_type}"
             problems.append(Problem(_addresses_of(ref, index), what))
             continue
@@ -296,9 +305,10 @@ def _endpoint(seen: wire.Endpoint, address: IPAddress) -> Endpoint:
     # the ready condition" (serving); nil means false (terminating).
     ready = seen.conditions.ready is not False
     serving = ready if seen.conditions.serving is None else seen.conditions.serving
-    node, terminating = seen.node_name or "", bool(seen.conditions.terminating)
+    node = _own(seen.node_name) if seen.node_name else ""
+    terminating = bool(seen.conditions.terminating)
     if seen.hints is None:
         return Endpoint(address, node, ready, serving, terminating)
-    zones = tuple(hint.name for hint in seen.hints.for_zones or ())
-    nodes = tuple(hint.name for hint in seen.hints.for_nodes or ())
+    zones = tuple(_own(hint.name) for hint in seen.hints.for_zones or ())
+    nodes = tuple(_own(hint.name) for hint in seen.hints.for_nodes or ())
     return Endpoint(address, node, ready, serving, terminating, zones, nodes)

@@ -8,6 +8,7 @@ nobody can widen another's source ranges or divert its traffic by naming its add
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
+from ipaddress import IPv4Address, IPv6Address
 from typing import Literal, Self
 
 import msgspec
@@ -166,17 +167,20 @@ def _admitted(service: Service, way: Way) -> SourceRanges | None:
 
 
 def _endpoints(port: ServicePort, version: int, slices: tuple[EndpointSlice, ...]) -> Known:
-    """Each address and port once; the slice that names it first has it."""
-    # By numbers, for addresses are slow at hashing; all endpoints of a slice are of one family.
+    """Each address and port once, in order; the slice that names it first has it."""
+    family = IPv4Address if version == 4 else IPv6Address
+    # By numbers, for addresses are slow at hashing and comparing.
     found: dict[tuple[int, int], tuple[Endpoint, Backend]] = {}
     for slice_ in slices:
         number, ref = slice_.port(port), slice_.ref
         for index, endpoint in enumerate(slice_.endpoints if number else ()):
             address = endpoint.address
+            if not isinstance(address, family):
+                continue
             key = (int(address), number)
-            if address.version == version and key not in found:
+            if key not in found:
                 found[key] = (endpoint, Backend(address, number, Cause(ref, _field(index))))
-    return list(found.values())
+    return [found[key] for key in sorted(found)]
 
 
 @lru_cache(maxsize=1 << 12)
@@ -188,8 +192,8 @@ def _field(index: int) -> str:
 def _pools(here: Node, distribution: str, found: Known) -> Pools:
     local = [known for known in found if known[0].node == here.name]
     return Pools(
-        _ordered(_near(here, distribution, _usable(found))),
-        _ordered(_usable(local)),
+        tuple(backend for _, backend in _near(here, distribution, _usable(found))),
+        tuple(backend for _, backend in _usable(local)),
     )
 
 
@@ -212,10 +216,3 @@ def _near(here: Node, distribution: str, found: Known) -> Known:
         if chosen:
             return chosen
     return found
-
-
-def _ordered(found: Known) -> tuple[Backend, ...]:
-    """By their addresses, which are all of one family."""
-    backends = [backend for _, backend in found]
-    backends.sort(key=lambda backend: (int(backend.address), backend.port))
-    return tuple(backends)

@@ -126,6 +126,7 @@ class Feeds:
                 # be waiting to be known.
                 if listed or touched or resource is not NODES:
                     listener.touch(touched)
+                del event  # it may be a whole list, and the next one may be long in coming
 
     def _tell_listed(self, seconds: float) -> None:
         nodes, entries = len(self._compiler.nodes), len(self._compiler.state)

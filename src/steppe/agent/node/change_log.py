@@ -23,6 +23,10 @@ log = logging.getLogger("steppe.agent")
 MANY = 200
 """A policy for thousands of peers would fill the log with what nobody reads, and writing it takes
 longer than compiling it: 17 µs a line."""
+NAMED_CHANGES = 50_000
+"""Of more changes, which are those of a start, not even the objects are counted, and `because` need
+name those of failures alone."""
+_UNCOUNTED = "more objects than are counted here"
 _NAMED = 3
 """How many of the objects behind a summary are named."""
 
@@ -40,7 +44,7 @@ def tell(
     each = log.isEnabledFor(level)
     made: dict[tuple[str, str], list[Change]] = {}
     for change in changes:
-        failure = failed.get(change.key)
+        failure = failed.get(change.key) if failed else None
         if failure is None:
             made.setdefault((_verb(change), change.key.table), []).append(change)
         if failure is not None:
@@ -50,8 +54,8 @@ def tell(
     for (verb, table), some in made.items():
         metrics.changes.labels(table, verb).inc(len(some))
         if level == logging.DEBUG:
-            objects = _counted(cause.ref for change in some for cause in because[change.key])
-            log.info(line(verb, table=table, count=len(some), because=_most(objects)))
+            objects = _objects(some, because) if len(changes) <= NAMED_CHANGES else _UNCOUNTED
+            log.info(line(verb, table=table, count=len(some), because=objects))
 
 
 def _line(change: Change, because: Because, suffix: str = "", **more: object) -> str:
@@ -65,15 +69,16 @@ def _line(change: Change, because: Because, suffix: str = "", **more: object) ->
     )
 
 
+def _objects(changes: Collection[Change], because: Because) -> str:
+    return _most(_counted(cause.ref for change in changes for cause in because[change.key]))
+
+
 def _counted(refs: Iterable[ObjectRef]) -> Counter[ObjectRef]:
     """How often each object is named. By identity first: an object's changes share its name."""
-    known: dict[int, ObjectRef] = {}
-    times: Counter[int] = Counter()
-    for ref in refs:
-        known.setdefault(id(ref), ref)  # and so keeps it, and its identity with it
-        times[id(ref)] += 1
+    named = list(refs)
+    known = {id(ref): ref for ref in named}
     found: Counter[ObjectRef] = Counter()
-    for number, count in times.items():
+    for number, count in Counter(map(id, named)).items():
         found[known[number]] += count
     return found
 

@@ -17,8 +17,9 @@ from typing import Protocol
 
 from steppe.agent.health.metrics import Metrics
 from steppe.agent.log import line
-from steppe.agent.node.change_log import tell
-from steppe.agent.node.reconciler import Reconciler
+from steppe.agent.node.change_log import NAMED_CHANGES, tell
+from steppe.agent.node.heap import settle_heap
+from steppe.agent.node.reconciler import MANY_KEYS, Reconciler
 from steppe.compile.incremental import NodeCompiler
 from steppe.drivers.driver import Driver, Fault
 from steppe.drivers.events import Event, Lost, Seen
@@ -103,6 +104,8 @@ class Keeper:
                     await self._pass()
                 finally:
                     self._busy_since = None
+                if self.reconciler.compared > MANY_KEYS:
+                    settle_heap(grown=self.reconciler.planned > MANY_KEYS)
 
     async def follow(self, heard: AsyncGenerator[Sequence[Event], None]) -> None:
         """Note what the kernel says of itself; needs the loop of `run` beside it.
@@ -112,6 +115,8 @@ class Keeper:
         """
         async with contextlib.aclosing(heard):
             async for events in heard:
+                if not events:
+                    continue  # our own transactions are heard as nothing
                 with self._read_anew_after_errors():
                     await self._note(events if self._repairs else ())
                 asyncio.get_running_loop().call_later(COALESCE_SECONDS, self._wake.set)
@@ -183,9 +188,11 @@ class Keeper:
 
     async def _apply(self, changes: tuple[Change, ...]) -> None:
         # Asked now: what is asked for may be another thing once the kernel has answered.
-        because = {change.key: self.reconciler.because(change) for change in changes}
+        named = changes if len(changes) <= NAMED_CHANGES else ()
+        because = {change.key: self.reconciler.because(change) for change in named}
         with self._metrics.apply_seconds.time():
             failures = await asyncio.to_thread(self._driver.apply, changes)
+        because.update((f.change.key, self.reconciler.because(f.change)) for f in failures)
         self.reconciler.settle(changes, failures)
         tell(changes, because, self.reconciler.failed, self._metrics)
         self._owner.applied([change.key for change in changes])

@@ -27,6 +27,9 @@ from steppe.state.route import Route
 from steppe.state.sysctl import SysctlKey
 from steppe.state.workload import is_pod_link
 
+MANY_KEYS = 10_000
+"""So many keys are a reading of the whole kernel: the memory they take is worth saving."""
+
 
 class Plan(msgspec.Struct, frozen=True):
     """Changes for the driver, and pods whose link is gone: those the CNI server attaches anew."""
@@ -44,6 +47,8 @@ class Reconciler:
         self.failed: dict[Key, Failure] = {}
         self.begun = self.ended = 0
         """How many passes have been planned, and how many of those the kernel has answered."""
+        self.compared = self.planned = 0
+        """How many keys the last pass has looked at, and how many of them it is to change."""
         self._dirty: set[Key] = set()
 
     def touch(self, keys: Iterable[Key]) -> None:
@@ -94,10 +99,14 @@ class Reconciler:
     def plan(self) -> Plan:
         """What to do now, in order; what is planned is no longer dirty."""
         dirty, self._dirty = self._dirty, set()
+        if len(dirty) > MANY_KEYS:
+            self.actual = self._compiler.state.share(self.actual)
+        self.compared = len(dirty)
         plan = self._plan(diff(self._compiler.state, self.actual, dirty))
         for key in (self.failed.keys() & dirty).difference(c.key for c in plan.changes):
             del self.failed[key]
         self.begun += 1
+        self.planned = len(plan.changes)
         if not plan.changes:
             self.ended = self.begun
         return plan
@@ -125,9 +134,11 @@ class Reconciler:
         """The objects that ask for a change; none when what is deleted is asked for no more."""
         return self._compiler.state.because(change.key)
 
-    def drift(self, seen: Mapping[Key, Value]) -> tuple[Change, ...]:
-        """What it would take to make a kernel that holds `seen` agree."""
-        changes = diff(self._compiler.state, seen)
+    def drift(
+        self, seen: Mapping[Key, Value], keys: Iterable[Key] | None = None
+    ) -> tuple[Change, ...]:
+        """What it would take to make a kernel that holds `seen` agree, in all or in these keys."""
+        changes = diff(self._compiler.state, seen, keys)
         known = (change for change in changes if not self._is_under_way(change))
         return ordered(known)
 

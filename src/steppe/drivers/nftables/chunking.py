@@ -6,12 +6,13 @@ of one large transaction are faster than that: they queue up in buckets that are
 in one transaction, 0.55 s in portions of 10,000.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 
 from steppe.plan.diff import Change
 from steppe.state.nft import ElementKey, Set
 
 AT_ONCE = 10_000
+_DESTINATIONS = ("ipv4_addr", "ipv6_addr")
 
 
 def portions(sets: Mapping[str, Set], changes: Sequence[Change]) -> Iterator[Sequence[Change]]:
@@ -19,17 +20,18 @@ def portions(sets: Mapping[str, Set], changes: Sequence[Change]) -> Iterator[Seq
     if len(changes) <= AT_ONCE:
         yield changes
         return
+    destinations = {name for name, spec in sets.items() if spec.data.startswith(_DESTINATIONS)}
     ahead: list[Change] = []
     rest: list[Change] = []
     for change in changes:
-        (ahead if _may_go_ahead(sets, change) else rest).append(change)
+        (ahead if _may_go_ahead(destinations, change) else rest).append(change)
     for start in range(0, len(ahead), AT_ONCE):
         yield ahead[start : start + AT_ONCE]
     if rest:
         yield rest
 
 
-def _may_go_ahead(sets: Mapping[str, Set], change: Change) -> bool:
+def _may_go_ahead(destinations: Container[str], change: Change) -> bool:
     """Whether it adds a destination: only `dnat` asks for one, by a choice that a verdict leads to.
 
     Verdicts are among the rest. Those in the kernel by now choose among fewer, or what they choose
@@ -37,5 +39,4 @@ def _may_go_ahead(sets: Mapping[str, Set], change: Change) -> bool:
     """
     if change.old is not None or change.new is None or not isinstance(change.key, ElementKey):
         return False
-    spec = sets.get(change.key.set)
-    return spec is not None and spec.data.startswith(("ipv4_addr", "ipv6_addr"))
+    return change.key.set in destinations

@@ -1,0 +1,92 @@
+"""Rows about a node's entries for people, made a slice at a time: there may be 110,000 entries, and
+whatever else the agent has to do must not wait for all of them.
+"""
+
+import asyncio
+import heapq
+from collections.abc import AsyncIterator, Iterable
+from typing import Any
+
+from steppe.agent.node.reconciler import Reconciler
+from steppe.compile.tables import Entries
+from steppe.kube.cause import Cause
+from steppe.state.node import TABLES, Key, NodeEntry
+
+Row = dict[str, Any]
+SLICE = 1_000
+"""Entries looked at in one go: some milliseconds."""
+IN_KERNEL = "in kernel"
+
+
+class Rows:
+    """Reads desired entries beside what the kernel held when it was last heard of."""
+
+    def __init__(self, state: Entries, reconciler: Reconciler) -> None:
+        self._state = state
+        self._reconciler = reconciler
+
+    async def show(self, table: str, cause: str) -> list[Row]:
+        """Rows of a table, or of "all", that an object of this name asks for, in order."""
+        runs: list[list[Row]] = []
+        wanted = self._state if table == "all" else self._state.table(table)
+        async for some in _slices(wanted):
+            found = ((key, self._state.get(key)) for key in some)
+            rows = [
+                self._row(key, entry)
+                for key, entry in found
+                if entry is not None and _matches(cause, entry.because)
+            ]
+            runs.append(sorted(rows, key=_order))
+        ordered: list[Row] = []
+        for row in heapq.merge(*runs, key=_order):
+            ordered.append(row)
+            if len(ordered) % SLICE == 0:
+                await asyncio.sleep(0)
+        return ordered
+
+    async def late(self) -> tuple[list[Row], int]:
+        """Rows that are not in the kernel, and how many changes would bring it in step."""
+        actual, pending = self._reconciler.actual, 0
+        rows: list[Row] = []
+        async for some in _slices(self._state):
+            changes = self._reconciler.drift(actual, some)
+            pending += len(changes)
+            found = ((key, self._state.get(key)) for key in some)
+            rows += (
+                self._row(key, entry)
+                for key, entry in found
+                if entry is not None
+                and (key in self._reconciler.failed or actual.get(key) != entry.value)
+            )
+        async for some in _slices(actual):
+            gone = [key for key in some if key not in self._state]
+            pending += len(self._reconciler.drift(actual, gone))
+        return rows, pending
+
+    def _row(self, key: Key, entry: NodeEntry) -> Row:
+        failed = self._reconciler.failed.get(key)
+        there = self._reconciler.actual.get(key) == entry.value
+        return {
+            "table": key.table,
+            "key": str(key),
+            "value": str(entry.value),
+            "state": f"failed: {failed.error}" if failed else IN_KERNEL if there else "pending",
+            "because": [str(cause) for cause in entry.because],
+        }
+
+
+async def _slices(keys: Iterable[Key]) -> AsyncIterator[tuple[Key, ...]]:
+    """The keys as they are now, and others' turn after each slice of them."""
+    known = tuple(keys)
+    for start in range(0, len(known), SLICE):
+        yield known[start : start + SLICE]
+        await asyncio.sleep(0)
+
+
+def _order(row: Row) -> tuple[int, str]:
+    return TABLES.index(row["table"]), row["key"]
+
+
+def _matches(wanted: str, because: Iterable[Cause]) -> bool:
+    """Whether a cause is the wanted object: KIND/NAMESPACE/NAME, in any case, or a part of it."""
+    return not wanted or any(wanted.lower() in str(cause.ref).lower() for cause in because)
