@@ -62,7 +62,7 @@ class World:
 
     def delete_by_hand(self, key: RouteKey) -> None:
         if self._node:
-            self._node.run("ip", "route", "del", str(key))
+            self._node.run("ip", "route", "del", *str(key).split())
         else:
             self.driver.remove(key)
 
