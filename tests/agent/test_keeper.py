@@ -14,7 +14,6 @@ from steppe.agent.health.metrics import Metrics
 from steppe.agent.node import keeper as keeper_module
 from steppe.agent.node.keeper import Keeper
 from steppe.compile.incremental import NodeCompiler
-from steppe.compile.pod import workload_claims
 from steppe.dataplane.nft.skeleton import SKELETON
 from steppe.drivers.driver import Composite, Fault
 from steppe.drivers.errors import Failure, KernelError, TablesChangedError
@@ -27,7 +26,7 @@ from steppe.state.nft import ElementKey
 from steppe.state.node import Key, values
 from steppe.state.route import Route, RouteKey
 from steppe.state.sysctl import Sysctl, SysctlKey
-from steppe.state.workload import workload_of
+from steppe.state.workload import host_mac, workload_of
 from tests.worlds import node_at, pod_on
 
 RULESET = Fault("table inet steppe", "missing")
@@ -267,7 +266,7 @@ async def test_a_pods_link_that_is_gone_is_the_owners_to_bring_back() -> None:
     world = World()
     workload = workload_of(pod_on(node_at(0), 0))
     assert workload is not None
-    (link,) = [c.value for c in workload_claims(workload, 1500) if isinstance(c.value, Link)]
+    link = Link("veth", 1500, host_mac(workload.link))
     world.kernel.create_veth(workload.link, link, "eth0", "02:00:00:00:00:01", -1)
     async with world.running():
         world.keeper.touch(world.compiler.set_workload(workload))
