@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
 
+import msgspec
 import pytest
 
 from steppe.drivers.fake import FakeKernel
@@ -13,11 +14,12 @@ from steppe.drivers.kernel_namespaces import KernelNamespaces
 from steppe.drivers.netlink.netns import NetnsError
 from steppe.drivers.scope import pod
 from steppe.plan.diff import Change
-from steppe.state.link import Link, LinkKey
+from steppe.state.link import LinkKey
 from tests.drivers.conftest import Namespace
 from tests.drivers.test_contract import ETH0, MAC, POD, VETH
 
 INSIDE = LinkKey("eth0")
+PEER = msgspec.structs.replace(VETH, mac=MAC, alias="", up=False)
 
 
 class Machine:
@@ -78,7 +80,7 @@ def test_a_veth_pair_has_one_end_here_and_one_inside_and_both_go_together(machin
     first, second = machine.pods
     machine.attach(first)
     assert machine.host.read() == {LinkKey(POD): VETH}
-    assert machine.tables(first) == {INSIDE: Link("veth", 1500, MAC, up=False)}
+    assert machine.tables(first) == {INSIDE: PEER}
     assert machine.tables(second) == {}
     assert machine.host.apply((Change(LinkKey(POD), VETH, None),)) == ()
     assert machine.tables(first) == {}
