@@ -15,7 +15,8 @@ from steppe.state.nft import ElementKey, Set
 
 _TYPES = {4: "ipv4_addr", 6: "ipv6_addr"}
 _FRONTEND = "{address} . inet_proto . inet_service"
-_NUMBER = "classid"
+NUMBER = "classid"
+"""The type of a number: nft has a name for it only where it is a packet's priority."""
 
 
 class Declared:
@@ -128,7 +129,7 @@ class Frontends(Declared):
 class Choices(Declared):
     """Keyed by a frontend and a number: a choice, or the id that a sender remembers."""
 
-    fields = f"{_FRONTEND} . {_NUMBER}"
+    fields = f"{_FRONTEND} . {NUMBER}"
 
     def key(self, front: Frontend, number: int) -> ElementKey:
         return ElementKey(self._names[front.address.version], (*_fields(front), number))
@@ -188,7 +189,7 @@ class Senders(Declared):
 class Numbered(Declared):
     """Keyed by a number and an address."""
 
-    fields = f"{_NUMBER} . {{address}}"
+    fields = f"{NUMBER} . {{address}}"
 
     def key(self, number: int, address: IPAddress) -> ElementKey:
         return ElementKey(self._names[address.version], (number, address))
@@ -204,7 +205,7 @@ class Numbered(Declared):
 class Numbers(Declared):
     """Keyed by a number, and so the same set for both families."""
 
-    fields = _NUMBER
+    fields = NUMBER
 
     def __init__(self, name: str, comment: str) -> None:
         super().__init__(name, comment)

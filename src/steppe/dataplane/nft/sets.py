@@ -10,6 +10,7 @@ Each has a twin a family: the name ends in 4 or 6, and so a key of addresses tel
 """
 
 from steppe.dataplane.nft.declared import (
+    NUMBER,
     Addresses,
     Choices,
     Declared,
@@ -24,8 +25,6 @@ from steppe.dataplane.nft.declared import (
 from steppe.kube.policies import Direction
 from steppe.state.nft import ElementKey
 
-# A number is what a map gives a packet's priority, which is the type nft has a name for.
-NUMBER = "classid"
 VERDICT = "verdict"
 BACKEND = "{address} . inet_service"
 
