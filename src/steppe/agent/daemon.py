@@ -235,8 +235,7 @@ class Agent:
         log.info(line("installed", plugin=bin_dir, configuration=conf_dir))
 
     def _measure(self) -> None:
-        for table, count in self.compiler.state.counts().items():
-            self.metrics.entries.labels(table).set(count)
+        self.metrics.count(self.compiler.state.counts())
         failed = self.keeper.reconciler.failed
         self.metrics.failed.set(len(failed))
         self.metrics.problems.set_function(lambda: len(self.problems))  # counted when asked
