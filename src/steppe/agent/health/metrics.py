@@ -4,7 +4,7 @@
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -18,6 +18,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self._counted: dict[str, int] = {}
         self.entries = self._gauge("steppe_entries", "Entries desired, by table", ["table"])
         self.failed = self._gauge("steppe_failed_entries", "Entries the kernel refused")
         self.problems = self._gauge("steppe_problems", "Objects' parts that cannot be served")
@@ -44,6 +45,12 @@ class Metrics:
         self.apply_seconds = Histogram(
             "steppe_apply_seconds", "From plan to the kernel's answer", registry=self.registry
         )
+
+    def count(self, entries: Mapping[str, int]) -> None:
+        """Take these for the numbers of entries desired, by table."""
+        for table, number in entries.items() - self._counted.items():
+            self.entries.labels(table).set(number)
+        self._counted = dict(entries)
 
     def _gauge(self, name: str, text: str, labels: tuple[str, ...] | list[str] = ()) -> Gauge:
         return Gauge(name, text, labels, registry=self.registry)

@@ -36,8 +36,7 @@ class Gauges:
             self._measure()
 
     def _measure(self) -> None:
-        for table, count in self._compiler.state.counts().items():
-            self._metrics.entries.labels(table).set(count)
+        self._metrics.count(self._compiler.state.counts())
         failed = self._reconciler.failed
         self._metrics.failed.set(len(failed))
         self._metrics.in_sync.set(0 if failed else 1)
