@@ -5,7 +5,7 @@ FAST := not kernel and not lab and not slow
 PYTEST := tools/run_pytest.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check format test test-api test-vm bench wheels golden lock clean
+.PHONY: help setup demo check format test test-api test-vm attack bench wheels golden lock clean
 
 help:           ## this list
 	@sed -n 's/^\([a-z-]*\): .*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|'
@@ -46,6 +46,10 @@ test-api:       ## what the embedded API server promises, held against another: 
 test-vm:        ## the kernel tests and a 2-node lab inside a stock Debian 6.12 kernel (qemu)
 	@tools/setup.sh run test vm
 	tools/vm/test.sh
+
+attack:         ## all that a pod can send by raw socket, on every fabric, against every receiver
+	@tools/setup.sh run test
+	STEPPE_ATTACK=full $(PYTEST) -q tests/attack
 
 bench:          ## the numbers the project promises, measured here: a table and bench/results/*.json
 	@tools/setup.sh run test

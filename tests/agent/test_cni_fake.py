@@ -16,7 +16,7 @@ from steppe.state.device import Veth
 from steppe.state.link import AddressKey, Link, LinkKey, NeighbourKey
 from steppe.state.route import RouteKey
 from steppe.state.sysctl import SysctlKey
-from steppe.state.workload import host_mac, link_name, pod_mac
+from steppe.state.workload import POD_GROUP, host_mac, link_name, pod_mac
 from tests.agent.cni_fake import FAMILIES, FakeNode, Nth, document, env, path
 
 LINK = link_name("u-web")
@@ -52,7 +52,7 @@ async def test_add_makes_both_sides_and_del_takes_all_of_it_away(prefixes: tuple
     )
     host = node.kernel.read(settings())
     alias = f"default/web {' '.join(wanted)} c-web/eth0"
-    assert host[LinkKey(LINK)] == Link(Veth(), 1450, host_mac(LINK), alias)
+    assert host[LinkKey(LINK)] == Link(Veth(), 1450, host_mac(LINK), alias, group=POD_GROUP)
     # A route, a neighbour and the guard of the source a family, beside the link.
     assert len(host) == 1 + 3 * len(prefixes)
     assert node.steps == STEPS

@@ -11,6 +11,7 @@ import msgspec
 from steppe.cli.settings import disagreement, settings_of
 from steppe.cli.source import BadInput, Source, lab_record, load, options
 from steppe.errors import SteppeError
+from steppe.net.address import parse_address
 
 if TYPE_CHECKING:
     from steppe.cli.explain_actual import Kernels
@@ -39,6 +40,7 @@ _EPILOG = """Examples:
     help="Default: the port's own, or tcp.",
 )
 @click.option("--family", type=click.Choice(("ipv4", "ipv6")), help="Default: both.")
+@click.option("--claiming", default="", metavar="ADDRESS", help="A source address that SRC forges.")
 @click.option("--actual", is_flag=True, help="By what the kernels hold, not what they should.")
 @click.option("-o", "--output", type=click.Choice(("text", "json")), default="text")
 @click.option("--plain", is_flag=True, help="No colours.")
@@ -86,8 +88,9 @@ def _explained(
     family = asked["family"] and int(asked["family"][-1])
     try:
         flow, notes = explainer.flow(src, dst, asked["port"], protocol)
-        said = explainer.explain(flow, family)
-    except SteppeError as error:
+        claimed = parse_address(asked["claiming"]) if asked["claiming"] else None
+        said = explainer.explain(flow, family, claimed=claimed)
+    except (SteppeError, ValueError) as error:
         raise BadInput(str(error)) from error
     said = kernels.marked(said) if kernels is not None else said
     notes = (*notes, *said.notes, *_of_settings(loaded, settings), *_notes(loaded, said))

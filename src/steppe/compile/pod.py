@@ -17,7 +17,7 @@ from steppe.state.link import Address, AddressKey, Link, LinkKey, Neighbour, Nei
 from steppe.state.node import NodeClaim
 from steppe.state.route import RouteKey, route_by
 from steppe.state.sysctl import Sysctl, SysctlKey
-from steppe.state.workload import alias, host_mac, pod_mac
+from steppe.state.workload import POD_GROUP, alias, host_mac, pod_mac
 
 GATEWAYS = {4: parse_address("169.254.1.1"), 6: parse_address("fe80::1")}
 """What pods call their router. Nobody holds these addresses; nobody is ever asked for them."""
@@ -42,7 +42,7 @@ def workload_claims(workload: Workload, mtu: int) -> Iterator[NodeClaim]:
     """The node's side of one pod."""
     cause = Cause(workload.ref, "status.podIPs")
     link = workload.link
-    value = Link(Veth(), mtu, host_mac(link), alias(workload))
+    value = Link(Veth(), mtu, host_mac(link), alias(workload), group=POD_GROUP)
     yield Claim(LinkKey(link), value, cause)
     for address in workload.addresses:
         yield from _source_guard(link, address, cause)

@@ -1,7 +1,7 @@
 """Makes, changes and deletes links.
 
-MTU, MAC address, alias and state are changed in place. What a kind of link alone has cannot all
-be, so a device that differs there is made anew. Either way the caller puts back what the link
+MTU, MAC address, group, alias and state are changed in place. What a kind of link alone has cannot
+all be, so a device that differs there is made anew. Either way the caller puts back what the link
 has shed. A pod's veth pair can only be made by attaching the pod: it needs the pod's namespace.
 """
 

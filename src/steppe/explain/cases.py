@@ -49,6 +49,26 @@ def cases_of(
     return found
 
 
+def claiming(flow: Flow, cases: Iterable[Case], claimed: IPAddress) -> list[Case]:
+    """The cases of the address's family, with packets that claim it as their source."""
+    if not isinstance(flow.source, PodTarget):
+        raise BadFlowError(f"{flow.source} is no pod: only what pods claim is looked at")
+    found = [
+        msgspec.structs.replace(
+            case,
+            packet=msgspec.structs.replace(case.packet, source=claimed),
+            sender=case.packet.source,
+        )
+        for case in cases
+        if case.packet.source.version == claimed.version
+    ]
+    if not found:
+        raise BadFlowError(
+            f"{flow.source} and {flow.destination} do not meet by {claimed}'s family"
+        )
+    return found
+
+
 def _nothing_common(flow: Flow) -> str:
     for end in (flow.source, flow.destination):
         if isinstance(end, RangeTarget):

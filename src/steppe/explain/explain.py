@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from steppe.explain.cases import cases_of
+from steppe.explain.cases import cases_of, claiming
 from steppe.explain.flow import BadFlowError, flow_of
 from steppe.explain.misses import misses
 from steppe.explain.model import Case, Explanation, Flow, Path, kind_of
@@ -18,6 +18,7 @@ from steppe.explain.remedy import Asked, changes_for
 from steppe.explain.say import verdict
 from steppe.kube.cluster import Cluster
 from steppe.kube.policies import Direction
+from steppe.net.address import IPAddress
 from steppe.net.packet import Protocol
 from steppe.oracle.policy_match import World
 from steppe.oracle.promised_path import Oracle, PromisedPath
@@ -55,14 +56,24 @@ class Explainer:
         return flow_of(self.cluster, source, destination, port, protocol)
 
     def explain(
-        self, flow: Flow, family: int | None = None, notes: tuple[str, ...] = ()
+        self,
+        flow: Flow,
+        family: int | None = None,
+        notes: tuple[str, ...] = (),
+        claimed: IPAddress | None = None,
     ) -> Explanation:
-        """The verdict on the flow, its paths and, for a "no", what would open it."""
+        """The verdict on the flow, its paths and, for a "no", what would open it.
+
+        `claimed` is the source address that the sending pod puts into its packets; None for its
+        own.
+        """
         wanted = [
             case
             for case in cases_of(self.cluster, flow, self._node_port_addresses)
             if family in (None, case.packet.source.version)
         ]
+        if claimed is not None:
+            wanted = claiming(flow, wanted, claimed)
         if not wanted:
             raise BadFlowError(
                 f"{flow.source} and {flow.destination} have no IPv{family} in common"
@@ -91,12 +102,12 @@ class Explainer:
         found: list[Case] = []
         conflicts: list[str] = []
         for case in cases:
-            promised = oracle.paths(case.packet, case.entering)
+            promised = oracle.paths(case.packet, case.entering, case.sender)
             if walk:
                 paths, parted = walk(case, promised)
                 conflicts += parted
             else:
-                paths = tuple(path_of(part, case.packet, each) for each in promised)
+                paths = tuple(path_of(part, case, each) for each in promised)
             ordered = sorted(paths, key=lambda path: path.receiver)
             shown = tuple(self._with_misses(oracle.world, path) for path in ordered)
             found.append(msgspec.structs.replace(case, paths=shown))

@@ -9,6 +9,7 @@ import msgspec
 from steppe.ends.target import Target
 from steppe.explain.steps import What
 from steppe.kube.cause import Cause, ObjectRef
+from steppe.net.address import IPAddress
 from steppe.net.packet import Packet, Protocol
 from steppe.oracle.policy import Decision
 from steppe.oracle.promised_path import Fate
@@ -84,12 +85,19 @@ class Case(msgspec.Struct, frozen=True):
     """One packet that stands for the flow: of one family, or from one part of a range.
 
     `stands_for` names the part; `entering` is the node by which a sender outside comes in.
+    `sender` is the sending pod's own address, where the packet's source is another's.
     """
 
     stands_for: str
     packet: Packet
     paths: tuple[Path, ...] = ()
     entering: str = ""
+    sender: IPAddress | None = None
+
+    @property
+    def by(self) -> IPAddress:
+        """An address of who really sends."""
+        return self.packet.source if self.sender is None else self.sender
 
     @property
     def kind(self) -> Kind:

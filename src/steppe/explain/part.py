@@ -17,12 +17,14 @@ from steppe.net.packet import Packet
 
 def part_for(cluster: Cluster, cases: Iterable[Case]) -> Cluster:
     """All that these packets may meet, from wherever they come in."""
-    packets = {case.packet: case.entering for case in cases}
+    wanted = tuple(cases)
+    packets = {case.packet: case.entering for case in wanted}
     found = (service for packet in packets for service in _services(cluster, packet))
     services = {service.ref: service for service in found}.values()
     slices = tuple(slice_ for service in services for slice_ in cluster.slices_of(service))
     versions = {packet.destination.version for packet in packets}
     ends = dict.fromkeys(a for packet in packets for a in (packet.source, packet.destination))
+    ends |= dict.fromkeys(case.sender for case in wanted if case.sender is not None)
     ends |= dict.fromkeys(_backends(slices, versions))
     pods = {pod.ref: pod for address in ends for pod in cluster.pods_at(address)}
     nodes = {

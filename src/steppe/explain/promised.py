@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from steppe.explain.model import Path, Step
+from steppe.explain.model import Case, Path, Step
 from steppe.explain.refusals import reason_of
 from steppe.explain.steps import (
     Answered,
@@ -24,9 +24,10 @@ from steppe.oracle.stop import named_by
 from steppe.walk.trace import Stage
 
 
-def path_of(part: Cluster, sent: Packet, promised: PromisedPath) -> Path:
+def path_of(part: Cluster, case: Case, promised: PromisedPath) -> Path:
     """One promised path, told."""
-    steps = (*first_steps(part, sent, promised), *_steps(part, sent, promised))
+    sent = case.packet
+    steps = (*first_steps(part, case, promised), *_steps(part, sent, promised))
     return Path(
         fate=promised.fate,
         share=promised.share,
@@ -52,9 +53,10 @@ def receiver_of(part: Cluster, address: IPAddress) -> str:
     return str(address)
 
 
-def first_steps(part: Cluster, sent: Packet, promised: PromisedPath) -> Iterator[Step]:
+def first_steps(part: Cluster, case: Case, promised: PromisedPath) -> Iterator[Step]:
     """Who sends, and where the packet comes to the network."""
-    for pod in part.pods_at(sent.source):
+    sent = case.packet
+    for pod in part.pods_at(case.by):
         what = Sent(f"{pod.namespace}/{pod.name}", sent)
         yield Step(pod.node, Stage.SEND, what, (Cause(pod.ref, "status.podIPs"),))
         return

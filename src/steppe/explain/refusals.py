@@ -14,13 +14,16 @@ def reason_of(stop: Stop | None) -> str:
     destination = stop.packet.destination
     match stop.reason:
         case "pod from outside":
-            return "only nodes are promised to be reached from outside; a pod needs a Service"
+            text = "only nodes are promised to be reached from outside; a pod needs a Service"
         case "unknown from outside":
-            return f"nothing here takes packets from outside for {destination}"
+            text = f"nothing here takes packets from outside for {destination}"
+        case "forged source":
+            text = f"{stop.packet.source} is no address of {named(stop.because[0].ref)}"
         case "service range":
-            return f"{destination} is kept for Services, and none has it"
+            text = f"{destination} is kept for Services, and none has it"
         case _:
-            return f"no pod has {destination}"
+            text = f"no pod has {destination}"
+    return text
 
 
 def _of_service(stop: Stop, service: Service) -> str:

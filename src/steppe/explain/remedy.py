@@ -73,7 +73,7 @@ def _opens(asked: Asked, edits: Iterable[Edit]) -> bool:
     return all(
         path.fate == "delivered"
         for case in asked.cases
-        for path in oracle.paths(case.packet, case.entering)
+        for path in oracle.paths(case.packet, case.entering, case.sender)
     )
 
 

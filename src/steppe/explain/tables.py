@@ -114,7 +114,7 @@ def _walked(tables: _Tables, case: Case, promised_paths: Sequence[PromisedPath])
     by_end = {_end(promised.received): promised for promised in promised_paths}
     paths: list[Path] = []
     conflicts: list[str] = []
-    for trace in tables.walker.walks(case.packet, case.entering):
+    for trace in tables.walker.walks(case.packet, case.entering, case.sender):
         promised = by_end.pop(_end(trace.packet), None)
         path = _path(tables, case, trace, promised)
         paths.append(msgspec.structs.replace(path, mtu=_mtu(part, tables.states, path)))
@@ -148,7 +148,7 @@ def _path(tables: _Tables, case: Case, trace: Trace, promised: PromisedPath | No
         reason = f"replies come from {reply.packet.source}, which was not addressed"
     elif reply is not None and reply.end.kind not in _ARRIVED:
         fate, reason = "dropped", f"replies do not come back: {reply.end.reason}"
-    first = (_with_link(part, step) for step in first_steps(part, case.packet, promised))
+    first = (_with_link(part, step) for step in first_steps(part, case, promised))
     return Path(
         fate=fate,
         share=trace.share,

@@ -15,7 +15,7 @@ import msgspec
 
 from steppe.kube.cause import Cause
 from steppe.kube.cluster import Cluster
-from steppe.kube.objects import Node
+from steppe.kube.objects import Node, Pod
 from steppe.net.address import IPAddress, sort_key
 from steppe.net.packet import Packet
 from steppe.oracle import policy, service
@@ -90,11 +90,26 @@ class Oracle:
         )
         self._ranges = tuple(p for known in cluster.service_ranges.values() for p in known.prefixes)
 
-    def paths(self, packet: Packet, at: str = "") -> tuple[PromisedPath, ...]:
-        """Every way this packet may go; `at` is the node where it comes in from outside."""
+    def paths(
+        self, packet: Packet, at: str = "", sender: IPAddress | None = None
+    ) -> tuple[PromisedPath, ...]:
+        """Every way this packet may go; `at` is the node where it comes in from outside.
+
+        `sender` is an address of the pod that really sends, where that is not the packet's source.
+        "The IP that a pod sees itself as is the same IP that others see it as" (kubernetes.io,
+        The Kubernetes network model), so a packet with any other goes nowhere.
+        """
+        pod = self._pod_at(sender) if sender is not None else None
+        if pod is not None and packet.source not in pod.addresses:
+            because = (Cause(pod.ref, "status.podIPs"),)
+            stop = Stop("forged source", packet, because, node=pod.node)
+            return (PromisedPath("dropped", Fraction(1), packet, stop=stop, entered=pod.node),)
         first = self._node_of(packet.source, packet.destination) or self._cluster.nodes.get(at)
         ways = self._served(_Way(packet), first) if first else iter((_Way(packet),))
         return tuple(path for way in ways for path in self._from(way, packet, first))
+
+    def _pod_at(self, address: IPAddress) -> Pod | None:
+        return next(iter(self._cluster.pods_at(address)), None)
 
     def _from(self, way: _Way, sent: Packet, first: Node | None) -> Iterator[PromisedPath]:
         """Onward from the first node, past the sender's own policies."""

@@ -23,6 +23,7 @@ Reason = Literal[
     "cluster IP from outside",
     "unknown from outside",
     "no pod",
+    "forged source",
 ]
 
 
@@ -38,6 +39,7 @@ class Stop(msgspec.Struct, frozen=True):
     cluster IP from outside  a cluster IP of `service`, dialled from outside the cluster
     unknown from outside     nobody here takes packets from outside for the address
     no pod                   nobody has the address
+    forged source            the packet's source is none of its sender's addresses
     """
 
     reason: Reason

@@ -22,19 +22,24 @@ class LinkKey(msgspec.Struct, frozen=True, order=True):
 
 
 class Link(msgspec.Struct, frozen=True):
-    """A link: `alias` is the kernel's own note on it (`ip link` shows it). We want all ours up."""
+    """A link: `alias` is the kernel's own note on it (`ip link` shows it). We want all ours up.
+
+    `group` is a number that links share (`ip link show group N`) and that rules may ask for.
+    """
 
     kind: Kind
     mtu: int
     mac: str
     alias: str = ""
     up: bool = True
+    group: int = 0
 
     def __str__(self) -> str:
         state = "" if self.up else "down "
         own = str(self.kind)
         text = f"{self.kind.name} {state}mtu {self.mtu} address {self.mac}"
         text += f" {own}" if own else ""
+        text += f" group {self.group}" if self.group else ""
         return f"{text} alias {self.alias!r}" if self.alias else text
 
 

@@ -15,6 +15,8 @@ from steppe.net.mac import derived_mac
 
 LINK_PREFIX = "st"
 _POD_LINK = re.compile(r"st[a-z2-7]{10}")
+POD_GROUP = 7473
+"""The group that every pod's link is in, from the moment it is made: rules know pod links by it."""
 ALIAS_LIMIT = 255
 """Bytes that fit into a link's alias (IFALIASZ in linux/if.h is 256 with its end)."""
 

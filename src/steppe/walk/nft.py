@@ -10,6 +10,7 @@ from typing import Literal
 
 import msgspec
 
+from steppe.dataplane.nft.edges import RAW, STRAY
 from steppe.kube.cause import Cause
 from steppe.net.address import IPAddress
 from steppe.net.packet import Packet
@@ -45,10 +46,13 @@ class State(msgspec.Struct, frozen=True):
     """A packet on its way: what it looks like by now, how likely that is, and what was met.
 
     `local` says whether its sender's address is one of the node's own, `established` whether it
-    belongs to a connection that conntrack knows.
+    belongs to a connection that conntrack knows. `link` and `group` are those of the link that it
+    came in by, where that is one of ours.
     """
 
     packet: Packet
+    link: str = ""
+    group: int = 0
     local: bool = False
     established: bool = False
     mark: int = 0
@@ -75,11 +79,20 @@ class Ruleset:
         self._sets: Mapping[str, Set] = {spec.name: spec for spec in skeleton.sets}
         self._view = view
 
-    def hook(self, point: str, state: State) -> tuple[Outcome, ...]:
-        """What the base chains at a hook may make of a packet; no verdict is to accept it."""
+    def hook(self, point: str, state: State, *, raw: bool = False) -> tuple[Outcome, ...]:
+        """What the base chains at a hook may make of a packet; no verdict is to accept it.
+
+        `raw` are those of `prerouting` that come before conntrack; all others come without.
+        """
         states = [state]
         ended: list[Outcome] = []
-        chains = [c for c in self._skeleton.chains if c.hook is not None and c.hook.point == point]
+        chains = [
+            chain
+            for chain in self._skeleton.chains
+            if chain.hook is not None
+            and chain.hook.point == point
+            and (chain.hook.priority <= RAW) == raw
+        ]
         for chain in sorted(chains, key=lambda c: c.hook.priority if c.hook is not None else 0):
             outcomes = [outcome for each in states for outcome in self._chain(chain, each)]
             ended += [(each, ending) for each, ending in outcomes if ending not in _GOING]
@@ -116,6 +129,8 @@ class Ruleset:
         """The causes of the element that matched, if one is asked for; None for no match."""
         if isinstance(match, Marked):
             return () if state.mark & match.bits == match.bits else None
+        if match.field == STRAY:
+            return self._strayed(state)
         values = _values(match.field, state)
         if values is None:
             return None
@@ -127,6 +142,14 @@ class Ruleset:
         if (found is None) != match.negate:
             return None
         return found[1].because if found is not None else ()
+
+    def _strayed(self, state: State) -> tuple[Cause, ...] | None:
+        """The causes of a link by which the packet's sender is not reached; None where it is."""
+        packet = state.packet
+        found = self._view.route(packet.destination, packet.source)
+        if found is not None and any(hop.link == state.link for hop in found[1].hops):
+            return None
+        return self._view.link_causes(state.link)
 
     def _act(self, action: Action, state: State) -> Iterator[Outcome]:
         match action:
@@ -241,7 +264,11 @@ def _value(field: str, state: State) -> Atom | None:
         return "syn" if packet.protocol == "TCP" else None
     if protocol in ("tcp", "udp", "sctp"):
         return packet.destination_port if packet.protocol.lower() == protocol else None
-    fields: dict[str, Atom] = {
+    is_icmp = packet.protocol == "ICMP"
+    fields: dict[str, Atom | None] = {
+        "icmp type": "echo-request" if is_icmp and packet.source.version == 4 else None,
+        "icmpv6 type": "echo-request" if is_icmp and packet.source.version == 6 else None,
+        "meta iifgroup": state.group,
         "meta nfproto": f"ipv{packet.source.version}",
         "meta l4proto": packet.protocol.lower(),
         "th dport": packet.destination_port,

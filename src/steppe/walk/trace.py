@@ -25,6 +25,7 @@ class Stage(StrEnum):
     to paths of which only what the API promises is known.
     """
 
+    SOURCE = "source"
     CONNTRACK = "conntrack"
     SERVICE = "service"
     POLICY = "policy"

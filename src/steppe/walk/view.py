@@ -48,6 +48,11 @@ class NodeView:
         entry = self._state.get(LinkKey(name))
         return entry.value if entry is not None and isinstance(entry.value, Link) else None
 
+    def link_causes(self, name: str) -> tuple[Cause, ...]:
+        """The objects that ask for a link of ours; () for any other."""
+        entry = self._state.get(LinkKey(name))
+        return entry.because if entry is not None else ()
+
     def is_down(self, name: str) -> bool:
         """Whether a link of ours is there and down: its routes and neighbours carry nothing."""
         link = self.link(name)

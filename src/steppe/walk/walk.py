@@ -88,10 +88,13 @@ class _Here(msgspec.Struct, frozen=True):
         """The packet where it goes no further."""
         return msgspec.structs.replace(self, end=End(kind, target, self.source, reason))
 
-    def arriving(self, node: str) -> "_Here":
-        """The packet as another node receives it: marks do not travel."""
+    def arriving(self, node: str, link: str = "") -> "_Here":
+        """The packet as another node receives it, by a link of ours or the underlay's own.
+
+        Marks do not travel.
+        """
         known, share = self.state.established, self.state.share
-        state = State(self.state.packet, established=known, share=share)
+        state = State(self.state.packet, link, established=known, share=share)
         return msgspec.structs.replace(self, node=node, state=state)
 
 
@@ -110,6 +113,7 @@ class Walker:
         self._pod_of: dict[tuple[str, str], str] = {}
         self._pod_node: dict[IPAddress, str] = {}
         self._pod_named: dict[IPAddress, str] = {}
+        self._pod_link: dict[IPAddress, str] = {}
         for node in cluster.nodes.values():
             self._node_of.update(dict.fromkeys(node.addresses, node.name))
         for workload in filter(None, map(workload_of, cluster.pods.values())):
@@ -117,27 +121,39 @@ class Walker:
                 name = str(workload.ref).partition("/")[2]
                 self._pod_of[workload.node, workload.link] = name
                 self._pod_named.update(dict.fromkeys(workload.addresses, name))
+                self._pod_link.update(dict.fromkeys(workload.addresses, workload.link))
                 self._pod_node.update(dict.fromkeys(workload.addresses, workload.node))
 
     def walk(self, packet: Packet) -> Trace:
         """The path of a packet that has only one; of several, the first."""
         return self.walks(packet)[0]
 
-    def walks(self, packet: Packet, at: str = "") -> tuple[Trace, ...]:
+    def walks(
+        self, packet: Packet, at: str = "", sender: IPAddress | None = None
+    ) -> tuple[Trace, ...]:
         """Every path from whoever holds the packet's source address.
 
-        Senders outside reach the cluster at this node, or else at the one they address.
+        Senders outside reach the cluster at this node, or else at the one they address. Where the
+        source is forged, `sender` is an address of the pod that really sends.
         """
-        itself = self._pod_named.get(packet.source)
+        by = packet.source if sender is None else sender
+        itself = self._pod_named.get(by)
         if itself is not None and packet.source == packet.destination:
             # What is sent to the sender's own address never leaves it.
             return (Trace((), End("pod", itself, packet.source), packet),)
-        start = self._start(packet) or at
+        start = self._start(msgspec.structs.replace(packet, source=by)) or at
         if not start:
             reason = "the underlay has no route to pods; only nodes are reached from outside"
             return (Trace((), End("dropped", source=packet.source, reason=reason), packet),)
-        own = self._node_of.get(packet.source) == start
-        return tuple(self._paths(_Here(start, State(packet, own)), (), MAX_HOPS))
+        own = self._node_of.get(by) == start
+        state = State(packet, *self._entered(start, by), own)
+        return tuple(self._paths(_Here(start, state), (), MAX_HOPS))
+
+    def _entered(self, node: str, sender: IPAddress) -> tuple[str, int]:
+        """The link of ours by which a node gets what this sender sends, and the link's group."""
+        name = self._pod_link.get(sender, "")
+        link = self._views[node].link(name)
+        return name, link.group if link is not None else 0
 
     def reply(self, trace: Trace) -> Trace:
         """The way back of the answer to a packet that arrived by this trace.
@@ -157,7 +173,7 @@ class Walker:
             reason = f"nobody here has {packet.destination}"
             return Trace((), End("dropped", source=packet.source, reason=reason), packet)
         own = self._node_of.get(packet.source) == start
-        state = State(packet, own, established=True)
+        state = State(packet, *self._entered(start, packet.source), own, established=True)
         ways = tuple(self._paths(_Here(start, state, undo=undo), (), MAX_HOPS))
         return next((way for way in ways if way.end.kind in ("dropped", "refused")), ways[0])
 
@@ -165,6 +181,7 @@ class Walker:
         if not hops:
             reason = f"still under way after {MAX_HOPS} nodes: the routes lead in a circle"
             at = at.ending("dropped", reason)
+        at, steps = self._admitted(at, steps)
         for entered in (at,) if at.end else self._entries(at):
             state = entered.state
             stage = Stage.CONNTRACK if state.established else Stage.SERVICE
@@ -180,6 +197,18 @@ class Walker:
     def _entries(self, at: _Here) -> Iterator[_Here]:
         """The packet before it is routed, each way it may go from here."""
         return self._known(at) if at.state.established else self._served(at)
+
+    def _admitted(self, at: _Here, steps: tuple[Step, ...]) -> tuple[_Here, tuple[Step, ...]]:
+        """The end of a packet that may not come in by its link."""
+        if at.end is not None or at.state.local:
+            return at, steps
+        ((state, ending),) = self._rulesets[at.node].hook("prerouting", at.state, raw=True)
+        if ending != "drop":
+            return at, steps
+        met = (Step(at.node, Stage.SOURCE, *each) for each in state.met)
+        by = f" by {at.state.link}" if at.state.link else ""
+        reason = f"{at.node} lets {at.source} send nothing{by}"
+        return at.ending("dropped", reason), (*steps, *met)
 
     def _known(self, at: _Here) -> Iterator[_Here]:
         """What the node's conntrack makes of a reply; the nat chains are not asked again."""

@@ -33,7 +33,7 @@ from steppe.plan.order import ordered
 from steppe.state.device import Veth
 from steppe.state.link import Link, LinkKey
 from steppe.state.node import Key, NodeClaim, Value, settle
-from steppe.state.workload import host_mac, is_pod_link, parse_alias, pod_mac
+from steppe.state.workload import POD_GROUP, host_mac, is_pod_link, parse_alias, pod_mac
 
 Steps = Generator[str, None, Workload]
 """The steps of an ADD, by name, each yielded when it is done: a crash may come after any."""
@@ -198,7 +198,7 @@ class Attachments:
 
     def _attach(self, workload: Workload, netns: Netns, interface: str, mtu: int) -> Iterator[str]:
         link = workload.link
-        bare = Link(Veth(), mtu, host_mac(link))
+        bare = Link(Veth(), mtu, host_mac(link), group=POD_GROUP)
         try:
             self._host.create_veth(link, bare, interface, pod_mac(link), netns.fd)
         except KernelError as error:

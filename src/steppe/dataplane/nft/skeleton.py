@@ -2,6 +2,7 @@
 
 Objects of the cluster never add a rule. They add elements to the sets named here.
 
+    prerouting    what pods may send at all (edges.py)
     prerouting, output ─▶ services: @service4 says which chain (service_chains.py)
                              ├─▶ spread-3, …  choose a number ─▶ to-endpoint: @endpoint4
                              └─▶ refuse       a Service's address, but no port of it
@@ -18,6 +19,7 @@ destination's translation and that of the sender, so it sees pods.
 
 from typing import Literal
 
+from steppe.dataplane.nft.edges import edges
 from steppe.dataplane.nft.policy_chains import accepted, direction_chains, entry, ports_chain
 from steppe.dataplane.nft.service_chains import (
     FAMILIES,
@@ -161,6 +163,7 @@ SKELETON = Skeleton(
         *(declared.declaration(version) for version, _ in FAMILIES for declared in FAMILY_SETS),
     ),
     chains=(
+        *edges(),
         _entry("prerouting"),
         _entry("output"),
         _services(),

@@ -29,6 +29,7 @@ _IFLA_INFO_KIND = 1
 _IFLA_INFO_DATA = 2
 _IFLA_IFALIAS = 20
 _IFLA_AF_SPEC = 26
+_IFLA_GROUP = 27
 _IFLA_NET_NS_FD = 28
 _IFLA_EXT_MASK = 29
 _RTEXT_FILTER_SKIP_STATS = 8
@@ -49,13 +50,16 @@ class LinkInfo(msgspec.Struct, frozen=True):
     alias: str
     up: bool
     loopback: bool
+    group: int = 0
     data: Mapping[int, bytes] = {}
 
     def link(self, names: Mapping[int, str]) -> Link | None:
         """The table value for a link of a kind that we make, else None."""
         codec = CODECS.get(self.kind)
         kind = codec.decoded(self.data, names) if codec is not None else None
-        return Link(kind, self.mtu, self.mac, self.alias, self.up) if kind is not None else None
+        if kind is None:
+            return None
+        return Link(kind, self.mtu, self.mac, self.alias, self.up, self.group)
 
 
 def _header(index: int = 0, flags: int = 0, change: int = 0) -> bytes:
@@ -79,7 +83,7 @@ def delete_link(name: str) -> Request:
 
 
 def set_link(name: str, link: Link, old: Link | None = None) -> tuple[Request, ...]:
-    """Give a link that is there its MTU, MAC and alias, no address of its own, and state.
+    """Give a link that is there its MTU, MAC, group and alias, no address of its own, and state.
 
     What `old` has already is not sent: a MAC address set anew, even to itself, makes the kernel
     forget every neighbour on the link, permanent ones too (neigh_changeaddr). The MTU goes first
@@ -94,6 +98,7 @@ def set_link(name: str, link: Link, old: Link | None = None) -> tuple[Request, .
             _IFLA_AF_SPEC,
             nl.nested(_AF_INET6, nl.u8(_IFLA_INET6_ADDR_GEN_MODE, _ADDR_GEN_MODE_NONE)),
         ),
+        nl.u32(_IFLA_GROUP, link.group),
     ]
     if old is None or old.mac != link.mac:
         settings.append(_mac(_IFLA_ADDRESS, link.mac))
@@ -132,6 +137,7 @@ def _create(name: str, link: Link, data: bytes) -> tuple[Request, ...]:
         + nl.text(_IFLA_IFNAME, name)
         + _mac(_IFLA_ADDRESS, link.mac)
         + nl.u32(_IFLA_MTU, link.mtu)
+        + nl.u32(_IFLA_GROUP, link.group)
         + nl.nested(
             _IFLA_LINKINFO,
             nl.text(_IFLA_INFO_KIND, link.kind.name),
@@ -160,6 +166,7 @@ def read_link(message: Message) -> LinkInfo:
         alias=nl.string(found.get(_IFLA_IFALIAS, b"")),
         up=bool(flags & _IFF_UP),
         loopback=kind == _ARPHRD_LOOPBACK,
+        group=nl.number(found.get(_IFLA_GROUP, b"")),
         data=data,
     )
 

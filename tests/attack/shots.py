@@ -1,0 +1,209 @@
+"""The attacks, as a table: each row is a kind of packet, made for every sender and receiver.
+
+What policy forbids: anything that claims another's address; anything to `echo` pods but from
+friends; anything that `caged-a` sends; any tunnel's packet but a node's.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from ipaddress import ip_address
+
+from tests.attack import frames
+from tests.attack.frames import (
+    ACK,
+    DESTINATION,
+    FIN,
+    HOP_BY_HOP,
+    ICMP,
+    ICMP6,
+    PSH,
+    RST,
+    SYN,
+    TCP,
+    UDP,
+    URG,
+)
+from tests.attack.world import RECEIVERS, Field, Shot
+
+Body = Callable[[str, str, bytes], Iterable[bytes]]
+"""Source, destination and mark to packets."""
+FAMILIES = (False, True)
+CLAIMED = ("friend-b", "open-a", "node-b", "node-a", "outside", "unused")
+"""Whose address is claimed; `unused` is one of the sender's node that no pod has."""
+VNI = 7473
+
+
+def _udp(source: str, to: str, mark: bytes) -> Iterable[bytes]:
+    return [frames.ip(source, to, UDP, frames.udp(source, to, mark, 9))]
+
+
+def _icmp(source: str, to: str, mark: bytes) -> Iterable[bytes]:
+    kind = ICMP6 if ":" in source else ICMP
+    return [frames.ip(source, to, kind, frames.icmp(source, to, mark))]
+
+
+def _unreachable(source: str, to: str, mark: bytes) -> Iterable[bytes]:
+    """An ICMP error about nothing that was ever sent."""
+    six = ":" in source
+    about = frames.ip(to, source, UDP, frames.udp(to, source, mark, 9))
+    body = frames.icmp(source, to, about, 1 if six else 3, 4 if six else 3)
+    return [frames.ip(source, to, ICMP6 if six else ICMP, body)]
+
+
+def _tcp(flags: int) -> Body:
+    return lambda source, to, mark: [
+        frames.ip(source, to, TCP, frames.tcp(source, to, mark, 80, flags))
+    ]
+
+
+def _cut(at: int) -> Body:
+    return lambda source, to, mark: frames.fragments(
+        source, to, UDP, frames.udp(source, to, b"x" * 40 + mark, 9), at
+    )
+
+
+def _tail(source: str, to: str, mark: bytes) -> Iterable[bytes]:
+    """The second piece of a packet whose first never comes."""
+    return list(frames.fragments(source, to, UDP, frames.udp(source, to, b"x" * 40 + mark, 9), 24))[
+        1:
+    ]
+
+
+def _extended(kind: int) -> Body:
+    return lambda source, to, mark: [
+        frames.extended(source, to, UDP, frames.udp(source, to, mark, 9), kind)
+    ]
+
+
+BODIES: dict[str, Body] = {
+    "UDP": _udp,
+    "ICMP echo": _icmp,
+    "ICMP error": _unreachable,
+    "TCP SYN": _tcp(SYN),
+    "TCP SYN+ACK": _tcp(SYN | ACK),
+    "TCP ACK": _tcp(ACK),
+    "TCP RST": _tcp(RST),
+    "TCP FIN": _tcp(FIN),
+    "TCP no flags": _tcp(0),
+    "TCP all flags": _tcp(SYN | ACK | RST | FIN | PSH | URG),
+    "UDP in fragments": _cut(24),
+    "UDP whose first fragment is short": _cut(8),
+    "UDP's second fragment alone": _tail,
+}
+EXTENDED: dict[str, Body] = {
+    "UDP behind hop-by-hop options": _extended(HOP_BY_HOP),
+    "UDP behind destination options": _extended(DESTINATION),
+}
+SMALL = ("UDP", "TCP SYN", "TCP ACK", "UDP in fragments", "UDP behind destination options")
+
+
+def bodies(six: bool, *, full: bool) -> dict[str, Body]:
+    found = BODIES | (EXTENDED if six else {})
+    return found if full else {name: found[name] for name in SMALL if name in found}
+
+
+def _shot(name: str, who: tuple[str, str], body: Body, source: str, to: str) -> Shot:
+    sender, receiver = who
+    return Shot(name, sender, receiver, lambda mark: body(source, to, mark))
+
+
+def forged(field: Field, *, full: bool) -> Iterator[Shot]:
+    """Packets with another's address, from a pod under no policy and from a caged one."""
+    for six in FAMILIES:
+        for claimed in CLAIMED:
+            source = unused(field, six) if claimed == "unused" else field.address(claimed, six)
+            for name, body in bodies(six, full=full).items():
+                for sender in ("evil-a", "caged-a"):
+                    for receiver in RECEIVERS:
+                        to = field.address(receiver, six)
+                        if source != to:
+                            what = f"{name} as {claimed}, IPv{6 if six else 4}"
+                            yield _shot(what, (sender, receiver), body, source, to)
+
+
+def unused(field: Field, six: bool) -> str:
+    head, mark, _ = field.address("evil-a", six).rpartition(":" if six else ".")
+    return f"{head}{mark}{'f0' if six else '240'}"
+
+
+def honest(field: Field, *, full: bool) -> Iterator[Shot]:
+    """Packets with the sender's own address, where a policy says no."""
+    for six in FAMILIES:
+        for name, body in bodies(six, full=full).items():
+            for sender in ("evil-a", "caged-a"):
+                for receiver in RECEIVERS:
+                    if sender == "caged-a" or receiver.startswith("echo"):
+                        source, to = field.address(sender, six), field.address(receiver, six)
+                        what = f"{name}, IPv{6 if six else 4}"
+                        yield _shot(what, (sender, receiver), body, source, to)
+
+
+def tunnelled(field: Field, *, full: bool) -> Iterator[Shot]:
+    """Packets in VXLAN to a node, from a pod and from outside, as if another node had sent them."""
+    del full
+    for outer in FAMILIES:
+        for inner in FAMILIES:
+            for sender in ("evil-a", "outside"):
+                for node in ("node-a", "node-b"):
+                    for claimed in ("friend-b", "open-a"):
+                        yield _tunnel(field, (outer, inner), sender, node, claimed)
+
+
+def _tunnel(
+    field: Field, families: tuple[bool, bool], sender: str, node: str, claimed: str
+) -> Shot:
+    outer, inner = families
+    receiver = f"echo-{node[-1]}"
+    source, to = field.address(claimed, inner), field.address(receiver, inner)
+    ends = field.address(sender, outer), field.address(node, outer)
+    mac = field.tunnel_macs[node]
+
+    def build(mark: bytes) -> Iterable[bytes]:
+        packet = frames.ip(source, to, UDP, frames.udp(source, to, mark, 9))
+        body = frames.udp(*ends, frames.vxlan(packet, VNI, mac), 4789)
+        return [frames.ip(*ends, UDP, body)]
+
+    what = f"VXLAN IPv{6 if outer else 4}, inside {claimed}, IPv{6 if inner else 4}"
+    return Shot(what, sender, receiver, build)
+
+
+def neighbourly(field: Field, *, full: bool) -> Iterator[Shot]:
+    """What only routers say, and what fills a node's tables, to the node's own ears."""
+    del full
+    own = field.address("evil-a", True)
+    friend, node = field.address("friend-b", True), field.address("node-a", True)
+    local, every = "fe80::66", "ff02::1"
+    for source in (own, local, "fe80::1"):
+        for to in (node, every, "ff02::2"):
+            for kind, name in ((133, "RS"), (134, "RA"), (137, "redirect")):
+                yield _discovery(f"{name} from {source}", kind, source, to, friend)
+    for to in (node, every):
+        yield _discovery("advertisement from a link-local address", 136, local, to, friend)
+        yield _discovery("advertisement as a friend", 136, friend, to, friend)
+        yield _discovery("solicitation from a link-local address", 135, local, to, node)
+    for host in ("node-a", "outside"):
+        yield _ipv4_redirect(field, host)
+
+
+def _discovery(name: str, kind: int, source: str, to: str, about: str) -> Shot:
+    def build(mark: bytes) -> Iterable[bytes]:
+        target = b"" if kind in (133, 134) else ip_address(about).packed
+        target = b"\0" * 8 if kind == 134 else target
+        target += ip_address(source).packed if kind == 137 else b""
+        rest = frames.option(1 if kind in (133, 135) else 2, b"\x02\0\0\0\0\x66")
+        rest += frames.option(253, mark)
+        return [
+            frames.ip(source, to, ICMP6, frames.icmp(source, to, target + rest, kind), hops=255)
+        ]
+
+    return Shot(f"{name} to {to}", "evil-a", "node-a", build)
+
+
+def _ipv4_redirect(field: Field, claimed: str) -> Shot:
+    own, to = field.address("evil-a", False), field.address("node-a", False)
+    source = own if claimed == "node-a" else field.address(claimed, False)
+
+    def build(mark: bytes) -> Iterable[bytes]:
+        about = frames.ip(to, field.address("friend-b", False), UDP, frames.udp(to, own, mark, 9))
+        return [frames.ip(source, to, ICMP, frames.icmp(source, to, about, 5, 1))]
+
+    return Shot(f"ICMP redirect from {source}", "evil-a", "node-a", build)
