@@ -144,25 +144,45 @@ def tunnelled(field: Field, *, full: bool) -> Iterator[Shot]:
         for inner in FAMILIES:
             for sender in ("evil-a", "outside"):
                 for node in ("node-a", "node-b"):
-                    for claimed in ("friend-b", "open-a"):
-                        yield _tunnel(field, (outer, inner), sender, node, claimed)
+                    yield _tunnel(field, (outer, inner), sender, node)
+
+
+def by_service(field: Field, *, full: bool) -> Iterator[Shot]:
+    """The same to a Service, or its node port, that leads to where node-b's tunnels end."""
+    del full
+    number = field.service["spec"]["ports"][0]["nodePort"]
+    for outer in FAMILIES:
+        ip = next(each for each in field.service["spec"]["clusterIPs"] if (":" in each) == outer)
+        for inner in FAMILIES:
+            ways = (("evil-a", ip, 4789),)
+            nodes = [field.address(node, outer) for node in ("node-a", "node-b")]
+            ways += tuple((who, a, number) for who in ("evil-a", "outside") for a in nodes)
+            for sender, address, port in ways:
+                yield _tunnel(field, (outer, inner), sender, "node-b", (address, port))
 
 
 def _tunnel(
-    field: Field, families: tuple[bool, bool], sender: str, node: str, claimed: str
+    field: Field,
+    families: tuple[bool, bool],
+    sender: str,
+    node: str,
+    dialled: tuple[str, int] | None = None,
 ) -> Shot:
     outer, inner = families
+    address, port = dialled or (field.address(node, outer), 4789)
     receiver = f"echo-{node[-1]}"
+    claimed = "friend-b" if node == "node-a" else "friend-a"
     source, to = field.address(claimed, inner), field.address(receiver, inner)
-    ends = field.address(sender, outer), field.address(node, outer)
+    ends = field.address(sender, outer), address
     mac = field.tunnel_macs[node]
 
     def build(mark: bytes) -> Iterable[bytes]:
         packet = frames.ip(source, to, UDP, frames.udp(source, to, mark, 9))
-        body = frames.udp(*ends, frames.vxlan(packet, VNI, mac), 4789)
+        body = frames.udp(*ends, frames.vxlan(packet, VNI, mac), port)
         return [frames.ip(*ends, UDP, body)]
 
-    what = f"VXLAN IPv{6 if outer else 4}, inside {claimed}, IPv{6 if inner else 4}"
+    how = f"to {address} {port}"
+    what = f"VXLAN {how}, IPv{6 if outer else 4}, inside {claimed}, IPv{6 if inner else 4}"
     return Shot(what, sender, receiver, build)
 
 

@@ -47,7 +47,7 @@ def test_honest_packets_are_heard_by_those_who_may_hear_them(field: Field) -> No
 
 
 @pytest.mark.parametrize(
-    "attacks", [shots.forged, shots.honest, shots.tunnelled, shots.neighbourly]
+    "attacks", [shots.forged, shots.honest, shots.tunnelled, shots.by_service, shots.neighbourly]
 )
 def test_nobody_hears_what_policy_forbids(field: Field, attacks: Callable[..., Any]) -> None:
     assert heard(field, attacks(field, full=FULL)) == []

@@ -2,7 +2,7 @@
 
     evil-a    no policy; sends from node-a          caged-a   may send to nobody
     echo-X    takes only what friends send          open-X    no policy
-    friend-b  whom echo-X lets in
+    friend-X  whom echo-X lets in
 
 Every packet carries a mark of its own. A pod's ear is a packet socket on its link; a node's are raw
 sockets, which hear what the node itself would take in, behind all its rules.
@@ -26,7 +26,7 @@ from tests.lab.service_lab import NODES, World, pod
 from tests.waiting import patience, until
 
 PAUSE = {"name": "pause", "image": "pause"}
-PODS_HERE = ("evil-a", "caged-a", "echo-a", "open-a", "echo-b", "open-b", "friend-b")
+PODS_HERE = ("evil-a", "caged-a", "echo-a", "open-a", "echo-b", "open-b", "friend-a", "friend-b")
 RECEIVERS = ("echo-a", "open-a", "echo-b", "open-b", "node-a", "node-b")
 _ALL_PROTOCOLS = 0x0003
 _TOKEN = b"mark-%08d"
@@ -116,6 +116,8 @@ class Field:
         self.tunnel_macs = {
             node: bytes.fromhex(derived_mac("vxlan", node).replace(":", "")) for node in NODES
         }
+        self.service = self._tunnel_service()
+        self.world.settle()
         until(self._is_guarded, 30, "the policies are in force")
 
     def link(self, name: str) -> str:
@@ -152,6 +154,13 @@ class Field:
             for packet in packets:
                 kind = 0x86DD if packet[0] >> 4 == 6 else 0x0800
                 made.send(to + b"\x02\0\0\0\0\x66" + struct.pack("!H", kind) + packet)
+
+    def _tunnel_service(self) -> dict[str, Any]:
+        """A Service, of node ports too, whose only endpoint is where node-b's tunnels end."""
+        ports = [{"name": "udp", "port": 4789, "protocol": "UDP"}]
+        made = self.world.service("tunnel", ports, type="NodePort")
+        self.world.endpoints("tunnel", {"node-b": {}}, [("udp", "UDP", 4789)])
+        return made
 
     def _policy(self, name: str, role: str, **spec: Any) -> None:
         body = {

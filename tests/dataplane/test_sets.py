@@ -17,7 +17,8 @@ from steppe.service.table import Frontend
 from steppe.state.link import LinkKey
 from steppe.state.nft import ElementKey
 
-ALL: tuple[Declared, ...] = (*sets.FAMILY_SETS, sets.POLICED)
+OF_BOTH_FAMILIES: tuple[Declared, ...] = (sets.POLICED, sets.TUNNEL_LINK, sets.TUNNEL_PORT)
+ALL: tuple[Declared, ...] = (*sets.FAMILY_SETS, *OF_BOTH_FAMILIES)
 
 numbers = st.integers(0, 2**32 - 1)
 ports = st.integers(1, 65535)
@@ -50,6 +51,8 @@ PARTS = {
     declared.Senders: (addresses, frontends),
     declared.Numbered: (lambda _: numbers, addresses),
     declared.Numbers: (lambda _: numbers,),
+    declared.Ports: (lambda _: ports,),
+    declared.Links: (lambda _: st.text("abc-7", min_size=1, max_size=15),),
 }
 
 
@@ -78,7 +81,7 @@ def test_the_keys_of_several_choices_are_those_of_each() -> None:
 @pytest.mark.parametrize("one", ALL, ids=lambda one: one.base)
 def test_a_key_of_another_shape_has_no_parts(one: Declared) -> None:
     for name in one.names:
-        for atoms in ((), ("web",), (ip_address("::1"), "web"), (0, 0, 0, 0, 0, 0)):
+        for atoms in ((), ("web", "web"), (ip_address("::1"), "web"), (0, 0, 0, 0, 0, 0)):
             assert one.read(ElementKey(name, atoms)) is None
     assert not one.matches(LinkKey("eth0"))
 
@@ -103,7 +106,9 @@ def spelled(tree: ast.AST) -> Iterator[str]:
     # "_guarded" in f"{direction}_guarded{version}"
     bases |= {f"_{base.partition('_')[2]}" for base in bases if base.startswith(("in", "eg"))}
     for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and node.value in names - {sets.POLICED.base}:
+        if isinstance(node, ast.Constant) and node.value in names - {
+            one.base for one in OF_BOTH_FAMILIES
+        }:
             yield node.value
         if isinstance(node, ast.JoinedStr):
             for text, value in zip(node.values, node.values[1:], strict=False):

@@ -15,7 +15,7 @@ from steppe.cli.main import main
 from steppe.compile.node import compile_cluster
 from steppe.explain.tables import explainer_of
 from steppe.fabric.auto import Auto
-from steppe.fabric.protocol import Need, Option
+from steppe.fabric.protocol import Need, Option, Tunnel
 from steppe.fabric.registry import FABRICS, UnknownFabricError, fabric_of
 from steppe.kube.cause import Cause, Problem
 from steppe.kube.cluster import cluster_of
@@ -80,6 +80,10 @@ class Toy:
             route = route_by("steppe-toy", hop, onlink=True)
             yield Claim(RouteKey(prefix.network), route, prefix.cause)
             yield Claim(NeighbourKey("steppe-toy", hop), Neighbour(mac), prefix.cause)
+
+    def tunnels(self, settings: Settings) -> tuple[Tunnel, ...]:
+        del settings
+        return ()
 
     def mtu(self, settings: Settings, here: Node) -> int:
         del here

@@ -4,6 +4,7 @@ import msgspec
 import pytest
 
 from steppe.compile.node import compile_cluster
+from steppe.dataplane.nft.sets import TUNNEL_SOURCE
 from steppe.explain.tables import explainer_of
 from steppe.kube.cause import Cause
 from steppe.kube.cluster import cluster_of
@@ -88,3 +89,42 @@ def test_a_packet_to_oneself_with_anothers_source_is_dropped_too() -> None:
     packet = msgspec.structs.replace(Packet(NEIGHBOUR.addresses[0], own, "UDP"), source_port=1)
     (trace,) = Walker(CLUSTER, states).walks(packet, sender=own)
     assert trace.end.kind == "dropped"
+
+
+TUNNELLED = Settings(fabric="vxlan")
+
+
+def test_a_tunnel_lets_in_only_what_nodes_behind_it_send() -> None:
+    """A node that does not know its peer takes nothing from its tunnel."""
+    states, _ = compile_cluster(TUNNELLED, CLUSTER)
+    for own, to in zip(SENDER.addresses, FAR.addresses, strict=True):
+        packet = Packet(own, to, "UDP", 40000, 9)
+        assert Walker(CLUSTER, states).walk(packet).end.kind == "pod"
+        gone = dict(states["node-b"])
+        for prefix in NODES[0].networks:
+            del gone[TUNNEL_SOURCE.key(prefix)]
+        trace = Walker(CLUSTER, {**states, "node-b": gone}).walk(packet)
+        assert trace.end.kind == "dropped"
+        assert "no node's behind the tunnels" in str(trace.steps[-1].what.rule)
+
+
+def test_only_nodes_send_tunnels_packets_to_a_node() -> None:
+    states, _ = compile_cluster(TUNNELLED, CLUSTER)
+    walker = Walker(CLUSTER, states)
+    outside = CLAIMED["somebody outside"]
+    for family in FAMILIES:
+        for to in (NODES[0].addresses[family], NODES[1].addresses[family]):
+            for source in (SENDER.addresses[family], outside[family]):
+                packet = Packet(source, to, "UDP", 40000, 4789)
+                assert walker.walk(packet).end.kind == "dropped"
+                other = msgspec.structs.replace(packet, destination_port=4790)
+                assert walker.walk(other).end.kind == "node"
+        peer = Packet(NODES[1].addresses[family], NODES[0].addresses[family], "UDP", 1, 4789)
+        assert walker.walk(peer).end.kind == "node"
+
+
+def test_pods_may_have_tunnels_of_their_own_between_them() -> None:
+    states, _ = compile_cluster(TUNNELLED, CLUSTER)
+    for own, to in zip(SENDER.addresses, FAR.addresses, strict=True):
+        packet = Packet(own, to, "UDP", 40000, 4789)
+        assert Walker(CLUSTER, states).walk(packet).end.kind == "pod"

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from steppe.compile.local import local_claims
 from steppe.compile.pod import workload_claims
 from steppe.compile.policy_tables import PolicyObjects, policy_claims
-from steppe.dataplane.registry import POLICIES, data_plane
+from steppe.dataplane.registry import EDGES, POLICIES, data_plane
 from steppe.fabric.registry import fabric_of
 from steppe.kube.cause import Problem
 from steppe.kube.cluster import Cluster
@@ -32,7 +32,10 @@ def local_block(settings: Settings, here: Node) -> Iterator[NodeClaim | Problem]
     """What the node's own object asks for."""
     yield from local_claims(here)
     if here.prefixes:
-        yield from fabric_of(settings).devices(settings, here)
+        fabric = fabric_of(settings)
+        yield from fabric.devices(settings, here)
+        for tunnel in fabric.tunnels(settings):
+            yield from EDGES.tunnel(tunnel.link, tunnel.port, here)
     yield from data_plane(settings).own_node(settings, here)
     if settings.policies:
         yield from POLICIES.known(here)
@@ -40,7 +43,10 @@ def local_block(settings: Settings, here: Node) -> Iterator[NodeClaim | Problem]
 
 def peer_block(settings: Settings, here: Node, peer: Node) -> Iterator[NodeClaim | Problem]:
     """What one other node asks for."""
-    yield from fabric_of(settings).towards(settings, here, peer)
+    fabric = fabric_of(settings)
+    yield from fabric.towards(settings, here, peer)
+    if fabric.tunnels(settings):
+        yield from EDGES.tunnel_peer(peer)
     yield from data_plane(settings).other_node(settings, peer)
 
 

@@ -9,8 +9,8 @@ entry is told by its cause. A new one is a module beside `nft` with these functi
 from collections.abc import Collection, Container, Iterable, Iterator
 from typing import Protocol
 
+from steppe.dataplane.nft import edge_plane, policy_plane
 from steppe.dataplane.nft import plane as nft
-from steppe.dataplane.nft import policy_plane
 from steppe.kube.cause import Cause, Problem
 from steppe.kube.cluster_policies import ClusterNetworkPolicy
 from steppe.kube.objects import Node, Workload
@@ -96,6 +96,19 @@ class PolicyPlane(Protocol):
     def is_policy(self, key: object) -> bool:
         """Whether an entry under this key is one that policies are enforced by."""
 
+
+class EdgePlane(Protocol):
+    """What guards a node's edges: who may send to it by tunnels."""
+
+    def tunnel(self, link: str, port: int, here: Node) -> Iterator[NodeClaim]:
+        """That tunnels end at this UDP port of the node, and come out of this link."""
+
+    def tunnel_peer(self, peer: Node) -> Iterator[NodeClaim]:
+        """That a node's tunnels end here."""
+
+
+EDGES: EdgePlane = edge_plane
+"""Whatever serves Services, nftables alone guards the edges."""
 
 POLICIES: PolicyPlane = policy_plane
 """Whatever serves Services, nftables alone judges by policies."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from steppe.fabric.protocol import Fabric, Need, Option
+from steppe.fabric.protocol import Fabric, Need, Option, Tunnel
 from steppe.kube.cause import Problem
 from steppe.kube.objects import Node
 from steppe.settings import Settings
@@ -40,6 +40,10 @@ class Auto:
 
     def towards(self, settings: Settings, here: Node, peer: Node) -> Iterator[NodeClaim | Problem]:
         yield from self.towards_by(here, peer).towards(settings, here, peer)
+
+    def tunnels(self, settings: Settings) -> tuple[Tunnel, ...]:
+        """Those of all: which fabric a peer takes to this node is the peer's own choice."""
+        return tuple(dict.fromkeys(t for one in self._fabrics for t in one.tunnels(settings)))
 
     def mtu(self, settings: Settings, here: Node) -> int:
         """The most that any of them takes.

@@ -5,7 +5,7 @@ No header is added, so pods use the underlay's own MTU.
 
 from collections.abc import Iterator
 
-from steppe.fabric.protocol import Need, Option
+from steppe.fabric.protocol import Need, Option, Tunnel
 from steppe.fabric.source import preferred_source
 from steppe.kube.cause import Problem
 from steppe.kube.objects import Node
@@ -30,6 +30,12 @@ def devices(settings: Settings, here: Node) -> Iterator[NodeClaim | Problem]:
     """None but the underlay's link, which is there."""
     del settings, here
     yield from ()
+
+
+def tunnels(settings: Settings) -> tuple[Tunnel, ...]:
+    """None: packets come as they were sent."""
+    del settings
+    return ()
 
 
 def mtu(settings: Settings, here: Node) -> int:

@@ -38,6 +38,15 @@ class Need(msgspec.Struct, frozen=True):
     words: tuple[str, ...]
 
 
+class Tunnel(msgspec.Struct, frozen=True):
+    """A kind of tunnel that ends on every node: its packets come to a UDP port, and what they
+    carry comes out of a link. Only other nodes may send them.
+    """
+
+    link: str
+    port: int
+
+
 class Fabric(Protocol):
     """Claims for one node (`here`) of all that carries packets to its peers and from them.
 
@@ -63,6 +72,10 @@ class Fabric(Protocol):
 
     def towards(self, settings: Settings, here: Node, peer: Node) -> Iterator[NodeClaim | Problem]:
         """What reaching this peer's pods takes."""
+        ...
+
+    def tunnels(self, settings: Settings) -> tuple[Tunnel, ...]:
+        """The tunnels that end on a node: its edges guard them (dataplane/nft/edges.py)."""
         ...
 
     def mtu(self, settings: Settings, here: Node) -> int:

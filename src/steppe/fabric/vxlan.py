@@ -14,7 +14,7 @@ cannot drop one.
 
 from collections.abc import Iterator
 
-from steppe.fabric.protocol import Need, Option
+from steppe.fabric.protocol import Need, Option, Tunnel
 from steppe.fabric.source import preferred_source
 from steppe.kube.cause import Cause, Problem
 from steppe.kube.objects import Node
@@ -128,6 +128,11 @@ def tunnel_address(node: Node) -> IPAddress | None:
 
 def device_mac(node: Node) -> str:
     return derived_mac("vxlan", node.name)
+
+
+def tunnels(settings: Settings) -> tuple[Tunnel, ...]:
+    """One kind, and anybody who reaches the port could send it: VXLAN itself asks for no name."""
+    return (Tunnel(DEVICE, PORT.of(settings)),)
 
 
 def mtu(settings: Settings, here: Node) -> int:

@@ -269,6 +269,7 @@ def _value(field: str, state: State) -> Atom | None:
         "icmp type": "echo-request" if is_icmp and packet.source.version == 4 else None,
         "icmpv6 type": "echo-request" if is_icmp and packet.source.version == 6 else None,
         "meta iifgroup": state.group,
+        "meta iifname": state.link,
         "meta nfproto": f"ipv{packet.source.version}",
         "meta l4proto": packet.protocol.lower(),
         "th dport": packet.destination_port,

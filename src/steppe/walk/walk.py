@@ -358,4 +358,4 @@ class Walker:
         if peer is None:
             reason = f"no node has the tunnel end {outer.what.destination}"
             return at.ending("dropped", reason)
-        return at.arriving(peer)
+        return at.arriving(peer, hop.link)

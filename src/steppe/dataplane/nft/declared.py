@@ -223,6 +223,33 @@ class Numbers(Declared):
         return None
 
 
+class Ports(Numbers):
+    """Keyed by a port, and so the same set for both families."""
+
+    fields = "inet_service"
+
+
+class Links(Declared):
+    """Keyed by a link's name, and so the same set for both families."""
+
+    fields = "ifname"
+
+    def __init__(self, name: str, comment: str) -> None:
+        super().__init__(name, comment)
+        self._names = dict.fromkeys(_TYPES, name)
+        self._versions = {name: 0}
+
+    def key(self, link: str) -> ElementKey:
+        return ElementKey(self.base, (link,))
+
+    def read(self, key: object) -> str | None:
+        if self.matches(key):
+            match key.key:
+                case (str(link),):
+                    return link
+        return None
+
+
 _WIDTH = 3
 """Fields of a frontend."""
 

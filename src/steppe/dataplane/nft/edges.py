@@ -1,17 +1,26 @@
 """The edges of a node: what may come in from where, before anything else looks at the packet.
 
     prerouting ─▶ from-pod       a pod sends from its own addresses, and is no router of its node's
+               ─▶ from-tunnel    out of tunnels come the nodes' behind them, and their pods'
+    input         tunnels        tunnels' packets come from other nodes
+    forward       tunnels begin at nodes: none is passed on (skeleton.py)
 
 Pod links are known by their group (state/workload.py). Which addresses a pod has, its routes say:
 "fib saddr . iif oif missing" is true unless the route back to the sender leads out by the link that
 the packet came in by (nft(8), FIB EXPRESSIONS). So a link without routes lets nothing in, and no
-element has to be there before a rule is.
+element has to be there before a rule is. What is asked of tunnels begins with an element: it comes
+in one transaction with those that say who is behind them.
 """
 
-from steppe.state.nft import Chain, Go, Hook, Match, Rule
+from collections.abc import Iterator
+
+from steppe.dataplane.nft.service_chains import FAMILIES, MASQUERADE
+from steppe.dataplane.nft.sets import CLUSTER, TUNNEL_LINK, TUNNEL_PEER, TUNNEL_PORT, TUNNEL_SOURCE
+from steppe.state.nft import Chain, Go, Hook, Marked, Match, Rule
 from steppe.state.workload import POD_GROUP
 
 FROM_POD = "from-pod"
+FROM_TUNNEL = "from-tunnel"
 RAW = -300
 """Behind the reassembly of fragments (-400) and before conntrack (-200): what is not let in takes
 no place there (NF_IP_PRI_* in linux/netfilter_ipv4.h).
@@ -19,18 +28,22 @@ no place there (NF_IP_PRI_* in linux/netfilter_ipv4.h).
 STRAY = "fib saddr . iif oif"
 """The link by which the packet's sender is reached, if that is the one that it came in by."""
 
+_TUNNELLED = Match("udp dport", set=TUNNEL_PORT.name(4))
 _DHCP = "a DHCP answer: no pod serves its node"
 _ROUTER = "only routers say so, and no pod is its node's router"
 
 
 def edges() -> tuple[Chain, ...]:
-    """The base chain that every packet of others comes to first, and what it leads to."""
-    return (_entry(), _from_pod())
+    """The base chain that every packet of others comes to first, what it leads to, and the one
+    that tunnels' packets come to where they end.
+    """
+    return (_entry(), _from_pod(), _from_tunnel(), _tunnels())
 
 
 def _entry() -> Chain:
     pods = Rule((Match("meta iifgroup", literal=str(POD_GROUP)),), Go("goto", FROM_POD))
-    return Chain("edges", (pods,), Hook("filter", "prerouting", RAW))
+    tunnels = Rule((Match("meta iifname", set=TUNNEL_LINK.name(4)),), Go("goto", FROM_TUNNEL))
+    return Chain("edges", (pods, tunnels), Hook("filter", "prerouting", RAW))
 
 
 def _from_pod() -> Chain:
@@ -60,3 +73,46 @@ def _from_pod() -> Chain:
             ),
         ),
     )
+
+
+def _from_tunnel() -> Chain:
+    return Chain(
+        FROM_TUNNEL,
+        tuple(
+            Rule(
+                (Match(f"{p} saddr", set=TUNNEL_SOURCE.name(v), negate=True),),
+                "drop",
+                "no node's behind the tunnels",
+            )
+            for v, p in FAMILIES
+        ),
+    )
+
+
+def _tunnels() -> Chain:
+    return Chain(
+        "tunnels",
+        tuple(
+            Rule(
+                (_TUNNELLED, Match(f"{p} saddr", set=TUNNEL_PEER.name(v), negate=True)),
+                "drop",
+                "tunnels come from other nodes",
+            )
+            for v, p in FAMILIES
+        ),
+        Hook("filter", "input", 0),
+    )
+
+
+def tunnels_forwarded() -> Iterator[Rule]:
+    """What a node sends on for others takes its address where it leaves the cluster, or as a
+    Service's chain asks; its peers would take it for a tunnel's.
+    """
+    for v, p in FAMILIES:
+        outside = Match(f"{p} daddr", set=CLUSTER.name(v), negate=True)
+        for also in (
+            (Match(f"{p} daddr", set=TUNNEL_PEER.name(v)),),
+            (Match("meta iifgroup", literal=str(POD_GROUP)), outside),
+            (Marked(MASQUERADE), outside),
+        ):
+            yield Rule((_TUNNELLED, *also), "drop", "tunnels begin at nodes, not behind them")

@@ -15,9 +15,11 @@ from steppe.dataplane.nft.declared import (
     Choices,
     Declared,
     Frontends,
+    Links,
     Numbered,
     Numbers,
     Pairs,
+    Ports,
     Prefixes,
     Senders,
     SourceRanges,
@@ -50,6 +52,10 @@ STICKY_LOCAL_ENDPOINT = Choices(
 AFFINITY = Senders("affinity", "source . Service port: the id it was given", NUMBER)
 ITSELF = Pairs("itself", "1: itself", NUMBER)
 POLICED = Numbers("policed", "namespaces with policies, hashed; 0: they are known")
+TUNNEL_LINK = Links("tunnel_link", "links that unwrap what other nodes send")
+TUNNEL_PORT = Ports("tunnel_port", "UDP ports at which tunnels end here")
+TUNNEL_PEER = Addresses("tunnel_peer", "nodes whose tunnels end here")
+TUNNEL_SOURCE = Prefixes("tunnel_source", "whose packets come out of tunnels")
 
 
 class PolicySets:
@@ -98,7 +104,8 @@ SERVICE_SETS: tuple[Declared, ...] = (
 )
 POLICY_SETS: tuple[Declared, ...] = (ITSELF, *INGRESS.all, *EGRESS.all)
 _POLICY_NAMES = frozenset(name for declared in POLICY_SETS for name in declared.names)
-FAMILY_SETS = (*SERVICE_SETS, *POLICY_SETS)
+EDGE_SETS: tuple[Declared, ...] = (TUNNEL_PEER, TUNNEL_SOURCE)
+FAMILY_SETS = (*SERVICE_SETS, *POLICY_SETS, *EDGE_SETS)
 """All that have a twin a family, in the order in which the skeleton has them."""
 
 

@@ -6,6 +6,7 @@ Objects of the cluster never add a rule. They add elements to the sets named her
     prerouting, output ─▶ services: @service4 says which chain (service_chains.py)
                              ├─▶ spread-3, …  choose a number ─▶ to-endpoint: @endpoint4
                              └─▶ refuse       a Service's address, but no port of it
+    input, forward    whose tunnels end here (edges.py)
     forward       nothing of the cluster's that conntrack cannot place
     forward, input ─▶ egress4    what a pod of this node may send (policy_chains.py)
     forward        ─▶ ingress4   what a pod of this node may receive
@@ -19,7 +20,7 @@ destination's translation and that of the sender, so it sees pods.
 
 from typing import Literal
 
-from steppe.dataplane.nft.edges import edges
+from steppe.dataplane.nft.edges import edges, tunnels_forwarded
 from steppe.dataplane.nft.policy_chains import accepted, direction_chains, entry, ports_chain
 from steppe.dataplane.nft.service_chains import (
     FAMILIES,
@@ -42,6 +43,8 @@ from steppe.dataplane.nft.sets import (
     POLICED,
     SERVICE,
     SERVICE_RANGE,
+    TUNNEL_LINK,
+    TUNNEL_PORT,
 )
 from steppe.state.nft import (
     Chain,
@@ -135,21 +138,19 @@ def _forward() -> Chain:
     """A segment that conntrack cannot place, such as one far outside its window, is not translated
     back. Its receiver would see a stranger and answer with a reset, which ends the connection.
     """
-    return Chain(
-        "forward",
-        tuple(
-            Rule(
-                (
-                    Match("ct state", literal="invalid"),
-                    Match(f"{protocol} saddr", set=CLUSTER.name(version)),
-                ),
-                "drop",
-                "would reach its receiver untranslated",
-            )
-            for version, protocol in FAMILIES
-        ),
-        Hook("filter", "forward", 0),
+    untranslated = (
+        Rule(
+            (
+                Match("ct state", literal="invalid"),
+                Match(f"{protocol} saddr", set=CLUSTER.name(version)),
+            ),
+            "drop",
+            "would reach its receiver untranslated",
+        )
+        for version, protocol in FAMILIES
     )
+    rules = (*tunnels_forwarded(), *untranslated)
+    return Chain("forward", rules, Hook("filter", "forward", 0))
 
 
 def _entry(point: Literal["prerouting", "output"]) -> Chain:
@@ -160,6 +161,8 @@ SKELETON = Skeleton(
     table="steppe",
     sets=(
         POLICED.declaration(4),
+        TUNNEL_LINK.declaration(4),
+        TUNNEL_PORT.declaration(4),
         *(declared.declaration(version) for version, _ in FAMILIES for declared in FAMILY_SETS),
     ),
     chains=(

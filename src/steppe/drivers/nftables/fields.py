@@ -111,12 +111,27 @@ def _in_host_order(data: bytes) -> int:
     return int.from_bytes(data, sys.byteorder)
 
 
+_NAME_SIZE = 16
+"""IFNAMSIZ in linux/if.h, with the zero at the end."""
+
+
+def _name(value: Atom) -> bytes:
+    if not isinstance(value, str) or len(value.encode()) >= _NAME_SIZE:
+        raise TypeError
+    return value.encode()
+
+
+def _named(data: bytes) -> str:
+    return data.rstrip(b"\0").decode(errors="replace")
+
+
 _NUMBER = _Field("4s", _host_order, _in_host_order)
 _FIELDS: dict[str, _Field] = {
     "ipv4_addr": _Field("I", _ipv4, IPv4Address),
     "ipv6_addr": _Field("16s", _ipv6, IPv6Address),
     "inet_proto": _Field("B", _protocol, _word),
     "inet_service": _Field("H"),
+    "ifname": _Field("16s", _name, _named),
     "classid": _NUMBER,
     "mark": _NUMBER,
 }

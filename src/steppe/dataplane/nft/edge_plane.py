@@ -1,0 +1,34 @@
+"""What a node's fabric and its peers put into the sets that guard its edges (edges.py)."""
+
+from collections.abc import Iterator
+
+from steppe.dataplane.nft.sets import TUNNEL_LINK, TUNNEL_PEER, TUNNEL_PORT, TUNNEL_SOURCE
+from steppe.kube.cause import Cause
+from steppe.kube.objects import Node
+from steppe.net.address import host_prefix
+from steppe.state.claim import Claim
+from steppe.state.nft import Element
+from steppe.state.node import NodeClaim
+
+_NOTHING = Element()
+
+
+def tunnel(link: str, port: int, here: Node) -> Iterator[NodeClaim]:
+    """That tunnels end at this UDP port of the node, and what they carry comes out of this link."""
+    cause = Cause(here.ref, "status.addresses")
+    yield Claim(TUNNEL_LINK.key(link), _NOTHING, cause)
+    yield Claim(TUNNEL_PORT.key(port), _NOTHING, cause)
+
+
+def tunnel_peer(peer: Node) -> Iterator[NodeClaim]:
+    """That a node's tunnels end here: from its addresses, with its pods' packets and its own.
+
+    A node may speak from an address that its link has and the API does not know, behind a NAT.
+    """
+    cause = Cause(peer.ref, "status.addresses")
+    held = (own.ip for own in peer.underlay.addresses)
+    for address in dict.fromkeys((*peer.addresses, *held)):
+        yield Claim(TUNNEL_PEER.key(address), _NOTHING, cause)
+        yield Claim(TUNNEL_SOURCE.key(host_prefix(address)), _NOTHING, cause)
+    for prefix in peer.prefixes:
+        yield Claim(TUNNEL_SOURCE.key(prefix.network), _NOTHING, prefix.cause)
