@@ -55,7 +55,7 @@ class Store(Generic[T]):
         self.status = status or WatchStatus()
         self._listeners: list[OnChange[T]] = []
         self._indexes: list[Index[T]] = []
-        self._doomed: set[str] = set()
+        self._marked_deleted: set[str] = set()
         self._seen = 0  # the newest version the watch itself has told of
 
     def get(self, namespace: str, name: str) -> T | None:
@@ -88,21 +88,21 @@ class Store(Generic[T]):
             if present is None or _version(item) > _version(present):
                 self._put(item)
 
-    def doom(self, item: T) -> None:
+    def mark_deleted(self, item: T) -> None:
         """Remember that we deleted this object, though the watch may not know yet."""
         present = self.items.get(key_of(item))
         if present is not None and present.metadata.uid == item.metadata.uid:
-            self._doomed.add(item.metadata.uid)
+            self._marked_deleted.add(item.metadata.uid)
 
-    def doomed(self, item: T) -> bool:
-        return item.metadata.uid in self._doomed
+    def is_marked_deleted(self, item: T) -> bool:
+        return item.metadata.uid in self._marked_deleted
 
     def replace(self, items: Iterable[T], unreadable: Iterable[Key] = ()) -> None:
         """Take in a whole list; what of it cannot be read stays as it was last known."""
         fresh = {key_of(item): item for item in items}
         for key in self.items.keys() - fresh.keys() - set(unreadable):
             self._drop(key)
-        self._doomed &= {item.metadata.uid for item in self.items.values()} | {
+        self._marked_deleted &= {item.metadata.uid for item in self.items.values()} | {
             item.metadata.uid for item in fresh.values()
         }
         self._seen = 0  # a server brought back from a backup counts from an earlier number
@@ -125,7 +125,7 @@ class Store(Generic[T]):
         present = self.items.get(key_of(item))
         if present is not None and present.metadata.uid == item.metadata.uid:
             self._drop(key_of(item))
-        self._doomed.discard(item.metadata.uid)
+        self._marked_deleted.discard(item.metadata.uid)
 
     def forget(self, key: Key) -> None:
         """Drop an object that was deleted and of which only the name can be read."""

@@ -10,7 +10,7 @@ from steppe.policy.numbers import NO_NUMBER, Numbering
 K = TypeVar("K")
 
 
-class Present:
+class IdentityCounts:
     """Counts the peers of each identity; what has changed is told once, by `changed`.
 
     Invariant: an identity has a number, and is found by it and by its traits, exactly while at

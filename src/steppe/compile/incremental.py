@@ -10,11 +10,11 @@ The one exception is the node's own object, on which every block may depend.
 from collections.abc import Collection, Iterable
 
 from steppe.compile.node import (
-    local_block,
-    peer_block,
-    service_block,
-    service_range_block,
-    workload_block,
+    claims_of_own_node,
+    claims_of_peer,
+    claims_of_service,
+    claims_of_service_range,
+    claims_of_workload,
 )
 from steppe.compile.policy_tables import PolicyTables
 from steppe.compile.tables import Entries, Tables
@@ -22,7 +22,7 @@ from steppe.kube.cause import ObjectRef, Problem
 from steppe.kube.objects import Node, Workload
 from steppe.kube.services import EndpointSlice, Service, ServiceRange
 from steppe.service.backends import Vantage, service_table
-from steppe.service.ownership import Places, ServiceName
+from steppe.service.ownership import Ownership, ServiceName
 from steppe.service.table import Backends, Frontend
 from steppe.settings import Settings
 from steppe.state.node import Key
@@ -40,7 +40,7 @@ class NodeCompiler:
         self._slices: dict[ServiceName, dict[str, EndpointSlice]] = {}
         self._slice_owner: dict[ServiceName, ServiceName] = {}
         self._ranges: dict[str, ServiceRange] = {}
-        self._places = Places()
+        self._ownership = Ownership()
         self._vantage: Vantage | None = None
         self._tables = Tables()
         self.policies = PolicyTables(self._tables)
@@ -82,9 +82,9 @@ class NodeCompiler:
         if vantage is None or not self.settings.services:
             return found
         fronts = frozenset(wanted)
-        for name in set(filter(None, map(self._places.find, fronts))):
+        for name in set(filter(None, map(self._ownership.find, fronts))):
             slices = self._slices.get(name, {}).values()
-            table = service_table(vantage, self._services[name], slices, self._places.owner)
+            table = service_table(vantage, self._services[name], slices, self._ownership.owner)
             found.update(row for row in table.rows if row[0] in fronts)
         return found
 
@@ -160,7 +160,7 @@ class NodeCompiler:
     def set_service_range(self, known: ServiceRange) -> frozenset[Key]:
         """Prefixes of cluster IPs depend on no node: compiled here and now."""
         self._ranges[known.name] = known
-        return self._tables.replace(known.ref, service_range_block(self.settings, known))
+        return self._tables.replace(known.ref, claims_of_service_range(self.settings, known))
 
     def remove_service_range(self, name: str) -> frozenset[Key]:
         self._ranges.pop(name, None)
@@ -170,12 +170,12 @@ class NodeCompiler:
         here = self.here
         served = self.settings.node_port_addresses
         self._vantage = Vantage.of(here, served) if here is not None else None
-        own = local_block(self.settings, here) if here is not None else ()
+        own = claims_of_own_node(self.settings, here) if here is not None else ()
         touched = self._tables.replace(ObjectRef("Node", "", self.name), own)
         parts = [self._compile_peer(name) for name in self._nodes if name != self.name]
         parts += [self._compile_workload(link) for link in self._workloads]
         for name in self._services:
-            self._note_places(name)
+            self._note_ownership(name)
         parts += [self._compile_service(name) for name in self._services]
         return touched.union(*parts)
 
@@ -184,23 +184,23 @@ class NodeCompiler:
         owner = ObjectRef("Node", "", name)
         if here is None or peer is None:
             return self._tables.replace(owner, ())
-        return self._tables.replace(owner, peer_block(self.settings, here, peer))
+        return self._tables.replace(owner, claims_of_peer(self.settings, here, peer))
 
     def _compile_workload(self, link: str) -> frozenset[Key]:
         here, workload = self.here, self._workloads.get(link)
         if here is None or workload is None:
             return self._tables.replace(link, ()) | self.policies.set_workload(link, None)
-        touched = self._tables.replace(link, workload_block(self.settings, here, workload))
+        touched = self._tables.replace(link, claims_of_workload(self.settings, here, workload))
         if self.settings.policies:
             touched |= self.policies.set_workload(link, workload)
         return touched
 
-    def _note_places(self, name: ServiceName) -> frozenset[ServiceName]:
-        return self._places.note(name, self._services.get(name), self.vantage)
+    def _note_ownership(self, name: ServiceName) -> frozenset[ServiceName]:
+        return self._ownership.note(name, self._services.get(name), self.vantage)
 
     def _compile_rivals(self, name: ServiceName) -> frozenset[Key]:
-        """One Service, and others that name places it has taken or left."""
-        concerned = {name, *self._note_places(name)}
+        """One Service, and others that name ownership it has taken or left."""
+        concerned = {name, *self._note_ownership(name)}
         return frozenset[Key]().union(*map(self._compile_service, concerned))
 
     def _compile_service(self, name: ServiceName) -> frozenset[Key]:
@@ -209,5 +209,5 @@ class NodeCompiler:
         if vantage is None or service is None:
             return self._tables.replace(owner, ())
         slices = self._slices.get(name, {}).values()
-        block = service_block(self.settings, vantage, service, slices, self._places)
-        return self._tables.replace(owner, block)
+        claim_set = claims_of_service(self.settings, vantage, service, slices, self._ownership)
+        return self._tables.replace(owner, claim_set)

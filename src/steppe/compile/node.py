@@ -2,10 +2,10 @@
 
 Four kinds of object matter to a node, each compiled to a block of claims by itself:
 
-    its own Node      local_block      forwarding, own prefix, tunnel device, masquerading
-    any other Node    peer_block       how to reach its pods, by the fabric
-    a pod of its own  workload_block   the host side of the pod's link
-    a Service         service_block    its addresses, and what each leads to
+    its own Node      claims_of_own_node  forwarding, own prefix, tunnel device, masquerading
+    any other Node    claims_of_peer      how to reach its pods, by the fabric
+    a pod of its own  claims_of_workload  the host side of the pod's link
+    a Service         claims_of_service   its addresses, and what each leads to
 
 What policies ask for depends on more than one object: policy_claims (compile/policy_tables.py).
 """
@@ -22,13 +22,13 @@ from steppe.kube.cluster import Cluster
 from steppe.kube.objects import Node, Workload
 from steppe.kube.services import EndpointSlice, Service, ServiceRange
 from steppe.service.backends import Vantage, service_table
-from steppe.service.ownership import Places
+from steppe.service.ownership import Ownership
 from steppe.settings import Settings
 from steppe.state.node import NodeClaim, NodeState, settle
 from steppe.state.workload import workloads_on
 
 
-def local_block(settings: Settings, here: Node) -> Iterator[NodeClaim | Problem]:
+def claims_of_own_node(settings: Settings, here: Node) -> Iterator[NodeClaim | Problem]:
     """What the node's own object asks for."""
     yield from local_claims(here)
     if here.prefixes:
@@ -38,13 +38,13 @@ def local_block(settings: Settings, here: Node) -> Iterator[NodeClaim | Problem]
         yield from POLICIES.known(here)
 
 
-def peer_block(settings: Settings, here: Node, peer: Node) -> Iterator[NodeClaim | Problem]:
+def claims_of_peer(settings: Settings, here: Node, peer: Node) -> Iterator[NodeClaim | Problem]:
     """What one other node asks for."""
     yield from fabric_of(settings).towards(settings, here, peer)
     yield from data_plane(settings).other_node(settings, peer)
 
 
-def workload_block(
+def claims_of_workload(
     settings: Settings, here: Node, workload: Workload
 ) -> Iterator[NodeClaim | Problem]:
     """What one attached pod asks for."""
@@ -53,21 +53,23 @@ def workload_block(
         yield from data_plane(settings).pod(workload)
 
 
-def service_block(
+def claims_of_service(
     settings: Settings,
     vantage: Vantage,
     service: Service,
     slices: Iterable[EndpointSlice],
-    places: Places,
+    ownership: Ownership,
 ) -> Iterator[NodeClaim | Problem]:
-    """What one Service and its EndpointSlices ask for; `places` says what is not its own."""
+    """What one Service and its EndpointSlices ask for; `ownership` says what is not its own."""
     if settings.services:
-        table = service_table(vantage, service, slices, places.owner)
+        table = service_table(vantage, service, slices, ownership.owner)
         yield from table.problems
         yield from data_plane(settings).service(table)
 
 
-def service_range_block(settings: Settings, known: ServiceRange) -> Iterator[NodeClaim | Problem]:
+def claims_of_service_range(
+    settings: Settings, known: ServiceRange
+) -> Iterator[NodeClaim | Problem]:
     """What one range of cluster IPs asks for, on every node the same."""
     return data_plane(settings).service_range(known)
 
@@ -85,25 +87,25 @@ def compile_node(
     """All tables of one node from scratch, and all Problems on the way."""
     known_nodes = tuple(nodes)
 
-    def blocks() -> Iterator[NodeClaim | Problem]:
-        yield from local_block(settings, here)
+    def all_claims() -> Iterator[NodeClaim | Problem]:
+        yield from claims_of_own_node(settings, here)
         for node in known_nodes:
             if node.name != here.name:
-                yield from peer_block(settings, here, node)
+                yield from claims_of_peer(settings, here, node)
         attached = tuple(workloads)
         for workload in attached:
-            yield from workload_block(settings, here, workload)
+            yield from claims_of_workload(settings, here, workload)
         if settings.policies:
             yield from policy_claims(policies, known_nodes, attached)
         for range_ in ranges if settings.services else ():
-            yield from service_range_block(settings, range_)
+            yield from claims_of_service_range(settings, range_)
         known = tuple(services)
         vantage = Vantage.of(here, settings.node_port_addresses)
-        places = Places.of(vantage, (service for service, _ in known))
+        ownership = Ownership.of(vantage, (service for service, _ in known))
         for service, slices in known:
-            yield from service_block(settings, vantage, service, slices, places)
+            yield from claims_of_service(settings, vantage, service, slices, ownership)
 
-    return settle(blocks())
+    return settle(all_claims())
 
 
 def compile_cluster(

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from steppe.compile.policy_side import Blocks, Known, Name, PolicySide
+from steppe.compile.policy_side import ClaimSets, ClusterObjects, Name, PolicySide
 from steppe.compile.subjects import Subject
 from steppe.dataplane.registry import POLICIES, PolicyPlane
 from steppe.kube.cause import ObjectRef, Problem
@@ -45,23 +45,23 @@ def policy_claims(
     for workload in workloads:
         tables.set_workload(workload.link, workload)
     tables.learn(known)
-    for block in gathered.blocks.values():
-        yield from block
+    for claim_set in gathered.claim_sets.values():
+        yield from claim_set
 
 
 class _Gathered:
     """Claims by owner, for whoever wants them all."""
 
     def __init__(self) -> None:
-        self.blocks: dict[str, tuple[NodeClaim | Problem, ...]] = {}
+        self.claim_sets: dict[str, tuple[NodeClaim | Problem, ...]] = {}
 
-    def replace(self, owner: str, block: Iterable[NodeClaim | Problem]) -> frozenset[Key]:
-        self.blocks[owner] = tuple(block)
+    def replace(self, owner: str, claim_set: Iterable[NodeClaim | Problem]) -> frozenset[Key]:
+        self.claim_sets[owner] = tuple(claim_set)
         return NONE
 
     def keys(self, owner: str) -> tuple[Key, ...]:
-        block = self.blocks.get(owner, ())
-        return tuple(item.key for item in block if not isinstance(item, Problem))
+        claim_set = self.claim_sets.get(owner, ())
+        return tuple(item.key for item in claim_set if not isinstance(item, Problem))
 
 
 class PolicyTables:
@@ -73,13 +73,13 @@ class PolicyTables:
     """
 
     def __init__(
-        self, blocks: Blocks, number: Numbering = number_of, plane: PolicyPlane = POLICIES
+        self, claim_sets: ClaimSets, number: Numbering = number_of, plane: PolicyPlane = POLICIES
     ) -> None:
-        self._blocks = blocks
+        self._claim_sets = claim_sets
         self._plane = plane
-        self._known = Known()
-        self._ingress = PolicySide("ingress", blocks, self._known, number, plane)
-        self._egress = PolicySide("egress", blocks, self._known, number, plane)
+        self._cluster = ClusterObjects()
+        self._ingress = PolicySide("ingress", claim_sets, self._cluster, number, plane)
+        self._egress = PolicySide("egress", claim_sets, self._cluster, number, plane)
         self._sides = (self._ingress, self._egress)
         self._policies: dict[str, dict[str, NetworkPolicy]] = {}
         self._cluster_policies: dict[str, ClusterNetworkPolicy] = {}
@@ -88,7 +88,7 @@ class PolicyTables:
     def knows(self, workload: Workload) -> bool:
         """Whether the pod's policies are known: the API has told of it, or nothing selects it."""
         name = (workload.namespace, workload.name)
-        return name in self._known.pods or not self.has_policies(workload.namespace)
+        return name in self._cluster.pods or not self.has_policies(workload.namespace)
 
     def has_policies(self, namespace: str) -> bool:
         """Whether any policy may select a pod of this namespace."""
@@ -128,41 +128,41 @@ class PolicyTables:
         return self._settled()
 
     def set_node(self, node: Node) -> frozenset[Key]:
-        if self._known.nodes.get(node.name) == node:
+        if self._cluster.nodes.get(node.name) == node:
             return NONE
-        self._known.nodes[node.name] = node
+        self._cluster.nodes[node.name] = node
         # Only egress has nodes for peers.
         self._egress.touch_peer(node.ref)
         return self._settled()
 
     def remove_node(self, name: str) -> frozenset[Key]:
-        self._known.nodes.pop(name, None)
+        self._cluster.nodes.pop(name, None)
         self._egress.touch_peer(ObjectRef("Node", "", name))
         return self._settled()
 
     def set_pod(self, pod: Pod) -> frozenset[Key]:
-        if self._known.pods.get((pod.namespace, pod.name)) == pod:
+        if self._cluster.pods.get((pod.namespace, pod.name)) == pod:
             return NONE
         self._note_pod(pod)
         self._select_pod((pod.namespace, pod.name))
         return self._settled()
 
     def remove_pod(self, namespace: str, name: str) -> frozenset[Key]:
-        self._known.pods.pop((namespace, name), None)
+        self._cluster.pods.pop((namespace, name), None)
         for side in self._sides:
             side.touch_peer(ObjectRef("Pod", namespace, name))
         self._select_pod((namespace, name))
         return self._settled()
 
     def set_namespace(self, namespace: Namespace) -> frozenset[Key]:
-        if self._known.namespaces.get(namespace.name) == namespace:
+        if self._cluster.namespaces.get(namespace.name) == namespace:
             return NONE
         self._note_namespace(namespace)
         self._select_within(namespace.name)
         return self._settled()
 
     def remove_namespace(self, name: str) -> frozenset[Key]:
-        self._known.namespaces.pop(name, None)
+        self._cluster.namespaces.pop(name, None)
         for side in self._sides:
             side.remove_namespace(name)
         self._select_within(name)
@@ -179,7 +179,7 @@ class PolicyTables:
         policies.pop(name, None)
         if not policies:
             self._policies.pop(namespace, None)
-            touched = self._blocks.replace(f"policed {namespace}", ())
+            touched = self._claim_sets.replace(f"policy memory {namespace}", ())
         self._reselect(namespace, name, None)
         return self._settled(touched)
 
@@ -190,7 +190,7 @@ class PolicyTables:
 
     def remove_cluster_policy(self, name: str) -> frozenset[Key]:
         self._cluster_policies.pop(name, None)
-        touched = self._blocks.replace(f"policed by {name}", ())
+        touched = self._claim_sets.replace(f"policy memory of {name}", ())
         self._reselect_everywhere(name, None)
         return self._settled(touched)
 
@@ -198,25 +198,27 @@ class PolicyTables:
         return NONE.union(*touched, *(side.settle() for side in self._sides))
 
     def _note_pod(self, pod: Pod) -> None:
-        self._known.pods[pod.namespace, pod.name] = pod
+        self._cluster.pods[pod.namespace, pod.name] = pod
         for side in self._sides:
             side.touch_peer(pod.ref)
 
     def _note_namespace(self, namespace: Namespace) -> None:
-        self._known.namespaces[namespace.name] = namespace
+        self._cluster.namespaces[namespace.name] = namespace
         for side in self._sides:
             side.set_namespace(namespace)
 
     def _note_policy(self, policy: NetworkPolicy) -> frozenset[Key]:
         policies = self._policies.setdefault(policy.namespace, {})
         policies[policy.name] = policy
-        return self._blocks.replace(
-            f"policed {policy.namespace}", self._plane.namespace(policy.namespace)
+        return self._claim_sets.replace(
+            f"policy memory {policy.namespace}", self._plane.namespace(policy.namespace)
         )
 
     def _note_cluster_policy(self, policy: ClusterNetworkPolicy) -> frozenset[Key]:
         self._cluster_policies[policy.name] = policy
-        return self._blocks.replace(f"policed by {policy.name}", self._plane.everywhere(policy))
+        return self._claim_sets.replace(
+            f"policy memory of {policy.name}", self._plane.everywhere(policy)
+        )
 
     def _select_pod(self, name: Name) -> None:
         for link, subject in self._subjects.items():
@@ -231,12 +233,12 @@ class PolicyTables:
     def _select(self, link: str) -> None:
         """Which policies there are for the pod behind a link, of all."""
         workload = self._subjects[link].workload
-        pod = self._known.pods.get((workload.namespace, workload.name))
+        pod = self._cluster.pods.get((workload.namespace, workload.name))
         if pod is None:
             doubtful = self.has_policies(workload.namespace)
             self._tell(link, Subject(workload, None, doubtful=doubtful))
             return
-        namespace = self._known.namespaces.get(pod.namespace)
+        namespace = self._cluster.namespaces.get(pod.namespace)
         near = self._policies.get(pod.namespace, {}).values()
         self._tell(
             link,
@@ -271,7 +273,7 @@ class PolicyTables:
                 self._select(link)
                 continue
             found = [other for other in subject.cluster_policies if other.name != name]
-            namespace = self._known.namespaces.get(subject.pod.namespace)
+            namespace = self._cluster.namespaces.get(subject.pod.namespace)
             if policy is not None and selects(policy.subject, subject.pod, namespace):
                 found.append(policy)
             self._tell(link, msgspec.structs.replace(subject, cluster_policies=tuple(found)))

@@ -29,10 +29,10 @@ class _Several(msgspec.Struct, frozen=True, gc=False):
     entry: NodeEntry
 
 
-_Held = NodeClaim | _Several
+_Stored = NodeClaim | _Several
 _Own = NodeClaim | tuple[NodeClaim, ...]
 """One owner's claims to one key."""
-_Parts = dict[str, dict[Key, _Held]]
+_Parts = dict[str, dict[Key, _Stored]]
 
 
 class Entries(Mapping[Key, NodeEntry]):
@@ -56,19 +56,19 @@ class Entries(Mapping[Key, NodeEntry]):
     def get(self, key: Key, /, default: NodeEntry | T) -> NodeEntry | T: ...
     def get(self, key: Key, /, default: object = None) -> object:
         part = self._parts.get(key.set if isinstance(key, ElementKey) else key.table)
-        held = part.get(key) if part is not None else None
-        if held is None:
+        stored = part.get(key) if part is not None else None
+        if stored is None:
             return default
-        if isinstance(held, _Several):
-            return held.entry
-        return Entry(held.value, (held.cause,))
+        if isinstance(stored, _Several):
+            return stored.entry
+        return Entry(stored.value, (stored.cause,))
 
     def because(self, key: Key) -> tuple[Cause, ...]:
         """Every cause for an entry; none where there is no entry."""
-        held = self._parts.get(_part_of(key), {}).get(key)
-        if held is None:
+        stored = self._parts.get(_part_of(key), {}).get(key)
+        if stored is None:
             return ()
-        return held.entry.because if isinstance(held, _Several) else (held.cause,)
+        return stored.entry.because if isinstance(stored, _Several) else (stored.cause,)
 
     def __contains__(self, key: object) -> bool:
         return key in self._parts.get(_part_of(key), ())
@@ -83,7 +83,7 @@ class Entries(Mapping[Key, NodeEntry]):
     def items(self) -> ItemsView[Key, NodeEntry]:
         return _Items(self)
 
-    def held(self) -> Iterator[tuple[Key, _Held]]:
+    def stored(self) -> Iterator[tuple[Key, _Stored]]:
         """Every key with its claims, as they were when its part was come to."""
         for part in tuple(self._parts.values()):
             yield from tuple(part.items())
@@ -96,9 +96,9 @@ class Entries(Mapping[Key, NodeEntry]):
         """The same mapping, of the very keys and values of the entries where those are equal."""
         found: dict[Key, Value] = {}
         for key, value in seen.items():
-            held = self._parts.get(_part_of(key), {}).get(key)
-            if isinstance(held, Claim) and held.value == value:
-                found[held.key] = held.value
+            stored = self._parts.get(_part_of(key), {}).get(key)
+            if isinstance(stored, Claim) and stored.value == value:
+                found[stored.key] = stored.value
             else:
                 found[key] = value
         return found
@@ -123,14 +123,14 @@ class _Items(ItemsView[Key, NodeEntry]):
     _mapping: Entries
 
     def __iter__(self) -> Iterator[tuple[Key, NodeEntry]]:
-        return ((key, _entry(held)) for key, held in self._mapping.held())
+        return ((key, _entry(stored)) for key, stored in self._mapping.stored())
 
 
 class Tables:
     """Entries settled from blocks of claims, one block an owner."""
 
     def __init__(self) -> None:
-        self._blocks: dict[Owner, tuple[NodeClaim, ...]] = {}
+        self._claim_sets: dict[Owner, tuple[NodeClaim, ...]] = {}
         self._parts: _Parts = {}
         self._problems_of: dict[Owner | Key, tuple[Problem, ...]] = {}
         self._problems: Counter[Problem] = Counter()
@@ -146,26 +146,26 @@ class Tables:
 
     def keys(self, owner: Owner) -> Collection[Key]:
         """What the owner's block claims."""
-        return dict.fromkeys(claim.key for claim in self._blocks.get(owner, ())).keys()
+        return dict.fromkeys(claim.key for claim in self._claim_sets.get(owner, ())).keys()
 
     def is_undisputed(self, owner: Owner) -> bool:
         """Whether the owner has no Problem, and what it claims nobody else does."""
-        claims = self._blocks.get(owner, ())
+        claims = self._claim_sets.get(owner, ())
         return owner not in self._problems_of and all(
             self._parts[_part_of(claim.key)][claim.key] is claim for claim in claims
         )
 
-    def replace(self, owner: Owner, block: Iterable[NodeClaim | Problem]) -> frozenset[Key]:
+    def replace(self, owner: Owner, claim_set: Iterable[NodeClaim | Problem]) -> frozenset[Key]:
         """Take this block for the owner's; answers the keys whose entries may have changed."""
         claims: list[NodeClaim] = []
         problems: list[Problem] = []
-        for item in block:
+        for item in claim_set:
             if isinstance(item, Problem):
                 problems.append(item)
             else:
                 claims.append(item)
         self._note(owner, tuple(problems))
-        before, now = _by_key(self._blocks.get(owner, ())), _by_key(claims)
+        before, now = _by_key(self._claim_sets.get(owner, ())), _by_key(claims)
         touched: list[Key] = []
         for key, own in now.items():
             known = before.pop(key, None)
@@ -177,19 +177,19 @@ class Tables:
         for key, known in before.items():
             self._settle(key, known, None)
         if now:
-            self._blocks[owner] = _flat(now)
+            self._claim_sets[owner] = _flat(now)
         else:
-            self._blocks.pop(owner, None)
+            self._claim_sets.pop(owner, None)
         return frozenset((*touched, *before))
 
     def _settle(self, key: Key, before: _Own | None, now: _Own | None) -> None:
         """Of one owner's claims to a key these are the ones before and now."""
         part = self._parts.setdefault(_part_of(key), {})
-        held = part.get(key)
-        if (held is None or held is before) and isinstance(now, Claim):
+        stored = part.get(key)
+        if (stored is None or stored is before) and isinstance(now, Claim):
             part[key] = now
             return
-        others = _without(_claims(held), _own_claims(before))
+        others = _without(_claims(stored), _own_claims(before))
         claims = (*others, *_own_claims(now))
         problems: tuple[Problem, ...] = ()
         if len(claims) > 1:
@@ -219,16 +219,16 @@ def _part_of(key: object) -> str:
     return key.set if isinstance(key, ElementKey) else getattr(key, "table", "")
 
 
-def _entry(held: _Held) -> NodeEntry:
-    if isinstance(held, _Several):
-        return held.entry
-    return settle_key((held,))[0]
+def _entry(stored: _Stored) -> NodeEntry:
+    if isinstance(stored, _Several):
+        return stored.entry
+    return settle_key((stored,))[0]
 
 
-def _claims(held: _Held | None) -> tuple[NodeClaim, ...]:
-    if held is None:
+def _claims(stored: _Stored | None) -> tuple[NodeClaim, ...]:
+    if stored is None:
         return ()
-    return held.claims if isinstance(held, _Several) else (held,)
+    return stored.claims if isinstance(stored, _Several) else (stored,)
 
 
 def _own_claims(own: _Own | None) -> tuple[NodeClaim, ...]:

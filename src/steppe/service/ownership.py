@@ -12,7 +12,7 @@ ServiceName = tuple[str, str]
 """Namespace and name."""
 
 
-class Places:
+class Ownership:
     """Who names which frontend on one node.
 
     Invariant: `_rivals` is `_named` the other way round, and holds no frontend that nobody names;
@@ -25,10 +25,10 @@ class Places:
 
     @classmethod
     def of(cls, vantage: Vantage, services: Iterable[Service]) -> Self:
-        places = cls()
+        ownership = cls()
         for service in services:
-            places.note((service.namespace, service.name), service, vantage)
-        return places
+            ownership.note((service.namespace, service.name), service, vantage)
+        return ownership
 
     def note(
         self, name: ServiceName, service: Service | None, vantage: Vantage | None

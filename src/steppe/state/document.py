@@ -31,7 +31,7 @@ _SHAPES = {shape.__name__: shape for shape in (*get_args(Key), *get_args(Value),
 _WORDS = {"address": parse_address, "prefix": parse_prefix, "interface": parse_interface}
 
 
-class Held(msgspec.Struct, frozen=True):
+class KeyState(msgspec.Struct, frozen=True):
     """What stands under a key in the kernel and what shall stand there; None is nothing."""
 
     key: Key
@@ -40,19 +40,19 @@ class Held(msgspec.Struct, frozen=True):
     because: tuple[Cause, ...] = ()
 
 
-def held_document(held: Held) -> Json:
+def key_state_document(state: KeyState) -> Json:
     return {
-        "key": _written(held.key),
-        "actual": _written(held.actual),
-        "desired": _written(held.desired),
-        "because": [[c.ref.kind, c.ref.namespace, c.ref.name, c.field] for c in held.because],
+        "key": _written(state.key),
+        "actual": _written(state.actual),
+        "desired": _written(state.desired),
+        "because": [[c.ref.kind, c.ref.namespace, c.ref.name, c.field] for c in state.because],
     }
 
 
-def held_from(document: Json) -> Held:
-    """What `held_document` wrote; ValueError, KeyError or TypeError for anything else."""
+def key_state_from(document: Json) -> KeyState:
+    """What `key_state_document` wrote; ValueError, KeyError or TypeError for anything else."""
     because = (Cause(ObjectRef(*names), field) for *names, field in document["because"])
-    return Held(
+    return KeyState(
         key=_read(document["key"]),
         actual=_read(document["actual"]),
         desired=_read(document["desired"]),
