@@ -1,10 +1,12 @@
-"""The same tables kept current: an event costs what it changes, not what the cluster holds.
+"""The same tables kept current: the cost of an event depends on what it changes, not on the size
+of the cluster.
 
-Each object's block of claims is remembered. When the object changes, only its block is compiled
-anew, only keys that either version claims are settled again, and only those are worth a diff.
-The one exception is the node's own object, on which every block may depend.
+The claims of each object are remembered as its claim set. When the object changes, only its claim
+set is compiled again, only keys that the old or the new set claims are settled again, and only
+those keys are returned to be diffed. The exception is the node's own object: every claim set may
+depend on it.
 
-    events ──▶ blocks by object ──▶ claims by key ──▶ entries ──▶ the keys that may differ
+    events ──▶ claim sets by object ──▶ claims by key ──▶ entries ──▶ the keys that may differ
 """
 
 from collections.abc import Collection, Iterable
@@ -29,7 +31,12 @@ from steppe.state.node import Key
 
 
 class NodeCompiler:
-    """One node's tables under a stream of events; every method answers the keys to diff."""
+    """One node's tables under a stream of events; every method returns the keys to diff.
+
+    Invariant: the entries in `state` are those that `compile_node` would make from scratch of the
+    objects given so far, whatever the order of the events. Without the node's own object there are
+    no entries but service ranges and policies.
+    """
 
     def __init__(self, settings: Settings, name: str) -> None:
         self.settings = settings
@@ -44,16 +51,16 @@ class NodeCompiler:
         self._vantage: Vantage | None = None
         self._tables = Tables()
         self.policies = PolicyTables(self._tables)
-        """Policies: pods, namespaces and policies are told to it."""
+        """The policies' part; pods, namespaces and policies are given to it directly."""
 
     @property
     def here(self) -> Node | None:
-        """The node's own object; until it is known there are no tables."""
+        """The node's own object; until it is known, nothing that depends on it is compiled."""
         return self._nodes.get(self.name)
 
     @property
     def vantage(self) -> Vantage | None:
-        """The node as Services see it."""
+        """What of this node Services depend on; None while the node's own object is not known."""
         return self._vantage
 
     @property
@@ -77,7 +84,7 @@ class NodeCompiler:
         return self._ranges.values()
 
     def served(self, wanted: Iterable[Frontend]) -> dict[Frontend, Backends]:
-        """What each of these leads to; one that no Service has is left out."""
+        """The backends of each of these frontends; a frontend without a Service is left out."""
         vantage, found = self.vantage, dict[Frontend, Backends]()
         if vantage is None or not self.settings.services:
             return found
@@ -109,7 +116,7 @@ class NodeCompiler:
         return self.policies.remove_node(name) | self._compile_node(name)
 
     def is_undisputed(self, name: str) -> bool:
-        """Whether all that a node asks for can be had, and is asked for by no other object."""
+        """Whether a node's claims have no Problem, and no other object claims one of their keys."""
         return self._tables.is_undisputed(ObjectRef("Node", "", name))
 
     def _compile_node(self, name: str) -> frozenset[Key]:
@@ -135,7 +142,7 @@ class NodeCompiler:
         return self._compile_rivals((namespace, name))
 
     def set_slice(self, slice_: EndpointSlice) -> frozenset[Key]:
-        """A slice may be handed from one Service to another: its label says whose it is."""
+        """Add or replace a slice; its label names its Service and may change to another one's."""
         name, owner = (slice_.namespace, slice_.name), (slice_.namespace, slice_.service)
         touched = frozenset[Key]()
         if self._slice_owner.get(name, owner) != owner:
@@ -158,7 +165,7 @@ class NodeCompiler:
         return self._compile_service(owner)
 
     def set_service_range(self, known: ServiceRange) -> frozenset[Key]:
-        """Prefixes of cluster IPs depend on no node: compiled here and now."""
+        """Prefixes of cluster IPs do not depend on the node's own object: compiled at once."""
         self._ranges[known.name] = known
         return self._tables.replace(known.ref, claims_of_service_range(self.settings, known))
 
@@ -199,7 +206,7 @@ class NodeCompiler:
         return self._ownership.note(name, self._services.get(name), self.vantage)
 
     def _compile_rivals(self, name: ServiceName) -> frozenset[Key]:
-        """One Service, and others that name ownership it has taken or left."""
+        """Compile one Service, and those whose frontends it has taken or given up."""
         concerned = {name, *self._note_ownership(name)}
         return frozenset[Key]().union(*map(self._compile_service, concerned))
 

@@ -1,13 +1,14 @@
-"""The table of contents: what each object of the cluster puts into one node's tables.
+"""What each object of the cluster puts into one node's tables; start reading here.
 
-Four kinds of object matter to a node, each compiled to a block of claims by itself:
+Five kinds of object matter to a node. The claims of each object are compiled by themselves:
 
     its own Node      claims_of_own_node  forwarding, own prefix, tunnel device, masquerading
     any other Node    claims_of_peer      how to reach its pods, by the fabric
     a pod of its own  claims_of_workload  the host side of the pod's link
-    a Service         claims_of_service   its addresses, and what each leads to
+        a Service         claims_of_service   its frontends and their backends
+        a ServiceCIDR     claims_of_service_range   where cluster IPs are taken from
 
-What policies ask for depends on more than one object: policy_claims (compile/policy_tables.py).
+    The claims of policies depend on more than one object: policy_claims (compile/policy_tables.py).
 """
 
 from collections.abc import Iterable, Iterator
@@ -29,7 +30,7 @@ from steppe.state.workload import workloads_on
 
 
 def claims_of_own_node(settings: Settings, here: Node) -> Iterator[NodeClaim | Problem]:
-    """What the node's own object asks for."""
+    """The claims of the node's own object."""
     yield from local_claims(here)
     if here.prefixes:
         yield from fabric_of(settings).devices(settings, here)
@@ -39,7 +40,7 @@ def claims_of_own_node(settings: Settings, here: Node) -> Iterator[NodeClaim | P
 
 
 def claims_of_peer(settings: Settings, here: Node, peer: Node) -> Iterator[NodeClaim | Problem]:
-    """What one other node asks for."""
+    """The claims of one other node."""
     yield from fabric_of(settings).towards(settings, here, peer)
     yield from data_plane(settings).other_node(settings, peer)
 
@@ -47,7 +48,7 @@ def claims_of_peer(settings: Settings, here: Node, peer: Node) -> Iterator[NodeC
 def claims_of_workload(
     settings: Settings, here: Node, workload: Workload
 ) -> Iterator[NodeClaim | Problem]:
-    """What one attached pod asks for."""
+    """The claims of one attached pod."""
     yield from workload_claims(workload, fabric_of(settings).mtu(settings, here))
     if settings.services:
         yield from data_plane(settings).pod(workload)
@@ -60,7 +61,7 @@ def claims_of_service(
     slices: Iterable[EndpointSlice],
     ownership: Ownership,
 ) -> Iterator[NodeClaim | Problem]:
-    """What one Service and its EndpointSlices ask for; `ownership` says what is not its own."""
+    """The claims of one Service and its slices; `ownership` says which frontends are its own."""
     if settings.services:
         table = service_table(vantage, service, slices, ownership.owner)
         yield from table.problems
@@ -70,7 +71,7 @@ def claims_of_service(
 def claims_of_service_range(
     settings: Settings, known: ServiceRange
 ) -> Iterator[NodeClaim | Problem]:
-    """What one range of cluster IPs asks for, on every node the same."""
+    """The claims of one range of cluster IPs, the same on every node."""
     return data_plane(settings).service_range(known)
 
 
@@ -84,7 +85,7 @@ def compile_node(
     policies: PolicyObjects = PolicyObjects(),  # noqa: B008 - it is frozen
     ranges: Iterable[ServiceRange] = (),
 ) -> tuple[NodeState, tuple[Problem, ...]]:
-    """All tables of one node from scratch, and all Problems on the way."""
+    """All tables of one node compiled from scratch, and all Problems found."""
     known_nodes = tuple(nodes)
 
     def all_claims() -> Iterator[NodeClaim | Problem]:
@@ -111,7 +112,7 @@ def compile_node(
 def compile_cluster(
     settings: Settings, cluster: Cluster
 ) -> tuple[dict[str, NodeState], tuple[Problem, ...]]:
-    """Every node's tables, for readers that look at the whole cluster: walk, show, explain."""
+    """Every node's tables by node name, and all Problems, for what needs the whole cluster."""
     states: dict[str, NodeState] = {}
     problems: dict[Problem, None] = {}
     policies = PolicyObjects(

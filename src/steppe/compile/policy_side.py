@@ -3,9 +3,9 @@
     policies of pods here ─▶ their rules ─▶ identity of each peer ─▶ number ─▶ peer, block
               └─▶ guard of each pod ──────────────────┴─▶ ruling ─▶ allowed, anyone
 
-Only rules that apply to pods of this node tell peers apart. What changed is gathered and worked
-off by `settle`: a peer costs its own elements, a policy the pods it selects and the peers its rules
-take.
+Only rules that apply to pods of this node give peers different identities. Changes are collected
+and compiled by `settle`: a changed peer costs its own elements, a changed policy costs the pods
+that it selects and the peers that its rules select.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -41,18 +41,19 @@ from steppe.state.node import Key, NodeClaim
 NONE: frozenset[Key] = frozenset()
 Name = tuple[str, str]
 _MANY_RULES = 16
-"""From so many changed rules on, all peers are told anew rather than asked of each rule."""
+"""With more changed rules than this, all peers are compiled again: to match each peer with each
+changed rule would cost more."""
 
 
 class ClaimSets(Protocol):
-    """Claims by owner."""
+    """Claims by owner: one claim set for each (compile/tables.py)."""
 
     def replace(self, owner: str, claim_set: Iterable[NodeClaim | Problem]) -> frozenset[Key]: ...
     def keys(self, owner: str) -> Collection[Key]: ...
 
 
 class ClusterObjects:
-    """Who there is, as far as policies look at it."""
+    """The objects of the cluster that policies depend on, shared by both directions."""
 
     def __init__(self) -> None:
         self.pods: dict[Name, Pod] = {}
@@ -61,11 +62,11 @@ class ClusterObjects:
 
 
 class PolicySide:
-    """One direction; `settle` answers the keys to diff after anything was told.
+    """One direction; after any number of changes, `settle` returns the keys to diff.
 
-    Invariant, after `settle`: the claims in `blocks` are those that a new PolicySide would make of
-    the same subjects, peers and namespaces, whatever was told before and in which order. A pod has
-    a group exactly while a policy guards it, and only rules in use tell identities apart.
+    Invariant, after `settle`: `claim_sets` holds what a new PolicySide would make of the same
+    subjects, peers and namespaces, whatever the order of the changes. A pod has a group exactly
+    while a policy guards it, and only rules in use give peers different identities.
     """
 
     def __init__(
@@ -97,13 +98,13 @@ class PolicySide:
         self._changed_peers: set[ObjectRef] = set()
 
     def keys(self, link: str) -> Iterator[Key]:
-        """All elements that say what the pod behind a link lets through."""
+        """The keys of all entries for the policies of the pod behind a link."""
         yield from self._claim_sets.keys(self._owner(link))
         for number in self._numbers.get(link, ()):
             yield from self._claim_sets.keys(self._owner(link, number))
 
     def guard(self, link: str) -> Guard | None:
-        """The guard of the pod behind a link; None while no policy looks at it."""
+        """The guard of the pod behind a link; None while no policy selects it."""
         group = self._group_of.get(link)
         return group.guard if group is not None else None
 
@@ -142,11 +143,11 @@ class PolicySide:
         self._touch_residents(name)
 
     def touch_peer(self, ref: ObjectRef) -> None:
-        """A pod or a node has come, gone or changed."""
+        """A pod or a node was added, changed or deleted: compile it in the next `settle`."""
         self._changed_peers.add(ref)
 
     def settle(self) -> frozenset[Key]:
-        """Make the claims what they shall be; answers the keys that they touch."""
+        """Compile what has changed; returns the keys whose entries may have changed."""
         rules, self._changed_rules = self._changed_rules, []
         peers, self._changed_peers = self._changed_peers, set()
         links, self._changed_links = self._changed_links, set()
@@ -189,7 +190,7 @@ class PolicySide:
                     del self._watching[trait]
 
     def _use(self, link: str, policies: Mapping[ObjectRef, AnyPolicy]) -> None:
-        """These are all policies that apply to the pod behind a link: their rules tell peers."""
+        """Set the policies that apply to the pod behind a link; their rules are in use."""
         before = self._policies_of.pop(link, frozenset())
         if policies:
             self._policies_of[link] = frozenset(policies)
@@ -223,7 +224,7 @@ class PolicySide:
         )
 
     def _concerned(self, rules: Collection[AnyRule]) -> Iterator[ObjectRef]:
-        """The peers that may be others by these rules than without them."""
+        """The peers whose identity these rules may change."""
         everyone = len(rules) > _MANY_RULES
         reach = Reach(rules)
         for pod in self._cluster.pods.values():
@@ -240,7 +241,7 @@ class PolicySide:
         if held == before:
             return NONE
         self._identity_counts.replace([i for _, i, _ in before], [i for _, i, _ in held])
-        # Which rules take a peer is what the number says; the peer is why it is there.
+        # The number says which rules select the peer; the cause of the claim is the peer itself.
         cause, number = Cause(ref, "metadata.labels"), self._identity_counts.number
         claims = [
             self._plane.peer(self._direction, address, number(identity), cause)
@@ -274,7 +275,7 @@ class PolicySide:
         return self._claim_sets.replace(f"policy {self._direction} blocks", claims)
 
     def _compile_number(self, number: int, traits: Iterable[Trait]) -> set[Key]:
-        """What everybody concerned makes of the peers of a number."""
+        """The rulings of all guards concerned on the peers with this number."""
         owner = f"policy {self._direction} number {number}"
         touched = set(self._claim_sets.replace(owner, self._identity_counts.problems(number)))
         guards = {guard for trait in traits for guard in self._watching.get(trait, ())}
@@ -286,7 +287,7 @@ class PolicySide:
         return touched
 
     def _compile_rulings(self, link: str) -> set[Key]:
-        """What the pod behind a link makes of all numbers."""
+        """The rulings of the pod behind a link on all numbers."""
         group = self._group_of.get(link)
         numbers = self._identity_counts.numbers_with(group.looks_at) if group is not None else set()
         touched: set[Key] = set()
@@ -311,7 +312,7 @@ class PolicySide:
         return self._claim_sets.replace(self._owner(link, number), claim_set)
 
     def _compile_guard(self, link: str) -> frozenset[Key]:
-        """What is told of the pod behind a link whoever its peers are."""
+        """The claims for the pod behind a link that do not depend on a peer."""
         group = self._group_of.get(link)
         claim_set = self._guard_claims(link, group) if group is not None else ()
         return self._claim_sets.replace(self._owner(link), claim_set)

@@ -1,7 +1,8 @@
-"""Policies' elements kept current: what each object means to both directions.
+"""Policies' entries kept current: passes each object on to both directions (policy_side.py).
 
-Only policies that select pods of this node count here, so the cost of an event does not depend on
-how many there are in the cluster. From scratch is the same, told everything at once.
+Only policies that select pods of this node matter here, so the cost of an event does not depend on
+the number of policies in the cluster. Compiling from scratch uses the same code, with all objects
+at once.
 """
 
 from collections.abc import Iterable, Iterator
@@ -37,7 +38,7 @@ def policy_claims(
     workloads: Iterable[Workload],
     number: Numbering = number_of,
 ) -> Iterator[NodeClaim | Problem]:
-    """Everything from scratch."""
+    """The claims of all policies on one node, and their Problems, from scratch."""
     gathered = _Gathered()
     tables = PolicyTables(gathered, number)
     for node in nodes:
@@ -50,7 +51,7 @@ def policy_claims(
 
 
 class _Gathered:
-    """Claims by owner, for whoever wants them all."""
+    """Collects claim sets by owner without settling them."""
 
     def __init__(self) -> None:
         self.claim_sets: dict[str, tuple[NodeClaim | Problem, ...]] = {}
@@ -65,11 +66,11 @@ class _Gathered:
 
 
 class PolicyTables:
-    """The policies over one node's pods; every method answers the keys to diff.
+    """Policies over one node's pods; each method that changes them returns the keys to diff.
 
-    Invariant: `_subjects` holds each pod of this node with exactly the policies that select it, of
-    all that are known; both sides have been told the same. While the API has not told of a pod, any
-    policy of its namespace counts, and the pod is closed.
+    Invariant: `_subjects` holds each pod of this node with exactly those known policies that select
+    it; both directions have the same subjects. While the API has no object of an attached pod, every
+    policy of its namespace counts as selecting it, and nothing is allowed to or from it.
     """
 
     def __init__(
@@ -86,7 +87,7 @@ class PolicyTables:
         self._subjects: dict[str, Subject] = {}
 
     def knows(self, workload: Workload) -> bool:
-        """Whether the pod's policies are known: the API has told of it, or nothing selects it."""
+        """Whether the pod's policies are known: its object is known, or no policy may select it."""
         name = (workload.namespace, workload.name)
         return name in self._cluster.pods or not self.has_policies(workload.namespace)
 
@@ -97,16 +98,16 @@ class PolicyTables:
         return bool(self._cluster_policies or self._policies.get(namespace))
 
     def guard(self, direction: Direction, link: str) -> Guard | None:
-        """What guards the pod behind a link; None while no policy looks at it."""
+        """The guard of the pod behind a link; None while no policy selects it."""
         return (self._ingress if direction == "ingress" else self._egress).guard(link)
 
     def keys(self, link: str) -> Iterator[Key]:
-        """All that policies ask for because of the pod behind a link."""
+        """The keys of all entries that policies claim for the pod behind a link."""
         for side in self._sides:
             yield from side.keys(link)
 
     def learn(self, objects: PolicyObjects) -> frozenset[Key]:
-        """Everything at once, which costs less than one after the other."""
+        """Take in all objects at once, which costs less than one after the other."""
         for namespace in objects.namespaces:
             self._note_namespace(namespace)
         touched = [self._note_policy(policy) for policy in objects.network_policies]
@@ -118,7 +119,7 @@ class PolicyTables:
         return self._settled(*touched)
 
     def set_workload(self, link: str, workload: Workload | None) -> frozenset[Key]:
-        """The pod behind a link, or None for nobody."""
+        """Set the workload behind a link; None removes it."""
         if workload is not None:
             self._subjects[link] = Subject(workload, None)
             self._select(link)
@@ -231,7 +232,7 @@ class PolicyTables:
                 self._select(link)
 
     def _select(self, link: str) -> None:
-        """Which policies there are for the pod behind a link, of all."""
+        """Find the policies that select the pod behind a link, among all."""
         workload = self._subjects[link].workload
         pod = self._cluster.pods.get((workload.namespace, workload.name))
         if pod is None:
@@ -255,7 +256,7 @@ class PolicyTables:
         )
 
     def _reselect(self, namespace: str, name: str, policy: NetworkPolicy | None) -> None:
-        """Whether a policy of this name is among those for the pods behind links."""
+        """Add, change or remove (None) a policy in the subjects that it selects or selected."""
         for link, subject in self._subjects.items():
             if subject.workload.namespace != namespace:
                 continue

@@ -1,9 +1,9 @@
-"""Claims by owner, settled into entries; their number and their Problems are kept as they settle.
+"""Claims by owner, settled into entries; the counts of entries and the Problems are kept with them.
 
-    owner ──▶ its block of claims ──▶ claims by key ──▶ entries
+    owner ──▶ its claim set ──▶ claims by key ──▶ entries
 
-There may be hundreds of thousands of claims, nearly all of them alone at their key. So a key holds
-its one claim and nothing else, and its entry is made when somebody asks for it.
+There may be hundreds of thousands of claims, and nearly always there is one claim to a key. So only
+that claim is stored under the key, and its entry is made when it is asked for.
 """
 
 from collections import Counter
@@ -36,9 +36,11 @@ _Parts = dict[str, dict[Key, _Stored]]
 
 
 class Entries(Mapping[Key, NodeEntry]):
-    """The entries of all tables; iterating survives changes meanwhile, also in other threads.
+    """The entries of all tables; iterating goes on safely while entries change, also in other
+    threads.
 
-    Invariant: a key stands in the part of its table, or of its nft set.
+    Invariant: a key is stored in the part with the name of its table or, for an element, of its
+    nft set.
     """
 
     def __init__(self, parts: _Parts) -> None:
@@ -64,7 +66,7 @@ class Entries(Mapping[Key, NodeEntry]):
         return Entry(stored.value, (stored.cause,))
 
     def because(self, key: Key) -> tuple[Cause, ...]:
-        """Every cause for an entry; none where there is no entry."""
+        """Every cause for an entry; () if there is no entry."""
         stored = self._parts.get(_part_of(key), {}).get(key)
         if stored is None:
             return ()
@@ -84,16 +86,16 @@ class Entries(Mapping[Key, NodeEntry]):
         return _Items(self)
 
     def stored(self) -> Iterator[tuple[Key, _Stored]]:
-        """Every key with its claims, as they were when its part was come to."""
+        """Every key with what is stored for it; a part is copied when the iteration reaches it."""
         for part in tuple(self._parts.values()):
             yield from tuple(part.items())
 
     def only(self, wanted: Callable[[str], bool]) -> "Entries":
-        """A copy, as of now, of the tables and nft sets of the wanted names."""
+        """A copy of the tables and nft sets whose names are wanted, as they are now."""
         return Entries({name: dict(part) for name, part in self._parts.items() if wanted(name)})
 
     def share(self, seen: Mapping[Key, Value]) -> dict[Key, Value]:
-        """The same mapping, of the very keys and values of the entries where those are equal."""
+        """An equal mapping that reuses the keys and values of equal entries, to save memory."""
         found: dict[Key, Value] = {}
         for key, value in seen.items():
             stored = self._parts.get(_part_of(key), {}).get(key)
@@ -112,7 +114,7 @@ class Entries(Mapping[Key, NodeEntry]):
         return tuple(chain.from_iterable(map(tuple, tuple(parts))))
 
     def counts(self) -> dict[str, int]:
-        """How many entries each table has."""
+        """The number of entries of each table, by table name."""
         sizes = {name: len(part) for name, part in self._parts.items()}
         found = {table: sizes.pop(table, 0) for table in TABLES}
         found[ElementKey.table] += sum(sizes.values())
@@ -127,7 +129,11 @@ class _Items(ItemsView[Key, NodeEntry]):
 
 
 class Tables:
-    """Entries settled from blocks of claims, one block an owner."""
+    """Entries settled from claim sets, one claim set for each owner.
+
+    Invariant: each key has all claims that the claim sets have to it, and `problems` are those of
+    the claim sets and of conflicts among their claims, whatever the order of `replace` calls.
+    """
 
     def __init__(self) -> None:
         self._claim_sets: dict[Owner, tuple[NodeClaim, ...]] = {}
@@ -139,24 +145,24 @@ class Tables:
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        """Those of the blocks and those that settling has found, in order."""
+        """The Problems of the claim sets and those that settling has found, sorted."""
         if self._sorted is None:
             self._sorted = tuple(sorted(self._problems))
         return self._sorted
 
     def keys(self, owner: Owner) -> Collection[Key]:
-        """What the owner's block claims."""
+        """The keys that the owner claims."""
         return dict.fromkeys(claim.key for claim in self._claim_sets.get(owner, ())).keys()
 
     def is_undisputed(self, owner: Owner) -> bool:
-        """Whether the owner has no Problem, and what it claims nobody else does."""
+        """Whether the owner has no Problem, and no other owner claims one of its keys."""
         claims = self._claim_sets.get(owner, ())
         return owner not in self._problems_of and all(
             self._parts[_part_of(claim.key)][claim.key] is claim for claim in claims
         )
 
     def replace(self, owner: Owner, claim_set: Iterable[NodeClaim | Problem]) -> frozenset[Key]:
-        """Take this block for the owner's; answers the keys whose entries may have changed."""
+        """Set the owner's claim set; returns the keys whose entries may have changed."""
         claims: list[NodeClaim] = []
         problems: list[Problem] = []
         for item in claim_set:
@@ -183,7 +189,7 @@ class Tables:
         return frozenset((*touched, *before))
 
     def _settle(self, key: Key, before: _Own | None, now: _Own | None) -> None:
-        """Of one owner's claims to a key these are the ones before and now."""
+        """Settle one key; `before` and `now` are one owner's old and new claims to it."""
         part = self._parts.setdefault(_part_of(key), {})
         stored = part.get(key)
         if (stored is None or stored is before) and isinstance(now, Claim):
@@ -238,7 +244,9 @@ def _own_claims(own: _Own | None) -> tuple[NodeClaim, ...]:
 
 
 def _by_key(claims: Iterable[NodeClaim]) -> dict[Key, _Own]:
-    """One owner's claims, each once: a pod under 1,000 policies is guarded because of each."""
+    """One owner's claims by key, equal ones once; one owner may claim a key for several causes (a
+    pod that 1,000 policies guard has one claim for each of them).
+    """
     found: dict[Key, _Own] = {}
     several: dict[Key, dict[NodeClaim, None]] = {}
     for claim in claims:
@@ -262,7 +270,7 @@ def _flat(found: Mapping[Key, _Own]) -> tuple[NodeClaim, ...]:
 
 
 def _without(claims: tuple[NodeClaim, ...], gone: tuple[NodeClaim, ...]) -> Iterable[NodeClaim]:
-    """These claims but those; once each, for another owner may claim the very same."""
+    """`claims` without `gone`; one is removed for each: another owner may have an equal claim."""
     if claims == gone:
         return ()
     kept = list(claims)
