@@ -69,8 +69,8 @@ class PolicyTables:
     """Policies over one node's pods; each method that changes them returns the keys to diff.
 
     Invariant: `_subjects` holds each pod of this node with exactly those known policies that select
-    it; both directions have the same subjects. While the API has no object of an attached pod, every
-    policy of its namespace counts as selecting it, and nothing is allowed to or from it.
+    it; both directions have the same subjects. While the API has no object of an attached pod,
+    every policy of its namespace counts as selecting it, and nothing is allowed to or from it.
     """
 
     def __init__(
