@@ -108,8 +108,7 @@ def towards(settings: Settings, here: Node, peer: Node) -> Iterator[NodeClaim | 
 
 
 def _node_routes(peer: Node, cause: Cause) -> Iterator[NodeClaim]:
-    """Routes to the peer's own addresses for local pods only; the outer packets must not use them.
-    """
+    """Routes to the peer's own addresses, for local pods only: outer packets must not use them."""
     for address in peer.addresses:
         prefix = of_version(peer.networks, address.version)
         if prefix is not None:
@@ -118,8 +117,7 @@ def _node_routes(peer: Node, cause: Cause) -> Iterator[NodeClaim]:
 
 
 def next_hop(prefix: IPNetwork) -> IPAddress:
-    """The first address of a node's prefix: no pod has it, and a reader recognizes the node by it.
-    """
+    """The first address of a node's prefix; no pod has it, and readers know the node by it."""
     return prefix.network_address
 
 
@@ -133,8 +131,7 @@ def device_mac(node: Node) -> str:
 
 
 def mtu(settings: Settings, here: Node) -> int:
-    """The underlay's MTU minus the outer IP header, UDP (8), VXLAN (8) and Ethernet (14), in bytes.
-    """
+    """The underlay's MTU minus outer IP header, UDP (8), VXLAN (8) and Ethernet (14), in bytes."""
     del settings
     local = tunnel_address(here)
     outer = 40 if local is not None and local.version == 6 else 20

@@ -26,8 +26,7 @@ def frontend_of(flow: Flow) -> Frontend:
 
 
 def frontends_within(flows: Iterable[Flow], ranges: Iterable[IPNetwork]) -> frozenset[Frontend]:
-    """The destinations of these flows that lie in ranges of cluster IPs: their Service may be gone.
-    """
+    """These flows' destinations that lie in ranges of cluster IPs: the Service may be gone."""
     kept = tuple(ranges)
     return frozenset(
         front

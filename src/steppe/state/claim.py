@@ -34,8 +34,7 @@ class Entry(msgspec.Struct, Generic[K, V], frozen=True, gc=False):
 
 
 def settle_key(claims: Collection[Claim[K, V]]) -> tuple[Entry[K, V], tuple[Problem, ...]]:
-    """The entry for one key from all claims to it (at least one), and the Problems of the losers.
-    """
+    """The entry for one key from all claims to it (at least one), and the losers' Problems."""
     if len(claims) == 1:
         (only,) = claims
         return Entry(only.value, (only.cause,)), ()

@@ -99,8 +99,7 @@ class Clear(msgspec.Struct, frozen=True):
 
 
 class Recall(msgspec.Struct, frozen=True):
-    """Store what a map has for these fields as the packet's priority; then the next rule follows.
-    """
+    """Store what a map has for these fields as the packet's priority; then the next rule."""
 
     field: str
     map: str
