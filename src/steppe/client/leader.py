@@ -123,7 +123,7 @@ class Elector:
         return self._observed.holder_identity not in (None, "", self.candidate)
 
     async def _attempt(self) -> bool:
-        """Try once to take or renew the Lease; False if another has it or the API does not answer."""
+        """Try once to take or renew the Lease; False if another has it or the API is away."""
         try:
             return await self._take()
         except ApiError as error:
