@@ -228,7 +228,7 @@ class Attachments:
         self._apply(self._host, (Change(LinkKey(link), Link(Veth(), 0, ""), None),))
 
     def _make_room(self, request: Request, replacing: Callable[[str], None]) -> None:
-        """Remove a link with the new link's name; TakenError if it is this attachment's or foreign."""
+        """Remove a link with the new name; TakenError if it is this attachment's or not ours."""
         one = self.find(request)
         if one is None:
             return

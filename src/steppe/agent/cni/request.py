@@ -56,7 +56,7 @@ class Request(msgspec.Struct, frozen=True):
 
     @property
     def link(self) -> str:
-        """The name of the host-side link: from the pod's UID if known, else from the container ID."""
+        """The host-side link's name: from the pod's UID if known, else from the container ID."""
         return link_name(self.uid or self.container, self.interface)
 
     @property

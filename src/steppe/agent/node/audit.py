@@ -36,7 +36,7 @@ from steppe.state.sysctl import Sysctl, SysctlKey
 Json = dict[str, Any]
 
 SETTLE_SECONDS = 0.5
-"""How long a change may be on its way from the API to the kernel without anything being wrong."""
+"""Seconds that a change may take from the API to the kernel without being reported as drift."""
 
 # "The max value from conf/{all,interface}/rp_filter is used when doing source validation on the
 # {interface}." (kernel, networking/ip-sysctl, rp_filter)

@@ -1,4 +1,4 @@
-"""Keeps the metrics that count what is there, after each pass over the kernel."""
+"""Updates the metrics about entries and Problems after each pass over the kernel."""
 
 from collections.abc import Callable, Collection
 
@@ -21,7 +21,7 @@ class Gauges:
         nodes: WatchStatus,
         problems: Callable[[], Collection[Problem]],
     ) -> None:
-        """`nodes`: how the watch of nodes is."""
+        """`nodes`: the status of the watch of nodes."""
         self._metrics = metrics
         self._compiler = compiler
         self._reconciler = reconciler
