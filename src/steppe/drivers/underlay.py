@@ -41,7 +41,7 @@ Changed = tuple[str, ...]
 
 
 class Underlays:
-    """Reads the underlay of one network namespace; its sockets are its own, so it waits for none."""
+    """Reads the underlay of one network namespace, with sockets of its own."""
 
     def __init__(self, netns_fd: int | None = None) -> None:
         self._socket = NetlinkSocket(netns_fd)
