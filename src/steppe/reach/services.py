@@ -20,7 +20,7 @@ from steppe.reach.groups import Member
 from steppe.reach.matrix import Mask, piece_at
 from steppe.reach.reach import End, Reach
 from steppe.service.backends import Vantage, Way, frontends, ways
-from steppe.service.ownership import Places
+from steppe.service.ownership import Ownership
 from steppe.service.table import Backend
 
 Said = Literal["allowed", "partly", "denied", "refused", "dropped", "absent"]
@@ -114,11 +114,11 @@ class Offers:
     def _all(self) -> Iterator[Offer]:
         cluster = self.reach.cluster
         nodes = tuple(cluster.nodes.values()) or (Node(""),)
-        places = Places.of(Vantage(nodes[0], ()), cluster.services.values())
+        ownership = Ownership.of(Vantage(nodes[0], ()), cluster.services.values())
         for _, service in sorted(cluster.services.items()):
             own = tuple(sorted(cluster.slices_of(service), key=lambda slice_: slice_.name))
             for way in ways(Vantage(nodes[0], ()), service):
-                if way.kind == "cluster" and places.owner(way.front) == service.ref:
+                if way.kind == "cluster" and ownership.owner(way.front) == service.ref:
                     views = tuple(_views(nodes, service, own, way))
                     yield Offer(service, way.port, way.front.address, views)
 

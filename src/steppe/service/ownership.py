@@ -1,4 +1,4 @@
-"""Who has a frontend that several Services name: the oldest, as for everything here."""
+"""Which Service owns a frontend that several Services name: the oldest, as in every conflict."""
 
 from collections.abc import Iterable
 from typing import Self
@@ -12,11 +12,11 @@ ServiceName = tuple[str, str]
 """Namespace and name."""
 
 
-class Places:
-    """Who names which frontend on one node.
+class Ownership:
+    """Which Services name which frontend on one node, and which of them owns it.
 
-    Invariant: `_rivals` is `_named` the other way round, and holds no frontend that nobody names;
-    so the owner of a frontend depends on present Services alone, not on the order of events.
+    Invariant: `_rivals` is the inverse of `_named` and has no frontend without a Service; so the
+    owner of a frontend depends only on the Services that exist, not on the order of events.
     """
 
     def __init__(self) -> None:
@@ -25,15 +25,19 @@ class Places:
 
     @classmethod
     def of(cls, vantage: Vantage, services: Iterable[Service]) -> Self:
-        places = cls()
+        ownership = cls()
         for service in services:
-            places.note((service.namespace, service.name), service, vantage)
-        return places
+            ownership.note((service.namespace, service.name), service, vantage)
+        return ownership
 
     def note(
         self, name: ServiceName, service: Service | None, vantage: Vantage | None
     ) -> frozenset[ServiceName]:
-        """What the Service names now; answers the other Services that this may concern."""
+        """Record the frontends that the Service names now (None: it is deleted).
+
+        Returns the other Services that name one of its old or new frontends: their ownership may
+        have changed.
+        """
         before = self._named.pop(name, ())
         concerned: set[ServiceName] = set()
         for front in before:
@@ -52,12 +56,12 @@ class Places:
         return frozenset(concerned)
 
     def owner(self, front: Frontend) -> ObjectRef:
-        """The Service that has a frontend; at least one has named it."""
+        """The Service that owns a frontend; at least one Service must name it (else KeyError)."""
         rivals = self._rivals[front].values()
         return min((service.created, service.ref) for service in rivals)[1]
 
     def find(self, front: Frontend) -> ServiceName | None:
-        """The Service that has a frontend; None where nobody names it."""
+        """The Service that owns a frontend; None if no Service names it."""
         if front not in self._rivals:
             return None
         ref = self.owner(front)
