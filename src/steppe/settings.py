@@ -7,7 +7,7 @@ import msgspec
 from steppe.net.address import IPNetwork, parse_prefix
 
 SETTINGS_ANNOTATION = "steppe.dev/settings"
-"""The annotation of a Node in which its agent publishes its settings, as JSON, for offline tools."""
+"""The annotation of a Node in which its agent publishes its settings (JSON), for offline tools."""
 
 NodePortAddresses = tuple[IPNetwork, ...] | Literal["primary"]
 """The addresses of a node that serve node ports; `()` means all of them."""

@@ -94,8 +94,9 @@ EVERYTHING = Selector()
 def labels_are(labels: Mapping[str, str]) -> Selector:
     """The selector equal to these matchLabels.
 
-    "A single {key,value} in the matchLabels map is equivalent to an element of matchExpressions, whose key field is "key", the operator is "In", and the
-    values array contains only "value"." (LabelSelector.matchLabels)
+    "A single {key,value} in the matchLabels map is equivalent to an element of matchExpressions,
+    whose key field is "key", the operator is "In", and the values array contains only "value"."
+    (LabelSelector.matchLabels)
     """
     return Selector(
         tuple(Requirement(key, "In", frozenset((labels[key],))) for key in sorted(labels))

@@ -1,10 +1,10 @@
-"""What the API promises of a packet from one end to the other: the parts of the oracle, joined.
+"""What the API promises for a packet from sender to receiver: combines the oracle's parts.
 
     sender's node: Service? ─▶ its egress policy ─▶ node that was dialled: Service? ─▶ … receiver's
     node: its ingress policy ─▶ delivered
 
-policy.py judges one end, service.py one node, network.py one hop. Here stands only who is asked in
-which order, and what the packet looks like by then (docs/decisions/0009-policy-semantics.md).
+policy.py judges one end, service.py one node, network.py delivery. This module decides in which
+order they are asked, and with which addresses (docs/decisions/0009-policy-semantics.md).
 """
 
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ _NOBODY = Decision(allowed=True, by="no pod")
 
 
 class Served(msgspec.Struct, frozen=True):
-    """A node on which a Service's address became an endpoint's, one of so many."""
+    """A node that translated a Service's address to one endpoint's, out of `choices`."""
 
     node: str
     dialled: Packet
@@ -40,9 +40,10 @@ class Served(msgspec.Struct, frozen=True):
 
 
 class PromisedPath(msgspec.Struct, frozen=True):
-    """One way that the packet may go. `entered` is the node it comes to first.
+    """One path that the packet may take. `entered` is the first node on it.
 
-    `stop` is there where it ends for want of a Service or an address: then no policy decides.
+    `stop` is set if the path ends because no Service or address takes the packet: then no policy
+    decides.
     """
 
     fate: Fate
@@ -58,7 +59,7 @@ class PromisedPath(msgspec.Struct, frozen=True):
 
     @property
     def decisive(self) -> tuple[Cause, ...]:
-        """The objects that said no."""
+        """The objects that stop the packet; () if it is delivered."""
         if self.fate != "denied":
             return self.stop.because if self.stop is not None else ()
         closed = (each for each in (self.egress, self.ingress) if not each.allowed)
@@ -66,7 +67,7 @@ class PromisedPath(msgspec.Struct, frozen=True):
 
 
 class _Way(msgspec.Struct, frozen=True):
-    """The packet on its way; `stop` says why a Service lets it go no further."""
+    """The packet between two steps; `stop` says why a Service stops it."""
 
     packet: Packet
     share: Fraction = Fraction(1)
@@ -76,7 +77,7 @@ class _Way(msgspec.Struct, frozen=True):
 
 
 class Oracle:
-    """Judges packets in one cluster; what it needs of the cluster is looked up, never scanned."""
+    """Judges packets in one cluster. It uses the cluster's indexes and never scans all objects."""
 
     def __init__(self, cluster: Cluster, node_port_addresses: NodePortAddresses = ()) -> None:
         self._cluster = cluster
@@ -91,13 +92,13 @@ class Oracle:
         self._ranges = tuple(p for known in cluster.service_ranges.values() for p in known.prefixes)
 
     def paths(self, packet: Packet, at: str = "") -> tuple[PromisedPath, ...]:
-        """Every way this packet may go; `at` is the node where it comes in from outside."""
+        """Every path this packet may take; `at` is the node at which it comes in from outside."""
         first = self._node_of(packet.source, packet.destination) or self._cluster.nodes.get(at)
         ways = self._served(_Way(packet), first) if first else iter((_Way(packet),))
         return tuple(path for way in ways for path in self._from(way, packet, first))
 
     def _from(self, way: _Way, sent: Packet, first: Node | None) -> Iterator[PromisedPath]:
-        """Onward from the first node, past the sender's own policies."""
+        """The paths after the first node's Services: the sender's policies, then the next node."""
         egress = self._judge(way.packet, way).egress
         then = self._node_at(way.packet.destination)
         ends_here = way.stop or way.served or then == first
@@ -110,7 +111,7 @@ class Oracle:
     def _arriving(
         self, way: _Way, sent: Packet, first: Node | None, egress: Decision
     ) -> PromisedPath:
-        """At the receiver, past its own policies."""
+        """The end of a path: the receiver's policies, then delivery."""
         seen = self._as_received(way)
         path = PromisedPath(
             fate=way.fate,
@@ -123,7 +124,7 @@ class Oracle:
         if way.stop is not None:
             return msgspec.structs.replace(path, stop=way.stop)
         ingress = self._judge(seen, way).ingress
-        # What a node has translated comes from that node, as far as the fabric is concerned.
+        # The fabric delivers a packet that a node translated as a packet from that node.
         by = self._cluster.nodes.get(way.served[-1].node) if way.served else None
         is_local = self.world.pods.get(sent.source) is not None
         sender = None if by is None or is_local else by.address(sent.source.version)
@@ -141,8 +142,8 @@ class Oracle:
         return msgspec.structs.replace(path, fate="delivered" if allowed else "denied")
 
     def _served(self, way: _Way, node: Node) -> Iterator[_Way]:
-        """What Services make of the packet on one node."""
-        # No other Service has anything to say of this packet, on any node.
+        """The packet after the Services of one node: one result for each endpoint."""
+        # No other Service can match this packet, on any node.
         named = named_by(self._cluster, way.packet)
         world = service.World(
             node,
@@ -169,8 +170,10 @@ class Oracle:
                 yield _Way(packet, way.share, way.served, stop, fate)
 
     def _as_received(self, way: _Way) -> Packet:
-        """A sender's address is translated as the packet leaves a node: behind that node's own
-        policies, before those of any other.
+        """The packet with the source address that the receiver sees.
+
+        A node masquerades a packet as it leaves: after that node's policies, before those of any
+        other node.
         """
         for done in way.served:
             node = self._cluster.nodes[done.node]
@@ -184,7 +187,7 @@ class Oracle:
         return policy.verdict(self.world, packet, via_service=bool(way.served))
 
     def _node_of(self, source: IPAddress, destination: IPAddress) -> Node | None:
-        """The first node: the sender's own, or for a sender outside the one it dials."""
+        """The first node: the sender's own, or for a sender outside the node that it addresses."""
         pod = self.world.pods.get(source)
         if pod is not None:
             return self._cluster.nodes.get(pod.node)

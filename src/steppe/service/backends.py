@@ -1,9 +1,9 @@
-"""Which endpoints each address of a Service leads to, as seen from one node.
+"""The frontends and backends of a Service on one node.
 
-Endpoints are in a fixed order, so that the same Service always compiles to the same tables.
+Backends are in a fixed order, so that the same Service always compiles to the same tables.
 
-Where two Services name one frontend, the older has all of it; not one entry is the other's, so
-nobody can widen another's source ranges or divert its traffic by naming its address.
+If two Services have the same frontend, the older Service owns it completely. So nobody can widen
+another Service's source ranges or divert its traffic by using its address.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -24,14 +24,14 @@ Kind = Literal["cluster", "external", "balancer", "node"]
 
 
 class Vantage(msgspec.Struct, frozen=True, gc=False):
-    """One node as Services see it, and its addresses that Services may have ports on."""
+    """The node for which Services are looked at, and its addresses with node ports."""
 
     node: Node
     node_ports: tuple[IPAddress, ...]
 
     @classmethod
     def of(cls, node: Node, served: NodePortAddresses) -> Self:
-        """With the addresses that the operator chose."""
+        """The vantage of a node with the operator's choice of node port addresses."""
         if served == "primary":
             primary = (of_version(node.addresses, version) for version in (4, 6))
             return cls(node, tuple(address for address in primary if address is not None))
@@ -44,7 +44,7 @@ class Vantage(msgspec.Struct, frozen=True, gc=False):
 
 
 class Way(msgspec.Struct, frozen=True, gc=False):
-    """A frontend of a Service, which kind of its addresses that is, and the field that names it."""
+    """A frontend of a Service, the kind of its address, and the field that it comes from."""
 
     front: Frontend
     port: ServicePort
@@ -53,11 +53,11 @@ class Way(msgspec.Struct, frozen=True, gc=False):
 
 
 Known = list[tuple[Endpoint, Backend]]
-"""Endpoints with what they are as backends."""
+"""Endpoints, each with its backend."""
 
 
 class Pools(msgspec.Struct, frozen=True, gc=False):
-    """A Service port's endpoints in one family: everyone's, and this node's own."""
+    """The usable backends of a Service port in one family: all, and those on this node."""
 
     everywhere: tuple[Backend, ...]
     local: tuple[Backend, ...]
@@ -69,7 +69,7 @@ def service_table(
     slices: Iterable[EndpointSlice],
     owner: Callable[[Frontend], ObjectRef],
 ) -> ServiceTable:
-    """The rows of one Service on this node; `owner` says whose a frontend is."""
+    """The rows of one Service on this node; `owner` returns the Service that owns a frontend."""
     ref = service.ref
     own: list[Way] = []
     problems: list[Problem] = []
@@ -91,7 +91,7 @@ def service_table(
 
 
 def ways(vantage: Vantage, service: Service) -> tuple[Way, ...]:
-    """Every frontend of a Service on this node, once; the first to name one has it."""
+    """Every frontend of a Service on this node, each once (with the first field it comes from)."""
     families = {address.version for address in service.cluster_ips}
     found: dict[Frontend, Way] = {}
     for port in service.ports:
@@ -106,8 +106,8 @@ def ways(vantage: Vantage, service: Service) -> tuple[Way, ...]:
 def frontends(
     vantage: Vantage, service: Service, slices: Iterable[EndpointSlice], wanted: Iterable[Way]
 ) -> Iterator[tuple[Frontend, Backends]]:
-    """These ways into a Service, each with its endpoints."""
-    # Of two slices that list one endpoint the first by name is its cause.
+    """These frontends of a Service, each with its backends."""
+    # If two slices list one endpoint, the first slice by name is its cause.
     known = tuple(sorted(slices, key=lambda slice_: slice_.name))
     pools: dict[tuple[ServicePort, int], Pools] = {}
     for way in wanted:
@@ -137,7 +137,7 @@ def _addresses(
         yield address, port.port, "balancer", "status.loadBalancer.ingress"
     if port.node_port:
         for address in vantage.node_ports:
-            # Never on loopback: what a node says to itself leaves it for no endpoint.
+            # Never on loopback: packets from and to loopback addresses cannot leave the node.
             if not address.is_loopback:
                 yield address, port.node_port, "node", "spec.ports.nodePort"
 
@@ -167,9 +167,9 @@ def _admitted(service: Service, way: Way) -> SourceRanges | None:
 
 
 def _endpoints(port: ServicePort, version: int, slices: tuple[EndpointSlice, ...]) -> Known:
-    """Each address and port once, in order; the slice that names it first has it."""
+    """The endpoints in one family, sorted, each address and port once (of the first slice)."""
     family = IPv4Address if version == 4 else IPv6Address
-    # By numbers, for addresses are slow at hashing and comparing.
+    # Keyed by integers, because hashing and comparing address objects is slow.
     found: dict[tuple[int, int], tuple[Endpoint, Backend]] = {}
     for slice_ in slices:
         number, ref = slice_.port(port), slice_.ref
@@ -185,7 +185,7 @@ def _endpoints(port: ServicePort, version: int, slices: tuple[EndpointSlice, ...
 
 @lru_cache(maxsize=1 << 12)
 def _field(index: int) -> str:
-    """One text for all of the many endpoints that stand at this place of their slice."""
+    """The field of an endpoint; cached, so that many endpoints share one string."""
     return f"endpoints[{index}]"
 
 
@@ -198,13 +198,16 @@ def _pools(here: Node, distribution: str, found: Known) -> Pools:
 
 
 def _usable(found: Known) -> Known:
-    """Ready endpoints; while there are none, those that still serve while they terminate."""
+    """The ready endpoints; if there are none, those that are serving and terminating."""
     ready = [known for known in found if known[0].ready]
     return ready or [known for known in found if known[0].serving and known[0].terminating]
 
 
 def _near(here: Node, distribution: str, found: Known) -> Known:
-    """Those that hints reserve for this node, then this zone; all where hints are incomplete."""
+    """The endpoints that hints select for this node, else this zone.
+
+    All if hints are incomplete.
+    """
     if not all(endpoint.ready for endpoint, _ in found):
         return found
     if distribution == "PreferSameNode" and all(endpoint.nodes for endpoint, _ in found):

@@ -1,4 +1,4 @@
-"""Who has a frontend that several Services name: the oldest, as for everything here."""
+"""Which Service owns a frontend that several Services have: the oldest."""
 
 from collections.abc import Iterable
 from typing import Self
@@ -13,10 +13,10 @@ ServiceName = tuple[str, str]
 
 
 class Places:
-    """Who names which frontend on one node.
+    """The frontends of all Services on one node, and the owner of each.
 
-    Invariant: `_rivals` is `_named` the other way round, and holds no frontend that nobody names;
-    so the owner of a frontend depends on present Services alone, not on the order of events.
+    Invariant: `_rivals` is the inverse of `_named` and has no frontend without a Service. So the
+    owner of a frontend depends on the current Services only, not on the order of events.
     """
 
     def __init__(self) -> None:
@@ -33,7 +33,10 @@ class Places:
     def note(
         self, name: ServiceName, service: Service | None, vantage: Vantage | None
     ) -> frozenset[ServiceName]:
-        """What the Service names now; answers the other Services that this may concern."""
+        """Store the Service's current frontends (None: it has none).
+
+        Returns the other Services that share a frontend with it, before or after.
+        """
         before = self._named.pop(name, ())
         concerned: set[ServiceName] = set()
         for front in before:
@@ -52,12 +55,12 @@ class Places:
         return frozenset(concerned)
 
     def owner(self, front: Frontend) -> ObjectRef:
-        """The Service that has a frontend; at least one has named it."""
+        """The Service that owns a frontend; KeyError if no Service has it."""
         rivals = self._rivals[front].values()
         return min((service.created, service.ref) for service in rivals)[1]
 
     def find(self, front: Frontend) -> ServiceName | None:
-        """The Service that has a frontend; None where nobody names it."""
+        """The Service that owns a frontend; None if no Service has it."""
         if front not in self._rivals:
             return None
         ref = self.owner(front)
