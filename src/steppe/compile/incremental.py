@@ -22,7 +22,7 @@ from steppe.kube.cause import ObjectRef, Problem
 from steppe.kube.objects import Node, Workload
 from steppe.kube.services import EndpointSlice, Service, ServiceRange
 from steppe.service.backends import Vantage, service_table
-from steppe.service.ownership import Places, ServiceName
+from steppe.service.ownership import FrontendOwners, ServiceName
 from steppe.service.table import Backends, Frontend
 from steppe.settings import Settings
 from steppe.state.node import Key
@@ -40,7 +40,7 @@ class NodeCompiler:
         self._slices: dict[ServiceName, dict[str, EndpointSlice]] = {}
         self._slice_owner: dict[ServiceName, ServiceName] = {}
         self._ranges: dict[str, ServiceRange] = {}
-        self._places = Places()
+        self._owners = FrontendOwners()
         self._vantage: Vantage | None = None
         self._tables = Tables()
         self.policies = PolicyTables(self._tables)
@@ -82,9 +82,9 @@ class NodeCompiler:
         if vantage is None or not self.settings.services:
             return found
         fronts = frozenset(wanted)
-        for name in set(filter(None, map(self._places.find, fronts))):
+        for name in set(filter(None, map(self._owners.find, fronts))):
             slices = self._slices.get(name, {}).values()
-            table = service_table(vantage, self._services[name], slices, self._places.owner)
+            table = service_table(vantage, self._services[name], slices, self._owners.owner)
             found.update(row for row in table.rows if row[0] in fronts)
         return found
 
@@ -175,7 +175,7 @@ class NodeCompiler:
         parts = [self._compile_peer(name) for name in self._nodes if name != self.name]
         parts += [self._compile_workload(link) for link in self._workloads]
         for name in self._services:
-            self._note_places(name)
+            self._note_frontends(name)
         parts += [self._compile_service(name) for name in self._services]
         return touched.union(*parts)
 
@@ -195,12 +195,12 @@ class NodeCompiler:
             touched |= self.policies.set_workload(link, workload)
         return touched
 
-    def _note_places(self, name: ServiceName) -> frozenset[ServiceName]:
-        return self._places.note(name, self._services.get(name), self.vantage)
+    def _note_frontends(self, name: ServiceName) -> frozenset[ServiceName]:
+        return self._owners.note(name, self._services.get(name), self.vantage)
 
     def _compile_rivals(self, name: ServiceName) -> frozenset[Key]:
-        """One Service, and others that name places it has taken or left."""
-        concerned = {name, *self._note_places(name)}
+        """One Service, and the others that share a frontend with it, before or after."""
+        concerned = {name, *self._note_frontends(name)}
         return frozenset[Key]().union(*map(self._compile_service, concerned))
 
     def _compile_service(self, name: ServiceName) -> frozenset[Key]:
@@ -209,5 +209,5 @@ class NodeCompiler:
         if vantage is None or service is None:
             return self._tables.replace(owner, ())
         slices = self._slices.get(name, {}).values()
-        block = service_block(self.settings, vantage, service, slices, self._places)
+        block = service_block(self.settings, vantage, service, slices, self._owners)
         return self._tables.replace(owner, block)

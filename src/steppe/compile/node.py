@@ -22,7 +22,7 @@ from steppe.kube.cluster import Cluster
 from steppe.kube.objects import Node, Workload
 from steppe.kube.services import EndpointSlice, Service, ServiceRange
 from steppe.service.backends import Vantage, service_table
-from steppe.service.ownership import Places
+from steppe.service.ownership import FrontendOwners
 from steppe.settings import Settings
 from steppe.state.node import NodeClaim, NodeState, settle
 from steppe.state.workload import workloads_on
@@ -58,11 +58,11 @@ def service_block(
     vantage: Vantage,
     service: Service,
     slices: Iterable[EndpointSlice],
-    places: Places,
+    owners: FrontendOwners,
 ) -> Iterator[NodeClaim | Problem]:
-    """What one Service and its EndpointSlices ask for; `places` says what is not its own."""
+    """What one Service and its EndpointSlices ask for; `owners` has the owner of each frontend."""
     if settings.services:
-        table = service_table(vantage, service, slices, places.owner)
+        table = service_table(vantage, service, slices, owners.owner)
         yield from table.problems
         yield from data_plane(settings).service(table)
 
@@ -99,9 +99,9 @@ def compile_node(
             yield from service_range_block(settings, range_)
         known = tuple(services)
         vantage = Vantage.of(here, settings.node_port_addresses)
-        places = Places.of(vantage, (service for service, _ in known))
+        owners = FrontendOwners.of(vantage, (service for service, _ in known))
         for service, slices in known:
-            yield from service_block(settings, vantage, service, slices, places)
+            yield from service_block(settings, vantage, service, slices, owners)
 
     return settle(blocks())
 

@@ -43,7 +43,7 @@ Trait = Cause | str
 AnyRule = Rule | ClusterRule
 AnyPolicy = NetworkPolicy | ClusterNetworkPolicy
 _EVERYWHERE = (parse_prefix("0.0.0.0/0"), parse_prefix("::/0"))
-_Sign = tuple[str, ...]
+_IndexKey = tuple[str, ...]
 _Blocks = Mapping[Cause, tuple[Block, ...]]
 
 
@@ -70,7 +70,7 @@ NOBODY = Identity()
 """The identity of peers that no rule matches."""
 
 
-Held = tuple[tuple[IPAddress, Identity, bool], ...]
+AddressIdentities = tuple[tuple[IPAddress, Identity, bool], ...]
 """For each address of a peer: the address, the identity, and whether it differs from the identity
 that
 the address alone would have."""
@@ -150,15 +150,15 @@ class Identities:
         """The identity of a pod at one of its addresses (not of a host-network pod)."""
         return _joined(self._by_pod(pod), self._of_address(address))
 
-    def of_pod_addresses(self, pod: Pod) -> Held:
+    def of_pod_addresses(self, pod: Pod) -> AddressIdentities:
         """The identity of a pod at each of its addresses."""
         by_labels = self._by_pod(pod)
         if not self._blocks:
             apart = by_labels != NOBODY
             return tuple([(address, by_labels, apart) for address in pod.addresses])
-        return tuple(self._held(address, by_labels) for address in pod.addresses)
+        return tuple(self._at(address, by_labels) for address in pod.addresses)
 
-    def _held(self, address: IPAddress, by_labels: Identity) -> tuple[IPAddress, Identity, bool]:
+    def _at(self, address: IPAddress, by_labels: Identity) -> tuple[IPAddress, Identity, bool]:
         by_address = self._of_address(address)
         identity = _joined(by_labels, by_address)
         return address, identity, bool(identity.ports) or identity.rules != by_address
@@ -170,19 +170,18 @@ class Identities:
         key = (pod.namespace, labels, pod.ports)
         known = self._by_labels.get(key)
         if known is None:
-            known = self._by_labels[key] = self._told_by_labels(pod)
+            known = self._by_labels[key] = self._computed_by_labels(pod)
         return known
 
     def of_node(self, node: Node, address: IPAddress) -> Identity:
         """The identity of a node at one of its addresses."""
         return _joined(self._by_node(node), self._of_address(address))
 
-    def of_node_addresses(self, node: Node) -> Held:
+    def of_node_addresses(self, node: Node) -> AddressIdentities:
         """The identity of a node at each of its addresses."""
         by_labels = self._by_node(node)
         return tuple(
-            self._held(address, by_labels)
-            for address in (*node.addresses, *node.external_addresses)
+            self._at(address, by_labels) for address in (*node.addresses, *node.external_addresses)
         )
 
     def _by_node(self, node: Node) -> Identity:
@@ -202,7 +201,7 @@ class Identities:
         """The identity of every other address: that of the longest of these prefixes around it."""
         return {prefix: Identity(rules) for prefix, rules in self._refreshed().items()}
 
-    def _told_by_labels(self, pod: Pod) -> Identity:
+    def _computed_by_labels(self, pod: Pod) -> Identity:
         rules = self._pods.of(pod, self._namespaces.get(pod.namespace))
         return Identity(rules, frozenset(port for port in pod.ports if self._names(port)))
 
@@ -251,24 +250,24 @@ class _PodRules:
     """
 
     def __init__(self) -> None:
-        self._by_sign: dict[_Sign, dict[Cause, list[Pods]]] = {}
+        self._by_key: dict[_IndexKey, dict[Cause, list[Pods]]] = {}
 
     def add(self, cause: Cause, peer: Pods) -> None:
-        for sign in _signs_of_peer(peer):
-            self._by_sign.setdefault(sign, {}).setdefault(cause, []).append(peer)
+        for key in _keys_of_peer(peer):
+            self._by_key.setdefault(key, {}).setdefault(cause, []).append(peer)
 
     def remove(self, cause: Cause, peer: Pods) -> None:
-        for sign in _signs_of_peer(peer):
-            found = self._by_sign.get(sign, {})
+        for key in _keys_of_peer(peer):
+            found = self._by_key.get(key, {})
             found.pop(cause, None)
             if not found:
-                self._by_sign.pop(sign, None)
+                self._by_key.pop(key, None)
 
     def of(self, pod: Pod, namespace: Namespace | None) -> Rules:
         return frozenset(
             cause
-            for sign in _signs_of_pod(pod, namespace)
-            for cause, peers in self._by_sign.get(sign, {}).items()
+            for key in _keys_of_pod(pod, namespace)
+            for cause, peers in self._by_key.get(key, {}).items()
             if any(takes(peer, pod, namespace) for peer in peers)
         )
 
@@ -282,7 +281,7 @@ def takes(peer: Pods, pod: Pod, namespace: Namespace | None) -> bool:
     return peer.namespaces.takes(namespace.labels) and peer.pods.takes(pod.labels)
 
 
-def _signs_of_peer(peer: Pods) -> Iterator[_Sign]:
+def _keys_of_peer(peer: Pods) -> Iterator[_IndexKey]:
     """Index keys of which every pod that the peer matches has at least one."""
     for kind, selector in (("pod", peer.pods), ("namespace", peer.namespaces)):
         wanted = next((r for r in selector.requirements if r.operator == "In"), None)
@@ -292,7 +291,7 @@ def _signs_of_peer(peer: Pods) -> Iterator[_Sign]:
     yield ("any", peer.within)
 
 
-def _signs_of_pod(pod: Pod, namespace: Namespace | None) -> Iterator[_Sign]:
+def _keys_of_pod(pod: Pod, namespace: Namespace | None) -> Iterator[_IndexKey]:
     for within in (pod.namespace, ""):
         yield ("any", within)
         for key, value in pod.labels.items():
@@ -329,7 +328,7 @@ def _atoms(rules: _Blocks) -> Mapping[IPNetwork, Rules]:
     return atoms
 
 
-class Reach:
+class RuleScope:
     """Tells which peers may get another identity when these rules change."""
 
     def __init__(self, rules: Iterable[AnyRule]) -> None:

@@ -43,7 +43,7 @@ class Vantage(msgspec.Struct, frozen=True, gc=False):
         return cls(node, tuple(chosen))
 
 
-class Way(msgspec.Struct, frozen=True, gc=False):
+class NamedFrontend(msgspec.Struct, frozen=True, gc=False):
     """A frontend of a Service, the kind of its address, and the field that it comes from."""
 
     front: Frontend
@@ -52,11 +52,11 @@ class Way(msgspec.Struct, frozen=True, gc=False):
     field: str
 
 
-Known = list[tuple[Endpoint, Backend]]
+Candidates = list[tuple[Endpoint, Backend]]
 """Endpoints, each with its backend."""
 
 
-class Pools(msgspec.Struct, frozen=True, gc=False):
+class UsableBackends(msgspec.Struct, frozen=True, gc=False):
     """The usable backends of a Service port in one family: all, and those on this node."""
 
     everywhere: tuple[Backend, ...]
@@ -71,14 +71,14 @@ def service_table(
 ) -> ServiceTable:
     """The rows of one Service on this node; `owner` returns the Service that owns a frontend."""
     ref = service.ref
-    own: list[Way] = []
+    own: list[NamedFrontend] = []
     problems: list[Problem] = []
-    for way in ways(vantage, service):
-        rival = owner(way.front)
+    for named in named_frontends(vantage, service):
+        rival = owner(named.front)
         if rival == ref:
-            own.append(way)
+            own.append(named)
         else:
-            problems.append(_taken(service, way, rival))
+            problems.append(_taken(service, named, rival))
     return ServiceTable(
         ref,
         tuple(
@@ -90,38 +90,41 @@ def service_table(
     )
 
 
-def ways(vantage: Vantage, service: Service) -> tuple[Way, ...]:
+def named_frontends(vantage: Vantage, service: Service) -> tuple[NamedFrontend, ...]:
     """Every frontend of a Service on this node, each once (with the first field it comes from)."""
     families = {address.version for address in service.cluster_ips}
-    found: dict[Frontend, Way] = {}
+    found: dict[Frontend, NamedFrontend] = {}
     for port in service.ports:
         for address, number, kind, field in _addresses(vantage, service, port):
             front = Frontend(address, port.protocol, number)
             # A Service has endpoints of its own families only (ServiceSpec.ipFamilies).
             if address.version in families and front not in found:
-                found[front] = Way(front, port, kind, field)
+                found[front] = NamedFrontend(front, port, kind, field)
     return tuple(found.values())
 
 
 def frontends(
-    vantage: Vantage, service: Service, slices: Iterable[EndpointSlice], wanted: Iterable[Way]
+    vantage: Vantage,
+    service: Service,
+    slices: Iterable[EndpointSlice],
+    wanted: Iterable[NamedFrontend],
 ) -> Iterator[tuple[Frontend, Backends]]:
     """These frontends of a Service, each with its backends."""
     # If two slices list one endpoint, the first slice by name is its cause.
     known = tuple(sorted(slices, key=lambda slice_: slice_.name))
-    pools: dict[tuple[ServicePort, int], Pools] = {}
-    for way in wanted:
-        port, version = way.port, way.front.address.version
-        if (port, version) not in pools:
+    usable: dict[tuple[ServicePort, int], UsableBackends] = {}
+    for named in wanted:
+        port, version = named.port, named.front.address.version
+        if (port, version) not in usable:
             found = _endpoints(port, version, known)
-            pools[port, version] = _pools(vantage.node, service.distribution, found)
-        yield way.front, _backends(service, way, pools[port, version])
+            usable[port, version] = _usable_backends(vantage.node, service.distribution, found)
+        yield named.front, _backends(service, named, usable[port, version])
 
 
-def _taken(service: Service, way: Way, rival: ObjectRef) -> Problem:
+def _taken(service: Service, named: NamedFrontend, rival: ObjectRef) -> Problem:
     return Problem(
-        Cause(service.ref, way.field),
-        f"{way.front} is already served for {rival}, which is older; "
+        Cause(service.ref, named.field),
+        f"{named.front} is already served for {rival}, which is older; "
         "change one of the two Services",
     )
 
@@ -142,31 +145,31 @@ def _addresses(
                 yield address, port.node_port, "node", "spec.ports.nodePort"
 
 
-def _backends(service: Service, way: Way, pools: Pools) -> Backends:
-    internal = way.kind == "cluster"
+def _backends(service: Service, named: NamedFrontend, usable: UsableBackends) -> Backends:
+    internal = named.kind == "cluster"
     only_local = service.internal_local if internal else service.external_local
-    outside = pools.local if only_local else pools.everywhere
+    outside = usable.local if only_local else usable.everywhere
     return Backends(
-        cause=Cause(service.ref, way.field),
-        inside=outside if internal else pools.everywhere,
+        cause=Cause(service.ref, named.field),
+        inside=outside if internal else usable.everywhere,
         outside=outside,
-        refuse=not pools.everywhere,
+        refuse=not usable.everywhere,
         local=only_local and not internal,
         masquerade=not internal,
         affinity_seconds=service.affinity_seconds,
-        admitted=_admitted(service, way),
+        admitted=_admitted(service, named),
     )
 
 
-def _admitted(service: Service, way: Way) -> SourceRanges | None:
-    if way.kind != "balancer" or not service.restricted:
+def _admitted(service: Service, named: NamedFrontend) -> SourceRanges | None:
+    if named.kind != "balancer" or not service.restricted:
         return None
-    version = way.front.address.version
+    version = named.front.address.version
     prefixes = tuple(prefix for prefix in service.source_ranges if prefix.version == version)
     return SourceRanges(prefixes, Cause(service.ref, "spec.loadBalancerSourceRanges"))
 
 
-def _endpoints(port: ServicePort, version: int, slices: tuple[EndpointSlice, ...]) -> Known:
+def _endpoints(port: ServicePort, version: int, slices: tuple[EndpointSlice, ...]) -> Candidates:
     """The endpoints in one family, sorted, each address and port once (of the first slice)."""
     family = IPv4Address if version == 4 else IPv6Address
     # Keyed by integers, because hashing and comparing address objects is slow.
@@ -189,21 +192,21 @@ def _field(index: int) -> str:
     return f"endpoints[{index}]"
 
 
-def _pools(here: Node, distribution: str, found: Known) -> Pools:
+def _usable_backends(here: Node, distribution: str, found: Candidates) -> UsableBackends:
     local = [known for known in found if known[0].node == here.name]
-    return Pools(
+    return UsableBackends(
         tuple(backend for _, backend in _near(here, distribution, _usable(found))),
         tuple(backend for _, backend in _usable(local)),
     )
 
 
-def _usable(found: Known) -> Known:
+def _usable(found: Candidates) -> Candidates:
     """The ready endpoints; if there are none, those that are serving and terminating."""
     ready = [known for known in found if known[0].ready]
     return ready or [known for known in found if known[0].serving and known[0].terminating]
 
 
-def _near(here: Node, distribution: str, found: Known) -> Known:
+def _near(here: Node, distribution: str, found: Candidates) -> Candidates:
     """The endpoints that hints select for this node, else this zone.
 
     All if hints are incomplete.

@@ -5,14 +5,14 @@ from typing import Self
 
 from steppe.kube.cause import ObjectRef
 from steppe.kube.services import Service
-from steppe.service.backends import Vantage, ways
+from steppe.service.backends import Vantage, named_frontends
 from steppe.service.table import Frontend
 
 ServiceName = tuple[str, str]
 """Namespace and name."""
 
 
-class Places:
+class FrontendOwners:
     """The frontends of all Services on one node, and the owner of each.
 
     Invariant: `_rivals` is the inverse of `_named` and has no frontend without a Service. So the
@@ -25,10 +25,10 @@ class Places:
 
     @classmethod
     def of(cls, vantage: Vantage, services: Iterable[Service]) -> Self:
-        places = cls()
+        owners = cls()
         for service in services:
-            places.note((service.namespace, service.name), service, vantage)
-        return places
+            owners.note((service.namespace, service.name), service, vantage)
+        return owners
 
     def note(
         self, name: ServiceName, service: Service | None, vantage: Vantage | None
@@ -47,7 +47,7 @@ class Places:
             else:
                 del self._rivals[front]
         if service is not None and vantage is not None:
-            self._named[name] = tuple(way.front for way in ways(vantage, service))
+            self._named[name] = tuple(named.front for named in named_frontends(vantage, service))
             for front in self._named[name]:
                 rivals = self._rivals.setdefault(front, {})
                 concerned.update(rivals)
