@@ -25,12 +25,12 @@ from steppe.net.nesting import apart
 from steppe.policy.guards import Guard
 from steppe.policy.identities import (
     NOBODY,
+    AddressIdentities,
     AnyPolicy,
     AnyRule,
-    Held,
     Identities,
     Identity,
-    Reach,
+    RuleScope,
     Trait,
     rules_of,
 )
@@ -90,7 +90,7 @@ class PolicySide:
         self._links_of: dict[ObjectRef, set[str]] = {}
         self._in_use: dict[ObjectRef, tuple[AnyPolicy, set[str]]] = {}
         self._policies_of: dict[str, frozenset[ObjectRef]] = {}
-        self._held: dict[ObjectRef, Held] = {}
+        self._held: dict[ObjectRef, AddressIdentities] = {}
         self._atoms: tuple[Identity, ...] = ()
         self._numbers: dict[str, set[int]] = {}
         self._changed_rules: list[AnyRule] = []
@@ -226,11 +226,11 @@ class PolicySide:
     def _concerned(self, rules: Collection[AnyRule]) -> Iterator[ObjectRef]:
         """The peers whose identity these rules may change."""
         everyone = len(rules) > _MANY_RULES
-        reach = Reach(rules)
+        scope = RuleScope(rules)
         for pod in self._cluster.pods.values():
-            if everyone or reach.touches(pod, self._cluster.namespaces.get(pod.namespace)):
+            if everyone or scope.touches(pod, self._cluster.namespaces.get(pod.namespace)):
                 yield pod.ref
-        if everyone or reach.beyond_pods:
+        if everyone or scope.beyond_pods:
             yield from (node.ref for node in self._cluster.nodes.values())
 
     def _compile_peer(self, ref: ObjectRef) -> frozenset[Key]:
@@ -250,7 +250,7 @@ class PolicySide:
         ]
         return self._claim_sets.replace(f"policy {self._direction} peer {ref}", claims)
 
-    def _holding(self, ref: ObjectRef) -> Held:
+    def _holding(self, ref: ObjectRef) -> AddressIdentities:
         told = self._identities
         if ref.kind == "Node":
             node = self._cluster.nodes.get(ref.name)
