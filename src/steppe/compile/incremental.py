@@ -16,6 +16,7 @@ from steppe.compile.node import (
     service_range_block,
     workload_block,
 )
+from steppe.compile.owners import LinkOwner
 from steppe.compile.policy_tables import PolicyTables
 from steppe.compile.tables import Entries, Tables
 from steppe.kube.cause import ObjectRef, Problem
@@ -188,9 +189,10 @@ class NodeCompiler:
 
     def _compile_workload(self, link: str) -> frozenset[Key]:
         here, workload = self.here, self._workloads.get(link)
+        owner = LinkOwner(link)
         if here is None or workload is None:
-            return self._tables.replace(link, ()) | self.policies.set_workload(link, None)
-        touched = self._tables.replace(link, workload_block(self.settings, here, workload))
+            return self._tables.replace(owner, ()) | self.policies.set_workload(link, None)
+        touched = self._tables.replace(owner, workload_block(self.settings, here, workload))
         if self.settings.policies:
             touched |= self.policies.set_workload(link, workload)
         return touched

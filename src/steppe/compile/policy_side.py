@@ -12,6 +12,14 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Protocol
 
 from steppe.compile.identity_counts import Present
+from steppe.compile.owners import (
+    GuardOwner,
+    NumberOwner,
+    Owner,
+    PeerOwner,
+    PrefixesOwner,
+    RulingOwner,
+)
 from steppe.compile.subjects import Group, Subject
 from steppe.dataplane.registry import PolicyPlane
 from steppe.kube.cause import Cause, ObjectRef, Problem
@@ -47,8 +55,8 @@ _MANY_RULES = 16
 class Blocks(Protocol):
     """Claims by owner."""
 
-    def replace(self, owner: str, block: Iterable[NodeClaim | Problem]) -> frozenset[Key]: ...
-    def keys(self, owner: str) -> Collection[Key]: ...
+    def replace(self, owner: Owner, block: Iterable[NodeClaim | Problem]) -> frozenset[Key]: ...
+    def keys(self, owner: Owner) -> Collection[Key]: ...
 
 
 class Known:
@@ -98,9 +106,9 @@ class PolicySide:
 
     def keys(self, link: str) -> Iterator[Key]:
         """All elements that say what the pod behind a link lets through."""
-        yield from self._blocks.keys(self._owner(link))
+        yield from self._blocks.keys(GuardOwner(self._direction, link))
         for number in self._numbers.get(link, ()):
-            yield from self._blocks.keys(self._owner(link, number))
+            yield from self._blocks.keys(RulingOwner(self._direction, link, number))
 
     def guard(self, link: str) -> Guard | None:
         """The guard of the pod behind a link; None while no policy looks at it."""
@@ -247,7 +255,7 @@ class PolicySide:
             for address, identity, told_apart in held
             if told_apart
         ]
-        return self._blocks.replace(f"policy {self._direction} peer {ref}", claims)
+        return self._blocks.replace(PeerOwner(self._direction, ref), claims)
 
     def _holding(self, ref: ObjectRef) -> Held:
         told = self._identities
@@ -271,11 +279,11 @@ class PolicySide:
                 self._direction, prefix, self._present.number(identity), identity.rules
             )
         )
-        return self._blocks.replace(f"policy {self._direction} blocks", claims)
+        return self._blocks.replace(PrefixesOwner(self._direction), claims)
 
     def _compile_number(self, number: int, traits: Iterable[Trait]) -> set[Key]:
         """What everybody concerned makes of the peers of a number."""
-        owner = f"policy {self._direction} number {number}"
+        owner = NumberOwner(self._direction, number)
         touched = set(self._blocks.replace(owner, self._present.problems(number)))
         guards = {guard for trait in traits for guard in self._watching.get(trait, ())}
         for guard in guards:
@@ -308,13 +316,13 @@ class PolicySide:
             numbers.discard(number)
             if not numbers:
                 del self._numbers[link]
-        return self._blocks.replace(self._owner(link, number), block)
+        return self._blocks.replace(RulingOwner(self._direction, link, number), block)
 
     def _compile_guard(self, link: str) -> frozenset[Key]:
         """What is told of the pod behind a link whoever its peers are."""
         group = self._group_of.get(link)
         block = self._guard_block(link, group) if group is not None else ()
-        return self._blocks.replace(self._owner(link), block)
+        return self._blocks.replace(GuardOwner(self._direction, link), block)
 
     def _guard_block(self, link: str, group: Group) -> Iterator[NodeClaim | Problem]:
         subject = self._subjects[link]
@@ -325,6 +333,3 @@ class PolicySide:
             identity = self._identities.of_pod(subject.pod, own) if subject.pod else NOBODY
             found = group.itself(identity)
             yield from self._plane.allowed(ITSELF, (own,), found)
-
-    def _owner(self, link: str, number: int = ITSELF) -> str:
-        return f"policy {self._direction} {link} {number}"

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
+from steppe.compile.owners import Owner
 from steppe.compile.policy_side import Blocks, Known, Name, PolicySide
 from steppe.compile.subjects import Subject
 from steppe.dataplane.registry import POLICIES, PolicyPlane
@@ -53,13 +54,13 @@ class _Gathered:
     """Claims by owner, for whoever wants them all."""
 
     def __init__(self) -> None:
-        self.blocks: dict[str, tuple[NodeClaim | Problem, ...]] = {}
+        self.blocks: dict[Owner, tuple[NodeClaim | Problem, ...]] = {}
 
-    def replace(self, owner: str, block: Iterable[NodeClaim | Problem]) -> frozenset[Key]:
+    def replace(self, owner: Owner, block: Iterable[NodeClaim | Problem]) -> frozenset[Key]:
         self.blocks[owner] = tuple(block)
         return NONE
 
-    def keys(self, owner: str) -> tuple[Key, ...]:
+    def keys(self, owner: Owner) -> tuple[Key, ...]:
         block = self.blocks.get(owner, ())
         return tuple(item.key for item in block if not isinstance(item, Problem))
 
@@ -179,7 +180,7 @@ class PolicyTables:
         policies.pop(name, None)
         if not policies:
             self._policies.pop(namespace, None)
-            touched = self._blocks.replace(f"policed {namespace}", ())
+            touched = self._blocks.replace(_namespace(namespace), ())
         self._reselect(namespace, name, None)
         return self._settled(touched)
 
@@ -190,7 +191,7 @@ class PolicyTables:
 
     def remove_cluster_policy(self, name: str) -> frozenset[Key]:
         self._cluster_policies.pop(name, None)
-        touched = self._blocks.replace(f"policed by {name}", ())
+        touched = self._blocks.replace(ObjectRef("ClusterNetworkPolicy", "", name), ())
         self._reselect_everywhere(name, None)
         return self._settled(touched)
 
@@ -211,12 +212,12 @@ class PolicyTables:
         policies = self._policies.setdefault(policy.namespace, {})
         policies[policy.name] = policy
         return self._blocks.replace(
-            f"policed {policy.namespace}", self._plane.namespace(policy.namespace)
+            _namespace(policy.namespace), self._plane.namespace(policy.namespace)
         )
 
     def _note_cluster_policy(self, policy: ClusterNetworkPolicy) -> frozenset[Key]:
         self._cluster_policies[policy.name] = policy
-        return self._blocks.replace(f"policed by {policy.name}", self._plane.everywhere(policy))
+        return self._blocks.replace(policy.ref, self._plane.everywhere(policy))
 
     def _select_pod(self, name: Name) -> None:
         for link, subject in self._subjects.items():
@@ -281,3 +282,8 @@ class PolicyTables:
             self._subjects[link] = subject
         for side in self._sides:
             side.set_subject(link, subject)
+
+
+def _namespace(name: str) -> ObjectRef:
+    """Who owns that a namespace has policies: the namespace, whichever policies those are."""
+    return ObjectRef("Namespace", "", name)
