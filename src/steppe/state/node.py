@@ -1,8 +1,9 @@
 """All tables of one node, as one mapping from typed keys to entries.
 
-A key's type says which table it belongs to (`table`) and which tables its entries need (`level`:
-those of lower ones), so a plan, a diff and an audit need no knowledge of the tables; only drivers,
-which render keys to the kernel, and the walker, which reads them, do.
+A key says which table it belongs to (`table`), what its entry needs (`level`: those of lower
+levels) and which links its entry is on, given its value (`links`). So a plan, a diff and an audit
+need no knowledge of the tables; only drivers, which render keys to the kernel, and the walker,
+which reads them, do.
 """
 
 from collections.abc import Iterable, Mapping

@@ -24,10 +24,19 @@ writes routes of both families beside ours would win in one of them and lose in 
 
 class RouteKey(msgspec.Struct, frozen=True):
     table: ClassVar[str] = "routes"
-    level: ClassVar[int] = 60
     prefix: IPNetwork
     routing_table: int = MAIN
     metric: int = METRIC
+
+    @property
+    def level(self) -> int:
+        """The main table first: an on-link next hop of another table must not be reached by a
+        route of the main table over another link (ip6_route_check_nh_onlink: "device mismatch").
+        """
+        return 60 if self.routing_table == MAIN else 61
+
+    def links(self, value: object) -> tuple[str, ...]:
+        return value.links if isinstance(value, Route) else ()
 
     def __str__(self) -> str:
         table = f" table {self.routing_table}" if self.routing_table != MAIN else ""
@@ -128,6 +137,9 @@ class RuleKey(msgspec.Struct, frozen=True):
     level: ClassVar[int] = 70
     source: IPNetwork
     priority: int
+
+    def links(self, _: object) -> tuple[str, ...]:
+        return ()
 
     def __str__(self) -> str:
         return f"{self.priority}: from {self.source}"
