@@ -61,8 +61,8 @@ class Answers:
             "reason": why,
             "uptimeSeconds": round(time.monotonic() - self._started, 1),
             "api": {
-                "inSync": feeds.status.synced_since is not None,
-                "lastError": feeds.status.last_error,
+                "inSync": not feeds.out_of_sync,
+                "lastError": feeds.out_of_sync,
                 "seen": {kind: watch.version for kind, watch in feeds.watches.items()},
             },
             "fabric": compiler.settings.fabric,

@@ -18,6 +18,7 @@ from steppe.compile.node import (
     claims_of_service_range,
     claims_of_workload,
 )
+from steppe.compile.owners import LinkOwner
 from steppe.compile.policy_tables import PolicyTables
 from steppe.compile.tables import Entries, Tables
 from steppe.kube.cause import ObjectRef, Problem
@@ -195,9 +196,10 @@ class NodeCompiler:
 
     def _compile_workload(self, link: str) -> frozenset[Key]:
         here, workload = self.here, self._workloads.get(link)
+        owner = LinkOwner(link)
         if here is None or workload is None:
-            return self._tables.replace(link, ()) | self.policies.set_workload(link, None)
-        touched = self._tables.replace(link, claims_of_workload(self.settings, here, workload))
+            return self._tables.replace(owner, ()) | self.policies.set_workload(link, None)
+        touched = self._tables.replace(owner, claims_of_workload(self.settings, here, workload))
         if self.settings.policies:
             touched |= self.policies.set_workload(link, workload)
         return touched

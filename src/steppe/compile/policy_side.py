@@ -12,6 +12,14 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Protocol
 
 from steppe.compile.identity_counts import IdentityCounts
+from steppe.compile.owners import (
+    GuardOwner,
+    NumberOwner,
+    Owner,
+    PeerOwner,
+    PrefixesOwner,
+    RulingOwner,
+)
 from steppe.compile.subjects import Group, Subject
 from steppe.dataplane.registry import PolicyPlane
 from steppe.kube.cause import Cause, ObjectRef, Problem
@@ -48,8 +56,8 @@ changed rule would cost more."""
 class ClaimSets(Protocol):
     """Claims by owner: one claim set for each (compile/tables.py)."""
 
-    def replace(self, owner: str, claim_set: Iterable[NodeClaim | Problem]) -> frozenset[Key]: ...
-    def keys(self, owner: str) -> Collection[Key]: ...
+    def replace(self, owner: Owner, claim_set: Iterable[NodeClaim | Problem]) -> frozenset[Key]: ...
+    def keys(self, owner: Owner) -> Collection[Key]: ...
 
 
 class ClusterObjects:
@@ -99,9 +107,9 @@ class PolicySide:
 
     def keys(self, link: str) -> Iterator[Key]:
         """The keys of all entries for the policies of the pod behind a link."""
-        yield from self._claim_sets.keys(self._owner(link))
+        yield from self._claim_sets.keys(GuardOwner(self._direction, link))
         for number in self._numbers.get(link, ()):
-            yield from self._claim_sets.keys(self._owner(link, number))
+            yield from self._claim_sets.keys(RulingOwner(self._direction, link, number))
 
     def guard(self, link: str) -> Guard | None:
         """The guard of the pod behind a link; None while no policy selects it."""
@@ -248,7 +256,7 @@ class PolicySide:
             for address, identity, told_apart in held
             if told_apart
         ]
-        return self._claim_sets.replace(f"policy {self._direction} peer {ref}", claims)
+        return self._claim_sets.replace(PeerOwner(self._direction, ref), claims)
 
     def _holding(self, ref: ObjectRef) -> AddressIdentities:
         told = self._identities
@@ -272,11 +280,11 @@ class PolicySide:
                 self._direction, prefix, self._identity_counts.number(identity), identity.rules
             )
         )
-        return self._claim_sets.replace(f"policy {self._direction} blocks", claims)
+        return self._claim_sets.replace(PrefixesOwner(self._direction), claims)
 
     def _compile_number(self, number: int, traits: Iterable[Trait]) -> set[Key]:
         """The rulings of all guards concerned on the peers with this number."""
-        owner = f"policy {self._direction} number {number}"
+        owner = NumberOwner(self._direction, number)
         touched = set(self._claim_sets.replace(owner, self._identity_counts.problems(number)))
         guards = {guard for trait in traits for guard in self._watching.get(trait, ())}
         for guard in guards:
@@ -309,13 +317,13 @@ class PolicySide:
             numbers.discard(number)
             if not numbers:
                 del self._numbers[link]
-        return self._claim_sets.replace(self._owner(link, number), claim_set)
+        return self._claim_sets.replace(RulingOwner(self._direction, link, number), claim_set)
 
     def _compile_guard(self, link: str) -> frozenset[Key]:
         """The claims for the pod behind a link that do not depend on a peer."""
         group = self._group_of.get(link)
         claim_set = self._guard_claims(link, group) if group is not None else ()
-        return self._claim_sets.replace(self._owner(link), claim_set)
+        return self._claim_sets.replace(GuardOwner(self._direction, link), claim_set)
 
     def _guard_claims(self, link: str, group: Group) -> Iterator[NodeClaim | Problem]:
         subject = self._subjects[link]
@@ -326,6 +334,3 @@ class PolicySide:
             identity = self._identities.of_pod(subject.pod, own) if subject.pod else NOBODY
             found = group.itself(identity)
             yield from self._plane.allowed(ITSELF, (own,), found)
-
-    def _owner(self, link: str, number: int = ITSELF) -> str:
-        return f"policy {self._direction} {link} {number}"
