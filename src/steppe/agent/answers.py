@@ -52,7 +52,7 @@ class Answers:
     async def status(self) -> Answer:
         """How the agent is, what is not in its kernel, and which objects are wrong."""
         compiler, feeds, counts = self._compiler, self._feeds, self._compiler.state.counts()
-        late, pending = await self._rows.late()
+        late, pending = await self._rows.late(complete=feeds.trusted)
         why = self._why_not_ready()
         return {
             "schema": "steppe.agent-status/v1",
