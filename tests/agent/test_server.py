@@ -31,12 +31,12 @@ class Answers:
     def __init__(self) -> None:
         self.error: Exception | None = None
 
-    def status(self) -> dict[str, Any]:
+    async def status(self) -> dict[str, Any]:
         if self.error is not None:
             raise self.error
         return {"node": "node-a"}
 
-    def show(self, table: str, cause: str) -> dict[str, Any]:
+    async def show(self, table: str, cause: str) -> dict[str, Any]:
         return {"table": table, "cause": cause}
 
     async def tables(self, addresses: frozenset[Any]) -> dict[str, Any]:
