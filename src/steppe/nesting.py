@@ -30,7 +30,14 @@ _STEPS = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 
 
 class TooDeepError(SteppeError, ValueError):
-    """A document is nested too deeply, or its aliases stand for too much."""
+    """A document is nested too deeply, or its aliases stand for too much.
+
+    `line`: where, from 1 on; 0 where that is not known.
+    """
+
+    def __init__(self, message: str, line: int = 0) -> None:
+        super().__init__(message)
+        self.line = line
 
 
 def check_json(data: bytes, deepest: int = DEEPEST) -> None:
@@ -95,14 +102,14 @@ class _Reading:
 
     def _alias(self, event: Any) -> None:
         if any(each.anchor == event.anchor for each in self._open):
-            raise TooDeepError(f"{_where(event)}an alias stands inside its anchor")
+            raise TooDeepError("an alias stands inside its anchor", _line(event))
         shape = self._known.get(event.anchor)
         if shape is None:
             return  # undefined: the composer says so
         self._aliased += shape.values
         if self._aliased > MOST_ALIASED:
             raise TooDeepError(
-                f"{_where(event)}its aliases stand for more than {MOST_ALIASED} values"
+                f"its aliases stand for more than {MOST_ALIASED} values", _line(event)
             )
         self._check(len(self._open) + shape.levels, event)
         self._add(shape)
@@ -120,8 +127,8 @@ class _Reading:
 
     def _check(self, levels: int, event: Any) -> None:
         if levels > self._deepest:
-            raise TooDeepError(f"{_where(event)}it is nested more than {self._deepest} levels deep")
+            raise TooDeepError(f"it is nested more than {self._deepest} levels deep", _line(event))
 
 
-def _where(event: Any) -> str:
-    return f"line {event.start_mark.line + 1}: "
+def _line(event: Any) -> int:
+    return int(event.start_mark.line) + 1

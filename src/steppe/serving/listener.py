@@ -14,6 +14,7 @@ import errno
 import logging
 import socket
 import ssl
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -28,6 +29,8 @@ SHARE = 8
 AT_ONCE = 8
 """Connections accepted before other work has its turn: who sends its request at once is being
 answered some six turns later, and must not be taken for silent before."""
+MOST_REFUSED = 8
+"""Connections that have been refused, and may still read why."""
 LOOK_SECONDS = 1.0
 """How often it is looked for clients whose time is over; less where the limits are shorter."""
 NO_FILE_SECONDS = 0.2
@@ -134,6 +137,7 @@ class Listener:
         self._look_again = min(LOOK_SECONDS, limits.head / 2, limits.idle / 2, limits.stall / 2)
         self._timer: asyncio.TimerHandle | None = None
         self._closing = False
+        self._refused: deque[socket.socket] = deque()
 
     @property
     def room(self) -> int:
@@ -193,6 +197,8 @@ class Listener:
         self.stop()
         for connection in tuple(self._connections):
             connection.leave()
+        for refused in self._refused:
+            refused.close()
         if self._timer is not None:
             self._timer.cancel()
 
@@ -229,9 +235,7 @@ class Listener:
 
     def _take(self, accepted: socket.socket) -> None:
         if len(self._connections) >= self.room and not self._leave_one():
-            with accepted, contextlib.suppress(OSError):
-                accepted.setblocking(False)
-                accepted.send(self._refusal)
+            self._refuse(accepted)
             return
         accepted.setblocking(False)
         connection = _Connection(self, self._make(), self.now())
@@ -241,6 +245,20 @@ class Listener:
         task.add_done_callback(lambda _: self._connected(connection, accepted))
         if self._timer is None:
             self._timer = self._loop.call_later(self._look_again, self._look)
+
+    def _refuse(self, accepted: socket.socket) -> None:
+        """Say why, and close when the client can have read it: what it sends meanwhile is no error.
+
+        Few of these wait at one time.
+        """
+        accepted.setblocking(False)
+        with contextlib.suppress(OSError):
+            accepted.send(self._refusal)
+            accepted.shutdown(socket.SHUT_WR)
+        self._refused.append(accepted)
+        while len(self._refused) > MOST_REFUSED:
+            self._refused.popleft().close()
+        self._loop.call_later(_CLOSE_SECONDS, accepted.close)
 
     async def _connect(self, connection: _Connection, accepted: socket.socket) -> None:
         handshake: dict[str, Any] = {}
