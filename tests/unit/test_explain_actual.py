@@ -56,7 +56,7 @@ class Agent:
     def __init__(self, node: str, actual: dict[Key, Value]) -> None:
         self.node, self.state, self.actual = node, STATES[node], actual
 
-    def status(self) -> dict[str, Any]:
+    async def status(self) -> dict[str, Any]:
         return {"node": self.node}
 
     async def tables(self, wanted: frozenset[IPAddress]) -> dict[str, Any]:

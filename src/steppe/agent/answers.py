@@ -52,7 +52,7 @@ class Answers:
     async def status(self) -> Answer:
         """The state of the agent, the entries that are not in the kernel yet, and all Problems."""
         compiler, feeds, counts = self._compiler, self._feeds, self._compiler.state.counts()
-        late, pending = await self._rows.late()
+        late, pending = await self._rows.late(complete=feeds.trusted)
         why = self._why_not_ready()
         return {
             "schema": "steppe.agent-status/v1",
@@ -61,8 +61,8 @@ class Answers:
             "reason": why,
             "uptimeSeconds": round(time.monotonic() - self._started, 1),
             "api": {
-                "inSync": feeds.status.synced_since is not None,
-                "lastError": feeds.status.last_error,
+                "inSync": not feeds.out_of_sync,
+                "lastError": feeds.out_of_sync,
                 "seen": {kind: watch.version for kind, watch in feeds.watches.items()},
             },
             "fabric": compiler.settings.fabric,

@@ -44,8 +44,12 @@ class Rows:
                 await asyncio.sleep(0)
         return ordered
 
-    async def late(self) -> tuple[list[Row], int]:
-        """The rows that are not in the kernel, and the number of changes to bring it in sync."""
+    async def late(self, *, complete: bool = True) -> tuple[list[Row], int]:
+        """The rows that are not in the kernel, and the number of changes to bring it in sync.
+
+        If the view of the API is not `complete`, entries that no object claims stay, and are not
+        counted as changes.
+        """
         actual, pending = self._reconciler.actual, 0
         rows: list[Row] = []
         async for some in _slices(self._state):
@@ -58,7 +62,7 @@ class Rows:
                 if entry is not None
                 and (key in self._reconciler.failed or actual.get(key) != entry.value)
             )
-        async for some in _slices(actual):
+        async for some in _slices(actual if complete else ()):
             gone = [key for key in some if key not in self._state]
             pending += len(self._reconciler.drift(actual, gone))
         return rows, pending

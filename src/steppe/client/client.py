@@ -327,7 +327,20 @@ def _transport_errors(what: str) -> Any:
         raise UnreachableError(f"{what}: no answer in time") from error
     except aiohttp.ClientError as error:
         _let_go(error)
-        raise UnreachableError(f"{what}: {error}") from error
+        raise UnreachableError(f"{what}: {_said(error)}") from error
+
+
+def _said(error: aiohttp.ClientError) -> str:
+    """What went wrong, in words that say it; aiohttp's own name how it noticed.
+
+    It speaks of a "TransferEncodingError: 400" where a server has broken off in mid-answer, and
+    of "ssl:default [None]" where a relay has taken a connection and closed it again.
+    """
+    if isinstance(error, aiohttp.ClientPayloadError):
+        return "the connection broke off in mid-answer"
+    if isinstance(error, aiohttp.ClientConnectorError) and not error.os_error.strerror:
+        return f"{error.host}:{error.port} takes the connection and closes it again"
+    return str(error)
 
 
 def _let_go(error: BaseException | None) -> None:

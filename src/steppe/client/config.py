@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from steppe.client.errors import ConfigError
+from steppe.nesting import TooDeepError, check_yaml
 
 # "Accessing the API from within a Pod": these three files are mounted into every pod.
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -118,7 +119,11 @@ def read_kubeconfig(path: Path, context: str = "") -> Config:
     import yaml  # takes 0.5 MB of memory, and an agent in a pod never needs it
 
     try:
-        document = yaml.safe_load(path.read_bytes())
+        content = path.read_bytes()
+        check_yaml(content)
+        document = yaml.safe_load(content)
+    except TooDeepError as error:
+        raise ConfigError(f"kubeconfig {path} is no kubeconfig: {error}") from None
     except OSError as error:
         raise ConfigError(f"cannot read kubeconfig {path}: {error.strerror}") from error
     except yaml.YAMLError as error:

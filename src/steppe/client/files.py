@@ -4,8 +4,9 @@ YAML is read as Kubernetes' own tools read it, so a date is a string. The docume
 by the package `manifests`.
 """
 
+import contextlib
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import msgspec
 
 from steppe.errors import SteppeError
 from steppe.manifests.documents import Manifest
+from steppe.nesting import TooDeepError, check_json, check_yaml
 
 STANDARD_INPUT = "-"
 _SUFFIXES = (".yaml", ".yml", ".json")
@@ -49,13 +51,19 @@ def files_in(path: Path) -> Iterable[Path]:
 def _documents(content: bytes, name: str) -> Iterator[Manifest]:
     if content.lstrip().startswith((b"{", b"[")):
         # JSON is YAML too, but this is a hundred times faster; kubectl prints megabytes of it.
-        try:
+        with contextlib.suppress(msgspec.DecodeError):
+            _checked(check_json, content, name)
             yield Manifest(msgspec.json.decode(content), f"{name}:1")
-        except (msgspec.DecodeError, RecursionError):
-            pass
-        else:
             return
+    _checked(check_yaml, content, name)
     yield from _yaml_documents(content, name)
+
+
+def _checked(check: Callable[[bytes], None], content: bytes, name: str) -> None:
+    try:
+        check(content)
+    except TooDeepError as error:
+        raise UnreadableError(f"{name}:{error.line or 1} is no manifest: {error}") from error
 
 
 def _yaml_documents(content: bytes, name: str) -> Iterator[Manifest]:
@@ -66,24 +74,11 @@ def _yaml_documents(content: bytes, name: str) -> Iterator[Manifest]:
         while loader.check_node():
             node = loader.get_node()
             where = f"{name}:{node.start_mark.line + 1}"
-            document = loader.construct_document(node)
-            if b"*" in content and _is_endless(document, ()):
-                raise UnreadableError(f"{where} is no manifest: an alias stands inside its anchor")
-            yield Manifest(document, where)
-    except (yaml.YAMLError, RecursionError, ValueError, UnicodeError) as error:
+            yield Manifest(loader.construct_document(node), where)
+    except (yaml.YAMLError, ValueError, UnicodeError) as error:
         raise UnreadableError(_sentence(error, content, name)) from error
     finally:
         loader.dispose()
-
-
-def _is_endless(value: Any, around: tuple[Any, ...]) -> bool:
-    """Whether some value contains itself (`&a [*a]`), which YAML allows and JSON does not."""
-    if any(value is outer for outer in around):
-        return True
-    inside = value.values() if isinstance(value, dict) else value
-    if not isinstance(value, dict | list):
-        return False
-    return any(_is_endless(part, (*around, value)) for part in inside)
 
 
 def _sentence(error: Exception, content: bytes, name: str) -> str:

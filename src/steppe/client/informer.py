@@ -88,6 +88,8 @@ class WatchStatus:
         self.last_contact: float | None = None
         self.relists = 0
         self.last_error = ""
+        self.absent = False
+        """Whether the server's last answer was that it has no such kind (404)."""
         self.version = ""
         """The resourceVersion of the newest event."""
 
@@ -96,13 +98,13 @@ class WatchStatus:
 
     def in_sync(self) -> None:
         self.contact()
-        self.last_error = ""
+        self.last_error, self.absent = "", False
         if self.synced_since is None:
             self.synced_since = time.monotonic()
 
-    def broken(self, error: str) -> None:
+    def broken(self, error: str, *, absent: bool = False) -> None:
         self.synced_since = None
-        self.last_error = error
+        self.last_error, self.absent = error, absent
 
 
 class Backoff:
@@ -230,8 +232,8 @@ class _Watcher(Generic[T]):
             ordinary = isinstance(error, ApiError) and error.gone
             level = logging.INFO if ordinary else logging.WARNING
             log.log(level, "watch of %s broken, trying again: %s", self._resource.plural, error)
-        self._status.broken(str(error))
         absent = isinstance(error, ApiError) and error.not_found
+        self._status.broken(str(error), absent=absent)
         await asyncio.sleep((self._absent if absent else self._backoff).next())
 
     async def _list(self) -> Replaced[T]:

@@ -71,7 +71,7 @@ class Kind(msgspec.Struct, Generic[W, T], frozen=True, kw_only=True):
     @property
     def cause(self) -> Cause:
         """The kind as a whole, as cause of Problems that do not belong to one object."""
-        return Cause(ObjectRef(self.resource.kind, "", ""))
+        return Cause(ObjectRef(self.resource.kind, "", "", self.resource.group))
 
 
 class Mirror(Generic[W, T]):
@@ -173,7 +173,7 @@ class Mirror(Generic[W, T]):
         return dict.fromkeys(gone)
 
     def _doubt(self, event: Unreadable) -> dict[Name, T | None]:
-        name, kind = (event.namespace, event.name), self.kind.resource.kind
+        name, resource = (event.namespace, event.name), self.kind.resource
         stand_in = self.kind.stand_in
         if stand_in is not None:
             then = self.kind.instead
@@ -181,8 +181,9 @@ class Mirror(Generic[W, T]):
             then = "what was last known of it stays in force"
         else:
             then = "it is left out"
-        why = f"not readable as a {kind}: {event.error}; {then}; correct the object"
-        self._unreadable[name] = Problem(Cause(ObjectRef(kind, *name)), why)
+        why = f"not readable as a {resource.kind}: {event.error}; {then}; correct the object"
+        ref = ObjectRef(resource.kind, *name, resource.group)
+        self._unreadable[name] = Problem(Cause(ref), why)
         if stand_in is None:
             return {}
         self._partial.pop(name, None)

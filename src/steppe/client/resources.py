@@ -7,6 +7,8 @@ from urllib.parse import quote
 
 import msgspec
 
+from steppe.kube.kinds import GROUP_OF, is_cluster_wide
+
 
 class Resource(msgspec.Struct, frozen=True):
     """One resource of the API, as discovery names it."""
@@ -36,35 +38,28 @@ class Resource(msgspec.Struct, frozen=True):
         return "/" + "/".join(quote(part, safe="") for part in parts)
 
 
-NAMESPACES = Resource("", "v1", "namespaces", "Namespace", namespaced=False)
-NODES = Resource("", "v1", "nodes", "Node", namespaced=False)
-PODS = Resource("", "v1", "pods", "Pod")
-SERVICES = Resource("", "v1", "services", "Service")
-ENDPOINTS = Resource("", "v1", "endpoints", "Endpoints")
-CONFIGMAPS = Resource("", "v1", "configmaps", "ConfigMap")
-SECRETS = Resource("", "v1", "secrets", "Secret")
-SERVICEACCOUNTS = Resource("", "v1", "serviceaccounts", "ServiceAccount")
-EVENTS = Resource("", "v1", "events", "Event")
-DEPLOYMENTS = Resource("apps", "v1", "deployments", "Deployment")
-REPLICASETS = Resource("apps", "v1", "replicasets", "ReplicaSet")
-DAEMONSETS = Resource("apps", "v1", "daemonsets", "DaemonSet")
-STATEFULSETS = Resource("apps", "v1", "statefulsets", "StatefulSet")
-ENDPOINTSLICES = Resource("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice")
-LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease")
-NETWORKPOLICIES = Resource("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy")
-SERVICECIDRS = Resource("networking.k8s.io", "v1", "servicecidrs", "ServiceCIDR", namespaced=False)
-CLUSTERNETWORKPOLICIES = Resource(
-    "policy.networking.k8s.io",
-    "v1alpha2",
-    "clusternetworkpolicies",
-    "ClusterNetworkPolicy",
-    namespaced=False,
-)
-INGRESSES = Resource("networking.k8s.io", "v1", "ingresses", "Ingress")
-CRDS = Resource(
-    "apiextensions.k8s.io",
-    "v1",
-    "customresourcedefinitions",
-    "CustomResourceDefinition",
-    namespaced=False,
-)
+def _resource(kind: str, plural: str, version: str = "v1") -> Resource:
+    group = GROUP_OF[kind]
+    return Resource(group, version, plural, kind, namespaced=not is_cluster_wide(kind, group))
+
+
+NAMESPACES = _resource("Namespace", "namespaces")
+NODES = _resource("Node", "nodes")
+PODS = _resource("Pod", "pods")
+SERVICES = _resource("Service", "services")
+ENDPOINTS = _resource("Endpoints", "endpoints")
+CONFIGMAPS = _resource("ConfigMap", "configmaps")
+SECRETS = _resource("Secret", "secrets")
+SERVICEACCOUNTS = _resource("ServiceAccount", "serviceaccounts")
+EVENTS = _resource("Event", "events")
+DEPLOYMENTS = _resource("Deployment", "deployments")
+REPLICASETS = _resource("ReplicaSet", "replicasets")
+DAEMONSETS = _resource("DaemonSet", "daemonsets")
+STATEFULSETS = _resource("StatefulSet", "statefulsets")
+ENDPOINTSLICES = _resource("EndpointSlice", "endpointslices")
+LEASES = _resource("Lease", "leases")
+NETWORKPOLICIES = _resource("NetworkPolicy", "networkpolicies")
+SERVICECIDRS = _resource("ServiceCIDR", "servicecidrs")
+CLUSTERNETWORKPOLICIES = _resource("ClusterNetworkPolicy", "clusternetworkpolicies", "v1alpha2")
+INGRESSES = _resource("Ingress", "ingresses")
+CRDS = _resource("CustomResourceDefinition", "customresourcedefinitions")

@@ -18,13 +18,14 @@ from steppe.compile.node import (
     claims_of_service_range,
     claims_of_workload,
 )
+from steppe.compile.owners import LinkOwner
 from steppe.compile.policy_tables import PolicyTables
 from steppe.compile.tables import Entries, Tables
 from steppe.kube.cause import ObjectRef, Problem
 from steppe.kube.objects import Node, Workload
 from steppe.kube.services import EndpointSlice, Service, ServiceRange
 from steppe.service.backends import Vantage, service_table
-from steppe.service.ownership import Ownership, ServiceName
+from steppe.service.ownership import FrontendOwners, ServiceName
 from steppe.service.table import Backends, Frontend
 from steppe.settings import Settings
 from steppe.state.node import Key
@@ -47,7 +48,7 @@ class NodeCompiler:
         self._slices: dict[ServiceName, dict[str, EndpointSlice]] = {}
         self._slice_owner: dict[ServiceName, ServiceName] = {}
         self._ranges: dict[str, ServiceRange] = {}
-        self._ownership = Ownership()
+        self._owners = FrontendOwners()
         self._vantage: Vantage | None = None
         self._tables = Tables()
         self.policies = PolicyTables(self._tables)
@@ -89,9 +90,9 @@ class NodeCompiler:
         if vantage is None or not self.settings.services:
             return found
         fronts = frozenset(wanted)
-        for name in set(filter(None, map(self._ownership.find, fronts))):
+        for name in set(filter(None, map(self._owners.find, fronts))):
             slices = self._slices.get(name, {}).values()
-            table = service_table(vantage, self._services[name], slices, self._ownership.owner)
+            table = service_table(vantage, self._services[name], slices, self._owners.owner)
             found.update(row for row in table.rows if row[0] in fronts)
         return found
 
@@ -182,7 +183,7 @@ class NodeCompiler:
         parts = [self._compile_peer(name) for name in self._nodes if name != self.name]
         parts += [self._compile_workload(link) for link in self._workloads]
         for name in self._services:
-            self._note_ownership(name)
+            self._note_frontends(name)
         parts += [self._compile_service(name) for name in self._services]
         return touched.union(*parts)
 
@@ -195,19 +196,20 @@ class NodeCompiler:
 
     def _compile_workload(self, link: str) -> frozenset[Key]:
         here, workload = self.here, self._workloads.get(link)
+        owner = LinkOwner(link)
         if here is None or workload is None:
-            return self._tables.replace(link, ()) | self.policies.set_workload(link, None)
-        touched = self._tables.replace(link, claims_of_workload(self.settings, here, workload))
+            return self._tables.replace(owner, ()) | self.policies.set_workload(link, None)
+        touched = self._tables.replace(owner, claims_of_workload(self.settings, here, workload))
         if self.settings.policies:
             touched |= self.policies.set_workload(link, workload)
         return touched
 
-    def _note_ownership(self, name: ServiceName) -> frozenset[ServiceName]:
-        return self._ownership.note(name, self._services.get(name), self.vantage)
+    def _note_frontends(self, name: ServiceName) -> frozenset[ServiceName]:
+        return self._owners.note(name, self._services.get(name), self.vantage)
 
     def _compile_rivals(self, name: ServiceName) -> frozenset[Key]:
-        """Compile one Service, and those whose frontends it has taken or given up."""
-        concerned = {name, *self._note_ownership(name)}
+        """One Service, and the others that share a frontend with it, before or after."""
+        concerned = {name, *self._note_frontends(name)}
         return frozenset[Key]().union(*map(self._compile_service, concerned))
 
     def _compile_service(self, name: ServiceName) -> frozenset[Key]:
@@ -216,5 +218,5 @@ class NodeCompiler:
         if vantage is None or service is None:
             return self._tables.replace(owner, ())
         slices = self._slices.get(name, {}).values()
-        claim_set = claims_of_service(self.settings, vantage, service, slices, self._ownership)
+        claim_set = claims_of_service(self.settings, vantage, service, slices, self._owners)
         return self._tables.replace(owner, claim_set)

@@ -23,7 +23,7 @@ from steppe.kube.cluster import Cluster
 from steppe.kube.objects import Node, Workload
 from steppe.kube.services import EndpointSlice, Service, ServiceRange
 from steppe.service.backends import Vantage, service_table
-from steppe.service.ownership import Ownership
+from steppe.service.ownership import FrontendOwners
 from steppe.settings import Settings
 from steppe.state.node import NodeClaim, NodeState, settle
 from steppe.state.workload import workloads_on
@@ -59,11 +59,11 @@ def claims_of_service(
     vantage: Vantage,
     service: Service,
     slices: Iterable[EndpointSlice],
-    ownership: Ownership,
+    owners: FrontendOwners,
 ) -> Iterator[NodeClaim | Problem]:
-    """The claims of one Service and its slices; `ownership` says which frontends are its own."""
+    """What one Service and its EndpointSlices ask for; `owners` has the owner of each frontend."""
     if settings.services:
-        table = service_table(vantage, service, slices, ownership.owner)
+        table = service_table(vantage, service, slices, owners.owner)
         yield from table.problems
         yield from data_plane(settings).service(table)
 
@@ -102,9 +102,9 @@ def compile_node(
             yield from claims_of_service_range(settings, range_)
         known = tuple(services)
         vantage = Vantage.of(here, settings.node_port_addresses)
-        ownership = Ownership.of(vantage, (service for service, _ in known))
+        owners = FrontendOwners.of(vantage, (service for service, _ in known))
         for service, slices in known:
-            yield from claims_of_service(settings, vantage, service, slices, ownership)
+            yield from claims_of_service(settings, vantage, service, slices, owners)
 
     return settle(all_claims())
 

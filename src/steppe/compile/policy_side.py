@@ -12,6 +12,14 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Protocol
 
 from steppe.compile.identity_counts import IdentityCounts
+from steppe.compile.owners import (
+    GuardOwner,
+    NumberOwner,
+    Owner,
+    PeerOwner,
+    PrefixesOwner,
+    RulingOwner,
+)
 from steppe.compile.subjects import Group, Subject
 from steppe.dataplane.registry import PolicyPlane
 from steppe.kube.cause import Cause, ObjectRef, Problem
@@ -25,12 +33,12 @@ from steppe.net.nesting import apart
 from steppe.policy.guards import Guard
 from steppe.policy.identities import (
     NOBODY,
+    AddressIdentities,
     AnyPolicy,
     AnyRule,
-    Held,
     Identities,
     Identity,
-    Reach,
+    RuleScope,
     Trait,
     rules_of,
 )
@@ -48,8 +56,8 @@ changed rule would cost more."""
 class ClaimSets(Protocol):
     """Claims by owner: one claim set for each (compile/tables.py)."""
 
-    def replace(self, owner: str, claim_set: Iterable[NodeClaim | Problem]) -> frozenset[Key]: ...
-    def keys(self, owner: str) -> Collection[Key]: ...
+    def replace(self, owner: Owner, claim_set: Iterable[NodeClaim | Problem]) -> frozenset[Key]: ...
+    def keys(self, owner: Owner) -> Collection[Key]: ...
 
 
 class ClusterObjects:
@@ -90,7 +98,7 @@ class PolicySide:
         self._links_of: dict[ObjectRef, set[str]] = {}
         self._in_use: dict[ObjectRef, tuple[AnyPolicy, set[str]]] = {}
         self._policies_of: dict[str, frozenset[ObjectRef]] = {}
-        self._held: dict[ObjectRef, Held] = {}
+        self._held: dict[ObjectRef, AddressIdentities] = {}
         self._atoms: tuple[Identity, ...] = ()
         self._numbers: dict[str, set[int]] = {}
         self._changed_rules: list[AnyRule] = []
@@ -99,9 +107,9 @@ class PolicySide:
 
     def keys(self, link: str) -> Iterator[Key]:
         """The keys of all entries for the policies of the pod behind a link."""
-        yield from self._claim_sets.keys(self._owner(link))
+        yield from self._claim_sets.keys(GuardOwner(self._direction, link))
         for number in self._numbers.get(link, ()):
-            yield from self._claim_sets.keys(self._owner(link, number))
+            yield from self._claim_sets.keys(RulingOwner(self._direction, link, number))
 
     def guard(self, link: str) -> Guard | None:
         """The guard of the pod behind a link; None while no policy selects it."""
@@ -226,11 +234,11 @@ class PolicySide:
     def _concerned(self, rules: Collection[AnyRule]) -> Iterator[ObjectRef]:
         """The peers whose identity these rules may change."""
         everyone = len(rules) > _MANY_RULES
-        reach = Reach(rules)
+        scope = RuleScope(rules)
         for pod in self._cluster.pods.values():
-            if everyone or reach.touches(pod, self._cluster.namespaces.get(pod.namespace)):
+            if everyone or scope.touches(pod, self._cluster.namespaces.get(pod.namespace)):
                 yield pod.ref
-        if everyone or reach.beyond_pods:
+        if everyone or scope.beyond_pods:
             yield from (node.ref for node in self._cluster.nodes.values())
 
     def _compile_peer(self, ref: ObjectRef) -> frozenset[Key]:
@@ -248,9 +256,9 @@ class PolicySide:
             for address, identity, told_apart in held
             if told_apart
         ]
-        return self._claim_sets.replace(f"policy {self._direction} peer {ref}", claims)
+        return self._claim_sets.replace(PeerOwner(self._direction, ref), claims)
 
-    def _holding(self, ref: ObjectRef) -> Held:
+    def _holding(self, ref: ObjectRef) -> AddressIdentities:
         told = self._identities
         if ref.kind == "Node":
             node = self._cluster.nodes.get(ref.name)
@@ -272,11 +280,11 @@ class PolicySide:
                 self._direction, prefix, self._identity_counts.number(identity), identity.rules
             )
         )
-        return self._claim_sets.replace(f"policy {self._direction} blocks", claims)
+        return self._claim_sets.replace(PrefixesOwner(self._direction), claims)
 
     def _compile_number(self, number: int, traits: Iterable[Trait]) -> set[Key]:
         """The rulings of all guards concerned on the peers with this number."""
-        owner = f"policy {self._direction} number {number}"
+        owner = NumberOwner(self._direction, number)
         touched = set(self._claim_sets.replace(owner, self._identity_counts.problems(number)))
         guards = {guard for trait in traits for guard in self._watching.get(trait, ())}
         for guard in guards:
@@ -309,13 +317,13 @@ class PolicySide:
             numbers.discard(number)
             if not numbers:
                 del self._numbers[link]
-        return self._claim_sets.replace(self._owner(link, number), claim_set)
+        return self._claim_sets.replace(RulingOwner(self._direction, link, number), claim_set)
 
     def _compile_guard(self, link: str) -> frozenset[Key]:
         """The claims for the pod behind a link that do not depend on a peer."""
         group = self._group_of.get(link)
         claim_set = self._guard_claims(link, group) if group is not None else ()
-        return self._claim_sets.replace(self._owner(link), claim_set)
+        return self._claim_sets.replace(GuardOwner(self._direction, link), claim_set)
 
     def _guard_claims(self, link: str, group: Group) -> Iterator[NodeClaim | Problem]:
         subject = self._subjects[link]
@@ -326,6 +334,3 @@ class PolicySide:
             identity = self._identities.of_pod(subject.pod, own) if subject.pod else NOBODY
             found = group.itself(identity)
             yield from self._plane.allowed(ITSELF, (own,), found)
-
-    def _owner(self, link: str, number: int = ITSELF) -> str:
-        return f"policy {self._direction} {link} {number}"

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
+from steppe.compile.owners import Owner
 from steppe.compile.policy_side import ClaimSets, ClusterObjects, Name, PolicySide
 from steppe.compile.subjects import Subject
 from steppe.dataplane.registry import POLICIES, PolicyPlane
@@ -54,13 +55,13 @@ class _Gathered:
     """Collects claim sets by owner without settling them."""
 
     def __init__(self) -> None:
-        self.claim_sets: dict[str, tuple[NodeClaim | Problem, ...]] = {}
+        self.claim_sets: dict[Owner, tuple[NodeClaim | Problem, ...]] = {}
 
-    def replace(self, owner: str, claim_set: Iterable[NodeClaim | Problem]) -> frozenset[Key]:
+    def replace(self, owner: Owner, claim_set: Iterable[NodeClaim | Problem]) -> frozenset[Key]:
         self.claim_sets[owner] = tuple(claim_set)
         return NONE
 
-    def keys(self, owner: str) -> tuple[Key, ...]:
+    def keys(self, owner: Owner) -> tuple[Key, ...]:
         claim_set = self.claim_sets.get(owner, ())
         return tuple(item.key for item in claim_set if not isinstance(item, Problem))
 
@@ -180,7 +181,7 @@ class PolicyTables:
         policies.pop(name, None)
         if not policies:
             self._policies.pop(namespace, None)
-            touched = self._claim_sets.replace(f"policy memory {namespace}", ())
+            touched = self._claim_sets.replace(_namespace(namespace), ())
         self._reselect(namespace, name, None)
         return self._settled(touched)
 
@@ -191,7 +192,7 @@ class PolicyTables:
 
     def remove_cluster_policy(self, name: str) -> frozenset[Key]:
         self._cluster_policies.pop(name, None)
-        touched = self._claim_sets.replace(f"policy memory of {name}", ())
+        touched = self._claim_sets.replace(ObjectRef("ClusterNetworkPolicy", "", name), ())
         self._reselect_everywhere(name, None)
         return self._settled(touched)
 
@@ -212,14 +213,12 @@ class PolicyTables:
         policies = self._policies.setdefault(policy.namespace, {})
         policies[policy.name] = policy
         return self._claim_sets.replace(
-            f"policy memory {policy.namespace}", self._plane.namespace(policy.namespace)
+            _namespace(policy.namespace), self._plane.namespace(policy.namespace)
         )
 
     def _note_cluster_policy(self, policy: ClusterNetworkPolicy) -> frozenset[Key]:
         self._cluster_policies[policy.name] = policy
-        return self._claim_sets.replace(
-            f"policy memory of {policy.name}", self._plane.everywhere(policy)
-        )
+        return self._claim_sets.replace(policy.ref, self._plane.everywhere(policy))
 
     def _select_pod(self, name: Name) -> None:
         for link, subject in self._subjects.items():
@@ -284,3 +283,8 @@ class PolicyTables:
             self._subjects[link] = subject
         for side in self._sides:
             side.set_subject(link, subject)
+
+
+def _namespace(name: str) -> ObjectRef:
+    """Who owns that a namespace has policies: the namespace, whichever policies those are."""
+    return ObjectRef("Namespace", "", name)

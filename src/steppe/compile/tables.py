@@ -13,13 +13,13 @@ from typing import TypeVar, overload
 
 import msgspec
 
-from steppe.kube.cause import Cause, ObjectRef, Problem
+from steppe.compile.owners import Owner
+from steppe.kube.cause import Cause, Problem
 from steppe.state.claim import Claim, Entry, settle_key
 from steppe.state.nft import ElementKey
 from steppe.state.node import TABLES, Key, NodeClaim, NodeEntry, Value
 
 T = TypeVar("T")
-Owner = ObjectRef | str
 
 
 class _Several(msgspec.Struct, frozen=True, gc=False):

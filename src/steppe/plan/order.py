@@ -10,10 +10,6 @@ from collections.abc import Iterable
 
 from steppe.plan.diff import Change
 from steppe.state.link import Link, LinkKey
-from steppe.state.nft import ElementKey
-from steppe.state.route import MAIN, RouteKey
-
-_ELEMENT, _GONE = (1, ElementKey.level, 0), (2, -ElementKey.level, 0)
 
 
 def ordered(changes: Iterable[Change]) -> tuple[Change, ...]:
@@ -21,23 +17,13 @@ def ordered(changes: Iterable[Change]) -> tuple[Change, ...]:
     return tuple(sorted(changes, key=_rank))
 
 
-def _rank(change: Change) -> tuple[int, int, int]:
-    if isinstance(change.key, ElementKey):  # first, since nearly all keys are elements
-        return _ELEMENT if change.new is not None else _GONE
-    level, detail = change.key.level, _detail(change)
+def _rank(change: Change) -> tuple[int, int]:
+    level = change.key.level
     if change.new is None:
-        return (2, -level, detail)
+        return (2, -level)
     # A device that must be made again loses its routes and entries, so it is deleted first; the
     # next pass over the tables adds the lost keys again.
-    return (0 if _remakes(change) else 1, level, detail)
-
-
-def _detail(change: Change) -> int:
-    """The main table first: the kernel refuses an on-link next hop of another table while the main
-    table reaches it over another link (ip6_route_check_nh_onlink: "device mismatch").
-    """
-    key = change.key
-    return int(isinstance(key, RouteKey) and key.routing_table != MAIN)
+    return (0 if _remakes(change) else 1, level)
 
 
 def _remakes(change: Change) -> bool:

@@ -1,22 +1,22 @@
-"""Which Service owns a frontend that several Services name: the oldest, as in every conflict."""
+"""Which Service owns a frontend that several Services have: the oldest."""
 
 from collections.abc import Iterable
 from typing import Self
 
 from steppe.kube.cause import ObjectRef
 from steppe.kube.services import Service
-from steppe.service.backends import Vantage, ways
+from steppe.service.backends import Vantage, named_frontends
 from steppe.service.table import Frontend
 
 ServiceName = tuple[str, str]
 """Namespace and name."""
 
 
-class Ownership:
-    """Which Services name which frontend on one node, and which of them owns it.
+class FrontendOwners:
+    """The frontends of all Services on one node, and the owner of each.
 
-    Invariant: `_rivals` is the inverse of `_named` and has no frontend without a Service; so the
-    owner of a frontend depends only on the Services that exist, not on the order of events.
+    Invariant: `_rivals` is the inverse of `_named` and has no frontend without a Service. So the
+    owner of a frontend depends on the current Services only, not on the order of events.
     """
 
     def __init__(self) -> None:
@@ -25,18 +25,17 @@ class Ownership:
 
     @classmethod
     def of(cls, vantage: Vantage, services: Iterable[Service]) -> Self:
-        ownership = cls()
+        owners = cls()
         for service in services:
-            ownership.note((service.namespace, service.name), service, vantage)
-        return ownership
+            owners.note((service.namespace, service.name), service, vantage)
+        return owners
 
     def note(
         self, name: ServiceName, service: Service | None, vantage: Vantage | None
     ) -> frozenset[ServiceName]:
-        """Record the frontends that the Service names now (None: it is deleted).
+        """Store the Service's current frontends (None: it has none).
 
-        Returns the other Services that name one of its old or new frontends: their ownership may
-        have changed.
+        Returns the other Services that share a frontend with it, before or after.
         """
         before = self._named.pop(name, ())
         concerned: set[ServiceName] = set()
@@ -48,7 +47,7 @@ class Ownership:
             else:
                 del self._rivals[front]
         if service is not None and vantage is not None:
-            self._named[name] = tuple(way.front for way in ways(vantage, service))
+            self._named[name] = tuple(named.front for named in named_frontends(vantage, service))
             for front in self._named[name]:
                 rivals = self._rivals.setdefault(front, {})
                 concerned.update(rivals)
@@ -56,12 +55,12 @@ class Ownership:
         return frozenset(concerned)
 
     def owner(self, front: Frontend) -> ObjectRef:
-        """The Service that owns a frontend; at least one Service must name it (else KeyError)."""
+        """The Service that owns a frontend; KeyError if no Service has it."""
         rivals = self._rivals[front].values()
         return min((service.created, service.ref) for service in rivals)[1]
 
     def find(self, front: Frontend) -> ServiceName | None:
-        """The Service that owns a frontend; None if no Service names it."""
+        """The Service that owns a frontend; None if no Service has it."""
         if front not in self._rivals:
             return None
         ref = self.owner(front)

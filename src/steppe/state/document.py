@@ -12,6 +12,7 @@ from typing import Any, get_args
 import msgspec
 
 from steppe.kube.cause import Cause, ObjectRef
+from steppe.kube.kinds import is_known
 from steppe.net.address import (
     IPAddress,
     IPInterface,
@@ -45,19 +46,30 @@ def key_state_document(state: KeyState) -> Json:
         "key": _written(state.key),
         "actual": _written(state.actual),
         "desired": _written(state.desired),
-        "because": [[c.ref.kind, c.ref.namespace, c.ref.name, c.field] for c in state.because],
+        "because": [_cause(cause) for cause in state.because],
     }
 
 
 def key_state_from(document: Json) -> KeyState:
     """What `key_state_document` wrote; ValueError, KeyError or TypeError for anything else."""
-    because = (Cause(ObjectRef(*names), field) for *names, field in document["because"])
+    because = (_cause_from(*words) for words in document["because"])
     return KeyState(
         key=_read(document["key"]),
         actual=_read(document["actual"]),
         desired=_read(document["desired"]),
         because=tuple(because),
     )
+
+
+def _cause(cause: Cause) -> Json:
+    """Kind, namespace, name and field; then the group, where it is not the kind's own."""
+    ref = cause.ref
+    words = [ref.kind, ref.namespace, ref.name, cause.field]
+    return words if is_known(ref.kind, ref.group) else [*words, ref.group]
+
+
+def _cause_from(kind: str, namespace: str, name: str, field: str, *group: str) -> Cause:
+    return Cause(ObjectRef(kind, namespace, name, *group), field)
 
 
 def concerns(key: Key, addresses: frozenset[IPAddress]) -> bool:

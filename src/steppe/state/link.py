@@ -17,6 +17,9 @@ class LinkKey(msgspec.Struct, frozen=True, order=True):
     level: ClassVar[int] = 0
     name: str
 
+    def links(self, _: object) -> tuple[str, ...]:
+        return (self.name,)
+
     def __str__(self) -> str:
         return self.name
 
@@ -46,6 +49,9 @@ class AddressKey(msgspec.Struct, frozen=True):
     link: str
     address: IPInterface
 
+    def links(self, _: object) -> tuple[str, ...]:
+        return (self.link,)
+
     def __str__(self) -> str:
         return f"{self.address} dev {self.link}"
 
@@ -62,6 +68,9 @@ class NeighbourKey(msgspec.Struct, frozen=True):
     level: ClassVar[int] = 40
     link: str
     address: IPAddress
+
+    def links(self, _: object) -> tuple[str, ...]:
+        return (self.link,)
 
     def __str__(self) -> str:
         return f"{self.address} dev {self.link}"
@@ -81,6 +90,9 @@ class ForwardingKey(msgspec.Struct, frozen=True):
     level: ClassVar[int] = 30
     link: str
     mac: str
+
+    def links(self, _: object) -> tuple[str, ...]:
+        return (self.link,)
 
     def __str__(self) -> str:
         return f"{self.mac} dev {self.link}"

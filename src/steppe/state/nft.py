@@ -263,6 +263,9 @@ class ElementKey(msgspec.Struct, frozen=True, gc=False, cache_hash=True):
     set: str
     key: tuple[Atom, ...]
 
+    def links(self, _: object) -> tuple[str, ...]:
+        return ()
+
     def __str__(self) -> str:
         return f"@{self.set} {' . '.join(map(str, self.key))}"
 

@@ -1,8 +1,9 @@
 """All tables of one node, as one mapping from typed keys to entries.
 
-The class of a key has the name of its table (`table`) and a `level`: an entry needs only entries of
-lower levels. So diff, plan and audit need no knowledge of single tables; only drivers, which write
-entries to the kernel, and the walker, which reads them, have it.
+The class of a key has the name of its table (`table`), a `level` (an entry needs only entries of
+lower levels), and says which links its entry is on, given its value (`links`). So diff, plan and
+audit need no knowledge of single tables; only drivers, which write entries to the kernel, and the
+walker, which reads them, have it.
 """
 
 from collections.abc import Iterable, Mapping

@@ -25,10 +25,19 @@ and after ours in the other.
 
 class RouteKey(msgspec.Struct, frozen=True):
     table: ClassVar[str] = "routes"
-    level: ClassVar[int] = 60
     prefix: IPNetwork
     routing_table: int = MAIN
     metric: int = METRIC
+
+    @property
+    def level(self) -> int:
+        """The main table first: an on-link next hop of another table must not be reached by a
+        route of the main table over another link (ip6_route_check_nh_onlink: "device mismatch").
+        """
+        return 60 if self.routing_table == MAIN else 61
+
+    def links(self, value: object) -> tuple[str, ...]:
+        return value.links if isinstance(value, Route) else ()
 
     def __str__(self) -> str:
         table = f" table {self.routing_table}" if self.routing_table != MAIN else ""
@@ -130,6 +139,9 @@ class RuleKey(msgspec.Struct, frozen=True):
     level: ClassVar[int] = 70
     source: IPNetwork
     priority: int
+
+    def links(self, _: object) -> tuple[str, ...]:
+        return ()
 
     def __str__(self) -> str:
         return f"{self.priority}: from {self.source}"

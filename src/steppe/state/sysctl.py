@@ -7,11 +7,19 @@ from typing import ClassVar
 
 import msgspec
 
+_OF_NO_LINK = ("all", "default")
+
 
 class SysctlKey(msgspec.Struct, frozen=True, order=True):
     table: ClassVar[str] = "sysctls"
     level: ClassVar[int] = 10
     path: str
+
+    def links(self, _: object) -> tuple[str, ...]:
+        """The link of a setting of one link: net/ipv4/conf/LINK/SETTING."""
+        parts = self.path.split("/")
+        of_link = len(parts) == 5 and parts[2] == "conf" and parts[3] not in _OF_NO_LINK
+        return (parts[3],) if of_link else ()
 
     def __str__(self) -> str:
         return self.path
