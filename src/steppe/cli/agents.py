@@ -1,4 +1,4 @@
-"""Finds the agents to ask: this machine's own, or those of a lab on it."""
+"""Finds and asks agents: this machine's own, or those of a lab on it."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +16,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def options(command: F) -> F:
-    """The options that every command which asks agents has."""
+    """Adds the options of every command that asks agents."""
     for option in (
         click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text"),
         click.option("--lab", metavar="NAME", help="Which lab, where several are up."),
@@ -27,7 +27,7 @@ def options(command: F) -> F:
 
 
 def sockets(lab: str | None, node: str | None) -> list[Path]:
-    """The sockets of the agents meant; a usage error where none or too many labs are meant."""
+    """The sockets of the agents to ask; a usage error if no lab or several labs fit."""
     own = OWN / "agent.sock"
     if lab is None and own.exists() and node is None:
         return [own]
@@ -51,7 +51,7 @@ def ask(
     query: dict[str, str] | None = None,
     method: str = "GET",
 ) -> list[dict[str, Any]]:
-    """Every agent's answer, in the order of nodes; an agent that is silent answers an error."""
+    """Every agent's answer, sorted by node; an error in place of a missing answer."""
     answers = []
     for path in sockets(lab, node):
         try:
@@ -65,7 +65,7 @@ def ask(
 def follow_agents(
     lab: str | None, node: str | None, what: str, query: dict[str, str]
 ) -> Iterator[dict[str, Any]]:
-    """What the agents tell, as they tell it, until all have ended."""
+    """The lines that agents send, as they arrive, until all streams have ended."""
     for path, answer in agent.follow(sockets(lab, node), what, query):
         yield {"node": path.parent.name} | answer
 
@@ -77,7 +77,7 @@ def print_json(schema: str, answers: list[dict[str, Any]]) -> None:
 
 
 def print_errors(answers: list[dict[str, Any]]) -> bool:
-    """Say which agents could not answer; answers whether there were any."""
+    """Print which agents did not answer; returns whether there were any."""
     silent = [answer for answer in answers if "error" in answer]
     for answer in silent:
         click.echo(f"{answer['node']}: {answer['error']}", err=True)

@@ -1,4 +1,4 @@
-"""`steppe denied`: packets that policies denied to pods, counted or as they come."""
+"""`steppe denied`: packets that policies denied to pods, counted or live."""
 
 from typing import Any
 
@@ -57,7 +57,7 @@ def _follow(lab: str | None, node: str | None, output: str) -> None:
                 click.echo(_line(told))
     except KeyboardInterrupt:
         return
-    # An agent that follows does not end by itself.
+    # A stream of an agent does not end by itself.
     click.echo("no agent is left to follow", err=True)
     raise SystemExit(1)
 

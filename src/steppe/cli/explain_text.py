@@ -20,7 +20,7 @@ _ALIKE = 3
 
 
 def text(said: Explanation, width: int) -> str:
-    """The explanation, no line wider than `width` (but a word may be)."""
+    """The explanation as text; lines are wrapped to `width`, but words are never split."""
     return "\n".join(_lines(said, max(width, MIN_WIDTH)))
 
 
@@ -45,7 +45,7 @@ def _lines(said: Explanation, width: int) -> Iterator[str]:
 
 
 def _conflicts(said: Explanation, width: int) -> Iterator[str]:
-    """Where something is not as it shall be: in the kernels, or in Steppe itself."""
+    """The lines about wrong entries in kernels, or about a bug in Steppe itself."""
     head = "FAULT OF STEPPE'S OWN, please report it"
     if said.basis == "kernels":
         head = "NOT AS IT SHALL BE"
@@ -69,7 +69,7 @@ _PROMISES = (
 
 
 def _told_apart(said: Explanation) -> Iterator[tuple[Case, str]]:
-    """Every case, but of those that fare alike only the first, which says so."""
+    """The cases with a label each; of cases with equal results only the first, labelled for all."""
     shown: list[tuple[Case, list[str]]] = []
     for case in said.cases:
         for known, alike in shown:
@@ -84,7 +84,7 @@ def _told_apart(said: Explanation) -> Iterator[tuple[Case, str]]:
 
 
 def _fares(said: Explanation, case: Case) -> object:
-    """What makes two cases alike to a reader: the same ends for the same reasons."""
+    """The key by which two cases have equal results: the same ends for the same reasons."""
     to = said.flow.destination
     one_of_many = isinstance(to, ServiceTarget) and to.service.headless
     return sorted(
@@ -109,7 +109,7 @@ def _case(said: Explanation, case: Case, alike: str, width: int) -> Iterator[str
 
 
 def _endpoints(paths: Sequence[Path], width: int) -> Iterator[str]:
-    """A line an endpoint; of many that fare alike the first few."""
+    """A line for each endpoint; only the first few if many have the same result."""
     for fate, word in _FATES.items():
         alike = [path for path in paths if path.fate == fate]
         yield from _some_endpoints(alike[:_SHOWN], width)

@@ -1,4 +1,4 @@
-"""`steppe reach` for people: who reaches whom, receiver by receiver, and by Service."""
+"""The text output of `steppe reach`: who reaches whom, by receiver and by Service."""
 
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
@@ -26,7 +26,7 @@ Line = tuple[str, ...]
 
 
 class _Told(msgspec.Struct, frozen=True):
-    """Senders of one receiver that read alike."""
+    """Senders of one receiver with the same text."""
 
     ports: str
     senders: Mask
@@ -34,7 +34,7 @@ class _Told(msgspec.Struct, frozen=True):
 
 
 def print_flows(reach: Reach, names: Names, flows: Iterable[Sequence[Flow]]) -> None:
-    """A table: each receiver with its senders, the most common answer last."""
+    """Print a table: each receiver with its senders, the row with the most senders last."""
     lines: list[Line] = []
     for known in flows:
         told = _told(known)
@@ -48,7 +48,7 @@ def print_flows(reach: Reach, names: Names, flows: Iterable[Sequence[Flow]]) -> 
 
 
 def _told(flows: Sequence[Flow]) -> list[_Told]:
-    """Flows as rows, those together that differ only in the families that the senders have."""
+    """Flows as rows; flows that differ only in the senders' families are joined."""
     found: dict[str, _Told] = {}
     for flow in flows:
         text = ports_text(flow.row)
@@ -59,7 +59,7 @@ def _told(flows: Sequence[Flow]) -> list[_Told]:
 
 
 def print_offers(names: Names, offers: Iterable[tuple[Offer, Sequence[OfferRow]]]) -> None:
-    """A table: each Service port with who may use it."""
+    """Print a table: each Service port with the senders that may use it."""
     lines: list[Line] = []
     for label, rows in _joined(offers):
         for index, row in enumerate(rows):
@@ -72,7 +72,7 @@ def print_offers(names: Names, offers: Iterable[tuple[Offer, Sequence[OfferRow]]
 def _joined(
     offers: Iterable[tuple[Offer, Sequence[OfferRow]]],
 ) -> Iterator[tuple[str, Sequence[OfferRow]]]:
-    """One entry a port where its addresses of both families fare alike."""
+    """Entries of both families joined if their outcomes are equal."""
     found: dict[str, list[tuple[Offer, Sequence[OfferRow]]]] = {}
     for offer, rows in offers:
         found.setdefault(f"{offer}/{offer.port.protocol}", []).append((offer, rows))
@@ -98,7 +98,7 @@ def outcome_text(row: OfferRow) -> str:
 
 
 def because_text(because: Sequence[Cause]) -> str:
-    """Causes in words, the first few of them."""
+    """The first few causes as text."""
     if not because:
         return NO_POLICY
     isolated = [str(cause.ref) for cause in because if cause.field == "spec.podSelector"]
@@ -113,7 +113,7 @@ def _few(texts: Sequence[str]) -> str:
 
 
 def _all_told(reach: Reach, flows: Sequence[Flow]) -> bool:
-    """Whether these flows speak of every sender there is for their receiver."""
+    """Whether these flows contain every sender of their receiver."""
     found = 0
     for flow in flows:
         found |= flow.senders
@@ -124,7 +124,7 @@ def _all_told(reach: Reach, flows: Sequence[Flow]) -> bool:
 
 
 def print_wide(reach: Reach, flows: Iterable[Flow]) -> None:
-    """A line a pair, one after the other: there may be very many."""
+    """Print a line for each pair as it is computed: there may be very many."""
     names = [member_name(member) for group in reach.groups for member in group.members]
     width = max(map(len, names), default=0)
     for flow in flows:
@@ -137,7 +137,7 @@ def print_wide(reach: Reach, flows: Iterable[Flow]) -> None:
 
 
 def _always(here: Member, there: Member) -> str:
-    """What holds between single ends whatever policies say; "" where nothing does."""
+    """The exception for a pair of single ends that policies cannot change; "" if there is none."""
     if isinstance(there, Pod):
         if isinstance(here, Pod) and here.ref == there.ref:
             return "everything  it is itself"
@@ -147,7 +147,7 @@ def _always(here: Member, there: Member) -> str:
 
 
 def print_columns(headers: Line, lines: Iterable[Line]) -> None:
-    """Columns that fit the terminal: the widest ones are wrapped, never cut."""
+    """Print columns that fit the terminal; wide columns are wrapped, never truncated."""
     rows = [headers, *lines]
     widths = [max(len(row[column]) for row in rows) for column in range(len(headers))]
     room = shutil.get_terminal_size((160, 24)).columns - _GAP * (len(widths) - 1)

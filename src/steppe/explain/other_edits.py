@@ -1,4 +1,4 @@
-"""Edits of other objects than NetworkPolicies: a label on the peer, an administrator's policy."""
+"""Edits of other objects than NetworkPolicies: labels of the peer, ClusterNetworkPolicies."""
 
 from collections.abc import Callable, Iterable, Iterator
 
@@ -19,7 +19,7 @@ from steppe.oracle.policy_match import World, is_port
 
 
 def label_edits(cluster: Cluster, world: World, closed: Closed) -> Iterator[Edit]:
-    """One label more on the peer, where that is all a rule asks for beyond what it has."""
+    """Adds a label to the peer, if this is all that it lacks for a rule to match it."""
     pod = world.pods.get(closed.peer)
     if pod is None:
         return
@@ -45,7 +45,7 @@ def label_edits(cluster: Cluster, world: World, closed: Closed) -> Iterator[Edit
 
 
 def _missing(peer: Peer, pod: Pod) -> tuple[str, str] | None:
-    """The one label that the pod lacks to be taken; one that it has is not for us to change."""
+    """The one label that the pod lacks to match; None if it has that label with another value."""
     if not isinstance(peer, Pods):
         return None
     open_ = [each for each in peer.pods.requirements if not each.takes(pod.labels)]
@@ -64,14 +64,14 @@ def _missing(peer: Peer, pod: Pod) -> tuple[str, str] | None:
 def _labelled(
     policies: Iterable[NetworkPolicy], pod: Pod, key: str, value: str
 ) -> Callable[[Cluster], Cluster]:
-    """The pod with the label; `policies` are all of its namespace."""
+    """The part with the label added to the pod; `policies` are all of its namespace."""
 
     def apply(cluster: Cluster) -> Cluster:
         name = (pod.namespace, pod.name)
         if name not in cluster.pods:
             return cluster
         changed = msgspec.structs.replace(pod, labels={**pod.labels, key: value})
-        # Policies that did not select the pod may do so now.
+        # Policies that did not select the pod before may select it now.
         found = {(p.namespace, p.name): p for p in policies}
         return msgspec.structs.replace(
             cluster,
@@ -83,12 +83,12 @@ def _labelled(
 
 
 def tier_edits(cluster: Cluster, closed: Closed, partner: Partner) -> Iterator[Edit]:
-    """An Accept rule in front of the administrator's rule that denies."""
+    """Inserts an Accept rule before the ClusterNetworkPolicy rule that denies."""
     (cause,) = closed.decision.because
     policy = cluster.cluster_policies.get(cause.ref.name)
     blocks = any(isinstance(peer, Block) for peer in partner.peers)
     if policy is None or (blocks and closed.direction == "ingress"):
-        return  # ingress rules of administrators name pods and namespaces, no addresses
+        return  # ingress rules of ClusterNetworkPolicies have no peers by address
     rule = ClusterRule(f"{closed.field}[new]", "", "Accept", partner.peers, (closed.port,))
     rules = policy.rules(closed.direction)
     at = next(number for number, each in enumerate(rules) if each.field == cause.field)

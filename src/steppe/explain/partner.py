@@ -1,7 +1,7 @@
-"""One end of a closed flow as a rule would name it: to the oracle, in words, and as the API's JSON.
+"""The peer that a rule would need to allow one end of a flow: as values, as text and as JSON.
 
-A pod is named by its workload's labels, so that the rule still holds when the pod is replaced;
-everyone else by address.
+A pod becomes a selector of its workload's labels, so that the rule still matches when the pod is
+replaced. Everyone else becomes an ipBlock.
 """
 
 import re
@@ -23,7 +23,7 @@ _NAMESPACE_LABEL = "kubernetes.io/metadata.name"
 
 
 class Partner(msgspec.Struct, frozen=True):
-    """Whom a rule would let in or out; `name` is short, for the name of a policy."""
+    """The peers of a rule that would allow one end; `name` is short, for use in a policy's name."""
 
     name: str
     text: str
@@ -41,7 +41,7 @@ class Partner(msgspec.Struct, frozen=True):
 
 
 def pod_partner(pod: Pod, space: Namespace | None, *, same_namespace: bool) -> Partner | None:
-    """The pods of a pod's workload; None where no selector takes them (oracle/policy_match.py)."""
+    """The pods of this pod's workload; None if no selector can match them (see policy_match.py)."""
     labels = workload_labels(pod)
     pods, name = labels_are(labels), workload_name(pod)
     text = f"podSelector {pods}" if labels else "podSelector {} (all pods)"
@@ -79,7 +79,7 @@ def _peer(peer: Peer) -> Json:
             return own if within else {"namespaceSelector": _selector(namespaces)} | own
         case Block(prefix):
             return {"ipBlock": {"cidr": str(prefix)}}
-    raise TypeError(peer)  # no Partner has another kind of peer
+    raise TypeError(peer)  # there are no other kinds of peer here
 
 
 def _selector(selector: Selector) -> Json:

@@ -1,7 +1,7 @@
-"""Edits of NetworkPolicies that isolate a pod: a peer, a port or a rule more, or a policy more.
+"""Edits of NetworkPolicies that isolate a pod: add a peer, a port, a rule or a policy.
 
-Policies for all pods of a namespace are the last to be edited: what one pod needs does not belong
-there.
+Policies for all pods of a namespace are edited only if there is no other way: what one pod needs
+does not belong there.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -39,7 +39,7 @@ from steppe.oracle.policy_match import World, is_peer, is_port
 def policy_edits(
     cluster: Cluster, world: World, closed: Closed, partner: Partner
 ) -> Iterator[Edit]:
-    """Rules that let the partner through: wider ones, or where they let in more, one of its own."""
+    """Edits that allow the peer: wider rules, and a new rule if the wider ones would allow more."""
     policies = isolating(cluster, closed)
     wider = list(_wider_rules(world, policies, closed, partner))
     yield from wider
@@ -48,7 +48,7 @@ def policy_edits(
 
 
 def isolating(cluster: Cluster, closed: Closed) -> list[NetworkPolicy]:
-    """The policies that say no."""
+    """The policies that isolate the pod."""
     refs = {cause.ref for cause in closed.decision.because}
     return [policy for policy in cluster.policies_on(closed.pod) if policy.ref in refs]
 
@@ -56,7 +56,7 @@ def isolating(cluster: Cluster, closed: Closed) -> list[NetworkPolicy]:
 def _wider_rules(
     world: World, policies: Iterable[NetworkPolicy], closed: Closed, partner: Partner
 ) -> Iterator[Edit]:
-    """A peer more in a rule that has the port, a port more in one that has the peer."""
+    """Adds the peer to a rule that has the port, or the port to a rule that has the peer."""
     for policy in policies:
         for number, rule in enumerate(policy.rules(closed.direction)):
             if any(is_port(world, port, closed.packet) for port in rule.ports):
@@ -65,7 +65,7 @@ def _wider_rules(
                 wider = msgspec.structs.replace(rule, peers=(*rule.peers, *partner.peers))
             elif any(is_peer(world, some, closed.peer) for some in rule.peers):
                 if closed.packet.protocol == "ICMP":
-                    continue  # a rule that names ports cannot have ICMP as well
+                    continue  # a rule that lists ports cannot allow ICMP too
                 breadth = _breadth_of(rule.peers, partner)
                 field, text, added = "ports", traffic(closed.packet), [port_json(closed.packet)]
                 wider = msgspec.structs.replace(rule, ports=(*rule.ports, closed.port))
@@ -90,7 +90,7 @@ def _is_one(ports: tuple[Port, ...]) -> bool:
 
 
 def _breadth_of(peers: tuple[Peer, ...], partner: Partner) -> Breadth:
-    """What a port more lets in: that port for everybody whom the rule takes."""
+    """How much another port allows: it is open to every peer of the rule."""
     if peers == partner.peers:
         return Breadth.ASKED
     anyone = any(
@@ -103,14 +103,14 @@ def _breadth_of(peers: tuple[Peer, ...], partner: Partner) -> Breadth:
 
 
 def _for_its_own(policy: NetworkPolicy) -> bool:
-    """Whether the policy is for some pods of its namespace, rather than for all of them."""
+    """Whether the policy selects only some pods of its namespace."""
     return policy.pods != EVERYTHING
 
 
 def _rule_more(
     cluster: Cluster, policies: list[NetworkPolicy], closed: Closed, partner: Partner
 ) -> Iterator[Edit]:
-    """A rule for just this, in the pod's own policy, or in a new one where it has none."""
+    """Adds a rule for exactly this to the pod's own policy; to a new policy if it has none."""
     rule = Rule(f"{closed.field}[new]", partner.peers, (closed.port,))
     written: Json = {closed.side: partner.as_json()}
     if closed.packet.protocol != "ICMP":
@@ -135,7 +135,10 @@ def _rule_more(
 def _policy_more(
     cluster: Cluster, closed: Closed, partner: Partner, rule: Rule, written: Json
 ) -> Edit:
-    """A policy for the pod's workload alone. The pod is isolated already: it isolates no more."""
+    """Adds a policy for the pod's workload.
+
+    The pod is isolated already, so this isolates no more.
+    """
     pod, labels = closed.pod, workload_labels(closed.pod)
     selector, direction = labels_are(labels), closed.direction
     way = "from" if direction == "ingress" else "to"
@@ -171,7 +174,7 @@ def _policy_more(
 
 
 def _unused(cluster: Cluster, namespace: str, name: str) -> str:
-    """The name, or the first one with a number behind it that no policy has."""
+    """The name, with the first number appended that makes it unused if it is in use."""
     taken = {policy.name for policy in cluster.policies_in(namespace)}
     numbers = range(2, len(taken) + 3)
     return next(each for each in (name, *(f"{name}-{n}" for n in numbers)) if each not in taken)
@@ -180,12 +183,12 @@ def _unused(cluster: Cluster, namespace: str, name: str) -> str:
 def _with_rule(
     policy: NetworkPolicy, direction: Direction, rule: Rule, number: int | None = None
 ) -> Callable[[Cluster], Cluster]:
-    """The policy with a rule replaced, or with one more."""
+    """The part with one rule of a policy replaced, or one added."""
 
     def apply(cluster: Cluster) -> Cluster:
         name = (policy.namespace, policy.name)
         now = cluster.network_policies.get(name)
-        if now is None:  # it selects nobody in this part
+        if now is None:  # it selects no pod of this part
             return cluster
         rules = now.rules(direction)
         at = len(rules) if number is None else number

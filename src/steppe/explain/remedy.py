@@ -1,8 +1,9 @@
-"""The smallest changes that would open a flow, each tried on the oracle before it is named.
+"""The smallest changes that would open a flow, each tried with the oracle before it is suggested.
 
-Candidates are edits of one object that could let one pair through (explain/edit.py). Where both
-ends say no, or endpoints have different policies, one edit for each is tried together. Those that
-let in least come first; those that let in far more than was asked only where there are no others.
+Candidates are edits of one object that may allow one end (explain/edit.py). If both ends deny, or
+if endpoints have different policies, combinations of one edit for each are tried. Changes that
+allow the least come first. Changes that allow far more than was asked are listed only if there are
+no others.
 """
 
 from collections.abc import Iterable, Iterator
@@ -28,7 +29,7 @@ _TRIED = 24
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """A flow that is closed, its packets, and the part of the cluster that they meet."""
+    """A flow that is not allowed, its packets, and the part of the cluster that may affect them."""
 
     flow: Flow
     part: Cluster
@@ -38,8 +39,8 @@ class Asked(msgspec.Struct, frozen=True):
 
 
 def changes_for(cluster: Cluster, asked: Asked) -> tuple[Change, ...]:
-    """A few changes that open the whole flow, those first that let in least."""
-    # The first closed pair of a group speaks for all of it; trying says whether it may.
+    """A few changes that open the whole flow; those that allow the least come first."""
+    # One denied end represents its group; whether its edit opens all of them is tried.
     options = [sorted(_edits(cluster, asked, closed), key=_breadth) for closed in _groups(asked)]
     if not options:
         return ()
@@ -78,7 +79,7 @@ def _opens(asked: Asked, edits: Iterable[Edit]) -> bool:
 
 
 def _groups(asked: Asked) -> tuple[Closed, ...]:
-    """One pair for all that the same objects say no to; none if anything else fails as well."""
+    """One denied end for each set of objects that deny; none if a path fails for another reason."""
     found: dict[object, Closed] = {}
     for path in (path for case in asked.cases for path in case.paths):
         if path.fate in ("refused", "dropped"):
@@ -108,10 +109,10 @@ def _edits(cluster: Cluster, asked: Asked, closed: Closed) -> Iterator[Edit]:
 
 
 def _partner(cluster: Cluster, asked: Asked, closed: Closed) -> Partner | None:
-    """The other end as a rule would name it."""
+    """The peer that a rule would need for the other end."""
     pod = next(iter(asked.part.pods_at(closed.peer)), None)
     if pod is not None:
-        # Rules of administrators know no namespace as their own.
+        # ClusterNetworkPolicies have no namespace of their own.
         same = pod.namespace == closed.pod.namespace and closed.decision.by == "NetworkPolicy"
         space = cluster.namespaces.get(pod.namespace)
         return pod_partner(pod, space, same_namespace=same)

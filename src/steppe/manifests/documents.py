@@ -175,7 +175,7 @@ def _kind(content: Any) -> tuple[str, str]:
 
 
 def _group(content: Json, kind: str) -> str | None:
-    """The API group; of an object without apiVersion the one that its kind has in KINDS."""
+    """The API group; of an object without apiVersion the one that its kind has in GROUPS."""
     version = content.get("apiVersion")
     if version is None:
         return GROUPS.get(kind)
