@@ -155,7 +155,7 @@ def kernels_of(loaded: "Loaded", settings: "Settings | None", source: Source) ->
 
 def _notes(loaded: "Loaded", said: "Explanation") -> list[str]:
     """Notes on what limits the answer: invented objects, Problems, and gaps."""
-    from steppe.explain.say import listed, named
+    from steppe.explain.sentences import listed, object_text
 
     causes = {
         cause.ref
@@ -167,7 +167,7 @@ def _notes(loaded: "Loaded", said: "Explanation") -> list[str]:
     notes = []
     invented = sorted(causes & loaded.invented)
     if invented:
-        names = listed([named(ref) for ref in invented[:3]])
+        names = listed([object_text(ref) for ref in invented[:3]])
         more = f" and {len(invented) - 3} more" if len(invented) > 3 else ""
         are = "is" if len(invented) == 1 else "are"
         notes.append(f"{names}{more} {are} what a cluster would make of these manifests.")

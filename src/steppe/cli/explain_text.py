@@ -7,8 +7,8 @@ import click
 
 from steppe.ends.target import RangeTarget, ServiceTarget
 from steppe.explain.model import Case, Explanation, Kind, Path, Step
-from steppe.explain.say import decided, listed, reason, why
-from steppe.explain.steps import told
+from steppe.explain.sentences import cause_text, decided, listed, reason
+from steppe.explain.steps import step_text
 from steppe.kube.cause import Cause
 
 MIN_WIDTH = 40
@@ -136,7 +136,9 @@ def _path(said: Explanation, path: Path, width: int) -> Iterator[str]:
     if path.egress.allowed and path.ingress.by != "no pod":
         yield from _row("ingress", into, width, path.ingress.allowed)
     for miss in path.misses:
-        yield from _wrapped(f"{why(miss.cause)} {miss.text}", width, _INDENT + "- ", _INDENT + "  ")
+        yield from _wrapped(
+            f"{cause_text(miss.cause)} {miss.text}", width, _INDENT + "- ", _INDENT + "  "
+        )
     yield from _steps(path.steps, width)
     if path.fate in ("refused", "dropped") and path.steps[-1].stage != path.fate:
         yield from _row(_FATES[path.fate], reason(said.flow, path), width, allowed=False)
@@ -169,14 +171,14 @@ def _steps(steps: Sequence[Step], width: int) -> Iterator[str]:
             yield f"  on {node}"
         mark = "~" if step.promised else ""
         yield from _wrapped(
-            told(step.what), width, f"    {mark + step.stage:<{_STAGE - 2}} ", _INDENT
+            step_text(step.what), width, f"    {mark + step.stage:<{_STAGE - 2}} ", _INDENT
         )
         yield from _causes(step.because, width)
 
 
 def _causes(causes: Sequence[Cause], width: int) -> Iterator[str]:
     for cause in causes:
-        lines = _wrapped(f"by {why(cause)}", width, _INDENT + "  ", _INDENT + "    ")
+        lines = _wrapped(f"by {cause_text(cause)}", width, _INDENT + "  ", _INDENT + "    ")
         yield from (click.style(line, dim=True) for line in lines)
 
 

@@ -12,9 +12,9 @@ from ipaddress import IPv4Address, IPv6Address
 import msgspec
 
 from steppe.ends.target import NodeTarget, PodTarget, RangeTarget, ServiceTarget, Target
+from steppe.explain.cluster_part import own_prefix
 from steppe.explain.flow import BadFlowError
 from steppe.explain.model import Case, Flow
-from steppe.explain.part import own_prefix
 from steppe.kube.cluster import Cluster
 from steppe.kube.cluster_policies import ClusterRule
 from steppe.kube.objects import Node, Pod
@@ -185,7 +185,7 @@ def _parts(
         for part in sorted({whole} | inside, key=sort_key):
             if end.public and any(holds(private, part) for private in _of(version)):
                 continue
-            address = _speaker(cluster, part, {cut for cut in inside if cut != part})
+            address = _sample_address(cluster, part, {cut for cut in inside if cut != part})
             if address is not None:
                 name = end.text if part == whole and end.public else str(part)
                 yield name + (f" (IPv{version})" if end.public else ""), address
@@ -195,7 +195,7 @@ def _of(version: int) -> Iterator[IPNetwork]:
     return (prefix for prefix in _NOT_PUBLIC if prefix.version == version)
 
 
-def _speaker(cluster: Cluster, part: IPNetwork, without: set[IPNetwork]) -> IPAddress | None:
+def _sample_address(cluster: Cluster, part: IPNetwork, without: set[IPNetwork]) -> IPAddress | None:
     """The first address of a part that is neither the cluster's nor in a prefix of `without`."""
     number, last = int(part.network_address), int(part.broadcast_address)
     for cut in sorted((cut for cut in without if holds(part, cut)), key=sort_key):

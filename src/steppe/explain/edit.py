@@ -9,8 +9,8 @@ from enum import IntEnum
 import msgspec
 
 from steppe.explain.model import Patch
-from steppe.explain.partner import Json
-from steppe.explain.say import traffic
+from steppe.explain.new_peer import Json
+from steppe.explain.sentences import traffic
 from steppe.kube.cause import Cause
 from steppe.kube.cluster import Cluster
 from steppe.kube.objects import Pod
@@ -39,7 +39,7 @@ class Edit(msgspec.Struct, frozen=True):
     apply: Callable[[Cluster], Cluster]
 
 
-class Closed(msgspec.Struct, frozen=True):
+class DeniedEnd(msgspec.Struct, frozen=True):
     """One end of a flow at which the policies of a pod deny the other end."""
 
     direction: Direction

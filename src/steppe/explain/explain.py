@@ -9,13 +9,13 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from steppe.explain.cases import cases_of
+from steppe.explain.cluster_part import part_for
 from steppe.explain.flow import BadFlowError, flow_of
-from steppe.explain.misses import misses
 from steppe.explain.model import Case, Explanation, Flow, Path, kind_of
-from steppe.explain.part import part_for
-from steppe.explain.promised import path_of
+from steppe.explain.promised_steps import path_of
 from steppe.explain.remedy import Asked, changes_for
-from steppe.explain.say import verdict
+from steppe.explain.sentences import verdict
+from steppe.explain.unmatched_rules import misses
 from steppe.kube.cluster import Cluster
 from steppe.kube.policies import Direction
 from steppe.net.packet import Protocol

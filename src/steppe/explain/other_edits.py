@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
 
-from steppe.explain.edit import Breadth, Closed, Edit, escaped, pointer
+from steppe.explain.edit import Breadth, DeniedEnd, Edit, escaped, pointer
 from steppe.explain.model import Patch
-from steppe.explain.partner import Json, Partner
+from steppe.explain.new_peer import Json, NewPeer
 from steppe.explain.policy_edits import isolating
-from steppe.explain.say import why
+from steppe.explain.sentences import cause_text
 from steppe.kube.cause import Cause
 from steppe.kube.cluster import Cluster
 from steppe.kube.cluster_policies import ClusterRule
@@ -18,15 +18,15 @@ from steppe.kube.selectors import EVERYTHING
 from steppe.oracle.policy_match import World, is_port
 
 
-def label_edits(cluster: Cluster, world: World, closed: Closed) -> Iterator[Edit]:
+def label_edits(cluster: Cluster, world: World, denied: DeniedEnd) -> Iterator[Edit]:
     """Adds a label to the peer, if this is all that it lacks for a rule to match it."""
-    pod = world.pods.get(closed.peer)
+    pod = world.pods.get(denied.peer)
     if pod is None:
         return
     wanted: dict[tuple[str, str], None] = {}
-    for policy in isolating(cluster, closed):
-        for rule in policy.rules(closed.direction):
-            if any(is_port(world, port, closed.packet) for port in rule.ports):
+    for policy in isolating(cluster, denied):
+        for rule in policy.rules(denied.direction):
+            if any(is_port(world, port, denied.packet) for port in rule.ports):
                 for peer in rule.peers:
                     label = _missing(peer, pod)
                     if label is not None:
@@ -82,31 +82,31 @@ def _labelled(
     return apply
 
 
-def tier_edits(cluster: Cluster, closed: Closed, partner: Partner) -> Iterator[Edit]:
+def tier_edits(cluster: Cluster, denied: DeniedEnd, new_peer: NewPeer) -> Iterator[Edit]:
     """Inserts an Accept rule before the ClusterNetworkPolicy rule that denies."""
-    (cause,) = closed.decision.because
+    (cause,) = denied.decision.because
     policy = cluster.cluster_policies.get(cause.ref.name)
-    blocks = any(isinstance(peer, Block) for peer in partner.peers)
-    if policy is None or (blocks and closed.direction == "ingress"):
+    blocks = any(isinstance(peer, Block) for peer in new_peer.peers)
+    if policy is None or (blocks and denied.direction == "ingress"):
         return  # ingress rules of ClusterNetworkPolicies have no peers by address
-    rule = ClusterRule(f"{closed.field}[new]", "", "Accept", partner.peers, (closed.port,))
-    rules = policy.rules(closed.direction)
+    rule = ClusterRule(f"{denied.field}[new]", "", "Accept", new_peer.peers, (denied.port,))
+    rules = policy.rules(denied.direction)
     at = next(number for number, each in enumerate(rules) if each.field == cause.field)
     changed = msgspec.structs.replace(
-        policy, **{closed.direction: (*rules[:at], rule, *rules[at:])}
+        policy, **{denied.direction: (*rules[:at], rule, *rules[at:])}
     )
 
     def apply(cluster: Cluster) -> Cluster:
         policies = {**cluster.cluster_policies, policy.name: changed}
         return msgspec.structs.replace(cluster, cluster_policies=policies)
 
-    written: Json = {"action": "Accept", closed.side: partner.as_cluster_json()}
-    if closed.packet.protocol != "ICMP":
-        number = {"destinationPort": {"number": closed.packet.destination_port}}
-        written["protocols"] = [{closed.packet.protocol.lower(): number}]
+    written: Json = {"action": "Accept", denied.side: new_peer.as_cluster_json()}
+    if denied.packet.protocol != "ICMP":
+        number = {"destinationPort": {"number": denied.packet.destination_port}}
+        written["protocols"] = [{denied.packet.protocol.lower(): number}]
     yield Edit(
-        f"put an Accept rule before {why(cause)}: {closed.side} {partner.text}{closed.on}",
-        Cause(policy.ref, closed.field),
+        f"put an Accept rule before {cause_text(cause)}: {denied.side} {new_peer.text}{denied.on}",
+        Cause(policy.ref, denied.field),
         (Patch(policy.ref, pointer(cause.field), written),),
         Breadth.ASKED if policy.subject.pods != EVERYTHING else Breadth.WIDE,
         apply,

@@ -13,10 +13,10 @@ from itertools import islice, product
 import msgspec
 
 from steppe.ends.target import RangeTarget
-from steppe.explain.edit import Breadth, Closed, Edit
+from steppe.explain.edit import Breadth, DeniedEnd, Edit
 from steppe.explain.model import Case, Change, Flow
+from steppe.explain.new_peer import NewPeer, outside_peer, pod_peer
 from steppe.explain.other_edits import label_edits, tier_edits
-from steppe.explain.partner import Partner, outside_partner, pod_partner
 from steppe.explain.policy_edits import policy_edits
 from steppe.kube.cluster import Cluster
 from steppe.net.address import IPNetwork, host_prefix
@@ -41,7 +41,7 @@ class Asked(msgspec.Struct, frozen=True):
 def changes_for(cluster: Cluster, asked: Asked) -> tuple[Change, ...]:
     """A few changes that open the whole flow; those that allow the least come first."""
     # One denied end represents its group; whether its edit opens all of them is tried.
-    options = [sorted(_edits(cluster, asked, closed), key=_breadth) for closed in _groups(asked)]
+    options = [sorted(_edits(cluster, asked, denied), key=_breadth) for denied in _groups(asked)]
     if not options:
         return ()
     alone = [
@@ -78,9 +78,9 @@ def _opens(asked: Asked, edits: Iterable[Edit]) -> bool:
     )
 
 
-def _groups(asked: Asked) -> tuple[Closed, ...]:
+def _groups(asked: Asked) -> tuple[DeniedEnd, ...]:
     """One denied end for each set of objects that deny; none if a path fails for another reason."""
-    found: dict[object, Closed] = {}
+    found: dict[object, DeniedEnd] = {}
     for path in (path for case in asked.cases for path in case.paths):
         if path.fate in ("refused", "dropped"):
             return ()
@@ -92,38 +92,38 @@ def _groups(asked: Asked) -> tuple[Closed, ...]:
             packet = path.received
             if direction == "egress":
                 packet = msgspec.structs.replace(packet, source=path.sent.source)
-            closed = Closed(direction, pods[-1], packet, decision)  # type: ignore[arg-type]
-            found.setdefault((direction, decision.by, decision.because), closed)
+            denied = DeniedEnd(direction, pods[-1], packet, decision)  # type: ignore[arg-type]
+            found.setdefault((direction, decision.by, decision.because), denied)
     return tuple(found.values())
 
 
-def _edits(cluster: Cluster, asked: Asked, closed: Closed) -> Iterator[Edit]:
-    partner = _partner(cluster, asked, closed)
-    if closed.decision.by != "NetworkPolicy":
-        if partner is not None:
-            yield from tier_edits(cluster, closed, partner)
+def _edits(cluster: Cluster, asked: Asked, denied: DeniedEnd) -> Iterator[Edit]:
+    new_peer = _new_peer(cluster, asked, denied)
+    if denied.decision.by != "NetworkPolicy":
+        if new_peer is not None:
+            yield from tier_edits(cluster, denied, new_peer)
         return
-    if partner is not None:
-        yield from policy_edits(cluster, asked.world, closed, partner)
-    yield from label_edits(cluster, asked.world, closed)
+    if new_peer is not None:
+        yield from policy_edits(cluster, asked.world, denied, new_peer)
+    yield from label_edits(cluster, asked.world, denied)
 
 
-def _partner(cluster: Cluster, asked: Asked, closed: Closed) -> Partner | None:
+def _new_peer(cluster: Cluster, asked: Asked, denied: DeniedEnd) -> NewPeer | None:
     """The peer that a rule would need for the other end."""
-    pod = next(iter(asked.part.pods_at(closed.peer)), None)
+    pod = next(iter(asked.part.pods_at(denied.peer)), None)
     if pod is not None:
         # ClusterNetworkPolicies have no namespace of their own.
-        same = pod.namespace == closed.pod.namespace and closed.decision.by == "NetworkPolicy"
+        same = pod.namespace == denied.pod.namespace and denied.decision.by == "NetworkPolicy"
         space = cluster.namespaces.get(pod.namespace)
-        return pod_partner(pod, space, same_namespace=same)
+        return pod_peer(pod, space, same_namespace=same)
     flow = asked.flow
-    end = flow.source if closed.direction == "ingress" else flow.destination
+    end = flow.source if denied.direction == "ingress" else flow.destination
     prefixes: dict[IPNetwork, None] = {}
     if isinstance(end, RangeTarget):
         prefixes = dict.fromkeys(end.prefixes)
     else:
         for path in (path for case in asked.cases for path in case.paths):
             packet = path.received
-            side = packet.source if closed.direction == "ingress" else packet.destination
+            side = packet.source if denied.direction == "ingress" else packet.destination
             prefixes[host_prefix(side)] = None
-    return outside_partner(str(end), prefixes)
+    return outside_peer(str(end), prefixes)

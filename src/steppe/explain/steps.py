@@ -80,7 +80,7 @@ What = Walked | Promised
 """Everything that can happen to a packet: in tables, or as the oracle says."""
 
 
-def told(what: What) -> str:
+def step_text(what: What) -> str:
     """The text of a step, one line."""
     match what:
         case Met(key, value):

@@ -8,9 +8,9 @@ from steppe.compile.node import compile_cluster
 from steppe.dataplane.nft.sets import EGRESS, INGRESS
 from steppe.explain.explain import Explainer, InTables, Paths, Walk
 from steppe.explain.model import Case, Mtu, Path, Step
-from steppe.explain.promised import first_steps, receiver_of
-from steppe.explain.refusals import reason_of
+from steppe.explain.promised_steps import first_steps, receiver_of
 from steppe.explain.steps import Sent, What
+from steppe.explain.stop_reasons import reason_of
 from steppe.fabric.registry import all_links
 from steppe.kube.cause import Cause
 from steppe.kube.cluster import Cluster

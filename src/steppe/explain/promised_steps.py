@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 
 from steppe.explain.model import Path, Step
-from steppe.explain.refusals import reason_of
 from steppe.explain.steps import (
     Answered,
     Balanced,
@@ -14,6 +13,7 @@ from steppe.explain.steps import (
     Stopped,
     Unasked,
 )
+from steppe.explain.stop_reasons import reason_of
 from steppe.kube.cause import Cause
 from steppe.kube.cluster import Cluster
 from steppe.kube.services import Service

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from steppe.ends.workloads import workload_labels, workload_name
-from steppe.explain.say import listed
+from steppe.explain.sentences import listed
 from steppe.kube.objects import Pod
 from steppe.kube.policies import Block, Namespace, Peer, Pods
 from steppe.kube.selectors import Selector, labels_are
@@ -22,7 +22,7 @@ Json = dict[str, Any]
 _NAMESPACE_LABEL = "kubernetes.io/metadata.name"
 
 
-class Partner(msgspec.Struct, frozen=True):
+class NewPeer(msgspec.Struct, frozen=True):
     """The peers of a rule that would allow one end; `name` is short, for use in a policy's name."""
 
     name: str
@@ -40,28 +40,28 @@ class Partner(msgspec.Struct, frozen=True):
         return [*pods, *([{"networks": networks}] if networks else ())]
 
 
-def pod_partner(pod: Pod, space: Namespace | None, *, same_namespace: bool) -> Partner | None:
+def pod_peer(pod: Pod, space: Namespace | None, *, same_namespace: bool) -> NewPeer | None:
     """The pods of this pod's workload; None if no selector can match them (see policy_match.py)."""
     labels = workload_labels(pod)
     pods, name = labels_are(labels), workload_name(pod)
     text = f"podSelector {pods}" if labels else "podSelector {} (all pods)"
     if same_namespace:
-        return Partner(name, text, (Pods(pods=pods, within=pod.namespace),))
+        return NewPeer(name, text, (Pods(pods=pods, within=pod.namespace),))
     if space is None:
         return None
     if not space.labels:
         text = f"namespaceSelector {{}} (all namespaces) with {text}"
-        return Partner(name, text, (Pods(pods=pods),))
+        return NewPeer(name, text, (Pods(pods=pods),))
     known = _NAMESPACE_LABEL if _NAMESPACE_LABEL in space.labels else min(space.labels)
     spaces = labels_are({known: space.labels[known]})
-    return Partner(name, f"namespaceSelector {spaces} with {text}", (Pods(spaces, pods),))
+    return NewPeer(name, f"namespaceSelector {spaces} with {text}", (Pods(spaces, pods),))
 
 
-def outside_partner(name: str, prefixes: Iterable[IPNetwork]) -> Partner:
+def outside_peer(name: str, prefixes: Iterable[IPNetwork]) -> NewPeer:
     """Everyone with an address of these prefixes."""
     blocks = tuple(map(Block, prefixes))
     text = f"ipBlock {listed(str(block.prefix) for block in blocks)}"
-    return Partner(name, text, blocks)
+    return NewPeer(name, text, blocks)
 
 
 def object_name(*words: str) -> str:

@@ -1,6 +1,6 @@
 """The text for why no Service or address takes a packet (oracle/stop.py)."""
 
-from steppe.explain.say import listed, named, traffic
+from steppe.explain.sentences import listed, object_text, traffic
 from steppe.kube.services import Service
 from steppe.oracle.stop import Stop
 
@@ -24,7 +24,7 @@ def reason_of(stop: Stop | None) -> str:
 
 
 def _of_service(stop: Stop, service: Service) -> str:
-    who, destination = named(service.ref), stop.packet.destination
+    who, destination = object_text(service.ref), stop.packet.destination
     match stop.reason:
         case "no endpoint":
             which = f": none of its {stop.endpoints} is ready" if stop.endpoints else " at all"

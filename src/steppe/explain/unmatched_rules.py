@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from steppe.explain.model import Miss
-from steppe.explain.say import listed, traffic
+from steppe.explain.sentences import listed, traffic
 from steppe.kube.cause import Cause
 from steppe.kube.policies import (
     Anyone,

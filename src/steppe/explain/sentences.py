@@ -14,15 +14,15 @@ from steppe.oracle.policy import Decision
 _NAMED = 3
 
 
-def named(ref: ObjectRef) -> str:
+def object_text(ref: ObjectRef) -> str:
     """An object as text: `NetworkPolicy shop/db`."""
     kind, _, name = str(ref).partition("/")
     return f"{kind} {name}"
 
 
-def why(cause: Cause) -> str:
+def cause_text(cause: Cause) -> str:
     """An object and its field as text: `NetworkPolicy shop/db spec.ingress[0]`."""
-    return f"{named(cause.ref)} {cause.field}".rstrip()
+    return f"{object_text(cause.ref)} {cause.field}".rstrip()
 
 
 def traffic(packet: Packet | Flow) -> str:
@@ -126,8 +126,8 @@ def reason(flow: Flow, path: Path) -> str:
 def refusal(decision: Decision, direction: Direction, pod: str, peer: str, packet: Packet) -> str:
     """Why the policies of one pod deny the packet."""
     if decision.by != "NetworkPolicy":
-        return f"{listed(map(why, decision.because))} denies it ({decision.by} tier)"
-    policies = listed(named(cause.ref) for cause in decision.because)
+        return f"{listed(map(cause_text, decision.because))} denies it ({decision.by} tier)"
+    policies = listed(object_text(cause.ref) for cause in decision.because)
     several = len(decision.because) > 1
     takes = f"takes {peer}" if direction == "ingress" else f"lets it reach {peer}"
     return (
@@ -140,7 +140,7 @@ def decided(decision: Decision, direction: Direction, pod: str, peer: str, packe
     """The decision of one end's policies, allowed or denied."""
     if not decision.allowed:
         return refusal(decision, direction, pod, peer, packet)
-    rules = listed(map(why, decision.because)) if decision.because else ""
+    rules = listed(map(cause_text, decision.because)) if decision.because else ""
     return {
         "no pod": f"{pod} is no pod, so no policy is for it",
         "itself": "a pod always reaches itself",
