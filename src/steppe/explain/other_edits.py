@@ -48,7 +48,7 @@ def _missing(peer: Peer, pod: Pod) -> tuple[str, str] | None:
     """The one label that the pod lacks to match; None if it has that label with another value."""
     if not isinstance(peer, Pods):
         return None
-    open_ = [each for each in peer.pods.requirements if not each.takes(pod.labels)]
+    open_ = [each for each in peer.pods.requirements if not each.matches(pod.labels)]
     if len(open_) != 1 or open_[0].key in pod.labels:
         return None
     (only,) = open_

@@ -34,9 +34,9 @@ class Facts:
             self._selected[pods] = tuple(
                 pod
                 for namespace, inside in self._by_namespace.items()
-                if self._takes(pods, namespace)
+                if self._matches(pods, namespace)
                 for pod in inside
-                if pods.pods.takes(pod.labels)
+                if pods.pods.matches(pod.labels)
             )
         return self._selected[pods]
 
@@ -71,11 +71,11 @@ class Facts:
                     masks[cause] = masks.get(cause, 0) | 1 << number
         return found
 
-    def _takes(self, pods: Pods, namespace: str) -> bool:
+    def _matches(self, pods: Pods, namespace: str) -> bool:
         if pods.within:
             return pods.within == namespace
         known = self.cluster.namespaces.get(namespace)
-        return known is not None and pods.namespaces.takes(known.labels)
+        return known is not None and pods.namespaces.matches(known.labels)
 
     @cached_property
     def _by_namespace(self) -> Mapping[str, list[Pod]]:

@@ -92,7 +92,7 @@ def _nobody(facts: Facts, peer: Peer) -> str:
             if all(pod.host_network for pod in pods):
                 return f"only pods on their host's network ({_told(peer)}), which are no peers"
         case Nodes():
-            if not any(peer.nodes.takes(node.labels) for node in facts.cluster.nodes.values()):
+            if not any(peer.nodes.matches(node.labels) for node in facts.cluster.nodes.values()):
                 return f"no node ({peer.nodes})"
         case _:
             pass

@@ -207,7 +207,7 @@ def _free_places(nodes: Iterable[Node]) -> Iterator[Interfaces]:
 def _chosen_node(pod: _Pod, nodes: Mapping[str, Node]) -> Node:
     """The node of a pod: replicas take turns over the nodes that nodeSelector matches."""
     wanted = labels_are(pod.spec.node_selector or {})
-    fitting = [name for name, node in nodes.items() if wanted.takes(node.labels)]
+    fitting = [name for name, node in nodes.items() if wanted.matches(node.labels)]
     names = sorted(fitting or nodes)
     base, _, ordinal = pod.metadata.name.rpartition("-")
     if not ordinal.isdecimal():
