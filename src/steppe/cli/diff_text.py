@@ -17,7 +17,7 @@ from steppe.reach.services import Outcome
 NOTHING = "Nothing changes for any flow."
 
 
-class _Told(msgspec.Struct, frozen=True):
+class _Row(msgspec.Struct, frozen=True):
     """Changes with the same text: the same ports for the same reason."""
 
     receivers: Mask
@@ -33,20 +33,20 @@ def print_flow_changes(
 
     Receivers and senders with equal text share a line.
     """
-    told = _told(difference, changes, opened=opened)
-    if not told:
+    rows = _rows(difference, changes, opened=opened)
+    if not rows:
         return
     click.echo(f"\nNEWLY {'ALLOWED' if opened else 'DENIED'}")
     print_columns(
         ("TO", "PORTS", "FROM", "BECAUSE"),
         [
             (names.senders(row.receivers), row.ports, names.senders(row.senders), row.because)
-            for row in told
+            for row in rows
         ],
     )
 
 
-def _told(difference: Difference, changes: Sequence[FlowChange], *, opened: bool) -> list[_Told]:
+def _rows(difference: Difference, changes: Sequence[FlowChange], *, opened: bool) -> list[_Row]:
     by_receiver: dict[tuple[int, str, str], Mask] = {}
     for change in changes:
         if change.opened if opened else change.closed:
@@ -57,7 +57,7 @@ def _told(difference: Difference, changes: Sequence[FlowChange], *, opened: bool
     for (receiver, ports, why), senders in by_receiver.items():
         key_ = (senders, ports, why)
         together[key_] = together.get(key_, 0) | 1 << receiver
-    return [_Told(mask, senders, p, why) for (senders, p, why), mask in together.items()]
+    return [_Row(mask, senders, p, why) for (senders, p, why), mask in together.items()]
 
 
 def _why(difference: Difference, change: FlowChange, *, opened: bool) -> str:

@@ -34,7 +34,7 @@ def _lines(said: Explanation, width: int) -> Iterator[str]:
         yield from _wrapped(f"{which} would open it (tried, and it does):", width)
         for change in said.changes:
             yield from _wrapped(change.text, width, "  - ", "    ")
-    for case, alike in _told_apart(said):
+    for case, alike in _labelled_cases(said):
         yield ""
         yield from _case(said, case, alike, width)
     if said.basis == "promises":
@@ -68,12 +68,12 @@ _PROMISES = (
 )
 
 
-def _told_apart(said: Explanation) -> Iterator[tuple[Case, str]]:
+def _labelled_cases(said: Explanation) -> Iterator[tuple[Case, str]]:
     """The cases with a label each; of cases with equal results only the first, labelled for all."""
     shown: list[tuple[Case, list[str]]] = []
     for case in said.cases:
         for known, alike in shown:
-            if _fares(said, known) == _fares(said, case):
+            if _result_key(said, known) == _result_key(said, case):
                 alike.append(case.stands_for)
                 break
         else:
@@ -83,7 +83,7 @@ def _told_apart(said: Explanation) -> Iterator[tuple[Case, str]]:
         yield case, f", and {listed((*alike[:_ALIKE], *more))} alike" if alike else ""
 
 
-def _fares(said: Explanation, case: Case) -> object:
+def _result_key(said: Explanation, case: Case) -> object:
     """The key by which two cases have equal results: the same ends for the same reasons."""
     to = said.flow.destination
     one_of_many = isinstance(to, ServiceTarget) and to.service.headless

@@ -25,7 +25,7 @@ _NARROWEST = 16
 Line = tuple[str, ...]
 
 
-class _Told(msgspec.Struct, frozen=True):
+class _Row(msgspec.Struct, frozen=True):
     """Senders of one receiver with the same text."""
 
     ports: str
@@ -37,24 +37,24 @@ def print_flows(reach: Reach, names: Names, flows: Iterable[Sequence[Flow]]) -> 
     """Print a table: each receiver with its senders, the row with the most senders last."""
     lines: list[Line] = []
     for known in flows:
-        told = _told(known)
-        complete = _all_told(reach, known)
-        for index, row in enumerate(told):
-            rest = complete and row is told[-1]
+        rows = _rows(known)
+        complete = _is_complete(reach, known)
+        for index, row in enumerate(rows):
+            rest = complete and row is rows[-1]
             who = names.senders(row.senders, rest=rest)
             receiver = "" if index else names.group(known[0].receiver)
             lines.append((receiver, row.ports, who, because_text(row.because)))
     print_columns(("TO", "PORTS", "FROM", "BECAUSE"), lines)
 
 
-def _told(flows: Sequence[Flow]) -> list[_Told]:
+def _rows(flows: Sequence[Flow]) -> list[_Row]:
     """Flows as rows; flows that differ only in the senders' families are joined."""
-    found: dict[str, _Told] = {}
+    found: dict[str, _Row] = {}
     for flow in flows:
         text = ports_text(flow.row)
-        before = found.get(text, _Told(text, 0, ()))
+        before = found.get(text, _Row(text, 0, ()))
         because = tuple(dict.fromkeys((*before.because, *flow.because)))
-        found[text] = _Told(text, before.senders | flow.senders, because)
+        found[text] = _Row(text, before.senders | flow.senders, because)
     return sorted(found.values(), key=lambda row: row.senders.bit_count())
 
 
@@ -112,7 +112,7 @@ def _few(texts: Sequence[str]) -> str:
     return ", ".join(texts[:_CAUSES]) + (" and others" if len(texts) > _CAUSES else "")
 
 
-def _all_told(reach: Reach, flows: Sequence[Flow]) -> bool:
+def _is_complete(reach: Reach, flows: Sequence[Flow]) -> bool:
     """Whether these flows contain every sender of their receiver."""
     found = 0
     for flow in flows:

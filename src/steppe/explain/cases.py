@@ -43,7 +43,7 @@ def cases_of(
     cluster: Cluster, flow: Flow, node_port_addresses: NodePortAddresses = ()
 ) -> tuple[Case, ...]:
     """The flow's packets, IPv4 first; BadFlowError if the ends have no family in common."""
-    found = tuple(_cases(_Asked(cluster, flow, node_port_addresses)))
+    found = tuple(_cases(_Question(cluster, flow, node_port_addresses)))
     if not found:
         raise BadFlowError(f"{flow.source} and {flow.destination} {_nothing_common(flow)}")
     return found
@@ -56,7 +56,7 @@ def _nothing_common(flow: Flow) -> str:
     return "have no IP family in common"
 
 
-class _Asked(msgspec.Struct, frozen=True):
+class _Question(msgspec.Struct, frozen=True):
     """A flow, and what else decides which packets represent it."""
 
     cluster: Cluster
@@ -64,7 +64,7 @@ class _Asked(msgspec.Struct, frozen=True):
     node_port_addresses: NodePortAddresses
 
 
-def _cases(asked: _Asked) -> Iterator[Case]:
+def _cases(asked: _Question) -> Iterator[Case]:
     flow = asked.flow
     for version in _FAMILIES:
         for stands_for, source in _sources(asked.cluster, flow, version):
@@ -85,7 +85,7 @@ def _sources(cluster: Cluster, flow: Flow, version: int) -> Iterator[tuple[str, 
         yield "", own
 
 
-def _destinations(asked: _Asked, version: int) -> Iterator[tuple[str, IPAddress, int, str]]:
+def _destinations(asked: _Question, version: int) -> Iterator[tuple[str, IPAddress, int, str]]:
     cluster, flow = asked.cluster, asked.flow
     end = flow.destination
     if isinstance(end, RangeTarget):
@@ -107,7 +107,7 @@ def _destinations(asked: _Asked, version: int) -> Iterator[tuple[str, IPAddress,
 
 
 def _from_outside(
-    asked: _Asked, end: ServiceTarget, version: int
+    asked: _Question, end: ServiceTarget, version: int
 ) -> Iterator[tuple[str, IPAddress, int, str]]:
     """The packets of hosts outside: to a load balancer's address, an external IP or a node port."""
     flow, service = asked.flow, end.service

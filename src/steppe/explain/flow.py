@@ -134,8 +134,8 @@ def _ports(cluster: Cluster, to: Named) -> tuple[_Port, ...]:
             )
         case ServiceTarget(service, _) if service.headless:
             # Nothing translates the port: SRV records contain the endpoints' own ports.
-            held = (port for slice_ in cluster.slices_of(service) for port in slice_.ports)
-            return tuple(_Port(*port) for port in dict.fromkeys(held))
+            ports = (port for slice_ in cluster.slices_of(service) for port in slice_.ports)
+            return tuple(_Port(*port) for port in dict.fromkeys(ports))
         case ServiceTarget(service, _):
             return tuple(map(_of_service, service.ports))
         case _:

@@ -35,15 +35,15 @@ def policy_findings(facts: Facts) -> Iterator[Finding]:
     for policy in policies:
         subject, field = _subject(policy)
         pods = facts.selected(subject)
-        guarded = tuple(pod for pod in pods if not pod.host_network)
-        if not guarded:
+        selected = tuple(pod for pod in pods if not pod.host_network)
+        if not selected:
             message = _idle(subject, bool(pods))
             yield Finding(Cause(policy.ref, field), "selects-nothing", message)
             continue
         for direction, side in _SIDES:
             for rule in policy.rules(direction):
-                yield from _strangers(facts, policy.ref, rule, side)
-                served_by = guarded if direction == "ingress" else _receivers(facts, rule)
+                yield from _unmatched_peers(facts, policy.ref, rule, side)
+                served_by = selected if direction == "ingress" else _receivers(facts, rule)
                 yield from _unserved(facts, policy.ref, rule, served_by)
 
 
@@ -56,13 +56,13 @@ def _subject(policy: Policy) -> tuple[Pods, str]:
 def _idle(subject: Pods, on_host: bool) -> str:
     if on_host:
         return (
-            f"selects only pods on their host's network ({_told(subject)}), and policies do not "
+            f"selects only pods on their host's network ({_as_text(subject)}), and policies do not "
             "apply to those; remove it, or guard the nodes themselves"
         )
-    return f"selects no pod ({_told(subject)}), so it does nothing; correct it or remove it"
+    return f"selects no pod ({_as_text(subject)}), so it does nothing; correct it or remove it"
 
 
-def _told(pods: Pods) -> str:
+def _as_text(pods: Pods) -> str:
     """The selectors as text: `app=web in namespace shop`."""
     if pods.within:
         return f"{pods.pods} in namespace {pods.within}"
@@ -71,26 +71,26 @@ def _told(pods: Pods) -> str:
     return f"{pods.pods} in namespaces with {pods.namespaces}"
 
 
-def _strangers(
+def _unmatched_peers(
     facts: Facts, ref: ObjectRef, rule: Rule | ClusterRule, side: str
 ) -> Iterator[Finding]:
     """Peers that match nothing. Prefixes are not checked: their addresses may be outside."""
     for peer in rule.peers:
-        who = _nobody(facts, peer)
+        who = _unmatched_text(facts, peer)
         if who:
             message = f"matches {who}; correct the selector or remove the peer"
             yield Finding(Cause(ref, f"{rule.field}.{side}"), "matches-nobody", message)
 
 
-def _nobody(facts: Facts, peer: Peer) -> str:
+def _unmatched_text(facts: Facts, peer: Peer) -> str:
     """What this peer does not find, as text; "" if it matches something."""
     match peer:
         case Pods():
             pods = facts.selected(peer)
             if not pods:
-                return f"no pod ({_told(peer)})"
+                return f"no pod ({_as_text(peer)})"
             if all(pod.host_network for pod in pods):
-                return f"only pods on their host's network ({_told(peer)}), which are no peers"
+                return f"only pods on their host's network ({_as_text(peer)}), which are no peers"
         case Nodes():
             if not any(peer.nodes.matches(node.labels) for node in facts.cluster.nodes.values()):
                 return f"no node ({peer.nodes})"

@@ -73,7 +73,7 @@ def _target_findings(
         yield Finding(cause, "no-target-port", message)
 
 
-class _Fared(msgspec.Struct):
+class _Outcomes(msgspec.Struct):
     """The results at one port of a Service of the pods that are not its endpoints."""
 
     allowed: int = 0
@@ -85,7 +85,7 @@ def closed_services(facts: Facts) -> Iterator[Finding]:
     """Service ports at which policies deny every client, or only some connections of a client."""
     offers = Offers(facts.reach)
     for offer in offers.all:
-        fared = _fared(facts, offers, offer)
+        fared = _outcomes(facts, offers, offer)
         cause = Cause(offer.service.ref, _field(offer))
         for (open_, total), pods in sorted(fared.partly.items()):
             who = listed(sorted(named(pod.ref) for pod in pods))
@@ -108,9 +108,9 @@ def _field(offer: Offer) -> str:
     return f"spec.ports[{offer.service.ports.index(offer.port)}]"
 
 
-def _fared(facts: Facts, offers: Offers, offer: Offer) -> _Fared:
+def _outcomes(facts: Facts, offers: Offers, offer: Offer) -> _Outcomes:
     own = {backend.address for view in offer.views for backend in view.backends}
-    found = _Fared()
+    found = _Outcomes()
     for row in offers.rows(offer, facts.reach.of_kind("pods")):
         callers = [
             pod

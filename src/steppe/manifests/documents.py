@@ -89,7 +89,7 @@ def collected(manifests: Iterable[Manifest]) -> Collected:
         ref = ref_of(content)
         if GROUPS.get(kind) != _group(content, kind):
             if _decides(content, kind):
-                strangers.setdefault(_stranger(content, kind), []).append(_named(ref))
+                strangers.setdefault(_unknown_kind(content, kind), []).append(_named(ref))
         elif not ref.name:
             problems.append(Problem(Cause(ref, "metadata.name"), _at("has no name", where)))
         else:
@@ -189,7 +189,7 @@ def _decides(content: Json, kind: str) -> bool:
     return ours or kind == "Ingress" or kind.endswith("NetworkPolicy")
 
 
-def _stranger(content: Json, kind: str) -> str:
+def _unknown_kind(content: Json, kind: str) -> str:
     """The kind; with its group if one of the kinds in use has the same name."""
     return f"{kind} ({_group(content, kind)})" if kind in GROUPS else kind
 

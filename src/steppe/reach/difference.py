@@ -143,16 +143,16 @@ class Difference:
 
     def offers(self) -> Iterator[OfferChange]:
         """Every Service port at which some sender's result changes."""
-        old, new = (_fared(reach, self._everyone) for reach in (self.before, self.after))
-        nobody = (_Fared(self._everyone, frozenset(), ABSENT),)
-        for place in sorted(old.keys() | new.keys()):
-            for here in old.get(place, nobody):
-                for there in new.get(place, nobody):
+        old, new = (_outcomes(reach, self._everyone) for reach in (self.before, self.after))
+        nobody = (_SameOutcome(self._everyone, frozenset(), ABSENT),)
+        for offered in sorted(old.keys() | new.keys()):
+            for here in old.get(offered, nobody):
+                for there in new.get(offered, nobody):
                     senders, nodes = here.senders & there.senders, here.nodes & there.nodes
                     apart = here.nodes and there.nodes and not nodes
                     if senders and not apart and _otherwise(here.outcome, there.outcome):
                         where = nodes or here.nodes | there.nodes
-                        yield OfferChange(*place, senders, where, here.outcome, there.outcome)
+                        yield OfferChange(*offered, senders, where, here.outcome, there.outcome)
 
     @property
     def _everyone(self) -> Mask:
@@ -201,7 +201,7 @@ class _Joined(msgspec.Struct, frozen=True):
     new: tuple[tuple[Group, PolicyClass | None], ...]
 
 
-class _Fared(msgspec.Struct, frozen=True):
+class _SameOutcome(msgspec.Struct, frozen=True):
     """Senders with the same result at a Service's port, on these nodes; on all nodes if empty."""
 
     senders: Mask
@@ -237,23 +237,23 @@ def _group(kind: Kind, side: _Side, names: Iterable[str]) -> Group:
     return Group(kind, tuple(side[name][1] for name in names if name in side))
 
 
-_Place = tuple[str, str, int, int]
+_Offered = tuple[str, str, int, int]
 """A Service, the protocol, the port and the IP version."""
 
 
-def _fared(reach: Reach, everyone: Mask) -> Mapping[_Place, list[_Fared]]:
-    found: dict[_Place, list[_Fared]] = {}
+def _outcomes(reach: Reach, everyone: Mask) -> Mapping[_Offered, list[_SameOutcome]]:
+    found: dict[_Offered, list[_SameOutcome]] = {}
     offers = Offers(reach)
     for offer in offers.all:
         name = f"{offer.service.namespace}/{offer.service.name}"
-        place = (name, offer.port.protocol, offer.port.port, offer.address.version)
-        if not one_port(offer.port.protocol, offer.port.port) & reach.wanted or place in found:
+        offered = (name, offer.port.protocol, offer.port.port, offer.address.version)
+        if not one_port(offer.port.protocol, offer.port.port) & reach.wanted or offered in found:
             continue
-        rows = [_Fared(r.senders, r.view.nodes, r.outcome) for r in offers.rows(offer)]
-        told = 0
+        rows = [_SameOutcome(r.senders, r.view.nodes, r.outcome) for r in offers.rows(offer)]
+        seen = 0
         for row in rows:
-            told |= row.senders
-        found[place] = [*rows, _Fared(everyone & ~told, frozenset(), ABSENT)]
+            seen |= row.senders
+        found[offered] = [*rows, _SameOutcome(everyone & ~seen, frozenset(), ABSENT)]
     return found
 
 

@@ -26,7 +26,7 @@ from steppe.ends.end import (
     WorkloadEnd,
     Written,
 )
-from steppe.ends.known import nobody, service_called
+from steppe.ends.known import no_match, service_called
 from steppe.ends.parse import parse_end
 from steppe.ends.workloads import is_called_after
 from steppe.kube.objects import Pod
@@ -70,7 +70,7 @@ class Ends:
             case _:
                 members = tuple(self._named(written.end))
         if not members:
-            raise nobody(self._reach.cluster, written.end, self._workloads)
+            raise no_match(self._reach.cluster, written.end, self._workloads)
         return Chosen(members, ports=_ports(text, written))
 
     def _named(self, end: End) -> Iterator[Member]:
@@ -122,7 +122,7 @@ class Ends:
             case HostEnd(host):
                 found = service_called(cluster, host)
                 if found is None:
-                    raise nobody(cluster, end)
+                    raise no_match(cluster, end)
                 return ServiceEnd(found.namespace, found.name)
             case NameEnd("", name) if not any(self._named(end)):
                 found = service_called(cluster, name)
@@ -143,7 +143,7 @@ class Ends:
             port = written.port + (f"/{written.protocol.lower()}" if written.protocol else "")
             raise UnknownEndError(f"{written.end} has no port {port}: there is {known}")
         if not offers:
-            raise nobody(self._reach.cluster, written.end)
+            raise no_match(self._reach.cluster, written.end)
         return Chosen(offers=offers)
 
     def _at(self, text: str, address: IPAddress) -> tuple[Member, ...]:

@@ -79,7 +79,7 @@ def _outside(
 
     The internet, 0.0.0.0/0 and ::/0, is one end of both families.
     """
-    strangers = _strangers(cluster)
+    strangers = _other_endpoints(cluster)
     inside = _inside(cluster)
     everywhere: dict[int, Side] = {}
     for prefix, sender, receiver in _atoms(classes, strangers.union(more)):
@@ -126,7 +126,7 @@ def of_kind(groups: Sequence[Group], kind: Kind) -> int:
 def named_prefixes(cluster: Cluster, classes: PolicyClasses) -> frozenset[IPNetwork]:
     """All prefixes that are members of their own outside this cluster."""
     named = (prefix for found in classes.prefixes.values() for prefix in found)
-    return _strangers(cluster).union(named)
+    return _other_endpoints(cluster).union(named)
 
 
 def _taken(cluster: Cluster) -> frozenset[IPAddress]:
@@ -138,7 +138,7 @@ def _taken(cluster: Cluster) -> frozenset[IPAddress]:
     return frozenset((*pods, *nodes))
 
 
-def _strangers(cluster: Cluster) -> frozenset[IPNetwork]:
+def _other_endpoints(cluster: Cluster) -> frozenset[IPNetwork]:
     """Endpoints of Services that are neither pods nor nodes, as host prefixes."""
     endpoints = {e.address for slice_ in cluster.slices.values() for e in slice_.endpoints}
     return frozenset(map(host_prefix, endpoints - _taken(cluster))) if endpoints else frozenset()

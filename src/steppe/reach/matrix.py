@@ -104,8 +104,8 @@ class Matrix:
         egress = self._egress_towards(receiver, version)
         found: dict[int, Mask] = {}
         for ports, senders in self._ingress_parts(end.ingress, version).items():
-            for own, guarded in egress.items():
-                together = senders & guarded
+            for own, allowed in egress.items():
+                together = senders & allowed
                 if together:
                     number = self._intersection(ports, own)
                     found[number] = found.get(number, 0) | together
@@ -206,13 +206,13 @@ class Matrix:
         return self._ingress[key]
 
     def _all_egress(self, version: int) -> _Egress:
-        guarded: dict[int, Mask] = {}
+        by_guard: dict[int, Mask] = {}
         for index, end in enumerate(self._ends):
             if end is not None and end.side(version) is not None:
-                guarded[end.egress] = guarded.get(end.egress, 0) | 1 << index
+                by_guard[end.egress] = by_guard.get(end.egress, 0) | 1 << index
         usual: dict[int, Mask] = {}
         unusual: dict[int, list[tuple[Mask, int, int]]] = {}
-        for guard, senders in guarded.items():
+        for guard, senders in by_guard.items():
             *others, (normal, _) = self._lifted("egress", guard, version)
             usual[normal] = usual.get(normal, 0) | senders
             for ports, receivers in others:

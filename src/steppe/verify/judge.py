@@ -132,8 +132,8 @@ def said_seen(seen: Seen) -> str:
     end = "was answered" if seen.answered else "was refused" if seen.refused else "got no answer"
     if not seen.arrived:
         return f"arrived nowhere and {end}"
-    places = (
+    arrivals = (
         f"{each.receiver}{f' port {each.port}' if each.port else ''} as from {each.source}"
         for each in seen.arrived
     )
-    return f"arrived at {' and at '.join(places)} and {end}"
+    return f"arrived at {' and at '.join(arrivals)} and {end}"
