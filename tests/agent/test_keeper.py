@@ -27,6 +27,7 @@ from steppe.state.node import Key, values
 from steppe.state.route import RouteKey, route_by
 from steppe.state.sysctl import Sysctl, SysctlKey
 from steppe.state.workload import host_mac, workload_of
+from tests.waiting import patience
 from tests.worlds import node_at, pod_on
 
 RULESET = Fault("table inet steppe", "missing")
@@ -38,10 +39,16 @@ class Owner:
     """Who is told, in place of the agent."""
 
     def __init__(self) -> None:
-        self.trusted = True
+        self.believed = True
+        self.asked = 0
         self.changed: list[Key] = []
         self.lost_pods: list[Workload] = []
         self.passes = 0
+
+    @property
+    def trusted(self) -> bool:
+        self.asked += 1
+        return self.believed
 
     def applied(self, keys: Collection[Key]) -> None:
         self.changed += keys
@@ -85,8 +92,14 @@ class World:
         return self.kernel.read(tuple(self.compiler.state))
 
     async def until_in_step(self) -> None:
-        async with asyncio.timeout(10):
-            while self.held() != self.desired or self.kernel.check():
+        """The kernel holds what it shall, and the pass that made it so has come to its end."""
+        async with asyncio.timeout(patience(30)):
+            while (
+                self.held() != self.desired
+                or self.kernel.check()
+                or self.keeper.busy
+                or self.keeper.reconciler.failed
+            ):
                 await asyncio.sleep(0.005)
 
     @asynccontextmanager
@@ -135,11 +148,13 @@ async def test_an_empty_kernel_gets_all_tables_and_what_is_removed_is_back() -> 
 
 async def test_nothing_is_changed_before_all_is_known() -> None:
     world = World()
-    world.owner.trusted = False
+    world.owner.believed = False
     async with world.running():
-        await asyncio.sleep(0.02)
+        async with asyncio.timeout(patience(30)):
+            while not world.owner.asked:
+                await asyncio.sleep(0.005)
         assert world.held() == {}
-        world.owner.trusted = True
+        world.owner.believed = True
         world.keeper.touch(())
         await world.until_in_step()
 
@@ -150,7 +165,13 @@ async def test_without_repair_others_hands_are_seen_and_left_alone() -> None:
         await world.until_in_step()
         world.kernel.remove(TO_B)
         world.kernel.flush()
-        await asyncio.sleep(0.05)
+        before = world.keeper.reconciler.begun
+        async with asyncio.timeout(patience(30)):
+            while world.keeper.reconciler.ended <= before:  # what was heard wakes the keeper
+                await asyncio.sleep(0.005)
+            world.keeper.touch(world.compiler.remove_node("node-c"))
+            while TO_C in world.held():
+                await asyncio.sleep(0.005)
         assert TO_B not in world.held()
         assert world.kernel.check() == (RULESET,)
 
@@ -204,7 +225,7 @@ async def test_tables_that_never_rest_are_an_error_of_their_own_and_spoil_nothin
 
 
 async def failed(job: asyncio.Task[None]) -> BaseException | None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(patience(30)):
         await asyncio.wait([job])
     return job.exception()
 
@@ -276,7 +297,7 @@ async def test_a_pods_link_that_is_gone_is_the_owners_to_bring_back() -> None:
         world.keeper.touch(world.compiler.set_workload(workload))
         await world.until_in_step()
         world.kernel.remove(LinkKey(workload.link))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(patience(30)):
             while not world.owner.lost_pods:
                 await asyncio.sleep(0.005)
         assert world.owner.lost_pods == [workload]
