@@ -183,14 +183,6 @@ class FakeKernel:
         pod, _ = self._peers.get(name, (None, ""))
         return next((fd for fd, kernel in self.inside.items() if kernel is pod), None)
 
-    def underlay(self, addresses: Sequence[IPAddress]) -> Underlay:
-        """The link that holds one of the addresses; the fake has no default route to go by."""
-        for address in addresses:
-            for link in self._underlay.values():
-                if any(own.ip == address for own in link.addresses):
-                    return link
-        raise KernelError("find the underlay", detail="no link holds any of these addresses")
-
     def remove(self, key: Key) -> None:
         """Another program deletes one entry, with all consequences in the kernel."""
         self._change(key, None)

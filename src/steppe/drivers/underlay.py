@@ -64,7 +64,7 @@ class Underlays:
 
     def read(self, addresses: Sequence[IPAddress]) -> Underlay:
         """The underlay of a node known by these addresses; KernelError if none is found."""
-        return find_underlay(self._socket, addresses)
+        return _find(self._socket, addresses)
 
     def drain(self) -> Changed:
         """The changes since the last call that may concern the underlay; never waits."""
@@ -105,7 +105,7 @@ def _changed(message: Message) -> str:
     return ""
 
 
-def find_underlay(socket: NetlinkSocket, addresses: Sequence[IPAddress]) -> Underlay:
+def _find(socket: NetlinkSocket, addresses: Sequence[IPAddress]) -> Underlay:
     """The link, its MTU, and its addresses that are valid beyond it."""
     try:
         links = {link.index: link for link in list_links(socket)}
