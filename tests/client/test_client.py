@@ -90,7 +90,7 @@ async def test_tries_that_end_in_mid_handshake_leave_no_buffers_behind() -> None
     try:
         async with server, Client(Config(server=f"https://127.0.0.1:{port}")) as client:
             for _ in range(10):
-                with pytest.raises(UnreachableError, match="and closes it again$"):
+                with pytest.raises(UnreachableError, match=r"and closes it again$"):
                     await client.get(NODES, "a")
         alive = [found for found in gc.get_objects() if isinstance(found, SSLProtocol)]
     finally:

@@ -9,6 +9,7 @@ import asyncio
 import logging
 from typing import Any
 
+from steppe.agent.files import cure
 from steppe.agent.log import line
 from steppe.agent.supervisor import is_expected
 from steppe.kube.cause import Cause, ObjectRef, Problem
@@ -17,7 +18,6 @@ log = logging.getLogger("steppe.agent")
 
 STEADY_SECONDS = 5.0
 """How long after the last error of a kind its Problem is gone; asyncio tries again after 1 s."""
-_CURE = "it is tried again every second; close what holds files open, or raise LimitNOFILE"
 
 
 class LoopErrors:
@@ -60,7 +60,9 @@ def _told(context: dict[str, Any], error: OSError) -> str:
     listening = context.get("socket")
     if listening is None:
         return f"{context['message']}: {why}"
-    return f"no connection can be taken at {_place(listening.getsockname())}: {why}; {_CURE}"
+    remedy = cure(error, "see the kernel's log")
+    place = _place(listening.getsockname())
+    return f"no connection can be taken at {place}: {why}; it is tried again every second; {remedy}"
 
 
 def _place(address: object) -> str:
