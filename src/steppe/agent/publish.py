@@ -69,18 +69,30 @@ class Publisher:
         self._feeds = feeds
         self._events = events
         self._underlay = underlay
+        self._logged: frozenset[Problem] = frozenset()
         self._told: frozenset[Problem] = frozenset()
+        self._away = False
+        """Whether the API server did not answer the last time."""
 
     async def run(self) -> None:
         """Write what is to be written, for ever; ApiError where the API server refuses it."""
         while True:
             await asyncio.sleep(INTERVAL_SECONDS)
-            try:
-                await self.publish_node()
-                await self.tell_problems()
-            except UnreachableError as error:
-                # That the API is away is told by the watches.
+            await self.publish()
+
+    async def publish(self) -> None:
+        """Write what is to be written by now; ApiError where the API server refuses it."""
+        self.log_problems()
+        try:
+            await self.publish_node()
+            await self.tell_problems()
+        except UnreachableError as error:
+            # Tried again every other second, and said once.
+            if not self._away:
                 log.warning(line("publish-failed", error=error))
+            self._away = True
+        else:
+            self._away = False
 
     async def publish_node(self) -> None:
         """Keep our Node's annotations those that peers and offline tools shall read."""
@@ -95,6 +107,13 @@ class Publisher:
         await self._client.patch(NODES, self._compiler.name, patch)
         feed.published, feed.published_settings = feed.underlay, settings
         log.info(line("published", node=self._compiler.name, underlay=underlay, settings=settings))
+
+    def log_problems(self) -> None:
+        """A line for each Problem that is ours to tell and new, whether or not the API answers."""
+        own = self._own_problems()
+        for problem in sorted(own - self._logged):
+            log.warning(line("problem", cause=problem.cause, message=problem.message))
+        self._logged = own
 
     async def tell_problems(self) -> None:
         """Tell of the Problems that are ours to tell and new."""
@@ -119,7 +138,6 @@ class Publisher:
 
     async def _tell(self, problem: Problem) -> None:
         ref = problem.cause.ref
-        log.warning(line("problem", cause=problem.cause, message=problem.message))
         resource = _RESOURCES.get(ref.kind)
         if resource is None or not ref.name:
             return
