@@ -36,6 +36,7 @@ from steppe.agent.health.metrics import Metrics, serve
 from steppe.agent.health.proxy_health import ProxyHealth
 from steppe.agent.kernel import Kernel
 from steppe.agent.log import line
+from steppe.agent.loop_errors import LoopErrors
 from steppe.agent.node.audit import Audit
 from steppe.agent.node.flows import FlowEnder
 from steppe.agent.node.gauges import Gauges
@@ -111,6 +112,7 @@ class Agent:
         self.supervisor = Supervisor(
             options.node, failed=lambda job: metrics.job_failures.labels(job).inc()
         )
+        self.loop_errors = LoopErrors(options.node)
         way = self.way = Way(options, client, kernel, metrics)
         self._start = Start(
             way.compiler, way.keeper, way.underlay, way.feeds.ranges.remember, way.cni.clean_up
@@ -145,7 +147,7 @@ class Agent:
     def problems(self) -> tuple[Problem, ...]:
         """All current Problems: of objects, of the node's underlay, of jobs."""
         way = self.way
-        sources = (way.feeds, way.compiler, way.underlay, self.supervisor)
+        sources = (way.feeds, way.compiler, way.underlay, self.supervisor, self.loop_errors)
         return tuple(sorted({problem for source in sources for problem in source.problems}))
 
     def why_not_ready(self) -> str:
@@ -159,6 +161,7 @@ class Agent:
 
     async def run(self) -> None:
         """Read the kernel first, then follow every source of events."""
+        asyncio.get_running_loop().set_exception_handler(self.loop_errors.note)
         try:
             async with asyncio.TaskGroup() as tasks:
                 # The agent answers questions from the beginning, also about why it is not ready.

@@ -74,18 +74,30 @@ class Publisher:
         self._feeds = feeds
         self._events = events
         self._underlay = underlay
+        self._logged: frozenset[Problem] = frozenset()
         self._reported: frozenset[Problem] = frozenset()
+        self._away = False
+        """Whether the API server did not answer the last time."""
 
     async def run(self) -> None:
         """Publish until cancelled; ApiError if the API server refuses it."""
         while True:
             await asyncio.sleep(INTERVAL_SECONDS)
-            try:
-                await self.publish_node()
-                await self.tell_problems()
-            except UnreachableError as error:
-                # The watches report that the API server is unreachable.
+            await self.publish()
+
+    async def publish(self) -> None:
+        """Write what is new once; ApiError if the API server refuses it."""
+        self.log_problems()
+        try:
+            await self.publish_node()
+            await self.tell_problems()
+        except UnreachableError as error:
+            # It is tried again every other second, and logged once.
+            if not self._away:
                 log.warning(line("publish-failed", error=error))
+            self._away = True
+        else:
+            self._away = False
 
     async def publish_node(self) -> None:
         """Update our Node's annotations, which peers and offline tools read."""
@@ -100,6 +112,13 @@ class Publisher:
         await self._client.patch(NODES, self._compiler.name, patch)
         feed.published, feed.published_settings = feed.underlay, settings
         log.info(line("published", node=self._compiler.name, underlay=underlay, settings=settings))
+
+    def log_problems(self) -> None:
+        """A line for each Problem that is ours to tell and new, whether or not the API answers."""
+        own = self._own_problems()
+        for problem in sorted(own - self._logged):
+            log.warning(line("problem", cause=problem.cause, message=problem.message))
+        self._logged = own
 
     async def tell_problems(self) -> None:
         """Write Events for new Problems that this node reports."""
@@ -124,7 +143,6 @@ class Publisher:
 
     async def _tell(self, problem: Problem) -> None:
         ref = problem.cause.ref
-        log.warning(line("problem", cause=problem.cause, message=problem.message))
         resource = _RESOURCES.get(ref.full_kind)
         if resource is None or not ref.name:
             return

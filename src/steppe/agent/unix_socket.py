@@ -8,11 +8,13 @@ from pathlib import Path
 
 import msgspec
 
+from steppe.agent.files import cure
 from steppe.errors import SteppeError
 
 LOOK_SECONDS = 2.0
 """Seconds between two checks that the socket's file still exists."""
 _BACKLOG = 128
+_FOLDER = "give --state-dir a folder of root's, with a path of less than 90 characters"
 
 
 class SocketError(SteppeError):
@@ -68,10 +70,8 @@ def _made(path: Path) -> Listening:
     except OSError as error:
         listener.close()
         reason = error.strerror or str(error)
-        raise SocketError(
-            f"cannot listen on {path}: {reason}; give --state-dir a folder of root's, with a "
-            "path of less than 90 characters"
-        ) from error
+        remedy = cure(error, _FOLDER)
+        raise SocketError(f"cannot listen on {path}: {reason}; {remedy}") from error
     return Listening(path, listener, identity)
 
 

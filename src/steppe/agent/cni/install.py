@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from steppe.agent.cni import framing
+from steppe.agent.files import cure
 from steppe.cni import plugin
 from steppe.errors import SteppeError
 
@@ -115,7 +116,8 @@ def _write(path: Path, data: bytes, mode: int) -> Path | None:
         finally:
             os.close(folder)
     except OSError as error:
-        raise InstallError(f"cannot write {path}: {error.strerror}; is it writable?") from error
+        remedy = cure(error, "is it writable?")
+        raise InstallError(f"cannot write {path}: {error.strerror}; {remedy}") from error
     return path
 
 

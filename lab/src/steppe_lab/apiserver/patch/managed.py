@@ -77,7 +77,7 @@ def entries_of(owners: Owners, before: Any, now: str) -> list[Json]:
 
 
 def updated(owners: Owners, manager: Manager, comparison: Comparison) -> Owners:
-    """FrontendOwners after a plain write: what changed is the writer's, what is gone is nobody's."""
+    """Ownership after a plain write: what changed is the writer's, what is gone is nobody's."""
     after: Owners = {}
     for other, fields in owners.items():
         kept = difference(fields, comparison.removed)
