@@ -1,7 +1,8 @@
 """Tracked flows that would go on sending to an endpoint that is no longer there.
 
 The kernel translates by its connection table, not by the rules, once a flow is known. A TCP peer
-that is gone answers with a reset or its client gives up; a UDP or SCTP sender never learns.
+that is gone answers with a reset or its client gives up; a UDP or SCTP sender never learns. What
+has never been answered learns nothing by TCP either.
 
 What a frontend leads to is told by the service table, so it is the same for every data plane.
 """
@@ -17,6 +18,10 @@ Answering = frozenset[tuple[IPAddress, int]]
 """The addresses and ports that may answer what is sent to a frontend."""
 
 ENDED: tuple[Protocol, ...] = ("UDP", "SCTP")
+OPENING: tuple[Protocol, ...] = ("TCP",)
+"""Of these, flows whose first packet is unanswered are looked at as well. One that began while its
+Service had no rules, as when another program has flushed the table, is not translated, nor will
+its retransmissions be: without its entry, the next of them is a first packet, and is."""
 
 
 def frontend_of(flow: Flow) -> Frontend:
