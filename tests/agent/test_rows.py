@@ -79,6 +79,8 @@ async def test_what_is_late_is_told_alone() -> None:
     late, pending = await rows.late()
     assert [(row["key"], row["state"]) for row in late] == [(str(missing), "pending")]
     assert pending == 2
+    # An incomplete view deletes nothing, so that is not pending.
+    assert (await rows.late(complete=False))[1] == 1
 
 
 async def test_what_the_kernel_refuses_is_told_with_its_reason() -> None:

@@ -1,7 +1,7 @@
 """Manifests from files, folders and standard input: documents, each with its file and line.
 
-YAML is read as Kubernetes' own tools do, so a date is a string. What the documents mean is for
-`kube.manifests` to say.
+YAML is read as Kubernetes' own tools read it, so a date is a string. The documents are interpreted
+by the package `manifests`.
 """
 
 import contextlib
@@ -21,11 +21,11 @@ _SUFFIXES = (".yaml", ".yml", ".json")
 
 
 class UnreadableError(SteppeError):
-    """A file is not there, or is no YAML or JSON; the message says where and what."""
+    """A file is missing, or is not YAML or JSON; the message names the place and the reason."""
 
 
 def manifests_in(names: Iterable[str]) -> Iterator[Manifest]:
-    """Every document of these files and of all manifests below these folders."""
+    """Every document in these files and in all manifest files below these folders."""
     for name in names:
         if name == STANDARD_INPUT:
             yield from _documents(sys.stdin.buffer.read(), "standard input")
@@ -39,7 +39,7 @@ def manifests_in(names: Iterable[str]) -> Iterator[Manifest]:
 
 
 def files_in(path: Path) -> Iterable[Path]:
-    """The manifests below a folder, in the order of their names; a file as it is."""
+    """The manifest files below a folder, sorted by name; a file's own path for a file."""
     if not path.is_dir():
         return (path,)
     found = sorted(p for p in path.rglob("*") if p.suffix in _SUFFIXES and p.is_file())
@@ -90,7 +90,7 @@ def _sentence(error: Exception, content: bytes, name: str) -> str:
 
 
 def _loader() -> Any:
-    """A safe loader that leaves dates as they are written, in C where PyYAML was built with it."""
+    """A safe loader that keeps dates as text; the C loader if PyYAML was built with it."""
     import yaml
 
     base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

@@ -26,7 +26,9 @@ class Metrics:
         self.failed = self._gauge("steppe_failed_entries", "Entries the kernel refused")
         self.problems = self._gauge("steppe_problems", "Objects' parts that cannot be served")
         self.in_sync = self._gauge("steppe_in_sync", "1 while nothing is left to change")
-        self.api_synced = self._gauge("steppe_api_in_sync", "1 while the watch of nodes runs")
+        self.api_synced = self._gauge(
+            "steppe_api_in_sync", "1 while every list that the agent follows is watched"
+        )
         self.changes = Counter(
             "steppe_changes", "Changes made", ["table", "verb"], registry=self.registry
         )
