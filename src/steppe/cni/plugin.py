@@ -54,6 +54,8 @@ DECODING_FAILURE = 6
 BAD_CONFIG = 7
 TRY_AGAIN = 11
 NOT_AVAILABLE = 50
+# "Values 100+ may be used for plugin specific errors."; those from 100 on are the agent's.
+UNEXPECTED = 199
 
 CONFIG_LIMIT = 1 << 20
 TIMEOUT_SECONDS = 30.0
@@ -145,10 +147,19 @@ def is_name(text: str) -> bool:
 
 def _is_interface(text: str) -> bool:
     return (
-        len(os.fsencode(text)) <= 15
+        len(text.encode(errors="surrogatepass")) <= 15
+        and text.isprintable()
         and text not in (".", "..")
         and not any(character in "/:" or character.isspace() for character in text)
     )
+
+
+def _is_socket_path(text: str) -> bool:
+    """unix(7): sun_path has 108 bytes and ends with a null byte; a leading one means no file."""
+    try:
+        return text[:1] == "/" and "\0" not in text and len(os.fsencode(text)) <= 107
+    except UnicodeEncodeError:
+        return False  # JSON can say "\ud800", which no file is called
 
 
 def _is_args(text: str) -> bool:
@@ -219,13 +230,19 @@ def check_config(config: Json, command: str) -> None:
             raise CniError(BAD_CONFIG, f"the configuration has no {key!r}", REINSTALL)
     if not is_name(config["name"]):
         raise CniError(BAD_CONFIG, f"network name {config['name']!r} is not allowed", REINSTALL)
-    if "/" in config["type"]:
-        raise CniError(BAD_CONFIG, f"plugin type {config['type']!r} holds a path", REINSTALL)
+    if "/" in config["type"] or "\0" in config["type"]:
+        raise CniError(BAD_CONFIG, f"plugin type {config['type']!r} is not allowed", REINSTALL)
+    if not _is_socket_path(config["socket"]):
+        raise CniError(
+            BAD_CONFIG,
+            f"socket {config['socket'][:200]!r} is no path of a Unix socket",
+            'it must begin with "/" and have at most 107 bytes; ' + REINSTALL,
+        )
     previous = config.get("prevResult")
     if previous is not None and not isinstance(previous, dict):
-        raise CniError(BAD_CONFIG, "prevResult is not an object")
+        raise CniError(BAD_CONFIG, "prevResult is not an object", RUNTIME)
     if command == "CHECK" and previous is None:
-        raise CniError(BAD_CONFIG, "CHECK needs prevResult, the result of the ADD")
+        raise CniError(BAD_CONFIG, "CHECK needs prevResult, the result of the ADD", RUNTIME)
     # Only for ADD: a wrong configuration must not keep a pod from being detached.
     if command in ("ADD", "STATUS") and config.get("ipam"):
         raise CniError(
@@ -237,7 +254,9 @@ def check_config(config: Json, command: str) -> None:
         check_attachments(config.get(VALID_ATTACHMENTS))
 
 
-REINSTALL = "run `python -m steppe.agent.cni.install`, which writes a configuration that has it"
+REINSTALL = "run `python -m steppe.agent.cni.install`, which writes a whole configuration"
+
+RUNTIME = "the container runtime must send it as the CNI specification has it"
 
 
 def check_attachments(listed: object) -> None:
@@ -249,7 +268,9 @@ def check_attachments(listed: object) -> None:
         and isinstance(entry.get("ifname"), str)
         for entry in entries
     ):
-        raise CniError(BAD_CONFIG, f"{VALID_ATTACHMENTS} is not a list of containerID and ifname")
+        raise CniError(
+            BAD_CONFIG, f"{VALID_ATTACHMENTS} is not a list of containerID and ifname", RUNTIME
+        )
 
 
 def pod_of(env: Mapping[str, str]) -> str:
@@ -270,17 +291,31 @@ def ask(path: str, document: str, command: str, pod: str) -> tuple[Json | None, 
         raise CniError(
             code,
             f"{about}: steppe's agent is not reachable at {path}: {reason}",
-            "start the agent on this node, or look into its log; this is tried again by itself",
+            CURES.get(error.errno or ETIMEDOUT, CURES[ECONNREFUSED]),
         ) from error
     try:
         answer = loads(received.decode())
-        return answer["stdout"], answer["exit"]
-    except (ValueError, TypeError, KeyError) as error:
+        printed, exit_code = answer["stdout"], answer["exit"]
+        if not isinstance(exit_code, int) or not isinstance(printed, dict | None):
+            raise TypeError(exit_code)  # noqa: TRY301 - one more way to be no answer
+        return printed, exit_code & 0xFF
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise CniError(
             code,
             f"{about}: steppe's agent broke off before it had answered",
             "look into the agent's log; this is tried again by itself",
         ) from error
+
+
+# errno's numbers, without importing it.
+EACCES, EAGAIN, ECONNREFUSED, ETIMEDOUT = 13, 11, 111, 110
+CURES = {
+    EACCES: "its socket is root's alone: the container runtime must run plugins as root",
+    EAGAIN: "it has more requests than it can take now; this is tried again by itself",
+    ECONNREFUSED: "start the agent on this node, or look into its log; this is tried again by "
+    "itself",
+    ETIMEDOUT: "it runs and does not answer: look into its log; this is tried again by itself",
+}
 
 
 def exchange(path: str, document: bytes) -> bytes:
@@ -318,12 +353,12 @@ def run(env: Mapping[str, str], read: Callable[[], bytes]) -> tuple[Json | None,
         document = f'{{"schema":"{schema}","env":{dumps(known)},"config":{text}}}'
         return ask(config["socket"], document, command, pod_of(env))
     except CniError as error:
-        return {
-            "cniVersion": version,
-            "code": error.code,
-            "msg": error.msg,
-            "details": error.details,
-        }, 1
+        return _told(version, error), 1
+
+
+def _told(version: str, error: CniError) -> Json:
+    told = {"code": error.code, "msg": error.msg, "details": error.details}
+    return {"cniVersion": version, **told}
 
 
 def asked_version(read: Callable[[], bytes]) -> str:
@@ -343,11 +378,19 @@ def read_stdin() -> bytes:
 
 def main() -> None:
     """The plugin as a process."""
-    printed, code = run(os.environ, read_stdin)
-    if printed is not None:
-        sys.stdout.write(dumps(printed) + "\n")
-        sys.stdout.flush()
-    # There is nothing to clean up, and a normal end of the interpreter takes 1 ms.
+    try:
+        printed, code = run(os.environ, read_stdin)
+    except Exception as error:  # noqa: BLE001 - the outermost boundary: a runtime reads no traceback
+        what = f"steppe's CNI plugin failed: {type(error).__name__}: {error}"
+        cure = "a bug of steppe's: please report it, with the request"
+        printed, code = _told(NEWEST, CniError(UNEXPECTED, what, cure)), 1
+    try:
+        if printed is not None:
+            sys.stdout.write(dumps(printed) + "\n")
+            sys.stdout.flush()
+    except (OSError, AttributeError):
+        code = code or 1  # nobody reads: a closed pipe, or no standard output at all
+    # Nothing is left to clean up, and an orderly end of the interpreter takes 1 ms.
     os._exit(code)
 
 
