@@ -270,7 +270,7 @@ def test_a_link_that_goes_takes_its_hop_along_and_in_ipv4_the_route(world: World
 
 
 def test_a_veth_pair_cannot_come_from_tables_alone(world: World) -> None:
-    assert "made anew by attaching" in world.refusal(LinkKey(POD), VETH)
+    assert "made again by attaching" in world.refusal(LinkKey(POD), VETH)
 
 
 def test_a_vxlan_device_carries_its_entries_through_being_made_anew(world: World) -> None:
