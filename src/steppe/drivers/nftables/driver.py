@@ -33,8 +33,8 @@ from steppe.state.node import Key, Value
 class Nft:
     """One table, in the network namespace of the thread that makes this object.
 
-    Invariant: an element is added only after the chain that it leads to has been made; a change that
-    fails keeps no other change out.
+    Invariant: an element is added only after the chain that it leads to has been made; a change
+    that fails keeps no other change out.
     """
 
     tables = frozenset((ElementKey.table,))
