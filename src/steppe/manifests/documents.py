@@ -11,31 +11,32 @@ from typing import Any, TypeVar
 import msgspec
 
 from steppe.kube.cause import Cause, ObjectRef, Problem
+from steppe.kube.kinds import GROUP_OF, group_in, is_cluster_wide, is_known
 
 Json = dict[str, Any]
 Objects = dict[ObjectRef, Json]
 Shape = TypeVar("Shape", bound=msgspec.Struct)
 
-GROUPS = {
-    "Node": "",
-    "Namespace": "",
-    "Pod": "",
-    "Service": "",
-    "ReplicationController": "",
-    "EndpointSlice": "discovery.k8s.io",
-    "NetworkPolicy": "networking.k8s.io",
-    "ServiceCIDR": "networking.k8s.io",
-    "ClusterNetworkPolicy": "policy.networking.k8s.io",
-    "Deployment": "apps",
-    "ReplicaSet": "apps",
-    "StatefulSet": "apps",
-    "DaemonSet": "apps",
-    "Job": "batch",
-    "CronJob": "batch",
-}
-"""The kinds that Steppe uses, and the API group of each."""
-
-CLUSTER_WIDE = frozenset(("Node", "Namespace", "ServiceCIDR", "ClusterNetworkPolicy"))
+IN_USE = frozenset(
+    (
+        "Node",
+        "Namespace",
+        "Pod",
+        "Service",
+        "ReplicationController",
+        "EndpointSlice",
+        "NetworkPolicy",
+        "ServiceCIDR",
+        "ClusterNetworkPolicy",
+        "Deployment",
+        "ReplicaSet",
+        "StatefulSet",
+        "DaemonSet",
+        "Job",
+        "CronJob",
+    )
+)
+"""The kinds that Steppe uses, each of the API group that kube/kinds.py has for it."""
 
 _DECIDING_GROUPS = (
     "cilium.io",
@@ -87,9 +88,9 @@ def collected(manifests: Iterable[Manifest]) -> Collected:
             gaps.append(f"{where or 'a document'} {fault}, so it is passed over")
             continue
         ref = ref_of(content)
-        if GROUPS.get(kind) != _group(content, kind):
-            if _decides(content, kind):
-                strangers.setdefault(_unknown_kind(content, kind), []).append(_named(ref))
+        if kind not in IN_USE or not is_known(kind, ref.group):
+            if _decides(ref):
+                strangers.setdefault(_unknown_kind(ref), []).append(_named(ref))
         elif not ref.name:
             problems.append(Problem(Cause(ref, "metadata.name"), _at("has no name", where)))
         else:
@@ -116,9 +117,12 @@ def ref_of(document: Json) -> ObjectRef:
     metadata = document.get("metadata")
     names = metadata if isinstance(metadata, dict) else {}
     kind = str(document.get("kind", ""))
+    version = document.get("apiVersion")
+    group = group_in(str(version) if version is not None else None, kind)
     # "An empty namespace is equivalent to the "default" namespace" (ObjectMeta.namespace)
-    namespace = "" if kind in CLUSTER_WIDE else str(names.get("namespace") or "default")
-    return ObjectRef(kind, namespace, str(names.get("name") or ""))
+    wide = is_cluster_wide(kind, group)
+    namespace = "" if wide else str(names.get("namespace") or "default")
+    return ObjectRef(kind, namespace, str(names.get("name") or ""), group)
 
 
 def labels_of(document: Json) -> Mapping[str, str]:
@@ -174,24 +178,17 @@ def _kind(content: Any) -> tuple[str, str]:
     return kind, ""
 
 
-def _group(content: Json, kind: str) -> str | None:
-    """The API group; of an object without apiVersion the one that its kind has in GROUPS."""
-    version = content.get("apiVersion")
-    if version is None:
-        return GROUPS.get(kind)
-    return str(version).rpartition("/")[0]
-
-
-def _decides(content: Json, kind: str) -> bool:
+def _decides(ref: ObjectRef) -> bool:
     """Whether objects of this kind may decide about traffic, by their API group or kind."""
-    group = _group(content, kind) or ""
+    group = ref.group
     ours = any(group == known or group.endswith(f".{known}") for known in _DECIDING_GROUPS)
-    return ours or kind == "Ingress" or kind.endswith("NetworkPolicy")
+    return ours or ref.kind == "Ingress" or ref.kind.endswith("NetworkPolicy")
 
 
-def _unknown_kind(content: Json, kind: str) -> str:
+def _unknown_kind(ref: ObjectRef) -> str:
     """The kind; with its group if one of the kinds in use has the same name."""
-    return f"{kind} ({_group(content, kind)})" if kind in GROUPS else kind
+    known = GROUP_OF.get(ref.kind, ref.group) == ref.group
+    return ref.kind if known else f"{ref.kind} ({ref.group})"
 
 
 def _named(ref: ObjectRef) -> str:

@@ -13,6 +13,7 @@ import msgspec
 
 from steppe.kube import wire
 from steppe.kube.cause import Cause, ObjectRef, Problem
+from steppe.kube.kinds import group_in
 from steppe.kube.policy_wire import LabelSelector
 from steppe.kube.selectors import Selector, selector_from
 from steppe.manifests.documents import Json, Objects, labels_of
@@ -155,13 +156,17 @@ def _free_name(ref: ObjectRef, ordinal: str, taken: set[tuple[str, str]]) -> str
     return f"{ref.name}-{ref.kind.lower()}-{ordinal}" if (ref.namespace, name) in taken else name
 
 
+def _owner(owner: Json, namespace: str) -> ObjectRef:
+    kind, version = str(owner.get("kind")), owner.get("apiVersion")
+    group = group_in(str(version) if version is not None else None, kind)
+    return ObjectRef(kind, namespace, str(owner.get("name")), group)
+
+
 def _owned(document: Json, objects: Objects) -> bool:
     """Whether another of the objects owns this one, as a Deployment owns its ReplicaSet."""
     metadata = document.get("metadata")
     owners = metadata.get("ownerReferences") if isinstance(metadata, dict) else None
     namespace = str(metadata.get("namespace") or "default") if isinstance(metadata, dict) else ""
     return any(
-        ObjectRef(str(owner.get("kind")), namespace, str(owner.get("name"))) in objects
-        for owner in owners or ()
-        if isinstance(owner, dict)
+        _owner(owner, namespace) in objects for owner in owners or () if isinstance(owner, dict)
     )

@@ -99,7 +99,7 @@ class PodControl:
     def pods_of(self, owner: Metadata) -> list[Pod]:
         """The pods of a controller, without those that it has just deleted."""
         found = self._world.pods_by_controller[owner.uid]
-        return [pod for pod in found if not self._world.pods.doomed(pod)]
+        return [pod for pod in found if not self._world.pods.is_marked_deleted(pod)]
 
     async def claim(self, owner: Metadata, selector: LabelSelector) -> list[Pod]:
         """Adopt matching orphans, release pods that no longer match; returns the remaining pods."""
@@ -176,7 +176,7 @@ class PodControl:
         except ApiError as error:
             if not (error.not_found or error.conflict):
                 raise
-        self._world.pods.doom(pod)
+        self._world.pods.mark_deleted(pod)
         self.say(owner, "Normal", "SuccessfulDelete", f"Deleted pod: {meta.name}")
 
     def say(self, owner: Metadata, type_: str, reason: str, message: str) -> None:
