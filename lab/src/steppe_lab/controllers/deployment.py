@@ -30,7 +30,11 @@ from steppe_lab.controllers.world import World
 
 
 class DeploymentController:
-    """Reconciles one Deployment at a time with its ReplicaSets."""
+    """Reconciles one Deployment at a time with its ReplicaSets.
+
+    Invariant: each step is computed from the observed objects alone, so it may be repeated or
+    interrupted at any point.
+    """
 
     def __init__(self, world: World) -> None:
         self._world = world

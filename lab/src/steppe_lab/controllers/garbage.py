@@ -46,7 +46,10 @@ def verdict(owners: Iterable[tuple[OwnerReference, bool]]) -> Verdict:
 
 
 class GarbageCollector:
-    """Watches the metadata of every kind the server has."""
+    """Watches the metadata of every kind the server has.
+
+    Invariant: nothing is deleted before the server itself has confirmed that the owner is gone.
+    """
 
     def __init__(self, world: World) -> None:
         self._world = world

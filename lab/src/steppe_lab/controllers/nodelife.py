@@ -67,7 +67,11 @@ def eviction_in(pod: Pod, taints: tuple[Taint, ...], now: dt.datetime) -> float 
 
 
 class NodeLifecycleController:
-    """Watches heartbeats and taints nodes; one key a node."""
+    """Watches heartbeats and taints nodes; one key a node.
+
+    Invariant: the age of a heartbeat is measured with this process's clock alone, never with a
+    node's.
+    """
 
     def __init__(self, world: World, grace_seconds: float = GRACE_SECONDS) -> None:
         self._world = world

@@ -73,7 +73,10 @@ def execute(program: Path, env: Mapping[str, str], stdin: bytes) -> Output:
 
 
 class Cni:
-    """The plugins of one node."""
+    """The plugins of one node.
+
+    Invariant: there is a file on disk for every ADD that was begun and not yet undone.
+    """
 
     def __init__(
         self,

@@ -76,7 +76,11 @@ class Surroundings(msgspec.Struct, frozen=True):
 
 
 class Runner:
-    """Runs one container of a pod."""
+    """Runs one container of a pod.
+
+    Invariant: state that a later kubelet needs is on disk before it is needed; cancelling `run`
+    leaves the container running.
+    """
 
     def __init__(self, container: Container, around: Surroundings) -> None:
         self.container = container

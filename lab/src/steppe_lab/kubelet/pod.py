@@ -49,7 +49,10 @@ class Host(msgspec.Struct, frozen=True):
 
 
 class PodWorker:
-    """Runs one pod."""
+    """Runs one pod.
+
+    Invariant: one task runs a pod; cancelling it leaves the pod running for the next kubelet.
+    """
 
     def __init__(self, pod: Pod, host: Host) -> None:
         self._pod = pod

@@ -62,7 +62,11 @@ class Sandbox(msgspec.Struct, frozen=True):
 
 
 class Sandboxes:
-    """Makes and removes the sandboxes of one node."""
+    """Makes and removes the sandboxes of one node.
+
+    Invariant: a sandbox has a record on disk before anything of it is made, and until DEL has
+    succeeded.
+    """
 
     def __init__(self, lab: str, node: NodeConfig, threads: NamespaceThreads) -> None:
         self._lab = lab

@@ -68,7 +68,10 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 class Wires:
-    """Raw sockets in many namespaces; a context manager that closes them."""
+    """Raw sockets in many namespaces; a context manager that closes them.
+
+    Invariant: every socket stays in the namespace in which it was made; all are closed on exit.
+    """
 
     def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()
