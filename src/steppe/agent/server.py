@@ -32,8 +32,8 @@ from steppe.agent.denied.samples import Follower, Samples
 from steppe.agent.node.audit import Audit
 from steppe.agent.shares import AGENT_SOCKET
 from steppe.agent.unix_socket import Listening, listening
+from steppe.document_limits import TooDeepError, check_json
 from steppe.errors import SteppeError
-from steppe.nesting import TooDeepError, check_json
 from steppe.net.address import IPAddress, parse_address
 from steppe.serving.http import running
 from steppe.serving.limits import Limits
