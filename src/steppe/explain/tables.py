@@ -11,7 +11,6 @@ from steppe.explain.model import Case, Mtu, Path, Step
 from steppe.explain.promised_steps import first_steps, receiver_of
 from steppe.explain.steps import Sent, What
 from steppe.explain.stop_reasons import reason_of
-from steppe.fabric.registry import all_links
 from steppe.kube.cause import Cause
 from steppe.kube.cluster import Cluster
 from steppe.kube.objects import UNDERLAY_ANNOTATION
@@ -22,7 +21,7 @@ from steppe.state.link import Link, LinkKey
 from steppe.state.nft import Element, ElementKey
 from steppe.state.node import Key, NodeState
 from steppe.state.workload import workload_of
-from steppe.walk.trace import Met, Stage, Trace
+from steppe.walk.trace import Met, Trace, Tunnelled
 from steppe.walk.trace import Step as Walked
 from steppe.walk.walk import Walker
 
@@ -213,10 +212,8 @@ def _bounds(part: Cluster, state: NodeState, step: Step) -> Iterator[Mtu]:
     because = (Cause(node.ref, f"metadata.annotations[{UNDERLAY_ANNOTATION}]"),)
     link = f"{underlay.link} of {node.name}"
     yield Mtu(underlay.mtu, f"{link} takes no more", because)
-    for device in all_links() if step.stage is Stage.TUNNEL else ():
-        entry = state.get(LinkKey(device))
-        if entry is None or not isinstance(entry.value, Link):
-            continue
+    entry = state.get(LinkKey(step.what.link)) if isinstance(step.what, Tunnelled) else None
+    if entry is not None and isinstance(entry.value, Link):
         mtu = entry.value.mtu
         text = (
             f"{link} takes {underlay.mtu}, of which the tunnel's headers need {underlay.mtu - mtu}"
