@@ -76,7 +76,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(audit, "SETTLE_SECONDS", 0.001)
 
 
-async def test_a_kernel_that_is_as_it_shall_be_has_no_differences() -> None:
+async def test_a_kernel_that_is_as_desired_has_no_differences() -> None:
     it = Audited()
     await it.begin()
     answer = await it.audit.look(repair=True)
@@ -94,7 +94,7 @@ async def test_a_kernel_that_is_as_it_shall_be_has_no_differences() -> None:
     assert link == "eth0"
 
 
-async def test_what_is_missing_foreign_or_different_is_told_with_its_cause_and_left() -> None:
+async def test_what_is_missing_foreign_or_different_is_reported_with_its_cause_and_left() -> None:
     it = Audited()
     await it.begin()
     it.world.kernel.remove(TO_B)
@@ -115,7 +115,7 @@ async def test_what_is_missing_foreign_or_different_is_told_with_its_cause_and_l
     assert TO_B not in it.world.held()
 
 
-async def test_what_is_repaired_is_told_as_it_was_and_is_right_afterwards() -> None:
+async def test_what_is_repaired_is_reported_as_it_was_and_is_right_afterwards() -> None:
     it = Audited()
     await it.begin()
     it.world.kernel.remove(TO_B)
@@ -126,7 +126,7 @@ async def test_what_is_repaired_is_told_as_it_was_and_is_right_afterwards() -> N
     assert await it.differences() == []
 
 
-async def test_a_repair_that_the_kernel_refuses_is_told_with_its_reason() -> None:
+async def test_a_repair_that_the_kernel_refuses_is_reported_with_its_reason() -> None:
     it = Audited()
     await it.begin()
     it.world.kernel.remove(TO_B)
@@ -164,7 +164,7 @@ async def test_a_change_that_is_on_its_way_is_no_difference() -> None:
     assert await it.differences() == []
 
 
-async def test_what_is_inside_a_pod_is_told_with_the_pod() -> None:
+async def test_what_is_inside_a_pod_is_reported_with_the_pod() -> None:
     it = Audited()
     await it.begin()
     pod = workload_of(pod_on(node_at(0), 0))
@@ -178,7 +178,7 @@ async def test_what_is_inside_a_pod_is_told_with_the_pod() -> None:
     assert row["because"] == [f"{pod.ref} status.podIPs"]
 
 
-async def test_flows_to_what_is_no_endpoint_are_told_with_their_service_and_ended() -> None:
+async def test_flows_to_what_is_no_endpoint_are_reported_with_their_service_and_ended() -> None:
     it = Audited()
     it.world.compiler.set_service(
         Service("default", "dns", cluster_ips=(CLUSTER_IP,), ports=(ServicePort("", "UDP", 53),))
@@ -197,7 +197,7 @@ async def test_flows_to_what_is_no_endpoint_are_told_with_their_service_and_ende
     assert it.beside.flows == set()
 
 
-async def test_what_others_have_put_there_is_told_and_never_counts_as_a_repair() -> None:
+async def test_what_others_have_put_there_is_reported_and_never_counts_as_a_repair() -> None:
     it = Audited()
     await it.begin()
     it.beside.found = (FIREWALL,)

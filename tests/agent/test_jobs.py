@@ -320,7 +320,7 @@ async def test_a_port_in_use_is_tried_until_it_is_free(
 
 
 @pytest.mark.parametrize("name", ["agent-socket", "cni-socket"])
-async def test_a_socket_whose_folder_is_removed_is_made_anew(
+async def test_a_socket_whose_folder_is_removed_is_made_again(
     world: World, caplog: pytest.LogCaptureFixture, name: str
 ) -> None:
     job = world.jobs()[name]

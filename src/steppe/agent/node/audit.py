@@ -1,12 +1,13 @@
-"""The kernel against what it shall hold, and what else there may send packets astray.
+"""Compares the kernel with the desired tables, and finds what else may lead packets astray.
 
-    differences   entries of Steppe's tables, what those stand on (nftables' chains and sets), and
-                  inside pods what attaching them has put there
-    flows         tracked flows that go on to what is no endpoint any more
-    others        other programs' rules that drop, and settings and routes that overrule ours
+    differences   entries of Steppe's tables, their base (nftables' chains and sets), and the
+                  entries inside pods that attaching has made
+    flows         tracked flows to addresses that are no longer backends
+    others        other programs' rules that drop, and settings and routes that override ours
 
-Entries and flows are put right on demand. What is inside a pod comes right when the pod is made
-anew, for later plugins of the chain may have had a hand in it. What is others' is only told.
+Entries and flows are repaired on request. The inside of a pod is only reported, since later plugins
+of the chain may have changed it: recreate the pod. Settings and rules of other programs are only
+reported too.
 """
 
 import asyncio
@@ -35,13 +36,13 @@ InnerFaults = Callable[[Workload], Awaitable[Iterable[Change]]]
 
 
 class Beside(Protocol):
-    """What is beside the tables, read anew each time; each may block (drivers.beside)."""
+    """Kernel state outside the tables, read at each call; calls may block (drivers.beside)."""
 
     def tracked(self) -> tuple[Flow, ...]:
         """The flows that are tracked; SteppeError where they cannot be read."""
 
     def end(self, flows: Iterable[Flow]) -> None:
-        """Forget these flows."""
+        """Delete these flows from the connection table."""
 
     def others(self, routes: Iterable[RouteKey], link: str) -> Iterable[Other]:
         """Others' rules, settings and routes that may lead packets astray.
@@ -66,7 +67,7 @@ class Audit:
         self._beside = beside
 
     async def look(self, *, repair: bool) -> Json:
-        """What is wrong at this time; then repaired, if it shall be."""
+        """What is wrong now; with `repair` it is repaired after that."""
         seen, changes, faults = await self._drift()
         inside = [
             (workload, fault)
