@@ -136,7 +136,7 @@ class Agent:
                 why_not_ready=self.why_not_ready,
                 problems=self.problems,
             ),
-            Audit(way.compiler, way.keeper, way.cni.inner_faults),
+            Audit(way.compiler, way.keeper, way.cni.inner_faults, kernel.beside),
             Samples(way.compiler, lambda: way.feeds.policies.pods),
         )
         self._events = EventRecorder(client, "steppe-agent", options.node)

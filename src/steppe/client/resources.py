@@ -1,6 +1,6 @@
-"""The kinds of objects Steppe talks about, and the URL paths they live under.
+"""The kinds of objects that Steppe uses, and their URL paths.
 
-Which kinds a server really serves is discovery's business, not this module's.
+A server may not have all of them; this module does not do discovery.
 """
 
 from urllib.parse import quote
@@ -24,7 +24,7 @@ class Resource(msgspec.Struct, frozen=True):
         return f"{self.group}/{self.version}" if self.group else self.version
 
     def path(self, namespace: str = "", name: str = "", subresource: str = "") -> str:
-        """Where the collection, the object or its subresource is served."""
+        """The URL path of the collection, of an object or of its subresource."""
         # "/api/v1" is the legacy core group; every other group is under "/apis/GROUP/VERSION".
         parts = ["apis", self.group] if self.group else ["api"]
         parts.append(self.version)

@@ -1,4 +1,4 @@
-"""Where in the cluster something was said: the answer to "which object put this here?"."""
+"""References to objects and their fields: the answer to "which object put this entry here?"."""
 
 import msgspec
 from msgspec.structs import force_setattr
@@ -47,10 +47,10 @@ class Cause(msgspec.Struct, frozen=True, order=True, gc=False):
 
 
 class Problem(msgspec.Struct, frozen=True, order=True):
-    """Something a user wrote that cannot be served, why, and how to cure it.
+    """Something in an object that Steppe cannot do: what, why, and how to cure it.
 
-    User input never raises: a Problem becomes an Event on the object and a line in
-    `steppe status`, and everything else goes on.
+    Invalid user input raises no exception: it becomes a Problem, which is shown as an Event on
+    the object and as a line in `steppe status`. Everything else continues.
     """
 
     cause: Cause

@@ -1,9 +1,9 @@
-"""Changes in an order in which each finds what it needs.
+"""Changes in an order in which each change finds the entries that it needs.
 
-A route needs its link and, through it, its neighbour; a forwarding entry needs its device. The
-keys of a table say so as their level: an entry needs only what is on lower ones. So
-additions go from the ground up and deletions from the top down, additions first: while a
-prefix moves from one next hop to another there is always a way to go.
+A route needs its link and its neighbour entry; a forwarding entry needs its device. The class of a
+key has a level, and an entry needs only entries of lower levels. So additions are ordered from the
+lowest level up and deletions from the highest level down. Additions come first: while a prefix
+moves from one next hop to another there is always a route.
 """
 
 from collections.abc import Iterable
@@ -21,8 +21,8 @@ def _rank(change: Change) -> tuple[int, int]:
     level = change.key.level
     if change.new is None:
         return (2, -level)
-    # A device that must be made anew takes its routes and entries with it, so it goes first and
-    # the keys it carried are added back by the next pass over the tables.
+    # A device that must be made again loses its routes and entries, so it is deleted first; the
+    # next pass over the tables adds the lost keys again.
     return (0 if _remakes(change) else 1, level)
 
 

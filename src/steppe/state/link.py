@@ -1,4 +1,4 @@
-"""Links, the addresses on them, and what a link needs to reach a neighbour.
+"""Links, addresses on them, neighbour entries and forwarding entries.
 
 Names, flags and defaults are those of `ip link`, `ip address`, `ip neighbour` and `bridge fdb`;
 every value prints as those commands would show it.
@@ -25,7 +25,9 @@ class LinkKey(msgspec.Struct, frozen=True, order=True):
 
 
 class Link(msgspec.Struct, frozen=True):
-    """A link: `alias` is the kernel's own note on it (`ip link` shows it). We want all ours up."""
+    """A link. `alias` is a text that the kernel keeps for it (`ip link` shows it). All desired
+    links are up.
+    """
 
     kind: Kind
     mtu: int
@@ -55,7 +57,7 @@ class AddressKey(msgspec.Struct, frozen=True):
 
 
 class Address(msgspec.Struct, frozen=True):
-    """An address has no settings of its own: it is there, usable at once (no DAD), for ever."""
+    """An address has no further values: it is usable at once (no DAD) and does not expire."""
 
     def __str__(self) -> str:
         return "permanent"
@@ -75,7 +77,7 @@ class NeighbourKey(msgspec.Struct, frozen=True):
 
 
 class Neighbour(msgspec.Struct, frozen=True):
-    """A permanent neighbour entry: never asked for by ARP or NDP, never aged out."""
+    """A permanent neighbour entry: not resolved by ARP or NDP, and it does not expire."""
 
     mac: str
 
@@ -97,7 +99,7 @@ class ForwardingKey(msgspec.Struct, frozen=True):
 
 
 class Forwarding(msgspec.Struct, frozen=True):
-    """Where a tunnel device sends frames for one MAC address: the remote tunnel end."""
+    """The remote tunnel end to which a tunnel device sends the frames for one MAC address."""
 
     destination: IPAddress
 

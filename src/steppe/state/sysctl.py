@@ -1,6 +1,6 @@
 """Kernel settings, by their path below /proc/sys with slashes, as sysctl.d(5) allows.
 
-A slash keeps interface names with dots readable: net/ipv4/conf/eth0.100/rp_filter.
+With slashes, interface names may contain dots: net/ipv4/conf/eth0.100/rp_filter.
 """
 
 from typing import ClassVar

@@ -1,6 +1,7 @@
-"""The chains that policies' verdict maps lead to: a chain a set of ports, not a policy.
+"""The chains that policies' verdict maps lead to: one chain for each set of ports, not for a
+policy.
 
-A chain's name is all there is to it. What it does not accept is denied.
+The name of a chain determines its rules. What a chain does not accept is denied.
 
     ingress-allow                              everything
     ingress-allow-tcp                          all of TCP
@@ -8,8 +9,8 @@ A chain's name is all there is to it. What it does not accept is denied.
     egress-allow-udp-other                     all of UDP, and every protocol that has no ports
     ingress-denied                             nothing
 
-A packet's priority is where the identity of its peer is noted on the way: nft has no other room
-for a number that a map gives. It is cleared again before the packet goes on.
+The number of the peer's identity is stored in the packet's priority: nft has no other field for a
+number from a map. It is cleared before the packet goes on.
 """
 
 import re
@@ -27,7 +28,7 @@ from steppe.net.ports import OTHER, PortProtocol, PortRange
 from steppe.state.nft import Chain, Clear, Dispatch, Go, Hook, Match, Recall, Rule
 
 NAME_LIMIT = 255
-"""Bytes in a chain's name (NFT_NAME_MAXLEN in linux/netfilter/nf_tables.h is 256 with its end)."""
+"""The longest name of a chain, in bytes (NFT_NAME_MAXLEN in nf_tables.h is 256, with the NUL)."""
 ACCEPTED = "policy-accepted"
 
 _PROTOCOLS: tuple[str, ...] = get_args(PortProtocol)
@@ -93,7 +94,7 @@ def _ranges(words: list[str]) -> Iterator[PortRange]:
 
 
 def denied(direction: str) -> str:
-    """The chain that lets nothing through."""
+    """The name of the chain that denies everything."""
     return f"{direction}-denied"
 
 
@@ -155,9 +156,9 @@ def _match(ports: PortRange) -> Match:
 
 
 def direction_chains(direction: Direction, own: str, peer: str) -> Iterator[Chain]:
-    """The fixed chains of a direction, from where a packet of a guarded pod comes in.
+    """The fixed chains of a direction, for packets of guarded pods.
 
-    `own` and `peer` are the fields that hold the pod's own address and its peer's.
+    `own` and `peer` are the packet's fields with the pod's own address and with its peer's.
     """
     yield Chain(denied(direction), tuple(denied_rules(direction, own)))
     sets = policy_sets(direction)
@@ -177,17 +178,17 @@ def direction_chains(direction: Direction, own: str, peer: str) -> Iterator[Chai
 
 
 def accepted() -> Chain:
-    """Where everything ends that a policy lets through."""
+    """The chain at the end of everything that a policy allows."""
     return Chain(ACCEPTED, (Rule((), Clear()), Rule((), "accept")))
 
 
 def entry(name: str, hook: Hook, direction: Direction, own: str, peer: str) -> Chain:
-    """The base chain that leads new connections of guarded pods to a direction's chain.
+    """The base chain that sends new connections of guarded pods to a direction's chain.
 
     "the reply traffic for those allowed connections will also be implicitly allowed"
     (kubernetes.io, Network Policies), and so are errors about them. Conntrack would take an answer
-    of a connection that has been ended for the first packet of one the other way round; what
-    begins a TCP connection acknowledges nothing.
+    of a connection that has been ended for the first packet of one in the other direction; the
+    first packet of a TCP connection has no ACK flag.
     """
     guarded = policy_sets(direction).guarded
     known = (
