@@ -68,7 +68,7 @@ class World:
         return self.kernel.read(tuple(self.compiler.state))
 
     async def until_in_step(self) -> None:
-        """The kernel holds what it shall, and the pass that made it so has come to its end."""
+        """The kernel holds the desired tables, and the pass that made it so has ended."""
         async with asyncio.timeout(patience(30)):
             while (
                 self.held() != self.desired

@@ -200,7 +200,7 @@ async def _told(request: web.Request, handler: Handler) -> web.StreamResponse:
         return _error(503, str(error))
     except Exception:
         log.exception("a bug of ours, in answering %s", request.path)
-        return _error(500, "the agent could not answer: a bug of ours, told in its log")
+        return _error(500, "the agent could not answer: a bug in the agent, see its log")
 
 
 def _parsed(texts: list[str]) -> frozenset[IPAddress]:

@@ -34,7 +34,7 @@ RETRY_SECONDS = 2.0
 
 
 class HealthPortServer:
-    """Told that Services or the node have changed; opens and closes ports to match."""
+    """Opens and closes health check ports when Services or the node have changed."""
 
     def __init__(
         self,

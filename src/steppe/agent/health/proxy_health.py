@@ -32,12 +32,12 @@ from steppe.serving.sockets import tcp_sockets
 log = logging.getLogger("steppe.agent")
 
 LATE_SECONDS = 60.0
-"""How long one pass over the kernel may take: kube-proxy's own limit is twice its syncPeriod."""
+"""Seconds that one pass over the kernel may take; kube-proxy's limit is twice its syncPeriod."""
 RETRY_SECONDS = 2.0
 
 
 class Place(msgspec.Struct, frozen=True):
-    """Where to listen: on all of the machine's addresses where the host is ""."""
+    """Where to listen; with the host "" on all addresses of the machine."""
 
     host: str
     port: int
@@ -80,7 +80,7 @@ class ProxyHealth:
         app = web.Application()
         app.add_routes([web.get("/healthz", self._healthz), web.get("/livez", self._livez)])
         async with running(app, self._limits) as listener:
-            # Nobody tells when a port becomes free.
+            # There is no notification when a port becomes free, so try again.
             while not await self._listen(listener, self._place):  # noqa: ASYNC110
                 await asyncio.sleep(RETRY_SECONDS)
             await asyncio.Event().wait()

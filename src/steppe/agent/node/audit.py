@@ -29,7 +29,7 @@ from steppe.state.route import RouteKey
 Json = dict[str, Any]
 
 SETTLE_SECONDS = 0.5
-"""How long a change may be on its way from the API to the kernel without anything being wrong."""
+"""Seconds that a change may take from the API to the kernel without being reported as drift."""
 
 InnerFaults = Callable[[Workload], Awaitable[Iterable[Change]]]
 

@@ -99,7 +99,7 @@ def denied(direction: str) -> str:
 
 
 def allowing(direction: str, ports: Iterable[PortRange]) -> tuple[str, tuple[PortRange, ...]]:
-    """The chain that lets these ports through, and those that its name has no room for."""
+    """The name of the chain that allows these ports, and the ports that do not fit into a name."""
     kept: list[PortRange] = []
     left_out: list[PortRange] = []
     found = merged(ports)
@@ -117,7 +117,7 @@ def allowing(direction: str, ports: Iterable[PortRange]) -> tuple[str, tuple[Por
 
 
 def merged(ports: Iterable[PortRange]) -> list[PortRange]:
-    """The same ports in as few ranges as there can be, in order."""
+    """The same ports in the fewest possible ranges, sorted."""
     found: list[PortRange] = []
     for r in sorted(ports):
         before = found[-1] if found else None
@@ -129,7 +129,7 @@ def merged(ports: Iterable[PortRange]) -> list[PortRange]:
 
 
 def ports_chain(name: str) -> Chain | None:
-    """The chain of this name; None if the name is none of a policy chain."""
+    """The chain of this name; None if it is not the name of a policy chain."""
     found = Allowed.parse(name)
     if found is None:
         return None
