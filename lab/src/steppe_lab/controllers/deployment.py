@@ -30,7 +30,11 @@ from steppe_lab.controllers.world import World
 
 
 class DeploymentController:
-    """Reconciles one Deployment at a time with its ReplicaSets."""
+    """Reconciles one Deployment at a time with its ReplicaSets.
+
+    Invariant: each step is computed from the observed objects alone, so it may be repeated or
+    interrupted at any point.
+    """
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -93,12 +97,12 @@ class DeploymentController:
         return sum(pod.status.phase not in FINISHED for pod in pods)
 
     async def _claim(self, deployment: Deployment) -> list[ReplicaSet]:
-        """Our ReplicaSets, with matching orphans adopted and strangers let go."""
+        """Our ReplicaSets, after adopting matching orphans and releasing all others."""
         owned = []
         meta, selector = deployment.metadata, deployment.spec.selector
         copy = self._world.replicaset_copy
         for rs in self._world.replicasets_by_controller[meta.uid]:
-            if self._world.replicasets.doomed(rs):
+            if self._world.replicasets.is_marked_deleted(rs):
                 continue
             if selects(selector, rs.metadata.labels) or meta.deletion_timestamp:
                 owned.append(rs)
@@ -173,12 +177,12 @@ class DeploymentController:
         await self._world.client.delete(
             REPLICASETS, meta.name, meta.namespace, uid=meta.uid, propagation="Background"
         )
-        self._world.replicasets.doom(rs)
+        self._world.replicasets.mark_deleted(rs)
 
     async def _report(self, key: Key, deployment: Deployment) -> None:
         now = dt.datetime.now(dt.UTC)
         owned = self._world.replicasets_by_controller[deployment.metadata.uid]
-        sets = [rs for rs in owned if not self._world.replicasets.doomed(rs)]
+        sets = [rs for rs in owned if not self._world.replicasets.is_marked_deleted(rs)]
         new = rollout.newest(deployment, sets)
         status = rollout.status_of(deployment, new, sets, now)
         left = rollout.deadline_in(deployment, now)
@@ -194,7 +198,7 @@ class DeploymentController:
             await self._write_status(deployment, status)
 
     async def _write_status(self, deployment: Deployment, status: DeploymentStatus) -> None:
-        # Merge patches leave out what they do not name: zeros must be written to be seen.
+        # A merge patch does not change fields that it does not have, so zeros must be written.
         zeros = dict.fromkeys(
             (
                 "replicas",
