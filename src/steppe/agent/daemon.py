@@ -121,7 +121,11 @@ class Agent:
             way.keeper, way.listener.look, options.resync, repair=options.repair
         )
         self._gauges = Gauges(
-            metrics, way.compiler, way.keeper.reconciler, way.feeds.status, self.problems
+            metrics,
+            way.compiler,
+            way.keeper.reconciler,
+            lambda: way.feeds.out_of_sync,
+            self.problems,
         )
         self._denials = Denials(way.compiler, lambda: read(kernel.counters), metrics.denied)
         self._server = AgentServer(
