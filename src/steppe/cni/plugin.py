@@ -3,10 +3,10 @@
     runtime ── environment, stdin ──▶ plugin ── one JSON document ──▶ agent
             ◀── stdout, exit code ──        ◀── one JSON document ──
 
-Decides what can be decided without the agent: CNI's errors 1 to 7, VERSION, and what to say when
-no agent answers. Everything else is the agent's. Installed as one self-contained script; a runtime
-starts it for every verb, so it imports next to nothing: `json` and `socket` would double its
-start (9 ms of 18, for `re` and `enum`), where the C modules beneath them do the same.
+Decides what needs no agent: CNI's errors 1 to 7, VERSION, and the error when no agent answers. The
+agent does all else. It is installed as one script, and a runtime starts it for every verb, so it
+imports very little: `json` and `socket` would double its start time (they import `re` and `enum`,
+9 ms of 18); the C modules that they use are enough.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ _NAME = _ALPHANUMERIC | frozenset("_.-")
 
 
 class CniError(Exception):
-    """What the runtime is told: one of CNI's codes, what is wrong, and what would cure it."""
+    """An error for the runtime: one of CNI's codes, what is wrong, and the cure."""
 
     def __init__(self, code: int, msg: str, details: str = "") -> None:
         super().__init__(msg)
@@ -75,7 +75,7 @@ class CniError(Exception):
 
 
 def json_codec() -> tuple[Callable[[str], Any], Callable[[Any], str]]:
-    """(loads, dumps) as `json` has them, without what importing it costs."""
+    """(loads, dumps) with the behaviour of `json`, without the cost of importing it."""
     try:
         from _json import encode_basestring_ascii, make_encoder, make_scanner
 
@@ -90,14 +90,14 @@ def json_codec() -> tuple[Callable[[str], Any], Callable[[Any], str]]:
         encode = make_encoder(
             None, str, encode_basestring_ascii, None, ":", ",", False, False, True
         )
-    except (ImportError, TypeError):  # another interpreter's, or another version's
+    except (ImportError, TypeError):  # another interpreter, or another version of it
         from json import dumps, loads
 
         return loads, dumps
 
     def scan_all(text: str) -> Any:
         text = text.strip(" \t\n\r")
-        # Of broken text the scanner says StopIteration, or SystemError while `json` is away.
+        # For invalid text the scanner raises StopIteration, or SystemError without `json`.
         try:
             value, end = scan(text, 0)
         except (StopIteration, SystemError):
@@ -106,7 +106,7 @@ def json_codec() -> tuple[Callable[[str], Any], Callable[[Any], str]]:
             return value
         from json import loads
 
-        return loads(text)  # raises ValueError that says what is wrong
+        return loads(text)  # raises a ValueError with the reason
 
     return scan_all, lambda value: "".join(encode(value, 0))
 
@@ -141,7 +141,7 @@ def check_environment(env: Mapping[str, str]) -> str:
 
 
 def is_name(text: str) -> bool:
-    """Whether this may name a container or a network."""
+    """Whether this is a valid name of a container or a network."""
     return text[:1] in _ALPHANUMERIC and _NAME.issuperset(text)
 
 
@@ -200,13 +200,13 @@ def read_config(read: Callable[[], bytes]) -> tuple[str, Json]:
 
 
 def version_key(text: str) -> tuple[int, ...]:
-    """Orders versions; a text that is none comes before all others."""
+    """A sort key for versions; a text that is not a version comes before all others."""
     parts = text.split(".")
     return tuple(int(part) for part in parts if part.isdigit()) if len(parts) == 3 else ()
 
 
 def check_version(config: Json, command: str) -> None:
-    """CniError 1 for a version that is not ours, or that has no such command."""
+    """CniError 1 for a version that is not supported, or that does not have the command."""
     # An absent cniVersion counts as 0.1.0 in the reference library.
     version = config.get("cniVersion") or "0.1.0"
     if version not in SUPPORTED:
@@ -223,7 +223,7 @@ def check_version(config: Json, command: str) -> None:
 
 
 def check_config(config: Json, command: str) -> None:
-    """CniError 7 or 2 for a configuration that cannot be served."""
+    """CniError 7 or 2 for a configuration that is not supported."""
     for key in ("name", "type", "socket"):
         value = config.get(key)
         if not isinstance(value, str) or not value:
@@ -243,7 +243,7 @@ def check_config(config: Json, command: str) -> None:
         raise CniError(BAD_CONFIG, "prevResult is not an object", RUNTIME)
     if command == "CHECK" and previous is None:
         raise CniError(BAD_CONFIG, "CHECK needs prevResult, the result of the ADD", RUNTIME)
-    # Only before an ADD: no configuration may keep a pod from being taken down.
+    # Only for ADD: a wrong configuration must not keep a pod from being detached.
     if command in ("ADD", "STATUS") and config.get("ipam"):
         raise CniError(
             UNSUPPORTED_FIELD,
@@ -274,7 +274,7 @@ def check_attachments(listed: object) -> None:
 
 
 def pod_of(env: Mapping[str, str]) -> str:
-    """The pod as people know it; "" where the runtime does not tell."""
+    """namespace/name of the pod; "" if the runtime does not send it."""
     pairs = dict(pair.split("=", 1) for pair in env.get("CNI_ARGS", "").split(";") if "=" in pair)
     namespace, name = pairs.get("K8S_POD_NAMESPACE", ""), pairs.get("K8S_POD_NAME", "")
     return f"{namespace}/{name}" if name else ""
@@ -319,7 +319,7 @@ CURES = {
 
 
 def exchange(path: str, document: bytes) -> bytes:
-    """What comes back on a Unix socket for one document; OSError if it cannot be had."""
+    """The answer on a Unix socket to one document; OSError if there is none."""
     received = []
     channel = Socket(AF_UNIX, SOCK_STREAM)
     try:
@@ -342,14 +342,14 @@ def run(env: Mapping[str, str], read: Callable[[], bytes]) -> tuple[Json | None,
         if command == "VERSION":
             return {"cniVersion": asked_version(read), "supportedVersions": SUPPORTED}, 0
         text, config = read_config(read)
-        # An error speaks the version in use, as far as that is known.
+        # An error has the version of the request, if that is known.
         if config.get("cniVersion") in SUPPORTED:
             version = config["cniVersion"]
         check_version(config, command)
         check_config(config, command)
         known = {name: env[name] for name in PARAMETERS if name in env}
         schema = "steppe.cni-request/v1"
-        # The configuration goes on as it came: what we do not know is not ours to change.
+        # The configuration is passed on unchanged, with members that we do not know.
         document = f'{{"schema":"{schema}","env":{dumps(known)},"config":{text}}}'
         return ask(config["socket"], document, command, pod_of(env))
     except CniError as error:
@@ -362,7 +362,7 @@ def _told(version: str, error: CniError) -> Json:
 
 
 def asked_version(read: Callable[[], bytes]) -> str:
-    """The version that a VERSION request speaks; empty or broken input is no reason to fail."""
+    """The version of a VERSION request; "" for empty or invalid input, which is no error here."""
     try:
         version = read_config(read)[1].get("cniVersion")
     except CniError:

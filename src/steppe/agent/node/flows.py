@@ -1,8 +1,8 @@
-"""Ends the tracked flows that a change of endpoints has left without one.
+"""Ends the tracked flows whose backend no longer exists.
 
-What changed is gathered while the table is being read, so a rolling restart costs a few readings,
-not one an endpoint. At start every frontend is looked at once: an endpoint may have gone while no
-agent ran.
+Changes are collected while the connection table is being read, so a rolling restart needs a few
+readings and not one for each backend. When the agent starts, every frontend is checked once: a
+backend may have been deleted while no agent ran.
 """
 
 import asyncio
@@ -27,9 +27,9 @@ _REST = 4
 
 
 def stale_now(compiler: NodeCompiler, flows: Collection[Flow]) -> tuple[Flow, ...]:
-    """Of all that are tracked, those that are answered by what is no endpoint any more.
+    """The tracked flows whose destination is translated to something that is not a backend.
 
-    In a range of cluster IPs that holds for addresses that no Service has, too.
+    Also flows to addresses in a range of cluster IPs that no Service has.
     """
     served = compiler.served(map(frontend_of, flows))
     ranges = (prefix for known in compiler.service_ranges for prefix in known.prefixes)
@@ -37,11 +37,11 @@ def stale_now(compiler: NodeCompiler, flows: Collection[Flow]) -> tuple[Flow, ..
 
 
 class FlowEnder:
-    """Told of keys that have changed in the kernel; ends what they leave stale.
+    """Ends the flows that changed keys leave stale.
 
-    Invariant: a frontend that a changed key belongs to stays in `_fronts` until a reading of the
-    connection table that began later has been worked off; and after a change of a frontend of
-    OPENING there is such a reading.
+    Invariant: the frontend of a changed key stays in `_fronts` until a reading of the connection
+    table that began after the change has been processed. After a change of a frontend of OPENING
+    there is such a reading.
     """
 
     def __init__(self, compiler: NodeCompiler, conntrack: Conntrack) -> None:
@@ -52,7 +52,7 @@ class FlowEnder:
         self._wake = asyncio.Event()
 
     def changed(self, keys: Collection[Key]) -> None:
-        """The kernel now holds these keys as they shall be."""
+        """The kernel has the desired values of these keys now."""
         fronts = self._plane.frontends(keys, ENDED)
         self._fronts |= fronts
         # Whether there is one is enough; which they are is told by the few flows there are.
@@ -60,7 +60,7 @@ class FlowEnder:
             self._wake.set()
 
     async def run(self) -> None:
-        """End what has become stale, for ever; an error of the kernel's, and run again is right."""
+        """End stale flows until cancelled; after a KernelError it can be run again."""
         while True:
             await self._wake.wait()
             self._wake.clear()
@@ -71,7 +71,7 @@ class FlowEnder:
                 stale = self._stale(fronts, flows)
                 await asyncio.to_thread(self._conntrack.end, stale)
             except (SteppeError, OSError):
-                # Tried again with what changes meanwhile.
+                # They are tried again, together with later changes.
                 self._fronts |= fronts
                 self._wake.set()
                 raise
