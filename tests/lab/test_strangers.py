@@ -1,7 +1,9 @@
 """A real agent, while strangers hold connections to it."""
 
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from steppe.drivers.conntrack import Conntrack
 from tests.lab.conftest import Lab, echo_pods, make_labs
 from tests.waiting import patience, until
 
@@ -37,10 +40,21 @@ sys.stdin.read()
 """
 
 
+SERVICE = {
+    "apiVersion": "v1",
+    "kind": "Service",
+    "metadata": {"name": "echo"},
+    "spec": {"selector": {"app": "echo"}, "ports": [{"name": "http", "port": 8080}]},
+}
+
+
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory, _no_stale_labs: None) -> Iterator[Lab]:
+    pods = echo_pods(("node-a",), 2)
+    for pod in pods:
+        pod["metadata"]["labels"] = {"app": "echo"}
     with make_labs(tmp_path_factory.mktemp("strangers")) as make:
-        yield make("held", "--nodes", "1", pods=echo_pods(("node-a",), 1))
+        yield make("held", "--nodes", "1", pods=[*pods, SERVICE])
 
 
 def agent(lab: Lab) -> int:
@@ -78,3 +92,38 @@ def test_half_open_connections_at_twice_the_limit_cost_a_node_nothing(
 
 def log(lab: Lab) -> str:
     return (lab.root / "log" / "agent-node-a.log").read_text()
+
+
+def test_a_connection_begun_while_the_rules_were_gone_is_made_after_the_repair(lab: Lab) -> None:
+    address = lab.kubectl("get", "service", "echo", "-o", "jsonpath={.spec.clusterIP}")
+    # Where a node has a default route, untranslated packets leave by it, and are tracked.
+    way = (
+        "ip link add void type veth peer name dark; ip link set void up; ip link set dark up; "
+        f"ip route add {address} dev void; "
+        f"ip neighbour add {address} lladdr 02:00:00:00:00:01 dev void; "
+        # The kernel tracks nothing at all where no rule looks at connections.
+        "nft 'add table inet firewall; add chain inet firewall f { type filter hook forward "
+        "priority 0; }; add rule inet firewall f ct state new accept'"
+    )
+    assert lab.steppe("exec", "node/node-a", "--", "sh", "-c", way).returncode == 0
+    pid = agent(lab)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        flush = ("nft", "flush table inet steppe")
+        assert lab.steppe("exec", "node/node-a", "--", *flush).returncode == 0
+        script = f"import socket; socket.create_connection(({address!r}, 8080), {patience(15)})"
+        command = lab.argv("exec", "echo-a-0", "--", sys.executable, "-c", script)
+        with subprocess.Popen(command, stderr=subprocess.PIPE) as client:
+            until(lambda: opening(lab, address), 10, "its first packet is tracked")
+            os.kill(pid, signal.SIGCONT)
+            _, said = client.communicate(timeout=patience(30))
+        assert client.returncode == 0, said
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def opening(lab: Lab, address: str) -> bool:
+    nodes = json.loads((lab.root / "nodes.json").read_bytes())["nodes"]
+    path = Path("/run/netns") / nodes[0]["netns"]
+    with path.open("rb") as namespace, Conntrack(namespace.fileno()) as table:
+        return any(str(f.original.destination) == address for f in table.flows((), ("TCP",)))
