@@ -3,9 +3,9 @@
 from ipaddress import ip_network
 
 import pytest
+from steppe.drivers.beside import KernelBeside, Other
 
 from steppe.drivers import beside
-from steppe.drivers.beside import KernelBeside, Other
 from steppe.drivers.netlink.netns import call_in
 from steppe.drivers.netlink.socket import NetlinkError
 from steppe.drivers.nftables.library import NftError
