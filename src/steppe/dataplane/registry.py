@@ -74,7 +74,7 @@ class PolicyPlane(Protocol):
         """The number of a peer at one of its addresses."""
 
     def block(
-        self, direction: Direction, prefix: IPNetwork, number: int, rules: Iterable[Cause]
+        self, direction: Direction, prefix: IPNetwork, number: int, rules: frozenset[Cause]
     ) -> Iterator[NodeClaim]:
         """The number of everyone else in a prefix."""
 
