@@ -4,14 +4,16 @@
               └─▶ guard of each pod ──────────────────┴─▶ ruling ─▶ allowed, anyone
 
 Only rules that apply to pods of this node tell peers apart. What changed is gathered and worked
-off by `settle`: a peer costs its own elements, a policy the pods it selects and the peers its rules
+off by `work`: a peer costs its own elements, a policy the pods it selects and the peers its rules
 take.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from itertools import chain
 from typing import Protocol
 
 from steppe.compile.identity_counts import Present
+from steppe.compile.slices import Slices, Work
 from steppe.compile.subjects import Group, Subject
 from steppe.dataplane.registry import PolicyPlane
 from steppe.kube.cause import Cause, ObjectRef, Problem
@@ -61,9 +63,9 @@ class Known:
 
 
 class PolicySide:
-    """One direction; `settle` answers the keys to diff after anything was told.
+    """One direction; `work` has the keys to diff after anything was told.
 
-    Invariant, after `settle`: the claims in `blocks` are those that a new PolicySide would make of
+    Invariant, after all work: the claims in `blocks` are those that a new PolicySide would make of
     the same subjects, peers and namespaces, whatever was told before and in which order. A pod has
     a group exactly while a policy guards it, and only rules in use tell identities apart.
     """
@@ -73,9 +75,12 @@ class PolicySide:
         direction: Direction,
         blocks: Blocks,
         known: Known,
+        *,
         number: Numbering,
         plane: PolicyPlane,
+        slices: Slices,
     ) -> None:
+        self._slices = slices
         self._direction: Direction = direction
         self._plane = plane
         self._blocks = blocks
@@ -92,7 +97,7 @@ class PolicySide:
         self._held: dict[ObjectRef, Held] = {}
         self._atoms: tuple[Identity, ...] = ()
         self._numbers: dict[str, set[int]] = {}
-        self._changed_rules: list[AnyRule] = []
+        self._changed_rules: list[tuple[Cause, AnyRule]] = []
         self._changed_links: set[str] = set()
         self._changed_peers: set[ObjectRef] = set()
 
@@ -145,27 +150,40 @@ class PolicySide:
         """A pod or a node has come, gone or changed."""
         self._changed_peers.add(ref)
 
-    def settle(self) -> frozenset[Key]:
-        """Make the claims what they shall be; answers the keys that they touch."""
-        rules, self._changed_rules = self._changed_rules, []
+    def work(self) -> tuple[Work, frozenset[Cause], frozenset[str]]:
+        """The steps that make the claims what they shall be, of all that was told until now.
+
+        With it the rules and the links that it is because of.
+        """
+        changed, self._changed_rules = self._changed_rules, []
         peers, self._changed_peers = self._changed_peers, set()
         links, self._changed_links = self._changed_links, set()
-        touched: set[Key] = set()
-        if rules:
-            peers.update(self._concerned(rules))
-        for ref in peers:
-            touched |= self._compile_peer(ref)
-        seen_anew = {link for ref in peers for link in self._links_of.get(ref, ())}
+        causes, rules = frozenset(cause for cause, _ in changed), [rule for _, rule in changed]
+        return self._steps(rules, peers, frozenset(links)), causes, frozenset(links)
+
+    def is_waiting(self, link: str) -> bool:
+        """Whether what the pod behind a link asks for is not all worked off."""
+        refs = self._policies_of.get(link, frozenset())
+        return link in self._slices.links or any(c.ref in refs for c in self._slices.causes)
+
+    def _steps(
+        self, rules: Collection[AnyRule], peers: Collection[ObjectRef], links: frozenset[str]
+    ) -> Work:
+        seen_anew: set[str] = set()
+        concerned = self._concerned(rules) if rules else ()
+        for ref in chain(peers, concerned):
+            if ref is not None:
+                seen_anew.update(self._links_of.get(ref, ()))
+            yield self._compile_peer(ref) if ref is not None else NONE
         if any(isinstance(peer, Block) for rule in rules for peer in rule.peers):
-            touched |= self._compile_blocks()
+            yield self._compile_blocks()
             seen_anew.update(self._subjects)
         for number, traits in self._present.changed().items():
-            touched |= self._compile_number(number, traits)
+            yield self._compile_number(number, traits)
         for link in links:
-            touched |= self._compile_rulings(link)
+            yield self._compile_rulings(link)
         for link in links | seen_anew:
-            touched |= self._compile_guard(link)
-        return frozenset(touched)
+            yield self._compile_guard(link)
 
     def _join(self, link: str, guard: Guard) -> None:
         group = self._groups.get(guard)
@@ -211,26 +229,29 @@ class PolicySide:
         for cause, rule in old.items():
             if new.get(cause) != rule:
                 self._identities.remove(cause)
-                self._changed_rules.append(rule)
+                self._changed_rules.append((cause, rule))
         for cause, rule in new.items():
             if old.get(cause) != rule:
                 self._identities.add(cause, rule)
-                self._changed_rules.append(rule)
+                self._changed_rules.append((cause, rule))
 
     def _touch_residents(self, namespace: str) -> None:
         self._changed_peers.update(
             pod.ref for pod in self._known.pods.values() if pod.namespace == namespace
         )
 
-    def _concerned(self, rules: Collection[AnyRule]) -> Iterator[ObjectRef]:
-        """The peers that may be others by these rules than without them."""
+    def _concerned(self, rules: Collection[AnyRule]) -> Iterator[ObjectRef | None]:
+        """The peers that may be others by these rules than without them; None for one that is not.
+
+        Those that come while this goes on are told by the rules as they are now.
+        """
         everyone = len(rules) > _MANY_RULES
         reach = Reach(rules)
-        for pod in self._known.pods.values():
-            if everyone or reach.touches(pod, self._known.namespaces.get(pod.namespace)):
-                yield pod.ref
+        for pod in tuple(self._known.pods.values()):
+            touched = everyone or reach.touches(pod, self._known.namespaces.get(pod.namespace))
+            yield pod.ref if touched else None
         if everyone or reach.beyond_pods:
-            yield from (node.ref for node in self._known.nodes.values())
+            yield from (node.ref for node in tuple(self._known.nodes.values()))
 
     def _compile_peer(self, ref: ObjectRef) -> frozenset[Key]:
         held = self._holding(ref)
@@ -247,7 +268,11 @@ class PolicySide:
             for address, identity, told_apart in held
             if told_apart
         ]
-        return self._blocks.replace(f"policy {self._direction} peer {ref}", claims)
+        touched = self._blocks.replace(f"policy {self._direction} peer {ref}", claims)
+        unsettled = self._slices.causes
+        if unsettled and any(not identity.rules.isdisjoint(unsettled) for _, identity, _ in held):
+            return self._slices.defer(touched)
+        return touched
 
     def _holding(self, ref: ObjectRef) -> Held:
         told = self._identities
@@ -271,7 +296,8 @@ class PolicySide:
                 self._direction, prefix, self._present.number(identity), identity.rules
             )
         )
-        return self._blocks.replace(f"policy {self._direction} blocks", claims)
+        touched = self._blocks.replace(f"policy {self._direction} blocks", claims)
+        return self._slices.defer(touched) if self._slices.waiting else touched
 
     def _compile_number(self, number: int, traits: Iterable[Trait]) -> set[Key]:
         """What everybody concerned makes of the peers of a number."""

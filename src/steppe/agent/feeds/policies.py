@@ -5,7 +5,8 @@ there. A policy that cannot be read closes all pods that it may mean: its namesp
 cluster's. Only where the server has no ClusterNetworkPolicies at all there are none.
 """
 
-from collections.abc import Iterable
+import asyncio
+from collections.abc import Callable, Iterable
 
 from steppe.agent.feeds.feed import Follow, Together, applied
 from steppe.client.informer import WatchEvent
@@ -72,6 +73,8 @@ class PolicyFeed:
 
     def __init__(self, compiler: NodeCompiler) -> None:
         self._tables = compiler.policies
+        self._behind = asyncio.Event()
+        self._tables.work_in_slices(self._behind.set)
         self._pods = Mirror(POD)
         self._namespaces = Mirror(NAMESPACE)
         self._policies = Mirror(POLICY)
@@ -80,10 +83,23 @@ class PolicyFeed:
             self._load, self._pods, self._namespaces, self._policies, self._cluster_policies
         )
 
+    async def work(self, touch: Callable[[Iterable[Key]], None]) -> None:
+        """Go on with what takes long, a slice at a time, between which others have their turn."""
+        while True:
+            await self._behind.wait()
+            while self._tables.waiting:
+                touched = self._tables.more()
+                if not self._tables.waiting:
+                    touch(touched)
+                await asyncio.sleep(0)
+            self._behind.clear()
+
     @property
     def complete(self) -> bool:
-        """Whether all four lists have been seen, or that the last is not to be had."""
-        return self._all.complete
+        """Whether all four lists have been seen, or that the last is not to be had, and what they
+        come to is worked out.
+        """
+        return self._all.complete and self._tables.loaded
 
     @property
     def problems(self) -> tuple[Problem, ...]:

@@ -99,6 +99,8 @@ class Reconciler:
     def plan(self) -> Plan:
         """What to do now, in order; what is planned is no longer dirty."""
         dirty, self._dirty = self._dirty, set()
+        # They are touched again when the change that they are part of is complete.
+        dirty -= self._compiler.policies.pending
         if len(dirty) > MANY_KEYS:
             self.actual = self._compiler.state.share(self.actual)
         self.compared = len(dirty)
@@ -138,7 +140,8 @@ class Reconciler:
         self, seen: Mapping[Key, Value], keys: Iterable[Key] | None = None
     ) -> tuple[Change, ...]:
         """What it would take to make a kernel that holds `seen` agree, in all or in these keys."""
-        changes = diff(self._compiler.state, seen, keys)
+        pending = self._compiler.policies.pending
+        changes = [c for c in diff(self._compiler.state, seen, keys) if c.key not in pending]
         known = (change for change in changes if not self._is_under_way(change))
         return ordered(known)
 
