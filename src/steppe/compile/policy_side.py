@@ -178,10 +178,11 @@ class PolicySide:
         if any(isinstance(peer, Block) for rule in rules for peer in rule.peers):
             yield self._compile_blocks()
             seen_anew.update(self._subjects)
-        for number, traits in self._present.changed().items():
+        changed = self._present.changed()
+        for number, traits in changed.items():
             yield self._compile_number(number, traits)
         for link in links:
-            yield self._compile_rulings(link)
+            yield from self._compile_rulings(link, changed.keys())
         for link in links | seen_anew:
             yield self._compile_guard(link)
 
@@ -311,18 +312,20 @@ class PolicySide:
                 touched |= self._put(link, number, found)
         return touched
 
-    def _compile_rulings(self, link: str) -> set[Key]:
-        """What the pod behind a link makes of all numbers."""
+    def _compile_rulings(self, link: str, told: Collection[int]) -> Iterator[frozenset[Key]]:
+        """What the pod behind a link makes of all numbers, but those that all have been told of."""
         group = self._group_of.get(link)
-        numbers = self._present.numbers_with(group.looks_at) if group is not None else set()
-        touched: set[Key] = set()
-        for number in numbers | self._numbers.get(link, set()):
+        watched = self._present.numbers_with(group.looks_at) if group is not None else set()
+        for number in watched.difference(told) | self._numbers.get(link, set()).difference(watched):
+            # Asked anew: others may have had their turn in between.
+            group = self._group_of.get(link)
             identities = self._present.of_number(number)
             found = group.ruling(identities) if group is not None else None
-            touched |= self._put(link, number, found)
-        return touched
+            yield self._put(link, number, found)
 
     def _put(self, link: str, number: int, found: Ruling | None) -> frozenset[Key]:
+        if found is None and number not in self._numbers.get(link, ()):
+            return NONE
         numbers = self._numbers.setdefault(link, set())
         block: tuple[NodeClaim | Problem, ...] = ()
         if found is not None:
