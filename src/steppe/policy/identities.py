@@ -42,6 +42,8 @@ Trait = Cause | str
 """A rule, or the name of a port."""
 AnyRule = Rule | ClusterRule
 AnyPolicy = NetworkPolicy | ClusterNetworkPolicy
+MOST_REMEMBERED = 20_000
+"""Of how many kinds of pods it is remembered which rules take them; pods come and go for ever."""
 _EVERYWHERE = (parse_prefix("0.0.0.0/0"), parse_prefix("::/0"))
 _Sign = tuple[str, ...]
 R = TypeVar("R", bound=Hashable)
@@ -172,7 +174,11 @@ class Identities:
         key = (pod.namespace, labels, pod.ports)
         known = self._by_labels.get(key)
         if known is None:
-            known = self._by_labels[key] = self._told_by_labels(pod)
+            if len(self._by_labels) >= MOST_REMEMBERED:
+                self._by_labels.clear()
+            told = self._told_by_labels(pod)
+            # Thousands of pods may differ in labels and not in what rules make of them.
+            known = self._by_labels[key] = self._by_labels.setdefault(told, told)
         return known
 
     def of_node(self, node: Node, address: IPAddress) -> Identity:

@@ -73,8 +73,9 @@ class PolicyFeed:
 
     def __init__(self, compiler: NodeCompiler) -> None:
         self._tables = compiler.policies
-        self._behind = asyncio.Event()
-        self._tables.work_in_slices(self._behind.set)
+        self.behind = asyncio.Event()
+        """Set while there is work that `work` has to go on with."""
+        self._tables.work_in_slices(self.behind.set)
         self._pods = Mirror(POD)
         self._namespaces = Mirror(NAMESPACE)
         self._policies = Mirror(POLICY)
@@ -86,13 +87,13 @@ class PolicyFeed:
     async def work(self, touch: Callable[[Iterable[Key]], None]) -> None:
         """Go on with what takes long, a slice at a time, between which others have their turn."""
         while True:
-            await self._behind.wait()
+            await self.behind.wait()
             while self._tables.waiting:
                 touched = self._tables.more()
                 if not self._tables.waiting:
                     touch(touched)
                 await asyncio.sleep(0)
-            self._behind.clear()
+            self.behind.clear()
 
     @property
     def complete(self) -> bool:
