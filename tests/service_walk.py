@@ -13,7 +13,7 @@ from steppe.net.address import IPAddress
 from steppe.net.packet import Packet
 from steppe.oracle.service import Backend, World
 from steppe.service.backends import Vantage, service_table
-from steppe.service.ownership import Places
+from steppe.service.ownership import FrontendOwners
 from steppe.state.node import NodeState, settle
 from steppe.walk.nft import Ruleset, State
 from steppe.walk.view import NodeView
@@ -33,7 +33,7 @@ def tables(
     """The elements of a world's node."""
     node = msgspec.structs.replace(world.node, zone=world.zone)
     vantage = Vantage.of(node, world.node_port_addresses)
-    places = Places.of(vantage, world.services)
+    ownership = FrontendOwners.of(vantage, world.services)
 
     def blocks():
         yield from local_pod_elements(world.node)
@@ -49,7 +49,7 @@ def tables(
                 for s in world.slices
                 if (s.namespace, s.service) == (service.namespace, service.name)
             ]
-            table = service_table(vantage, service, mine, places.owner)
+            table = service_table(vantage, service, mine, ownership.owner)
             yield from table.problems
             yield from service_claims(table)
 

@@ -1,56 +1,24 @@
 """The keeper over a kernel in memory: what it puts right, only looks at, and survives."""
 
 import asyncio
-from collections.abc import AsyncIterator, Collection
-from contextlib import asynccontextmanager
-from ipaddress import ip_network
 from typing import Any
 
 import pytest
 
-from steppe.agent.health.metrics import Metrics
-from steppe.agent.node import audit
 from steppe.agent.node import keeper as keeper_module
-from steppe.agent.node.keeper import Keeper
-from steppe.compile.incremental import NodeCompiler
 from steppe.dataplane.nft.skeleton import SKELETON
-from steppe.drivers.driver import Composite, Fault
 from steppe.drivers.errors import Failure, KernelError, TablesChangedError
 from steppe.drivers.fake import FakeKernel
-from steppe.kube.objects import Workload
 from steppe.plan.diff import Change
-from steppe.settings import Settings
 from steppe.state.device import Veth
 from steppe.state.link import Link, LinkKey
 from steppe.state.nft import ElementKey
-from steppe.state.node import Key, values
-from steppe.state.route import RouteKey, route_by
+from steppe.state.route import route_by
 from steppe.state.sysctl import Sysctl, SysctlKey
 from steppe.state.workload import host_mac, workload_of
+from tests.agent.keeper_world import RULESET, STRAY, TO_B, TO_C, World
+from tests.waiting import patience
 from tests.worlds import node_at, pod_on
-
-RULESET = Fault("table inet steppe", "missing")
-TO_B, TO_C = (RouteKey(ip_network(f"10.244.{n}.0/24")) for n in (2, 3))
-STRAY = RouteKey(ip_network("10.244.99.0/24"))
-
-
-class Owner:
-    """Who is told, in place of the agent."""
-
-    def __init__(self) -> None:
-        self.trusted = True
-        self.changed: list[Key] = []
-        self.lost_pods: list[Workload] = []
-        self.passes = 0
-
-    def applied(self, keys: Collection[Key]) -> None:
-        self.changed += keys
-
-    async def lost(self, workload: Workload) -> None:
-        self.lost_pods.append(workload)
-
-    async def in_step(self) -> None:
-        self.passes += 1
 
 
 class Breaking(FakeKernel):
@@ -66,52 +34,10 @@ class Breaking(FakeKernel):
         return super().apply(changes)
 
 
-class World:
-    def __init__(self, kernel: FakeKernel | None = None, *, repair: bool = True) -> None:
-        self.compiler = NodeCompiler(Settings(fabric="direct"), "node-a")
-        for index in range(3):
-            self.compiler.set_node(node_at(index))
-        self.kernel = kernel or FakeKernel((node_at(0).underlay,), SKELETON)
-        self.owner = Owner()
-        self.driver = Composite((self.kernel,))
-        self.metrics = Metrics()
-        self.keeper = Keeper(self.compiler, self.driver, self.metrics, self.owner, repair=repair)
-
-    @property
-    def desired(self) -> dict[Key, Any]:
-        return values(self.compiler.state)
-
-    def held(self) -> dict[Key, Any]:
-        return self.kernel.read(tuple(self.compiler.state))
-
-    async def until_in_step(self) -> None:
-        async with asyncio.timeout(10):
-            while self.held() != self.desired or self.kernel.check():
-                await asyncio.sleep(0.005)
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        """Both of the keeper's loops, from what the kernel holds on."""
-        with self.driver.watch() as heard:
-            await self.keeper.read()
-            self.keeper.touch(())
-            async with asyncio.TaskGroup() as tasks:
-                jobs = [
-                    tasks.create_task(self.keeper.run()),
-                    tasks.create_task(self.keeper.follow(heard.events())),
-                ]
-                try:
-                    yield
-                finally:
-                    for job in jobs:
-                        job.cancel()
-
-
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keeper_module, "COALESCE_SECONDS", 0.001)
     monkeypatch.setattr(keeper_module, "RETRY_SECONDS", 0.02)
-    monkeypatch.setattr(audit, "SETTLE_SECONDS", 0.001)
 
 
 async def test_an_empty_kernel_gets_all_tables_and_what_is_removed_is_back() -> None:
@@ -135,11 +61,13 @@ async def test_an_empty_kernel_gets_all_tables_and_what_is_removed_is_back() -> 
 
 async def test_nothing_is_changed_before_all_is_known() -> None:
     world = World()
-    world.owner.trusted = False
+    world.owner.believed = False
     async with world.running():
-        await asyncio.sleep(0.02)
+        async with asyncio.timeout(patience(30)):
+            while not world.owner.asked:
+                await asyncio.sleep(0.005)
         assert world.held() == {}
-        world.owner.trusted = True
+        world.owner.believed = True
         world.keeper.touch(())
         await world.until_in_step()
 
@@ -150,7 +78,13 @@ async def test_without_repair_others_hands_are_seen_and_left_alone() -> None:
         await world.until_in_step()
         world.kernel.remove(TO_B)
         world.kernel.flush()
-        await asyncio.sleep(0.05)
+        before = world.keeper.reconciler.begun
+        async with asyncio.timeout(patience(30)):
+            while world.keeper.reconciler.ended <= before:  # what was heard wakes the keeper
+                await asyncio.sleep(0.005)
+            world.keeper.touch(world.compiler.remove_node("node-c"))
+            while TO_C in world.held():
+                await asyncio.sleep(0.005)
         assert TO_B not in world.held()
         assert world.kernel.check() == (RULESET,)
 
@@ -170,28 +104,6 @@ async def test_to_look_is_to_read_and_not_to_repair() -> None:
     assert world.held() == world.desired
 
 
-async def nothing_inside(_: Workload) -> tuple[Change, ...]:
-    return ()
-
-
-async def test_an_audit_names_what_the_ruleset_lacks_beside_the_entries_that_went_with_it() -> None:
-    world = World()
-    await world.keeper.read()
-    await world.keeper.repair(world.held())
-    it = audit.Audit(world.compiler, world.keeper, nothing_inside)
-    assert await it._drift() == (await world.keeper.look(), (), ())
-    world.kernel.flush()
-    seen, changes, faults = await it._drift()
-    assert faults == (RULESET,)
-    assert {c.key for c in changes} == {k for k in world.desired if isinstance(k, ElementKey)}
-    assert seen.keys() == world.desired.keys() - {c.key for c in changes} - {
-        k for k in world.desired if isinstance(k, SysctlKey)
-    } | {k for k in seen if isinstance(k, SysctlKey)}
-    row = audit._fault_row(faults[0])
-    assert (row["table"], row["key"], row["how"]) == ("ruleset", RULESET.what, "missing")
-    assert row.keys() == audit._row(changes[0], ()).keys()
-
-
 async def test_tables_that_never_rest_are_an_error_of_their_own_and_spoil_nothing() -> None:
     world = World()
     await world.keeper.read()
@@ -204,7 +116,7 @@ async def test_tables_that_never_rest_are_an_error_of_their_own_and_spoil_nothin
 
 
 async def failed(job: asyncio.Task[None]) -> BaseException | None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(patience(30)):
         await asyncio.wait([job])
     return job.exception()
 
@@ -276,7 +188,7 @@ async def test_a_pods_link_that_is_gone_is_the_owners_to_bring_back() -> None:
         world.keeper.touch(world.compiler.set_workload(workload))
         await world.until_in_step()
         world.kernel.remove(LinkKey(workload.link))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(patience(30)):
             while not world.owner.lost_pods:
                 await asyncio.sleep(0.005)
         assert world.owner.lost_pods == [workload]

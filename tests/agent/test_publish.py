@@ -1,9 +1,11 @@
 """Which of a cluster's Problems one agent tells as Events, and on what."""
 
+import logging
 from ipaddress import ip_network
 from typing import Any
 
 import msgspec
+import pytest
 from aiohttp import web
 
 from steppe.agent.feeds.feeds import Feeds
@@ -11,13 +13,14 @@ from steppe.agent.health.proxy_health import ProxyHealth
 from steppe.agent.node.underlay import UnderlayView
 from steppe.agent.publish import Publisher, teller
 from steppe.client.client import Client
+from steppe.client.errors import ApiError, UnreachableError
 from steppe.client.events import EventRecorder
 from steppe.client.informer import Refused, Replaced
 from steppe.client.resources import EVENTS, NETWORKPOLICIES
 from steppe.client.resources import NODES as NODE_RESOURCE
 from steppe.compile.incremental import NodeCompiler
 from steppe.kube import policy_wire, wire
-from steppe.kube.cause import ObjectRef
+from steppe.kube.cause import Cause, ObjectRef, Problem
 from steppe.kube.objects import DEFAULT_UNDERLAY, Node
 from steppe.kube.prefixes import pod_cidrs
 from steppe.settings import SETTINGS_ANNOTATION, Settings, settings_from
@@ -34,7 +37,7 @@ class Told:
     """Policies with a fault each, as an agent tells of them."""
 
     def __init__(self, client: Client, node: str, settings: Settings = DEFAULTS) -> None:
-        compiler = NodeCompiler(settings, node)
+        compiler = self.compiler = NodeCompiler(settings, node)
         for name in NODES:
             compiler.set_node(Node(name, prefixes=pod_cidrs(name, [ip_network("10.244.1.0/24")])))
         health = ProxyHealth(node, None, busy=lambda: 0.0, leaving=lambda: False)
@@ -119,6 +122,57 @@ async def test_an_object_that_is_gone_and_a_whole_kind_have_no_events() -> None:
         assert await written(api) == []
 
 
+async def test_while_the_api_is_away_a_problem_is_a_line_once_and_an_event_later(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """An uplink without its address is a Problem, and often the reason why the API is away."""
+    caplog.set_level(logging.WARNING, "steppe.agent")
+    async with fake_api() as (api, client):
+        await put(api, "p0")
+        told = Told(client, teller(ObjectRef("NetworkPolicy", "x", "p0"), NODES))
+        told.see("p0")
+        get = client.get
+
+        async def away(*_: object) -> Any:
+            raise UnreachableError("GET it: no answer in time")
+
+        client.get = away  # type: ignore[method-assign]
+        for _ in range(3):
+            await told.publisher.publish()
+        assert sum("NetworkPolicy/x/p0" in message for message in caplog.messages) == 1
+        assert sum("publish-failed" in message for message in caplog.messages) == 1
+        client.get = get  # type: ignore[method-assign]
+        await told.publisher.publish()
+        await told.events.flush()
+        assert len(await written(api)) == 1
+        told.see()
+        await told.publisher.publish()
+        told.see("p0")
+        await told.publisher.publish()
+        assert sum("NetworkPolicy/x/p0" in message for message in caplog.messages) == 2
+        assert sum("publish-failed" in message for message in caplog.messages) == 1
+
+
+async def test_what_the_api_server_refuses_is_an_error_and_the_problems_are_in_the_log_before(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.WARNING, "steppe.agent")
+    async with fake_api() as (api, client):
+        api.refuse = lambda request: (
+            web.json_response(status(403, "Forbidden"), status=403)
+            if request.method == "PATCH"
+            else None
+        )
+        told = Told(client, "node-a")
+        node = msgspec.convert({"metadata": {"name": "node-a"}}, wire.Node)
+        told.feeds.nodes.take(Replaced((node,)))
+        told.see(*NAMES)
+        with pytest.raises(ApiError, match="Forbidden"):
+            await told.publisher.publish()
+    assert caplog.messages
+    assert {message.partition(" ")[0] for message in caplog.messages} == {"problem"}
+
+
 async def test_a_node_tells_what_its_agent_runs_with_once() -> None:
     chosen = Settings(fabric="vxlan", node_port_addresses=(ip_network("192.0.2.0/24"),))
     async with fake_api() as (api, client):
@@ -132,6 +186,21 @@ async def test_a_node_tells_what_its_agent_runs_with_once() -> None:
         assert settings_from(text) == chosen
         api.objects[NODES_PATH].clear()  # a second patch would find nothing, and raise
         await told.publisher.publish_node()
+
+
+async def test_an_object_of_another_projects_kind_of_that_name_has_no_events() -> None:
+    ref = ObjectRef("NetworkPolicy", "x", "p0", "projectcalico.org")
+    async with fake_api() as (api, client):
+        await put(api, "p0")
+        told = Told(client, teller(ref, NODES))
+        told.compiler._tables.replace(ref, [Problem(Cause(ref), "not ours")])
+        assert ref in [problem.cause.ref for problem in told.compiler.problems]
+        await told.tell()
+        assert await written(api) == []
+
+
+def test_an_object_of_another_projects_nodes_is_told_by_one_of_our_nodes() -> None:
+    assert teller(ObjectRef("Node", "x", "rack-7", "example.org"), NODES) in NODES
 
 
 def test_a_node_that_goes_moves_only_what_it_told() -> None:

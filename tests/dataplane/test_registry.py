@@ -13,6 +13,7 @@ from steppe.dataplane.registry import DATA_PLANES
 from steppe.kube.cause import Problem
 from steppe.kube.objects import Node, Pod
 from steppe.kube.policies import NetworkPolicy, Pods, PortRange, Rule
+from steppe.kube.prefixes import pod_cidrs
 from steppe.kube.selectors import EVERYTHING, Requirement, Selector
 from steppe.kube.services import Endpoint, EndpointSlice, Service, ServicePort
 from steppe.net.address import parse_address, parse_prefix
@@ -24,7 +25,8 @@ from steppe.settings import Settings
 from steppe.state.claim import Claim
 from steppe.state.workload import workload_of
 
-NODE = Node("node-a", "", (parse_prefix("10.244.1.0/24"),), (parse_address("192.0.2.11"),))
+PREFIXES = pod_cidrs("node-a", [parse_prefix("10.244.1.0/24")])
+NODE = Node("node-a", "", PREFIXES, (parse_address("192.0.2.11"),))
 WEB = Service(
     "default",
     "web",

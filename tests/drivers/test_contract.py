@@ -393,11 +393,6 @@ def test_settings_are_written_and_read_by_name(world: World) -> None:
     assert world.driver.read() == {LinkKey(POD): VETH}
 
 
-def test_the_underlay_is_the_link_that_holds_the_nodes_address(world: World) -> None:
-    address = ETH0.addresses[1].ip
-    assert world.driver.underlay((ip_address("198.51.100.1"), address)) == ETH0
-
-
 RULESET = Fault("table inet steppe", "missing")
 ELEMENT = ElementKey("cluster4", (ip_network("10.244.2.0/24"),))
 

@@ -54,6 +54,10 @@ def test_a_default_route_that_goes_and_comes_back_is_told(
     assert changes(underlays) == ["a default route"]
 
 
+def test_it_is_the_link_that_holds_any_of_the_nodes_addresses(underlays: Underlays) -> None:
+    assert underlays.read((parse_address("198.51.100.1"), OWN[1])).link == "eth0"
+
+
 def test_a_node_that_is_not_known_yet_is_found_by_its_default_route(
     node: Namespace, underlays: Underlays
 ) -> None:

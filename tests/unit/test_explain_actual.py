@@ -12,7 +12,7 @@ from steppe.cli.explain_actual import Kernels
 from steppe.compile.node import compile_cluster
 from steppe.explain.explain import Explainer
 from steppe.explain.model import Explanation
-from steppe.explain.steps import told
+from steppe.explain.steps import step_text
 from steppe.kube.cluster import cluster_of
 from steppe.kube.objects import Pod
 from steppe.kube.policies import Namespace, NetworkPolicy, Pods, Rule
@@ -20,7 +20,7 @@ from steppe.kube.selectors import Requirement, Selector
 from steppe.net.address import IPAddress, host_prefix
 from steppe.net.ports import PortRange
 from steppe.settings import Settings
-from steppe.state.document import Held, concerns, held_document
+from steppe.state.document import KeyState, concerns, key_state_document
 from steppe.state.node import Key, NodeState, Value, values
 from steppe.state.route import RouteKey, route_by
 from tests.worlds import node_at, pod_on
@@ -56,17 +56,17 @@ class Agent:
     def __init__(self, node: str, actual: dict[Key, Value]) -> None:
         self.node, self.state, self.actual = node, STATES[node], actual
 
-    def status(self) -> dict[str, Any]:
+    async def status(self) -> dict[str, Any]:
         return {"node": self.node}
 
     async def tables(self, wanted: frozenset[IPAddress]) -> dict[str, Any]:
         held = [
-            Held(key, self.actual.get(key), *((e.value, e.because) if e else (None,)))
+            KeyState(key, self.actual.get(key), *((e.value, e.because) if e else (None,)))
             for key in {*self.actual, *self.state}
             if concerns(key, wanted)
             for e in (self.state.get(key),)
         ]
-        return {"node": self.node, "entries": [held_document(each) for each in held]}
+        return {"node": self.node, "entries": [key_state_document(each) for each in held]}
 
 
 async def explained(tmp_path: Path, kernels: dict[str, dict[Key, Value]]) -> Explanation:
@@ -116,7 +116,7 @@ async def test_a_route_of_ours_that_nothing_asks_for_is_walked_and_named(tmp_pat
     said = await explained(tmp_path, kernels)
     assert [(each.entry, each.desired) for each in said.differences] == [(f"route {astray}", "")]
     path = said.cases[0].paths[0]
-    assert told(path.steps[1].what) == f"{astray} via {NODES[2].addresses[0]} dev eth0"
+    assert step_text(path.steps[1].what) == f"{astray} via {NODES[2].addresses[0]} dev eth0"
     assert [step.node for step in path.steps if step.stage == "route"] == [n.name for n in DETOUR]
     assert said.kind == "allowed"
 

@@ -78,7 +78,7 @@ def test_a_policy_beyond_a_limit_is_closed_and_says_so(
     assert (len(policy.ingress), problems) == (len(within), ())
     policy, (problem,) = parsed(beyond)
     assert (policy.ingress, policy.isolates) == ((), {"ingress"})
-    assert not policy.pods.takes({"app": "db"})
+    assert not policy.pods.matches({"app": "db"})
     assert what in problem.message
     assert "lets nothing through; use endPort" in problem.message
     assert problem.cause.field == "spec"

@@ -1,6 +1,6 @@
-"""What the agent tells those who ask: `steppe show`, `audit`, `status`, `denied` and `explain`.
+"""The agent's answers to `steppe show`, `status`, `denied` and `explain`.
 
-Each method answers one JSON document. How they are asked for stands in agent/server.py.
+Each method returns one JSON document. The HTTP requests for them are in agent/server.py.
 """
 
 import time
@@ -14,13 +14,13 @@ from steppe.agent.rows import Rows
 from steppe.compile.incremental import NodeCompiler
 from steppe.kube.cause import Cause, Problem
 from steppe.net.address import IPAddress
-from steppe.state.document import Held, concerns, held_document
+from steppe.state.document import KeyState, concerns, key_state_document
 
 Answer = dict[str, Any]
 
 
 class Answers:
-    """Answers from one agent's tables; `tables` looks at the kernel as well.
+    """Answers from one agent's tables; only `tables` reads the kernel.
 
     `why_not_ready`: why pods cannot be attached now, "" when they can.
     """
@@ -45,14 +45,14 @@ class Answers:
         self._started = time.monotonic()
 
     async def show(self, table: str, cause: str) -> Answer:
-        """What a table shall hold, or all of them, as far as this cause asks for it."""
+        """The desired entries of a table, or of all, that have this cause."""
         rows = await self._rows.show(table, cause)
         return {"schema": "steppe.show/v1", "node": self._compiler.name, "rows": rows}
 
     async def status(self) -> Answer:
-        """How the agent is, what is not in its kernel, and which objects are wrong."""
+        """The state of the agent, the entries that are not in the kernel yet, and all Problems."""
         compiler, feeds, counts = self._compiler, self._feeds, self._compiler.state.counts()
-        late, pending = await self._rows.late()
+        late, pending = await self._rows.late(complete=feeds.trusted)
         why = self._why_not_ready()
         return {
             "schema": "steppe.agent-status/v1",
@@ -61,8 +61,8 @@ class Answers:
             "reason": why,
             "uptimeSeconds": round(time.monotonic() - self._started, 1),
             "api": {
-                "inSync": feeds.status.synced_since is not None,
-                "lastError": feeds.status.last_error,
+                "inSync": not feeds.out_of_sync,
+                "lastError": feeds.out_of_sync,
                 "seen": {kind: watch.version for kind, watch in feeds.watches.items()},
             },
             "fabric": compiler.settings.fabric,
@@ -75,13 +75,13 @@ class Answers:
         }
 
     async def tables(self, addresses: frozenset[IPAddress]) -> Answer:
-        """What traffic of these addresses may meet: as the kernel has it, and as it shall have it.
+        """Actual and desired entries that traffic of these addresses may use.
 
-        The kernel is read anew; the schema's entries are state/document.py's.
+        The kernel is read for this; the entries are written by state/document.py.
         """
         seen, state = await self._keeper.look(), self._compiler.state
         entries = (
-            Held(key, seen.get(key), *((entry.value, entry.because) if entry else (None,)))
+            KeyState(key, seen.get(key), *((entry.value, entry.because) if entry else (None,)))
             for key in {*seen, *state}
             if concerns(key, addresses)
             for entry in (state.get(key),)
@@ -89,11 +89,11 @@ class Answers:
         return {
             "schema": "steppe.tables/v1",
             "node": self._compiler.name,
-            "entries": [held_document(held) for held in entries],
+            "entries": [key_state_document(held) for held in entries],
         }
 
     async def denied(self) -> Answer:
-        """The packets that policies have denied to this node's pods."""
+        """The counts of packets that policies have denied to this node's pods."""
         await self._denials.look()
         rows = [*self._denials.rows()]
         return {"schema": "steppe.denied/v1", "node": self._compiler.name, "rows": rows}

@@ -47,7 +47,7 @@ def ask(
     body: Document | None = None,
     timeout: float = TIMEOUT_SECONDS,
 ) -> Document:
-    """The agent's answer; one that says what is wrong with the question has an `error`."""
+    """The agent's answer; the answer to an invalid question has a member `error`."""
     connection = _UnixConnection(path, timeout)
     data = msgspec.json.encode(body) if body is not None else None
     with contextlib.closing(connection), _asking(path, timeout):
@@ -58,7 +58,9 @@ def ask(
 def follow(
     paths: Sequence[Path], what: str, query: Mapping[str, str] | None = None
 ) -> Iterator[tuple[Path, Document]]:
-    """What these agents tell, as they tell it, until all have ended; AskError if one is silent."""
+    """The lines of these agents as they arrive, until all have ended; AskError if one does not
+    answer.
+    """
     told: queue.SimpleQueue[tuple[Path, Document | SteppeError | None]] = queue.SimpleQueue()
     with contextlib.ExitStack() as stack:
         for path in paths:
@@ -87,7 +89,7 @@ def _read(
 ) -> None:
     """All lines of one agent, then None."""
     try:
-        # An agent that ends leaves its followers; what came before is told.
+        # If the agent ends, the lines that arrived before are passed on.
         with contextlib.suppress(http.client.IncompleteRead), _asking(path):
             for line in connection.getresponse():
                 if line.strip():
@@ -98,7 +100,7 @@ def _read(
 
 
 def _hang_up(channel: socket.socket, reader: threading.Thread) -> None:
-    """Have the thread that waits for more end."""
+    """End the thread that waits for more lines."""
     with contextlib.suppress(OSError):
         channel.shutdown(socket.SHUT_RDWR)
     reader.join()

@@ -1,35 +1,43 @@
-"""The same tables kept current: an event costs what it changes, not what the cluster holds.
+"""The same tables kept current: the cost of an event depends on what it changes, not on the size
+of the cluster.
 
-Each object's block of claims is remembered. When the object changes, only its block is compiled
-anew, only keys that either version claims are settled again, and only those are worth a diff.
-The one exception is the node's own object, on which every block may depend.
+The claims of each object are remembered as its claim set. When the object changes, only its claim
+set is compiled again, only keys that the old or the new set claims are settled again, and only
+those keys are returned to be diffed. The exception is the node's own object: every claim set may
+depend on it.
 
-    events ──▶ blocks by object ──▶ claims by key ──▶ entries ──▶ the keys that may differ
+    events ──▶ claim sets by object ──▶ claims by key ──▶ entries ──▶ the keys that may differ
 """
 
 from collections.abc import Collection, Iterable
 
 from steppe.compile.node import (
-    local_block,
-    peer_block,
-    service_block,
-    service_range_block,
-    workload_block,
+    claims_of_own_node,
+    claims_of_peer,
+    claims_of_service,
+    claims_of_service_range,
+    claims_of_workload,
 )
+from steppe.compile.owners import LinkOwner
 from steppe.compile.policy_tables import PolicyTables
 from steppe.compile.tables import Entries, Tables
 from steppe.kube.cause import ObjectRef, Problem
 from steppe.kube.objects import Node, Workload
 from steppe.kube.services import EndpointSlice, Service, ServiceRange
 from steppe.service.backends import Vantage, service_table
-from steppe.service.ownership import Places, ServiceName
+from steppe.service.ownership import FrontendOwners, ServiceName
 from steppe.service.table import Backends, Frontend
 from steppe.settings import Settings
 from steppe.state.node import Key
 
 
 class NodeCompiler:
-    """One node's tables under a stream of events; every method answers the keys to diff."""
+    """One node's tables under a stream of events; every method returns the keys to diff.
+
+    Invariant: the entries in `state` are those that `compile_node` would make from scratch of the
+    objects given so far, whatever the order of the events. Without the node's own object there are
+    no entries but service ranges and policies.
+    """
 
     def __init__(self, settings: Settings, name: str) -> None:
         self.settings = settings
@@ -40,20 +48,20 @@ class NodeCompiler:
         self._slices: dict[ServiceName, dict[str, EndpointSlice]] = {}
         self._slice_owner: dict[ServiceName, ServiceName] = {}
         self._ranges: dict[str, ServiceRange] = {}
-        self._places = Places()
+        self._owners = FrontendOwners()
         self._vantage: Vantage | None = None
         self._tables = Tables()
         self.policies = PolicyTables(self._tables)
-        """Policies: pods, namespaces and policies are told to it."""
+        """The policies' part; pods, namespaces and policies are given to it directly."""
 
     @property
     def here(self) -> Node | None:
-        """The node's own object; until it is known there are no tables."""
+        """The node's own object; until it is known, nothing that depends on it is compiled."""
         return self._nodes.get(self.name)
 
     @property
     def vantage(self) -> Vantage | None:
-        """The node as Services see it."""
+        """What of this node Services depend on; None while the node's own object is not known."""
         return self._vantage
 
     @property
@@ -77,14 +85,14 @@ class NodeCompiler:
         return self._ranges.values()
 
     def served(self, wanted: Iterable[Frontend]) -> dict[Frontend, Backends]:
-        """What each of these leads to; one that no Service has is left out."""
+        """The backends of each of these frontends; a frontend without a Service is left out."""
         vantage, found = self.vantage, dict[Frontend, Backends]()
         if vantage is None or not self.settings.services:
             return found
         fronts = frozenset(wanted)
-        for name in set(filter(None, map(self._places.find, fronts))):
+        for name in set(filter(None, map(self._owners.find, fronts))):
             slices = self._slices.get(name, {}).values()
-            table = service_table(vantage, self._services[name], slices, self._places.owner)
+            table = service_table(vantage, self._services[name], slices, self._owners.owner)
             found.update(row for row in table.rows if row[0] in fronts)
         return found
 
@@ -109,7 +117,7 @@ class NodeCompiler:
         return self.policies.remove_node(name) | self._compile_node(name)
 
     def is_undisputed(self, name: str) -> bool:
-        """Whether all that a node asks for can be had, and is asked for by no other object."""
+        """Whether a node's claims have no Problem, and no other object claims one of their keys."""
         return self._tables.is_undisputed(ObjectRef("Node", "", name))
 
     def _compile_node(self, name: str) -> frozenset[Key]:
@@ -135,7 +143,7 @@ class NodeCompiler:
         return self._compile_rivals((namespace, name))
 
     def set_slice(self, slice_: EndpointSlice) -> frozenset[Key]:
-        """A slice may be handed from one Service to another: its label says whose it is."""
+        """Add or replace a slice; its label names its Service and may change to another one's."""
         name, owner = (slice_.namespace, slice_.name), (slice_.namespace, slice_.service)
         touched = frozenset[Key]()
         if self._slice_owner.get(name, owner) != owner:
@@ -158,9 +166,9 @@ class NodeCompiler:
         return self._compile_service(owner)
 
     def set_service_range(self, known: ServiceRange) -> frozenset[Key]:
-        """Prefixes of cluster IPs depend on no node: compiled here and now."""
+        """Prefixes of cluster IPs do not depend on the node's own object: compiled at once."""
         self._ranges[known.name] = known
-        return self._tables.replace(known.ref, service_range_block(self.settings, known))
+        return self._tables.replace(known.ref, claims_of_service_range(self.settings, known))
 
     def remove_service_range(self, name: str) -> frozenset[Key]:
         self._ranges.pop(name, None)
@@ -170,12 +178,12 @@ class NodeCompiler:
         here = self.here
         served = self.settings.node_port_addresses
         self._vantage = Vantage.of(here, served) if here is not None else None
-        own = local_block(self.settings, here) if here is not None else ()
+        own = claims_of_own_node(self.settings, here) if here is not None else ()
         touched = self._tables.replace(ObjectRef("Node", "", self.name), own)
         parts = [self._compile_peer(name) for name in self._nodes if name != self.name]
         parts += [self._compile_workload(link) for link in self._workloads]
         for name in self._services:
-            self._note_places(name)
+            self._note_frontends(name)
         parts += [self._compile_service(name) for name in self._services]
         return touched.union(*parts)
 
@@ -184,23 +192,24 @@ class NodeCompiler:
         owner = ObjectRef("Node", "", name)
         if here is None or peer is None:
             return self._tables.replace(owner, ())
-        return self._tables.replace(owner, peer_block(self.settings, here, peer))
+        return self._tables.replace(owner, claims_of_peer(self.settings, here, peer))
 
     def _compile_workload(self, link: str) -> frozenset[Key]:
         here, workload = self.here, self._workloads.get(link)
+        owner = LinkOwner(link)
         if here is None or workload is None:
-            return self._tables.replace(link, ()) | self.policies.set_workload(link, None)
-        touched = self._tables.replace(link, workload_block(self.settings, here, workload))
+            return self._tables.replace(owner, ()) | self.policies.set_workload(link, None)
+        touched = self._tables.replace(owner, claims_of_workload(self.settings, here, workload))
         if self.settings.policies:
             touched |= self.policies.set_workload(link, workload)
         return touched
 
-    def _note_places(self, name: ServiceName) -> frozenset[ServiceName]:
-        return self._places.note(name, self._services.get(name), self.vantage)
+    def _note_frontends(self, name: ServiceName) -> frozenset[ServiceName]:
+        return self._owners.note(name, self._services.get(name), self.vantage)
 
     def _compile_rivals(self, name: ServiceName) -> frozenset[Key]:
-        """One Service, and others that name places it has taken or left."""
-        concerned = {name, *self._note_places(name)}
+        """One Service, and the others that share a frontend with it, before or after."""
+        concerned = {name, *self._note_frontends(name)}
         return frozenset[Key]().union(*map(self._compile_service, concerned))
 
     def _compile_service(self, name: ServiceName) -> frozenset[Key]:
@@ -209,5 +218,5 @@ class NodeCompiler:
         if vantage is None or service is None:
             return self._tables.replace(owner, ())
         slices = self._slices.get(name, {}).values()
-        block = service_block(self.settings, vantage, service, slices, self._places)
-        return self._tables.replace(owner, block)
+        claim_set = claims_of_service(self.settings, vantage, service, slices, self._owners)
+        return self._tables.replace(owner, claim_set)

@@ -1,4 +1,4 @@
-"""What a node's own object asks of its own kernel, whatever the fabric."""
+"""What a node's own object claims in its own kernel with every fabric."""
 
 from collections.abc import Iterator
 
@@ -12,7 +12,7 @@ from steppe.state.sysctl import Sysctl, SysctlKey
 
 
 def local_claims(here: Node) -> Iterator[NodeClaim | Problem]:
-    """Forwarding for each family in use, and no way out for unused addresses of the prefix."""
+    """Forwarding for each family in use, and an unreachable route for each of its pod prefixes."""
     if not here.prefixes:
         yield Problem(
             no_prefix(here.ref),
@@ -22,7 +22,7 @@ def local_claims(here: Node) -> Iterator[NodeClaim | Problem]:
     for prefix in here.prefixes:
         cause = prefix.cause
         yield from _forwarding(here, prefix.version, cause)
-        # Without it, a packet to an address that no pod has yet would follow the default route.
+        # Without it, a packet to an address that no pod has would follow the default route.
         yield Claim(RouteKey(prefix.network), Route("unreachable"), cause, here.created)
 
 

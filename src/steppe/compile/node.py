@@ -1,13 +1,14 @@
-"""The table of contents: what each object of the cluster puts into one node's tables.
+"""What each object of the cluster puts into one node's tables; start reading here.
 
-Four kinds of object matter to a node, each compiled to a block of claims by itself:
+Five kinds of object matter to a node. The claims of each object are compiled by themselves:
 
-    its own Node      local_block      forwarding, own prefix, tunnel device, masquerading
-    any other Node    peer_block       how to reach its pods, by the fabric
-    a pod of its own  workload_block   the host side of the pod's link
-    a Service         service_block    its addresses, and what each leads to
+    its own Node      claims_of_own_node  forwarding, own prefix, tunnel device, masquerading
+    any other Node    claims_of_peer      how to reach its pods, by the fabric
+    a pod of its own  claims_of_workload  the host side of the pod's link
+        a Service         claims_of_service   its frontends and their backends
+        a ServiceCIDR     claims_of_service_range   where cluster IPs are taken from
 
-What policies ask for depends on more than one object: policy_claims (compile/policy_tables.py).
+    The claims of policies depend on more than one object: policy_claims (compile/policy_tables.py).
 """
 
 from collections.abc import Iterable, Iterator
@@ -22,14 +23,14 @@ from steppe.kube.cluster import Cluster
 from steppe.kube.objects import Node, Workload
 from steppe.kube.services import EndpointSlice, Service, ServiceRange
 from steppe.service.backends import Vantage, service_table
-from steppe.service.ownership import Places
+from steppe.service.ownership import FrontendOwners
 from steppe.settings import Settings
 from steppe.state.node import NodeClaim, NodeState, settle
 from steppe.state.workload import workloads_on
 
 
-def local_block(settings: Settings, here: Node) -> Iterator[NodeClaim | Problem]:
-    """What the node's own object asks for."""
+def claims_of_own_node(settings: Settings, here: Node) -> Iterator[NodeClaim | Problem]:
+    """The claims of the node's own object."""
     yield from local_claims(here)
     if here.prefixes:
         yield from fabric_of(settings).devices(settings, here)
@@ -38,37 +39,39 @@ def local_block(settings: Settings, here: Node) -> Iterator[NodeClaim | Problem]
         yield from POLICIES.known(here)
 
 
-def peer_block(settings: Settings, here: Node, peer: Node) -> Iterator[NodeClaim | Problem]:
-    """What one other node asks for."""
+def claims_of_peer(settings: Settings, here: Node, peer: Node) -> Iterator[NodeClaim | Problem]:
+    """The claims of one other node."""
     yield from fabric_of(settings).towards(settings, here, peer)
     yield from data_plane(settings).other_node(settings, peer)
 
 
-def workload_block(
+def claims_of_workload(
     settings: Settings, here: Node, workload: Workload
 ) -> Iterator[NodeClaim | Problem]:
-    """What one attached pod asks for."""
+    """The claims of one attached pod."""
     yield from workload_claims(workload, fabric_of(settings).mtu(settings, here))
     if settings.services:
         yield from data_plane(settings).pod(workload)
 
 
-def service_block(
+def claims_of_service(
     settings: Settings,
     vantage: Vantage,
     service: Service,
     slices: Iterable[EndpointSlice],
-    places: Places,
+    owners: FrontendOwners,
 ) -> Iterator[NodeClaim | Problem]:
-    """What one Service and its EndpointSlices ask for; `places` says what is not its own."""
+    """What one Service and its EndpointSlices ask for; `owners` has the owner of each frontend."""
     if settings.services:
-        table = service_table(vantage, service, slices, places.owner)
+        table = service_table(vantage, service, slices, owners.owner)
         yield from table.problems
         yield from data_plane(settings).service(table)
 
 
-def service_range_block(settings: Settings, known: ServiceRange) -> Iterator[NodeClaim | Problem]:
-    """What one range of cluster IPs asks for, on every node the same."""
+def claims_of_service_range(
+    settings: Settings, known: ServiceRange
+) -> Iterator[NodeClaim | Problem]:
+    """The claims of one range of cluster IPs, the same on every node."""
     return data_plane(settings).service_range(known)
 
 
@@ -82,34 +85,34 @@ def compile_node(
     policies: PolicyObjects = PolicyObjects(),  # noqa: B008 - it is frozen
     ranges: Iterable[ServiceRange] = (),
 ) -> tuple[NodeState, tuple[Problem, ...]]:
-    """All tables of one node from scratch, and all Problems on the way."""
+    """All tables of one node compiled from scratch, and all Problems found."""
     known_nodes = tuple(nodes)
 
-    def blocks() -> Iterator[NodeClaim | Problem]:
-        yield from local_block(settings, here)
+    def all_claims() -> Iterator[NodeClaim | Problem]:
+        yield from claims_of_own_node(settings, here)
         for node in known_nodes:
             if node.name != here.name:
-                yield from peer_block(settings, here, node)
+                yield from claims_of_peer(settings, here, node)
         attached = tuple(workloads)
         for workload in attached:
-            yield from workload_block(settings, here, workload)
+            yield from claims_of_workload(settings, here, workload)
         if settings.policies:
             yield from policy_claims(policies, known_nodes, attached)
         for range_ in ranges if settings.services else ():
-            yield from service_range_block(settings, range_)
+            yield from claims_of_service_range(settings, range_)
         known = tuple(services)
         vantage = Vantage.of(here, settings.node_port_addresses)
-        places = Places.of(vantage, (service for service, _ in known))
+        owners = FrontendOwners.of(vantage, (service for service, _ in known))
         for service, slices in known:
-            yield from service_block(settings, vantage, service, slices, places)
+            yield from claims_of_service(settings, vantage, service, slices, owners)
 
-    return settle(blocks())
+    return settle(all_claims())
 
 
 def compile_cluster(
     settings: Settings, cluster: Cluster
 ) -> tuple[dict[str, NodeState], tuple[Problem, ...]]:
-    """Every node's tables, for readers that look at the whole cluster: walk, show, explain."""
+    """Every node's tables by node name, and all Problems, for what needs the whole cluster."""
     states: dict[str, NodeState] = {}
     problems: dict[Problem, None] = {}
     policies = PolicyObjects(

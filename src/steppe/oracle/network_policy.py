@@ -1,4 +1,4 @@
-"""What the NetworkPolicies say of a packet, one end of it at a time (networking.k8s.io/v1)."""
+"""What NetworkPolicies (networking.k8s.io/v1) decide for a packet, at the sender or receiver."""
 
 from collections.abc import Iterator
 
@@ -18,7 +18,7 @@ def isolating(world: World, pod: Pod, direction: Direction) -> tuple[NetworkPoli
         # "podSelector selects the pods to which this NetworkPolicy object applies. … An empty
         # selector matches all pods in the policy's namespace."
         for policy in world.by_namespace.get(pod.namespace, ())
-        if policy.pods.takes(pod.labels) and direction in policy.isolates
+        if policy.pods.matches(pod.labels) and direction in policy.isolates
     )
 
 

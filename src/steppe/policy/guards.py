@@ -1,8 +1,8 @@
-"""Guards: what the policies of one pod make of a peer's identity, for every port at once.
+"""Guards: what the policies of one pod allow a peer's identity, for all ports at once.
 
-A guard holds the rules that apply to a pod in one direction, by tier. Put an identity to it and
-it answers in pieces of the port space, each allowed or not, with the rules that say so; the
-tables hold those pieces. Pods under the same policies have equal guards and can share them.
+A guard contains the rules that apply to a pod in one direction, by tier. For an identity it returns
+pieces: port ranges that are allowed or denied, each with the rules that decide it. Tables are made
+of these pieces. Pods with the same policies have equal guards.
 """
 
 from bisect import bisect_left
@@ -31,9 +31,9 @@ from steppe.policy.sweep import Span, swept
 
 
 class Piece(msgspec.Struct, frozen=True):
-    """Ports of a protocol (all of them for OTHER) that meet the same fate for the same cause.
+    """A port range of one protocol (all ports for OTHER) with one decision and its causes.
 
-    No cause: no policy has anything against it.
+    Without causes: no policy applies, so it is allowed.
     """
 
     protocol: str
@@ -68,16 +68,19 @@ class Guard(msgspec.Struct, frozen=True, cache_hash=True):
 
     @property
     def because(self) -> tuple[Cause, ...]:
-        """The policies that make it; none for a guard that lets everything through."""
+        """The policies of this guard; none for a guard that allows everything."""
         return (*self.isolated, *self.subject)
 
     def looks_at(self) -> frozenset[Trait]:
-        """What it tells identities by: two that differ in nothing of this meet the same pieces."""
+        """The traits of identities that its rules use.
+
+        Identities with equal traits get equal pieces.
+        """
         telling = frozenset(entry.cause for entry in self._entries() if not entry.for_anyone)
         return telling | self.port_names() if self.direction == "egress" else telling
 
     def port_names(self) -> frozenset[str]:
-        """The names that rules call the receiver's ports by."""
+        """The port names that its rules use."""
         ports = (port for entry in self._entries() for port in entry.ports)
         return frozenset(port.name for port in ports if isinstance(port, PortName))
 
@@ -85,20 +88,20 @@ class Guard(msgspec.Struct, frozen=True, cache_hash=True):
         return (*self.admin, *self.allowing, *self.baseline)
 
     def itself(self, identity: Identity) -> tuple[Piece, ...]:
-        """The same for the pod itself, which comes back to it by a Service."""
+        """As `pieces`, for the pod's own packets that come back to it through a Service."""
         if not self.isolated:
             return self.pieces(identity)
-        # "a pod cannot block access to itself", says NetworkPolicy of its own tier.
+        # "a pod cannot block access to itself": NetworkPolicy says this, for its own tier.
         own = tuple(_Entry(cause, "Accept", True, (AnyTraffic(),)) for cause in self.isolated)
         return msgspec.structs.replace(self, allowing=own).pieces(identity)
 
     def pieces(self, identity: Identity) -> tuple[Piece, ...]:
-        """The whole port space, in order, as peers of this identity meet it."""
-        # A port's name is the receiver's: the pod's own in ingress, the peer's in egress.
+        """The decision for every port, in order, for peers of this identity."""
+        # A port name is a name of the receiver's port: the pod's in ingress, the peer's in egress.
         names = self.ports if self.direction == "ingress" else identity.ports
         tiers = _Tiers(
             *(
-                [entry for entry in entries if _takes(entry, identity)]
+                [entry for entry in entries if _matches(entry, identity)]
                 for entries in (self.admin, sorted(self.allowing, key=_cause), self.baseline)
             )
         )
@@ -147,7 +150,7 @@ def guard_of(
     network_policies: Iterable[NetworkPolicy],
     cluster_policies: Iterable[ClusterNetworkPolicy],
 ) -> Guard:
-    """The guard of a pod that has a network of its own."""
+    """The guard of a pod that is not on the host network."""
     return guard_from(
         pod,
         direction,
@@ -162,7 +165,7 @@ def guard_from(
     network_policies: Iterable[NetworkPolicy],
     cluster_policies: Iterable[ClusterNetworkPolicy],
 ) -> Guard:
-    """The guard of a pod that these policies select, whatever their order."""
+    """The guard of a pod that these policies select; their order does not matter."""
     policies = sorted(
         (policy for policy in network_policies if direction in policy.isolates),
         key=lambda policy: policy.name,
@@ -191,14 +194,14 @@ def guard_from(
 
 def isolates(policy: NetworkPolicy, pod: Pod) -> bool:
     """Whether a NetworkPolicy selects the pod."""
-    return policy.namespace == pod.namespace and policy.pods.takes(pod.labels)
+    return policy.namespace == pod.namespace and policy.pods.matches(pod.labels)
 
 
 def selects(subject: Pods, pod: Pod, namespace: Namespace | None) -> bool:
     """Whether a pod is among the subjects of a ClusterNetworkPolicy."""
     if namespace is None:
         return False
-    return subject.namespaces.takes(namespace.labels) and subject.pods.takes(pod.labels)
+    return subject.namespaces.matches(namespace.labels) and subject.pods.matches(pod.labels)
 
 
 def _tier(
@@ -215,12 +218,12 @@ def _entry(cause: Cause, rule: Rule) -> _Entry:
     return _Entry(cause, "Accept", Anyone() in rule.peers, rule.ports)
 
 
-def _takes(entry: _Entry, identity: Identity) -> bool:
+def _matches(entry: _Entry, identity: Identity) -> bool:
     return entry.for_anyone or entry.cause in identity.rules
 
 
 def _ranges(entry: _Entry, names: frozenset[NamedPort]) -> Iterator[PortRange | AnyTraffic]:
-    """The rule's ports as numbers."""
+    """The rule's ports as numeric ranges."""
     for port in entry.ports:
         if not isinstance(port, PortName):
             yield port

@@ -1,4 +1,4 @@
-"""Tracked flows that policies forbid by now: their rules ask about new connections alone."""
+"""Tracked flows that policies no longer allow: rules are applied to new connections only."""
 
 from collections.abc import Container, Iterable
 
@@ -15,18 +15,18 @@ from steppe.walk.view import NodeView
 def forbidden(
     flows: Iterable[Flow], state: NodeState, own: Container[IPAddress]
 ) -> tuple[Flow, ...]:
-    """Those that the node with these addresses and policies would not let begin now.
+    """The flows that a node with these addresses and policies would deny if they began now.
 
-    As policy sees them: from who really sent to who really answers.
+    Flows are judged as policies see them: from the real sender to the endpoint that answers.
     """
     judged = [
         flow
         for flow in flows
-        if _is_guarded(flow, state)
+        if _has_guard(flow, state)
         # "Traffic is allowed to a pod if … the traffic source is the pod's local node".
         and flow.original.source not in own
     ]
-    if not judged:  # so the state, which may be large, need not be looked through
+    if not judged:  # so that the state, which may be large, is not searched
         return ()
     ruleset = Ruleset(SKELETON, NodeView(state))
     return tuple(
@@ -36,7 +36,7 @@ def forbidden(
     )
 
 
-def _is_guarded(flow: Flow, state: NodeState) -> bool:
+def _has_guard(flow: Flow, state: NodeState) -> bool:
     sender, receiver = flow.original.source, flow.reply.source
     return EGRESS.guarded.key(sender) in state or INGRESS.guarded.key(receiver) in state
 

@@ -29,7 +29,7 @@ def selects(selector: LabelSelector | None, labels: Mapping[str, str]) -> bool:
     """
     if selector is None:
         return False
-    return labels_are(selector.match_labels).takes(labels) and all(
+    return labels_are(selector.match_labels).matches(labels) and all(
         requires(requirement, labels) for requirement in selector.match_expressions
     )
 
@@ -37,13 +37,13 @@ def selects(selector: LabelSelector | None, labels: Mapping[str, str]) -> bool:
 def requires(requirement: Requirement, labels: Mapping[str, str]) -> bool:
     """One requirement of a label or node selector; what cannot be understood is not met."""
     operator: Any = requirement.operator
-    return Checked(requirement.key, operator, frozenset(requirement.values)).takes(labels)
+    return Checked(requirement.key, operator, frozenset(requirement.values)).matches(labels)
 
 
 def wants_node(pod: PodSpec, node: Node) -> bool:
     """Whether nodeSelector and required node affinity allow a node."""
     labels = node.metadata.labels
-    if not labels_are(pod.node_selector).takes(labels):
+    if not labels_are(pod.node_selector).matches(labels):
         return False
     affinity = pod.affinity.node_affinity if pod.affinity else None
     return affinity is None or affinity.required is None or _any_term(affinity.required, node)

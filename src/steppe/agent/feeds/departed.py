@@ -1,10 +1,10 @@
-"""Peers whose Node object was deleted, and whose network stays for a while in case it comes back.
+"""Deleted peers, whose routes stay for a while in case their Node is registered again.
 
-A Node that is deleted by mistake is registered again by its kubelet. Its pods run on meanwhile, and
-their objects stay too: kube-controller-manager deletes the pods of a node that is not there after
-40 s, looked for every 20 s (quarantineTime and gcCheckPeriod in pkg/controller/podgc). For as long,
-the deletion of the Node alone does not cut them off. A Node that takes a prefix or an address of
-such a peer ends that at once.
+A Node that is deleted by mistake is registered again by its kubelet. Its pods go on running, and
+their objects stay: kube-controller-manager deletes the pods of a missing node after 40 s, and
+checks every 20 s (quarantineTime and gcCheckPeriod in pkg/controller/podgc). For that time the
+peer's routes stay. They are removed at once if another Node gets a prefix or an address of the
+peer.
 """
 
 from steppe.kube.objects import Node
@@ -14,10 +14,10 @@ HOLD_SECONDS = 60.0
 
 
 class Departed:
-    """Names of deleted peers, each with the time until which its network stays.
+    """The names of deleted peers, each with the time until which its routes stay.
 
-    Invariant: no two of them have a prefix or an address in common; whoever had one that another
-    node has as well, present or departed, is not kept.
+    Invariant: no two of them have a prefix or an address in common; a peer that shares one with
+    another node, present or deleted, is not kept.
     """
 
     def __init__(self) -> None:
@@ -26,11 +26,11 @@ class Departed:
 
     @property
     def due(self) -> float | None:
-        """When the next is to be let go; None where there are none."""
+        """The earliest time at which a peer has to be removed; None if there is no peer."""
         return min((until for until, _ in self._held.values()), default=None)
 
     def hold(self, node: Node, now: float) -> bool:
-        """Keep its network for a while; False where there is none to keep."""
+        """Keep a deleted peer for a while; False if it has nothing to keep."""
         if node.name in self._held:
             return True
         parts = _parts(node)
@@ -41,7 +41,7 @@ class Departed:
         return True
 
     def superseded(self, by: Node) -> frozenset[str]:
-        """Others whose prefixes or addresses a present node has now; they are held no more."""
+        """Remove and return the peers with a prefix or an address that a present node has now."""
         if not self._held:
             return frozenset()
         self._drop(by.name)
@@ -51,7 +51,7 @@ class Departed:
         return frozenset(names)
 
     def let_go(self, now: float) -> frozenset[str]:
-        """Those whose time is over; they are held no more."""
+        """Remove and return the peers whose time is over."""
         names = frozenset(name for name, (until, _) in self._held.items() if until <= now)
         for name in names:
             self._drop(name)

@@ -1,7 +1,7 @@
-"""What the API says, kept in the compiler: every list followed, and when to believe them all.
+"""Follows every list of the API for the compiler, and knows when all are complete.
 
-Fail static: until every list that the kernel depends on has been seen, nothing of the kernel is
-changed. What an earlier agent left there goes on serving.
+Fail static: an incomplete list looks like deletions, so nothing in the kernel is changed before
+every list that it depends on is complete. The entries of an earlier agent stay in use.
 """
 
 import contextlib
@@ -9,7 +9,7 @@ import logging
 import time
 from collections.abc import Container, Iterable, Iterator
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 from steppe.agent.feeds.feed import Feed, Follow
 from steppe.agent.feeds.nodes import NodeFeed
@@ -22,8 +22,10 @@ from steppe.agent.log import line
 from steppe.agent.supervisor import Job
 from steppe.client.client import Client
 from steppe.client.informer import Replaced, WatchStatus, watch
+from steppe.client.mirror import Kind
 from steppe.client.resources import NODES, SERVICES
 from steppe.compile.incremental import NodeCompiler
+from steppe.errors import SteppeError
 from steppe.kube.cause import Cause, Problem
 from steppe.kube.objects import Underlay
 from steppe.state.node import Key
@@ -32,13 +34,13 @@ log = logging.getLogger("steppe.agent")
 
 
 class Listener(Protocol):
-    """Who is told of what the API has changed."""
+    """Is called when the API has changed something."""
 
     def touch(self, keys: Iterable[Key]) -> None:
         """These keys' entries may have changed."""
 
     async def nodes_listed(self) -> None:
-        """All nodes are known now, or anew."""
+        """A complete list of nodes has arrived, the first or a later one."""
 
 
 class Feeds:
@@ -63,16 +65,16 @@ class Feeds:
             *((self.services, self.ranges) if settings.services else ()),
             *((self.policies,) if settings.policies else ()),
         ]
-        """The registry: what is in it is followed, waited for, and its Problems told."""
+        """The registry: all feeds in it are followed, waited for, and asked for Problems."""
         self.health_ports = HealthPortServer(compiler, lambda: proxy_health.healthy)
         self.proxy_health = proxy_health
         self.status = WatchStatus()
-        """Of the watch of nodes: all go to the same API server."""
+        """The status of the nodes' watch; all watches go to the same API server."""
         self.watches = {NODES.plural: self.status}
 
     @property
     def trusted(self) -> bool:
-        """Whether all is known that the kernel depends on; an incomplete view deletes nothing."""
+        """Whether every list that the kernel depends on is complete; else nothing is changed."""
         return all(feed.complete for feed in self.followed)
 
     @property
@@ -82,7 +84,7 @@ class Feeds:
         return (*found, *self.health_ports.problems, *self.proxy_health.problems)
 
     def _not_listed(self, told: Container[Cause]) -> Iterator[Problem]:
-        """Kinds whose first list fails while others come: the API server is there, all waits."""
+        """A Problem for each kind whose first list fails while others arrive: everything waits."""
         if self.status.synced_since is None:
             return
         for kind in (follow.kind for feed in self.followed for follow in feed.follows):
@@ -91,8 +93,22 @@ class Feeds:
             if waiting and kind.cause not in told:
                 yield Problem(kind.cause, f"not listed yet: {waiting}; {kind.until_listed}")
 
+    @property
+    def out_of_sync(self) -> str:
+        """Why changes in the API do not all come in now; "" while every list is watched."""
+        kinds = (follow.kind for feed in self.followed for follow in feed.follows)
+        return next(filter(None, map(self._out_of_sync, kinds)), "")
+
+    def _out_of_sync(self, kind: Kind[Any, Any]) -> str:
+        status = self.watches.get(kind.resource.plural)
+        if status is None:
+            return f"{kind.resource.plural} are not followed yet"
+        if status.synced_since is not None or (status.absent and kind.may_be_absent):
+            return ""
+        return status.last_error or f"{kind.resource.plural} are not listed yet"
+
     def jobs(self, listener: Listener) -> Iterable[Job]:
-        """What follows the API, each until it is cancelled; one that starts again lists anew."""
+        """The jobs that follow the API, one for each kind; a restarted job lists again."""
         for feed in self.followed:
             for follow in feed.follows:
                 plural = follow.kind.resource.plural
@@ -104,8 +120,17 @@ class Feeds:
             yield Job("proxy-health", self.proxy_health.run)
 
     async def _follow(self, listener: Listener, follow: Follow) -> None:
-        kind, resource = follow.kind, follow.kind.resource
+        resource = follow.kind.resource
         status = self.watches.setdefault(resource.plural, WatchStatus())
+        try:
+            await self._take(listener, follow, status)
+        except (SteppeError, OSError) as error:
+            # The supervisor tells of it; what the API says meanwhile does not come in.
+            status.broken(f"{resource.plural} are not followed: {error}")
+            raise
+
+    async def _take(self, listener: Listener, follow: Follow, status: WatchStatus) -> None:
+        kind, resource = follow.kind, follow.kind.resource
         events = watch(
             self._client,
             resource,
@@ -123,11 +148,11 @@ class Feeds:
                     await listener.nodes_listed()
                 if listed or resource is SERVICES or (touched and resource is NODES):
                     self.health_ports.changed()
-                # Nodes report many times a minute; of the others each event counts, for a pod may
-                # be waiting to be known.
+                # Nodes are updated many times a minute. Every event of other kinds counts, because
+                # a pod may be waiting for it.
                 if listed or touched or resource is not NODES:
                     listener.touch(touched)
-                del event  # it may be a whole list, and the next one may be long in coming
+                del event  # a list may be large: free it before waiting for the next event
 
     def _tell_listed(self, seconds: float) -> None:
         nodes, entries = len(self._compiler.nodes), len(self._compiler.state)

@@ -1,16 +1,17 @@
-"""What the kernel holds against what it shall hold, and the changes between the two.
+"""Compares desired and actual tables, and plans the changes between the two.
 
-No I/O happens here: the daemon reads, applies and listens, and tells the reconciler what it saw.
+Without I/O: the keeper reads, applies and listens, and passes the results to the reconciler.
 
     compiler.state (desired) ─┐
                               ├─ plan() ─▶ changes ─▶ [driver] ─▶ settle(changes, failures)
     actual, as last seen ─────┘                            └─────▶ observe(key, value)
 
-A pod's link and everything on it belong to the CNI server until its attachment is complete, so
-what stands on a pod link that is no known workload's is never deleted from here.
+A pod's link and all entries on it belong to the CNI server until the attachment is complete. So
+entries on a pod link without a known workload are never deleted from here.
 """
 
 from collections.abc import Iterable, Mapping
+from itertools import chain
 
 import msgspec
 
@@ -20,35 +21,36 @@ from steppe.kube.cause import Cause
 from steppe.kube.objects import Workload
 from steppe.plan.diff import Change, diff
 from steppe.plan.order import ordered
-from steppe.state.link import AddressKey, ForwardingKey, LinkKey, NeighbourKey
-from steppe.state.nft import ElementKey
+from steppe.state.link import LinkKey
 from steppe.state.node import Key, Value
-from steppe.state.route import Route
-from steppe.state.sysctl import SysctlKey
 from steppe.state.workload import is_pod_link
 
 MANY_KEYS = 10_000
-"""So many keys are a reading of the whole kernel: the memory they take is worth saving."""
+"""A pass over more keys than this is large: equal values are then shared and memory is freed."""
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """Changes for the driver, and pods whose link is gone: those the CNI server attaches anew."""
+    """Changes for the driver, and pods whose link is missing: the CNI server makes it again."""
 
     changes: tuple[Change, ...] = ()
     lost: tuple[Workload, ...] = ()
 
 
 class Reconciler:
-    """One node's desired and actual tables, and which keys are worth comparing."""
+    """One node's desired and actual tables, and the keys that have to be compared.
+
+    Invariant: a key whose values may differ is in the set of keys to compare, or is planned and not
+    settled yet, or has failed; `plan` returns changes only for keys that were compared.
+    """
 
     def __init__(self, compiler: NodeCompiler) -> None:
         self._compiler = compiler
         self.actual: dict[Key, Value] = {}
         self.failed: dict[Key, Failure] = {}
         self.begun = self.ended = 0
-        """How many passes have been planned, and how many of those the kernel has answered."""
+        """The number of planned passes, and of those that the kernel has answered."""
         self.compared = self.planned = 0
-        """How many keys the last pass has looked at, and how many of them it is to change."""
+        """The number of keys that the last pass has compared, and of its changes."""
         self._dirty: set[Key] = set()
 
     def touch(self, keys: Iterable[Key]) -> None:
@@ -56,12 +58,12 @@ class Reconciler:
         self._dirty.update(keys)
 
     def replace_actual(self, seen: Mapping[Key, Value]) -> None:
-        """The kernel was read as a whole: every key is worth comparing again."""
+        """The whole kernel was read: compare every key again."""
         self.actual = dict(seen)
         self._dirty = {*seen, *self._compiler.state}
 
     def observe(self, key: Key, value: Value | None) -> bool:
-        """The kernel says that a key now holds this; answers whether that is not as it shall be."""
+        """The kernel reports a key's new value; returns whether it differs from the desired one."""
         if value is None:
             self.actual.pop(key, None)
         else:
@@ -73,31 +75,30 @@ class Reconciler:
         return differs
 
     def adopt(self, keys: Iterable[Key]) -> None:
-        """Someone of ours has just put these into the kernel as they are desired."""
+        """Another part of the agent has just written the desired values of these keys."""
         for key in keys:
             entry = self._compiler.state.get(key)
             if entry is not None:
                 self.actual[key] = entry.value
 
     def forget(self, keys: Iterable[Key]) -> None:
-        """Someone of ours has just taken these out of the kernel."""
+        """Another part of the agent has just deleted these keys from the kernel."""
         for key in keys:
             self.actual.pop(key, None)
             self.failed.pop(key, None)
 
     def lose(self, link: str) -> None:
-        """A link is down or gone: whatever stood on it may be gone without a further word."""
+        """A link is down or deleted: entries on it may be gone without further events."""
         for key in [
             key
             for key, value in self.actual.items()
-            if link_of(key, value) == link or (isinstance(value, Route) and link in value.links)
+            if link in key.links(value) and key.table != LinkKey.table
         ]:
-            if not isinstance(key, LinkKey):
-                del self.actual[key]
-                self._dirty.add(key)
+            del self.actual[key]
+            self._dirty.add(key)
 
     def plan(self) -> Plan:
-        """What to do now, in order; what is planned is no longer dirty."""
+        """The changes to make now, in order; the planned keys need no more comparison."""
         dirty, self._dirty = self._dirty, set()
         # They are touched again when the change that they are part of is complete.
         dirty -= self._compiler.policies.pending
@@ -114,7 +115,7 @@ class Reconciler:
         return plan
 
     def settle(self, changes: Iterable[Change], failures: Iterable[Failure]) -> None:
-        """The changes were made, but for these failures."""
+        """The changes were made, except for these failures."""
         self.ended = self.begun
         refused = {failure.change.key: failure for failure in failures}
         for change in changes:
@@ -129,11 +130,11 @@ class Reconciler:
         self.failed.update(refused)
 
     def retry(self) -> None:
-        """Try again what failed, as far as it is still desired; until then it has failed."""
+        """Compare failed keys again in the next pass; until then they count as failed."""
         self._dirty.update(self.failed)
 
     def because(self, change: Change) -> tuple[Cause, ...]:
-        """The objects that ask for a change; none when what is deleted is asked for no more."""
+        """The causes of a change; () to delete an entry that no object claims any more."""
         return self._compiler.state.because(change.key)
 
     def drift(
@@ -146,36 +147,23 @@ class Reconciler:
         return ordered(known)
 
     def _plan(self, changes: Iterable[Change]) -> Plan:
-        # Elements stand on no link, and nearly all changes are to them.
-        elements: list[Change] = []
-        others: list[Change] = []
-        for change in changes:
-            (elements if isinstance(change.key, ElementKey) else others).append(change)
-        known = [change for change in others if not self._is_under_way(change)]
-        lost = {link_of(c.key, c.new): None for c in known if _is_lost_pod(c)}
-        kept = [c for c in known if link_of(c.key, c.new or c.old) not in lost]
-        kept += elements
+        known = [change for change in changes if not self._is_under_way(change)]
+        lost = dict.fromkeys(chain.from_iterable(_links(c) for c in known if _is_lost_pod(c)))
+        kept = [c for c in known if lost.keys().isdisjoint(_links(c))] if lost else known
         return Plan(ordered(kept), tuple(self._compiler.workloads[link] for link in lost))
 
     def _is_under_way(self, change: Change) -> bool:
-        link = link_of(change.key, change.new if change.new is not None else change.old)
-        return is_pod_link(link) and link not in self._compiler.workloads
+        links = _links(change)
+        if not links:  # as of nearly all
+            return False
+        return any(is_pod_link(link) and link not in self._compiler.workloads for link in links)
 
 
 def _is_lost_pod(change: Change) -> bool:
-    return isinstance(change.key, LinkKey) and change.old is None and is_pod_link(change.key.name)
+    is_new = change.key.table == LinkKey.table and change.old is None
+    return is_new and all(map(is_pod_link, _links(change)))
 
 
-def link_of(key: Key, value: Value | None) -> str:
-    """The link that an entry is of or stands on; "" for one that needs none."""
-    if isinstance(key, ElementKey):  # first, for nearly all keys are
-        return ""
-    if isinstance(key, LinkKey):
-        return key.name
-    if isinstance(key, AddressKey | NeighbourKey | ForwardingKey):
-        return key.link
-    if isinstance(key, SysctlKey):
-        # net/ipv4/conf/LINK/setting
-        parts = key.path.split("/")
-        return parts[3] if len(parts) == 5 and parts[2] == "conf" else ""
-    return next(iter(value.links), "") if isinstance(value, Route) else ""
+def _links(change: Change) -> tuple[str, ...]:
+    """The links of the changed entry: of its desired value, or of the deleted one."""
+    return change.key.links(change.new if change.new is not None else change.old)

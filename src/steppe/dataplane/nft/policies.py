@@ -1,29 +1,28 @@
 """What policies put into the tables of a pod's own node: elements only, never a rule.
 
-    ingress_guarded4   10.244.1.5                                  policies look at what it receives
+    ingress_guarded4   10.244.1.5                                  an ingress policy selects the pod
     ingress_peer4      10.244.2.7 : 3735928559                     a peer's identity, as a number
-    ingress_block4     10.0.0.0/8 : 1146372133                     that of all others in a prefix
-    ingress_allowed4   3735928559 . 10.244.1.5 : goto ingress-allow-tcp-80
-    ingress_anyone4    10.244.1.5 : goto ingress-allow-udp-53      whoever has no such element
-    itself4            10.244.1.5 . 10.244.1.5 : 1                 a pod that calls itself
+    ingress_block4     10.0.0.0/8 : 1146372133                     of all others in a prefix
+    (ipBlock) ingress_allowed4   3735928559 . 10.244.1.5 : goto ingress-allow-tcp-80 ingress_anyone4
+    10.244.1.5 : goto ingress-allow-udp-53      peers without such an element itself4
+    10.244.1.5 . 10.244.1.5 : 1                 a pod that connects to itself
 
-Egress has the same, with receivers for peers. A peer that no rule of this node's pods takes has no
-element: it is nobody in particular, which is number 0 (policy/numbers.py).
+Egress has the same maps; there the peers are receivers. A peer that no rule of this node's pods
+selects has no element: its identity is number 0 (policy/numbers.py).
 """
 
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from heapq import nsmallest
 
-from steppe.dataplane.nft import policy_chains
-from steppe.dataplane.nft.policy_chains import Span, allowing
+from steppe.dataplane.nft.policy_chains import allowing
 from steppe.dataplane.nft.sets import ITSELF as ITSELF_MAP
 from steppe.dataplane.nft.sets import policy_sets
 from steppe.kube.cause import Cause, Problem
 from steppe.kube.objects import Workload
 from steppe.kube.policies import Direction
 from steppe.net.address import IPAddress, IPNetwork
-from steppe.net.ports import OTHER
+from steppe.net.ports import OTHER, PortRange
 from steppe.policy.guards import Guard, Piece
 from steppe.policy.numbers import ITSELF
 from steppe.policy.rulings import MOST_NAMED, Ruling
@@ -33,7 +32,7 @@ from steppe.state.node import NodeClaim
 
 
 def guard_claims(workload: Workload, guard: Guard, anyone: Ruling) -> Iterator[NodeClaim]:
-    """That policies look at the pod, and what they let through whoever the peer is."""
+    """That policies guard the pod, and what they allow for every peer."""
     sets = policy_sets(guard.direction)
     for own in workload.addresses:
         for cause in guard.because:
@@ -47,34 +46,34 @@ def guard_claims(workload: Workload, guard: Guard, anyone: Ruling) -> Iterator[N
 def allowed_claims(
     number: int, addresses: Iterable[IPAddress], found: Ruling
 ) -> Iterator[NodeClaim]:
-    """What the pod with these addresses lets through for peers of this number."""
+    """What the policies of the pod with these addresses allow for peers with this number."""
     allowed = policy_sets(found.direction).allowed
     for own in addresses:
         yield from _ruling_claims(allowed.key(number, own), found)
 
 
 def overfull(found: Ruling) -> Iterator[Problem]:
-    """Ports that stay closed because there are too many ranges of them."""
+    """A Problem if a ruling has more port ranges than fit into a chain's name; they are denied."""
     _, left_out = _chain(found)
     if left_out:
         first = left_out[0]
         message = (
-            f"{len(left_out)} ranges of ports from {first.protocol} {first.first} on are too "
-            "many for one peer and stay closed; use endPort for wider ranges"
+            f"{len(left_out)} ranges of ports from {first.protocol.lower()} {first.first} on are "
+            "too many for one peer and stay closed; use endPort for wider ranges"
         )
         # Once an object: a rule has a range or two, and the object has too many of them.
         yield from (Problem(cause, message) for cause in _one_each(found.because))
 
 
 def peer_claim(direction: Direction, address: IPAddress, number: int, cause: Cause) -> NodeClaim:
-    """The number of a peer at one of its addresses."""
+    """The identity's number of a peer, for one of its addresses."""
     return Claim(policy_sets(direction).peer.key(address), Element((number,)), cause)
 
 
 def block_claims(
     direction: Direction, prefix: IPNetwork, number: int, rules: frozenset[Cause]
 ) -> Iterator[NodeClaim]:
-    """The number of a prefix."""
+    """The identity's number of a prefix."""
     key = policy_sets(direction).block.key(prefix)
     for cause in _first_named(rules):
         yield Claim(key, Element((number,)), cause)
@@ -96,12 +95,12 @@ def _ruling_claims(key: ElementKey, found: Ruling) -> Iterator[NodeClaim]:
         yield Claim(key, Element((chain,)), cause)
 
 
-@lru_cache(maxsize=4096)  # each is asked for once a pod
-def _chain(found: Ruling) -> tuple[str, tuple[Span, ...]]:
-    return allowing(found.direction, map(_span, found.ports))
+@lru_cache(maxsize=4096)  # each is computed again for every pod of a group
+def _chain(found: Ruling) -> tuple[str, tuple[PortRange, ...]]:
+    return allowing(found.direction, map(_ports, found.ports))
 
 
-def _span(piece: Piece) -> Span:
+def _ports(piece: Piece) -> PortRange:
     if piece.protocol == OTHER:
-        return Span(policy_chains.OTHER)
-    return Span(piece.protocol.lower(), piece.first, piece.last)
+        return PortRange(OTHER, 0, 0)
+    return PortRange(piece.protocol, piece.first, piece.last)
