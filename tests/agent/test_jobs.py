@@ -59,7 +59,7 @@ class World:
             flows=Faulty(self, flows=()),
             judged_flows=Faulty(self, flows=()),
             counters=Faulty(self, packets={}),
-            beside=Faulty(self),
+            inspection=Faulty(self),
         )
         client: Any = FaultyClient(self)
         options = parse(["--node", NODE.name, *flags, *places, *state])
@@ -327,7 +327,7 @@ async def test_a_port_in_use_is_tried_until_it_is_free(
 
 
 @pytest.mark.parametrize("name", ["agent-socket", "cni-socket"])
-async def test_a_socket_whose_folder_is_removed_is_made_anew(
+async def test_a_socket_whose_folder_is_removed_is_made_again(
     world: World, caplog: pytest.LogCaptureFixture, name: str
 ) -> None:
     job = world.jobs()[name]

@@ -18,7 +18,7 @@ def test_node_ports_are_served_everywhere_or_where_the_operator_says() -> None:
     assert served("--node-port-addresses=192.0.2.1/24, 2001:db8::/32") == both
 
 
-def test_load_balancers_may_ask_on_every_address_unless_told_otherwise() -> None:
+def test_load_balancers_may_ask_on_every_address_by_default() -> None:
     def place(*arguments: str) -> Place | None:
         return parse(["--node", "n", *arguments]).proxy_health_listen
 
@@ -37,7 +37,9 @@ def test_load_balancers_may_ask_on_every_address_unless_told_otherwise() -> None
         "--proxy-health-listen=:0",
     ],
 )
-def test_nonsense_is_told_in_a_sentence(argument: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_nonsense_is_reported_in_a_sentence(
+    argument: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as ended:
         parse(["--node", "n", argument])
     assert ended.value.code == 2

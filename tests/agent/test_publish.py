@@ -66,7 +66,7 @@ async def put(api: FakeApi, *names: str) -> None:
         await api.put(NETWORKPOLICIES.path("x"), name, spec=SPEC)
 
 
-async def test_of_all_agents_just_one_tells_of_a_policy() -> None:
+async def test_of_all_agents_just_one_reports_a_policy() -> None:
     async with fake_api() as (api, client):
         await put(api, *NAMES)
         for node in NODES:
@@ -99,7 +99,7 @@ async def test_an_event_is_about_the_object_and_names_its_field() -> None:
     assert (event["type"], event["reason"], event["count"]) == ("Warning", "NotServed", 1)
 
 
-async def test_an_agent_that_may_not_look_at_the_object_tells_of_it_all_the_same() -> None:
+async def test_an_agent_that_may_not_look_at_the_object_reports_it_all_the_same() -> None:
     async with fake_api() as (api, client):
         api.refuse = lambda request: (
             web.json_response(status(403, "Forbidden"), status=403)
@@ -199,11 +199,11 @@ async def test_an_object_of_another_projects_kind_of_that_name_has_no_events() -
         assert await written(api) == []
 
 
-def test_an_object_of_another_projects_nodes_is_told_by_one_of_our_nodes() -> None:
+def test_an_object_of_another_projects_nodes_is_reported_by_one_of_our_nodes() -> None:
     assert teller(ObjectRef("Node", "x", "rack-7", "example.org"), NODES) in NODES
 
 
-def test_a_node_that_goes_moves_only_what_it_told() -> None:
+def test_a_node_that_goes_moves_only_what_it_reported() -> None:
     refs = [ObjectRef("NetworkPolicy", "x", name) for name in NAMES]
     before = {ref: teller(ref, NODES) for ref in refs}
     after = {ref: teller(ref, NODES[:2]) for ref in refs}

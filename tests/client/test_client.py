@@ -36,7 +36,7 @@ def test_paths(resource: Resource, where: tuple[str, str, str], path: str) -> No
         (410, "Expired", "gone"),
     ],
 )
-async def test_refusals_are_told_apart(code: int, reason: str, yes: str) -> None:
+async def test_refusals_are_distinguished(code: int, reason: str, yes: str) -> None:
     async with fake_api() as (api, client):
         api.refuse = lambda _: web.json_response(status(code, reason, "why"), status=code)
         with pytest.raises(ApiError, match="why") as raised:

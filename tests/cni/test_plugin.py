@@ -355,7 +355,7 @@ def test_it_imports_next_to_nothing() -> None:
     assert not imported & {"json", "re", "enum", "socket", "typing", "pathlib", "functools"}
 
 
-def test_broken_input_is_told_by_the_process_too() -> None:
+def test_broken_input_is_reported_by_the_process_too() -> None:
     argv = [sys.executable, "-IS", plugin.__file__]
     done = subprocess.run(argv, env=ENV, input=b'{"a', capture_output=True, check=False)
     assert (done.returncode, json.loads(done.stdout)["code"]) == (1, 6)

@@ -1,6 +1,6 @@
 """`python -m steppe_lab.relay`: each node's own 127.0.0.1:6443 leads to the API server.
 
-Clusters with an API proxy on every node look just like this to an agent. The listening sockets are
+For an agent this looks like a cluster with an API proxy on every node. The listening sockets are
 made inside the nodes' namespaces; the connections behind them are made from the machine's own, so
 no link ever joins the two. Bytes are copied and not looked at: TLS runs from end to end.
 """

@@ -61,19 +61,19 @@ def follow(
     """The lines of these agents as they arrive, until all have ended; AskError if one does not
     answer.
     """
-    told: queue.SimpleQueue[tuple[Path, Document | SteppeError | None]] = queue.SimpleQueue()
+    received: queue.SimpleQueue[tuple[Path, Document | SteppeError | None]] = queue.SimpleQueue()
     with contextlib.ExitStack() as stack:
         for path in paths:
             connection = _UnixConnection(path, None)
             stack.callback(connection.close)
             with _asking(path):
                 connection.request("GET", _target(what, query))
-            reader = threading.Thread(target=_read, args=(path, connection, told), daemon=True)
+            reader = threading.Thread(target=_read, args=(path, connection, received), daemon=True)
             stack.callback(_hang_up, connection.sock, reader)
             reader.start()
         going_on = len(paths)
         while going_on:
-            path, found = told.get()
+            path, found = received.get()
             if found is None:
                 going_on -= 1
             elif isinstance(found, SteppeError):
@@ -85,7 +85,7 @@ def follow(
 def _read(
     path: Path,
     connection: _UnixConnection,
-    told: "queue.SimpleQueue[tuple[Path, Document | SteppeError | None]]",
+    received: "queue.SimpleQueue[tuple[Path, Document | SteppeError | None]]",
 ) -> None:
     """All lines of one agent, then None."""
     try:
@@ -93,10 +93,10 @@ def _read(
         with contextlib.suppress(http.client.IncompleteRead), _asking(path):
             for line in connection.getresponse():
                 if line.strip():
-                    told.put((path, _decoded(path, line)))
+                    received.put((path, _decoded(path, line)))
     except AskError as error:
-        told.put((path, error))
-    told.put((path, None))
+        received.put((path, error))
+    received.put((path, None))
 
 
 def _hang_up(channel: socket.socket, reader: threading.Thread) -> None:

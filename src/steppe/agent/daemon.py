@@ -138,7 +138,7 @@ class Agent:
                 why_not_ready=self.why_not_ready,
                 problems=self.problems,
             ),
-            Audit(way.compiler, way.keeper, way.cni.inner_faults, kernel.beside),
+            Audit(way.compiler, way.keeper, way.cni.inner_faults, kernel.inspection),
             Samples(way.compiler, lambda: way.feeds.policies.pods),
         )
         self._events = EventRecorder(client, "steppe-agent", options.node)

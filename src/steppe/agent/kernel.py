@@ -6,9 +6,9 @@ from collections.abc import Iterator
 import msgspec
 
 from steppe.dataplane.nft.skeleton import SKELETON
-from steppe.drivers.beside import KernelBeside
 from steppe.drivers.conntrack import Conntrack
 from steppe.drivers.driver import Watches
+from steppe.drivers.inspection import KernelInspection
 from steppe.drivers.kernel import KernelDriver
 from steppe.drivers.kernel_namespaces import KernelNamespaces
 from steppe.drivers.namespaces import Host, Namespaces
@@ -33,7 +33,7 @@ class Kernel(msgspec.Struct, frozen=True):
     judged_flows: Conntrack
     """For flows that a policy forbids; a second socket, so that neither waits for the other."""
     counters: Counters
-    beside: KernelBeside
+    inspection: KernelInspection
     """For audits: what is not in the driver's tables."""
 
 
@@ -54,5 +54,5 @@ def opened() -> Iterator[Kernel]:
             flows=stack.enter_context(Conntrack()),
             judged_flows=stack.enter_context(Conntrack()),
             counters=stack.enter_context(Counters(SKELETON.table)),
-            beside=KernelBeside(("inet", SKELETON.table), ENDED),
+            inspection=KernelInspection(("inet", SKELETON.table), ENDED),
         )

@@ -103,8 +103,8 @@ class Publisher:
         """Update our Node's annotations, which peers and offline tools read."""
         feed = self._feeds.nodes
         settings = settings_annotation(self._compiler.settings)
-        told = feed.published == feed.underlay and feed.published_settings == settings
-        if told or not feed.trusted or not self._underlay.known:
+        unchanged = feed.published == feed.underlay and feed.published_settings == settings
+        if unchanged or not feed.trusted or not self._underlay.known:
             return
         underlay = underlay_annotation(feed.underlay)
         annotations = {UNDERLAY_ANNOTATION: underlay, SETTINGS_ANNOTATION: settings}

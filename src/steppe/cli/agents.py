@@ -57,7 +57,7 @@ def ask(
     method: str = "GET",
     timeout: float = agent.TIMEOUT_SECONDS,
 ) -> list[dict[str, Any]]:
-    """Every agent's answer, in the order of nodes; an agent that is silent answers an error.
+    """Every agent's answer, sorted by node; an error in place of a missing answer.
 
     All are asked at once, so that several silent ones take no longer than one.
     """

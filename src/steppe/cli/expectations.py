@@ -15,8 +15,8 @@ import msgspec
 import yaml
 
 from steppe.cli.source import BadInput
+from steppe.document_limits import TooDeepError, check_yaml
 from steppe.errors import SteppeError
-from steppe.nesting import TooDeepError, check_yaml
 from steppe.net.ports import EVERYTHING, parse_ports
 from steppe.reach.ends import Ends
 from steppe.reach.expect import Failure, failures

@@ -178,21 +178,21 @@ class PolicySide:
     def _steps(
         self, rules: Collection[AnyRule], peers: Collection[ObjectRef], links: frozenset[str]
     ) -> Work:
-        seen_anew: set[str] = set()
+        changed_again: set[str] = set()
         concerned = self._concerned(rules) if rules else ()
         for ref in chain(peers, concerned):
             if ref is not None:
-                seen_anew.update(self._links_of.get(ref, ()))
+                changed_again.update(self._links_of.get(ref, ()))
             yield self._compile_peer(ref) if ref is not None else NONE
         if any(isinstance(peer, Block) for rule in rules for peer in rule.peers):
             yield self._compile_blocks()
-            seen_anew.update(self._subjects)
+            changed_again.update(self._subjects)
         changed = self._identity_counts.changed()
         for number, traits in changed.items():
             yield self._compile_number(number, traits)
         for link in links:
             yield from self._compile_rulings(link, changed.keys())
-        for link in links | seen_anew:
+        for link in links | changed_again:
             yield self._compile_guard(link)
 
     def _join(self, link: str, guard: Guard) -> None:
@@ -275,8 +275,8 @@ class PolicySide:
         cause, number = Cause(ref, "metadata.labels"), self._identity_counts.number
         claims = [
             self._plane.peer(self._direction, address, number(identity), cause)
-            for address, identity, told_apart in held
-            if told_apart
+            for address, identity, distinct in held
+            if distinct
         ]
         touched = self._claim_sets.replace(PeerOwner(self._direction, ref), claims)
         unsettled = self._slices.causes
@@ -285,14 +285,14 @@ class PolicySide:
         return touched
 
     def _holding(self, ref: ObjectRef) -> AddressIdentities:
-        told = self._identities
+        identities = self._identities
         if ref.kind == "Node":
             node = self._cluster.nodes.get(ref.name)
-            return told.of_node_addresses(node) if node is not None else ()
+            return identities.of_node_addresses(node) if node is not None else ()
         pod = self._cluster.pods.get((ref.namespace, ref.name))
         if pod is None or pod.host_network or pod.finished:
             return ()
-        return told.of_pod_addresses(pod)
+        return identities.of_pod_addresses(pod)
 
     def _compile_blocks(self) -> frozenset[Key]:
         atoms = self._identities.of_prefixes()

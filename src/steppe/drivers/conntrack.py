@@ -3,7 +3,7 @@
     message   nfgenmsg {family, version, resource} | CTA_TUPLE_ORIG | CTA_TUPLE_REPLY | …
     tuple     CTA_TUPLE_IP {source, destination} | CTA_TUPLE_PROTO {number, ports}
 
-Names are those of linux/netfilter/nfnetlink_conntrack.h. Nothing is ever flushed.
+Names are those of linux/netfilter/nfnetlink_conntrack.h. The table is never flushed.
 """
 
 import socket
@@ -79,7 +79,7 @@ class Conntrack:
                     yield flow
 
     def end(self, flows: Iterable[Flow]) -> int:
-        """Take these flows out of the table; answers how many were still there."""
+        """Delete these flows from the table; returns how many still existed."""
         requests = [_deletion(flow) for flow in flows]
         ended = 0
         for error in self._socket.batch(requests) if requests else ():

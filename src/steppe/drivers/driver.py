@@ -163,7 +163,7 @@ class Composite:
         failures: list[Failure] = []
         for driver, group in groupby(changes, lambda c: self._owners.get(c.key.table)):
             if driver is None:
-                failures += map(_nobodys, group)
+                failures += map(_without_driver, group)
             else:
                 failures += driver.apply(tuple(group))
         return tuple(failures)
@@ -190,6 +190,6 @@ def only(state: Mapping[Key, Value], tables: Collection[str] | None) -> dict[Key
     return {key: value for key, value in state.items() if key.table in tables}
 
 
-def _nobodys(change: Change) -> Failure:
+def _without_driver(change: Change) -> Failure:
     detail = f"no driver here has the table {change.key.table}"
     return Failure(change, KernelError(str(change), detail=detail))

@@ -254,7 +254,7 @@ class FakeKernel:
             raise _RefusedError(EEXIST, f"it is a {old.kind.name}")
         if new.kind.made_by_attaching:
             if old is None:
-                raise _RefusedError(ENODEV, "the pod's link is gone; it is made anew by attaching")
+                raise _RefusedError(ENODEV, "the pod's link is gone; it is made again by attaching")
         elif new.kind.lower and not self._has_link(new.kind.lower):
             raise _RefusedError(ENODEV, f"its underlay {new.kind.lower}")
         self._state[key] = new

@@ -17,7 +17,7 @@ from steppe.drivers.scope import Scope
 from steppe.state.link import Link
 
 _FOREIGN = "a link of this name is there and not ours; rename or delete it"
-_DETACHED = "the pod's link is gone; it is made anew by attaching: delete the pod"
+_DETACHED = "the pod's link is gone; it is made again by attaching: delete the pod"
 
 
 class Links:

@@ -73,7 +73,7 @@ class Watch:
         return (self._socket.fileno(),)
 
     def drain(self) -> tuple[Event, ...]:
-        """What has happened since the last call; never waits."""
+        """The events since the last call; never waits."""
         events: list[Event] = []
         for _ in range(_DATAGRAMS):
             try:
@@ -93,7 +93,7 @@ class Watch:
         return tuple(events)
 
     def events(self) -> AsyncGenerator[tuple[Event, ...], None]:
-        """What happens, as it happens, for ever."""
+        """The events as they happen, until cancelled."""
         return heard(self._socket.fileno(), self.drain)
 
     def _learn_links(self) -> None:

@@ -39,6 +39,9 @@ class Explainer:
     """Explains flows in one cluster.
 
     `in_tables` is set if it runs Steppe (see explain/tables.py).
+
+    Invariant: it stores only what follows from the cluster, so an explanation does not depend on
+    earlier ones.
     """
 
     def __init__(

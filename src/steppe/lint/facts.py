@@ -17,7 +17,10 @@ PortNumber = tuple[str, int]
 
 
 class Facts:
-    """Look-ups in one loaded cluster; each result is computed once."""
+    """Look-ups in one loaded cluster; each result is computed once.
+
+    Invariant: all results are functions of the loaded cluster, so they never change.
+    """
 
     def __init__(self, loaded: Loaded) -> None:
         self.loaded = loaded

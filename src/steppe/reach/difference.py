@@ -83,7 +83,11 @@ class OfferChange(msgspec.Struct, frozen=True):
 
 
 class Difference:
-    """Compares two states of one cluster, with the same groups in both."""
+    """Compares two states of one cluster, with the same groups in both.
+
+    Invariant: a group has the same index in both states, so a mask means the same ends before and
+    after.
+    """
 
     def __init__(self, before: Cluster, after: Cluster, wanted: PortSet = EVERYTHING) -> None:
         joined = _joined(before, after)

@@ -47,7 +47,10 @@ class Chosen(msgspec.Struct, frozen=True):
 
 
 class Ends:
-    """Looks up ends in one cluster."""
+    """Looks up ends in one cluster.
+
+    Invariant: a result depends on the cluster and the text alone, not on earlier look-ups.
+    """
 
     def __init__(self, reach: Reach, names: Names) -> None:
         self._reach = reach

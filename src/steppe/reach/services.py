@@ -74,7 +74,10 @@ class OfferRow(msgspec.Struct, frozen=True):
 
 
 class Offers:
-    """All Services of a cluster, for its own pods and nodes as senders."""
+    """All Services of a cluster, for its own pods and nodes as senders.
+
+    Invariant: results depend on the Reach alone, not on the order of calls.
+    """
 
     def __init__(self, reach: Reach) -> None:
         self.reach = reach

@@ -79,6 +79,8 @@ def _place(member: Member) -> object:
 
 
 class _Plan(msgspec.Struct, frozen=True):
+    """Makes the packets of a plan. Invariant: the same cluster and scope give the same packets."""
+
     cluster: Cluster
     scope: Scope
     wanted: PortSet

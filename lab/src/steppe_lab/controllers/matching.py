@@ -1,4 +1,4 @@
-"""Which labels, nodes and taints a selector, an affinity or a toleration means. Pure."""
+"""Matching of selectors, affinities and tolerations to labels, nodes and taints. Pure."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -23,7 +23,7 @@ UNSCHEDULABLE = "node.kubernetes.io/unschedulable"
 
 
 def selects(selector: LabelSelector | None, labels: Mapping[str, str]) -> bool:
-    """Whether a label selector means these labels.
+    """Whether a label selector matches these labels.
 
     "An empty label selector matches all objects. A null label selector matches no objects."
     """
@@ -82,7 +82,7 @@ def _tolerates(toleration: Toleration, taint: Taint) -> bool:
 
 
 def effective_taints(node: Node) -> tuple[Taint, ...]:
-    """A node's taints, with those that its spec and conditions are about to put there."""
+    """A node's taints, with those that controllers will add because of its spec and conditions."""
     taints = node.spec.taints
     if node.spec.unschedulable:
         taints += (Taint(UNSCHEDULABLE, "NoSchedule"),)

@@ -68,10 +68,10 @@ def expected_link(request: Request, workload: Workload, mtu: int) -> tuple[str, 
     """
     for interface in request.previous.interfaces if request.previous is not None else ():
         if interface.get("name") == request.interface and interface.get("sandbox"):
-            mac, told = interface.get("mac"), interface.get("mtu")
+            mac, given = interface.get("mac"), interface.get("mtu")
             return (
                 str(mac).lower() if mac else pod_mac(workload.link),
-                told if isinstance(told, int) and told else mtu,
+                given if isinstance(given, int) and given else mtu,
             )
     return pod_mac(workload.link), mtu
 
@@ -83,9 +83,9 @@ def faults_of_previous(request: Request, workload: Workload) -> Iterator[str]:
     for name in (workload.link, request.interface):
         if name not in names:
             yield f"prevResult lists no interface {name}"
-    told = {_address(entry.get("address")) for entry in before.ips}
+    listed = {_address(entry.get("address")) for entry in before.ips}
     for address in workload.addresses:
-        if address not in told:
+        if address not in listed:
             yield f"prevResult does not list {address}, which this pod was given"
 
 

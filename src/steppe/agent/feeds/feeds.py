@@ -83,14 +83,14 @@ class Feeds:
         found += self._not_listed({problem.cause for problem in found})
         return (*found, *self.health_ports.problems, *self.proxy_health.problems)
 
-    def _not_listed(self, told: Container[Cause]) -> Iterator[Problem]:
+    def _not_listed(self, reported: Container[Cause]) -> Iterator[Problem]:
         """A Problem for each kind whose first list fails while others arrive: everything waits."""
         if self.status.synced_since is None:
             return
         for kind in (follow.kind for feed in self.followed for follow in feed.follows):
             status = self.watches.get(kind.resource.plural)
             waiting = status is not None and not status.relists and status.last_error
-            if waiting and kind.cause not in told:
+            if waiting and kind.cause not in reported:
                 yield Problem(kind.cause, f"not listed yet: {waiting}; {kind.until_listed}")
 
     @property

@@ -6,7 +6,7 @@ to target the service proxy's readiness port and path. In the case of kube-proxy
 ${NODE_IP}:10256/healthz." (Virtual IPs and Service Proxies)
 
     GET /healthz   200 while the agent makes progress and the node is not being deleted, else 503
-    GET /livez     the same whatever becomes of the node: whether to start the agent anew
+    GET /livez     the same without regard to the node: whether to restart the agent
 
 A port that cannot be had is a Problem of the Node and is tried again: while one proxy takes over
 from another, both want it.
@@ -112,7 +112,7 @@ class ProxyHealth:
         now = datetime.now(UTC)
         # Of a healthy proxy kube-proxy says that it was updated just now.
         updated = now if good else now - timedelta(seconds=self._busy())
-        told = {"lastUpdated": updated.isoformat(), "currentTime": now.isoformat(), **more}
+        document = {"lastUpdated": updated.isoformat(), "currentTime": now.isoformat(), **more}
         return web.json_response(
-            told, status=200 if good else 503, headers={"X-Content-Type-Options": "nosniff"}
+            document, status=200 if good else 503, headers={"X-Content-Type-Options": "nosniff"}
         )

@@ -2,10 +2,10 @@
 
     ingress_guarded4   10.244.1.5                                  an ingress policy selects the pod
     ingress_peer4      10.244.2.7 : 3735928559                     a peer's identity, as a number
-    ingress_block4     10.0.0.0/8 : 1146372133                     of all others in a prefix
-    (ipBlock) ingress_allowed4   3735928559 . 10.244.1.5 : goto ingress-allow-tcp-80 ingress_anyone4
-    10.244.1.5 : goto ingress-allow-udp-53      peers without such an element itself4
-    10.244.1.5 . 10.244.1.5 : 1                 a pod that connects to itself
+    ingress_block4     10.0.0.0/8 : 1146372133                     all others in an ipBlock's prefix
+    ingress_allowed4   3735928559 . 10.244.1.5 : goto ingress-allow-tcp-80
+    ingress_anyone4    10.244.1.5 : goto ingress-allow-udp-53      peers without such an element
+    itself4            10.244.1.5 . 10.244.1.5 : 1                 a pod that connects to itself
 
 Egress has the same maps; there the peers are receivers. A peer that no rule of this node's pods
 selects has no element: its identity is number 0 (policy/numbers.py).
