@@ -74,7 +74,7 @@ class PolicyPlane(Protocol):
         """The identity's number of a peer, for one of its addresses."""
 
     def block(
-        self, direction: Direction, prefix: IPNetwork, number: int, rules: Iterable[Cause]
+        self, direction: Direction, prefix: IPNetwork, number: int, rules: frozenset[Cause]
     ) -> Iterator[NodeClaim]:
         """The identity's number of all others in a prefix (an ipBlock of a policy)."""
 
