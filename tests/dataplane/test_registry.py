@@ -13,6 +13,7 @@ from steppe.dataplane.registry import DATA_PLANES
 from steppe.kube.cause import Problem
 from steppe.kube.objects import Node, Pod
 from steppe.kube.policies import NetworkPolicy, Pods, PortRange, Rule
+from steppe.kube.prefixes import pod_cidrs
 from steppe.kube.selectors import EVERYTHING, Requirement, Selector
 from steppe.kube.services import Endpoint, EndpointSlice, Service, ServicePort
 from steppe.net.address import parse_address, parse_prefix
@@ -24,7 +25,12 @@ from steppe.settings import Settings
 from steppe.state.claim import Claim
 from steppe.state.workload import workload_of
 
-NODE = Node("node-a", "", (parse_prefix("10.244.1.0/24"),), (parse_address("192.0.2.11"),))
+NODE = Node(
+    "node-a",
+    "",
+    pod_cidrs("node-a", [parse_prefix("10.244.1.0/24")]),
+    (parse_address("192.0.2.11"),),
+)
 WEB = Service(
     "default",
     "web",
@@ -56,7 +62,7 @@ class Toy:
     def nothing(*_: object) -> Iterator[object]:
         return iter(())
 
-    own_node = other_node = pod = service_range = service_ranges = nothing
+    own_node = other_node = pod = pod_outside = service_range = service_ranges = nothing
 
     @staticmethod
     def service(table: ServiceTable) -> Iterator[object]:

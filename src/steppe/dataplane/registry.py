@@ -41,6 +41,13 @@ class DataPlane(Protocol):
     def pod(self, workload: Workload) -> Claims:
         """Of a pod of this node that may call itself by a Service."""
 
+    def pod_outside(
+        self, settings: Settings, workload: Workload, addresses: Iterable[IPAddress]
+    ) -> Claims:
+        """Of a pod of this node at addresses that lie in none of the node's prefixes: it was
+        attached before the prefix turned out to be another's.
+        """
+
     def service(self, table: ServiceTable) -> Claims:
         """Of a Service and its EndpointSlices."""
 

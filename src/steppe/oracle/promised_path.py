@@ -16,13 +16,14 @@ import msgspec
 from steppe.kube.cause import Cause
 from steppe.kube.cluster import Cluster
 from steppe.kube.objects import Node
-from steppe.net.address import IPAddress, sort_key
+from steppe.net.address import IPAddress, IPNetwork, sort_key
 from steppe.net.packet import Packet
 from steppe.oracle import policy, service
+from steppe.oracle.claims import honoured
 from steppe.oracle.network import promise
 from steppe.oracle.policy import Decision
 from steppe.oracle.policy_match import World, world_of
-from steppe.oracle.service import NodePortAddresses
+from steppe.oracle.service import ExternalIPs, NodePortAddresses, api_servers
 from steppe.oracle.stop import Stop, at_nobody, at_service, named_by
 
 Fate = Literal["delivered", "denied", "refused", "dropped"]
@@ -78,9 +79,19 @@ class _Way(msgspec.Struct, frozen=True):
 class Oracle:
     """Judges packets in one cluster; what it needs of the cluster is looked up, never scanned."""
 
-    def __init__(self, cluster: Cluster, node_port_addresses: NodePortAddresses = ()) -> None:
-        self._cluster = cluster
+    def __init__(
+        self,
+        cluster: Cluster,
+        node_port_addresses: NodePortAddresses = (),
+        *,
+        pod_ranges: tuple[IPNetwork, ...] = (),
+        external_ips: ExternalIPs = "warn",
+    ) -> None:
+        cluster = honoured(cluster, pod_ranges)
+        self.cluster = cluster
         self._node_port_addresses = node_port_addresses
+        self._external_ips = external_ips
+        self._api_servers = api_servers(cluster)
         self.world: World = world_of(
             cluster.pods.values(),
             cluster.namespaces.values(),
@@ -92,7 +103,7 @@ class Oracle:
 
     def paths(self, packet: Packet, at: str = "") -> tuple[PromisedPath, ...]:
         """Every way this packet may go; `at` is the node where it comes in from outside."""
-        first = self._node_of(packet.source, packet.destination) or self._cluster.nodes.get(at)
+        first = self._node_of(packet.source, packet.destination) or self.cluster.nodes.get(at)
         ways = self._served(_Way(packet), first) if first else iter((_Way(packet),))
         return tuple(path for way in ways for path in self._from(way, packet, first))
 
@@ -124,18 +135,18 @@ class Oracle:
             return msgspec.structs.replace(path, stop=way.stop)
         ingress = self._judge(seen, way).ingress
         # What a node has translated comes from that node, as far as the fabric is concerned.
-        by = self._cluster.nodes.get(way.served[-1].node) if way.served else None
+        by = self.cluster.nodes.get(way.served[-1].node) if way.served else None
         is_local = self.world.pods.get(sent.source) is not None
         sender = None if by is None or is_local else by.address(sent.source.version)
         promised = promise(
-            self._cluster, msgspec.structs.replace(seen, source=sender or sent.source)
+            self.cluster, msgspec.structs.replace(seen, source=sender or sent.source)
         )
         path = msgspec.structs.replace(
             path, kind=promised.kind, target=promised.target, ingress=ingress
         )
         if egress.allowed and promised.kind == "dropped":
             outside = self._node_of(sent.source, seen.destination) is None
-            stop = at_nobody(self._cluster, seen, from_outside=outside)
+            stop = at_nobody(self.cluster, seen, from_outside=outside)
             return msgspec.structs.replace(path, fate="dropped", stop=stop)
         allowed = egress.allowed and ingress.allowed
         return msgspec.structs.replace(path, fate="delivered" if allowed else "denied")
@@ -143,14 +154,17 @@ class Oracle:
     def _served(self, way: _Way, node: Node) -> Iterator[_Way]:
         """What Services make of the packet on one node."""
         # No other Service has anything to say of this packet, on any node.
-        named = named_by(self._cluster, way.packet)
+        named, destination = named_by(self.cluster, way.packet), way.packet.destination
         world = service.World(
             node,
             named,
-            tuple(slice_ for each in named for slice_ in self._cluster.slices_of(each)),
+            tuple(slice_ for each in named for slice_ in self.cluster.slices_of(each)),
             node.zone,
             self._node_port_addresses,
             service_ranges=self._ranges,
+            nodes=(*self.cluster.nodes_at(destination), *self.cluster.nodes_around(destination)),
+            api_servers=self._api_servers,
+            external_ips=self._external_ips,
         )
         packet = way.packet
         said = service.answer(world, packet)
@@ -165,7 +179,7 @@ class Oracle:
                     yield _Way(to, share, (*way.served, done))
             case "reject" | "drop":
                 fate: Fate = "refused" if said.action == "reject" else "dropped"
-                stop = at_service(self._cluster, packet, node.name)
+                stop = at_service(self.cluster, packet, node.name)
                 yield _Way(packet, way.share, way.served, stop, fate)
 
     def _as_received(self, way: _Way) -> Packet:
@@ -173,7 +187,7 @@ class Oracle:
         policies, before those of any other.
         """
         for done in way.served:
-            node = self._cluster.nodes[done.node]
+            node = self.cluster.nodes[done.node]
             receiver = self.world.pods.get(way.packet.destination)
             own = node.address(way.packet.source.version)
             if done.masquerade and own and (receiver is None or receiver.node != node.name):
@@ -187,9 +201,9 @@ class Oracle:
         """The first node: the sender's own, or for a sender outside the one it dials."""
         pod = self.world.pods.get(source)
         if pod is not None:
-            return self._cluster.nodes.get(pod.node)
+            return self.cluster.nodes.get(pod.node)
         return self._node_at(source) or self._node_at(destination)
 
     def _node_at(self, address: IPAddress) -> Node | None:
-        found = self._cluster.nodes_at(address)
+        found = self.cluster.nodes_at(address)
         return next((node for node in found if address in node.addresses), None)

@@ -51,9 +51,9 @@ class Predictor:
 
     def __init__(self, cluster: Cluster, names: Mapping[IPAddress, str]) -> None:
         """`names` has the ends that are looked into, by each of their addresses."""
-        self._cluster = cluster
-        self._names = names
         self._oracle = Oracle(cluster)
+        self._cluster = self._oracle.cluster
+        self._names = names
 
     def ways(self, check: Check) -> tuple[Way, ...]:
         """Everything that may become of the packet."""
