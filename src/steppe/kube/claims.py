@@ -30,7 +30,7 @@ from steppe.net.overlaps import Block, Overlaps, block_of
 
 Claimant = Node | ServiceRange
 Kind = Literal["address", "prefix", "range", "public"]
-Rank = tuple[str, ObjectRef, str, str]
+Rank = tuple[str, ObjectRef, str, Block]
 SHORTEST = {4: 8, 6: 32}
 """The shortest prefixes that a node or the Services may have; more would be half the Internet."""
 
@@ -215,8 +215,10 @@ class NodeClaims:
     def _settle(self, queue: "_Queue", new: set[Part]) -> Iterator[ObjectRef]:
         """Decide what may have changed, older parts first; whom that concerns."""
         while (part := queue.pop()) is not None:
-            before = self._blocker.get(part)
-            now = self._oldest_against(part)
+            before, against = self._blocker.get(part), self._against(part)
+            granted = (each for each in against if each not in self._blocker)
+            older = (each for each in granted if each.rank < part.rank)
+            now = min(older, key=_rank, default=None)
             if now is before and part not in new:
                 continue
             yield part.ref
@@ -227,7 +229,7 @@ class NodeClaims:
                 continue
             self._blocker.pop(part, None)
             # Younger parts that it stands against now.
-            for other in self._against(part):
+            for other in against:
                 held = self._blocker.get(other)
                 if other.rank > part.rank and (held is None or held.rank > part.rank):
                     queue.push(other)
@@ -238,16 +240,9 @@ class NodeClaims:
             if self._blocker.get(other) is part:
                 queue.push(other)
 
-    def _oldest_against(self, part: Part) -> Part | None:
-        older = (
-            other
-            for other in self._against(part)
-            if other.rank < part.rank and other not in self._blocker
-        )
-        return min(older, key=_rank, default=None)
-
-    def _against(self, part: Part) -> Iterator[Part]:
-        return filter(part.clashes, self._index.overlapping(part.block))
+    def _against(self, part: Part) -> list[Part]:
+        found = self._index.overlapping(part.block)
+        return [other for other in found if other is not part and part.clashes(other)]
 
 
 class _Queue:
@@ -287,7 +282,8 @@ def parts_of(asking: Claimant) -> Iterator[Part]:
 
 
 def _part(what: IPAddress | IPNetwork, kind: Kind, cause: Cause, created: str) -> Part:
-    return Part(what, block_of(what), kind, cause, (created, cause.ref, kind, str(what)))
+    block = block_of(what)
+    return Part(what, block, kind, cause, (created, cause.ref, kind, block))
 
 
 def _rank(part: Part) -> Rank:
@@ -302,32 +298,36 @@ def unfit(what: IPAddress | IPNetwork) -> str:
     alone = length == what.max_prefixlen
     if length < SHORTEST[version]:
         return f"{what} is shorter than /{SHORTEST[version]}, so it is not used; {cure}"
-    for name, special in _SPECIAL:
+    for name, special in _SPECIAL[version]:
         # A node may well be known by an address that its neighbours alone reach.
         if _overlap(special, block) and not (alone and name == "link-local"):
             return f"{what} overlaps what is kept for {name}, so it is not used; {cure}"
     return ""
 
 
-_SPECIAL = tuple(
-    (name, block_of(parse_prefix(text)))
-    for name, text in (
+def _blocks(*named: tuple[str, str]) -> tuple[tuple[str, Block], ...]:
+    return tuple((name, block_of(parse_prefix(text))) for name, text in named)
+
+
+_SPECIAL = {
+    4: _blocks(
         ("this network", "0.0.0.0/8"),
         ("loopback", "127.0.0.0/8"),
         ("link-local", "169.254.0.0/16"),
         ("multicast", "224.0.0.0/4"),
+    ),
+    6: _blocks(
         ("loopback and the unspecified address", "::/96"),
         ("IPv4-mapped addresses", "::ffff:0:0/96"),
         ("link-local", "fe80::/10"),
         ("multicast", "ff00::/8"),
-    )
-)
+    ),
+}
 """IANA's special-purpose address registries, as far as they can be nobody's pods."""
 
 
 def _overlap(one: Block, other: Block) -> bool:
-    if one[0] != other[0]:
-        return False
+    """Of one IP version."""
     shift = (32 if one[0] == 4 else 128) - min(one[2], other[2])
     return one[1] >> shift == other[1] >> shift
 
