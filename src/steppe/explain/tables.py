@@ -17,7 +17,6 @@ from steppe.kube.cluster import Cluster
 from steppe.kube.objects import UNDERLAY_ANNOTATION
 from steppe.net.packet import Packet
 from steppe.oracle.promised_path import Fate, PromisedPath
-from steppe.service.granted import granted
 from steppe.settings import Settings
 from steppe.state.link import Link, LinkKey
 from steppe.state.nft import Element, ElementKey
@@ -34,13 +33,12 @@ def explainer_of(
     cluster: Cluster, settings: Settings, in_tables: InTables | None = None
 ) -> Explainer:
     """For a cluster whose agents run with these settings; without tables, those they compile to."""
-    cluster, _ = granted(cluster, settings)
     if not settings.policies:
         cluster = msgspec.structs.replace(cluster, network_policies={}, cluster_policies={})
     # Services that another proxy serves are in no table that would be compiled.
     if in_tables is None and settings.services:
         in_tables = compiled(settings)
-    return Explainer(cluster, in_tables, settings.node_port_addresses)
+    return Explainer(cluster, in_tables, settings)
 
 
 def compiled(settings: Settings) -> InTables:
