@@ -37,7 +37,7 @@ class ServiceClaims:
         self._external_ips = external_ips
         self._asked: dict[ServiceName, Service] = {}
         self._named: Overlaps[ServiceName] = Overlaps()
-        self._cluster_ips: dict[IPAddress, dict[ServiceName, None]] = {}
+        self._cluster_ips: dict[IPAddress, tuple[ServiceName, ...]] = {}
         self._api_servers: frozenset[IPAddress] = frozenset()
 
     @classmethod
@@ -62,8 +62,8 @@ class ServiceClaims:
         self._asked[name] = service
         for address in _outer(service):
             self._named.add(block_of(address), name)
-        for address in service.cluster_ips:
-            self._cluster_ips.setdefault(address, {})[name] = None
+        for address in dict.fromkeys(service.cluster_ips):
+            self._cluster_ips[address] = (*self._cluster_ips.get(address, ()), name)
         return concerned | self.near(map(block_of, service.cluster_ips))
 
     def withdraw(self, name: ServiceName) -> frozenset[ServiceName]:
@@ -73,10 +73,9 @@ class ServiceClaims:
         for address in _outer(service):
             self._named.discard(block_of(address), name)
         for address in dict.fromkeys(service.cluster_ips):
-            holders = self._cluster_ips[address]
-            del holders[name]
-            if not holders:
-                del self._cluster_ips[address]
+            holders = tuple(each for each in self._cluster_ips.pop(address) if each != name)
+            if holders:
+                self._cluster_ips[address] = holders
         return frozenset((name,)) | self.near(map(block_of, service.cluster_ips))
 
     def set_api_servers(self, slices: Iterable[EndpointSlice]) -> frozenset[ServiceName]:
