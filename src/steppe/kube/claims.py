@@ -137,8 +137,10 @@ class NodeClaims:
 
     def problems(self, ref: ObjectRef) -> tuple[Problem, ...]:
         """A Problem for each part that the object may not have."""
-        unfit = (Problem(part.cause, why) for part, why in self._unfit.get(ref, ()))
         parts = self._parts.get(ref, ())
+        if ref not in self._unfit and self._blocker.keys().isdisjoint(parts):
+            return ()
+        unfit = (Problem(part.cause, why) for part, why in self._unfit.get(ref, ()))
         taken = (_taken(part, self._blocker[part]) for part in parts if part in self._blocker)
         return (*unfit, *taken)
 
@@ -161,8 +163,10 @@ class NodeClaims:
         )
 
     def _gone(self, ref: ObjectRef) -> frozenset[IPAddress | IPNetwork]:
-        unfit = (part.what for part, _ in self._unfit.get(ref, ()))
         parts = self._parts.get(ref, ())
+        if ref not in self._unfit and self._blocker.keys().isdisjoint(parts):
+            return frozenset()
+        unfit = (part.what for part, _ in self._unfit.get(ref, ()))
         return frozenset((*unfit, *(part.what for part in parts if part in self._blocker)))
 
     def _granted_over(self, block: Block) -> Iterator[Part]:

@@ -34,26 +34,27 @@ class Overlaps(Generic[V]):
     """
 
     def __init__(self) -> None:
-        self._at: dict[Block, dict[V, None]] = {}
+        self._at: dict[Block, tuple[V, ...]] = {}
         self._sorted: list[Block] = []
         self._lengths: dict[int, Counter[int]] = {4: Counter(), 6: Counter()}
 
     def add(self, block: Block, value: V) -> None:
         known = self._at.get(block)
         if known is not None:
-            known[value] = None
+            if value not in known:
+                self._at[block] = (*known, value)
             return
-        self._at[block] = {value: None}
+        self._at[block] = (value,)
         insort(self._sorted, block)
         self._lengths[block[0]][block[2]] += 1
 
     def discard(self, block: Block, value: V) -> None:
         """Take the value away; nothing happens where it is not there."""
-        known = self._at.get(block)
-        if known is None or value not in known:
-            return
-        del known[value]
-        if known:
+        known = self._at.get(block, ())
+        left = tuple(each for each in known if each != value)
+        if left:
+            self._at[block] = left
+        if left or not known:
             return
         del self._at[block]
         del self._sorted[bisect_left(self._sorted, block)]
