@@ -16,7 +16,7 @@ from steppe.net.packet import Packet
 from steppe.oracle.service import Backend, World
 from steppe.service.backends import Vantage, service_table
 from steppe.service.claims import ServiceClaims
-from steppe.service.ownership import Places
+from steppe.service.ownership import FrontendOwners
 from steppe.state.node import NodeState, settle
 from steppe.walk.nft import Ruleset, State
 from steppe.walk.view import NodeView
@@ -40,7 +40,7 @@ def tables(
     claims = NodeClaims.of((), (node, *peers, range_))
     offers = ServiceClaims.of(claims, world.external_ips, ((each, ()) for each in world.services))
     given = tuple(map(offers.service, world.services))
-    places = Places.of(vantage, given)
+    owners = FrontendOwners.of(vantage, given)
 
     def blocks():
         yield from local_pod_elements(world.node)
@@ -56,7 +56,7 @@ def tables(
                 for s in world.slices
                 if (s.namespace, s.service) == (service.namespace, service.name)
             ]
-            table = service_table(vantage, service, mine, places.owner)
+            table = service_table(vantage, service, mine, owners.owner)
             yield from table.problems
             yield from service_claims(table)
 

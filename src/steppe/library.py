@@ -7,8 +7,8 @@
     shop.ports("shop/frontend", "shop/cart")
     shop.lint()
 
-What comes back are plain, frozen values. Where something cannot be read or nobody is meant, a
-SteppeError says why, in a sentence. docs/guide.md goes through it step by step.
+Results are frozen values. If something cannot be read or an end matches nothing, a SteppeError says
+why, in a sentence. docs/guide.md goes through it step by step.
 """
 
 import asyncio
@@ -41,11 +41,11 @@ __all__ = ["Network", "load", "of_documents"]
 
 
 class Network:
-    """A cluster's network, as far as its objects tell.
+    """A cluster's network, judged by the cluster's objects.
 
-    `loaded` holds the cluster with all that is to be known about it: problems in objects, what was
-    invented, and the gaps. `settings` are those of Steppe's own network: with them, explanations
-    follow its tables; without, they are what Kubernetes promises of any network.
+    `loaded` contains the cluster, the Problems in its objects, what was invented, and the gaps.
+    `settings` are those of Steppe's agents. With them, explanations follow Steppe's tables;
+    without them, they say what Kubernetes promises on any network.
     """
 
     def __init__(self, loaded: Loaded, settings: Settings | None = None) -> None:
@@ -64,7 +64,7 @@ class Network:
         port: int | str = "",
         protocol: Protocol | None = None,
     ) -> Explanation:
-        """Whether, how and why a connection comes about; for a "no", what would open it.
+        """Whether a connection is possible, its paths and causes; if it is not, what would open it.
 
         Ends are named as on the command line (steppe/ends/parse.py): `shop/web-0`,
         `deploy/shop/web`, `svc/shop/db:5432`, `node/node-a`, an address, a prefix, `internet`.
@@ -73,10 +73,10 @@ class Network:
         return self._explainer.explain(flow, notes=notes)
 
     def ports(self, source: str, destination: str) -> PortSet:
-        """The ports that every one of these senders reaches at every one of these receivers.
+        """The ports that every one of these senders reaches on every one of these receivers.
 
-        Ends as for `explain`, also `shop/*` and `namespace/shop`, but no Services: a pod's ports
-        are its own.
+        Ends as for `explain`, and also `shop/*` and `namespace/shop`, but no Services: the ports
+        are those of pods.
         """
         found = EVERYTHING
         for sender in self._members(source):
@@ -86,11 +86,11 @@ class Network:
 
     @cached_property
     def reach(self) -> Reach:
-        """All pairs at once, by classes that no policy tells apart."""
+        """All pairs, by groups of ends that no policy distinguishes."""
         return reach_of(self.cluster)
 
     def lint(self) -> tuple[Finding, ...]:
-        """What has no effect, or hardly the one that was meant."""
+        """Findings: what has no effect, or probably not the intended one."""
         return lint(self.loaded)
 
     def diff(self, after: "Network") -> Difference:
@@ -116,7 +116,10 @@ class Network:
         return chosen.members
 
     def _between(self, sender: Member, receiver: Member) -> PortSet:
-        """What works in every address family that both have; nothing where they share none."""
+        """The ports that work in every address family that both have.
+
+        None if they share no family.
+        """
         pieces = (self.reach.between(_end(sender), _end(receiver), version) for version in (4, 6))
         shared = [allowed_of(found) for found in pieces if found]
         return shared[0] & shared[-1] if shared else PortSet()
@@ -134,7 +137,7 @@ def load(*paths: str | Path, kubeconfig: str = "", context: str = "") -> Network
     from steppe.client.config import load_config
     from steppe.client.snapshot import snapshot
 
-    # In a thread of its own, since notebooks have an event loop running in theirs.
+    # In a thread of its own: in a notebook the current thread runs an event loop already.
     with ThreadPoolExecutor(1) as pool:
         found = pool.submit(asyncio.run, snapshot(load_config(kubeconfig, context))).result()
     return Network(loaded_from(found.manifests, found.gaps))
@@ -146,5 +149,8 @@ def of_documents(documents: Iterable[object]) -> Network:
 
 
 def _end(member: Member) -> End:
-    """A prefix stands for the addresses in it, all alike: its first one does."""
+    """A member as an end.
+
+    A prefix by its first address, since all its addresses are treated alike.
+    """
     return member.network_address if isinstance(member, IPv4Network | IPv6Network) else member

@@ -1,4 +1,4 @@
-"""What an operator chooses about the pod network, the same on every node."""
+"""The operator's settings of the pod network, the same on every node."""
 
 from typing import Literal
 
@@ -7,7 +7,7 @@ import msgspec
 from steppe.net.address import IPNetwork, parse_prefix
 
 SETTINGS_ANNOTATION = "steppe.dev/settings"
-"""Where an agent publishes on its Node what it runs with, as JSON: offline tools need it."""
+"""The annotation of a Node in which its agent publishes its settings (JSON), for offline tools."""
 
 NodePortAddresses = tuple[IPNetwork, ...] | Literal["primary"]
 """Which of a node's addresses node ports are served on: `()` is all of them."""
@@ -18,17 +18,17 @@ ExternalIPs = Literal["allow", "warn", "deny"]
 class Settings(msgspec.Struct, frozen=True):
     """`fabric`: one that fabric/registry.py lists.
 
-    `fabric_options`: what was chosen for fabrics' own options, in the order of their
-    names, where it is no default.
+    `fabric_options`: options of single fabrics that differ from their defaults, sorted by
+    name.
 
     `masquerade`: whether traffic that leaves the cluster takes the node's address.
 
-    `services`: whether Services are Steppe's; if not, it touches nothing of them.
+    `services`: whether Steppe implements Services; if not, it leaves them to another proxy.
 
     `policies`: whether NetworkPolicies are enforced.
 
-    `data_plane`: what serves Services, a name in dataplane/registry.py. There is one so far, so it
-    is not published.
+    `data_plane`: what implements Services, a name in dataplane/registry.py. It is not published,
+    because there is only one so far.
 
     `node_port_addresses`: as kube-proxy's flag says it, "If set to a list of CIDRs, connections to
     NodePort services will only be accepted on node IPs in one of the indicated ranges. If set to
@@ -75,7 +75,7 @@ def settings_annotation(settings: Settings) -> str:
 
 
 def settings_from(text: str) -> Settings:
-    """The settings in an annotation; ValueError where it is not what an agent writes."""
+    """The settings in an annotation; ValueError if an agent did not write it."""
     fields = msgspec.structs.asdict(msgspec.json.decode(text, type=_Wire))
     given = fields["node_port_addresses"]
     fields["node_port_addresses"] = given if given == "primary" else tuple(map(parse_prefix, given))

@@ -1,6 +1,7 @@
 """An incomplete or missing view deletes nothing: one table of events for every kind followed."""
 
 import asyncio
+import errno
 from collections.abc import Callable
 from ipaddress import ip_address, ip_network
 from typing import Any
@@ -339,6 +340,59 @@ async def test_a_forbidden_kind_is_a_problem_that_names_the_rule_it_takes(kind: 
         forbidden = False
         await following(found, heard, lambda: found.trusted and not told())
         assert ASKS[kind] in heard.keys
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_the_api_is_in_sync_only_while_every_kind_is_watched(kind: str) -> None:
+    async with fake_api() as (api, client):
+        found, heard = feeds(client), Heard()
+        await fill(api, found)
+        assert found.out_of_sync == "nodes are not listed yet"
+        await following(found, heard, lambda: not found.out_of_sync)
+        (follow,) = (
+            f for feed in found.followed for f in feed.follows if f.kind.resource.plural == kind
+        )
+
+        def refuse(request: web.Request) -> web.Response | None:
+            refused = request.path == path_of(follow)
+            return web.json_response(status(403, "Forbidden"), status=403) if refused else None
+
+        api.refuse = refuse
+        await following(found, heard, lambda: found.out_of_sync)
+        assert "403" in found.out_of_sync
+        api.refuse = lambda _: None
+        await following(found, heard, lambda: not found.out_of_sync)
+
+
+@pytest.mark.parametrize("kind", sorted(MAY_BE_ABSENT))
+async def test_a_kind_that_the_server_may_lack_keeps_nothing_out_of_sync(kind: str) -> None:
+    async with fake_api() as (api, client):
+        found, heard = feeds(client), Heard()
+        await fill(api, found)
+        (path,) = (
+            path_of(f) for feed in found.followed for f in feed.follows
+            if f.kind.resource.plural == kind
+        )  # fmt: skip
+        del api.objects[path]
+        await following(found, heard, lambda: not found.out_of_sync)
+        assert found.watches[kind].absent
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_the_api_is_out_of_sync_once_what_takes_its_events_has_failed(kind: str) -> None:
+    class Failing(Heard):
+        def touch(self, _: Any) -> None:
+            raise OSError(errno.EMFILE, "Too many open files")
+
+    async with fake_api() as (api, client):
+        found, heard = feeds(client), Heard()
+        await fill(api, found)
+        await following(found, heard, lambda: not found.out_of_sync)
+        (job,) = (job for job in found.jobs(Failing()) if job.name == f"follow-{kind}")
+        with pytest.raises(OSError, match="Too many"):
+            await job.run()
+        assert "Too many open files" in found.out_of_sync
+        assert kind in found.out_of_sync
 
 
 async def test_our_node_is_waited_for_and_then_all_nodes_count() -> None:

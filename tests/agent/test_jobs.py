@@ -59,6 +59,7 @@ class World:
             flows=Faulty(self, flows=()),
             judged_flows=Faulty(self, flows=()),
             counters=Faulty(self, packets={}),
+            beside=Faulty(self),
         )
         client: Any = FaultyClient(self)
         options = parse(["--node", NODE.name, *flags, *places, *state])

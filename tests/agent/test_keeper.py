@@ -1,56 +1,23 @@
 """The keeper over a kernel in memory: what it puts right, only looks at, and survives."""
 
 import asyncio
-from collections.abc import AsyncIterator, Collection
-from contextlib import asynccontextmanager
-from ipaddress import ip_network
 from typing import Any
 
 import pytest
 
-from steppe.agent.health.metrics import Metrics
-from steppe.agent.node import audit
 from steppe.agent.node import keeper as keeper_module
-from steppe.agent.node.keeper import Keeper
-from steppe.compile.incremental import NodeCompiler
 from steppe.dataplane.nft.skeleton import SKELETON
-from steppe.drivers.driver import Composite, Fault
 from steppe.drivers.errors import Failure, KernelError, TablesChangedError
 from steppe.drivers.fake import FakeKernel
-from steppe.kube.objects import Workload
 from steppe.plan.diff import Change
-from steppe.settings import Settings
 from steppe.state.device import Veth
 from steppe.state.link import Link, LinkKey
 from steppe.state.nft import ElementKey
-from steppe.state.node import Key, values
-from steppe.state.route import RouteKey, route_by
+from steppe.state.route import route_by
 from steppe.state.sysctl import Sysctl, SysctlKey
 from steppe.state.workload import host_mac, workload_of
+from tests.agent.keeper_world import RULESET, STRAY, TO_B, TO_C, World
 from tests.worlds import node_at, pod_on
-
-RULESET = Fault("table inet steppe", "missing")
-TO_B, TO_C = (RouteKey(ip_network(f"10.244.{n}.0/24")) for n in (2, 3))
-STRAY = RouteKey(ip_network("10.244.99.0/24"))
-
-
-class Owner:
-    """Who is told, in place of the agent."""
-
-    def __init__(self) -> None:
-        self.trusted = True
-        self.changed: list[Key] = []
-        self.lost_pods: list[Workload] = []
-        self.passes = 0
-
-    def applied(self, keys: Collection[Key]) -> None:
-        self.changed += keys
-
-    async def lost(self, workload: Workload) -> None:
-        self.lost_pods.append(workload)
-
-    async def in_step(self) -> None:
-        self.passes += 1
 
 
 class Breaking(FakeKernel):
@@ -66,52 +33,10 @@ class Breaking(FakeKernel):
         return super().apply(changes)
 
 
-class World:
-    def __init__(self, kernel: FakeKernel | None = None, *, repair: bool = True) -> None:
-        self.compiler = NodeCompiler(Settings(fabric="direct"), "node-a")
-        for index in range(3):
-            self.compiler.set_node(node_at(index))
-        self.kernel = kernel or FakeKernel((node_at(0).underlay,), SKELETON)
-        self.owner = Owner()
-        self.driver = Composite((self.kernel,))
-        self.metrics = Metrics()
-        self.keeper = Keeper(self.compiler, self.driver, self.metrics, self.owner, repair=repair)
-
-    @property
-    def desired(self) -> dict[Key, Any]:
-        return values(self.compiler.state)
-
-    def held(self) -> dict[Key, Any]:
-        return self.kernel.read(tuple(self.compiler.state))
-
-    async def until_in_step(self) -> None:
-        async with asyncio.timeout(10):
-            while self.held() != self.desired or self.kernel.check():
-                await asyncio.sleep(0.005)
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        """Both of the keeper's loops, from what the kernel holds on."""
-        with self.driver.watch() as heard:
-            await self.keeper.read()
-            self.keeper.touch(())
-            async with asyncio.TaskGroup() as tasks:
-                jobs = [
-                    tasks.create_task(self.keeper.run()),
-                    tasks.create_task(self.keeper.follow(heard.events())),
-                ]
-                try:
-                    yield
-                finally:
-                    for job in jobs:
-                        job.cancel()
-
-
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keeper_module, "COALESCE_SECONDS", 0.001)
     monkeypatch.setattr(keeper_module, "RETRY_SECONDS", 0.02)
-    monkeypatch.setattr(audit, "SETTLE_SECONDS", 0.001)
 
 
 async def test_an_empty_kernel_gets_all_tables_and_what_is_removed_is_back() -> None:
@@ -168,28 +93,6 @@ async def test_to_look_is_to_read_and_not_to_repair() -> None:
     await world.keeper.repair(seen)
     assert await world.keeper.check() == ()
     assert world.held() == world.desired
-
-
-async def nothing_inside(_: Workload) -> tuple[Change, ...]:
-    return ()
-
-
-async def test_an_audit_names_what_the_ruleset_lacks_beside_the_entries_that_went_with_it() -> None:
-    world = World()
-    await world.keeper.read()
-    await world.keeper.repair(world.held())
-    it = audit.Audit(world.compiler, world.keeper, nothing_inside)
-    assert await it._drift() == (await world.keeper.look(), (), ())
-    world.kernel.flush()
-    seen, changes, faults = await it._drift()
-    assert faults == (RULESET,)
-    assert {c.key for c in changes} == {k for k in world.desired if isinstance(k, ElementKey)}
-    assert seen.keys() == world.desired.keys() - {c.key for c in changes} - {
-        k for k in world.desired if isinstance(k, SysctlKey)
-    } | {k for k in seen if isinstance(k, SysctlKey)}
-    row = audit._fault_row(faults[0])
-    assert (row["table"], row["key"], row["how"]) == ("ruleset", RULESET.what, "missing")
-    assert row.keys() == audit._row(changes[0], ()).keys()
 
 
 async def test_tables_that_never_rest_are_an_error_of_their_own_and_spoil_nothing() -> None:

@@ -17,7 +17,7 @@ from steppe.client.resources import EVENTS, NETWORKPOLICIES
 from steppe.client.resources import NODES as NODE_RESOURCE
 from steppe.compile.incremental import NodeCompiler
 from steppe.kube import policy_wire, wire
-from steppe.kube.cause import ObjectRef
+from steppe.kube.cause import Cause, ObjectRef, Problem
 from steppe.kube.objects import DEFAULT_UNDERLAY, Node
 from steppe.kube.prefixes import pod_cidrs
 from steppe.settings import SETTINGS_ANNOTATION, Settings, settings_from
@@ -34,7 +34,7 @@ class Told:
     """Policies with a fault each, as an agent tells of them."""
 
     def __init__(self, client: Client, node: str, settings: Settings = DEFAULTS) -> None:
-        compiler = NodeCompiler(settings, node)
+        compiler = self.compiler = NodeCompiler(settings, node)
         for number, name in enumerate(NODES, 1):
             prefix = ip_network(f"10.244.{number}.0/24")
             compiler.set_node(Node(name, prefixes=pod_cidrs(name, [prefix])))
@@ -119,7 +119,7 @@ async def test_a_node_that_claims_anothers_prefix_is_told_by_another_for_it_may_
         await api.put(NODES_PATH, "late")
         for node in NODES:
             told = Told(client, node)
-            told.publisher._compiler.set_node(late)
+            told.compiler.set_node(late)
             await told.tell()
         events = list(api.objects.get(EVENTS.path("default"), {}).values())
     (event,) = (e for e in events if e["involvedObject"]["name"] == "late")
@@ -149,6 +149,21 @@ async def test_a_node_tells_what_its_agent_runs_with_once() -> None:
         assert settings_from(text) == chosen
         api.objects[NODES_PATH].clear()  # a second patch would find nothing, and raise
         await told.publisher.publish_node()
+
+
+async def test_an_object_of_another_projects_kind_of_that_name_has_no_events() -> None:
+    ref = ObjectRef("NetworkPolicy", "x", "p0", "projectcalico.org")
+    async with fake_api() as (api, client):
+        await put(api, "p0")
+        told = Told(client, teller(ref, NODES))
+        told.compiler._tables.replace(ref, [Problem(Cause(ref), "not ours")])
+        assert ref in [problem.cause.ref for problem in told.compiler.problems]
+        await told.tell()
+        assert await written(api) == []
+
+
+def test_an_object_of_another_projects_nodes_is_told_by_one_of_our_nodes() -> None:
+    assert teller(ObjectRef("Node", "x", "rack-7", "example.org"), NODES) in NODES
 
 
 def test_a_node_that_goes_moves_only_what_it_told() -> None:

@@ -10,6 +10,7 @@ from steppe.agent.rows import SLICE, Rows
 from steppe.compile.incremental import NodeCompiler
 from steppe.drivers.errors import Failure, KernelError
 from steppe.kube.objects import Node
+from steppe.kube.prefixes import pod_cidrs
 from steppe.kube.services import Endpoint, EndpointSlice, Service, ServicePort
 from steppe.settings import Settings
 from steppe.state.nft import Element, ElementKey
@@ -23,7 +24,9 @@ STRAY = ElementKey("service4", (ip_address("10.96.9.9"), "tcp", 80))
 def world() -> tuple[Rows, Reconciler, NodeCompiler]:
     """A Service of many endpoints, all of it in the kernel."""
     compiler = NodeCompiler(Settings(fabric="direct"), "n1")
-    node = Node("n1", "", (ip_network("10.244.1.0/24"),), (ip_address("192.0.2.11"),))
+    node = Node(
+        "n1", "", pod_cidrs("n1", [ip_network("10.244.1.0/24")]), (ip_address("192.0.2.11"),)
+    )
     compiler.set_node(node)
     port = ServicePort("http", "TCP", 80)
     ips = (ip_address("10.96.0.10"),)
@@ -76,6 +79,8 @@ async def test_what_is_late_is_told_alone() -> None:
     late, pending = await rows.late()
     assert [(row["key"], row["state"]) for row in late] == [(str(missing), "pending")]
     assert pending == 2
+    # An incomplete view deletes nothing, so that is not pending.
+    assert (await rows.late(complete=False))[1] == 1
 
 
 async def test_what_the_kernel_refuses_is_told_with_its_reason() -> None:

@@ -18,8 +18,10 @@ from steppe.agent import ask as client
 from steppe.agent import server, unix_socket
 from steppe.agent.denied.samples import Follower
 from steppe.agent.server import AgentServer
+from steppe.agent.shares import AGENT_SOCKET
 from steppe.agent.unix_socket import SocketError
 from steppe.drivers.errors import KernelError
+from steppe.serving.limits import Limits
 from tests.waiting import patience, until_async
 
 
@@ -29,12 +31,12 @@ class Answers:
     def __init__(self) -> None:
         self.error: Exception | None = None
 
-    def status(self) -> dict[str, Any]:
+    async def status(self) -> dict[str, Any]:
         if self.error is not None:
             raise self.error
         return {"node": "node-a"}
 
-    def show(self, table: str, cause: str) -> dict[str, Any]:
+    async def show(self, table: str, cause: str) -> dict[str, Any]:
         return {"table": table, "cause": cause}
 
     async def tables(self, addresses: frozenset[Any]) -> dict[str, Any]:
@@ -71,10 +73,10 @@ class Ticks:
 
 
 class World:
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, limits: Limits = AGENT_SOCKET) -> None:
         self.path = path
         self.answers, self.ticks = Answers(), Ticks()
-        self.server = AgentServer(path, self.answers, Audit(), self.ticks)
+        self.server = AgentServer(path, self.answers, Audit(), self.ticks, limits)
 
     async def ask(self, method: str, what: str, body: bytes | None = None) -> tuple[int, Any]:
         """The status and the document."""
@@ -174,11 +176,8 @@ async def test_curl_asks_and_follows(world: World) -> None:
     assert json.loads(out) == {"node": "node-a"}
 
 
-async def test_a_client_that_sends_nothing_is_left(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(server, "READ_SECONDS", 0.05)
-    world = World(tmp_path / "s")
+async def test_a_client_that_sends_nothing_is_left(tmp_path: Path) -> None:
+    world = World(tmp_path / "s", Limits(head=0.05))
     async with world.server.serving():
         for said in (b"", b"GET /v1/sta"):
             reader, writer = await asyncio.open_unix_connection(str(world.path))
@@ -203,13 +202,19 @@ async def test_a_body_that_does_not_come_is_refused(
         await writer.wait_closed()
 
 
-async def test_a_connection_too_many_is_refused_and_room_is_made_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+async def test_a_silent_connection_makes_room_and_one_that_is_answered_does_not(
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr(server, "MOST_CONNECTIONS", 1)
-    world = World(tmp_path / "s")
+    world = World(tmp_path / "s", Limits(connections=1))
     async with world.server.serving():
-        _, writer = await asyncio.open_unix_connection(str(world.path))
+        silent, writer = await asyncio.open_unix_connection(str(world.path))
+        assert (await world.ask("GET", "/v1/status"))[0] == 200
+        assert await silent.read() == b""
+        writer.close()
+        await writer.wait_closed()
+        follower, writer = await asyncio.open_unix_connection(str(world.path))
+        writer.write(b"GET /v1/denied?follow=true HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert b" 200 " in await follower.readline()
         assert (await world.ask("GET", "/v1/status"))[0] == 503
         writer.close()
         await writer.wait_closed()
@@ -218,6 +223,29 @@ async def test_a_connection_too_many_is_refused_and_room_is_made_again(
             return (await world.ask("GET", "/v1/status"))[0] == 200
 
         await until_async(answers, 5, "the connection that is closed makes room")
+
+
+async def test_a_follower_that_does_not_read_is_left(tmp_path: Path) -> None:
+    """Nothing that waits for him grows, and his connection is somebody else's before long."""
+    world = World(tmp_path / "s", Limits(stall=0.2))
+    async with world.server.serving():
+        _, writer = await asyncio.open_unix_connection(str(world.path), limit=1)
+        writer.write(b"GET /v1/denied?follow=true HTTP/1.1\r\nHost: x\r\n\r\n")
+        await until_async(lambda: _is(world.ticks.followers), 5, "he follows")
+        (follower,) = world.ticks.followers
+
+        async def has_gone() -> bool:
+            follower.tell({"much": "x" * 100_000})
+            return not world.ticks.followers
+
+        await until_async(has_gone, 10, "he is left")
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+
+
+async def _is(value: object) -> bool:
+    return bool(value)
 
 
 def some(paths: list[Path], count: int) -> list[tuple[str, Any]]:

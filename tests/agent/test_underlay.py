@@ -17,6 +17,8 @@ from tests.waiting import patience, until_async
 ADDRESSES = (parse_address("192.0.2.11"), parse_address("2001:db8::11"))
 ETH0 = Underlay("eth0", 1500, tuple(map(parse_interface, ("192.0.2.11/24", "2001:db8::11/64"))))
 ONLY6 = Underlay("eth0", 1500, ETH0.addresses[1:])
+ONLY4 = Underlay("eth0", 1500, ETH0.addresses[:1])
+LARGER_ONLY6 = Underlay("eth0", 9000, ETH0.addresses[1:])
 LARGER = Underlay("eth0", 9000, ETH0.addresses)
 OTHER = Underlay("management", 1500, (parse_interface("198.51.100.7/24"),))
 RENAMED = Underlay("uplink", 1500, ETH0.addresses)
@@ -59,7 +61,6 @@ def view(kernel: Kernel, addresses: tuple[IPAddress, ...] = ADDRESSES) -> Underl
         (ETH0, ETH0, ETH0, False),
         (ETH0, LARGER, LARGER, False),
         (ETH0, RENAMED, RENAMED, False),
-        (ETH0, ONLY6, ONLY6, False),
         (ETH0, NOWHERE, ETH0, True),
         (ETH0, EMFILE, ETH0, True),
         (ETH0, OTHER, ETH0, True),
@@ -88,6 +89,48 @@ async def test_the_last_known_good_one_stays_in_force(
     kernel.found = ETH0
     assert await it.look() == ETH0
     assert it.problems == ()
+
+
+@pytest.mark.parametrize("left", [ONLY6, ONLY4, LARGER_ONLY6], ids=str)
+async def test_a_link_that_has_lost_one_family_keeps_it_in_force(left: Underlay) -> None:
+    """Else all peers would look as if they were of another subnet, in the other family too."""
+    kernel = Kernel(ETH0)
+    it = view(kernel)
+    await it.look()
+    kernel.found = left
+    value = await it.look()
+    assert (value.link, value.mtu) == (left.link, left.mtu)
+    assert value.addresses == ETH0.addresses
+    assert it.known
+    (problem,) = it.problems
+    (lost,) = set(ETH0.addresses) - set(left.addresses)
+    assert f"eth0 has lost {lost}; give it this address again" in problem.message
+    kernel.found = ETH0
+    assert await it.look() == ETH0
+    assert it.problems == ()
+
+
+async def test_an_address_that_the_node_is_not_known_by_goes_with_no_word() -> None:
+    known = [ADDRESSES]
+    kernel = Kernel(ETH0)
+    it = UnderlayView("node-a", kernel, lambda: known[0])
+    await it.look()
+    kernel.found = ONLY6
+    known[0] = ADDRESSES[1:]
+    assert await it.look() == ONLY6
+    assert it.problems == ()
+
+
+async def test_an_agent_that_starts_with_half_its_addresses_takes_the_rest_from_its_node() -> None:
+    known: list[tuple[IPAddress, ...]] = [()]
+    kernel = Kernel(ONLY6)
+    it = UnderlayView("node-a", kernel, lambda: known[0])
+    assert await it.look() == ONLY6
+    known[0] = ADDRESSES
+    it.published(ETH0)
+    assert set(it.value.addresses) == set(ETH0.addresses)
+    assert set((await it.look()).addresses) == set(ETH0.addresses)
+    assert len(it.problems) == 1
 
 
 async def test_a_node_that_is_known_by_new_addresses_is_believed() -> None:

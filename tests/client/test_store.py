@@ -65,15 +65,15 @@ def test_indexes_and_listeners_see_every_change() -> None:
 
 def test_what_was_told_to_go_is_remembered_until_it_has_gone() -> None:
     store: Store[Item] = Store()
-    doomed = item("a", 1)
-    store.doom(doomed)
-    assert not store.doomed(doomed)  # not there any more
-    store.upsert(doomed)
-    store.doom(doomed)
+    deleted = item("a", 1)
+    store.mark_deleted(deleted)
+    assert not store.is_marked_deleted(deleted)  # not there any more
+    store.upsert(deleted)
+    store.mark_deleted(deleted)
     store.upsert(item("a", 2))
-    assert store.doomed(item("a", 2))
+    assert store.is_marked_deleted(item("a", 2))
     store.delete(item("a", 3))
-    assert not store.doomed(item("a", 3))
+    assert not store.is_marked_deleted(item("a", 3))
 
 
 async def test_an_object_that_cannot_be_read_stays_as_last_known_until_it_is_deleted() -> None:

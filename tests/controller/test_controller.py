@@ -1,6 +1,7 @@
 import asyncio
 import contextlib
 import ipaddress
+import json
 from collections.abc import AsyncIterator
 
 import aiohttp
@@ -86,15 +87,16 @@ async def test_an_exhausted_range_is_told_and_a_deleted_node_cures_it() -> None:
 
 
 async def test_who_set_prefixes_first_wins_a_race() -> None:
+    contested = f"{PATH}/contested"
+    patch = ("PATCH", contested)
     async with fake_api() as (api, client):
         await api.put(PATH, "contested", spec={})
-        raced = False
+        asked: list[tuple[str, str]] = []
 
         def rival(request: web.Request) -> web.Response | None:
-            nonlocal raced
-            if request.method != "PATCH" or raced:
+            asked.append((request.method, request.path))
+            if asked[-1] != patch or asked.count(patch) > 1:
                 return None
-            raced = True
             # Somebody else was quicker; our watch has not heard of it yet.
             api.version += 1
             node = api.objects[PATH]["contested"]
@@ -104,9 +106,14 @@ async def test_who_set_prefixes_first_wins_a_race() -> None:
 
         api.refuse = rival
         async with controlling(client):
-            await until(lambda: raced)
+            # It reads what won, for its watch will be told of that only now.
+            await until(lambda: ("GET", contested) in asked)
+            # A watch tells of changes in their order, so of this one before it tells of `next`.
+            won = json.loads(json.dumps(api.objects[PATH]["contested"]))
+            api.history.append((api.version, PATH, "MODIFIED", won))
             await api.put(PATH, "next", spec={})
             await until(lambda: held(api)["next"])
+        assert asked.count(patch) == 1
         assert held(api)["contested"] == ["10.0.0.0/24", "fd00::/64"]
         assert held(api)["next"] == ["10.0.1.0/24", "fd00:0:0:1::/64"]
 

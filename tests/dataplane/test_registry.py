@@ -25,12 +25,8 @@ from steppe.settings import Settings
 from steppe.state.claim import Claim
 from steppe.state.workload import workload_of
 
-NODE = Node(
-    "node-a",
-    "",
-    pod_cidrs("node-a", [parse_prefix("10.244.1.0/24")]),
-    (parse_address("192.0.2.11"),),
-)
+PREFIXES = pod_cidrs("node-a", [parse_prefix("10.244.1.0/24")])
+NODE = Node("node-a", "", PREFIXES, (parse_address("192.0.2.11"),))
 WEB = Service(
     "default",
     "web",

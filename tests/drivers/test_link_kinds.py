@@ -13,7 +13,7 @@ from steppe.drivers.netlink.kinds import CODECS
 from steppe.plan.diff import Change
 from steppe.plan.order import ordered
 from steppe.state.device import KINDS, Kind
-from steppe.state.document import Held, held_document, held_from
+from steppe.state.document import KeyState, key_state_document, key_state_from
 from steppe.state.link import Link, LinkKey
 from tests.drivers.conftest import Namespace
 
@@ -53,8 +53,8 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_new_kind_is_shown_and_written_down_and_read_back() -> None:
     link = Link(Bridge(1500), 1400, "02:00:00:00:00:01", "note")
     assert str(link) == "bridge mtu 1400 address 02:00:00:00:00:01 max_age 1500 alias 'note'"
-    held = Held(KEY, link, link)
-    assert held_from(json.loads(json.dumps(held_document(held)))) == held
+    held = KeyState(KEY, link, link)
+    assert key_state_from(json.loads(json.dumps(key_state_document(held)))) == held
 
 
 def test_a_link_whose_kind_has_other_settings_is_made_anew_before_all_else() -> None:

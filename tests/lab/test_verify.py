@@ -17,7 +17,7 @@ from steppe.kube.prefixes import pod_cidrs
 from steppe.kube.services import Endpoint, EndpointSlice, Service, ServicePort
 from steppe.net.address import parse_address, parse_prefix
 from steppe.net.packet import Packet
-from steppe.verify.judge import Arrived, Predictor, Seen, Way, mismatch, said_of, said_seen
+from steppe.verify.judge import Arrived, Prediction, Predictor, Seen, mismatch, said_of, said_seen
 from steppe.verify.plan import Check, Scope, checks, wanted_ports
 from steppe_lab.probe import wire
 from steppe_lab.probe.wire import Heard
@@ -156,10 +156,10 @@ def test_only_who_is_in_scope_takes_part() -> None:
 
 
 A, B = ENDS[4]
-OPEN = Way("delivered", "shop/db", B, 53, A)
-DENIED = Way("denied", "shop/db", B, 53)
-REFUSED = Way("refused", "", B, 53)
-BEYOND = Way("delivered", "", B, 53)
+OPEN = Prediction("delivered", "shop/db", B, 53, A)
+DENIED = Prediction("denied", "shop/db", B, 53)
+REFUSED = Prediction("refused", "", B, 53)
+BEYOND = Prediction("delivered", "", B, 53)
 THERE = Arrived("shop/db", 53, str(A))
 
 VERDICTS = [
@@ -183,9 +183,9 @@ VERDICTS = [
 ]
 
 
-@pytest.mark.parametrize(("ways", "seen", "fine"), VERDICTS)
-def test_what_counts_as_a_mismatch(ways, seen, fine) -> None:
-    assert mismatch(ways, seen) != fine
+@pytest.mark.parametrize(("predictions", "seen", "fine"), VERDICTS)
+def test_what_counts_as_a_mismatch(predictions, seen, fine) -> None:
+    assert mismatch(predictions, seen) != fine
 
 
 def test_a_prediction_and_what_was_seen_in_words() -> None:
@@ -205,12 +205,12 @@ def test_who_leaves_by_a_node_port_or_the_cluster_is_seen_as_the_node() -> None:
     names = {address: f"shop/{pod.name}" for pod in PODS for address in pod.addresses}
     predictor = Predictor(cluster, names)
     by_target = {c.target: c for c in planned(cluster=cluster) if c.source.startswith("shop/web-1")}
-    (way,) = predictor.ways(by_target[str(OUTSIDE)])
-    assert str(way.source) == "192.0.2.1"
-    (way,) = predictor.ways(by_target["svc/shop/web"])
-    assert (way.receiver, way.port) == ("shop/web-2-1", 8080)
-    (way,) = predictor.ways(by_target["192.0.2.2"])
-    assert str(way.source) == "192.0.2.2"
+    (prediction,) = predictor.predictions(by_target[str(OUTSIDE)])
+    assert str(prediction.source) == "192.0.2.1"
+    (prediction,) = predictor.predictions(by_target["svc/shop/web"])
+    assert (prediction.receiver, prediction.port) == ("shop/web-2-1", 8080)
+    (prediction,) = predictor.predictions(by_target["192.0.2.2"])
+    assert str(prediction.source) == "192.0.2.2"
 
 
 @pytest.mark.parametrize(

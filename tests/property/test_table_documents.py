@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from steppe.compile.node import compile_cluster
 from steppe.kube.cluster import Cluster
 from steppe.settings import Settings
-from steppe.state.document import Held, concerns, held_document, held_from
+from steppe.state.document import KeyState, concerns, key_state_document, key_state_from
 from steppe.state.nft import ElementKey
 from steppe.state.route import Encap, Hop, Route, RouteKey, in_order
 from tests.property.test_explain import clusters
@@ -21,16 +21,16 @@ def test_what_is_written_reads_back(cluster: Cluster) -> None:
     for state in states.values():
         for key, entry in state.items():
             for actual in (entry.value, None):
-                held = Held(key, actual, entry.value, entry.because)
-                assert held_from(json.loads(json.dumps(held_document(held)))) == held
+                held = KeyState(key, actual, entry.value, entry.because)
+                assert key_state_from(json.loads(json.dumps(key_state_document(held)))) == held
 
 
 def test_a_route_with_several_hops_and_an_outer_header_reads_back() -> None:
     far = Encap(ip_address("2001:db8::2"), 7, ttl=9)
     hops = Hop(ip_address("fe80::1"), "eth0", onlink=True, weight=3), Hop(None, "tun", encap=far)
     route = Route(hops=in_order(hops), source=ip_address("192.0.2.1"), mtu=1400)
-    held = Held(RouteKey(ip_network("10.0.0.0/8"), 99, 7), route, None)
-    assert held_from(json.loads(json.dumps(held_document(held)))) == held
+    held = KeyState(RouteKey(ip_network("10.0.0.0/8"), 99, 7), route, None)
+    assert key_state_from(json.loads(json.dumps(key_state_document(held)))) == held
     assert str(route) == (
         "src 192.0.2.1 mtu 1400 nexthop via fe80::1 dev eth0 onlink weight 3 "
         "nexthop encap ip6 id 7 dst 2001:db8::2 ttl 9 dev tun weight 1"

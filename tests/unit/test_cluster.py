@@ -1,5 +1,6 @@
 """The cluster's look-ups find what a search through all objects would find."""
 
+from functools import partial
 from ipaddress import ip_address, ip_network
 
 import msgspec
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from steppe.kube.cluster import cluster_of
 from steppe.kube.objects import Node, Pod
 from steppe.kube.policies import NetworkPolicy
+from steppe.kube.prefixes import pod_cidrs
 from steppe.kube.selectors import EVERYTHING, labels_are
 from steppe.kube.services import EndpointSlice, Service, ServicePort
 
@@ -30,7 +32,9 @@ pods = st.builds(
 nodes = st.builds(
     Node,
     names,
-    pod_cidrs=st.lists(st.sampled_from(PREFIXES), unique=True, max_size=2).map(tuple),
+    prefixes=st.lists(st.sampled_from(PREFIXES), unique=True, max_size=2).map(
+        partial(pod_cidrs, "a")
+    ),
     addresses=addresses,
     external_addresses=addresses,
 )
@@ -62,7 +66,7 @@ def test_look_ups_find_what_a_search_finds(cluster) -> None:
             n for n in cluster.nodes.values() if address in (*n.addresses, *n.external_addresses)
         )
         assert sorted(map(_name, cluster.nodes_around(address))) == sorted(
-            n.name for n in cluster.nodes.values() for p in n.pod_cidrs if address in p
+            n.name for n in cluster.nodes.values() for p in n.networks if address in p
         )
         assert cluster.services_at(address) == tuple(
             s for s in cluster.services.values() if address in s.addresses

@@ -20,7 +20,7 @@ from steppe.kube.selectors import Requirement, Selector
 from steppe.net.address import IPAddress, host_prefix
 from steppe.net.ports import PortRange
 from steppe.settings import Settings
-from steppe.state.document import Held, concerns, held_document
+from steppe.state.document import KeyState, concerns, key_state_document
 from steppe.state.node import Key, NodeState, Value, values
 from steppe.state.route import RouteKey, route_by
 from tests.worlds import node_at, pod_on
@@ -56,17 +56,17 @@ class Agent:
     def __init__(self, node: str, actual: dict[Key, Value]) -> None:
         self.node, self.state, self.actual = node, STATES[node], actual
 
-    def status(self) -> dict[str, Any]:
+    async def status(self) -> dict[str, Any]:
         return {"node": self.node}
 
     async def tables(self, wanted: frozenset[IPAddress]) -> dict[str, Any]:
         held = [
-            Held(key, self.actual.get(key), *((e.value, e.because) if e else (None,)))
+            KeyState(key, self.actual.get(key), *((e.value, e.because) if e else (None,)))
             for key in {*self.actual, *self.state}
             if concerns(key, wanted)
             for e in (self.state.get(key),)
         ]
-        return {"node": self.node, "entries": [held_document(each) for each in held]}
+        return {"node": self.node, "entries": [key_state_document(each) for each in held]}
 
 
 async def explained(tmp_path: Path, kernels: dict[str, dict[Key, Value]]) -> Explanation:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from steppe.compile.owners import GuardOwner, LinkOwner, Owner
 from steppe.compile.tables import Tables
 from steppe.kube.cause import Cause, ObjectRef, Problem
 from steppe.net.address import parse_interface
@@ -21,7 +22,12 @@ KEYS: tuple[Key, ...] = (
     ElementKey("endpoint6", (ip_address("fd00::1"), 0)),
     AddressKey("eth0", parse_interface("10.0.0.1/24")),
 )
-OWNERS = ("a", "b", "c")
+OWNERS: tuple[Owner, ...] = (
+    ObjectRef("Service", "", "a"),
+    LinkOwner("a"),
+    GuardOwner("ingress", "a"),
+)
+A = OWNERS[0]
 
 
 def claim(key: Key, number: int, owner: str) -> NodeClaim:
@@ -30,7 +36,7 @@ def claim(key: Key, number: int, owner: str) -> NodeClaim:
 
 
 numbers = st.integers(0, 1)
-claims = st.builds(claim, st.sampled_from(KEYS), numbers, st.sampled_from(OWNERS))
+claims = st.builds(claim, st.sampled_from(KEYS), numbers, st.sampled_from("abc"))
 problems = st.builds(
     Problem, st.builds(Cause, st.just(ObjectRef("Service", "", "a"))), st.sampled_from("xy")
 )
@@ -40,9 +46,9 @@ histories = st.lists(st.tuples(st.sampled_from(OWNERS), blocks), max_size=12)
 
 @given(histories)
 def test_any_history_of_blocks_leaves_what_the_last_blocks_settle_into(
-    history: list[tuple[str, list[NodeClaim | Problem]]],
+    history: list[tuple[Owner, list[NodeClaim | Problem]]],
 ) -> None:
-    tables, last = Tables(), dict[str, list[NodeClaim | Problem]]()
+    tables, last = Tables(), dict[Owner, list[NodeClaim | Problem]]()
     for owner, block in history:
         before = dict(tables.state)
         touched = tables.replace(owner, block)
@@ -62,7 +68,7 @@ def test_any_history_of_blocks_leaves_what_the_last_blocks_settle_into(
 
 def test_what_is_not_there_is_not_found() -> None:
     tables = Tables()
-    tables.replace("a", [claim(KEYS[0], 1, "a")])
+    tables.replace(A, [claim(KEYS[0], 1, "a")])
     assert KEYS[0] in tables.state
     assert KEYS[1] not in tables.state
     assert tables.state.get(KEYS[1]) is None
@@ -72,18 +78,18 @@ def test_what_is_not_there_is_not_found() -> None:
 
 def test_a_copy_of_some_parts_stays_as_it_was() -> None:
     tables = Tables()
-    tables.replace("a", [claim(key, 1, "a") for key in KEYS])
+    tables.replace(A, [claim(key, 1, "a") for key in KEYS])
     copy = tables.state.only("endpoint4".__eq__)
-    tables.replace("a", [])
+    tables.replace(A, [])
     assert {*copy} == {*KEYS[:2]}
     assert len(tables.state) == 0
 
 
 def test_iterating_survives_changes_meanwhile() -> None:
     tables = Tables()
-    tables.replace("a", [claim(key, 1, "a") for key in KEYS])
+    tables.replace(A, [claim(key, 1, "a") for key in KEYS])
     seen = []
     for key, entry in tables.state.items():
         seen.append((key, entry.value))
-        tables.replace("a", [])
+        tables.replace(A, [])
     assert seen[:2] == [(key, Element((1,))) for key in KEYS[:2]]

@@ -10,6 +10,7 @@ from steppe.client.client import Client
 from steppe.client.errors import ApiError
 from steppe.client.files import files_in
 from steppe.client.resources import Resource
+from steppe.nesting import TooDeepError, check_yaml
 from steppe_lab.record import LabError
 
 Json = dict[str, Any]
@@ -25,7 +26,11 @@ def read_manifests(files: tuple[Path, ...]) -> tuple[Json, ...]:
 
 def _read(file: Path) -> list[Json]:
     try:
-        documents = list(yaml.safe_load_all(file.read_bytes()))
+        content = file.read_bytes()
+        check_yaml(content)
+        documents = list(yaml.safe_load_all(content))
+    except TooDeepError as error:
+        raise LabError(f"{file}: {error}") from error
     except OSError as error:
         raise LabError(f"{file}: {error.strerror}") from error
     except yaml.YAMLError as error:

@@ -8,7 +8,7 @@ from steppe.kube.cluster import Cluster
 from steppe.net.address import IPAddress, parse_address
 from steppe.net.ports import PortSet
 from steppe.reach.groups import own_network
-from steppe.verify.judge import Arrived, Predictor, Seen, Way, mismatch
+from steppe.verify.judge import Arrived, Prediction, Predictor, Seen, mismatch
 from steppe.verify.plan import Check, Scope, checks
 from steppe_lab.probe.endpoints import namespaces_by_uid
 from steppe_lab.probe.shots import Outcome, Shot, Wires
@@ -23,7 +23,7 @@ class Wrong(msgspec.Struct, frozen=True):
     """A packet that did not do what it should."""
 
     check: Check
-    ways: tuple[Way, ...]
+    predictions: tuple[Prediction, ...]
     seen: Seen
 
 
@@ -86,9 +86,9 @@ def verify_lab(
     planned = tuple(checks(cluster, places.scope, wanted, every=every))
     names = {address: place.name for place in places.known for address in place.addresses}
     predictor = Predictor(cluster, names)
-    ways = [predictor.ways(check) for check in planned]
-    seen = _seen(places, planned, ways, rate, lambda sent: say(sent, len(planned)))
-    found = zip(planned, ways, seen, strict=True)
+    predictions = [predictor.predictions(check) for check in planned]
+    seen = _seen(places, planned, predictions, rate, lambda sent: say(sent, len(planned)))
+    found = zip(planned, predictions, seen, strict=True)
     wrong = tuple(Wrong(*each) for each in found if mismatch(each[1], each[2]))
     return Report(len(planned), wrong, places.skipped)
 
@@ -96,7 +96,7 @@ def verify_lab(
 def _seen(
     places: Places,
     planned: Sequence[Check],
-    ways: Sequence[Sequence[Way]],
+    predictions: Sequence[Sequence[Prediction]],
     rate: float,
     say: Callable[[int], None],
 ) -> list[Seen]:
@@ -107,9 +107,9 @@ def _seen(
         Shot(
             netns[check.packet.source],
             check.packet,
-            hoped=all(way.fate in ("delivered", "refused") for way in mine),
+            hoped=all(prediction.fate in ("delivered", "refused") for prediction in mine),
         )
-        for check, mine in zip(planned, ways, strict=True)
+        for check, mine in zip(planned, predictions, strict=True)
     ]
     with Wires() as wires:
         for place in places.known:

@@ -14,6 +14,7 @@ from steppe.client.client import Client
 from steppe.client.config import load_config
 from steppe.errors import SteppeError
 from steppe.log import set_up
+from steppe.serving.sockets import raise_file_limit
 
 GC_THRESHOLDS = (100_000, 20, 100)
 """A list of 10,000 Services becomes millions of objects that stay; Python's own thresholds would
@@ -53,6 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments)
     set_up(options.log_level, names=False)
     gc.set_threshold(*GC_THRESHOLDS)
+    raise_file_limit()
 
     def run() -> None:
         options.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -14,7 +14,7 @@ from steppe.agent.rows import Rows
 from steppe.compile.incremental import NodeCompiler
 from steppe.kube.cause import Cause, Problem
 from steppe.net.address import IPAddress
-from steppe.state.document import Held, concerns, held_document
+from steppe.state.document import KeyState, concerns, key_state_document
 
 Answer = dict[str, Any]
 
@@ -52,7 +52,7 @@ class Answers:
     async def status(self) -> Answer:
         """How the agent is, what is not in its kernel, and which objects are wrong."""
         compiler, feeds, counts = self._compiler, self._feeds, self._compiler.state.counts()
-        late, pending = await self._rows.late()
+        late, pending = await self._rows.late(complete=feeds.trusted)
         why = self._why_not_ready()
         return {
             "schema": "steppe.agent-status/v1",
@@ -61,8 +61,8 @@ class Answers:
             "reason": why,
             "uptimeSeconds": round(time.monotonic() - self._started, 1),
             "api": {
-                "inSync": feeds.status.synced_since is not None,
-                "lastError": feeds.status.last_error,
+                "inSync": not feeds.out_of_sync,
+                "lastError": feeds.out_of_sync,
                 "seen": {kind: watch.version for kind, watch in feeds.watches.items()},
             },
             "fabric": compiler.settings.fabric,
@@ -81,7 +81,7 @@ class Answers:
         """
         seen, state = await self._keeper.look(), self._compiler.state
         entries = (
-            Held(key, seen.get(key), *((entry.value, entry.because) if entry else (None,)))
+            KeyState(key, seen.get(key), *((entry.value, entry.because) if entry else (None,)))
             for key in {*seen, *state}
             if concerns(key, addresses)
             for entry in (state.get(key),)
@@ -89,7 +89,7 @@ class Answers:
         return {
             "schema": "steppe.tables/v1",
             "node": self._compiler.name,
-            "entries": [held_document(held) for held in entries],
+            "entries": [key_state_document(held) for held in entries],
         }
 
     async def denied(self) -> Answer:

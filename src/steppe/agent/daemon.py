@@ -119,7 +119,11 @@ class Agent:
             way.keeper, way.listener.look, options.resync, repair=options.repair
         )
         self._gauges = Gauges(
-            metrics, way.compiler, way.keeper.reconciler, way.feeds.status, self.problems
+            metrics,
+            way.compiler,
+            way.keeper.reconciler,
+            lambda: way.feeds.out_of_sync,
+            self.problems,
         )
         self._denials = Denials(way.compiler, lambda: read(kernel.counters), metrics.denied)
         self._server = AgentServer(
@@ -132,7 +136,7 @@ class Agent:
                 why_not_ready=self.why_not_ready,
                 problems=self.problems,
             ),
-            Audit(way.compiler, way.keeper, way.cni.inner_faults),
+            Audit(way.compiler, way.keeper, way.cni.inner_faults, kernel.beside),
             Samples(way.compiler, lambda: way.feeds.policies.pods),
         )
         self._events = EventRecorder(client, "steppe-agent", options.node)

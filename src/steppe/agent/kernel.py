@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import msgspec
 
 from steppe.dataplane.nft.skeleton import SKELETON
+from steppe.drivers.beside import KernelBeside
 from steppe.drivers.conntrack import Conntrack
 from steppe.drivers.driver import Watches
 from steppe.drivers.kernel import KernelDriver
@@ -14,6 +15,7 @@ from steppe.drivers.namespaces import Host, Namespaces
 from steppe.drivers.nftables.counters import Counters
 from steppe.drivers.nftables.driver import Nft
 from steppe.drivers.underlay import Underlays
+from steppe.plan.flows import ENDED
 
 
 class Kernel(msgspec.Struct, frozen=True):
@@ -31,6 +33,8 @@ class Kernel(msgspec.Struct, frozen=True):
     judged_flows: Conntrack
     """For flows that a policy forbids: a long reading of one does not hold up the other."""
     counters: Counters
+    beside: KernelBeside
+    """For audits: what is not in the driver's tables."""
 
 
 @contextlib.contextmanager
@@ -50,4 +54,5 @@ def opened() -> Iterator[Kernel]:
             flows=stack.enter_context(Conntrack()),
             judged_flows=stack.enter_context(Conntrack()),
             counters=stack.enter_context(Counters(SKELETON.table)),
+            beside=KernelBeside(("inet", SKELETON.table), ENDED),
         )

@@ -50,7 +50,7 @@ def teller(ref: ObjectRef, nodes: Iterable[str]) -> str:
     def weight(node: str) -> bytes:
         return hashlib.blake2b(f"{ref} {node}".encode()).digest()
 
-    return ref.name if ref.kind == NODES.kind else max(nodes, key=weight, default="")
+    return ref.name if ref.full_kind == NODES.kind else max(nodes, key=weight, default="")
 
 
 def witness(ref: ObjectRef, nodes: Iterable[str]) -> str:
@@ -114,7 +114,7 @@ class Publisher:
         shared = frozenset((*self._feeds.problems, *self._underlay.problems))
         # What only compiling shows of a policy, it shows where there are pods of the policy's.
         policies = {resource.kind for resource in _POLICIES}
-        local = {p for p in self._compiler.problems if p.cause.ref.kind in policies} - shared
+        local = {p for p in self._compiler.problems if p.cause.ref.full_kind in policies} - shared
         return frozenset(
             problem
             for problem in (*shared, *self._compiler.problems)
@@ -131,7 +131,7 @@ class Publisher:
     async def _tell(self, problem: Problem) -> None:
         ref = problem.cause.ref
         log.warning(line("problem", cause=problem.cause, message=problem.message))
-        resource = _RESOURCES.get(ref.kind)
+        resource = _RESOURCES.get(ref.full_kind)
         if resource is None or not ref.name:
             return
         try:

@@ -44,8 +44,11 @@ class Rows:
                 await asyncio.sleep(0)
         return ordered
 
-    async def late(self) -> tuple[list[Row], int]:
-        """Rows that are not in the kernel, and how many changes would bring it in step."""
+    async def late(self, *, complete: bool = True) -> tuple[list[Row], int]:
+        """Rows that are not in the kernel, and how many changes would bring it in step.
+
+        Where the view of the API is not `complete`, what nothing asks for stays: no change of it.
+        """
         actual, pending = self._reconciler.actual, 0
         rows: list[Row] = []
         async for some in _slices(self._state):
@@ -58,7 +61,7 @@ class Rows:
                 if entry is not None
                 and (key in self._reconciler.failed or actual.get(key) != entry.value)
             )
-        async for some in _slices(actual):
+        async for some in _slices(actual if complete else ()):
             gone = [key for key in some if key not in self._state]
             pending += len(self._reconciler.drift(actual, gone))
         return rows, pending

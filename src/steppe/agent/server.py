@@ -30,21 +30,28 @@ from aiohttp import web
 from steppe.agent.answers import Answer, Answers
 from steppe.agent.denied.samples import Follower, Samples
 from steppe.agent.node.audit import Audit
+from steppe.agent.shares import AGENT_SOCKET
 from steppe.agent.unix_socket import Listening, listening
 from steppe.errors import SteppeError
+from steppe.nesting import TooDeepError, check_json
 from steppe.net.address import IPAddress, parse_address
+from steppe.serving.http import running
+from steppe.serving.limits import Limits
 from steppe.state.node import TABLES
 
 log = logging.getLogger("steppe.agent")
 
-MOST_CONNECTIONS = 64
-"""Connections at one time; more are closed at once."""
-LIMIT = 4 << 20
+LIMIT = AGENT_SOCKET.body
 """Bytes of a request's body."""
 READ_SECONDS = 10.0
-"""How long a client may take to send its request, and how long an idle connection is kept."""
+"""How long a client may take to send its body."""
 SHUTDOWN_SECONDS = 5.0
 """How long requests under way are waited for at the end."""
+
+_FULL = (
+    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n"
+    b"Connection: close\r\nContent-Length: %d\r\n\r\n%b"
+)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -62,8 +69,16 @@ class _Addresses(msgspec.Struct, frozen=True):
 class AgentServer:
     """Answers questions about one node. Invariant: a GET changes nothing."""
 
-    def __init__(self, path: Path, answers: Answers, audit: Audit, samples: Samples) -> None:
+    def __init__(
+        self,
+        path: Path,
+        answers: Answers,
+        audit: Audit,
+        samples: Samples,
+        limits: Limits = AGENT_SOCKET,
+    ) -> None:
         self._path = path
+        self._limits = limits
         self._answers = answers
         self._audit = audit
         self._samples = samples
@@ -78,28 +93,26 @@ class AgentServer:
     async def serving(self) -> AsyncIterator[Listening]:
         """Answers while the context lasts; at the end those who follow are left."""
         stopping = asyncio.Event()
-        runner = web.AppRunner(
-            self._application(stopping),
-            access_log=None,
+        application = self._application(stopping)
+        body = msgspec.json.encode({"error": f"{self._limits.connections} others ask; try again"})
+        async with running(
+            application,
+            self._limits,
+            refusal=_FULL % (len(body), body),
             handler_cancellation=True,
-            keepalive_timeout=READ_SECONDS,
             shutdown_timeout=SHUTDOWN_SECONDS,
-        )
-        await runner.setup()
-        try:
-            with listening(self._path) as made:
-                factory = _limited(runner)
-                loop = asyncio.get_running_loop()
-                server = await loop.create_unix_server(factory, sock=made.socket)
-                try:
-                    yield made
-                finally:
-                    server.close()
-        finally:
-            stopping.set()
-            for follower in self._followers:
-                follower.tell(None)
-            await runner.cleanup()
+        ) as listener:
+            try:
+                with listening(self._path) as made:
+                    listener.open(made.socket)
+                    try:
+                        yield made
+                    finally:
+                        listener.stop()
+            finally:
+                stopping.set()
+                for follower in self._followers:
+                    follower.tell(None)
 
     def _application(self, stopping: asyncio.Event) -> web.Application:
         app = web.Application(client_max_size=LIMIT, middlewares=[_told])
@@ -135,8 +148,9 @@ class AgentServer:
         except TimeoutError:
             return _error(408, f"no whole request came in {READ_SECONDS:.0f} s")
         try:
+            check_json(body)
             asked = msgspec.json.decode(body, type=_Addresses)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, TooDeepError) as error:
             raise BadQuestionError(f"the body cannot be read: {error}") from error
         return _json(await self._answers.tables(_parsed(asked.addresses)))
 
@@ -169,29 +183,6 @@ class AgentServer:
             yield
         finally:
             self._followers.discard(follower)
-
-
-class _Full(asyncio.Protocol):
-    """A connection too many: refused at once, whatever is asked."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        if isinstance(transport, asyncio.WriteTransport):
-            body = msgspec.json.encode({"error": f"{MOST_CONNECTIONS} others ask; try again"})
-            head = "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n"
-            transport.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
-        transport.close()
-
-
-def _limited(runner: web.AppRunner) -> Callable[[], asyncio.BaseProtocol]:
-    """Makes the protocol of each new connection, while there are not too many."""
-
-    def make() -> asyncio.BaseProtocol:
-        server = runner.server
-        if server is None or len(server.connections) >= MOST_CONNECTIONS:
-            return _Full()
-        return server()
-
-    return make
 
 
 @web.middleware

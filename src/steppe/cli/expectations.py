@@ -16,6 +16,7 @@ import yaml
 
 from steppe.cli.source import BadInput
 from steppe.errors import SteppeError
+from steppe.nesting import TooDeepError, check_yaml
 from steppe.net.ports import EVERYTHING, parse_ports
 from steppe.reach.ends import Ends
 from steppe.reach.expect import Failure, failures
@@ -42,7 +43,11 @@ class Expectation(msgspec.Struct, frozen=True):
 def read_expectations(path: str) -> tuple[Expectation, ...]:
     """The entries of a file; BadInput names the line that cannot be used."""
     try:
-        root = yaml.compose(Path(path).read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+        text = Path(path).read_text(encoding="utf-8")
+        check_yaml(text.encode())
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+    except TooDeepError as error:
+        raise BadInput(f"{path}: {error}") from error
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"{path}: {error}") from error
     except yaml.YAMLError as error:

@@ -15,7 +15,7 @@ from steppe.kube.cluster import Cluster
 from steppe.kube.objects import Node
 from steppe.net.address import IPAddress
 from steppe.state.claim import Entry
-from steppe.state.document import Held, held_from
+from steppe.state.document import KeyState, key_state_from
 from steppe.state.node import NodeState
 
 
@@ -57,12 +57,12 @@ class Kernels:
             }
         return walk_of(part, states)
 
-    def _held(self, node: str, addresses: list[str]) -> list[Held]:
+    def _held(self, node: str, addresses: list[str]) -> list[KeyState]:
         if node not in self._sockets:
             raise AskError("its agent is not on this machine")
         path = self._sockets[node]
         answer = ask(path, "tables", method="POST", body={"addresses": addresses})
-        return [held_from(each) for each in _asked(answer, path)["entries"]]
+        return [key_state_from(each) for each in _asked(answer, path)["entries"]]
 
     def marked(self, said: Explanation) -> Explanation:
         """The explanation with what was found to differ."""
@@ -95,7 +95,7 @@ def _addresses(part: Cluster) -> list[str]:
     return sorted(map(str, found))
 
 
-def _differences(node: str, held: list[Held], desired: NodeState) -> Iterator[Difference]:
+def _differences(node: str, held: list[KeyState], desired: NodeState) -> Iterator[Difference]:
     """Those of entries that this flow meets, and of what nothing asks for."""
     met = {without_number(key) for key in desired}
     for each in held:

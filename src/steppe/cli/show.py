@@ -51,6 +51,10 @@ def print_rows(rows: list[dict[str, Any]]) -> None:
     click.echo(tabulate(table, headers, tablefmt="plain", disable_numparse=True))
 
 
+STATUS_SECONDS = 10.0
+"""Longer than an agent needs for 100,000 entries; one that has hung shall not hide the others."""
+
+
 @click.command(epilog="Example: steppe status --lab lab -o json")
 @options
 def status(node: str | None, lab: str | None, output: str) -> None:
@@ -58,15 +62,19 @@ def status(node: str | None, lab: str | None, output: str) -> None:
 
     Exit code: 0 all well, 1 something is wrong or an agent did not answer, 2 bad usage.
     """
-    answers = ask(lab, node, "status")
+    answers = ask(lab, node, "status", timeout=STATUS_SECONDS)
     if output == "json":
         print_json("steppe.status/v1", answers)
     else:
         _print_status([answer for answer in answers if "error" not in answer])
     silent = print_errors(answers)
-    wrong = [a for a in answers if not a.get("ready") or a.get("notInKernel") or a.get("problems")]
-    if silent or wrong:
+    if silent or any(map(_is_wrong, answers)):
         raise SystemExit(1)
+
+
+def _is_wrong(answer: dict[str, Any]) -> bool:
+    away = not answer.get("api", {}).get("inSync")
+    return away or any((not answer["ready"], answer["notInKernel"], answer["problems"]))
 
 
 def _print_status(answers: list[dict[str, Any]]) -> None:
@@ -89,6 +97,9 @@ def _print_status(answers: list[dict[str, Any]]) -> None:
     for answer in answers:
         if answer["reason"]:
             click.echo(f"{answer['node']}: {answer['reason']}")
+        if not answer["api"]["inSync"]:
+            why = answer["api"]["lastError"] or "it has not been listed yet"
+            click.echo(f"{answer['node']}: the API is away, so the network stays as it is: {why}")
         for row in answer["notInKernel"]:
             click.echo(f"{answer['node']}: {row['table']} {row['key']} {row['state']}")
     told: dict[str, list[str]] = {}

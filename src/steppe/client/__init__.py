@@ -1,5 +1,8 @@
-"""A small Kubernetes API client: typed lists, watches that survive, Leases and Events.
+"""A small Kubernetes API client: typed lists, watches that reconnect, Leases and Events.
 
-`config` finds credentials, `client` speaks HTTP, `informer` keeps a list in step with the server,
-`store` and `workqueue` are what level-triggered controllers stand on.
+`config` finds credentials, `client` does HTTP, `informer` lists and watches, `mirror` keeps what an
+agent knows of a kind, `store` and `workqueue` are for controllers that also write.
+
+Decides when to retry, to resume a watch and to list again. It must not import anything that uses
+the objects: no compiler, no driver, no agent.
 """

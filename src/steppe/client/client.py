@@ -1,7 +1,7 @@
 """One connection pool to one API server, and the verbs of its REST API.
 
-Verbs raise `ApiError` when the server says no and `UnreachableError` when it says nothing; trying
-again is the caller's business, except for 429, by which a server asks for just that.
+Verbs raise `ApiError` when the server refuses and `UnreachableError` when it does not answer. The
+caller has to retry, except for 429 (too many requests): there the client itself retries.
 """
 
 import asyncio
@@ -78,7 +78,7 @@ class Client:
         return sock
 
     async def _goodbyes(self) -> None:
-        """TLS connections of cancelled requests say goodbye in the background: let them finish."""
+        """Wait for the TLS shutdown of cancelled requests, which goes on in the background."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(GOODBYE_SECONDS):
                 while any(sock.fileno() >= 0 for sock in self._sockets):  # noqa: ASYNC110
@@ -101,7 +101,7 @@ class Client:
         label_selector: str = "",
         field_selector: str = "",
     ) -> tuple[list[dict[str, Any]], str]:
-        """All objects, and the resourceVersion a watch may go on from."""
+        """All objects, and the resourceVersion from which a watch may continue."""
         found: list[dict[str, Any]] = []
         version = ""
         async for page in self.pages(
@@ -119,7 +119,7 @@ class Client:
         label_selector: str = "",
         field_selector: str = "",
     ) -> AsyncIterator[Page[msgspec.Raw]]:
-        """The list in pages; raises a 410 when the server forgot the list between two pages."""
+        """The list in pages; ApiError 410 if the server has expired the list between two pages."""
         query = selectors(label_selector, field_selector)
         path = resource.path(namespace)
         async for page in self.pages_of(RAW, path, query):
@@ -128,7 +128,7 @@ class Client:
     async def pages_of(
         self, decoder: PageDecoder[T], path: str, query: dict[str, str]
     ) -> AsyncIterator[Page[T] | Page[msgspec.Raw]]:
-        """The list in pages of this type of object; else as `pages`."""
+        """Like `pages`, with the objects decoded to this type."""
         query = query | {"limit": str(PAGE)}
         while True:
             page = decoder.decode(*await self._request("GET", path, query=query))
@@ -190,7 +190,7 @@ class Client:
         uid: str | None = None,
         propagation: str = "",
     ) -> Json:
-        """Begin an object's deletion; answers with the object, or a Status if it is gone."""
+        """Begin an object's deletion; returns the object, or a Status if it is deleted already."""
         options: dict[str, Any] = {"apiVersion": "v1", "kind": "DeleteOptions"}
         if grace_period is not None:
             options["gracePeriodSeconds"] = grace_period
@@ -203,9 +203,9 @@ class Client:
     async def lines(
         self, path: str, query: dict[str, str], *, silence: float
     ) -> AsyncGenerator[bytes, None]:
-        """The lines of an endless response, after an empty one that says the server agreed.
+        """The lines of an endless response, after one empty line when the server has accepted it.
 
-        `silence` seconds without a byte end it.
+        UnreachableError after `silence` seconds without a byte.
         """
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=silence)
         what = f"watch {path}"
@@ -306,13 +306,13 @@ class Client:
 
 
 def selectors(label_selector: str, field_selector: str) -> dict[str, str]:
-    """The query parameters for those selectors that are given."""
+    """The query parameters for the selectors that are not empty."""
     both = {"labelSelector": label_selector, "fieldSelector": field_selector}
     return {key: value for key, value in both.items() if value}
 
 
 def _keepalive(sock: socket.socket) -> None:
-    """Notice within half a minute that the peer's machine has gone."""
+    """Detect within 30 seconds that the other machine no longer answers."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 10)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5)
@@ -327,14 +327,28 @@ def _transport_errors(what: str) -> Any:
         raise UnreachableError(f"{what}: no answer in time") from error
     except aiohttp.ClientError as error:
         _let_go(error)
-        raise UnreachableError(f"{what}: {error}") from error
+        raise UnreachableError(f"{what}: {_said(error)}") from error
+
+
+def _said(error: aiohttp.ClientError) -> str:
+    """What went wrong, in words that say it; aiohttp's own name how it noticed.
+
+    It speaks of a "TransferEncodingError: 400" where a server has broken off in mid-answer, and
+    of "ssl:default [None]" where a relay has taken a connection and closed it again.
+    """
+    if isinstance(error, aiohttp.ClientPayloadError):
+        return "the connection broke off in mid-answer"
+    if isinstance(error, aiohttp.ClientConnectorError) and not error.os_error.strerror:
+        return f"{error.host}:{error.port} takes the connection and closes it again"
+    return str(error)
 
 
 def _let_go(error: BaseException | None) -> None:
-    """Empty the frames that an error came through.
+    """Clear the local variables of the frames in an error's traceback.
 
-    A TLS connection that failed is held by a cycle of its error's traceback and a future, with
-    its buffer of 256 KiB (asyncio.sslproto). While the server is away there is one every try.
+    The traceback of a failed TLS connection and a future form a reference cycle, which keeps the
+    connection's buffer of 256 KiB (asyncio.sslproto). While the server is unreachable, each try
+    adds one.
     """
     while error is not None:
         traceback.clear_frames(error.__traceback__)
@@ -342,7 +356,7 @@ def _let_go(error: BaseException | None) -> None:
 
 
 def _abort(response: aiohttp.ClientResponse) -> None:
-    """Leave an endless response at once: a polite TLS shutdown would wait for its end."""
+    """Close an endless response at once: a TLS shutdown would wait for its end."""
     connection = response.connection
     if connection is not None and connection.transport is not None:
         connection.transport.abort()

@@ -1,7 +1,7 @@
-"""Where the API server is and who we are: a kubeconfig, or a pod's service account.
+"""The API server's address and our credentials: from a kubeconfig, or a pod's service account.
 
-Certificates and keys given as data stay in memory. What this leaves alone: exec and auth-provider
-plugins, which would run programs named by a file; they are refused by name.
+Certificates and keys given as data stay in memory. Not supported: exec and auth-provider plugins,
+which would run programs named by a file; the error names them.
 """
 
 import base64
@@ -14,13 +14,14 @@ from typing import Any
 import msgspec
 
 from steppe.client.errors import ConfigError
+from steppe.nesting import TooDeepError, check_yaml
 
 # "Accessing the API from within a Pod": these three files are mounted into every pod.
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 
 class Config(msgspec.Struct, frozen=True):
-    """A server and the credentials for it; at most one of each pair `x_file`, `x_data` is set."""
+    """A server and its credentials; at most one of each pair `x_file`, `x_data` is set."""
 
     server: str
     ca_file: str = ""
@@ -40,7 +41,7 @@ class Config(msgspec.Struct, frozen=True):
         return f"Config(server={self.server!r})"
 
     def ssl_context(self) -> ssl.SSLContext | None:
-        """What to trust and which certificate to show; None for plain http."""
+        """The trusted CAs and our client certificate; None for plain http."""
         if not self.server.startswith("https://"):
             return None
         try:
@@ -58,7 +59,7 @@ class Config(msgspec.Struct, frozen=True):
 
 
 class TokenSource:
-    """The bearer token of the moment; a token file is read again whenever it was replaced."""
+    """The current bearer token; a token file is read again when it has been replaced."""
 
     def __init__(self, config: Config) -> None:
         self._token = config.token
@@ -83,14 +84,14 @@ class TokenSource:
 def load_config(kubeconfig: str | None = None, context: str = "") -> Config:
     """The given kubeconfig; else the pod's service account; else $KUBECONFIG or ~/.kube/config.
 
-    Only kubeconfigs have contexts, so where one is named the service account is passed over.
+    Only kubeconfigs have contexts, so with a context the service account is not used.
     """
     if kubeconfig:
         return read_kubeconfig(Path(kubeconfig), context)
     host = os.environ.get("KUBERNETES_SERVICE_HOST", "")
     if not context and host and (SERVICE_ACCOUNT / "token").exists():
         return in_cluster(host, os.environ.get("KUBERNETES_SERVICE_PORT", "443"), SERVICE_ACCOUNT)
-    # Of a list of files the first that exists is used: merging is kubectl's business.
+    # Of a list of files the first one that exists is used; they are not merged as by kubectl.
     paths = os.environ.get("KUBECONFIG", "").split(os.pathsep)
     for path in [*filter(None, paths), str(Path.home() / ".kube" / "config")]:
         if Path(path).exists():
@@ -115,10 +116,14 @@ def in_cluster(host: str, port: str, folder: Path) -> Config:
 
 def read_kubeconfig(path: Path, context: str = "") -> Config:
     """The named context of a kubeconfig file, or its current one."""
-    import yaml  # half a megabyte that an agent in a pod never needs
+    import yaml  # takes 0.5 MB of memory, and an agent in a pod never needs it
 
     try:
-        document = yaml.safe_load(path.read_bytes())
+        content = path.read_bytes()
+        check_yaml(content)
+        document = yaml.safe_load(content)
+    except TooDeepError as error:
+        raise ConfigError(f"kubeconfig {path} is no kubeconfig: {error}") from None
     except OSError as error:
         raise ConfigError(f"cannot read kubeconfig {path}: {error.strerror}") from error
     except yaml.YAMLError as error:
@@ -128,7 +133,7 @@ def read_kubeconfig(path: Path, context: str = "") -> Config:
     try:
         return _chosen_context(document, path, context or document.get("current-context", ""))
     except (KeyError, TypeError, AttributeError, binascii.Error) as error:
-        # `from None`: the original's text could quote credentials.
+        # `from None`: the text of the original error could quote credentials.
         raise ConfigError(
             f"kubeconfig {path} is not understood ({type(error).__name__}): look at its"
             " current-context, contexts, clusters and users"
@@ -184,7 +189,7 @@ def _file(section: dict[str, Any], key: str, path: Path) -> str:
 
 
 def _load_client_certificate(context: ssl.SSLContext, config: Config) -> None:
-    # ssl reads certificates from files only: data goes through anonymous memory, never a disk.
+    # ssl reads certificates from files only: data is written to anonymous memory, not to a disk.
     with _AsFile(config.cert_data) as cert, _AsFile(config.key_data) as key:
         context.load_cert_chain(config.cert_file or cert, config.key_file or key)
 

@@ -1,6 +1,6 @@
-"""What can go wrong between us and the API server.
+"""The errors of talking to the API server.
 
-No message here ever holds a credential: they name files, users and addresses only.
+No message contains a credential: messages name files, users and addresses only.
 """
 
 import msgspec
@@ -13,7 +13,7 @@ class ConfigError(SteppeError):
 
 
 class UnreachableError(SteppeError):
-    """The API server did not answer: refused, reset, timed out, or not whom its CA knows."""
+    """The API server did not answer: connection refused or reset, timeout, wrong certificate."""
 
 
 class _Cause(msgspec.Struct, frozen=True):
@@ -34,7 +34,7 @@ class _Status(msgspec.Struct, frozen=True):
 
 
 class ApiError(SteppeError):
-    """The API server answered, and said no."""
+    """The API server refused a request; `status` is the HTTP status."""
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class ApiError(SteppeError):
 
     @property
     def namespace_terminating(self) -> bool:
-        """Nothing can be made in this namespace any more, and trying again will not help."""
+        """Whether the namespace is being deleted, so that nothing can be created in it any more."""
         return "NamespaceTerminating" in self.causes
 
     @property
@@ -76,7 +76,7 @@ class ApiError(SteppeError):
 
 
 def api_error(status: int, body: bytes, *, what: str, retry_after: float = 0) -> ApiError:
-    """The error a response stands for; a body that is no Status is quoted, shortened."""
+    """The error for a response; a body that is not a Status is quoted, shortened."""
     try:
         said = msgspec.json.decode(body, type=_Status)
     except msgspec.MsgspecError:

@@ -1,7 +1,7 @@
-"""Kubernetes Events: what users read in `kubectl describe`.
+"""Kubernetes Events, which users see in `kubectl describe`.
 
-`EventRecorder.event` never blocks and never fails its caller. The same thing said again raises a
-count on the Event already there; what cannot be written is dropped, and counted.
+`EventRecorder.event` never blocks and never raises. An equal Event increases the count of the
+existing one; an Event that cannot be written is dropped, and the drops are counted.
 """
 
 import asyncio
@@ -21,14 +21,14 @@ from steppe.errors import SteppeError
 log = logging.getLogger(__name__)
 
 MAX_WAITING = 1000
-MAX_REMEMBERED = 4096  # what client-go's correlator remembers
+MAX_REMEMBERED = 4096  # the size of client-go's cache (its EventCorrelator)
 MAX_MESSAGE = 1024  # "note: maximal length is 1kB" (events.k8s.io/v1)
-# A flood about one object costs one write in this many seconds for each distinct message.
+# Each distinct message about an object is written at most once in this many seconds.
 REPEAT_SECONDS = 5.0
 
 
 class ObjectReference(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
-    """What an Event is about."""
+    """The object that an Event is about."""
 
     api_version: str
     kind: str
@@ -49,12 +49,12 @@ class _Said(msgspec.Struct, frozen=True):
 
     @property
     def namespace(self) -> str:
-        # Events about what has no namespace live in "default", where kubectl looks for them.
+        # Events about objects without a namespace are in "default", where kubectl looks for them.
         return self.about.namespace or "default"
 
 
 class _Written:
-    """The Event object that holds what was said, and how often."""
+    """The Event object in the API for a message, and its count."""
 
     def __init__(self) -> None:
         self.name = ""
@@ -63,7 +63,11 @@ class _Written:
 
 
 class EventRecorder:
-    """Writes Events in the name of one component."""
+    """Writes Events as one component.
+
+    Invariant: equal messages that wait are stored once, with their count. At most MAX_WAITING
+    messages wait, and at most MAX_REMEMBERED written ones are remembered.
+    """
 
     def __init__(self, client: Client, component: str, host: str = "") -> None:
         self.dropped = 0
@@ -75,7 +79,7 @@ class EventRecorder:
         self._wake = asyncio.Event()
 
     def event(self, about: ObjectReference, type_: str, reason: str, message: str) -> None:
-        """Say something about an object; `type_` is Normal or Warning."""
+        """Queue an Event about an object; `type_` is Normal or Warning."""
         said = _Said(about, type_, reason, message[:MAX_MESSAGE])
         if said not in self._waiting and len(self._waiting) >= MAX_WAITING:
             self.dropped += 1
@@ -84,7 +88,7 @@ class EventRecorder:
         self._wake.set()
 
     async def run(self) -> None:
-        """Write what was said, for ever."""
+        """Write queued Events until cancelled."""
         while True:
             await self._wake.wait()
             self._wake.clear()
@@ -93,7 +97,7 @@ class EventRecorder:
                 await asyncio.sleep(REPEAT_SECONDS)
 
     async def flush(self) -> bool:
-        """Write all that waits; says whether any of it had been said before."""
+        """Write all queued Events; returns whether any of them repeats an earlier one."""
         waiting, self._waiting = self._waiting, {}
         repeated = False
         for said, times in waiting.items():

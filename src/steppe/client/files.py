@@ -1,11 +1,12 @@
 """Manifests from files, folders and standard input: documents, each with its file and line.
 
-YAML is read as Kubernetes' own tools do, so a date is a string. What the documents mean is for
-`kube.manifests` to say.
+YAML is read as Kubernetes' own tools read it, so a date is a string. The documents are interpreted
+by the package `manifests`.
 """
 
+import contextlib
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +14,18 @@ import msgspec
 
 from steppe.errors import SteppeError
 from steppe.manifests.documents import Manifest
+from steppe.nesting import TooDeepError, check_json, check_yaml
 
 STANDARD_INPUT = "-"
 _SUFFIXES = (".yaml", ".yml", ".json")
 
 
 class UnreadableError(SteppeError):
-    """A file is not there, or is no YAML or JSON; the message says where and what."""
+    """A file is missing, or is not YAML or JSON; the message names the place and the reason."""
 
 
 def manifests_in(names: Iterable[str]) -> Iterator[Manifest]:
-    """Every document of these files and of all manifests below these folders."""
+    """Every document in these files and in all manifest files below these folders."""
     for name in names:
         if name == STANDARD_INPUT:
             yield from _documents(sys.stdin.buffer.read(), "standard input")
@@ -37,7 +39,7 @@ def manifests_in(names: Iterable[str]) -> Iterator[Manifest]:
 
 
 def files_in(path: Path) -> Iterable[Path]:
-    """The manifests below a folder, in the order of their names; a file as it is."""
+    """The manifest files below a folder, sorted by name; a file's own path for a file."""
     if not path.is_dir():
         return (path,)
     found = sorted(p for p in path.rglob("*") if p.suffix in _SUFFIXES and p.is_file())
@@ -49,13 +51,19 @@ def files_in(path: Path) -> Iterable[Path]:
 def _documents(content: bytes, name: str) -> Iterator[Manifest]:
     if content.lstrip().startswith((b"{", b"[")):
         # JSON is YAML too, but this is a hundred times faster; kubectl prints megabytes of it.
-        try:
+        with contextlib.suppress(msgspec.DecodeError):
+            _checked(check_json, content, name)
             yield Manifest(msgspec.json.decode(content), f"{name}:1")
-        except (msgspec.DecodeError, RecursionError):
-            pass
-        else:
             return
+    _checked(check_yaml, content, name)
     yield from _yaml_documents(content, name)
+
+
+def _checked(check: Callable[[bytes], None], content: bytes, name: str) -> None:
+    try:
+        check(content)
+    except TooDeepError as error:
+        raise UnreadableError(f"{name}:{error.line or 1} is no manifest: {error}") from error
 
 
 def _yaml_documents(content: bytes, name: str) -> Iterator[Manifest]:
@@ -66,24 +74,11 @@ def _yaml_documents(content: bytes, name: str) -> Iterator[Manifest]:
         while loader.check_node():
             node = loader.get_node()
             where = f"{name}:{node.start_mark.line + 1}"
-            document = loader.construct_document(node)
-            if b"*" in content and _is_endless(document, ()):
-                raise UnreadableError(f"{where} is no manifest: an alias stands inside its anchor")
-            yield Manifest(document, where)
-    except (yaml.YAMLError, RecursionError, ValueError, UnicodeError) as error:
+            yield Manifest(loader.construct_document(node), where)
+    except (yaml.YAMLError, ValueError, UnicodeError) as error:
         raise UnreadableError(_sentence(error, content, name)) from error
     finally:
         loader.dispose()
-
-
-def _is_endless(value: Any, around: tuple[Any, ...]) -> bool:
-    """Whether some part holds itself, by `&a [*a]`: YAML can say that, JSON and the API cannot."""
-    if any(value is outer for outer in around):
-        return True
-    inside = value.values() if isinstance(value, dict) else value
-    if not isinstance(value, dict | list):
-        return False
-    return any(_is_endless(part, (*around, value)) for part in inside)
 
 
 def _sentence(error: Exception, content: bytes, name: str) -> str:
@@ -95,7 +90,7 @@ def _sentence(error: Exception, content: bytes, name: str) -> str:
 
 
 def _loader() -> Any:
-    """A safe loader that leaves dates as they are written, in C where PyYAML was built with it."""
+    """A safe loader that keeps dates as text; the C loader if PyYAML was built with it."""
     import yaml
 
     base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

@@ -1,8 +1,8 @@
-"""Keeping a list in step with the server: list once, then watch, for ever.
+"""Follows a list on the server: list once, then watch, until cancelled.
 
-Decides when to resume, when to list again and how long to wait in between. What a consumer keeps
-of the events is its own business: a `mirror.Mirror` for those who only read, a `store.Store` for
-controllers, which write as well.
+Decides when to resume a watch, when to list again and how long to wait in between. Consumers store
+the events: in a `mirror.Mirror` if they only read, in a `store.Store` if they also write
+(controllers).
 
     list ──Replaced──▶ watch ──Upserted/Deleted──▶ … ──connection lost──▶ watch on from there
       ▲                                            └────── 410 Gone ──┐
@@ -28,20 +28,20 @@ from steppe.errors import SteppeError
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
-# client-go asks for 5 to 10 minutes; less finds a hung server sooner at little cost.
+# client-go asks for 5 to 10 minutes; a shorter time detects a hung server sooner.
 WATCH_SECONDS = 240
-# The server ends a watch after timeoutSeconds; silence for longer means the connection is dead.
+# The server ends a watch after timeoutSeconds; after a longer silence the connection is dead.
 SILENCE_MARGIN_SECONDS = 15
-# A watch that ends at once, again and again, must not become a busy loop.
+# Pause, so that a watch that always ends at once does not become a busy loop.
 SHORT_WATCH_SECONDS = 1.0
-# A kind that the server does not have is asked for less and less often, by every node, for ever.
+# The longest pause between requests for a kind that the server does not have.
 ABSENT_SECONDS = 60.0
-# After this long the next failure is a new one, and is tried again at once.
+# If list and watch have lasted longer than this before they fail, the back-off starts anew.
 LONG_WATCH_SECONDS = 10.0
 
 
 class Unreadable(msgspec.Struct, frozen=True):
-    """An object of the wrong shape; if `deleted`, it has gone since."""
+    """An object that cannot be decoded; `deleted`: the event reports its deletion."""
 
     namespace: str
     name: str
@@ -52,7 +52,7 @@ class Unreadable(msgspec.Struct, frozen=True):
 class Replaced(msgspec.Struct, Generic[T], frozen=True):
     """The whole list: at the start, and after every relist.
 
-    The objects in `unreadable` are in the list as well: they have not gone.
+    The objects in `unreadable` are in the list as well: they still exist.
     """
 
     items: tuple[T, ...]
@@ -68,9 +68,9 @@ class Deleted(msgspec.Struct, Generic[T], frozen=True):
 
 
 class Refused(msgspec.Struct, frozen=True):
-    """The server does not tell the list: 404 where it has no such kind, 403 to this client.
+    """The server refuses the list: 404 if it has no such kind, 403 if this client may not read it.
 
-    Told once until that changes; the list is asked for again like after any other trouble.
+    Sent once until the status changes; the list is retried as after any other error.
     """
 
     status: int
@@ -80,29 +80,31 @@ WatchEvent = Replaced[T] | Upserted[T] | Deleted[T] | Unreadable | Refused
 
 
 class WatchStatus:
-    """What health endpoints want to know of a watch; times are time.monotonic()."""
+    """The state of a watch, for health endpoints; times are time.monotonic() in seconds."""
 
     def __init__(self) -> None:
         self.synced_since: float | None = None
-        """Since when the watch has run without a break; None while it is broken."""
+        """Start of the time without interruption; None while the watch is broken."""
         self.last_contact: float | None = None
         self.relists = 0
         self.last_error = ""
+        self.absent = False
+        """Whether the server's last answer was that it has no such kind (404)."""
         self.version = ""
-        """The resourceVersion that the events so far lead up to."""
+        """The resourceVersion of the newest event."""
 
     def contact(self) -> None:
         self.last_contact = time.monotonic()
 
     def in_sync(self) -> None:
         self.contact()
-        self.last_error = ""
+        self.last_error, self.absent = "", False
         if self.synced_since is None:
             self.synced_since = time.monotonic()
 
-    def broken(self, error: str) -> None:
+    def broken(self, error: str, *, absent: bool = False) -> None:
         self.synced_since = None
-        self.last_error = error
+        self.last_error, self.absent = error, absent
 
 
 class Backoff:
@@ -163,7 +165,7 @@ async def watch(
     async with contextlib.aclosing(watcher.events()) as events:
         async for event in events:
             yield event
-            del event  # it may be a whole list, and the next one may be long in coming
+            del event  # a list may be large: free it before waiting for the next event
 
 
 class _Watcher(Generic[T]):
@@ -189,7 +191,7 @@ class _Watcher(Generic[T]):
         self._version = ""  # empty: list before watching
         self._backoff = Backoff()
         self._absent = Backoff(cap=ABSENT_SECONDS)
-        self._told_refused = 0
+        self._last_refused = 0
 
     async def events(self) -> AsyncGenerator[WatchEvent[T], None]:
         while True:
@@ -216,22 +218,22 @@ class _Watcher(Generic[T]):
     def _refused(self, error: Exception) -> Refused | None:
         if not isinstance(error, ApiError) or error.status not in (403, 404):
             return None
-        if error.status == self._told_refused:
+        if error.status == self._last_refused:
             return None
-        self._told_refused = error.status
+        self._last_refused = error.status
         return Refused(error.status)
 
     async def _pause(self, error: Exception) -> None:
         if isinstance(error, ApiError):
-            # The server may have forgotten more than it says; only a lost connection may resume.
+            # After an error of the server, list again; only a lost connection may resume.
             self._version = ""
         if not self._status.last_error:
-            # That the server forgot an old version is ordinary: it only costs a new list.
+            # An expired resourceVersion is normal; it needs a new list and nothing else.
             ordinary = isinstance(error, ApiError) and error.gone
             level = logging.INFO if ordinary else logging.WARNING
             log.log(level, "watch of %s broken, trying again: %s", self._resource.plural, error)
-        self._status.broken(str(error))
         absent = isinstance(error, ApiError) and error.not_found
+        self._status.broken(str(error), absent=absent)
         await asyncio.sleep((self._absent if absent else self._backoff).next())
 
     async def _list(self) -> Replaced[T]:
@@ -248,7 +250,7 @@ class _Watcher(Generic[T]):
                 else:
                     items.append(decoded)
         self._version = self._status.version = version
-        self._told_refused = 0
+        self._last_refused = 0
         self._absent.reset()
         self._status.relists += 1
         self._status.in_sync()

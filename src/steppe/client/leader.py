@@ -1,9 +1,9 @@
 """Leader election by a Lease, with client-go's meaning.
 
-Whoever writes its name into the Lease leads for as long as it renews it. Clocks of different
+The candidate whose name is in the Lease leads for as long as it renews it. Clocks of different
 machines are never compared: a candidate counts `leaseDurationSeconds` from when it saw the Lease
-change. A leader that could not renew for `renew` seconds stops its work, before anyone else may
-begin (`lease` is longer), which is why the work must be cancellable.
+change. A leader that could not renew for `renew` seconds cancels its work, before another candidate
+may begin (`lease` is longer); so the work must be cancellable.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 
 class Timing(msgspec.Struct, frozen=True):
-    """Seconds, with the defaults of client-go and of kube-controller-manager."""
+    """Times in seconds, with the defaults of client-go and kube-controller-manager."""
 
     lease: float = 15.0
     renew: float = 10.0
@@ -36,7 +36,7 @@ class Timing(msgspec.Struct, frozen=True):
 
 
 class LostLeadershipError(SteppeError):
-    """Someone else may lead now."""
+    """The Lease was not renewed in time: another candidate may lead now."""
 
 
 class LeaseSpec(msgspec.Struct, frozen=True, rename="camel"):
@@ -50,18 +50,22 @@ class LeaseSpec(msgspec.Struct, frozen=True, rename="camel"):
 
 
 def identity() -> str:
-    """A name no other candidate has, even on this machine."""
+    """A name that is unique among candidates, also on this machine."""
     return f"{socket.gethostname()}_{os.getpid()}_{uuid.uuid4().hex[:8]}"
 
 
 def micro_time() -> str:
-    """Now, as metav1.MicroTime."""
+    """The current time as metav1.MicroTime."""
     now = dt.datetime.now(dt.UTC)
     return now.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 class Elector:
-    """One candidate for one Lease."""
+    """One candidate for one Lease.
+
+    Invariant: `work` runs only while less than `renew` seconds have passed since the last
+    successful write of the Lease.
+    """
 
     def __init__(
         self,
@@ -82,7 +86,7 @@ class Elector:
         self._observed_at = 0.0
 
     async def run(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Wait to lead, then work; raises LostLeadershipError when the Lease is lost."""
+        """Wait for leadership, then work; LostLeadershipError when the Lease is lost."""
         while not await self._attempt():  # noqa: ASYNC110 - what we wait for is in the server
             await asyncio.sleep(self._timing.retry * random.uniform(1, 2.2))  # noqa: S311 - jitter
         log.info("leading lease=%s/%s as=%s", self._namespace, self._name, self.candidate)
@@ -119,7 +123,7 @@ class Elector:
         return self._observed.holder_identity not in (None, "", self.candidate)
 
     async def _attempt(self) -> bool:
-        """Try once to take or renew the Lease; False if it is another's, or out of reach."""
+        """Try once to take or renew the Lease; False if another has it or the API is away."""
         try:
             return await self._take()
         except ApiError as error:
@@ -146,7 +150,7 @@ class Elector:
         if spec.holder_identity and not ours and time.monotonic() < self._observed_at + lasts:
             return False
         lease["spec"] = {**lease.get("spec", {}), **self._spec(spec, ours=ours)}
-        # The resourceVersion in `lease` makes the server refuse all but one of several takers.
+        # The resourceVersion in `lease` makes the server accept only one of several candidates.
         answer = await self._client.update(LEASES, lease, self._namespace)
         self._observed = msgspec.convert(answer.get("spec") or {}, LeaseSpec)
         self._observed_at = time.monotonic()
@@ -173,7 +177,7 @@ class Elector:
         }
 
     async def _release(self) -> None:
-        """Let the next candidate begin at once, as client-go's ReleaseOnCancel does."""
+        """Give up the Lease, so that the next candidate can begin at once (ReleaseOnCancel)."""
         try:
             async with asyncio.timeout(2):
                 lease = await self._client.get(LEASES, self._name, self._namespace)

@@ -1,23 +1,23 @@
-"""One kind of object as the API last told of it, and what is wrong with that.
+"""The objects of one kind as the API last gave them, and the Problems with them.
 
-One rule for all kinds: **an incomplete or missing view never deletes what the last complete one
-asked for.** Only three events are a complete view, in which an object that is not there has gone: a
-list, the deletion of an object, and 404 for a kind that may be absent and of which nothing was
-known. In all others what was known stays in force, and a Problem says so:
+One rule for all kinds: **an incomplete or missing view deletes nothing that the last complete view
+had.** Only three events are complete, so that objects missing from them are deleted: a list, the
+deletion of an object, and 404 for a kind that may be absent and was never listed. After all other
+events the known objects stay in force, and a Problem says so:
 
     event                        what is known afterwards               Problem
     a list                       the objects in it                      of each object
     an object                    the object                             of the object
-    an object deleted            nothing of it                          none
-    an object cannot be read     what was, or a kind's stand-in         of the object
-    … and is then deleted        nothing of it                          none
-    a list with such objects     the rest, and of these what was        of those objects
-    403, 404                     what was                               of the kind, with its cure
+        an object deleted            no such object                         none an object cannot be
+        read     as before, or the kind's stand-in      of the object … and is then deleted
+        no such object                         none a list with such objects     the others; these
+        as before            of those objects 403, 404                     as before
+        of the kind, with its cure
     404 at first, may be absent  nothing, and the view is complete      none
 
-A stand-in is for kinds that guard: a policy that cannot be read must close rather than stay as it
-was. Whose absence or emptiness is no complete view for other reasons (a list of nodes without our
-own) is for the consumer to judge: `known` always is what the API said.
+Policies have a stand-in: a policy that cannot be read must deny rather than stay as it was. If a
+list is not to be used for another reason (a list of nodes without our own node), the consumer
+decides that: `known` is always what the API gave.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -37,7 +37,7 @@ FORBIDDEN, NOT_FOUND = 403, 404
 
 
 class Seen(Protocol):
-    """An object as it is on the wire."""
+    """An object as decoded from the API."""
 
     @property
     def metadata(self) -> ObjectMeta: ...
@@ -48,45 +48,47 @@ T = TypeVar("T")
 
 
 class Kind(msgspec.Struct, Generic[W, T], frozen=True, kw_only=True):
-    """What is special about one kind of object."""
+    """How the objects of one kind are decoded, and the texts of their Problems."""
 
     resource: Resource
     wire: Any
     """The type that `W` is decoded to."""
     parse: Callable[[W], tuple[T, Iterable[Problem]]]
-    """The checked object, and what of it had to be left out."""
+    """Makes the checked object, and a Problem for each part that had to be left out."""
     stand_in: Callable[[Name], T] | None = None
-    """What takes the place of an object that cannot be read; without one, what was known does."""
+    """Makes the stand-in for an object that cannot be read; None: its last known value stays."""
     instead: str = ""
-    """What a stand-in means for users, for the Problem that tells of it."""
+    """The effect of a stand-in, as text for its Problem."""
     may_be_absent: bool = False
-    """Whether 404 says that there are no such objects."""
+    """Whether 404 means that there are no such objects."""
     label_selector: str = ""
     until_listed: str = (
         "until then nothing in this node's kernel changes, and no pod starts that a policy may "
         "select"
     )
-    """What it means that the list has never been seen, for the Problem that tells of it."""
+    """The effect of never having seen the list, as text for its Problem."""
 
     @property
     def cause(self) -> Cause:
-        """The kind as a whole, for Problems that are of no single object."""
-        return Cause(ObjectRef(self.resource.kind, "", ""))
+        """The kind as a whole, as cause of Problems that do not belong to one object."""
+        return Cause(ObjectRef(self.resource.kind, "", "", self.resource.group))
 
 
 class Mirror(Generic[W, T]):
-    """The objects of one kind; the module says what each event does to them.
+    """The objects of one kind; the module's docstring says what each event does to them.
 
-    Invariant: `known` is what the last complete view said of each object, brought forward by every
-    change since; `problems` tells of every object and list for which that is not all there is.
+    Invariant: `known` has the objects of the last list with every later change; `problems` has one
+    Problem at least for each object or list for which `known` may differ from the API.
     """
 
     def __init__(self, kind: Kind[W, T]) -> None:
         self.kind = kind
         self.listed = False
-        """Whether there has been a complete view: until then, what is not known may exist."""
+        """Whether there has been a complete view; before that, objects may exist that are not
+        known.
+        """
         self.refused = 0
-        """With which HTTP status the API server refuses the list; 0 where it does not."""
+        """The HTTP status with which the API server refuses the list; 0 if it does not."""
         self._known: dict[Name, T] = {}
         self._partial: dict[Name, tuple[Problem, ...]] = {}
         self._unreadable: dict[Name, Problem] = {}
@@ -97,24 +99,24 @@ class Mirror(Generic[W, T]):
 
     @property
     def doubts(self) -> Iterator[Problem]:
-        """Why `known` may not be what there is: the refusal, and objects that cannot be read."""
+        """Why `known` may differ from the API: a refused list, and objects that cannot be read."""
         if self.refused:
             yield self._refusal()
         yield from self._unreadable.values()
 
     @property
     def problems(self) -> Iterator[Problem]:
-        """All there is to tell: `doubts`, and what had to be left out of objects."""
+        """All Problems: `doubts`, and parts of objects that had to be left out."""
         yield from self.doubts
         for group in self._partial.values():
             yield from group
 
     def __contains__(self, name: Name) -> bool:
-        """Whether there is such an object, readable or not."""
+        """Whether an object of this name exists, readable or not."""
         return name in self._known or name in self._unreadable
 
     def take(self, event: WatchEvent[W]) -> dict[Name, T | None]:
-        """What is known now under the names where that has changed; None for nothing."""
+        """Take in an event; returns the new object of each changed name, None if it is deleted."""
         match event:
             case Replaced(items, unreadable):
                 return self._replace(items, unreadable)
@@ -137,7 +139,7 @@ class Mirror(Generic[W, T]):
         doubtful = {(each.namespace, each.name): each for each in unreadable}
         self.listed, self.refused = True, 0
         changed: dict[Name, T | None] = {}
-        # Not even the name can be read: it may be of any object.
+        # Without a readable name it may be any object.
         if NAMELESS not in doubtful:
             held = self._known.keys() | self._unreadable.keys()
             changed |= self._forget(held - now.keys() - doubtful.keys())
@@ -157,7 +159,7 @@ class Mirror(Generic[W, T]):
         return self._set(name, known)
 
     def _set(self, name: Name, known: T) -> dict[Name, T | None]:
-        # Consumers may hold what they were given: two equal values for one object cost memory.
+        # Consumers may keep the object: return the same one if it is equal, to save memory.
         if self._known.get(name) == known:
             return {}
         self._known[name] = known
@@ -171,7 +173,7 @@ class Mirror(Generic[W, T]):
         return dict.fromkeys(gone)
 
     def _doubt(self, event: Unreadable) -> dict[Name, T | None]:
-        name, kind = (event.namespace, event.name), self.kind.resource.kind
+        name, resource = (event.namespace, event.name), self.kind.resource
         stand_in = self.kind.stand_in
         if stand_in is not None:
             then = self.kind.instead
@@ -179,8 +181,9 @@ class Mirror(Generic[W, T]):
             then = "what was last known of it stays in force"
         else:
             then = "it is left out"
-        why = f"not readable as a {kind}: {event.error}; {then}; correct the object"
-        self._unreadable[name] = Problem(Cause(ObjectRef(kind, *name)), why)
+        why = f"not readable as a {resource.kind}: {event.error}; {then}; correct the object"
+        ref = ObjectRef(resource.kind, *name, resource.group)
+        self._unreadable[name] = Problem(Cause(ref), why)
         if stand_in is None:
             return {}
         self._partial.pop(name, None)

@@ -1,4 +1,4 @@
-"""The pages that a server tells a list in, decoded."""
+"""Decodes the pages of a list."""
 
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
@@ -10,8 +10,8 @@ from steppe.client.errors import UnreachableError
 T = TypeVar("T")
 
 PAGE = 2000
-"""Objects asked for at a time, some megabytes of them. The pager of client-go asks for 500, its
-reflectors for the whole list at once: every page costs a server, and a round trip, anew.
+"""Objects in one page: some megabytes. client-go's pager asks for 500, its reflectors for the whole
+list at once: each page costs a round trip and work in the server.
 """
 
 
@@ -28,7 +28,7 @@ class Page(msgspec.Struct, Generic[T], frozen=True):
 
 
 class PageDecoder(Generic[T]):
-    """Reads pages of one type of object, each object once where all are of that type."""
+    """Decodes pages of one type of object in one step, if all objects of a page can be decoded."""
 
     def __init__(self, type_: Callable[..., T]) -> None:
         """`type_`: a class or a generic alias."""
@@ -37,7 +37,7 @@ class PageDecoder(Generic[T]):
         )
 
     def decode(self, what: str, body: bytes) -> Page[T] | Page[msgspec.Raw]:
-        """The page, whose items are bytes where one bad object would spoil the rest."""
+        """The page; its items are raw bytes if one of them cannot be decoded."""
         try:
             return self._whole.decode(body)
         except msgspec.MsgspecError:

@@ -1,11 +1,13 @@
-"""The kinds of objects Steppe talks about, and the URL paths they live under.
+"""The kinds of objects that Steppe uses, and their URL paths.
 
-Which kinds a server really serves is discovery's business, not this module's.
+A server may not have all of them; this module does not do discovery.
 """
 
 from urllib.parse import quote
 
 import msgspec
+
+from steppe.kube.kinds import GROUP_OF, is_cluster_wide
 
 
 class Resource(msgspec.Struct, frozen=True):
@@ -22,7 +24,7 @@ class Resource(msgspec.Struct, frozen=True):
         return f"{self.group}/{self.version}" if self.group else self.version
 
     def path(self, namespace: str = "", name: str = "", subresource: str = "") -> str:
-        """Where the collection, the object or its subresource is served."""
+        """The URL path of the collection, of an object or of its subresource."""
         # "/api/v1" is the legacy core group; every other group is under "/apis/GROUP/VERSION".
         parts = ["apis", self.group] if self.group else ["api"]
         parts.append(self.version)
@@ -36,35 +38,28 @@ class Resource(msgspec.Struct, frozen=True):
         return "/" + "/".join(quote(part, safe="") for part in parts)
 
 
-NAMESPACES = Resource("", "v1", "namespaces", "Namespace", namespaced=False)
-NODES = Resource("", "v1", "nodes", "Node", namespaced=False)
-PODS = Resource("", "v1", "pods", "Pod")
-SERVICES = Resource("", "v1", "services", "Service")
-ENDPOINTS = Resource("", "v1", "endpoints", "Endpoints")
-CONFIGMAPS = Resource("", "v1", "configmaps", "ConfigMap")
-SECRETS = Resource("", "v1", "secrets", "Secret")
-SERVICEACCOUNTS = Resource("", "v1", "serviceaccounts", "ServiceAccount")
-EVENTS = Resource("", "v1", "events", "Event")
-DEPLOYMENTS = Resource("apps", "v1", "deployments", "Deployment")
-REPLICASETS = Resource("apps", "v1", "replicasets", "ReplicaSet")
-DAEMONSETS = Resource("apps", "v1", "daemonsets", "DaemonSet")
-STATEFULSETS = Resource("apps", "v1", "statefulsets", "StatefulSet")
-ENDPOINTSLICES = Resource("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice")
-LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease")
-NETWORKPOLICIES = Resource("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy")
-SERVICECIDRS = Resource("networking.k8s.io", "v1", "servicecidrs", "ServiceCIDR", namespaced=False)
-CLUSTERNETWORKPOLICIES = Resource(
-    "policy.networking.k8s.io",
-    "v1alpha2",
-    "clusternetworkpolicies",
-    "ClusterNetworkPolicy",
-    namespaced=False,
-)
-INGRESSES = Resource("networking.k8s.io", "v1", "ingresses", "Ingress")
-CRDS = Resource(
-    "apiextensions.k8s.io",
-    "v1",
-    "customresourcedefinitions",
-    "CustomResourceDefinition",
-    namespaced=False,
-)
+def _resource(kind: str, plural: str, version: str = "v1") -> Resource:
+    group = GROUP_OF[kind]
+    return Resource(group, version, plural, kind, namespaced=not is_cluster_wide(kind, group))
+
+
+NAMESPACES = _resource("Namespace", "namespaces")
+NODES = _resource("Node", "nodes")
+PODS = _resource("Pod", "pods")
+SERVICES = _resource("Service", "services")
+ENDPOINTS = _resource("Endpoints", "endpoints")
+CONFIGMAPS = _resource("ConfigMap", "configmaps")
+SECRETS = _resource("Secret", "secrets")
+SERVICEACCOUNTS = _resource("ServiceAccount", "serviceaccounts")
+EVENTS = _resource("Event", "events")
+DEPLOYMENTS = _resource("Deployment", "deployments")
+REPLICASETS = _resource("ReplicaSet", "replicasets")
+DAEMONSETS = _resource("DaemonSet", "daemonsets")
+STATEFULSETS = _resource("StatefulSet", "statefulsets")
+ENDPOINTSLICES = _resource("EndpointSlice", "endpointslices")
+LEASES = _resource("Lease", "leases")
+NETWORKPOLICIES = _resource("NetworkPolicy", "networkpolicies")
+SERVICECIDRS = _resource("ServiceCIDR", "servicecidrs")
+CLUSTERNETWORKPOLICIES = _resource("ClusterNetworkPolicy", "clusternetworkpolicies", "v1alpha2")
+INGRESSES = _resource("Ingress", "ingresses")
+CRDS = _resource("CustomResourceDefinition", "customresourcedefinitions")

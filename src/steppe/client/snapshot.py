@@ -1,7 +1,7 @@
-"""A live cluster as documents: one list of each kind that decides about traffic, read only.
+"""A live cluster as documents: one list of each kind that affects traffic; read only.
 
-What the server does not have is simply not there; what it does not let us read, or what only
-another project's software understands, becomes a gap in whatever is concluded from the rest.
+A kind that the server does not have has no objects. A kind that we may not read, or that only
+another project's software implements, becomes a gap: what the answers do not take into account.
 """
 
 import asyncio
@@ -74,32 +74,32 @@ _STRANGERS = (
     ),
     Resource("security.istio.io", "v1", "authorizationpolicies", "AuthorizationPolicy"),
 )
-"""Not understood here, but asked for: that there are some is worth knowing."""
+"""Kinds that Steppe does not implement. They are listed to report that such objects exist."""
 
 
 class Snapshot(msgspec.Struct, frozen=True):
-    """The objects of a live cluster, and what of it could not be read."""
+    """The objects of a live cluster, and sentences about what could not be read."""
 
     manifests: tuple[Manifest, ...]
     gaps: tuple[str, ...]
 
 
 def _silent(_text: str) -> None:
-    """Tells nobody."""
+    """Ignore the progress."""
 
 
-async def snapshot(config: Config, told: Callable[[str], None] = _silent) -> Snapshot:
-    """All that decides about traffic in this cluster; `told` hears of every page."""
+async def snapshot(config: Config, progress: Callable[[str], None] = _silent) -> Snapshot:
+    """All objects that affect traffic in this cluster; `progress` is called after every page."""
     lists: dict[Resource, list[Manifest]] = {}
     gaps: list[str] = []
 
     async def read(resource: Resource) -> None:
         try:
-            lists[resource] = await _objects(client, resource, told)
+            lists[resource] = await _objects(client, resource, progress)
         except ApiError as error:
             if error.status not in (403, 404):
                 raise
-            # A kind that is not installed says nothing; one that we may not see might.
+            # 404: the kind is not installed and has no objects. 403: it may have some.
             if error.status == 403:
                 gaps.append(f"not allowed to list {resource.plural}: they are not in this answer")
 
@@ -111,7 +111,7 @@ async def snapshot(config: Config, told: Callable[[str], None] = _silent) -> Sna
         ours = failed.subgroup(SteppeError)
         if ours is None:
             raise
-        # One sentence is enough where every list fails for the same reason.
+        # All lists fail for the same reason, so one error is enough.
         raise ours.exceptions[0] from None
     found = [
         manifest for resource in _UNDERSTOOD + _STRANGERS for manifest in lists.get(resource, ())
@@ -120,12 +120,12 @@ async def snapshot(config: Config, told: Callable[[str], None] = _silent) -> Sna
 
 
 async def _objects(
-    client: Client, resource: Resource, told: Callable[[str], None]
+    client: Client, resource: Resource, progress: Callable[[str], None]
 ) -> list[Manifest]:
     # "items in a list have no kind and apiVersion of their own" (API conventions: lists)
     kind = {"apiVersion": resource.api_version, "kind": resource.kind}
     found: list[Manifest] = []
     async for page in client.pages(resource):
         found += (Manifest(msgspec.json.decode(item) | kind) for item in page.items or ())
-        told(f"{len(found)} {resource.plural}")
+        progress(f"{len(found)} {resource.plural}")
     return found

@@ -1,8 +1,8 @@
 """A local copy of a watched list, shared by all who read it.
 
-The copy runs behind the server. Two things keep a controller from acting twice on what it has just
-done itself: `note` takes in the server's answer to a write before the watch tells of it, and `doom`
-remembers what was told to go until it has gone.
+The copy lags behind the server. Two methods keep a controller from repeating an action that it has
+just taken: `note` takes in the server's answer to a write before the watch event arrives, and
+`mark_deleted` remembers an object that we deleted until the watch reports its deletion.
 """
 
 import contextlib
@@ -40,7 +40,7 @@ class HasMeta(Protocol):
 T = TypeVar("T", bound=HasMeta)
 
 OnChange = Callable[[T | None, T | None], None]
-"""Told the old and the new object; None where there is none."""
+"""Called with the old and the new object; None for an object that does not exist."""
 
 
 def key_of(item: HasMeta) -> Key:
@@ -48,15 +48,20 @@ def key_of(item: HasMeta) -> Key:
 
 
 class Store(Generic[T]):
-    """Objects by key, with indexes, and listeners that hear of each change."""
+    """Objects by key, with indexes, and listeners that are called for each change.
+
+    Invariant: after each method returns, every index and every listener has seen the same sequence
+    of changes that leads to `items`; an object never goes back to an older resourceVersion of the
+    same UID, except by a whole list (`replace`).
+    """
 
     def __init__(self, status: WatchStatus | None = None) -> None:
         self.items: dict[Key, T] = {}
         self.status = status or WatchStatus()
         self._listeners: list[OnChange[T]] = []
         self._indexes: list[Index[T]] = []
-        self._doomed: set[str] = set()
-        self._seen = 0  # the newest version the watch itself has told of
+        self._marked_deleted: set[str] = set()
+        self._seen = 0  # the newest resourceVersion that the watch has delivered
 
     def get(self, namespace: str, name: str) -> T | None:
         return self.items.get((namespace, name))
@@ -65,13 +70,13 @@ class Store(Generic[T]):
         return self.items.values()
 
     def listen(self, listener: OnChange[T]) -> None:
-        """Hear of every change from now on, and of all there is already."""
+        """Call the listener now for each object in the store, and then for every change."""
         self._listeners.append(listener)
         for item in self.items.values():
             listener(None, item)
 
     def index(self, keys: Callable[[T], Iterable[object]]) -> "Index[T]":
-        """A lookup kept up to date, from each of `keys(item)` to the items."""
+        """A lookup from each of `keys(item)` to the items; it is kept up to date."""
         index = Index(keys)
         for key, item in self.items.items():
             index.change(key, None, item)
@@ -79,7 +84,7 @@ class Store(Generic[T]):
         return index
 
     def note(self, item: T) -> None:
-        """Take in the server's answer to our write, unless the watch already told of a later one.
+        """Take in the server's answer to our write, unless the watch has delivered a later one.
 
         "resource versions … of the same resource type [can be compared] as integers" (KEP-5504)
         """
@@ -88,24 +93,24 @@ class Store(Generic[T]):
             if present is None or _version(item) > _version(present):
                 self._put(item)
 
-    def doom(self, item: T) -> None:
-        """Remember that we deleted this object, though the watch may not know yet."""
+    def mark_deleted(self, item: T) -> None:
+        """Remember that we deleted this object; the watch may not have reported it yet."""
         present = self.items.get(key_of(item))
         if present is not None and present.metadata.uid == item.metadata.uid:
-            self._doomed.add(item.metadata.uid)
+            self._marked_deleted.add(item.metadata.uid)
 
-    def doomed(self, item: T) -> bool:
-        return item.metadata.uid in self._doomed
+    def is_marked_deleted(self, item: T) -> bool:
+        return item.metadata.uid in self._marked_deleted
 
     def replace(self, items: Iterable[T], unreadable: Iterable[Key] = ()) -> None:
-        """Take in a whole list; what of it cannot be read stays as it was last known."""
+        """Take in a whole list; objects of it that cannot be read keep their last known value."""
         fresh = {key_of(item): item for item in items}
         for key in self.items.keys() - fresh.keys() - set(unreadable):
             self._drop(key)
-        self._doomed &= {item.metadata.uid for item in self.items.values()} | {
+        self._marked_deleted &= {item.metadata.uid for item in self.items.values()} | {
             item.metadata.uid for item in fresh.values()
         }
-        self._seen = 0  # a server brought back from a backup counts from an earlier number
+        self._seen = 0  # a server restored from a backup counts from an earlier number
         for item in fresh.values():
             self.upsert(item)
 
@@ -117,7 +122,7 @@ class Store(Generic[T]):
             and present.metadata.uid == item.metadata.uid
             and _version(present) > _version(item)
         ):
-            return  # our own later write, noted already
+            return  # `note` has taken in a later write of ours
         self._put(item)
 
     def delete(self, item: T) -> None:
@@ -125,10 +130,10 @@ class Store(Generic[T]):
         present = self.items.get(key_of(item))
         if present is not None and present.metadata.uid == item.metadata.uid:
             self._drop(key_of(item))
-        self._doomed.discard(item.metadata.uid)
+        self._marked_deleted.discard(item.metadata.uid)
 
     def forget(self, key: Key) -> None:
-        """Drop an object that was deleted and of which only the name can be read."""
+        """Drop a deleted object of which only the name can be read."""
         if key in self.items:
             self._drop(key)
 
@@ -149,7 +154,7 @@ class Store(Generic[T]):
 
 
 class Index(Generic[T]):
-    """Items by something they hold, such as the node a pod is on."""
+    """Items by a value computed from them, such as the node that a pod runs on."""
 
     def __init__(self, keys: Callable[[T], Iterable[object]]) -> None:
         self._keys = keys
@@ -181,7 +186,7 @@ async def keep(
     namespace: str = "",
     field_selector: str = "",
 ) -> None:
-    """Feed a store from a watch for ever; `synced` is called after each whole list."""
+    """Update a store from a watch until cancelled; `synced` is called after each whole list."""
     events = watch(
         client,
         resource,
@@ -210,7 +215,7 @@ async def keep(
 
 def _tell_unreadable(resource: Resource, event: Unreadable) -> None:
     where = f"{resource.kind}/{event.namespace}/{event.name}"
-    log.warning("object %s cannot be read, and stays as last known: %s", where, event.error)
+    log.warning("object %s cannot be read; its last known value stays: %s", where, event.error)
 
 
 def _version(item: HasMeta) -> int:

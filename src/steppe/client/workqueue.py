@@ -1,7 +1,7 @@
-"""A queue of things to look at again: level-triggered, each key once, failures later.
+"""A queue of keys to reconcile: level-triggered, each key once; failed keys are retried later.
 
-A key added while it is worked on is worked on once more afterwards, so no change goes unseen and no
-two workers ever hold the same key.
+A key that is added while a worker has it is given out once more afterwards, so no change is missed
+and no two workers have the same key.
 """
 
 import asyncio
@@ -21,11 +21,11 @@ log = logging.getLogger(__name__)
 
 
 class Workqueue(Generic[K]):
-    """Keys waiting to be reconciled."""
+    """Keys that wait to be reconciled."""
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self._ready: dict[K, None] = {}  # a set that keeps its order
+        self._ready: dict[K, None] = {}  # an ordered set
         self._active: set[K] = set()
         self._again: set[K] = set()
         self._later: list[tuple[float, int, K]] = []
@@ -45,7 +45,7 @@ class Workqueue(Generic[K]):
             self._wake.set()
 
     def add_after(self, key: K, seconds: float) -> None:
-        """Add a key later; of several moments the first counts, so that timers never pile up."""
+        """Add a key after this time; of several times for a key the earliest counts."""
         due = time.monotonic() + seconds
         if due >= self._due.get(key, math.inf):
             return
@@ -55,7 +55,7 @@ class Workqueue(Generic[K]):
         self._wake.set()
 
     async def run(self, reconcile: Callable[[K], Awaitable[None]], workers: int = 4) -> None:
-        """Work for ever; a failed key is tried again, later and later."""
+        """Reconcile until cancelled; a failed key is retried with growing delays."""
         async with asyncio.TaskGroup() as group:
             for _ in range(workers):
                 group.create_task(self._work(reconcile))
@@ -68,7 +68,7 @@ class Workqueue(Generic[K]):
             except SteppeError as error:
                 self._failed(key, error)
             except Exception:
-                # The task boundary: one key's bug must not stop the others' work.
+                # A task boundary: a bug with one key must not stop the work on other keys.
                 log.exception("%s: %s: a bug; trying again later", self.name, key)
                 self.add_after(key, self._backoffs.setdefault(key, Backoff()).next())
             else:

@@ -1,4 +1,4 @@
-"""The identities that peers have now, by number and by what they can be told by."""
+"""The identities that peers have now, by number and by trait."""
 
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
@@ -10,11 +10,11 @@ from steppe.policy.numbers import NO_NUMBER, Numbering
 K = TypeVar("K")
 
 
-class Present:
-    """Counts the peers of each identity; what has changed is told once, by `changed`.
+class IdentityCounts:
+    """Counts the peers of each identity; `changed` returns what has changed since its last call.
 
-    Invariant: an identity has a number, and is found by it and by its traits, exactly while at
-    least one peer is of it. NOBODY always has its number, and is never found.
+    Invariant: an identity has a number, and is listed under the number and under its traits,
+    exactly while at least one peer has it. NOBODY always has its number and is never listed.
     """
 
     def __init__(self, number: Numbering) -> None:
@@ -36,14 +36,14 @@ class Present:
         return {self._numbers[i] for trait in traits for i in self._by_trait.get(trait, ())}
 
     def changed(self) -> dict[int, set[Trait]]:
-        """The numbers whose identities have come or gone, each with all traits that concerns."""
+        """The numbers whose identities have appeared or vanished, each with all traits involved."""
         found, self._changed = self._changed, {}
         for number, traits in found.items():
             traits.update(trait for i in self.of_number(number) for trait in i.traits)
         return found
 
     def replace(self, gone: Iterable[Identity], come: Iterable[Identity]) -> None:
-        """Peers that were of some identities are of others."""
+        """Count peers out of the identities in `gone` and into those in `come`."""
         count = self._count
         for identity in come:
             before = count.get(identity, 0)
@@ -56,7 +56,7 @@ class Present:
                 self._vanish(identity)
 
     def problems(self, number: int) -> Iterator[Problem]:
-        """What there is to say of identities that share a number by chance."""
+        """A Problem for each identity that shares the number with another one by chance."""
         sharing = self.of_number(number)
         for identity in sharing if len(set(sharing)) > 1 else ():
             if identity.rules:

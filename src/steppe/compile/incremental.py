@@ -1,22 +1,25 @@
-"""The same tables kept current: an event costs what it changes, not what the cluster holds.
+"""The same tables kept current: the cost of an event depends on what it changes, not on the size
+of the cluster.
 
-Each object's block of claims is remembered. When the object changes, only its block is compiled
-anew, only keys that either version claims are settled again, and only those are worth a diff.
-The one exception is the node's own object, on which every block may depend.
+The claims of each object are remembered as its claim set. When the object changes, only its claim
+set is compiled again, only keys that the old or the new set claims are settled again, and only
+those keys are returned to be diffed. The exception is the node's own object: every claim set may
+depend on it.
 
-    events ──▶ blocks by object ──▶ claims by key ──▶ entries ──▶ the keys that may differ
+    events ──▶ claim sets by object ──▶ claims by key ──▶ entries ──▶ the keys that may differ
 """
 
 from collections.abc import Collection, Iterable
 from itertools import chain
 
 from steppe.compile.node import (
-    local_block,
-    peer_block,
-    service_block,
-    service_range_block,
-    workload_block,
+    claims_of_own_node,
+    claims_of_peer,
+    claims_of_service,
+    claims_of_service_range,
+    claims_of_workload,
 )
+from steppe.compile.owners import LinkOwner
 from steppe.compile.policy_tables import PolicyTables
 from steppe.compile.tables import Entries, Tables
 from steppe.kube.cause import ObjectRef, Problem
@@ -26,14 +29,19 @@ from steppe.kube.services import EndpointSlice, Service, ServiceRange
 from steppe.net.overlaps import Block
 from steppe.service.backends import Vantage, service_table
 from steppe.service.claims import API_SERVER, ServiceClaims
-from steppe.service.ownership import Places, ServiceName
+from steppe.service.ownership import FrontendOwners, ServiceName
 from steppe.service.table import Backends, Frontend
 from steppe.settings import Settings
 from steppe.state.node import Key
 
 
 class NodeCompiler:
-    """One node's tables under a stream of events; every method answers the keys to diff."""
+    """One node's tables under a stream of events; every method returns the keys to diff.
+
+    Invariant: the entries in `state` are those that `compile_node` would make from scratch of the
+    objects given so far, whatever the order of the events. Without the node's own object there are
+    no entries but service ranges and policies.
+    """
 
     def __init__(self, settings: Settings, name: str) -> None:
         self.settings = settings
@@ -46,11 +54,11 @@ class NodeCompiler:
         self._ranges: dict[str, ServiceRange] = {}
         self._claims = NodeClaims(settings.pod_ranges)
         self._offers = ServiceClaims(self._claims, settings.external_ips)
-        self._places = Places()
+        self._owners = FrontendOwners()
         self._vantage: Vantage | None = None
         self._tables = Tables()
         self.policies = PolicyTables(self._tables)
-        """Policies: pods, namespaces and policies are told to it."""
+        """The policies' part; pods, namespaces and policies are given to it directly."""
 
     @property
     def here(self) -> Node | None:
@@ -62,7 +70,7 @@ class NodeCompiler:
 
     @property
     def vantage(self) -> Vantage | None:
-        """The node as Services see it."""
+        """What of this node Services depend on; None while the node's own object is not known."""
         return self._vantage
 
     @property
@@ -96,15 +104,15 @@ class NodeCompiler:
         return self._ranges.values()
 
     def served(self, wanted: Iterable[Frontend]) -> dict[Frontend, Backends]:
-        """What each of these leads to; one that no Service has is left out."""
+        """The backends of each of these frontends; a frontend without a Service is left out."""
         vantage, found = self.vantage, dict[Frontend, Backends]()
         if vantage is None or not self.settings.services:
             return found
         fronts = frozenset(wanted)
-        for name in set(filter(None, map(self._places.find, fronts))):
+        for name in set(filter(None, map(self._owners.find, fronts))):
             slices = self._slices.get(name, {}).values()
             service = self._offers.service(self._services[name])
-            table = service_table(vantage, service, slices, self._places.owner)
+            table = service_table(vantage, service, slices, self._owners.owner)
             found.update(row for row in table.rows if row[0] in fronts)
         return found
 
@@ -132,7 +140,7 @@ class NodeCompiler:
         return touched | self._compile_claimants(self._claims.withdraw(ref), before)
 
     def is_undisputed(self, name: str) -> bool:
-        """Whether all that a node asks for can be had, and is asked for by no other object."""
+        """Whether a node's claims have no Problem, and no other object claims one of their keys."""
         return self._tables.is_undisputed(ObjectRef("Node", "", name))
 
     def _compile_claimants(
@@ -185,7 +193,7 @@ class NodeCompiler:
         return frozenset[Key]().union(*map(self._compile_rivals, names))
 
     def set_slice(self, slice_: EndpointSlice) -> frozenset[Key]:
-        """A slice may be handed from one Service to another: its label says whose it is."""
+        """Add or replace a slice; its label names its Service and may change to another one's."""
         name, owner = (slice_.namespace, slice_.name), (slice_.namespace, slice_.service)
         touched = frozenset[Key]()
         if self._slice_owner.get(name, owner) != owner:
@@ -231,19 +239,19 @@ class NodeCompiler:
         if known is None:
             return self._tables.replace(ref, ())
         given = self._claims.service_range(known)
-        block = service_range_block(self.settings, given)
+        block = claims_of_service_range(self.settings, given)
         return self._tables.replace(ref, (*block, *self._claims.problems(ref)))
 
     def _compile_all(self) -> frozenset[Key]:
         here = self.here
         served = self.settings.node_port_addresses
         self._vantage = Vantage.of(here, served) if here is not None else None
-        own = local_block(self.settings, here, self.refused_here) if here is not None else ()
+        own = claims_of_own_node(self.settings, here, self.refused_here) if here is not None else ()
         touched = self._tables.replace(ObjectRef("Node", "", self.name), own)
         parts = [self._compile_peer(name) for name in self._nodes if name != self.name]
         parts += [self._compile_workload(link) for link in self._workloads]
         for name in self._services:
-            self._note_places(name)
+            self._note_frontends(name)
         parts += [self._compile_service(name) for name in self._services]
         return touched.union(*parts)
 
@@ -252,26 +260,27 @@ class NodeCompiler:
         owner = ObjectRef("Node", "", name)
         if here is None or peer is None:
             return self._tables.replace(owner, ())
-        block = peer_block(self.settings, here, self._claims.node(peer))
+        block = claims_of_peer(self.settings, here, self._claims.node(peer))
         return self._tables.replace(owner, (*block, *self._claims.problems(owner)))
 
     def _compile_workload(self, link: str) -> frozenset[Key]:
         here, workload = self.here, self._workloads.get(link)
+        owner = LinkOwner(link)
         if here is None or workload is None:
-            return self._tables.replace(link, ()) | self.policies.set_workload(link, None)
-        touched = self._tables.replace(link, workload_block(self.settings, here, workload))
+            return self._tables.replace(owner, ()) | self.policies.set_workload(link, None)
+        touched = self._tables.replace(owner, claims_of_workload(self.settings, here, workload))
         if self.settings.policies:
             touched |= self.policies.set_workload(link, workload)
         return touched
 
-    def _note_places(self, name: ServiceName) -> frozenset[ServiceName]:
+    def _note_frontends(self, name: ServiceName) -> frozenset[ServiceName]:
         service = self._services.get(name)
         asked = self._offers.service(service) if service is not None else None
-        return self._places.note(name, asked, self.vantage)
+        return self._owners.note(name, asked, self.vantage)
 
     def _compile_rivals(self, name: ServiceName) -> frozenset[Key]:
-        """One Service, and others that name places it has taken or left."""
-        concerned = {name, *self._note_places(name)}
+        """One Service, and the others that share a frontend with it, before or after."""
+        concerned = {name, *self._note_frontends(name)}
         return frozenset[Key]().union(*map(self._compile_service, concerned))
 
     def _compile_service(self, name: ServiceName) -> frozenset[Key]:
@@ -281,6 +290,6 @@ class NodeCompiler:
             return self._tables.replace(owner, ())
         slices = self._slices.get(name, {}).values()
         given = self._offers.service(service)
-        block = service_block(self.settings, vantage, given, slices, self._places)
+        block = claims_of_service(self.settings, vantage, given, slices, self._owners)
         problems = self._offers.problems(service) if self.settings.services else ()
         return self._tables.replace(owner, (*block, *problems))

@@ -1,4 +1,4 @@
-"""What a node's own object asks of its own kernel, whatever the fabric."""
+"""What a node's own object claims in its own kernel with every fabric."""
 
 from collections.abc import Iterator
 
@@ -25,7 +25,7 @@ def local_claims(here: Node) -> Iterator[NodeClaim]:
     for prefix in here.prefixes:
         cause = prefix.cause
         yield from _forwarding(here, prefix.version, cause)
-        # Without it, a packet to an address that no pod has yet would follow the default route.
+        # Without it, a packet to an address that no pod has would follow the default route.
         yield Claim(RouteKey(prefix.network), Route("unreachable"), cause, here.created)
 
 

@@ -1,13 +1,14 @@
-"""The table of contents: what each object of the cluster puts into one node's tables.
+"""What each object of the cluster puts into one node's tables; start reading here.
 
-Four kinds of object matter to a node, each compiled to a block of claims by itself:
+Five kinds of object matter to a node. The claims of each object are compiled by themselves:
 
-    its own Node      local_block      forwarding, own prefix, tunnel device, masquerading
-    any other Node    peer_block       how to reach its pods, by the fabric
-    a pod of its own  workload_block   the host side of the pod's link
-    a Service         service_block    its addresses, and what each leads to
+    its own Node      claims_of_own_node  forwarding, own prefix, tunnel device, masquerading
+    any other Node    claims_of_peer      how to reach its pods, by the fabric
+    a pod of its own  claims_of_workload  the host side of the pod's link
+        a Service         claims_of_service   its frontends and their backends
+        a ServiceCIDR     claims_of_service_range   where cluster IPs are taken from
 
-What policies ask for depends on more than one object: policy_claims (compile/policy_tables.py).
+    The claims of policies depend on more than one object: policy_claims (compile/policy_tables.py).
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -27,13 +28,13 @@ from steppe.kube.objects import Node, Workload
 from steppe.kube.services import EndpointSlice, Service, ServiceRange
 from steppe.service.backends import Vantage, service_table
 from steppe.service.claims import ServiceClaims
-from steppe.service.ownership import Places
+from steppe.service.ownership import FrontendOwners
 from steppe.settings import Settings
 from steppe.state.node import NodeClaim, NodeState, settle
 from steppe.state.workload import workloads_on
 
 
-def local_block(
+def claims_of_own_node(
     settings: Settings, here: Node, refused: tuple[Problem, ...] = ()
 ) -> Iterator[NodeClaim | Problem]:
     """What the node's own object asks for; `refused` says what of it is somebody else's."""
@@ -48,16 +49,16 @@ def local_block(
         yield from POLICIES.known(here)
 
 
-def peer_block(settings: Settings, here: Node, peer: Node) -> Iterator[NodeClaim | Problem]:
-    """What one other node asks for."""
+def claims_of_peer(settings: Settings, here: Node, peer: Node) -> Iterator[NodeClaim | Problem]:
+    """The claims of one other node."""
     yield from fabric_of(settings).towards(settings, here, peer)
     yield from data_plane(settings).other_node(settings, peer)
 
 
-def workload_block(
+def claims_of_workload(
     settings: Settings, here: Node, workload: Workload
 ) -> Iterator[NodeClaim | Problem]:
-    """What one attached pod asks for."""
+    """The claims of one attached pod."""
     yield from workload_claims(workload, fabric_of(settings).mtu(settings, here))
     stray = tuple(each for each in workload.addresses if not here.has_pods_at(each))
     if stray:
@@ -66,22 +67,24 @@ def workload_block(
         yield from data_plane(settings).pod(workload)
 
 
-def service_block(
+def claims_of_service(
     settings: Settings,
     vantage: Vantage,
     service: Service,
     slices: Iterable[EndpointSlice],
-    places: Places,
+    owners: FrontendOwners,
 ) -> Iterator[NodeClaim | Problem]:
-    """What one Service and its EndpointSlices ask for; `places` says what is not its own."""
+    """What one Service and its EndpointSlices ask for; `owners` has the owner of each frontend."""
     if settings.services:
-        table = service_table(vantage, service, slices, places.owner)
+        table = service_table(vantage, service, slices, owners.owner)
         yield from table.problems
         yield from data_plane(settings).service(table)
 
 
-def service_range_block(settings: Settings, known: ServiceRange) -> Iterator[NodeClaim | Problem]:
-    """What one range of cluster IPs asks for, on every node the same."""
+def claims_of_service_range(
+    settings: Settings, known: ServiceRange
+) -> Iterator[NodeClaim | Problem]:
+    """The claims of one range of cluster IPs, the same on every node."""
     return data_plane(settings).service_range(known)
 
 
@@ -133,12 +136,12 @@ def _blocks(
     settings, claims = world.settings, world.claims
     here = claims.own_node(world.nodes[name])
     peers = tuple(claims.node(node) for node in world.nodes.values() if node.name != name)
-    yield from local_block(settings, here, claims.problems(here.ref))
+    yield from claims_of_own_node(settings, here, claims.problems(here.ref))
     for peer in peers:
-        yield from peer_block(settings, here, peer)
+        yield from claims_of_peer(settings, here, peer)
         yield from claims.problems(peer.ref)
     for workload in attached:
-        yield from workload_block(settings, here, workload)
+        yield from claims_of_workload(settings, here, workload)
     if settings.policies:
         yield from policy_claims(policies, (here, *peers), attached)
     if settings.services:
@@ -147,13 +150,13 @@ def _blocks(
 
 def _service_blocks(world: _World, here: Node) -> Iterator[NodeClaim | Problem]:
     for known in world.ranges:
-        yield from service_range_block(world.settings, world.claims.service_range(known))
+        yield from claims_of_service_range(world.settings, world.claims.service_range(known))
         yield from world.claims.problems(known.ref)
     vantage = Vantage.of(here, world.settings.node_port_addresses)
     given = [(world.offers.service(service), slices) for service, slices in world.services]
-    places = Places.of(vantage, (service for service, _ in given))
+    owners = FrontendOwners.of(vantage, (service for service, _ in given))
     for service, slices in given:
-        yield from service_block(world.settings, vantage, service, slices, places)
+        yield from claims_of_service(world.settings, vantage, service, slices, owners)
     for service, _ in world.services:
         yield from world.offers.problems(service)
 
@@ -161,7 +164,7 @@ def _service_blocks(world: _World, here: Node) -> Iterator[NodeClaim | Problem]:
 def compile_cluster(
     settings: Settings, cluster: Cluster
 ) -> tuple[dict[str, NodeState], tuple[Problem, ...]]:
-    """Every node's tables, for readers that look at the whole cluster: walk, show, explain."""
+    """Every node's tables by node name, and all Problems, for what needs the whole cluster."""
     states: dict[str, NodeState] = {}
     problems: dict[Problem, None] = {}
     policies = PolicyObjects(

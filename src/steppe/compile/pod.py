@@ -1,9 +1,10 @@
-"""A pod's attachment: the tables inside its namespace, and its part of the node's.
+"""A pod's attachment: the tables inside its namespace, and its entries in the node's tables.
 
     pod    default via 169.254.1.1 / fe80::1 dev eth0, permanent neighbour = host end's MAC
     node   10.244.1.5/32 dev stXXXX, permanent neighbour = pod end's MAC
 
-No ARP, no NDP, no bridge: each side knows the one machine at the other end of the wire.
+No ARP, no NDP and no bridge: each end of the veth pair has a permanent neighbour entry for the
+other one.
 """
 
 from collections.abc import Iterator
@@ -20,7 +21,8 @@ from steppe.state.sysctl import Sysctl, SysctlKey
 from steppe.state.workload import alias, host_mac, pod_mac
 
 GATEWAYS = {4: parse_address("169.254.1.1"), 6: parse_address("fe80::1")}
-"""What pods call their router. Nobody holds these addresses; nobody is ever asked for them."""
+"""The gateways that pods have. No link holds these addresses, and they are never resolved by ARP or
+NDP: the pod has a permanent neighbour entry for them."""
 _DEFAULTS = {4: parse_prefix("0.0.0.0/0"), 6: parse_prefix("::/0")}
 
 
@@ -39,7 +41,7 @@ def pod_claims(workload: Workload, mtu: int, interface: str = "eth0") -> Iterato
 
 
 def workload_claims(workload: Workload, mtu: int) -> Iterator[NodeClaim]:
-    """The node's side of one pod."""
+    """The node's entries for one pod."""
     cause = Cause(workload.ref, "status.podIPs")
     link = workload.link
     value = Link(Veth(), mtu, host_mac(link), alias(workload))
@@ -51,7 +53,7 @@ def workload_claims(workload: Workload, mtu: int) -> Iterator[NodeClaim]:
 
 
 def _source_guard(link: str, address: IPAddress, cause: Cause) -> Iterator[NodeClaim]:
-    """Nothing but the pod's own address may come out of its link."""
+    """Drop what leaves the pod's link with a source address that is not the pod's."""
     if address.version == 4:
         # "1 - Strict mode as defined in RFC3704" (kernel, networking/ip-sysctl, rp_filter).
         yield Claim(SysctlKey(f"net/ipv4/conf/{link}/rp_filter"), Sysctl("1"), cause)

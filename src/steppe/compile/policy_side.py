@@ -3,15 +3,23 @@
     policies of pods here ─▶ their rules ─▶ identity of each peer ─▶ number ─▶ peer, block
               └─▶ guard of each pod ──────────────────┴─▶ ruling ─▶ allowed, anyone
 
-Only rules that apply to pods of this node tell peers apart. What changed is gathered and worked
-off by `settle`: a peer costs its own elements, a policy the pods it selects and the peers its rules
-take.
+Only rules that apply to pods of this node give peers different identities. Changes are collected
+and compiled by `settle`: a changed peer costs its own elements, a changed policy costs the pods
+that it selects and the peers that its rules select.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Protocol
 
-from steppe.compile.identity_counts import Present
+from steppe.compile.identity_counts import IdentityCounts
+from steppe.compile.owners import (
+    GuardOwner,
+    NumberOwner,
+    Owner,
+    PeerOwner,
+    PrefixesOwner,
+    RulingOwner,
+)
 from steppe.compile.subjects import Group, Subject
 from steppe.dataplane.registry import PolicyPlane
 from steppe.kube.cause import Cause, ObjectRef, Problem
@@ -25,12 +33,12 @@ from steppe.net.nesting import apart
 from steppe.policy.guards import Guard
 from steppe.policy.identities import (
     NOBODY,
+    AddressIdentities,
     AnyPolicy,
     AnyRule,
-    Held,
     Identities,
     Identity,
-    Reach,
+    RuleScope,
     Trait,
     rules_of,
 )
@@ -41,18 +49,19 @@ from steppe.state.node import Key, NodeClaim
 NONE: frozenset[Key] = frozenset()
 Name = tuple[str, str]
 _MANY_RULES = 16
-"""From so many changed rules on, all peers are told anew rather than asked of each rule."""
+"""With more changed rules than this, all peers are compiled again: to match each peer with each
+changed rule would cost more."""
 
 
-class Blocks(Protocol):
-    """Claims by owner."""
+class ClaimSets(Protocol):
+    """Claims by owner: one claim set for each (compile/tables.py)."""
 
-    def replace(self, owner: str, block: Iterable[NodeClaim | Problem]) -> frozenset[Key]: ...
-    def keys(self, owner: str) -> Collection[Key]: ...
+    def replace(self, owner: Owner, claim_set: Iterable[NodeClaim | Problem]) -> frozenset[Key]: ...
+    def keys(self, owner: Owner) -> Collection[Key]: ...
 
 
-class Known:
-    """Who there is, as far as policies look at it."""
+class ClusterObjects:
+    """The objects of the cluster that policies depend on, shared by both directions."""
 
     def __init__(self) -> None:
         self.pods: dict[Name, Pod] = {}
@@ -61,27 +70,27 @@ class Known:
 
 
 class PolicySide:
-    """One direction; `settle` answers the keys to diff after anything was told.
+    """One direction; after any number of changes, `settle` returns the keys to diff.
 
-    Invariant, after `settle`: the claims in `blocks` are those that a new PolicySide would make of
-    the same subjects, peers and namespaces, whatever was told before and in which order. A pod has
-    a group exactly while a policy guards it, and only rules in use tell identities apart.
+    Invariant, after `settle`: `claim_sets` holds what a new PolicySide would make of the same
+    subjects, peers and namespaces, whatever the order of the changes. A pod has a group exactly
+    while a policy guards it, and only rules in use give peers different identities.
     """
 
     def __init__(
         self,
         direction: Direction,
-        blocks: Blocks,
-        known: Known,
+        claim_sets: ClaimSets,
+        cluster: ClusterObjects,
         number: Numbering,
         plane: PolicyPlane,
     ) -> None:
         self._direction: Direction = direction
         self._plane = plane
-        self._blocks = blocks
-        self._known = known
+        self._claim_sets = claim_sets
+        self._cluster = cluster
         self._identities = Identities(direction)
-        self._present = Present(number)
+        self._identity_counts = IdentityCounts(number)
         self._subjects: dict[str, Subject] = {}
         self._groups: dict[Guard, Group] = {}
         self._watching: dict[Trait, set[Guard]] = {}
@@ -89,7 +98,7 @@ class PolicySide:
         self._links_of: dict[ObjectRef, set[str]] = {}
         self._in_use: dict[ObjectRef, tuple[AnyPolicy, set[str]]] = {}
         self._policies_of: dict[str, frozenset[ObjectRef]] = {}
-        self._held: dict[ObjectRef, Held] = {}
+        self._held: dict[ObjectRef, AddressIdentities] = {}
         self._atoms: tuple[Identity, ...] = ()
         self._numbers: dict[str, set[int]] = {}
         self._changed_rules: list[AnyRule] = []
@@ -97,13 +106,13 @@ class PolicySide:
         self._changed_peers: set[ObjectRef] = set()
 
     def keys(self, link: str) -> Iterator[Key]:
-        """All elements that say what the pod behind a link lets through."""
-        yield from self._blocks.keys(self._owner(link))
+        """The keys of all entries for the policies of the pod behind a link."""
+        yield from self._claim_sets.keys(GuardOwner(self._direction, link))
         for number in self._numbers.get(link, ()):
-            yield from self._blocks.keys(self._owner(link, number))
+            yield from self._claim_sets.keys(RulingOwner(self._direction, link, number))
 
     def guard(self, link: str) -> Guard | None:
-        """The guard of the pod behind a link; None while no policy looks at it."""
+        """The guard of the pod behind a link; None while no policy selects it."""
         group = self._group_of.get(link)
         return group.guard if group is not None else None
 
@@ -142,11 +151,11 @@ class PolicySide:
         self._touch_residents(name)
 
     def touch_peer(self, ref: ObjectRef) -> None:
-        """A pod or a node has come, gone or changed."""
+        """A pod or a node was added, changed or deleted: compile it in the next `settle`."""
         self._changed_peers.add(ref)
 
     def settle(self) -> frozenset[Key]:
-        """Make the claims what they shall be; answers the keys that they touch."""
+        """Compile what has changed; returns the keys whose entries may have changed."""
         rules, self._changed_rules = self._changed_rules, []
         peers, self._changed_peers = self._changed_peers, set()
         links, self._changed_links = self._changed_links, set()
@@ -159,7 +168,7 @@ class PolicySide:
         if any(isinstance(peer, Block) for rule in rules for peer in rule.peers):
             touched |= self._compile_blocks()
             seen_anew.update(self._subjects)
-        for number, traits in self._present.changed().items():
+        for number, traits in self._identity_counts.changed().items():
             touched |= self._compile_number(number, traits)
         for link in links:
             touched |= self._compile_rulings(link)
@@ -189,7 +198,7 @@ class PolicySide:
                     del self._watching[trait]
 
     def _use(self, link: str, policies: Mapping[ObjectRef, AnyPolicy]) -> None:
-        """These are all policies that apply to the pod behind a link: their rules tell peers."""
+        """Set the policies that apply to the pod behind a link; their rules are in use."""
         before = self._policies_of.pop(link, frozenset())
         if policies:
             self._policies_of[link] = frozenset(policies)
@@ -219,18 +228,18 @@ class PolicySide:
 
     def _touch_residents(self, namespace: str) -> None:
         self._changed_peers.update(
-            pod.ref for pod in self._known.pods.values() if pod.namespace == namespace
+            pod.ref for pod in self._cluster.pods.values() if pod.namespace == namespace
         )
 
     def _concerned(self, rules: Collection[AnyRule]) -> Iterator[ObjectRef]:
-        """The peers that may be others by these rules than without them."""
+        """The peers whose identity these rules may change."""
         everyone = len(rules) > _MANY_RULES
-        reach = Reach(rules)
-        for pod in self._known.pods.values():
-            if everyone or reach.touches(pod, self._known.namespaces.get(pod.namespace)):
+        scope = RuleScope(rules)
+        for pod in self._cluster.pods.values():
+            if everyone or scope.touches(pod, self._cluster.namespaces.get(pod.namespace)):
                 yield pod.ref
-        if everyone or reach.beyond_pods:
-            yield from (node.ref for node in self._known.nodes.values())
+        if everyone or scope.beyond_pods:
+            yield from (node.ref for node in self._cluster.nodes.values())
 
     def _compile_peer(self, ref: ObjectRef) -> frozenset[Key]:
         held = self._holding(ref)
@@ -239,84 +248,84 @@ class PolicySide:
             self._held[ref] = held
         if held == before:
             return NONE
-        self._present.replace([i for _, i, _ in before], [i for _, i, _ in held])
-        # Which rules take a peer is what the number says; the peer is why it is there.
-        cause, number = Cause(ref, "metadata.labels"), self._present.number
+        self._identity_counts.replace([i for _, i, _ in before], [i for _, i, _ in held])
+        # The number says which rules select the peer; the cause of the claim is the peer itself.
+        cause, number = Cause(ref, "metadata.labels"), self._identity_counts.number
         claims = [
             self._plane.peer(self._direction, address, number(identity), cause)
             for address, identity, told_apart in held
             if told_apart
         ]
-        return self._blocks.replace(f"policy {self._direction} peer {ref}", claims)
+        return self._claim_sets.replace(PeerOwner(self._direction, ref), claims)
 
-    def _holding(self, ref: ObjectRef) -> Held:
+    def _holding(self, ref: ObjectRef) -> AddressIdentities:
         told = self._identities
         if ref.kind == "Node":
-            node = self._known.nodes.get(ref.name)
+            node = self._cluster.nodes.get(ref.name)
             return told.of_node_addresses(node) if node is not None else ()
-        pod = self._known.pods.get((ref.namespace, ref.name))
+        pod = self._cluster.pods.get((ref.namespace, ref.name))
         if pod is None or pod.host_network or pod.finished:
             return ()
         return told.of_pod_addresses(pod)
 
     def _compile_blocks(self) -> frozenset[Key]:
         atoms = self._identities.of_prefixes()
-        self._present.replace(self._atoms, atoms.values())
+        self._identity_counts.replace(self._atoms, atoms.values())
         self._atoms = tuple(atoms.values())
         telling = {p: i if i != NOBODY else None for p, i in atoms.items()}
         claims = (
             claim
             for prefix, identity in apart(telling)
             for claim in self._plane.block(
-                self._direction, prefix, self._present.number(identity), identity.rules
+                self._direction, prefix, self._identity_counts.number(identity), identity.rules
             )
         )
-        return self._blocks.replace(f"policy {self._direction} blocks", claims)
+        return self._claim_sets.replace(PrefixesOwner(self._direction), claims)
 
     def _compile_number(self, number: int, traits: Iterable[Trait]) -> set[Key]:
-        """What everybody concerned makes of the peers of a number."""
-        owner = f"policy {self._direction} number {number}"
-        touched = set(self._blocks.replace(owner, self._present.problems(number)))
+        """The rulings of all guards concerned on the peers with this number."""
+        owner = NumberOwner(self._direction, number)
+        touched = set(self._claim_sets.replace(owner, self._identity_counts.problems(number)))
         guards = {guard for trait in traits for guard in self._watching.get(trait, ())}
         for guard in guards:
             group = self._groups[guard]
-            found = group.ruling(self._present.of_number(number))
+            found = group.ruling(self._identity_counts.of_number(number))
             for link in group.links:
                 touched |= self._put(link, number, found)
         return touched
 
     def _compile_rulings(self, link: str) -> set[Key]:
-        """What the pod behind a link makes of all numbers."""
+        """The rulings of the pod behind a link on all numbers."""
         group = self._group_of.get(link)
-        numbers = self._present.numbers_with(group.looks_at) if group is not None else set()
+        numbers = self._identity_counts.numbers_with(group.looks_at) if group is not None else set()
         touched: set[Key] = set()
         for number in numbers | self._numbers.get(link, set()):
-            identities = self._present.of_number(number)
+            identities = self._identity_counts.of_number(number)
             found = group.ruling(identities) if group is not None else None
             touched |= self._put(link, number, found)
         return touched
 
     def _put(self, link: str, number: int, found: Ruling | None) -> frozenset[Key]:
         numbers = self._numbers.setdefault(link, set())
-        block: tuple[NodeClaim | Problem, ...] = ()
+        claim_set: tuple[NodeClaim | Problem, ...] = ()
         if found is not None:
             numbers.add(number)
             addresses = self._subjects[link].workload.addresses
             claims = self._plane.allowed(number, addresses, found)
-            block = (*claims, *self._plane.overfull(found))
+            claim_set = (*claims, *self._plane.overfull(found))
         else:
             numbers.discard(number)
             if not numbers:
                 del self._numbers[link]
-        return self._blocks.replace(self._owner(link, number), block)
+        return self._claim_sets.replace(RulingOwner(self._direction, link, number), claim_set)
 
     def _compile_guard(self, link: str) -> frozenset[Key]:
-        """What is told of the pod behind a link whoever its peers are."""
+        """The claims for the pod behind a link that do not depend on a peer."""
         group = self._group_of.get(link)
-        block = self._guard_block(link, group) if group is not None else ()
-        return self._blocks.replace(self._owner(link), block)
+        claim_set = self._guard_claims(link, group) if group is not None else ()
+        return self._claim_sets.replace(GuardOwner(self._direction, link), claim_set)
 
-    def _guard_block(self, link: str, group: Group) -> Iterator[NodeClaim | Problem]:
+    def _guard_claims(self, link: str, group: Group) -> Iterator[NodeClaim | Problem]:
         subject = self._subjects[link]
         anyone = group.anyone()
         yield from self._plane.guard(subject.workload, group.guard, anyone)
@@ -325,6 +334,3 @@ class PolicySide:
             identity = self._identities.of_pod(subject.pod, own) if subject.pod else NOBODY
             found = group.itself(identity)
             yield from self._plane.allowed(ITSELF, (own,), found)
-
-    def _owner(self, link: str, number: int = ITSELF) -> str:
-        return f"policy {self._direction} {link} {number}"

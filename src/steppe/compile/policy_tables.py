@@ -1,14 +1,16 @@
-"""Policies' elements kept current: what each object means to both directions.
+"""Policies' entries kept current: passes each object on to both directions (policy_side.py).
 
-Only policies that select pods of this node count here, so the cost of an event does not depend on
-how many there are in the cluster. From scratch is the same, told everything at once.
+Only policies that select pods of this node matter here, so the cost of an event does not depend on
+the number of policies in the cluster. Compiling from scratch uses the same code, with all objects
+at once.
 """
 
 from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from steppe.compile.policy_side import Blocks, Known, Name, PolicySide
+from steppe.compile.owners import Owner
+from steppe.compile.policy_side import ClaimSets, ClusterObjects, Name, PolicySide
 from steppe.compile.subjects import Subject
 from steppe.dataplane.registry import POLICIES, PolicyPlane
 from steppe.kube.cause import ObjectRef, Problem
@@ -37,7 +39,7 @@ def policy_claims(
     workloads: Iterable[Workload],
     number: Numbering = number_of,
 ) -> Iterator[NodeClaim | Problem]:
-    """Everything from scratch."""
+    """The claims of all policies on one node, and their Problems, from scratch."""
     gathered = _Gathered()
     tables = PolicyTables(gathered, number)
     for node in nodes:
@@ -45,50 +47,50 @@ def policy_claims(
     for workload in workloads:
         tables.set_workload(workload.link, workload)
     tables.learn(known)
-    for block in gathered.blocks.values():
-        yield from block
+    for claim_set in gathered.claim_sets.values():
+        yield from claim_set
 
 
 class _Gathered:
-    """Claims by owner, for whoever wants them all."""
+    """Collects claim sets by owner without settling them."""
 
     def __init__(self) -> None:
-        self.blocks: dict[str, tuple[NodeClaim | Problem, ...]] = {}
+        self.claim_sets: dict[Owner, tuple[NodeClaim | Problem, ...]] = {}
 
-    def replace(self, owner: str, block: Iterable[NodeClaim | Problem]) -> frozenset[Key]:
-        self.blocks[owner] = tuple(block)
+    def replace(self, owner: Owner, claim_set: Iterable[NodeClaim | Problem]) -> frozenset[Key]:
+        self.claim_sets[owner] = tuple(claim_set)
         return NONE
 
-    def keys(self, owner: str) -> tuple[Key, ...]:
-        block = self.blocks.get(owner, ())
-        return tuple(item.key for item in block if not isinstance(item, Problem))
+    def keys(self, owner: Owner) -> tuple[Key, ...]:
+        claim_set = self.claim_sets.get(owner, ())
+        return tuple(item.key for item in claim_set if not isinstance(item, Problem))
 
 
 class PolicyTables:
-    """The policies over one node's pods; every method answers the keys to diff.
+    """Policies over one node's pods; each method that changes them returns the keys to diff.
 
-    Invariant: `_subjects` holds each pod of this node with exactly the policies that select it, of
-    all that are known; both sides have been told the same. While the API has not told of a pod, any
-    policy of its namespace counts, and the pod is closed.
+    Invariant: `_subjects` holds each pod of this node with exactly those known policies that select
+    it; both directions have the same subjects. While the API has no object of an attached pod,
+    every policy of its namespace counts as selecting it, and nothing is allowed to or from it.
     """
 
     def __init__(
-        self, blocks: Blocks, number: Numbering = number_of, plane: PolicyPlane = POLICIES
+        self, claim_sets: ClaimSets, number: Numbering = number_of, plane: PolicyPlane = POLICIES
     ) -> None:
-        self._blocks = blocks
+        self._claim_sets = claim_sets
         self._plane = plane
-        self._known = Known()
-        self._ingress = PolicySide("ingress", blocks, self._known, number, plane)
-        self._egress = PolicySide("egress", blocks, self._known, number, plane)
+        self._cluster = ClusterObjects()
+        self._ingress = PolicySide("ingress", claim_sets, self._cluster, number, plane)
+        self._egress = PolicySide("egress", claim_sets, self._cluster, number, plane)
         self._sides = (self._ingress, self._egress)
         self._policies: dict[str, dict[str, NetworkPolicy]] = {}
         self._cluster_policies: dict[str, ClusterNetworkPolicy] = {}
         self._subjects: dict[str, Subject] = {}
 
     def knows(self, workload: Workload) -> bool:
-        """Whether the pod's policies are known: the API has told of it, or nothing selects it."""
+        """Whether the pod's policies are known: its object is known, or no policy may select it."""
         name = (workload.namespace, workload.name)
-        return name in self._known.pods or not self.has_policies(workload.namespace)
+        return name in self._cluster.pods or not self.has_policies(workload.namespace)
 
     def has_policies(self, namespace: str) -> bool:
         """Whether any policy may select a pod of this namespace."""
@@ -97,16 +99,16 @@ class PolicyTables:
         return bool(self._cluster_policies or self._policies.get(namespace))
 
     def guard(self, direction: Direction, link: str) -> Guard | None:
-        """What guards the pod behind a link; None while no policy looks at it."""
+        """The guard of the pod behind a link; None while no policy selects it."""
         return (self._ingress if direction == "ingress" else self._egress).guard(link)
 
     def keys(self, link: str) -> Iterator[Key]:
-        """All that policies ask for because of the pod behind a link."""
+        """The keys of all entries that policies claim for the pod behind a link."""
         for side in self._sides:
             yield from side.keys(link)
 
     def learn(self, objects: PolicyObjects) -> frozenset[Key]:
-        """Everything at once, which costs less than one after the other."""
+        """Take in all objects at once, which costs less than one after the other."""
         for namespace in objects.namespaces:
             self._note_namespace(namespace)
         touched = [self._note_policy(policy) for policy in objects.network_policies]
@@ -118,7 +120,7 @@ class PolicyTables:
         return self._settled(*touched)
 
     def set_workload(self, link: str, workload: Workload | None) -> frozenset[Key]:
-        """The pod behind a link, or None for nobody."""
+        """Set the workload behind a link; None removes it."""
         if workload is not None:
             self._subjects[link] = Subject(workload, None)
             self._select(link)
@@ -128,41 +130,41 @@ class PolicyTables:
         return self._settled()
 
     def set_node(self, node: Node) -> frozenset[Key]:
-        if self._known.nodes.get(node.name) == node:
+        if self._cluster.nodes.get(node.name) == node:
             return NONE
-        self._known.nodes[node.name] = node
+        self._cluster.nodes[node.name] = node
         # Only egress has nodes for peers.
         self._egress.touch_peer(node.ref)
         return self._settled()
 
     def remove_node(self, name: str) -> frozenset[Key]:
-        self._known.nodes.pop(name, None)
+        self._cluster.nodes.pop(name, None)
         self._egress.touch_peer(ObjectRef("Node", "", name))
         return self._settled()
 
     def set_pod(self, pod: Pod) -> frozenset[Key]:
-        if self._known.pods.get((pod.namespace, pod.name)) == pod:
+        if self._cluster.pods.get((pod.namespace, pod.name)) == pod:
             return NONE
         self._note_pod(pod)
         self._select_pod((pod.namespace, pod.name))
         return self._settled()
 
     def remove_pod(self, namespace: str, name: str) -> frozenset[Key]:
-        self._known.pods.pop((namespace, name), None)
+        self._cluster.pods.pop((namespace, name), None)
         for side in self._sides:
             side.touch_peer(ObjectRef("Pod", namespace, name))
         self._select_pod((namespace, name))
         return self._settled()
 
     def set_namespace(self, namespace: Namespace) -> frozenset[Key]:
-        if self._known.namespaces.get(namespace.name) == namespace:
+        if self._cluster.namespaces.get(namespace.name) == namespace:
             return NONE
         self._note_namespace(namespace)
         self._select_within(namespace.name)
         return self._settled()
 
     def remove_namespace(self, name: str) -> frozenset[Key]:
-        self._known.namespaces.pop(name, None)
+        self._cluster.namespaces.pop(name, None)
         for side in self._sides:
             side.remove_namespace(name)
         self._select_within(name)
@@ -179,7 +181,7 @@ class PolicyTables:
         policies.pop(name, None)
         if not policies:
             self._policies.pop(namespace, None)
-            touched = self._blocks.replace(f"policed {namespace}", ())
+            touched = self._claim_sets.replace(_namespace(namespace), ())
         self._reselect(namespace, name, None)
         return self._settled(touched)
 
@@ -190,7 +192,7 @@ class PolicyTables:
 
     def remove_cluster_policy(self, name: str) -> frozenset[Key]:
         self._cluster_policies.pop(name, None)
-        touched = self._blocks.replace(f"policed by {name}", ())
+        touched = self._claim_sets.replace(ObjectRef("ClusterNetworkPolicy", "", name), ())
         self._reselect_everywhere(name, None)
         return self._settled(touched)
 
@@ -198,25 +200,25 @@ class PolicyTables:
         return NONE.union(*touched, *(side.settle() for side in self._sides))
 
     def _note_pod(self, pod: Pod) -> None:
-        self._known.pods[pod.namespace, pod.name] = pod
+        self._cluster.pods[pod.namespace, pod.name] = pod
         for side in self._sides:
             side.touch_peer(pod.ref)
 
     def _note_namespace(self, namespace: Namespace) -> None:
-        self._known.namespaces[namespace.name] = namespace
+        self._cluster.namespaces[namespace.name] = namespace
         for side in self._sides:
             side.set_namespace(namespace)
 
     def _note_policy(self, policy: NetworkPolicy) -> frozenset[Key]:
         policies = self._policies.setdefault(policy.namespace, {})
         policies[policy.name] = policy
-        return self._blocks.replace(
-            f"policed {policy.namespace}", self._plane.namespace(policy.namespace)
+        return self._claim_sets.replace(
+            _namespace(policy.namespace), self._plane.namespace(policy.namespace)
         )
 
     def _note_cluster_policy(self, policy: ClusterNetworkPolicy) -> frozenset[Key]:
         self._cluster_policies[policy.name] = policy
-        return self._blocks.replace(f"policed by {policy.name}", self._plane.everywhere(policy))
+        return self._claim_sets.replace(policy.ref, self._plane.everywhere(policy))
 
     def _select_pod(self, name: Name) -> None:
         for link, subject in self._subjects.items():
@@ -229,14 +231,14 @@ class PolicyTables:
                 self._select(link)
 
     def _select(self, link: str) -> None:
-        """Which policies there are for the pod behind a link, of all."""
+        """Find the policies that select the pod behind a link, among all."""
         workload = self._subjects[link].workload
-        pod = self._known.pods.get((workload.namespace, workload.name))
+        pod = self._cluster.pods.get((workload.namespace, workload.name))
         if pod is None:
             doubtful = self.has_policies(workload.namespace)
             self._tell(link, Subject(workload, None, doubtful=doubtful))
             return
-        namespace = self._known.namespaces.get(pod.namespace)
+        namespace = self._cluster.namespaces.get(pod.namespace)
         near = self._policies.get(pod.namespace, {}).values()
         self._tell(
             link,
@@ -253,7 +255,7 @@ class PolicyTables:
         )
 
     def _reselect(self, namespace: str, name: str, policy: NetworkPolicy | None) -> None:
-        """Whether a policy of this name is among those for the pods behind links."""
+        """Add, change or remove (None) a policy in the subjects that it selects or selected."""
         for link, subject in self._subjects.items():
             if subject.workload.namespace != namespace:
                 continue
@@ -271,7 +273,7 @@ class PolicyTables:
                 self._select(link)
                 continue
             found = [other for other in subject.cluster_policies if other.name != name]
-            namespace = self._known.namespaces.get(subject.pod.namespace)
+            namespace = self._cluster.namespaces.get(subject.pod.namespace)
             if policy is not None and selects(policy.subject, subject.pod, namespace):
                 found.append(policy)
             self._tell(link, msgspec.structs.replace(subject, cluster_policies=tuple(found)))
@@ -281,3 +283,8 @@ class PolicyTables:
             self._subjects[link] = subject
         for side in self._sides:
             side.set_subject(link, subject)
+
+
+def _namespace(name: str) -> ObjectRef:
+    """Who owns that a namespace has policies: the namespace, whichever policies those are."""
+    return ObjectRef("Namespace", "", name)

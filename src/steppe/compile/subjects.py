@@ -1,4 +1,4 @@
-"""Pods of this node as policies see them, and what those under equal guards make of their peers."""
+"""Pods of this node with their policies, and the rulings of pods that have equal guards."""
 
 from collections.abc import Iterable
 
@@ -16,8 +16,8 @@ from steppe.policy.rulings import Ruling, ruling
 class Subject(msgspec.Struct, frozen=True):
     """A pod of this node and the policies that select it.
 
-    `pod` is None while the API has none. Its labels are not known then, so any policy of its
-    namespace may select it: if there is one, the pod is `doubtful`, and closed.
+    `pod` is None while the API has no such object. Its labels are not known then, so any policy of
+    its namespace may select it: if there is one, the subject is `doubtful` and nothing is allowed.
     """
 
     workload: Workload
@@ -35,10 +35,10 @@ class Subject(msgspec.Struct, frozen=True):
 
 
 class Group:
-    """Pods under equal guards: what one makes of an identity, all do.
+    """Pods with equal guards, and so with the same ruling on each identity.
 
-    Invariant: rulings depend on the guard and on what it can tell of identities alone, so they are
-    made once and never change.
+    Invariant: a ruling depends only on the guard and on those traits of the identities that the
+    guard looks at, so each is computed once and never changes.
     """
 
     def __init__(self, guard: Guard) -> None:
@@ -50,7 +50,7 @@ class Group:
         self._own_rulings: dict[Identity, Ruling] = {}
 
     def ruling(self, identities: Iterable[Identity]) -> Ruling | None:
-        """On all of these together; None where the guard cannot tell them from anyone."""
+        """The ruling on all these identities together; None if it is the same as for anyone."""
         seen = frozenset(identity.seen_by(self.looks_at) for identity in identities)
         return None if seen <= {NOBODY} else self._ruling(seen)
 

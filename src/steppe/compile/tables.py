@@ -1,9 +1,9 @@
-"""Claims by owner, settled into entries; their number and their Problems are kept as they settle.
+"""Claims by owner, settled into entries; the counts of entries and the Problems are kept with them.
 
-    owner ──▶ its block of claims ──▶ claims by key ──▶ entries
+    owner ──▶ its claim set ──▶ claims by key ──▶ entries
 
-There may be hundreds of thousands of claims, nearly all of them alone at their key. So a key holds
-its one claim and nothing else, and its entry is made when somebody asks for it.
+There may be hundreds of thousands of claims, and nearly always there is one claim to a key. So only
+that claim is stored under the key, and its entry is made when it is asked for.
 """
 
 from collections import Counter
@@ -13,13 +13,13 @@ from typing import TypeVar, overload
 
 import msgspec
 
-from steppe.kube.cause import Cause, ObjectRef, Problem
+from steppe.compile.owners import Owner
+from steppe.kube.cause import Cause, Problem
 from steppe.state.claim import Claim, Entry, settle_key
 from steppe.state.nft import ElementKey
 from steppe.state.node import TABLES, Key, NodeClaim, NodeEntry, Value
 
 T = TypeVar("T")
-Owner = ObjectRef | str
 
 
 class _Several(msgspec.Struct, frozen=True, gc=False):
@@ -29,16 +29,18 @@ class _Several(msgspec.Struct, frozen=True, gc=False):
     entry: NodeEntry
 
 
-_Held = NodeClaim | _Several
+_Stored = NodeClaim | _Several
 _Own = NodeClaim | tuple[NodeClaim, ...]
 """One owner's claims to one key."""
-_Parts = dict[str, dict[Key, _Held]]
+_Parts = dict[str, dict[Key, _Stored]]
 
 
 class Entries(Mapping[Key, NodeEntry]):
-    """The entries of all tables; iterating survives changes meanwhile, also in other threads.
+    """The entries of all tables; iterating goes on safely while entries change, also in other
+    threads.
 
-    Invariant: a key stands in the part of its table, or of its nft set.
+    Invariant: a key is stored in the part with the name of its table or, for an element, of its
+    nft set.
     """
 
     def __init__(self, parts: _Parts) -> None:
@@ -56,19 +58,19 @@ class Entries(Mapping[Key, NodeEntry]):
     def get(self, key: Key, /, default: NodeEntry | T) -> NodeEntry | T: ...
     def get(self, key: Key, /, default: object = None) -> object:
         part = self._parts.get(key.set if isinstance(key, ElementKey) else key.table)
-        held = part.get(key) if part is not None else None
-        if held is None:
+        stored = part.get(key) if part is not None else None
+        if stored is None:
             return default
-        if isinstance(held, _Several):
-            return held.entry
-        return Entry(held.value, (held.cause,))
+        if isinstance(stored, _Several):
+            return stored.entry
+        return Entry(stored.value, (stored.cause,))
 
     def because(self, key: Key) -> tuple[Cause, ...]:
-        """Every cause for an entry; none where there is no entry."""
-        held = self._parts.get(_part_of(key), {}).get(key)
-        if held is None:
+        """Every cause for an entry; () if there is no entry."""
+        stored = self._parts.get(_part_of(key), {}).get(key)
+        if stored is None:
             return ()
-        return held.entry.because if isinstance(held, _Several) else (held.cause,)
+        return stored.entry.because if isinstance(stored, _Several) else (stored.cause,)
 
     def __contains__(self, key: object) -> bool:
         return key in self._parts.get(_part_of(key), ())
@@ -83,22 +85,22 @@ class Entries(Mapping[Key, NodeEntry]):
     def items(self) -> ItemsView[Key, NodeEntry]:
         return _Items(self)
 
-    def held(self) -> Iterator[tuple[Key, _Held]]:
-        """Every key with its claims, as they were when its part was come to."""
+    def stored(self) -> Iterator[tuple[Key, _Stored]]:
+        """Every key with what is stored for it; a part is copied when the iteration reaches it."""
         for part in tuple(self._parts.values()):
             yield from tuple(part.items())
 
     def only(self, wanted: Callable[[str], bool]) -> "Entries":
-        """A copy, as of now, of the tables and nft sets of the wanted names."""
+        """A copy of the tables and nft sets whose names are wanted, as they are now."""
         return Entries({name: dict(part) for name, part in self._parts.items() if wanted(name)})
 
     def share(self, seen: Mapping[Key, Value]) -> dict[Key, Value]:
-        """The same mapping, of the very keys and values of the entries where those are equal."""
+        """An equal mapping that reuses the keys and values of equal entries, to save memory."""
         found: dict[Key, Value] = {}
         for key, value in seen.items():
-            held = self._parts.get(_part_of(key), {}).get(key)
-            if isinstance(held, Claim) and held.value == value:
-                found[held.key] = held.value
+            stored = self._parts.get(_part_of(key), {}).get(key)
+            if isinstance(stored, Claim) and stored.value == value:
+                found[stored.key] = stored.value
             else:
                 found[key] = value
         return found
@@ -112,7 +114,7 @@ class Entries(Mapping[Key, NodeEntry]):
         return tuple(chain.from_iterable(map(tuple, tuple(parts))))
 
     def counts(self) -> dict[str, int]:
-        """How many entries each table has."""
+        """The number of entries of each table, by table name."""
         sizes = {name: len(part) for name, part in self._parts.items()}
         found = {table: sizes.pop(table, 0) for table in TABLES}
         found[ElementKey.table] += sum(sizes.values())
@@ -123,14 +125,18 @@ class _Items(ItemsView[Key, NodeEntry]):
     _mapping: Entries
 
     def __iter__(self) -> Iterator[tuple[Key, NodeEntry]]:
-        return ((key, _entry(held)) for key, held in self._mapping.held())
+        return ((key, _entry(stored)) for key, stored in self._mapping.stored())
 
 
 class Tables:
-    """Entries settled from blocks of claims, one block an owner."""
+    """Entries settled from claim sets, one claim set for each owner.
+
+    Invariant: each key has all claims that the claim sets have to it, and `problems` are those of
+    the claim sets and of conflicts among their claims, whatever the order of `replace` calls.
+    """
 
     def __init__(self) -> None:
-        self._blocks: dict[Owner, tuple[NodeClaim, ...]] = {}
+        self._claim_sets: dict[Owner, tuple[NodeClaim, ...]] = {}
         self._parts: _Parts = {}
         self._problems_of: dict[Owner | Key, tuple[Problem, ...]] = {}
         self._problems: Counter[Problem] = Counter()
@@ -139,33 +145,33 @@ class Tables:
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        """Those of the blocks and those that settling has found, in order."""
+        """The Problems of the claim sets and those that settling has found, sorted."""
         if self._sorted is None:
             self._sorted = tuple(sorted(self._problems))
         return self._sorted
 
     def keys(self, owner: Owner) -> Collection[Key]:
-        """What the owner's block claims."""
-        return dict.fromkeys(claim.key for claim in self._blocks.get(owner, ())).keys()
+        """The keys that the owner claims."""
+        return dict.fromkeys(claim.key for claim in self._claim_sets.get(owner, ())).keys()
 
     def is_undisputed(self, owner: Owner) -> bool:
-        """Whether the owner has no Problem, and what it claims nobody else does."""
-        claims = self._blocks.get(owner, ())
+        """Whether the owner has no Problem, and no other owner claims one of its keys."""
+        claims = self._claim_sets.get(owner, ())
         return owner not in self._problems_of and all(
             self._parts[_part_of(claim.key)][claim.key] is claim for claim in claims
         )
 
-    def replace(self, owner: Owner, block: Iterable[NodeClaim | Problem]) -> frozenset[Key]:
-        """Take this block for the owner's; answers the keys whose entries may have changed."""
+    def replace(self, owner: Owner, claim_set: Iterable[NodeClaim | Problem]) -> frozenset[Key]:
+        """Set the owner's claim set; returns the keys whose entries may have changed."""
         claims: list[NodeClaim] = []
         problems: list[Problem] = []
-        for item in block:
+        for item in claim_set:
             if isinstance(item, Problem):
                 problems.append(item)
             else:
                 claims.append(item)
         self._note(owner, tuple(problems))
-        before, now = _by_key(self._blocks.get(owner, ())), _by_key(claims)
+        before, now = _by_key(self._claim_sets.get(owner, ())), _by_key(claims)
         touched: list[Key] = []
         for key, own in now.items():
             known = before.pop(key, None)
@@ -177,19 +183,19 @@ class Tables:
         for key, known in before.items():
             self._settle(key, known, None)
         if now:
-            self._blocks[owner] = _flat(now)
+            self._claim_sets[owner] = _flat(now)
         else:
-            self._blocks.pop(owner, None)
+            self._claim_sets.pop(owner, None)
         return frozenset((*touched, *before))
 
     def _settle(self, key: Key, before: _Own | None, now: _Own | None) -> None:
-        """Of one owner's claims to a key these are the ones before and now."""
+        """Settle one key; `before` and `now` are one owner's old and new claims to it."""
         part = self._parts.setdefault(_part_of(key), {})
-        held = part.get(key)
-        if (held is None or held is before) and isinstance(now, Claim):
+        stored = part.get(key)
+        if (stored is None or stored is before) and isinstance(now, Claim):
             part[key] = now
             return
-        others = _without(_claims(held), _own_claims(before))
+        others = _without(_claims(stored), _own_claims(before))
         claims = (*others, *_own_claims(now))
         problems: tuple[Problem, ...] = ()
         if len(claims) > 1:
@@ -219,16 +225,16 @@ def _part_of(key: object) -> str:
     return key.set if isinstance(key, ElementKey) else getattr(key, "table", "")
 
 
-def _entry(held: _Held) -> NodeEntry:
-    if isinstance(held, _Several):
-        return held.entry
-    return settle_key((held,))[0]
+def _entry(stored: _Stored) -> NodeEntry:
+    if isinstance(stored, _Several):
+        return stored.entry
+    return settle_key((stored,))[0]
 
 
-def _claims(held: _Held | None) -> tuple[NodeClaim, ...]:
-    if held is None:
+def _claims(stored: _Stored | None) -> tuple[NodeClaim, ...]:
+    if stored is None:
         return ()
-    return held.claims if isinstance(held, _Several) else (held,)
+    return stored.claims if isinstance(stored, _Several) else (stored,)
 
 
 def _own_claims(own: _Own | None) -> tuple[NodeClaim, ...]:
@@ -238,7 +244,9 @@ def _own_claims(own: _Own | None) -> tuple[NodeClaim, ...]:
 
 
 def _by_key(claims: Iterable[NodeClaim]) -> dict[Key, _Own]:
-    """One owner's claims, each once: a pod under 1,000 policies is guarded because of each."""
+    """One owner's claims by key, equal ones once; one owner may claim a key for several causes (a
+    pod that 1,000 policies guard has one claim for each of them).
+    """
     found: dict[Key, _Own] = {}
     several: dict[Key, dict[NodeClaim, None]] = {}
     for claim in claims:
@@ -262,7 +270,7 @@ def _flat(found: Mapping[Key, _Own]) -> tuple[NodeClaim, ...]:
 
 
 def _without(claims: tuple[NodeClaim, ...], gone: tuple[NodeClaim, ...]) -> Iterable[NodeClaim]:
-    """These claims but those; once each, for another owner may claim the very same."""
+    """`claims` without `gone`; one is removed for each: another owner may have an equal claim."""
     if claims == gone:
         return ()
     kept = list(claims)

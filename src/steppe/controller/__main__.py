@@ -34,7 +34,7 @@ class Options(msgspec.Struct, frozen=True):
 
 
 async def run(options: Options) -> None:
-    """Work, when leading, until cancelled."""
+    """Wait for leadership, then give out prefixes; runs until cancelled."""
     async with Client(load_config(options.kubeconfig), "steppe-controller") as client:
         elector = Elector(client, LEASE)
         status = WatchStatus()
@@ -63,7 +63,7 @@ async def run(options: Options) -> None:
 async def _lead(
     client: Client, status: WatchStatus, ranges: tuple[Range, ...], metrics: Metrics
 ) -> None:
-    # Everything is read anew on taking the lead: what a former leader gave out must be in it.
+    # On becoming leader, read all nodes again: the prefixes of a former leader must be among them.
     nodes: Store[NodeObject] = Store(status)
     events = EventRecorder(client, "steppe-controller")
     controller = PodCIDRController(client, nodes, ranges, events, metrics)

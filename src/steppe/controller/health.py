@@ -1,4 +1,4 @@
-"""Health and metrics over HTTP, on loopback unless told otherwise."""
+"""Health and metrics over HTTP, on loopback by default."""
 
 import contextlib
 import time
@@ -16,7 +16,7 @@ class ListenError(SteppeError):
 
 
 class Metrics:
-    """What Prometheus sees."""
+    """The controller's Prometheus metrics."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -47,7 +47,7 @@ class Metrics:
 
 
 def health_text(status: WatchStatus, *, leading: bool, now: float) -> str:
-    """Lines for people; the process is healthy as long as it can write them."""
+    """Lines for people; the process counts as healthy as long as it can answer with them."""
     synced = status.synced_since
     contact = status.last_contact
     return "\n".join(
@@ -66,13 +66,13 @@ def health_text(status: WatchStatus, *, leading: bool, now: float) -> str:
 async def serve(
     listen: str, metrics: Metrics, status: WatchStatus, leading: Callable[[], bool]
 ) -> AsyncIterator[str]:
-    """Serve /healthz and /metrics; gives the address, of use when the port was 0."""
+    """Serve /healthz and /metrics; yields the address, for callers that asked for port 0."""
     host, _, port = listen.rpartition(":")
     if not port.isdigit():
         raise ListenError(f"--health-listen {listen!r} is not ADDRESS:PORT")
 
     async def healthz(_: web.Request) -> web.Response:
-        # A lost API server does not make us unhealthy: a restart would not bring it back.
+        # Healthy even without the API server: a restart would not bring the API server back.
         return web.Response(text=health_text(status, leading=leading(), now=time.monotonic()))
 
     async def exposition(_: web.Request) -> web.Response:

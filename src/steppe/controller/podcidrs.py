@@ -1,4 +1,4 @@
-"""Carries out what `prefixes` plans, and tells of what could not be done."""
+"""Writes the prefixes that `prefixes` plans to the API, and reports what could not be done."""
 
 import logging
 
@@ -48,7 +48,11 @@ class NodeObject(msgspec.Struct, frozen=True):
 
 
 class PodCIDRController:
-    """One key for all nodes: prefixes must not overlap, so they are planned together."""
+    """Plans for all nodes together, since prefixes must not overlap.
+
+    Invariant: a prefix is written only to a node whose resourceVersion is the one that was planned
+    with, and each Problem is reported once for as long as it lasts.
+    """
 
     def __init__(
         self,
@@ -64,10 +68,10 @@ class PodCIDRController:
         self._events = events
         self._metrics = metrics
         self._queue: Workqueue[str] = Workqueue("podcidrs")
-        self._told: set[Problem] = set()
+        self._reported: set[Problem] = set()
 
     def look(self) -> None:
-        """Something about the nodes may have changed."""
+        """Plan again soon: something about the nodes may have changed."""
         self._queue.add("nodes")
 
     async def run(self) -> None:
@@ -91,7 +95,8 @@ class PodCIDRController:
             return
         texts = [str(prefix) for prefix in prefixes]
         patch = {
-            # With the version: whoever set podCIDRs in the meantime was first.
+            # With the resourceVersion: if podCIDRs have been set meanwhile, the server refuses
+            # ours.
             "metadata": {"resourceVersion": node.metadata.resource_version},
             "spec": {"podCIDR": texts[0], "podCIDRs": texts},
         }
@@ -101,7 +106,7 @@ class PodCIDRController:
             if error.not_found:
                 return
             if error.conflict:
-                # Read what won, so that the next plan starts from it.
+                # Read the Node again, so that the next plan starts from its new podCIDRs.
                 self._note(await self._client.get(NODES, name))
             raise
         self._note(answer)
@@ -116,10 +121,10 @@ class PodCIDRController:
         self._nodes.note(msgspec.convert(answer, NodeObject))
 
     def _tell(self, planned: Plan) -> None:
-        """Say each problem once for as long as it lasts."""
+        """Report each Problem once for as long as it lasts."""
         problems = set(planned.problems)
         for problem in planned.problems:
-            if problem in self._told:
+            if problem in self._reported:
                 continue
             log.warning(
                 'problem=%s object=Node/%s cause="%s"',
@@ -129,7 +134,7 @@ class PodCIDRController:
             )
             about = reference(NODES, problem.node.name, uid=problem.node.uid)
             self._events.event(about, "Warning", problem.reason, problem.message)
-        self._told = problems
+        self._reported = problems
         self._metrics.planned(
             len(self._nodes.items),
             len(problems),

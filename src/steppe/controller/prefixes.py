@@ -1,8 +1,8 @@
-"""Which node gets which pod prefixes. Pure: all that is known is in the nodes themselves.
+"""Which node gets which pod prefixes. Pure: the only input is the Node objects and the ranges.
 
-There is no table of allocations that could drift: every plan starts from the podCIDRs of all nodes,
-also of those we did not give, that are not aligned, or are of another size. A node that is deleted
-gives its prefixes back by not being there. What a node has is never changed:
+There is no separate table of allocations: every plan starts from the podCIDRs of all nodes, also of
+those that others set, that are not aligned or have another length. The prefixes of a deleted node
+are free again because the node is no longer in the input. A node's podCIDRs are never changed:
 
     "podCIDRs … may only be set once" (validation of core/v1 NodeSpec)
 """
@@ -21,7 +21,7 @@ INVALID = "PodCIDRInvalid"
 
 
 class Range(msgspec.Struct, frozen=True):
-    """Prefixes of one length to give out, from one network."""
+    """Prefixes of one length that are given out from one network."""
 
     network: Network
     length: int
@@ -37,7 +37,7 @@ class Range(msgspec.Struct, frozen=True):
 
 
 class Node(msgspec.Struct, frozen=True):
-    """What of a node matters here."""
+    """The fields of a node that are used here."""
 
     name: str
     uid: str = ""
@@ -50,7 +50,7 @@ class Node(msgspec.Struct, frozen=True):
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """Something to tell a node's owner: what, why, and the cure."""
+    """What is wrong with a node's prefixes, why, and the cure."""
 
     node: Node
     reason: str
@@ -58,12 +58,12 @@ class Problem(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """Prefixes to set, in the order of the ranges, and what cannot be helped."""
+    """Prefixes to set, in the order of the ranges, and Problems."""
 
     assign: dict[str, tuple[Network, ...]]
     problems: tuple[Problem, ...]
     free: tuple[int, ...]
-    """How many prefixes of each range are left; foreign ones count for all that they cover."""
+    """How many prefixes of each range are free; a foreign prefix takes all that it overlaps."""
 
 
 def plan(nodes: Iterable[Node], ranges: Sequence[Range]) -> Plan:
@@ -86,7 +86,7 @@ def plan(nodes: Iterable[Node], ranges: Sequence[Range]) -> Plan:
                 exhausted = range_
                 break
             given.append(prefix)
-        # All families or none: a prefix set now could never be completed later.
+        # All families or none: the other family could never be added later.
         if len(given) == len(ranges):
             assign[node.name] = tuple(given)
         elif exhausted is not None:
@@ -97,7 +97,7 @@ def plan(nodes: Iterable[Node], ranges: Sequence[Range]) -> Plan:
 
 
 def free_prefixes(range_: Range, taken: Iterable[Network]) -> Iterator[Network]:
-    """The prefixes of a range that overlap nothing taken, lowest first."""
+    """The prefixes of a range that overlap no prefix in use, lowest first."""
     kind = type(range_.network)
     for start, end in _gaps(range_, taken):
         step = 1 << (range_.network.max_prefixlen - range_.length)
@@ -107,10 +107,10 @@ def free_prefixes(range_: Range, taken: Iterable[Network]) -> Iterator[Network]:
 
 
 def overlaps(taken: Sequence[tuple[Node, Network]]) -> list[Problem]:
-    """Prefixes that two nodes hold both; told of the younger node."""
+    """A Problem of the younger node for each pair of nodes whose prefixes overlap."""
     found = []
     for version in (4, 6):
-        # Nested or equal prefixes follow one another in this order, the wider one first.
+        # In this order, nested or equal prefixes are adjacent, the wider one first.
         held = sorted(
             ((n, node) for node, n in taken if n.version == version),
             key=lambda pair: (int(pair[0].network_address), pair[0].prefixlen, pair[1].seniority),
@@ -176,7 +176,7 @@ def _missing_families(
 
 
 def _gaps(range_: Range, taken: Iterable[Network]) -> Iterator[tuple[int, int]]:
-    """What of a range is not taken, as half-open intervals of addresses."""
+    """The free parts of a range, as half-open intervals of addresses."""
     at = int(range_.network.network_address)
     end = int(range_.network.broadcast_address) + 1
     inside = sorted(

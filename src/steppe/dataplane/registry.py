@@ -1,8 +1,8 @@
-"""The data planes: what puts Services and policies into the tables of a node, one line each.
+"""The data planes, and the protocols that they implement.
 
-A data plane renders neutral values (service/table.py, policy/rulings.py) into claims on table
-entries, and knows its own entries again. Everything else asks the values: what stands behind an
-entry is told by its cause. A new one is a module beside `nft` with these functions, and a line in
+A data plane turns neutral values (service/table.py, policy/rulings.py) into claims on table
+entries, and recognizes its own entries. All other code works with the neutral values and with the
+causes of entries. A new data plane is a module beside `nft` with these functions, and a line in
 `DATA_PLANES`.
 """
 
@@ -27,19 +27,19 @@ Claims = Iterator[NodeClaim | Problem]
 
 
 class DataPlane(Protocol):
-    """What each object of the cluster asks of a node's tables, for Services and masquerading.
+    """The claims of each object for Services and masquerading on one node.
 
-    What a data plane cannot do of a Service is a Problem with the Service's cause.
+    A part of a Service that a data plane cannot do is a Problem with the Service as cause.
     """
 
     def own_node(self, settings: Settings, here: Node) -> Claims:
-        """Of the node's own object."""
+        """The claims of the node's own object."""
 
     def other_node(self, settings: Settings, node: Node) -> Claims:
-        """Of any other Node."""
+        """The claims of any other Node."""
 
     def pod(self, workload: Workload) -> Claims:
-        """Of a pod of this node that may call itself by a Service."""
+        """The claims of a pod of this node, which may reach itself through a Service."""
 
     def pod_outside(
         self, settings: Settings, workload: Workload, addresses: Iterable[IPAddress]
@@ -49,63 +49,63 @@ class DataPlane(Protocol):
         """
 
     def service(self, table: ServiceTable) -> Claims:
-        """Of a Service and its EndpointSlices."""
+        """The claims of a Service and its EndpointSlices."""
 
     def service_range(self, known: ServiceRange) -> Claims:
-        """Of a range that cluster IPs are taken from."""
+        """The claims of a range of cluster IPs."""
 
     def service_ranges(self, kernel: Iterable[Key]) -> Iterator[IPNetwork]:
-        """The prefixes of `service_range`, read back from what a kernel holds."""
+        """The prefixes of `service_range`, read from a kernel's keys."""
 
     def frontends(self, keys: Iterable[Key], protocols: Collection[str]) -> frozenset[Frontend]:
-        """The frontends of these protocols that an entry under any of these keys belongs to."""
+        """The frontends of these protocols that the entries under these keys belong to."""
 
 
 class PolicyPlane(Protocol):
-    """What policies ask of a node's tables: guards of its own pods, and numbers of their peers."""
+    """The claims of policies on one node: guards of its own pods, and numbers of their peers."""
 
     def guard(self, workload: Workload, guard: Guard, anyone: Ruling) -> Iterator[NodeClaim]:
-        """That policies look at a pod, and what they let through whoever the peer is."""
+        """That policies guard a pod, and what they allow for every peer."""
 
     def allowed(
         self, number: int, addresses: Iterable[IPAddress], found: Ruling
     ) -> Iterator[NodeClaim]:
-        """What the pod with these addresses lets through for peers of this number."""
+        """What the policies of the pod with these addresses allow for peers with this number."""
 
     def overfull(self, found: Ruling) -> Iterator[Problem]:
-        """What of a ruling there is no room for; it stays closed."""
+        """A Problem for each part of a ruling that does not fit the data plane; it is denied."""
 
     def peer(
         self, direction: Direction, address: IPAddress, number: int, cause: Cause
     ) -> NodeClaim:
-        """The number of a peer at one of its addresses."""
+        """The identity's number of a peer, for one of its addresses."""
 
     def block(
         self, direction: Direction, prefix: IPNetwork, number: int, rules: Iterable[Cause]
     ) -> Iterator[NodeClaim]:
-        """The number of everyone else in a prefix."""
+        """The identity's number of all others in a prefix (an ipBlock of a policy)."""
 
     def known(self, here: Node) -> Iterator[NodeClaim]:
-        """That policies were known when this was written."""
+        """The mark that all policies were known when it was written."""
 
     def namespace(self, namespace: str) -> Iterator[NodeClaim]:
-        """That a namespace has a policy."""
+        """The mark that a namespace has a policy."""
 
     def everywhere(self, policy: ClusterNetworkPolicy) -> Iterator[NodeClaim]:
-        """That a policy may select pods of any namespace."""
+        """The mark that a policy may select pods of any namespace."""
 
     def may_have_policies(self, kernel: Container[Key], namespace: str) -> bool:
-        """Whether a pod of the namespace may be under a policy, for all that a kernel holds."""
+        """Whether, by what a kernel has stored, a policy may select pods of the namespace."""
 
     def is_policy_set(self, name: str) -> bool:
-        """Whether a set or map of this name is one that policies are enforced by."""
+        """Whether policies are enforced by the set or map of this name."""
 
     def is_policy(self, key: object) -> bool:
-        """Whether an entry under this key is one that policies are enforced by."""
+        """Whether policies are enforced by the entry under this key."""
 
 
 POLICIES: PolicyPlane = policy_plane
-"""Whatever serves Services, nftables alone judges by policies."""
+"""nftables enforces policies with every data plane for Services."""
 
 DATA_PLANES: dict[str, DataPlane] = {
     "nftables": nft,
@@ -113,5 +113,5 @@ DATA_PLANES: dict[str, DataPlane] = {
 
 
 def data_plane(settings: Settings) -> DataPlane:
-    """The one that the settings name."""
+    """The data plane that the settings choose."""
     return DATA_PLANES[settings.data_plane]

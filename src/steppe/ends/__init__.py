@@ -1,5 +1,6 @@
-"""What people write for the ends of a flow, and whom they mean by it.
+"""The text that names the ends of a flow, and what it refers to in a cluster.
 
-`parse.py` reads the text without a cluster; `target.py` finds the one end of a flow. All that an
-end means is for reach to find. Imports neither explain nor reach, whose words these are.
+`parse.py` parses the text without a cluster; `target.py` finds the one sender or destination it
+means. (reach/ends.py finds everyone it means.) It must import neither explain nor reach, which use
+it.
 """

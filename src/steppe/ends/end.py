@@ -1,4 +1,4 @@
-"""What the end of a flow can be called by, before anybody has looked into a cluster."""
+"""The kinds of ends that text can name, as values, before a look-up in a cluster."""
 
 import msgspec
 
@@ -7,7 +7,7 @@ from steppe.net.address import IPAddress, IPNetwork
 
 
 class UnknownEndError(SteppeError):
-    """What was written means nobody, or more than one thing."""
+    """The text of an end is not valid, matches nothing, or is ambiguous; the message says which."""
 
 
 class NameEnd(msgspec.Struct, frozen=True):
@@ -61,7 +61,7 @@ class ServiceEnd(msgspec.Struct, frozen=True):
 
 
 class HostEnd(msgspec.Struct, frozen=True):
-    """Whoever a host name in a URL leads to."""
+    """The Service or other end that a host name, alone or in a URL, resolves to."""
 
     host: str
 
@@ -79,7 +79,7 @@ class NodeEnd(msgspec.Struct, frozen=True):
 
 
 class AddressEnd(msgspec.Struct, frozen=True):
-    """Whoever has the address."""
+    """The pod, node, Service or outside host with this address."""
 
     address: IPAddress
 
@@ -88,7 +88,7 @@ class AddressEnd(msgspec.Struct, frozen=True):
 
 
 class PrefixEnd(msgspec.Struct, frozen=True):
-    """Everybody in a prefix who is not of the cluster; `text` is as it was written."""
+    """All addresses of a prefix that are not the cluster's; `text` is the prefix as written."""
 
     prefix: IPNetwork
     text: str
@@ -98,7 +98,7 @@ class PrefixEnd(msgspec.Struct, frozen=True):
 
 
 class InternetEnd(msgspec.Struct, frozen=True):
-    """Every public address that is not of the cluster."""
+    """Every public address that is not the cluster's."""
 
     def __str__(self) -> str:
         return "internet"
@@ -119,7 +119,7 @@ End = (
 
 
 class Written(msgspec.Struct, frozen=True):
-    """An end with the port that was written behind it.
+    """An end with the port written after it.
 
     `port` is a number, a range, a name, `icmp` or "" for none; `protocol` is in capitals, or "".
     """
@@ -130,7 +130,7 @@ class Written(msgspec.Struct, frozen=True):
 
 
 def is_pattern(end: End) -> bool:
-    """Whether the end may be many, by `*`, `?` or `[…]` as in file names."""
+    """Whether the end contains `*`, `?` or `[…]` as in file names, so that it may match many."""
     if isinstance(end, AddressEnd | PrefixEnd | InternetEnd | HostEnd):
         return False
     return any(sign in str(end) for sign in "*?[")

@@ -1,4 +1,4 @@
-"""Ends held against a cluster: Services by DNS name, and what a wrong name probably meant."""
+"""Ends looked up in a cluster: Services by DNS name, and suggestions for names without a match."""
 
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
@@ -19,11 +19,11 @@ from steppe.kube.services import Service
 
 _NEAR = 3
 _DOMAIN_AT = 2
-"""In NAME.NAMESPACE.svc.DOMAIN, where "svc" stands."""
+"""The index of the label "svc" in NAME.NAMESPACE.svc.DOMAIN."""
 
 
 def service_called(cluster: Cluster, host: str) -> Service | None:
-    """The Service that cluster DNS knows by this name; None where there is none."""
+    """The Service with this name in cluster DNS; None if there is none."""
     labels = host.rstrip(".").split(".")
     if len(labels) < _DOMAIN_AT or (len(labels) > _DOMAIN_AT and labels[_DOMAIN_AT] != "svc"):
         return None
@@ -31,7 +31,10 @@ def service_called(cluster: Cluster, host: str) -> Service | None:
 
 
 def nobody(cluster: Cluster, end: End, also: Iterable[str] = ()) -> UnknownEndError:
-    """Says that nobody is meant, and who probably was; `also` are more names that there are."""
+    """The error for an end that matches nothing, with suggestions.
+
+    `also` are further known names.
+    """
     match end:
         case HostEnd(host):
             return UnknownEndError(
@@ -60,7 +63,7 @@ def nobody(cluster: Cluster, end: End, also: Iterable[str] = ()) -> UnknownEndEr
 
 
 def _names(cluster: Cluster, end: End) -> Iterator[str]:
-    """What there is of the kind that was meant, as it would be written."""
+    """All existing names of the end's kind, in the form in which they are written."""
     match end:
         case ServiceEnd():
             return (f"svc/{namespace}/{name}" for namespace, name in cluster.services)
@@ -73,7 +76,7 @@ def _names(cluster: Cluster, end: End) -> Iterator[str]:
 
 
 def _alike(cluster: Cluster, name: str) -> tuple[str, ...]:
-    """Pods of names like this one, in any namespace, and Services of this very name."""
+    """Pods with a similar name in any namespace, and Services with exactly this name."""
     near = get_close_matches(name, sorted({own for _, own in cluster.pods}), _NEAR)
     pods = sorted(f"{space}/{own}" for space, own in cluster.pods if own in near)[:_NEAR]
     return (*pods, *(f"svc/{space}/{own}" for space, own in cluster.services if own == name))

@@ -1,4 +1,4 @@
-"""What people write for the ends of a flow: one grammar for every command, file and call.
+"""The grammar for the ends of a flow: the same for every command, file and library call.
 
     shop/web-1  shop/web  web            a pod, or the pods of a workload, whichever has the name
     pod/shop/web-1                       a pod alone
@@ -8,11 +8,11 @@
     svc/shop/db  svc/shop/*              a Service, or all that match
     db.shop  http://db.shop.svc.cluster.local:8080/     a Service by its DNS name
     node/node-a  node/*                  a node, or all that match
-    10.244.1.5  [fd00::5]:80             whoever has the address; nobody's is outside
-    192.0.2.0/24  internet               everyone there who is not of the cluster
+    10.244.1.5  [fd00::5]:80             what has the address; outside if nothing has it
+    192.0.2.0/24  internet               all addresses there that are not the cluster's
 
 A port may follow any of them but a bare IPv6 address: `:5432`, `:53/udp`, `:8000-8080/tcp`, `:http`
-or `:icmp`. Which of these a command can answer for is its own to say.
+or `:icmp`. Each command decides which of these it accepts.
 """
 
 from urllib.parse import urlsplit
@@ -49,7 +49,7 @@ _PROTOCOLS = frozenset({"", "TCP", "UDP", "SCTP"})
 
 
 def parse_end(text: str) -> Written:
-    """The end that was written; UnknownEndError says why it is none."""
+    """The end that the text names; UnknownEndError says why it is not valid."""
     text = text.strip()
     if not text:
         raise UnknownEndError("an empty name: give a pod as NAMESPACE/NAME, or an address")
@@ -63,7 +63,7 @@ def parse_end(text: str) -> Written:
 
 
 def split_port(text: str) -> tuple[str, str]:
-    """`53/udp` as its port and its protocol, in capitals; UnknownEndError where that is none."""
+    """`53/udp` as port and protocol (in capitals); UnknownEndError if it is neither."""
     port, _, protocol = text.partition("/")
     if protocol.upper() not in _PROTOCOLS:
         raise UnknownEndError(f"{text!r} is no port such as 80, 53/udp, 8000-8080/tcp or icmp")
@@ -129,7 +129,7 @@ def _named(text: str, name: str) -> End:
 
 
 def not_yet(text: str) -> UnknownEndError:
-    """An object that makes no sense of its own here yet."""
+    """The error for a kind of object that is not supported as an end yet."""
     return UnknownEndError(
         f"{text!r}: Ingress, Gateway and their routes are not understood yet; name the "
         "Service behind them"

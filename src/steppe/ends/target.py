@@ -1,7 +1,7 @@
-"""One end of one flow: who is meant by an end that somebody wrote (ends/parse.py).
+"""The target of one end of a flow: what a parsed end (ends/parse.py) means in a cluster.
 
-A flow has one sender and one destination, so a workload is its first pod, and a pattern or a whole
-namespace is nobody: UnknownEndError says so, or names what was probably meant.
+A flow has one sender and one destination. So a workload means its first pod, and a pattern or a
+namespace is an error (UnknownEndError). For a name without a match the error has suggestions.
 """
 
 import msgspec
@@ -34,7 +34,7 @@ _EVERYWHERE = (parse_prefix("0.0.0.0/0"), parse_prefix("::/0"))
 
 
 class PodTarget(msgspec.Struct, frozen=True):
-    """A pod, by those of its addresses that were meant."""
+    """A pod, with those of its addresses that are meant."""
 
     pod: Pod
     addresses: tuple[IPAddress, ...]
@@ -54,7 +54,7 @@ class NodeTarget(msgspec.Struct, frozen=True):
 
 
 class ServiceTarget(msgspec.Struct, frozen=True):
-    """A Service, by those of its addresses that were meant."""
+    """A Service, with those of its addresses that are meant."""
 
     service: Service
     addresses: tuple[IPAddress, ...]
@@ -72,7 +72,7 @@ class RangeTarget(msgspec.Struct, frozen=True):
 
     @property
     def address(self) -> IPAddress | None:
-        """The only address, where there is only one."""
+        """The address, if there is exactly one; else None."""
         (first, *more) = self.prefixes
         return first.network_address if not more and first.num_addresses == 1 else None
 
@@ -84,7 +84,7 @@ Target = PodTarget | NodeTarget | ServiceTarget | RangeTarget
 
 
 class Named(msgspec.Struct, frozen=True):
-    """A target, the port and protocol written behind it, and how it was understood."""
+    """A target, the port and protocol written after it, and a note on how it was understood."""
 
     target: Target
     port: str = ""
@@ -93,7 +93,7 @@ class Named(msgspec.Struct, frozen=True):
 
 
 def resolve(cluster: Cluster, text: str) -> Named:
-    """Who is meant; UnknownEndError says why nobody can be."""
+    """The target of the text; UnknownEndError says why there is none."""
     written = parse_end(text)
     found = _resolved(cluster, written)
     return msgspec.structs.replace(found, port=written.port, protocol=written.protocol)
@@ -157,7 +157,7 @@ def _service(cluster: Cluster, end: ServiceEnd) -> Service:
 
 
 def _to_service(cluster: Cluster, service: Service) -> ServiceTarget:
-    """A Service by its own addresses; a headless one by those that DNS answers with."""
+    """A Service with its own addresses; a headless one with those that DNS returns."""
     if not service.headless:
         return ServiceTarget(service, service.cluster_ips)
     held = (each for slice_ in cluster.slices_of(service) for each in slice_.headless)
@@ -193,14 +193,14 @@ def _of_pod(cluster: Cluster, pod: Pod) -> Named:
     if not pod.addresses:
         raise UnknownEndError(f"{name} has no address yet: look at its events on node {pod.node}")
     if pod.host_network:
-        # Its packets are its node's: no policy and no table can tell them apart.
+        # A host-network pod sends as its node: no policy and no table can distinguish them.
         note = f"{pod.namespace}/{pod.name} uses the network of its node, {pod.node}"
         return Named(_node(cluster, NodeEnd(pod.node)), note=note)
     return Named(PodTarget(pod, pod.addresses))
 
 
 def _anywhere(cluster: Cluster, end: NameEnd) -> Named:
-    """A name without a namespace: one pod's, a Service's in DNS, or one workload's."""
+    """A name without a namespace: of one pod, of a Service in DNS, or of one workload."""
     found = cluster.pods_named(end.name)
     if len(found) == 1:
         return _of_pod(cluster, found[0])
@@ -211,7 +211,7 @@ def _anywhere(cluster: Cluster, end: NameEnd) -> Named:
     if service is not None:
         return Named(_to_service(cluster, service))
     having = sorted({pod.namespace for pod in pods_of(cluster, "", end.name)})
-    # Where a Service has the name too, nobody can tell which of them is meant.
+    # If a Service has the name too, the name is ambiguous.
     if len(having) != 1 or any(name == end.name for _, name in cluster.services):
         raise nobody(cluster, end)
     return _one_of(cluster, NameEnd(having[0], end.name))

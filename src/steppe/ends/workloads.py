@@ -1,11 +1,12 @@
-"""The pods of a workload, and the labels they share.
+"""The pods of a workload (a Deployment, StatefulSet, DaemonSet, ReplicaSet or Job), and their
+labels.
 
     web-6d4f5b7c9-x2k4z     of Deployment web (and of ReplicaSet web-6d4f5b7c9)
     db-0                    of StatefulSet db
     agent-x2k4z             of DaemonSet, Job or ReplicaSet agent
 
-Controllers call pods after what owns them, so names tell; owner references may be missing, as in
-manifests.
+The pods are found by their names, which controllers derive from the owner's name: manifests may
+have no owner references.
 """
 
 import re
@@ -24,16 +25,16 @@ _OF_ONE_POD = frozenset(
         *("app.kubernetes.io/version", "app.kubernetes.io/managed-by", "helm.sh/chart"),
     }
 )
-"""Labels that tell apart pods, or releases, of one workload."""
+"""Labels that differ between pods, or releases, of one workload."""
 
-# Controllers make suffixes of these characters alone, "to reduce the chances of bad words"
+# Controllers use only these characters in suffixes, "to reduce the chances of bad words"
 # (k8s.io/apimachinery/pkg/util/rand).
 _SAFE = "[bcdfghjklmnpqrstvwxz2456789]"
 _SUFFIX = re.compile(rf"-(\d+|({_SAFE}{{6,10}}-)?{_SAFE}{{5}})")
 
 
 def pods_of(cluster: Cluster, namespace: str, owner: str) -> tuple[Pod, ...]:
-    """The pods with a network that are called after their owner; in any namespace for ""."""
+    """The pods not on the host network whose names derive from this owner; "" for any namespace."""
     found = (
         pod
         for (space, name), pod in cluster.pods.items()
@@ -46,20 +47,20 @@ def pods_of(cluster: Cluster, namespace: str, owner: str) -> tuple[Pod, ...]:
 
 
 def is_called_after(name: str, owner: str) -> bool:
-    """Whether a controller of this name would call a pod so."""
+    """Whether a controller of this name may have given a pod this name."""
     return name.startswith(f"{owner}-") and _SUFFIX.fullmatch(name, len(owner)) is not None
 
 
 def are_one(pods: tuple[Pod, ...]) -> bool:
-    """Whether pods called alike are of one workload: then they have the same labels."""
+    """Whether pods with similar names belong to one workload: they do if their labels are equal."""
     return len({tuple(workload_labels(pod).items()) for pod in pods}) == 1
 
 
 def workload_labels(pod: Pod) -> dict[str, str]:
-    """The labels that all pods of its workload have, now and after the next release."""
+    """The labels that all pods of its workload have, also after the next release."""
     return {key: value for key, value in sorted(pod.labels.items()) if key not in _OF_ONE_POD}
 
 
 def workload_name(pod: Pod) -> str:
-    """What people call the workload: its label for that, or else the pod's own name."""
+    """The name of the workload: from the pod's labels if they have it, else from the pod's name."""
     return next((pod.labels[key] for key in _NAME_LABELS if pod.labels.get(key)), pod.name)

@@ -1,6 +1,6 @@
-"""The ways for nodes to reach each other's pods: one module each, one protocol for all.
+"""Fabrics: how the nodes reach each other's pods; one module for each, with one protocol.
 
-`protocol` says what a fabric is, `registry` lists those there are. Nobody else names one, or asks
-which one is in use. A fabric makes claims from Node objects and settings alone; it knows nothing of
-Services and policies, and must not import them.
+`protocol` defines what a fabric is, `registry` lists the fabrics. No code outside this package
+names a fabric or asks which one is in use. A fabric decides the claims for reaching peers, from
+Node objects and settings alone; it must not import Services or policies.
 """

@@ -1,4 +1,4 @@
-"""`auto`: for each peer the first of several fabrics that carries packets to it."""
+"""`auto`: for each peer, the first of several fabrics that can carry packets to it."""
 
 from collections.abc import Iterator, Mapping
 
@@ -10,9 +10,9 @@ from steppe.state.node import NodeClaim
 
 
 class Auto:
-    """A choice among fabrics, by peer; the last of them is taken where none says that it carries.
+    """Chooses a fabric for each peer: the first one whose `carries` is true, else the last one.
 
-    A device stands on a node as long as some peer may need it, so all devices are made.
+    The devices of all fabrics are made on every node, because any peer may need one.
     """
 
     def __init__(self, fabrics: Mapping[str, Fabric]) -> None:
@@ -27,7 +27,7 @@ class Auto:
         )
 
     def towards_by(self, here: Node, peer: Node) -> Fabric:
-        """The fabric that packets to this peer take."""
+        """The fabric that carries packets to this peer."""
         carrying = (fabric for fabric in self._fabrics if fabric.carries(here, peer))
         return next(carrying, self._fabrics[-1])
 
@@ -42,9 +42,9 @@ class Auto:
         yield from self.towards_by(here, peer).towards(settings, here, peer)
 
     def mtu(self, settings: Settings, here: Node) -> int:
-        """The most that any of them takes.
+        """The largest MTU of the fabrics.
 
-        The node answers too large a packet for a tunnel with "fragmentation needed" itself, so
-        each path gets its own MTU and direct ones lose nothing.
+        For a packet that is too large for a tunnel, the node itself answers "fragmentation
+        needed". So each path has its own MTU, and direct paths keep the larger one.
         """
         return max(fabric.mtu(settings, here) for fabric in self._fabrics)

@@ -21,13 +21,15 @@ needs: tuple[Need, ...] = ()
 
 
 def carries(here: Node, peer: Node) -> bool:
-    """To a peer on the underlay's own subnet, with no router between that knows no pod prefix."""
+    """Whether the peer is on the underlay's subnet: no router, which has no routes to pod prefixes,
+    is between the two nodes.
+    """
     addresses = peer.addresses
     return bool(addresses) and all(here.underlay.on_link(address) for address in addresses)
 
 
 def devices(settings: Settings, here: Node) -> Iterator[NodeClaim | Problem]:
-    """None but the underlay's link, which is there."""
+    """No claims: the only device is the underlay's link, which exists."""
     del settings, here
     yield from ()
 
@@ -38,13 +40,13 @@ def mtu(settings: Settings, here: Node) -> int:
 
 
 def towards(settings: Settings, here: Node, peer: Node) -> Iterator[NodeClaim | Problem]:
-    """One route to each pod prefix of the peer, by the peer's address."""
+    """One route to each pod prefix of the peer, with the peer's address as next hop."""
     del settings
     for prefix in peer.prefixes:
         cause = prefix.cause
         via = peer.address(prefix.version)
         if via is None:
-            # We never cross families (no RTA_VIA), so there is no next hop.
+            # A next hop of the other family (RTA_VIA) is not used here.
             yield Problem(
                 cause,
                 f"no route to {prefix}: {peer.name} has no IPv{prefix.version} InternalIP; "

@@ -1,6 +1,6 @@
-"""What a fabric is: how the pods of one node reach those of another.
+"""What a fabric is: the claims by which pods of one node reach pods of another node.
 
-A module with these names is a fabric (direct.py is the smallest); so is any object that has them.
+Every module or object with the members of `Fabric` is a fabric; direct.py is the smallest.
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from steppe.state.node import NodeClaim
 
 
 class Option(msgspec.Struct, frozen=True):
-    """A whole number that an operator may choose for a fabric, between both bounds."""
+    """An integer setting of a fabric, with its lowest and highest value (both allowed)."""
 
     name: str
     default: int
@@ -24,13 +24,13 @@ class Option(msgspec.Struct, frozen=True):
     help: str
 
     def of(self, settings: Settings) -> int:
-        """What was chosen, or the default."""
+        """The value in the settings, or the default."""
         return dict(settings.fabric_options).get(self.name, self.default)
 
 
 class Need(msgspec.Struct, frozen=True):
-    """A kind of device that the kernel must know, and the words after `ip link add … type` that
-    show it.
+    """A kind of device that the kernel must support, with the words after `ip link add … type` that
+    test it.
     """
 
     device: str
@@ -39,9 +39,9 @@ class Need(msgspec.Struct, frozen=True):
 
 
 class Fabric(Protocol):
-    """Claims for one node (`here`) of all that carries packets to its peers and from them.
+    """The claims on one node (`here`) of everything that carries packets to and from its peers.
 
-    `summary`: half a sentence for a command's help. `links`: the devices it makes, by name.
+    `summary`: half a sentence for a command's help. `links`: the names of the devices it makes.
     """
 
     @property
@@ -54,17 +54,17 @@ class Fabric(Protocol):
     def needs(self) -> tuple[Need, ...]: ...
 
     def carries(self, here: Node, peer: Node) -> bool:
-        """Whether `auto` may choose it towards this peer: the first that says so is taken."""
+        """Whether this fabric can carry packets to this peer; `auto` takes the first that can."""
         ...
 
     def devices(self, settings: Settings, here: Node) -> Iterator[NodeClaim | Problem]:
-        """What the node needs whoever its peers are."""
+        """The claims that do not depend on a peer."""
         ...
 
     def towards(self, settings: Settings, here: Node, peer: Node) -> Iterator[NodeClaim | Problem]:
-        """What reaching this peer's pods takes."""
+        """The claims for reaching this peer's pods, and a Problem for what cannot be reached."""
         ...
 
     def mtu(self, settings: Settings, here: Node) -> int:
-        """The largest packet, in bytes, that pods' own links shall take."""
+        """The MTU of pods' own links, in bytes."""
         ...

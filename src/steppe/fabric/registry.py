@@ -1,6 +1,6 @@
-"""The fabrics there are, by the name that operators choose them by.
+"""All fabrics, by the name that operators use.
 
-To add one: a module that has what protocol.py asks, and a line in FABRICS.
+To add one: a module with the members that protocol.py lists, and a line in FABRICS.
 """
 
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ class UnknownFabricError(ValueError):
 
 
 def fabric_of(settings: Settings) -> Fabric:
-    """The fabric that these settings choose; UnknownFabricError where there is none of the name."""
+    """The fabric that these settings choose; UnknownFabricError if there is none of that name."""
     try:
         return FABRICS[settings.fabric]
     except KeyError:
@@ -33,7 +33,7 @@ def fabric_of(settings: Settings) -> Fabric:
 
 
 def summaries() -> str:
-    """Each fabric in half a sentence, for a command's help."""
+    """The name and summary of each fabric, for a command's help."""
     return "; ".join(f"{name}: {fabric.summary}" for name, fabric in FABRICS.items())
 
 
@@ -43,10 +43,10 @@ def all_options() -> Iterator[Option]:
 
 
 def all_needs() -> Iterator[Need]:
-    """The devices that some fabric needs, each once."""
+    """The kinds of device that any fabric needs, each once."""
     yield from dict.fromkeys(n for fabric in FABRICS.values() for n in fabric.needs)
 
 
 def all_links() -> Iterator[str]:
-    """The names of the devices that some fabric makes, each once."""
+    """The names of the devices that any fabric makes, each once."""
     yield from dict.fromkeys(name for fabric in FABRICS.values() for name in fabric.links)

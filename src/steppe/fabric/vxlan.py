@@ -1,15 +1,15 @@
 """`vxlan`: packets between pods travel inside UDP packets between nodes (RFC 7348).
 
-One device a node, no flooding and no learning: where each prefix, next hop and MAC address lies
-is written down beforehand, from the Node objects alone.
+One device for each node, without flooding and learning: routes, neighbour entries and forwarding
+entries are all written from the Node objects.
 
     route   10.244.2.0/24 via 10.244.2.0 dev steppe-vxlan metric 1024 onlink
     neigh   10.244.2.0 lladdr MAC(node-b)
     fdb     MAC(node-b) dst 192.0.2.12
 
-Pods reach other nodes' own addresses through the tunnel as well (a rule sends what local pods
-send through TABLE first): a fabric that needs an overlay never sees a pod's address, so it
-cannot drop one.
+Packets of pods to other nodes' own addresses take the tunnel as well (a rule looks local pods'
+packets up in TABLE first): an underlay that needs an overlay may drop packets with pod addresses,
+and so it never sees one.
 """
 
 from collections.abc import Iterator
@@ -37,7 +37,7 @@ from steppe.state.sysctl import Sysctl, SysctlKey
 
 DEVICE = "steppe-vxlan"
 TABLE = 7473
-"""Routes for what local pods send; all else uses the main table alone."""
+"""The routing table for what local pods send; all other packets use only the main table."""
 RULE_PRIORITY = 7473
 VNI = Option("vxlan-vni", 7473, 1, (1 << 24) - 1, "the VXLAN network identifier")
 # "IANA has assigned the value 4789 for the VXLAN UDP port" (RFC 7348, section 5).
@@ -56,13 +56,13 @@ needs = (
 
 
 def carries(here: Node, peer: Node) -> bool:
-    """To every peer that has an address of the family in which this node's tunnels end."""
+    """Whether the peer has an address of the family of this node's tunnel end."""
     local = tunnel_address(here)
     return local is not None and peer.address(local.version) is not None
 
 
 def devices(settings: Settings, here: Node) -> Iterator[NodeClaim | Problem]:
-    """The node's end of every tunnel, and the rule that sends its pods' packets there."""
+    """The tunnel device, and the rules that look its pods' packets up in TABLE."""
     cause = Cause(here.ref, "status.addresses")
     local = tunnel_address(here)
     if local is None:
@@ -72,14 +72,14 @@ def devices(settings: Settings, here: Node) -> Iterator[NodeClaim | Problem]:
     link = Link(vxlan, mtu(settings, here), device_mac(here))
     yield Claim(LinkKey(DEVICE), link, cause)
     if any(prefix.version == 6 for prefix in here.prefixes):
-        # A router advertisement that came through a tunnel must never move a node's routes.
+        # A router advertisement from the tunnel must not change the node's routes.
         yield Claim(SysctlKey(f"net/ipv6/conf/{DEVICE}/accept_ra"), Sysctl("0"), cause)
     for prefix in here.prefixes:
         yield Claim(RuleKey(prefix.network, RULE_PRIORITY), Rule(TABLE), prefix.cause)
 
 
 def towards(settings: Settings, here: Node, peer: Node) -> Iterator[NodeClaim | Problem]:
-    """What it takes to reach one peer's pods, and the peer itself from local pods."""
+    """The entries to reach one peer's pods, and the peer's own addresses from local pods."""
     del settings
     cause = Cause(peer.ref, "status.addresses")
     local = tunnel_address(here)
@@ -108,7 +108,7 @@ def towards(settings: Settings, here: Node, peer: Node) -> Iterator[NodeClaim | 
 
 
 def _node_routes(peer: Node, cause: Cause) -> Iterator[NodeClaim]:
-    """The peer's own addresses, for local pods only: the tunnel's outer packets go without."""
+    """Routes to the peer's own addresses, for local pods only: outer packets must not use them."""
     for address in peer.addresses:
         prefix = of_version(peer.networks, address.version)
         if prefix is not None:
@@ -117,12 +117,12 @@ def _node_routes(peer: Node, cause: Cause) -> Iterator[NodeClaim]:
 
 
 def next_hop(prefix: IPNetwork) -> IPAddress:
-    """The first address of a node's prefix: no pod has it, and it names the node to a reader."""
+    """The first address of a node's prefix; no pod has it, and readers know the node by it."""
     return prefix.network_address
 
 
 def tunnel_address(node: Node) -> IPAddress | None:
-    """Where a node's tunnels end: IPv4 where it has that, which costs 20 bytes less."""
+    """A node's tunnel end: its IPv4 address if it has one (20 bytes less overhead), else IPv6."""
     return node.address(4) or node.address(6)
 
 
@@ -131,7 +131,7 @@ def device_mac(node: Node) -> str:
 
 
 def mtu(settings: Settings, here: Node) -> int:
-    """What fits inside: the outer IP header, UDP (8), VXLAN (8) and Ethernet (14) go off."""
+    """The underlay's MTU minus outer IP header, UDP (8), VXLAN (8) and Ethernet (14), in bytes."""
     del settings
     local = tunnel_address(here)
     outer = 40 if local is not None and local.version == 6 else 20

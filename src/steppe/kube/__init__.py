@@ -1,5 +1,5 @@
 """What Steppe reads of the Kubernetes API: wire shapes, checked objects, the cluster.
 
-An object that is wrong becomes Problems and stays in use as far as it can be. What objects mean for
-packets is not decided here; imports `net` alone.
+It decides which fields are valid: an invalid one becomes a Problem, and the rest of its object is
+used. It does not decide what objects mean for packets. It imports `net` alone.
 """

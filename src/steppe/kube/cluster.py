@@ -1,7 +1,7 @@
-"""The cluster as one indexed value: each kind by name, and by what flows are made of.
+"""The cluster as one value: objects of each kind by name, with indexes by address and port.
 
-The look-ups by address, port and namespace are built when they are first asked, once for all that
-ask: after that, the objects that one flow can have to do with are found without looking at others.
+Each index is built at its first use. Then the objects that concern one flow are found without a
+scan of all objects.
 """
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping
@@ -25,9 +25,9 @@ Name = tuple[str, str]
 
 
 class Cluster(msgspec.Struct, frozen=True, dict=True):
-    """What the API holds, as far as the network depends on it.
+    """All API objects that the network depends on, by kind and name.
 
-    The mappings never change: what the look-ups have found once holds for the value's whole life.
+    Invariant: the mappings never change, so an index that is built once stays correct.
     """
 
     nodes: Mapping[str, Node] = {}
@@ -45,9 +45,9 @@ class Cluster(msgspec.Struct, frozen=True, dict=True):
             yield service, self.slices_of(service)
 
     def pods_at(self, address: IPAddress) -> tuple[Pod, ...]:
-        """The pods whose own address this is: one, in a sound cluster.
+        """The pods that have this address; more than one only if the API's data is wrong.
 
-        A host-network pod is its node; a finished pod has given its addresses back.
+        Left out: host-network pods (they use their node's addresses) and finished pods.
         """
         return self._pods_by_address.get(address, ())
 
@@ -60,7 +60,7 @@ class Cluster(msgspec.Struct, frozen=True, dict=True):
         return self._nodes_by_address.get(address, ())
 
     def nodes_around(self, address: IPAddress) -> Iterator[Node]:
-        """The nodes with a pod prefix that holds the address."""
+        """The nodes that have a pod prefix which contains the address."""
         for version, length in self._prefix_lengths:
             if version == address.version:
                 shift = address.max_prefixlen - length
@@ -68,7 +68,7 @@ class Cluster(msgspec.Struct, frozen=True, dict=True):
                 yield from self._nodes_by_prefix.get((version, length, number), ())
 
     def services_at(self, address: IPAddress) -> tuple[Service, ...]:
-        """The Services that have this address themselves."""
+        """The Services with this address: cluster IP, external or load balancer address."""
         return self._services_by_address.get(address, ())
 
     def services_on(self, protocol: Protocol, node_port: int) -> tuple[Service, ...]:
@@ -157,7 +157,7 @@ class Cluster(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def _policies_by_pod(self) -> dict[Name, tuple[NetworkPolicy, ...]]:
-        """Filled as pods are asked about."""
+        """A cache, filled at each pod's first look-up."""
         return {}
 
 

@@ -5,8 +5,8 @@ incompatible version with an unknown field. In that case it should fail closed. 
 rules, "fail closed" means: "treat the rule as matching no traffic". For "Deny" and "Pass"
 rules, "fail closed" means: "treat the rule as a 'Deny all' rule"." (ClusterNetworkPolicyEgressPeer)
 
-What the text says of peers is done for all that cannot be understood here. `domainNames` is not
-supported, and closes like an unknown field.
+The text says this of peers; Steppe does the same for every part of a policy that it cannot
+understand. `domainNames` is not supported and is treated like an unknown field.
 """
 
 from collections.abc import Iterable, Iterator
@@ -74,7 +74,7 @@ class ClusterNetworkPolicy(msgspec.Struct, frozen=True):
 def cluster_policy_from(
     seen: wire.ClusterNetworkPolicy,
 ) -> tuple[ClusterNetworkPolicy, tuple[Problem, ...]]:
-    """The checked policy, and what of it could not be understood."""
+    """The checked policy, and a Problem for each part that could not be understood."""
     problems: list[Problem] = []
     spec, ref = seen.spec, ObjectRef("ClusterNetworkPolicy", "", seen.metadata.name)
     subject, sure = _subject(spec.subject, ref, problems)
@@ -90,8 +90,8 @@ def cluster_policy_from(
         problems.append(Problem(Cause(ref, "spec.priority"), message))
         priority, sure = 0, False
     if not sure:
-        # For whom or when the rules hold is in doubt. They are taken for all whom they may be
-        # meant for, before any others, and let nothing through.
+        # The subject, tier or priority could not be understood. Fail closed: the rules apply to
+        # every pod they may be meant for, before all other policies, and accept nothing.
         ingress, egress = tuple(_only_denying(ingress)), tuple(_only_denying(egress))
     policy = ClusterNetworkPolicy(
         seen.metadata.name,
@@ -111,7 +111,7 @@ def _only_denying(rules: Iterable[ClusterRule]) -> Iterator[ClusterRule]:
 
 
 def _subject(seen: wire.Subject, ref: ObjectRef, problems: list[Problem]) -> tuple[Pods, bool]:
-    """The pods a policy is for, and whether it is for no others."""
+    """The pods that a policy selects, and whether the selector was understood completely."""
     if (seen.namespaces is None) == (seen.pods is None):
         message = "exactly one of namespaces and pods says for which pods; this is for all of them"
         problems.append(Problem(Cause(ref, "spec.subject"), message))
@@ -158,7 +158,7 @@ def _rule(
     field: Literal["from", "to"],
     problems: list[Problem],
 ) -> ClusterRule | None:
-    """The rule, failed closed where it is not understood: None is a rule matching no traffic."""
+    """The rule, failed closed if it is not understood; None if it matches no traffic."""
     action = seen.action
     if action not in get_args(Action):
         message = (
@@ -201,7 +201,7 @@ def _unless_unnamed(
 def _peers(
     seen: tuple[wire.ClusterIngressPeer, ...], ref: ObjectRef, field: str, problems: list[Problem]
 ) -> tuple[Peer, ...] | None:
-    """The peers; None where there is one that is not understood, or none at all."""
+    """The peers; None if one of them is not understood or the list is empty."""
     if not seen:
         # "This field must be defined and contain at least one item."
         problems.append(Problem(Cause(ref, field), "no peer is named: the rule fails closed"))
@@ -235,7 +235,7 @@ def _peer(
 def _outer_peer(
     seen: wire.ClusterEgressPeer, ref: ObjectRef, where: str, problems: list[Problem]
 ) -> tuple[Peer, ...] | None:
-    """The kinds of peer that only egress has."""
+    """The kinds of peer that exist only in egress rules."""
     if seen.nodes is not None:
         nodes, sure = selector_from(seen.nodes, ref, f"{where}.nodes", problems)
         return (Nodes(nodes),) if sure else None
@@ -260,7 +260,7 @@ def _networks(
 def _ports(
     seen: tuple[wire.Protocol, ...], ref: ObjectRef, field: str, problems: list[Problem]
 ) -> tuple[Port, ...] | None:
-    """The ports; None where there is one that is not understood, or none at all."""
+    """The ports; None if one of them is not understood or the list is empty."""
     found = [_port(entry) for entry in seen]
     for index, port in enumerate(found):
         if port is None:

@@ -1,4 +1,4 @@
-"""Checked objects: what the wire said, parsed once, with a Problem for each part that is wrong.
+"""Checked objects: wire shapes parsed once, with a Problem for each part that is wrong.
 
 A part that cannot be used is left out and reported; the rest of the object stays in use.
 """
@@ -20,30 +20,30 @@ from steppe.net.address import (
 )
 
 UNDERLAY_ANNOTATION = "steppe.dev/underlay"
-"""Where an agent publishes its node's Underlay, as JSON: peers and offline tools need it."""
+"""The annotation in which an agent publishes its Underlay, as JSON, for other nodes and tools."""
 
 
 ZONE_LABEL = "topology.kubernetes.io/zone"
 
 
 class Underlay(msgspec.Struct, frozen=True):
-    """A node's way to the other nodes: the link, its MTU in bytes, and its addresses."""
+    """The link by which a node reaches other nodes: its name, MTU in bytes, and addresses."""
 
     link: str
     mtu: int
     addresses: tuple[IPInterface, ...] = ()
 
     def on_link(self, address: IPAddress) -> bool:
-        """Whether this address is reached on the link itself, with no router between."""
+        """Whether this address is on-link: reached without a router."""
         return any(address in own.network for own in self.addresses)
 
 
 DEFAULT_UNDERLAY = Underlay("eth0", 1500)
-"""Assumed of a node that has published nothing, as when explaining plain manifests."""
+"""Used for a node that has published none, as when explaining plain manifests."""
 
 
 class Node(msgspec.Struct, frozen=True):
-    """A node: the prefixes its pods live in and the addresses it is reached by."""
+    """A node: the prefixes of its pods, and the node's own addresses."""
 
     name: str
     created: str = ""
@@ -64,7 +64,7 @@ class Node(msgspec.Struct, frozen=True):
         return tuple(prefix.network for prefix in self.prefixes)
 
     def has_pods_at(self, address: IPAddress) -> bool:
-        """Whether the address is one of those that the node's pods are given."""
+        """Whether one of the node's pod prefixes contains the address."""
         return any(address in prefix.network for prefix in self.prefixes)
 
     def address(self, version: int) -> IPAddress | None:
@@ -73,15 +73,17 @@ class Node(msgspec.Struct, frozen=True):
 
 
 NO_POD = "_container"
-"""Stands for the namespace where a runtime tells of no pod (cnitool, nerdctl); none in the API
-can have this name."""
+"""The namespace of attachments whose runtime names no pod (cnitool, nerdctl). The API allows no
+namespace of this name."""
 
 
 class Workload(msgspec.Struct, frozen=True):
-    """A pod's attachment to its node: the host-side link and the addresses behind it.
+    """A pod's attachment to its node: the host-side link, and the pod's addresses.
 
-    `container` names the sandbox that owns it, where one is known: a late DEL for an earlier
-    sandbox of the same pod must not tear down its successor.
+    (Not a Deployment or the like, which Kubernetes calls a workload; see ends/workloads.py.)
+
+    `container` is the ID of the sandbox that owns the attachment, if it is known: a late DEL for
+    an earlier sandbox of the same pod must not remove the attachment of the new one.
     """
 
     link: str
@@ -97,7 +99,7 @@ class Workload(msgspec.Struct, frozen=True):
 
 
 class NamedPort(msgspec.Struct, frozen=True):
-    """A container port that has a name: policies may call it by that."""
+    """A container port that has a name; policies may refer to it by this name."""
 
     name: str
     protocol: str
@@ -107,7 +109,8 @@ class NamedPort(msgspec.Struct, frozen=True):
 class Pod(msgspec.Struct, frozen=True):
     """A pod, as far as the network is concerned.
 
-    `ports` are those that have a name; `nameless_ports` are declared for people's information.
+    `ports` are the container ports with a name, `nameless_ports` those without: the latter are
+    documentation only, no policy can refer to them by name.
     """
 
     namespace: str
@@ -127,7 +130,7 @@ class Pod(msgspec.Struct, frozen=True):
 
 
 def node_from(seen: wire.Node) -> tuple[Node, tuple[Problem, ...]]:
-    """The checked node, and what of it had to be left out."""
+    """The checked node, and a Problem for each part that was left out."""
     problems: list[Problem] = []
     ref = ObjectRef("Node", "", seen.metadata.name)
     cidrs = seen.spec.pod_cidrs or ((seen.spec.pod_cidr,) if seen.spec.pod_cidr else ())
@@ -147,7 +150,7 @@ def node_from(seen: wire.Node) -> tuple[Node, tuple[Problem, ...]]:
 def _node_addresses(
     seen: wire.Node, type_: str, ref: ObjectRef, problems: list[Problem]
 ) -> tuple[IPAddress, ...]:
-    """Addresses of one type in the order given; routes use internal ones only."""
+    """The addresses of one type, in the given order; routes use internal ones only."""
     found: dict[IPAddress, None] = {}
     for index, entry in enumerate(seen.status.addresses or ()):
         if entry.type != type_:
@@ -192,7 +195,7 @@ def underlay_annotation(underlay: Underlay) -> str:
 
 
 def pod_from(seen: wire.Pod) -> tuple[Pod, tuple[Problem, ...]]:
-    """The checked pod, and what of it had to be left out."""
+    """The checked pod, and a Problem for each part that was left out."""
     problems: list[Problem] = []
     ref = ObjectRef("Pod", seen.metadata.namespace, seen.metadata.name)
     texts = tuple(ip.ip for ip in seen.status.pod_ips or ()) or (seen.status.pod_ip,)
@@ -213,7 +216,7 @@ def pod_from(seen: wire.Pod) -> tuple[Pod, tuple[Problem, ...]]:
         node=seen.spec.node_name,
         addresses=tuple(addresses),
         host_network=seen.spec.host_network,
-        # A pod that has ended gives its addresses back, although its status still shows them.
+        # A finished pod no longer owns its addresses, although its status still shows them.
         finished=seen.status.phase in ("Succeeded", "Failed"),
         labels=seen.metadata.labels or {},
         ports=tuple(port for port in ports if port.name),
@@ -223,7 +226,9 @@ def pod_from(seen: wire.Pod) -> tuple[Pod, tuple[Problem, ...]]:
 
 
 def container_ports(seen: wire.PodSpec) -> Iterator[NamedPort]:
-    """The ports of the containers that stay: sidecars are init containers that restart always."""
+    """The ports of the containers that keep running, with those of sidecars (init containers with
+    restartPolicy Always).
+    """
     sidecars = (c for c in seen.init_containers or () if c.restart_policy == "Always")
     for container in (*(seen.containers or ()), *sidecars):
         for port in container.ports or ():

@@ -1,9 +1,9 @@
 """Network policies, checked: peers and ports in one normal form for both kinds of policy.
 
-"Missing" and "empty" are told apart here once and never again: a rule that names no peers has
-the peer Anyone, one that names no ports has the port AnyTraffic, and an empty tuple of either
-means nobody and nothing. Whatever cannot be understood is closed rather than open, and becomes a
-Problem; docs/decisions/0009-policy-semantics.md says how for each kind of nonsense.
+Only this module handles "missing" and "empty" fields: a rule without peers gets the peer Anyone, a
+rule without ports gets the port AnyTraffic, and an empty tuple of either matches nothing. A part
+that cannot be understood fails closed and becomes a Problem; the cases are listed in
+docs/decisions/0009-policy-semantics.md.
 """
 
 from collections.abc import Iterable
@@ -21,7 +21,7 @@ Direction = Literal["ingress", "egress"]
 
 
 class Namespace(msgspec.Struct, frozen=True):
-    """A namespace, as far as policies look at it."""
+    """A namespace with what policies use of it."""
 
     name: str
     labels: dict[str, str] = {}
@@ -32,11 +32,13 @@ class Namespace(msgspec.Struct, frozen=True):
 
 
 class Anyone(msgspec.Struct, frozen=True):
-    """Whoever sends or receives, inside the cluster or out of it."""
+    """The peer that matches everyone, inside and outside the cluster."""
 
 
 class Pods(msgspec.Struct, frozen=True):
-    """Pods by their labels and their namespace's; `within` is a namespace's name or ""."""
+    """Pods by their labels and their namespace's labels; `within` limits them to one namespace by
+    name, "" for no limit.
+    """
 
     namespaces: Selector = EVERYTHING
     pods: Selector = EVERYTHING
@@ -44,7 +46,7 @@ class Pods(msgspec.Struct, frozen=True):
 
 
 class Block(msgspec.Struct, frozen=True):
-    """The addresses of a prefix, without those of the prefixes excepted from it."""
+    """An ipBlock: the addresses of a prefix without those of its `except` prefixes."""
 
     prefix: IPNetwork
     excepted: tuple[IPNetwork, ...] = ()
@@ -60,11 +62,11 @@ Peer = Anyone | Pods | Block | Nodes
 
 
 class AnyTraffic(msgspec.Struct, frozen=True):
-    """Every protocol and port, also protocols that have no ports."""
+    """Every port of every protocol, and every protocol without ports."""
 
 
 class PortName(msgspec.Struct, frozen=True):
-    """The destination pod's container ports of this name; of any protocol where it is ""."""
+    """The destination pod's container ports of this name; of any protocol if `protocol` is ""."""
 
     name: str
     protocol: PortProtocol | Literal[""] = ""
@@ -74,7 +76,7 @@ Port = AnyTraffic | PortRange | PortName
 
 
 class Rule(msgspec.Struct, frozen=True):
-    """Traffic with any of the peers on any of the ports; `field` is where the rule stands."""
+    """Traffic with any of the peers on any of the ports; `field` is its place in the policy."""
 
     field: str
     peers: tuple[Peer, ...]
@@ -82,7 +84,7 @@ class Rule(msgspec.Struct, frozen=True):
 
 
 class NetworkPolicy(msgspec.Struct, frozen=True):
-    """What a NetworkPolicy asks: pods that are isolated, by direction, and what is let through."""
+    """A checked NetworkPolicy: which pods it isolates, in which directions, and what it allows."""
 
     namespace: str
     name: str
@@ -104,7 +106,7 @@ def namespace_from(seen: wire.Namespace) -> Namespace:
 
 
 def network_policy_from(seen: wire.NetworkPolicy) -> tuple[NetworkPolicy, tuple[Problem, ...]]:
-    """The checked policy, and what of it could not be understood."""
+    """The checked policy, and a Problem for each part that could not be understood."""
     problems: list[Problem] = []
     meta, spec = seen.metadata, seen.spec
     ref = ObjectRef("NetworkPolicy", meta.namespace, meta.name)
@@ -118,8 +120,8 @@ def network_policy_from(seen: wire.NetworkPolicy) -> tuple[NetworkPolicy, tuple[
             name=meta.name,
             pods=pods,
             isolates=isolates,
-            # A policy that may have been meant for fewer pods isolates all it could be meant
-            # for, and lets nothing through to any of them.
+            # The selector was not understood completely. Fail closed: the policy isolates every pod
+            # that it may be meant for, and allows nothing.
             ingress=ingress if sure and "ingress" in named else (),
             egress=egress if sure and "egress" in named else (),
         ),
@@ -130,7 +132,7 @@ def network_policy_from(seen: wire.NetworkPolicy) -> tuple[NetworkPolicy, tuple[
 def _directions(
     spec: wire.NetworkPolicySpec, ref: ObjectRef, problems: list[Problem]
 ) -> tuple[frozenset[Direction], frozenset[Direction]]:
-    """The directions that the policy names, and those in which it isolates."""
+    """The directions for which the policy has rules, and those in which it isolates."""
     both: frozenset[Direction] = frozenset(("ingress", "egress"))
     if not spec.policy_types:
         # "policies that contain an egress section are assumed to affect egress, and all policies
@@ -223,7 +225,7 @@ def _block(seen: wire.IPBlock, ref: ObjectRef, where: str, problems: list[Proble
         cause = Cause(ref, f"{where}.except[{index}]")
         part = prefix_from(text, cause, problems)
         if part is None:
-            prefix = None  # what should be kept out is not known, so nobody is let in
+            prefix = None  # which addresses to except is not known: the peer matches nobody
         elif prefix is not None and (part == prefix or not holds(prefix, part)):
             # "Except values will be rejected if they are outside the cidr range"
             message = f"{part} is not a part of {prefix}, so the block lets nobody in; correct it"
@@ -235,8 +237,8 @@ def _block(seen: wire.IPBlock, ref: ObjectRef, where: str, problems: list[Proble
 
 
 def prefix_from(text: str, cause: Cause, problems: list[Problem]) -> IPNetwork | None:
-    """The prefix in text; None, with a Problem, where the API server would not take it."""
-    # Python also reads 10.0.0.0/255.0.0.0 and fe80::%eth0/64, which are no CIDRs.
+    """The prefix in text; None, with a Problem, if the API server would reject it."""
+    # Python also parses 10.0.0.0/255.0.0.0 and fe80::%eth0/64, which are not CIDRs.
     length = text.rpartition("/")[2]
     try:
         if length.isascii() and length.isdecimal() and "%" not in text:
@@ -273,7 +275,7 @@ def _ports(
 
 
 def _port_fault(seen: wire.PolicyPort, protocol: str) -> str:
-    """What is wrong with a port; "" where nothing is."""
+    """What is wrong with a port; "" if nothing is."""
     if protocol not in get_args(PortProtocol):
         return f"protocol {protocol!r} is not TCP, UDP or SCTP"
     if isinstance(seen.port, int):

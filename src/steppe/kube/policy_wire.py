@@ -1,7 +1,7 @@
 """Network policies and what they select, on the wire, reduced to the fields in use (see `wire`).
 
-A field that this version of Steppe does not know is not an error here: it decodes to nothing,
-which `policies` recognises as "something unknown" and closes.
+A field that this version of Steppe does not know is no error here. It is dropped, so its object is
+empty; `policies` recognises the empty object and fails closed.
 """
 
 import msgspec

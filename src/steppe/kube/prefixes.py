@@ -1,7 +1,7 @@
-"""The prefixes that a node's pods get their addresses from, each with what says so.
+"""The prefixes from which a node's pods get their addresses, each with its cause.
 
-Today they are the Node's podCIDRs. Whatever else gives a node prefixes (address pools, prefixes
-derived from its address) adds to `Node.prefixes` here; no reader names a field of an object.
+Today they are the Node's podCIDRs. Other sources (address pools, prefixes derived from an address)
+are to be added to `Node.prefixes` here. Readers use `Node.prefixes` and know no field of an object.
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,7 +13,7 @@ from steppe.net.address import IPNetwork, parse_prefix
 
 
 class NodePrefix(msgspec.Struct, frozen=True):
-    """One prefix of a node, and the object and field that give it."""
+    """One prefix of a node, and the object and field that assign it."""
 
     network: IPNetwork
     cause: Cause
@@ -27,7 +27,7 @@ class NodePrefix(msgspec.Struct, frozen=True):
 
 
 def pod_cidrs(node: str, networks: Iterable[IPNetwork]) -> tuple[NodePrefix, ...]:
-    """These networks as the podCIDRs of a node, in the order of the list."""
+    """The prefixes of a node whose podCIDRs are these networks, in order."""
     return tuple(
         NodePrefix(network, _cause(ObjectRef("Node", "", node), index))
         for index, network in enumerate(networks)
@@ -57,7 +57,7 @@ def read_pod_cidrs(
 
 
 def no_prefix(ref: ObjectRef) -> Cause:
-    """Where a node's prefixes would have to be given that has none."""
+    """The field in which a node without prefixes would need them."""
     return Cause(ref, "spec.podCIDRs")
 
 

@@ -1,8 +1,8 @@
-"""Label selectors, checked or as text: which objects do they take?
+"""Label selectors, checked or as text: which objects do they select?
 
 "A label selector is a label query over a set of resources. The result of matchLabels and
 matchExpressions are ANDed. An empty label selector matches all objects." (metav1.LabelSelector)
-What becomes of a selector that cannot be understood is for the policy around it to say.
+How a selector that cannot be understood fails closed is decided by the policy that contains it.
 """
 
 import re
@@ -16,7 +16,7 @@ from steppe.kube.policy_wire import LabelSelector
 from steppe.kube.policy_wire import Requirement as WireRequirement
 
 Operator = Literal["In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt"]
-"""Gt and Lt are for nodes and for selectors as text; a LabelSelector knows neither."""
+"""All operators. Gt and Lt exist for node selectors and in text, not in a LabelSelector."""
 
 _SIGNS: Mapping[str, Operator] = {"=": "In", "==": "In", "!=": "NotIn", ">": "Gt", "<": "Lt"}
 _SET_BASED = re.compile(r"^\s*([^\s,()=!]+)\s+(in|notin)\s*\(([^()]*)\)\s*$")
@@ -26,7 +26,7 @@ _NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 
 
 class Requirement(msgspec.Struct, frozen=True):
-    """One thing that labels must fulfil."""
+    """One condition on labels."""
 
     key: str
     operator: Operator
@@ -46,7 +46,7 @@ class Requirement(msgspec.Struct, frozen=True):
                 return self.key not in labels
             case "Gt" | "Lt":
                 return self._compares(labels.get(self.key, ""))
-        return False  # an operator that nobody knows is never met
+        return False  # an unknown operator matches nothing
 
     def _compares(self, held: str) -> bool:
         """Both values are read as integers (NodeSelectorRequirement.values)."""
@@ -57,7 +57,7 @@ class Requirement(msgspec.Struct, frozen=True):
         return number > limit if self.operator == "Gt" else number < limit
 
     def __str__(self) -> str:
-        """As kubectl's -l takes it; what matchLabels can say is said as an equality."""
+        """As `kubectl -l` accepts it; In with one value is written as an equality."""
         values = ",".join(sorted(self.values))
         match self.operator:
             case "In" if len(self.values) == 1:
@@ -73,12 +73,12 @@ class Requirement(msgspec.Struct, frozen=True):
 
 
 class Selector(msgspec.Struct, frozen=True):
-    """All requirements hold; none at all takes everything."""
+    """Matches labels that meet all requirements; without requirements it matches everything."""
 
     requirements: tuple[Requirement, ...] = ()
 
     def takes(self, labels: Mapping[str, str]) -> bool:
-        # Asked very often; a generator for `all` would double the time.
+        # Called very often; `all` with a generator would take twice the time.
         for requirement in self.requirements:  # noqa: SIM110
             if not requirement.takes(labels):
                 return False
@@ -92,9 +92,11 @@ EVERYTHING = Selector()
 
 
 def labels_are(labels: Mapping[str, str]) -> Selector:
-    """The selector that matchLabels is: "A single {key,value} in the matchLabels map is equivalent
-    to an element of matchExpressions, whose key field is "key", the operator is "In", and the
-    values array contains only "value"." (LabelSelector.matchLabels)
+    """The selector equal to these matchLabels.
+
+    "A single {key,value} in the matchLabels map is equivalent to an element of matchExpressions,
+    whose key field is "key", the operator is "In", and the values array contains only "value"."
+    (LabelSelector.matchLabels)
     """
     return Selector(
         tuple(Requirement(key, "In", frozenset((labels[key],))) for key in sorted(labels))
@@ -102,8 +104,8 @@ def labels_are(labels: Mapping[str, str]) -> Selector:
 
 
 def parse_selector(text: str) -> Selector:
-    """A selector as `kubectl -l` takes it (k8s.io/apimachinery/pkg/labels); ValueError names the
-    part that is none.
+    """A selector as `kubectl -l` accepts it (k8s.io/apimachinery/pkg/labels); ValueError names the
+    part that is not valid.
     """
     return Selector(tuple(_parsed(part, text) for part in split_parts(text)))
 
@@ -127,10 +129,10 @@ def _parsed(part: str, text: str) -> Requirement:
 def selector_from(
     seen: LabelSelector | None, ref: ObjectRef, field: str, problems: list[Problem]
 ) -> tuple[Selector, bool]:
-    """The selector of the requirements that can be understood, and whether that is all of them.
+    """The selector of the requirements that can be understood, and whether these are all of them.
 
-    Requirements are ANDed, so the one returned takes at least what the whole one would: a
-    policy's subject may be widened to it, a peer that is let in must not.
+    Requirements are ANDed, so the returned selector matches at least what the complete one would.
+    This is safe for the pods that a policy isolates, and not safe for a peer that it allows.
     """
     if seen is None:
         return EVERYTHING, True
@@ -145,13 +147,13 @@ def selector_from(
             continue
         values = frozenset(expression.values or ())
         found.append(Requirement(expression.key, expression.operator, values))  # type: ignore[arg-type]
-    # One order and no repetitions, so that selectors written differently are one value.
+    # Sorted and without duplicates, so that selectors with the same meaning are equal values.
     unique = sorted(set(found), key=lambda r: (r.key, r.operator, sorted(r.values)))
     return Selector(tuple(unique)), understood
 
 
 def _fault(seen: WireRequirement) -> str:
-    """What is wrong with a requirement; "" where nothing is."""
+    """What is wrong with a requirement; "" if nothing is."""
     if not _NAME.fullmatch(seen.key.rpartition("/")[2]):
         return f"{seen.key!r} is no label key, so nothing is selected by it; correct the key"
     # "If the operator is In or NotIn, the values array must be non-empty. If the operator is

@@ -1,7 +1,7 @@
 """Services and EndpointSlices on the wire, reduced to the fields in use (see `wire`).
 
-There may be hundreds of thousands, none ever part of a cycle: `gc=False` spares the garbage
-collector from walking them again and again while they are compiled.
+There may be hundreds of thousands of them, and none is ever part of a reference cycle: `gc=False`
+excludes them from garbage collection runs.
 """
 
 import msgspec

@@ -1,4 +1,4 @@
-"""Services and their endpoints, checked: addresses parsed, defaults of the API text filled in."""
+"""Services and their endpoints, checked: addresses parsed, the API's defaults filled in."""
 
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv6Address
@@ -19,7 +19,7 @@ DEFAULT_AFFINITY_SECONDS = 10800
 
 
 class ServicePort(msgspec.Struct, frozen=True, gc=False):
-    """One port of a Service; `node_port` is 0 where it has none."""
+    """One port of a Service; `node_port` is 0 if it has none."""
 
     name: str
     protocol: Protocol
@@ -28,13 +28,13 @@ class ServicePort(msgspec.Struct, frozen=True, gc=False):
 
 
 class Service(msgspec.Struct, frozen=True, gc=False):
-    """What a Service asks of the data path; headless and ExternalName ones ask nothing: they are
-    DNS's, and what they say is kept for people.
+    """A Service as nodes implement it. Headless and ExternalName Services have no addresses here:
+    they exist in DNS alone.
 
-    `restricted`: only senders in `source_ranges` may use load balancer addresses; where none of
-    the ranges could be read, nobody. `affinity_seconds` is 0 without session affinity.
-    `load_balancer_ips` holds those of mode VIP. `refused` are those of these and of `external_ips`
-    that are somebody else's, and not served (service/claims.py).
+    `restricted`: only senders in `source_ranges` may use load balancer addresses; nobody may if
+    no range could be read. `affinity_seconds` is 0 without session affinity.
+    `load_balancer_ips` contains those with ipMode VIP. `refused` are the addresses of these and of
+    `external_ips` that belong to something else, and are not served (service/claims.py).
     """
 
     namespace: str
@@ -62,7 +62,7 @@ class Service(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def addresses(self) -> tuple[IPAddress, ...]:
-        """Every address of the Service's own; its node ports have those of nodes."""
+        """The Service's own addresses; not those of nodes, on which its node ports are."""
         outer = (*self.external_ips, *self.load_balancer_ips)
         if self.refused:
             outer = tuple(address for address in outer if address not in self.refused)
@@ -70,7 +70,7 @@ class Service(msgspec.Struct, frozen=True, gc=False):
 
 
 class Endpoint(msgspec.Struct, frozen=True, gc=False):
-    """One address of an EndpointSlice with its conditions as they are to be understood."""
+    """One address of an EndpointSlice, with the defaults of its conditions filled in."""
 
     address: IPAddress
     node: str = ""
@@ -84,7 +84,8 @@ class Endpoint(msgspec.Struct, frozen=True, gc=False):
 class EndpointSlice(msgspec.Struct, frozen=True, gc=False):
     """Endpoints of one family that share the same ports, keyed by port name and protocol.
 
-    `headless` are those of a headless Service: DNS answers with them, no node translates to them.
+    `headless`: the slice belongs to a headless Service, so DNS returns its addresses and no node
+    translates to them.
     """
 
     namespace: str
@@ -99,7 +100,7 @@ class EndpointSlice(msgspec.Struct, frozen=True, gc=False):
         return ObjectRef("EndpointSlice", self.namespace, self.name)
 
     def port(self, wanted: ServicePort) -> int:
-        """The endpoints' port for a Service's port; 0 where the slice does not have it."""
+        """The endpoints' port for a Service's port; 0 if the slice does not have it."""
         for name, protocol, number in self.ports:
             if (name, protocol) == (wanted.name, wanted.protocol):
                 return number
@@ -107,7 +108,7 @@ class EndpointSlice(msgspec.Struct, frozen=True, gc=False):
 
 
 class ServiceRange(msgspec.Struct, frozen=True, gc=False):
-    """A ServiceCIDR: prefixes that cluster IPs are taken from."""
+    """A ServiceCIDR: prefixes from which cluster IPs are allocated."""
 
     name: str
     prefixes: tuple[IPNetwork, ...] = ()
@@ -119,7 +120,7 @@ class ServiceRange(msgspec.Struct, frozen=True, gc=False):
 
 
 def range_from(seen: wire.ServiceCIDR) -> tuple[ServiceRange, tuple[Problem, ...]]:
-    """The checked range, and what of it had to be left out."""
+    """The checked range, and a Problem for each part that was left out."""
     ref = ObjectRef("ServiceCIDR", "", seen.metadata.name)
     prefixes: list[IPNetwork] = []
     problems: list[Problem] = []
@@ -134,7 +135,7 @@ def range_from(seen: wire.ServiceCIDR) -> tuple[ServiceRange, tuple[Problem, ...
 
 
 def service_from(seen: wire.Service) -> tuple[Service, tuple[Problem, ...]]:
-    """The checked Service, and what of it had to be left out."""
+    """The checked Service, and a Problem for each part that was left out."""
     problems: list[Problem] = []
     meta, spec = seen.metadata, seen.spec
     ref = ObjectRef("Service", _own(meta.namespace), _own(meta.name))
@@ -163,7 +164,7 @@ def service_from(seen: wire.Service) -> tuple[Service, tuple[Problem, ...]]:
 
 
 def _without_address(seen: wire.Service) -> Service:
-    """A Service that is no business of the data path's: DNS's alone, or another proxy's."""
+    """A Service that nodes do not implement: it is in DNS alone, or another proxy serves it."""
     meta, spec = seen.metadata, seen.spec
     return Service(
         meta.namespace,
@@ -195,7 +196,7 @@ def _addresses(
             problems.append(Problem(cause, f"not an address: {error}"))
             continue
         # The API refuses these for endpoints and load balancers ("may not be loopback …,
-        # link-local …"): as a Service's address they would take over what every machine needs.
+        # link-local …"): as a Service's address they would redirect traffic every machine needs.
         special = address.is_unspecified or address.is_loopback or address.is_multicast
         if special or address.is_link_local:
             problems.append(
@@ -226,10 +227,11 @@ def _ports(
 def _load_balancer_ips(
     seen: wire.Service, ref: ObjectRef, problems: list[Problem]
 ) -> tuple[IPAddress, ...]:
-    """Those that nodes answer for: "Setting this to "VIP" indicates that traffic is delivered to
-    the node with the destination set to the load-balancer's IP and port. … "Proxy" … to the
-    node or pod with the destination set to the node's IP and node port or the pod's"
-    (LoadBalancerIngress.ipMode).
+    """The load balancer addresses for which nodes answer.
+
+    "Setting this to "VIP" indicates that traffic is delivered to the node with the destination
+    set to the load-balancer's IP and port. … "Proxy" … to the node or pod with the destination
+    set to the node's IP and node port or the pod's" (LoadBalancerIngress.ipMode).
     """
     ingress = seen.status.load_balancer.ingress if seen.status.load_balancer else ()
     vips = [entry.ip for entry in ingress or () if entry.ip and entry.ip_mode in (None, "VIP")]
@@ -248,14 +250,16 @@ def _ranges(texts: Iterable[str], ref: ObjectRef, problems: list[Problem]) -> tu
 
 
 def _own(text: str) -> str:
-    """The same text, once for all who say it, and not the one that was decoded with the rest of a
-    list: a few that stay of each object would keep the memory of the whole list from being freed.
+    """An interned copy of a text.
+
+    The decoded text shares memory with the whole decoded list; keeping some texts of each object
+    would keep all of that memory from being freed.
     """
     return intern(text.encode().decode())
 
 
 def slice_from(seen: wire.EndpointSlice) -> tuple[EndpointSlice, tuple[Problem, ...]]:
-    """The checked slice, and what of it had to be left out."""
+    """The checked slice, and a Problem for each part that was left out."""
     problems: list[Problem] = []
     meta = seen.metadata
     labels = meta.labels or {}
@@ -266,7 +270,7 @@ def slice_from(seen: wire.EndpointSlice) -> tuple[EndpointSlice, tuple[Problem, 
         if port.port is not None and 0 < port.port < 65536
     )
     headless = HEADLESS_LABEL in labels
-    # "FQDN" is the third type of address: names, which nobody can send to.
+    # "FQDN" is the third type: names, to which no packet can be sent.
     known = seen.address_type in ("IPv4", "IPv6")
     endpoints = _endpoints(seen, ref, problems) if known else ()
     return (

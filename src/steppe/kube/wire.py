@@ -1,8 +1,8 @@
 """The shapes of API objects on the wire, reduced to the fields in use.
 
-Addresses stay strings here (msgspec cannot decode a union of both families, its issue 106) and
-every field that the API may leave out or send as null has a default, so that decoding a list
-fails only where the JSON is not the kind it claims to be.
+Addresses stay strings here (msgspec cannot decode a union of both families, its issue 106). Every
+field that the API may leave out or send as null has a default, so decoding a list fails only if a
+field has a wrong JSON type.
 """
 
 import msgspec

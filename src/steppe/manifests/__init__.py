@@ -1,5 +1,6 @@
-"""Imagined clusters: from decoded manifests to the objects that a real cluster would have.
+"""Clusters from manifests: adds to decoded manifests the objects that a real cluster would add.
 
-`endpoint_plan.py` and `service_numbers.py` say what a cluster makes of objects, for the lab's
-controllers and API server as well. Imports no judgement of flows: neither the oracle nor tables.
+It decides which pods, nodes, addresses and endpoints are invented. `endpoint_plan.py` and
+`service_numbers.py` are used by the lab's controllers and API server too. It must import neither
+the oracle nor anything about tables: it does not judge flows.
 """

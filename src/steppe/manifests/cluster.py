@@ -1,9 +1,9 @@
 """A cluster from decoded manifests: what `kubectl get -o yaml` prints, or files people wrote.
 
-`cluster_from` reads what is written and nothing else. `loaded_from` adds what a cluster would
-add to it, so that packets have somewhere to go, and remembers what that was:
+`cluster_from` uses only what is written. `loaded_from` adds what a cluster would add, so that every
+pod has a node and an address, and records what it added:
 
-    documents ─▶ namespaces ─▶ pods of templates ─▶ nodes, places ─▶ cluster IPs ─▶ endpoints
+    documents ─▶ namespaces ─▶ pods of templates ─▶ nodes, pods on them ─▶ cluster IPs ─▶ endpoints
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -28,11 +28,11 @@ NAMESPACE_LABEL = "kubernetes.io/metadata.name"
 
 
 class Loaded(msgspec.Struct, frozen=True):
-    """A cluster, and how far it can be relied on.
+    """A cluster, and what of it is invented or incomplete.
 
-    `invented` names the objects that no document holds, or not with an address: what a cluster
-    would make of the manifests, so a promise rather than a fact. `gaps` says what could not be
-    taken into account. `objects` are the objects as documents, inventions included.
+    `invented` names the objects that no document contains, or that had no address in theirs: a
+    real cluster may decide differently about them. `gaps` are sentences that say what could not
+    be read or understood. `objects` are all objects as documents, the invented ones included.
     """
 
     cluster: Cluster = Cluster()
@@ -60,18 +60,18 @@ _KINDS: Mapping[str, tuple[str, type[Any], Callable[[Any], tuple[Any, tuple[Prob
     "EndpointSlice": ("slices", service_wire.EndpointSlice, slice_from),
     "ServiceCIDR": ("service_ranges", service_wire.ServiceCIDR, range_from),
 }
-"""Kind → its place in the cluster, its shape in the API, and how it is checked."""
+"""Kind → its field in Cluster, its wire shape, and the function that checks it."""
 
 
 def cluster_from(documents: Iterable[Any]) -> tuple[Cluster, tuple[Problem, ...]]:
-    """The cluster these documents describe, with nothing added; other kinds are passed over."""
+    """The cluster that these documents describe, with nothing added; other kinds are ignored."""
     found = collected(Manifest(document) for document in documents)
     cluster, problems = _checked(found.objects)
     return cluster, (*found.problems, *problems)
 
 
 def loaded_from(manifests: Iterable[Manifest], gaps: Iterable[str] = ()) -> Loaded:
-    """The cluster these manifests would become; `gaps` are those their reader already knows."""
+    """The cluster that these manifests would become; `gaps` are those found while reading them."""
     found = collected(manifests)
     objects, invented = dict(found.objects), set[ObjectRef]()
     problems = list(found.problems)
@@ -103,7 +103,7 @@ def _by_ref(documents: Iterable[Json]) -> Objects:
 
 
 def _missing_namespaces(objects: Objects) -> Objects:
-    """The namespaces that objects are in and nobody wrote down."""
+    """The namespaces of objects for which there is no Namespace document."""
     names = sorted({ref.namespace for ref in objects if ref.namespace})
     refs = (ObjectRef("Namespace", "", name) for name in names)
     return {
@@ -114,7 +114,8 @@ def _missing_namespaces(objects: Objects) -> Objects:
 
 
 def _labelled_namespaces(objects: Objects) -> Objects:
-    """Namespaces with the label each has: "The Kubernetes control plane sets an immutable label
+    """Namespaces with the label that every namespace has: "The Kubernetes control plane sets an
+    immutable label
     kubernetes.io/metadata.name on all namespaces. The value of the label is the namespace name."
     """
     return {
@@ -130,7 +131,7 @@ def _labelled(document: Json, labels: dict[str, str]) -> Json:
 
 
 def _families(objects: Objects) -> Families:
-    """The families of the cluster's pods, the first one first."""
+    """The families of the cluster's pods, the primary one first."""
     found: dict[str, None] = {}
     cluster, _ = _checked({ref: obj for ref, obj in objects.items() if ref.kind in ("Node", "Pod")})
     for node in cluster.nodes.values():

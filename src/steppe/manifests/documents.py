@@ -1,7 +1,8 @@
-"""Decoded documents as objects keyed by what they are: Lists opened, twins and strangers told.
+"""Decoded documents as objects by reference: Lists are expanded, duplicates and unknown kinds
+reported.
 
-Kinds are known by their API group too: other projects have Services and NetworkPolicies as well.
-What this leaves alone: whether an object's fields make sense, which is for `manifests` to check.
+Kinds are identified with their API group, because other projects have Services and NetworkPolicies
+too. The fields of an object are not checked here but in `kube`.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -10,31 +11,32 @@ from typing import Any, TypeVar
 import msgspec
 
 from steppe.kube.cause import Cause, ObjectRef, Problem
+from steppe.kube.kinds import GROUP_OF, group_in, is_cluster_wide, is_known
 
 Json = dict[str, Any]
 Objects = dict[ObjectRef, Json]
 Shape = TypeVar("Shape", bound=msgspec.Struct)
 
-GROUPS = {
-    "Node": "",
-    "Namespace": "",
-    "Pod": "",
-    "Service": "",
-    "ReplicationController": "",
-    "EndpointSlice": "discovery.k8s.io",
-    "NetworkPolicy": "networking.k8s.io",
-    "ServiceCIDR": "networking.k8s.io",
-    "ClusterNetworkPolicy": "policy.networking.k8s.io",
-    "Deployment": "apps",
-    "ReplicaSet": "apps",
-    "StatefulSet": "apps",
-    "DaemonSet": "apps",
-    "Job": "batch",
-    "CronJob": "batch",
-}
-"""The kinds in use, and the API group of each."""
-
-CLUSTER_WIDE = frozenset(("Node", "Namespace", "ServiceCIDR", "ClusterNetworkPolicy"))
+IN_USE = frozenset(
+    (
+        "Node",
+        "Namespace",
+        "Pod",
+        "Service",
+        "ReplicationController",
+        "EndpointSlice",
+        "NetworkPolicy",
+        "ServiceCIDR",
+        "ClusterNetworkPolicy",
+        "Deployment",
+        "ReplicaSet",
+        "StatefulSet",
+        "DaemonSet",
+        "Job",
+        "CronJob",
+    )
+)
+"""The kinds that Steppe uses, each of the API group that kube/kinds.py has for it."""
 
 _DECIDING_GROUPS = (
     "cilium.io",
@@ -44,18 +46,18 @@ _DECIDING_GROUPS = (
     "security.istio.io",
     "policy.linkerd.io",
 )
-"""API groups, with those below them, whose objects let traffic through, stop or redirect it."""
+"""API groups (and their subdomains) whose objects may allow, deny or redirect traffic."""
 
 
 class Manifest(msgspec.Struct, frozen=True):
-    """A decoded document, and the file and line it was read from, "" where nobody knows."""
+    """A decoded document, and the file and line it was read from, "" if not known."""
 
     content: Any
     where: str = ""
 
 
 class Collected(msgspec.Struct, frozen=True):
-    """The objects in use, what is wrong with documents, and what is not understood."""
+    """The objects of kinds in use, Problems of documents, and what is not understood."""
 
     objects: Objects
     problems: tuple[Problem, ...] = ()
@@ -71,7 +73,10 @@ class _Labelled(msgspec.Struct, frozen=True):
 
 
 def collected(manifests: Iterable[Manifest]) -> Collected:
-    """The objects of these documents; of twins, the later counts, as with `kubectl apply`."""
+    """The objects of these documents.
+
+    Of duplicates the last one counts, as with `kubectl apply`.
+    """
     objects: Objects = {}
     written: dict[ObjectRef, str] = {}
     problems: list[Problem] = []
@@ -83,9 +88,9 @@ def collected(manifests: Iterable[Manifest]) -> Collected:
             gaps.append(f"{where or 'a document'} {fault}, so it is passed over")
             continue
         ref = ref_of(content)
-        if GROUPS.get(kind) != _group(content, kind):
-            if _decides(content, kind):
-                strangers.setdefault(_stranger(content, kind), []).append(_named(ref))
+        if kind not in IN_USE or not is_known(kind, ref.group):
+            if _decides(ref):
+                strangers.setdefault(_stranger(ref), []).append(_named(ref))
         elif not ref.name:
             problems.append(Problem(Cause(ref, "metadata.name"), _at("has no name", where)))
         else:
@@ -99,7 +104,7 @@ def collected(manifests: Iterable[Manifest]) -> Collected:
 
 
 def not_understood(kind: str, names: Iterable[str]) -> str:
-    """The gap that objects of a kind leave which only another project's software obeys."""
+    """The sentence for objects of a kind that only another project's software implements."""
     listed = sorted(names)
     shown = ", ".join(listed[:3]) + (f" and {len(listed) - 3} more" if len(listed) > 3 else "")
     return (
@@ -108,23 +113,26 @@ def not_understood(kind: str, names: Iterable[str]) -> str:
 
 
 def ref_of(document: Json) -> ObjectRef:
-    """What the document describes; a namespaced object that names none is in `default`."""
+    """The object's reference; a namespaced object without a namespace is in `default`."""
     metadata = document.get("metadata")
     names = metadata if isinstance(metadata, dict) else {}
     kind = str(document.get("kind", ""))
+    version = document.get("apiVersion")
+    group = group_in(str(version) if version is not None else None, kind)
     # "An empty namespace is equivalent to the "default" namespace" (ObjectMeta.namespace)
-    namespace = "" if kind in CLUSTER_WIDE else str(names.get("namespace") or "default")
-    return ObjectRef(kind, namespace, str(names.get("name") or ""))
+    wide = is_cluster_wide(kind, group)
+    namespace = "" if wide else str(names.get("namespace") or "default")
+    return ObjectRef(kind, namespace, str(names.get("name") or ""), group)
 
 
 def labels_of(document: Json) -> Mapping[str, str]:
-    """The object's labels; none where they are no labels, which is told where it is checked."""
+    """The object's labels; none if they are not valid, which is reported where they are checked."""
     seen = readable(document, _Labelled)
     return (seen.metadata.labels or {}) if seen is not None else {}
 
 
 def readable(document: Json, shape: type[Shape]) -> Shape | None:
-    """The document as this shape; None where it is not, which is told where it is checked."""
+    """The document as this shape; None if it is not, which is reported where it is checked."""
     try:
         return msgspec.convert(document, shape)
     except msgspec.ValidationError:
@@ -139,7 +147,7 @@ def _in_its_namespace(document: Json, ref: ObjectRef) -> Json:
 
 
 def _opened(manifests: Iterable[Manifest]) -> Iterator[tuple[Any, str]]:
-    """Every document that says something; a List is the objects in it."""
+    """Every document that is not empty, with Lists replaced by their items."""
     for manifest in manifests:
         content = manifest.content
         if content is None:
@@ -153,7 +161,7 @@ def _opened(manifests: Iterable[Manifest]) -> Iterator[tuple[Any, str]]:
 
 
 def _of_list(item: Any, around: Json) -> Any:
-    """An item as it would stand alone: a server leaves out what the list already says."""
+    """A List's item as a document of its own: servers leave out kind and version in items."""
     kind = str(around["kind"]).removesuffix("List")
     if not isinstance(item, dict) or not kind:
         return item
@@ -161,7 +169,7 @@ def _of_list(item: Any, around: Json) -> Any:
 
 
 def _kind(content: Any) -> tuple[str, str]:
-    """The document's kind, and what is wrong with a document that has none."""
+    """The document's kind, and what is wrong if it has none."""
     if not isinstance(content, dict):
         return "", "is no Kubernetes object (a mapping with apiVersion, kind and metadata)"
     kind = content.get("kind")
@@ -170,24 +178,17 @@ def _kind(content: Any) -> tuple[str, str]:
     return kind, ""
 
 
-def _group(content: Json, kind: str) -> str | None:
-    """The API group; of an object that does not say, the one its kind is known by."""
-    version = content.get("apiVersion")
-    if version is None:
-        return GROUPS.get(kind)
-    return str(version).rpartition("/")[0]
-
-
-def _decides(content: Json, kind: str) -> bool:
-    """Whether objects like this are known, or named, to decide about traffic."""
-    group = _group(content, kind) or ""
+def _decides(ref: ObjectRef) -> bool:
+    """Whether objects of this kind may decide about traffic, by their API group or kind."""
+    group = ref.group
     ours = any(group == known or group.endswith(f".{known}") for known in _DECIDING_GROUPS)
-    return ours or kind == "Ingress" or kind.endswith("NetworkPolicy")
+    return ours or ref.kind == "Ingress" or ref.kind.endswith("NetworkPolicy")
 
 
-def _stranger(content: Json, kind: str) -> str:
-    """The kind, with its group where there is one of ours by that name."""
-    return f"{kind} ({_group(content, kind)})" if kind in GROUPS else kind
+def _stranger(ref: ObjectRef) -> str:
+    """The kind; with its group if one of the kinds in use has the same name."""
+    known = GROUP_OF.get(ref.kind, ref.group) == ref.group
+    return ref.kind if known else f"{ref.kind} ({ref.group})"
 
 
 def _named(ref: ObjectRef) -> str:

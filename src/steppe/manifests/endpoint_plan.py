@@ -1,7 +1,7 @@
-"""Which endpoints a Service has in each family, and on which numbers its ports lead to them. Pure.
+"""The endpoints of a Service in each family, and the port numbers they have. Pure.
 
-One plan for two users: manifests/endpoints.py imagines a cluster's EndpointSlices by it, and the
-lab's EndpointSlice controller keeps those of a running one.
+It has two users: manifests/endpoints.py invents EndpointSlices for manifests, and the lab's
+EndpointSlice controller maintains those of a running cluster.
 """
 
 from collections.abc import Callable, Iterable
@@ -14,7 +14,7 @@ from steppe.net.address import parse_address
 
 T = TypeVar("T")
 FINISHED = ("Succeeded", "Failed")
-"""The phases of a pod that has ended and will not start again."""
+"""The phases of a finished pod: it will not start again."""
 
 
 class FrontPort(msgspec.Struct, frozen=True):
@@ -28,7 +28,7 @@ class FrontPort(msgspec.Struct, frozen=True):
 
 
 class BackPort(msgspec.Struct, frozen=True, order=True):
-    """A port of endpoints: the Service's name for it, and the pods' number."""
+    """A port of endpoints: its name in the Service, and its number in the pods."""
 
     name: str
     protocol: str
@@ -37,7 +37,7 @@ class BackPort(msgspec.Struct, frozen=True, order=True):
 
 
 class BackPod(msgspec.Struct, frozen=True):
-    """A pod that a Service selects, as far as that decides about its endpoints."""
+    """A pod that a Service selects, with the fields that decide about its endpoints."""
 
     name: str
     phase: str
@@ -55,7 +55,7 @@ class Conditions(msgspec.Struct, frozen=True):
 
 BackPorts = tuple[BackPort, ...]
 Plan = dict[tuple[str, BackPorts], list[tuple[T, str]]]
-"""Pods with their address of the family, by family and set of ports."""
+"""By family and set of ports: the pods with their address of the family."""
 
 
 def endpoint_plan(
@@ -64,9 +64,10 @@ def endpoint_plan(
     pods: Iterable[T],
     seen: Callable[[T], BackPod],
 ) -> Plan[T]:
-    """The endpoints of a Service, by name of their pods.
+    """The endpoints of a Service, ordered by the names of their pods.
 
-    A named port may be another number in each pod, so one family may have several sets of ports.
+    A named port may have a different number in each pod, so a family may have several sets of
+    ports.
     """
     fronts = tuple(ports)
     known = sorted(((pod, seen(pod)) for pod in pods), key=lambda each: each[1].name)
@@ -79,7 +80,7 @@ def endpoint_plan(
                 group = plan.setdefault((family, back_ports(fronts, back.ports)), [])
                 group.append((pod, address))
         if not any(held == family for held, _ in plan):
-            # An empty slice says "looked, and found none".
+            # An empty slice says that the Service has no endpoint.
             plan[family, ()] = []
     return plan
 
@@ -94,14 +95,17 @@ def conditions(*, ready: bool, deleted: bool, publish_not_ready: bool) -> Condit
 
 
 def back_ports(fronts: Iterable[FrontPort], own: tuple[NamedPort, ...]) -> BackPorts:
-    """The Service's ports as numbers of a pod; a name the pod does not have is left out."""
+    """The Service's ports with a pod's port numbers.
+
+    A name that the pod does not have is left out.
+    """
     found = ((front, target_port(front, own)) for front in fronts)
     ports = [BackPort(f.name, f.protocol, n, f.app_protocol) for f, n in found if n]
     return tuple(sorted(ports, key=lambda port: (port.name, port.protocol, port.number)))
 
 
 def target_port(front: FrontPort, own: Iterable[NamedPort]) -> int:
-    """The pod's port that the Service's port leads to; 0 where the pod has none of that name."""
+    """The pod's port to which the Service's port leads; 0 if the pod has no port of that name."""
     target = front.target
     # "If this is not specified, the value of the 'port' field is used (an identity map)."
     # (ServicePort.targetPort)
@@ -118,7 +122,7 @@ def target_port(front: FrontPort, own: Iterable[NamedPort]) -> int:
 
 
 def address_of(texts: Iterable[str], family: str) -> str:
-    """The first address of this family; what is no address is told where pods are checked."""
+    """The first address of this family; invalid ones are skipped (kube.objects reports them)."""
     for text in texts:
         try:
             if f"IPv{parse_address(text).version}" == family:

@@ -1,8 +1,7 @@
-"""EndpointSlices for Services whose slices the documents do not hold, as the controller makes them.
+"""EndpointSlices for Services that have none in the documents, as the controller would make them.
 
-Services without a selector get none: their endpoints are somebody's own to write down. What is
-left out of the controller's work is what decides nothing here: the limit of 100 endpoints a slice
-and hints by zone.
+Services without a selector get none, as in a real cluster: somebody else writes their endpoints.
+The controller's limit of 100 endpoints per slice and its zone hints are left out.
 """
 
 from collections.abc import Iterable, Iterator
@@ -22,7 +21,7 @@ from steppe.manifests.endpoint_plan import (
 )
 
 SUFFIX = "-made"
-"""What the names of these slices end in."""
+"""The suffix of these slices' names."""
 
 
 class SeenPort(msgspec.Struct, frozen=True, rename="camel"):
@@ -53,7 +52,7 @@ class SeenServiceSpec(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class SeenService(msgspec.Struct, frozen=True):
-    """A Service with what `kube.services` drops: how its endpoints are found."""
+    """A Service with the fields that select endpoints, which kube.services does not have."""
 
     metadata: wire.ObjectMeta
     spec: SeenServiceSpec = SeenServiceSpec()
@@ -93,7 +92,7 @@ def made_slices(objects: Objects) -> Iterator[Json]:
 
 
 def _slices(namespace: str, service: SeenService, pods: Iterable[SeenPod]) -> Iterator[Json]:
-    """One slice a family and set of ports, in the order of the Service's families."""
+    """One slice for each family and set of ports, in the order of the Service's families."""
     spec = service.spec
     fronts = [front_port(port) for port in spec.ports or ()]
     plan = endpoint_plan(spec.ip_families or ("IPv4", "IPv6"), fronts, pods, _back_pod)
@@ -140,7 +139,7 @@ def _endpoint(spec: SeenServiceSpec, namespace: str, pod: SeenPod, address: str)
 
 
 def _is_ready(status: _Status) -> bool:
-    """By its Ready condition; of a pod whose conditions were cut away, by its phase."""
+    """By the pod's Ready condition; by its phase if it has no conditions."""
     if status.conditions is None:
         return status.phase in ("", "Running")
     return any(c.type == "Ready" and c.status == "True" for c in status.conditions)

@@ -1,7 +1,7 @@
-"""Cluster IPs and node ports for Services that manifests give none, as the API server would.
+"""Invents cluster IPs and node ports for Services without any, as the API server would.
 
-Which ones depends on the Service's name alone, so that adding a Service renumbers no other. What a
-live cluster has given out stays as it is.
+They depend on the Service's name alone, so that adding a Service does not renumber others. Numbers
+that a live cluster has allocated are kept.
 """
 
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ _RANGES: Mapping[str, IPNetwork] = {
     "IPv4": ip_network("10.96.0.0/16"),
     "IPv6": ip_network("fd00:10:96::/112"),
 }
-_FIRST_ADDRESS = 256  # below are those that are asked for by number, such as the DNS Service's
+_FIRST_ADDRESS = 256  # lower ones may be requested explicitly, such as the DNS Service's
 
 
 class _Port(msgspec.Struct, frozen=True, rename="camel"):
@@ -49,7 +49,10 @@ class _Service(msgspec.Struct, frozen=True):
 
 
 def numbered_services(objects: Objects, served: Families) -> Objects:
-    """The Services that lack addresses or ports, with them; `served` are the cluster's families."""
+    """The Services that lacked addresses or node ports, completed.
+
+    `served`: the cluster's families.
+    """
     specs = {
         ref: service.spec
         for ref, document in objects.items()
@@ -73,7 +76,7 @@ def numbered_services(objects: Objects, served: Families) -> Objects:
 
 
 def _addresses(spec: _Spec, name: str, served: Families, taken: set[str]) -> Json:
-    """What is missing of a Service's families and cluster IPs."""
+    """The fields for families and cluster IPs that a Service lacks."""
     given = [address for address in spec.cluster_ips or (spec.cluster_ip,) if address]
     if "None" in given:
         return {}
@@ -100,7 +103,7 @@ def _lacks_node_ports(spec: _Spec) -> bool:
 
 
 def _free_port(name: str, taken: set[int], port: Json) -> int:
-    """A node port that nobody has, by the names of the Service and its port."""
+    """A free node port, chosen by the names of the Service and its port."""
     start = crc32(f"{name}:{port.get('port')}".encode())
     candidates = (NODE_PORTS[(start + step) % len(NODE_PORTS)] for step in range(len(NODE_PORTS)))
     number = next((number for number in candidates if number not in taken), 0)

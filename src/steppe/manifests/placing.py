@@ -1,8 +1,8 @@
-"""Nodes, places and addresses for pods that manifests give none, as a cluster would.
+"""Invents nodes for pods, and addresses for both, where manifests have none.
 
-Where something is put depends on its name alone, not on what else there is: adding one pod moves
-no other, so two versions of the same manifests can be compared. Whatever has a status is left as
-it is: it says what a live cluster decided, also where that was nothing yet.
+A pod's node and address depend on its name alone: adding one pod moves no other, so two versions of
+the same manifests can be compared. An object with a status is left as it is: the status is what a
+live cluster has decided, even if it is still empty.
 """
 
 from collections.abc import Container, Iterable, Iterator, Mapping
@@ -29,15 +29,15 @@ from steppe.net.address import IPAddress, IPInterface, IPNetwork, parse_interfac
 DEFAULT_NODES = ("node-a", "node-b")
 
 _POD_POOLS = ((ip_network("10.128.0.0/9"), 17), (ip_network("fd00:10:128::/56"), 64))
-"""Where pod prefixes are cut from, and how long they are: enough for 256 nodes."""
+"""The networks from which pod prefixes are taken, and their length: enough for 256 nodes."""
 
 _NODE_NETWORKS = (ip_network("192.0.2.0/24"), ip_network("2001:db8:0:1::/64"))
-"""Where invented nodes stand: documentation prefixes (RFC 5737, RFC 3849)."""
+"""The networks of invented nodes: documentation prefixes (RFC 5737, RFC 3849)."""
 
 _UNDERLAY_MTU = 1500
 _FIRST_NODE = 11
 _LAST_NODE = 254
-_FIRST_POD = 2  # many providers keep the prefix's first address for the node itself
+_FIRST_POD = 2  # many providers use the prefix's first address for the node itself
 
 Prefixes = tuple[IPNetwork, ...]
 Interfaces = tuple[IPInterface, ...]
@@ -57,7 +57,7 @@ class _Spec(wire.PodSpec, frozen=True, rename="camel"):
 
 
 class _Pod(wire.Pod, frozen=True):
-    """A pod with what places it, besides what the network reads of it."""
+    """A pod with the fields that decide about its node, which kube.objects does not have."""
 
     spec: _Spec = _Spec()
     status: _Status = _Status()
@@ -67,9 +67,9 @@ Pods = Mapping[ObjectRef, _Pod]
 
 
 def missing_nodes(objects: Objects) -> Objects:
-    """The nodes that pods run on and nobody describes, or two where there are none at all.
+    """The nodes that pods name and no document describes; two nodes if there are none at all.
 
-    Nodes that are written down by their name alone are described as well.
+    Nodes whose documents have only a name and labels are completed as well.
     """
     pods = _readable_pods(objects)
     known = {node.name: objects[node.ref] for node in _readable_nodes(objects)}
@@ -85,18 +85,18 @@ def missing_nodes(objects: Objects) -> Objects:
     places = _free_places(_readable_nodes(objects))
     found: Objects = {}
     for name in names:
-        # Of a live cluster nothing is made up but the bare fact that the node is there.
+        # In a live cluster only the existence of the node is invented, none of its fields.
         place = () if name in inhabited else next(places, ())
         node = _node(name, known.get(name, {}), hosts.get(name, ()), place)
         prefixes = [str(prefix) for prefix in spare.get(name, ())]
-        # Where pods have addresses already, theirs is the prefix, and nobody knows which.
+        # If the node's pods have addresses, the real prefix exists but is not known.
         node["spec"] = {"podCIDRs": prefixes} | (node.get("spec") or {})
         found[ObjectRef("Node", "", name)] = node
     return found
 
 
 def placed_pods(objects: Objects, problems: list[Problem]) -> Objects:
-    """The pods without a status, each on a node and with addresses of it."""
+    """The pods that had no status, each with a node and addresses from its prefixes."""
     pods = _readable_pods(objects)
     nodes = {node.name: node for node in _readable_nodes(objects)}
     own = {name: node.networks for name, node in nodes.items() if node.prefixes}
@@ -115,7 +115,7 @@ def placed_pods(objects: Objects, problems: list[Problem]) -> Objects:
         else:
             addresses = _free_addresses(ref, prefixes[node.name], taken)
             if not addresses:
-                prefixes[node.name] = ()  # nobody need look through it again
+                prefixes[node.name] = ()  # full: not searched again
                 message = f"node {node.name} has no free pod address for it"
                 problems.append(Problem(Cause(ref), message))
         taken.update(addresses)
@@ -124,7 +124,7 @@ def placed_pods(objects: Objects, problems: list[Problem]) -> Objects:
 
 
 def _of_families(prefixes: Prefixes, node: Node) -> Prefixes:
-    """Those of the families that the node speaks, where that is known."""
+    """The prefixes of the node's families; all of them if its families are not known."""
     spoken = {address.version for address in node.addresses}
     return tuple(prefix for prefix in prefixes if not spoken or prefix.version in spoken)
 
@@ -142,20 +142,20 @@ def _readable_nodes(objects: Objects) -> Iterator[Node]:
 
 
 def _is_bare(document: Json) -> bool:
-    """A node that somebody wrote by its name and labels alone."""
+    """Whether a node's document has only a name and labels."""
     spec = document.get("spec") or {}
     numbered = spec.get("podCIDR") or spec.get("podCIDRs")
     return not document.get("status") and not numbered
 
 
 def _host_addresses(pod: _Pod) -> tuple[str, ...]:
-    """What a pod's status tells of its node's addresses."""
+    """The addresses of its node in a pod's status."""
     several = tuple(host.ip for host in pod.status.host_ips or () if host.ip)
     return several or ((pod.status.host_ip,) if pod.status.host_ip else ())
 
 
 def _spare_prefixes(names: Iterable[str], objects: Objects, pods: Pods) -> dict[str, Prefixes]:
-    """A pod prefix of each family for each name, apart from all that is in use."""
+    """For each name a pod prefix of each family that overlaps none in use."""
     found: dict[str, list[IPNetwork]] = {name: [] for name in sorted(names)}
     if not found:
         return {}
@@ -170,12 +170,12 @@ def _spare_prefixes(names: Iterable[str], objects: Objects, pods: Pods) -> dict[
             and not any(piece.version == own.version and piece.overlaps(own) for own in used)
         )
         for prefixes in found.values():
-            prefixes.extend(islice(free, 1))  # none where the pool is used up
+            prefixes.extend(islice(free, 1))  # none if all are in use
     return {name: tuple(prefixes) for name, prefixes in found.items()}
 
 
 def _node(name: str, written: Json, told: tuple[str, ...], place: Interfaces) -> Json:
-    """A node as the API would describe it: at the addresses pods tell of, or at this place."""
+    """A Node document: with the addresses from its pods' status, or else with these interfaces."""
     written_metadata = written.get("metadata") or {}
     labels = {"kubernetes.io/hostname": name, "kubernetes.io/os": "linux"}
     metadata: Json = {"name": name} | written_metadata
@@ -191,10 +191,10 @@ def _node(name: str, written: Json, told: tuple[str, ...], place: Interfaces) ->
 
 
 def _free_places(nodes: Iterable[Node]) -> Iterator[Interfaces]:
-    """Places on a common link, in documentation prefixes; there are some two hundred."""
+    """Free interfaces (one address for each family) on a common link: about 200."""
     taken = {address for node in nodes for address in node.addresses}
     for number in range(_FIRST_NODE, _LAST_NODE + 1):
-        # …11 and …::11: a host's number reads the same in both families.
+        # …11 and …::11: a host's number has the same digits in both families.
         offsets = (number, int(str(number), 16))
         place = tuple(
             parse_interface(f"{network[offset]}/{network.prefixlen}")
@@ -205,7 +205,7 @@ def _free_places(nodes: Iterable[Node]) -> Iterator[Interfaces]:
 
 
 def _chosen_node(pod: _Pod, nodes: Mapping[str, Node]) -> Node:
-    """Replicas follow one another over the nodes that nodeSelector allows."""
+    """The node of a pod: replicas take turns over the nodes that nodeSelector matches."""
     wanted = labels_are(pod.spec.node_selector or {})
     fitting = [name for name, node in nodes.items() if wanted.takes(node.labels)]
     names = sorted(fitting or nodes)
@@ -218,7 +218,9 @@ def _chosen_node(pod: _Pod, nodes: Mapping[str, Node]) -> Node:
 def _free_addresses(
     ref: ObjectRef, prefixes: Prefixes, taken: Container[IPAddress]
 ) -> tuple[IPAddress, ...]:
-    """Addresses of the same number in every family, beginning at one that the name decides."""
+    """Addresses with the same host number in every family: the first free one from a start that
+    depends on the name.
+    """
     # IPv4's last address is broadcast.
     room = min((prefix.num_addresses for prefix in prefixes), default=0) - _FIRST_POD - 1
     start = crc32(f"{ref.namespace}/{ref.name}".encode())

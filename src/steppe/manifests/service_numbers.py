@@ -1,7 +1,7 @@
-"""Which families and node ports a Service asks for, by the API text. Pure.
+"""The families of a Service, and whether it needs node ports, by the API text. Pure.
 
-One reading for two users: manifests/numbering.py gives numbers to imagined Services, and the lab's
-API server to real ones. Which number is free is for them to say.
+It has two users, which allocate the numbers: manifests/numbering.py for invented ones, and the
+lab's API server.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -14,7 +14,7 @@ NODE_PORTS = range(30000, 32768)
 
 
 def family_of(text: str) -> str:
-    """`IPv4` or `IPv6`; "" for what is no address."""
+    """`IPv4` or `IPv6`; "" if the text is no address."""
     try:
         return f"IPv{parse_address(text).version}"
     except ValueError:
@@ -24,7 +24,8 @@ def family_of(text: str) -> str:
 def families(
     written: Sequence[str], given: Iterable[str], served: Sequence[str], *, dual: bool
 ) -> list[str]:
-    """The families of a Service: as written, or those of its addresses, or the cluster's first.
+    """The families of a Service: as written, or else those of its addresses, or the cluster's
+    primary one.
 
     "PreferDualStack" (two IP families on dual-stack configured clusters or a single IP family on
     single-stack clusters), or "RequireDualStack" (ServiceSpec.ipFamilyPolicy) is `dual`.
@@ -40,7 +41,10 @@ def needs_node_ports(type_: str, *, allocate: bool) -> bool:
 
 
 def with_node_ports(ports: Iterable[Json], free: Callable[[Json], int]) -> list[Json]:
-    """The ports, each with a node port; one number over several protocols shares it (as DNS)."""
+    """The ports, each with a node port.
+
+    Ports with one number and several protocols share it (DNS).
+    """
     known = list(ports)
     shared = {port.get("port"): port["nodePort"] for port in known if port.get("nodePort")}
     found: list[Json] = []

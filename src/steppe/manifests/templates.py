@@ -1,8 +1,9 @@
-"""Pods that workloads would have: from the pod templates of Deployments and their like.
+"""Invents the pods of workloads from the pod templates of Deployments, StatefulSets, Jobs and so
+on.
 
-Only where the documents hold none of a workload's pods: a dump of a live cluster says better what
-runs there. Names are ordinals (`web-0`), so that the same manifests always give the same pods.
-Where the pods run and which addresses they have is for `placing` to say.
+It does so only if the documents contain no pod of the workload: a dump of a live cluster has the
+real ones. Names end in ordinals (`web-0`), so that the same manifests always give the same pods.
+placing.py gives the pods nodes and addresses.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,6 +13,7 @@ import msgspec
 
 from steppe.kube import wire
 from steppe.kube.cause import Cause, ObjectRef, Problem
+from steppe.kube.kinds import group_in
 from steppe.kube.policy_wire import LabelSelector
 from steppe.kube.selectors import Selector, selector_from
 from steppe.manifests.documents import Json, Objects, labels_of
@@ -29,8 +31,8 @@ WORKLOADS = frozenset(
 )
 
 MOST_PODS = 150_000
-"""Of one workload: "No more than 150,000 total pods" (Kubernetes, Considerations for large
-clusters). More are a slip of the hand, and would only fill the memory.
+"""The most pods that are invented for one workload: "No more than 150,000 total pods" (Kubernetes,
+Considerations for large clusters). A larger number is a typing error and would fill the memory.
 """
 
 
@@ -51,7 +53,7 @@ class _Document(msgspec.Struct, frozen=True):
 
 
 class _Workload(msgspec.Struct, frozen=True):
-    """A pod template, the names of the pods made of it, and which pods would be its own."""
+    """A pod template, the names of its pods, and the selector that finds them."""
 
     ref: ObjectRef
     spec: dict[str, Any]
@@ -63,7 +65,7 @@ class _Workload(msgspec.Struct, frozen=True):
 def templated_pods(
     objects: Objects, nodes: tuple[str, ...], problems: list[Problem]
 ) -> Iterator[Json]:
-    """The pods of every workload that has none among the objects."""
+    """Pods for every workload that has none among the objects."""
     pods: dict[str, list[Mapping[str, str]]] = {}
     for ref, document in objects.items():
         if ref.kind == "Pod":
@@ -93,10 +95,10 @@ def _workload(
     if ref.kind == "CronJob":
         raw = msgspec.convert(raw.get("jobTemplate"), _Document).spec
     if ref.kind == "ReplicationController":
-        # Of all workloads this one alone has a plain map (ReplicationControllerSpec.selector).
+        # Only this kind has a plain map as selector (ReplicationControllerSpec.selector).
         raw = raw | {"selector": {"matchLabels": raw.get("selector")}}
     spec = msgspec.convert(raw, _Spec)
-    # Checked here, where the workload can be named, instead of once for each pod.
+    # Checked here, where the Problem can name the workload, and once for all its pods.
     msgspec.convert({"metadata": {}, "spec": spec.template.spec}, wire.Pod)
     labels = dict(spec.template.metadata.labels or {})
     if ref.kind in ("Job", "CronJob"):
@@ -111,7 +113,7 @@ def _workload(
 
 
 def _ordinals(kind: str, spec: _Spec, nodes: tuple[str, ...]) -> tuple[str, ...]:
-    """What tells the pods of one workload apart."""
+    """The suffixes of the names of one workload's pods."""
     if kind == "DaemonSet":
         return nodes
     # "Defaults to 1" (replicas); a Job without parallelism runs one pod at a time.
@@ -139,7 +141,7 @@ def _pod(workload: _Workload, name: str, ordinal: str) -> Json:
 
 
 def stateful_labels(name: str, ordinal: str) -> dict[str, str]:
-    """What a StatefulSet's pod is told by: "the StatefulSet controller … adds a label,
+    """The labels that a StatefulSet's pod gets: "the StatefulSet controller … adds a label,
     statefulset.kubernetes.io/pod-name … [and] apps.kubernetes.io/pod-index" (StatefulSets).
     """
     return {
@@ -149,18 +151,22 @@ def stateful_labels(name: str, ordinal: str) -> dict[str, str]:
 
 
 def _free_name(ref: ObjectRef, ordinal: str, taken: set[tuple[str, str]]) -> str:
-    """`web-0`; the workload's kind tells it from the same of another workload named `web`."""
+    """`web-0`; with the workload's kind in it if another workload `web` has this name already."""
     name = f"{ref.name}-{ordinal}"
     return f"{ref.name}-{ref.kind.lower()}-{ordinal}" if (ref.namespace, name) in taken else name
 
 
+def _owner(owner: Json, namespace: str) -> ObjectRef:
+    kind, version = str(owner.get("kind")), owner.get("apiVersion")
+    group = group_in(str(version) if version is not None else None, kind)
+    return ObjectRef(kind, namespace, str(owner.get("name")), group)
+
+
 def _owned(document: Json, objects: Objects) -> bool:
-    """Whether another of the objects made this one: a Deployment its ReplicaSet."""
+    """Whether another of the objects owns this one, as a Deployment owns its ReplicaSet."""
     metadata = document.get("metadata")
     owners = metadata.get("ownerReferences") if isinstance(metadata, dict) else None
     namespace = str(metadata.get("namespace") or "default") if isinstance(metadata, dict) else ""
     return any(
-        ObjectRef(str(owner.get("kind")), namespace, str(owner.get("name"))) in objects
-        for owner in owners or ()
-        if isinstance(owner, dict)
+        _owner(owner, namespace) in objects for owner in owners or () if isinstance(owner, dict)
     )

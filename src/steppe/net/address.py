@@ -1,7 +1,7 @@
 """Addresses and prefixes: parsed once, compared by one sort key.
 
-The standard library's values carry everything needed; what is added here is the order over mixed
-families (`<` between an IPv4 and an IPv6 address raises) and the names of the unions.
+The values are the standard library's. Added here: an order over both families (`<` between an IPv4
+and an IPv6 address raises TypeError), fast parsing, and names for the unions of both families.
 """
 
 from collections.abc import Iterable
@@ -26,7 +26,7 @@ Versioned = TypeVar("Versioned", IPAddress, IPInterface, IPNetwork)
 
 
 def parse_address(text: str) -> IPAddress:
-    """The address in text; ValueError says what is wrong, and a zone (`%eth0`) is wrong."""
+    """The address in text. ValueError says what is wrong; a zone (`%eth0`) is not accepted."""
     if "%" in text:
         raise ValueError(f"{text!r} carries a zone, which means nothing outside one machine")
     # There are hundreds of thousands of endpoints, and ip_address() takes up to ten times as long.
@@ -35,28 +35,28 @@ def parse_address(text: str) -> IPAddress:
             return IPv6Address(inet_pton(AF_INET6, text))
         return IPv4Address(inet_pton(AF_INET, text))
     except (OSError, ValueError):
-        return ip_address(text)  # which says what is wrong
+        return ip_address(text)  # its ValueError says what is wrong
 
 
 def parse_prefix(text: str) -> IPNetwork:
-    """The prefix in text with its host bits cleared, as Go's net.ParseCIDR answers it."""
+    """The prefix in text with its host bits cleared, as Go's net.ParseCIDR returns it."""
     if "/" not in text:
         raise ValueError(f"{text!r} has no /length")
     return ip_network(text, strict=False)
 
 
 def parse_interface(text: str) -> IPInterface:
-    """An address together with the length of the prefix it stands in, such as 192.0.2.7/24."""
+    """An address with the length of its on-link prefix, such as 192.0.2.7/24."""
     return ip_interface(text)
 
 
 def host_prefix(address: IPAddress) -> IPNetwork:
-    """The prefix that holds this address alone: /32 or /128."""
+    """The prefix that contains this address alone: /32 or /128."""
     return ip_network(address)
 
 
 def holds(outer: IPNetwork, inner: IPNetwork) -> bool:
-    """Whether a prefix lies inside another of its family, or is that other."""
+    """Whether `inner` is inside `outer` or equal to it; False for different families."""
     return inner.prefixlen >= outer.prefixlen and inner.network_address in outer
 
 
@@ -68,5 +68,5 @@ def sort_key(value: IPAddress | IPNetwork) -> tuple[int, int, int]:
 
 
 def of_version(values: Iterable[Versioned], version: int) -> Versioned | None:
-    """The first value of this IP version."""
+    """The first value of this IP version (4 or 6); None if there is none."""
     return next((value for value in values if value.version == version), None)

@@ -1,4 +1,4 @@
-"""A tracked flow: who sent to whom, and who answers."""
+"""A flow as connection tracking stores it: the original direction and the reply direction."""
 
 import msgspec
 
@@ -19,7 +19,7 @@ class Endpoints(msgspec.Struct, frozen=True):
 
 
 class Flow(msgspec.Struct, frozen=True):
-    """What the sender addressed, and the direction in which answers come."""
+    """A tracked flow: what the sender addressed, and the addresses of the replies."""
 
     protocol: Protocol
     original: Endpoints

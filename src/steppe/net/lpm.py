@@ -1,7 +1,7 @@
 """Longest-prefix match over a fixed set of prefixes.
 
-One dictionary a prefix length, tried from the longest: a routing table holds few distinct
-lengths, and a dictionary look-up costs less in Python than a step down a trie.
+There is one dictionary for each prefix length; look-ups try the longest first. A routing table has
+few distinct lengths, and in Python a dictionary look-up costs less than a step down a trie.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ V = TypeVar("V")
 
 
 class LongestPrefix(Generic[V]):
-    """Answers which of the given prefixes is the longest that holds an address."""
+    """Finds the longest of the given prefixes that contains an address."""
 
     def __init__(self, values: Mapping[IPNetwork, V]) -> None:
         levels: dict[tuple[int, int], dict[int, tuple[IPNetwork, V]]] = {}

@@ -1,4 +1,4 @@
-"""MAC addresses derived from names, so that every node computes the same ones unasked."""
+"""MAC addresses derived from names: every node computes the same ones without exchanging them."""
 
 from hashlib import sha256
 

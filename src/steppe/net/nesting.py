@@ -1,9 +1,9 @@
-"""Prefixes that nest, cut into prefixes that do not.
+"""Cuts nested prefixes into prefixes that do not overlap.
 
     10.0.0.0/8: a        10.1.0.0/16: nothing        10.1.2.0/24: b
     ─▶ 10.0.0.0/16: a   10.1.2.0/24: b   10.2.0.0/15: a   10.4.0.0/14: a  …
 
-A map of intervals refuses prefixes that overlap.
+An nft map with intervals does not accept prefixes that overlap.
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,11 +14,14 @@ from steppe.net.address import IPNetwork, holds, sort_key
 
 T = TypeVar("T")
 _Span = tuple[int, int]
-"""The first address of a prefix, and how many bits of it vary."""
+"""The first address of a prefix as a number, and how many of its low bits vary."""
 
 
 def apart(values: Mapping[IPNetwork, T | None]) -> Iterator[tuple[IPNetwork, T]]:
-    """Each address's longest prefix decides; None is no value, and such addresses are left out."""
+    """Prefixes without overlap; for each address the value of its longest given prefix.
+
+    Addresses whose longest prefix has the value None are left out.
+    """
     inner: dict[IPNetwork, list[IPNetwork]] = {prefix: [] for prefix in values}
     around: list[IPNetwork] = []
     for prefix in sorted(values, key=sort_key):
@@ -36,7 +39,7 @@ def apart(values: Mapping[IPNetwork, T | None]) -> Iterator[tuple[IPNetwork, T]]
 
 
 def _without(whole: _Span, holes: list[_Span]) -> Iterator[_Span]:
-    """What of a prefix is in none of these parts of it."""
+    """The prefix without these parts of it."""
     if not holes:
         yield whole
     elif holes[0] != whole:

@@ -1,4 +1,4 @@
-"""The first packet of a flow, as the walker and the spec see it."""
+"""The first packet of a flow, as the walker and the oracle see it."""
 
 from typing import Literal
 
@@ -20,7 +20,7 @@ class Packet(msgspec.Struct, frozen=True):
 
     @property
     def answer(self) -> "Packet":
-        """A packet the other way, between the same ports."""
+        """The reply: addresses and ports exchanged."""
         return Packet(
             self.destination,
             self.source,

@@ -1,7 +1,7 @@
-"""Ranges and sets of destination ports over all protocols, and how they read.
+"""Ranges and sets of destination ports of all protocols, and their text form.
 
 A set is a sorted tuple of ranges that neither touch nor overlap, so equal sets are equal values.
-Protocols without ports, ICMP among them, are one: OTHER with port 0.
+All protocols without ports, such as ICMP, are represented by one: OTHER, with port 0.
 """
 
 import re
@@ -14,7 +14,7 @@ import msgspec
 PortProtocol = Literal["TCP", "UDP", "SCTP"]
 LAST_PORT = 65535
 OTHER = "other"
-"""Every protocol that has no ports, ICMP among them."""
+"""Stands for every protocol without ports, such as ICMP."""
 PROTOCOLS: tuple[str, ...] = (*get_args(PortProtocol), OTHER)
 _LAST = {protocol: 0 if protocol == OTHER else LAST_PORT for protocol in PROTOCOLS}
 _TEXT = re.compile(r"(\d+)(?:-(\d+))?(?:/(\w+))?")
@@ -29,7 +29,7 @@ class PortRange(msgspec.Struct, frozen=True, order=True, gc=False):
 
     @property
     def whole(self) -> bool:
-        """Whether these are all ports that anything can be sent to (0 is none)."""
+        """Whether this is every port of the protocol: 1 to 65535, or 0 for OTHER."""
         return self.first <= 1 and self.last == LAST_PORT
 
     def holds(self, protocol: str, port: int) -> bool:
@@ -45,7 +45,7 @@ class PortRange(msgspec.Struct, frozen=True, order=True, gc=False):
 
 
 class PortSet(msgspec.Struct, frozen=True):
-    """Some of all the ports there are."""
+    """A set of ports over all protocols."""
 
     ranges: tuple[PortRange, ...] = ()
 
@@ -98,7 +98,7 @@ def _in(ranges: Iterable[PortRange], port: int) -> bool:
 
 
 def _joined(ranges: Iterable[PortRange]) -> Iterator[PortRange]:
-    """Neighbouring ranges made one."""
+    """The ranges with neighbours joined."""
     before: PortRange | None = None
     for r in ranges:
         if before is None:
@@ -117,7 +117,7 @@ EVERYTHING = PortSet(tuple(PortRange(protocol, 0, _LAST[protocol]) for protocol 
 
 
 def one_port(protocol: str, port: int) -> PortSet:
-    """A set of a single port; of OTHER for a protocol that has none."""
+    """The set of this one port; of OTHER if the protocol has no ports."""
     if protocol in get_args(PortProtocol):
         return PortSet((PortRange(protocol, port, port),))
     return PortSet((PortRange(OTHER, 0, 0),))

@@ -1,5 +1,6 @@
-"""What Kubernetes promises of a packet, written from the API text alone: the independent oracle.
+"""What Kubernetes promises for a packet, written from the API text alone: the independent oracle.
 
-Start at `promised_path.py`. It imports `net` and `kube` and nothing else: what it is held against
-(tables, guards, frontends) must not be able to lend it their faults.
+It decides what must happen to a packet; start reading at `promised_path.py`. It must import nothing
+but `net` and `kube`: tests compare it with tables, guards and frontends, and code shared with them
+would put the same fault on both sides.
 """

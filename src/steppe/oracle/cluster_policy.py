@@ -1,4 +1,4 @@
-"""What one tier of ClusterNetworkPolicies says of a packet, one end of it at a time."""
+"""What one tier of ClusterNetworkPolicies decides for a packet, at the sender or the receiver."""
 
 from typing import Literal
 
@@ -15,7 +15,7 @@ Said = Literal["Accept", "Deny", "Pass"]
 def tier_says(
     world: World, tier: Tier, pod: Pod, direction: Direction, packet: Packet
 ) -> tuple[Said, Cause] | None:
-    """The action of the first rule that matches; None where none does: "Any well-defined
+    """The action of the first rule that matches; None if none does: "Any well-defined
     ClusterNetworkPolicy rules should be read as-is, i.e. there will not be any implicit
     isolation effects for the Pods selected by the ClusterNetworkPolicy" (API overview).
     """

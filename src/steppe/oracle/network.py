@@ -1,11 +1,11 @@
-"""What the Kubernetes network model promises of a packet, read from its documentation alone.
+"""What the Kubernetes network model promises for a packet, written from its documentation alone.
 
 "Each pod in a cluster gets its own unique cluster-wide IP address. … All pods can communicate
 with all other pods, whether they are on the same node or on different nodes. Pods can
 communicate with each other directly, without the use of proxies or address translation
 (NAT)." (kubernetes.io, Services, Load Balancing, and Networking: The Kubernetes network model)
 
-Nothing here looks at tables: this is the oracle that they are held against.
+Nothing here reads tables: they are compared with this.
 """
 
 from typing import Literal
@@ -27,18 +27,18 @@ class Promise(msgspec.Struct, frozen=True):
 
 
 def promise(cluster: Cluster, packet: Packet) -> Promise:
-    """What must become of the packet."""
+    """What must happen to the packet, once Services and policies have been applied."""
     sender_pod = _pod(cluster, packet.source)
     sender_node = _node(cluster, packet.source)
     pod, node = _pod(cluster, packet.destination), _node(cluster, packet.destination)
     if pod is not None:
         if sender_pod is None and sender_node is None:
-            # Only nodes are promised to be reached from outside: pods need a Service.
+            # From outside, only nodes are promised to be reachable: pods need a Service.
             return Promise("dropped")
         return Promise("pod", f"{pod.namespace}/{pod.name}", packet.source)
     if node is not None:
         # "agents on a node (e.g. system daemons, kubelet) can communicate with all pods on that
-        # node" and without NAT everywhere else, so a node sees who is talking to it.
+        # node", and everywhere else without NAT: a node sees the sender's own address.
         return Promise("node", node.name, packet.source)
     if _in_pod_prefix(cluster, packet.destination) or _is_outside(sender_pod, sender_node):
         return Promise("dropped")
@@ -65,6 +65,6 @@ def _in_pod_prefix(cluster: Cluster, address: IPAddress) -> bool:
 
 
 def _home(cluster: Cluster, pod: Pod, version: int) -> IPAddress | None:
-    """The address of the pod's node, which stands for the pod outside the cluster."""
+    """The address of the pod's node: outside the cluster the pod's packets have this source."""
     node = cluster.nodes.get(pod.node)
     return node.address(version) if node is not None else None

@@ -1,4 +1,4 @@
-"""What the NetworkPolicies say of a packet, one end of it at a time (networking.k8s.io/v1)."""
+"""What NetworkPolicies (networking.k8s.io/v1) decide for a packet, at the sender or receiver."""
 
 from collections.abc import Iterator
 

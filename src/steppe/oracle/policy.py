@@ -1,15 +1,15 @@
 """What the API says must happen to the first packet of a connection, and why.
 
-The packet is as policy sees it: with the pod it really goes to, after a Service's address has
-been translated, and from the address that really sent it. Replies belong to their connection and
-are never judged: "the reply traffic for those allowed connections will also be implicitly
-allowed" (kubernetes.io, Network Policies).
+Policies see the packet after a Service's address was translated, so its destination is the pod that
+receives it, and before masquerading, so its source is the real sender. Replies belong to their
+connection and are not judged: "the reply traffic for those allowed connections will also be
+implicitly allowed" (kubernetes.io, Network Policies).
 
     sender's pod:    Admin tier ─▶ NetworkPolicies ─▶ Baseline tier ─▶ allowed   (egress)
     receiver's pod:  Admin tier ─▶ NetworkPolicies ─▶ Baseline tier ─▶ allowed   (ingress)
 
-Brute force and readable: no tables, no indexes. Where the API leaves a choice,
-docs/decisions/0009-policy-semantics.md gives the reason for the one made here.
+Written for readability: no tables, no indexes. Where the API leaves a choice, the reason for the
+one made here is in docs/decisions/0009-policy-semantics.md.
 """
 
 from typing import Literal
@@ -29,9 +29,9 @@ By = Literal["no pod", "itself", "own node", "Admin", "NetworkPolicy", "Baseline
 
 
 class Decision(msgspec.Struct, frozen=True):
-    """What one end of the connection says: who decided it, and the rules or policies behind it.
+    """The decision at one end of the connection, who made it, and the rules or policies behind it.
 
-    Where NetworkPolicies let nothing through, `because` names the policies that isolate the pod.
+    If NetworkPolicies deny, `because` names the policies that isolate the pod.
     """
 
     allowed: bool
@@ -40,7 +40,7 @@ class Decision(msgspec.Struct, frozen=True):
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """Whether the connection comes about: "For a connection from a source pod to a destination
+    """Whether the connection is allowed: "For a connection from a source pod to a destination
     pod to be allowed, both the egress policy on the source pod and the ingress policy on the
     destination pod need to allow the connection. If either side does not allow the connection,
     it will not happen."
@@ -55,7 +55,7 @@ class Verdict(msgspec.Struct, frozen=True):
 
 
 def verdict(world: World, packet: Packet, *, via_service: bool = False) -> Verdict:
-    """The verdict on the packet; `via_service` where its sender dialled a Service."""
+    """The verdict on the packet; `via_service` if its sender sent it to a Service."""
     sender, receiver = world.pods.get(packet.source), world.pods.get(packet.destination)
     if sender is not None and sender == receiver and not via_service:
         # "exception: a pod cannot block access to itself" (Network Policies); "A Pod connecting
@@ -69,7 +69,7 @@ def verdict(world: World, packet: Packet, *, via_service: bool = False) -> Verdi
 
 
 def _decision(world: World, pod: Pod | None, direction: Direction, packet: Packet) -> Decision:
-    """What the policies of one pod say."""
+    """What the policies of one pod decide, in one direction."""
     if pod is None:
         # Policies apply to pods alone: "host-networked pods are not included in subject
         # selection", and neither are nodes and hosts outside.
@@ -93,7 +93,7 @@ def _decision(world: World, pod: Pod | None, direction: Direction, packet: Packe
 def _tier(
     world: World, tier: Tier, pod: Pod, direction: Direction, packet: Packet
 ) -> Decision | None:
-    """A tier's decision; None where it leaves it to the next one."""
+    """A tier's decision; None if it leaves the decision to the next tier."""
     said = tier_says(world, tier, pod, direction, packet)
     # "Pass: Skips all further ClusterNetworkPolicy rules in the current tier for the selected
     # traffic, and passes evaluation to the next tier." (action)
@@ -105,7 +105,8 @@ def _tier(
 def _network_policies(
     world: World, pod: Pod, direction: Direction, packet: Packet
 ) -> Decision | None:
-    """The NetworkPolicies' decision; None for a pod that none isolates: "v1.NetworkPolicy always
+    """The NetworkPolicies' decision; None for a pod that no policy isolates: "v1.NetworkPolicy
+    always
     makes a final decision for selected pods. Further evaluation only happens for Pods not
     selected by a v1.NetworkPolicy." (ClusterNetworkPolicySpec.tier)
     """
@@ -114,7 +115,7 @@ def _network_policies(
     if not policies:
         return None
     if world.pods.get(packet.source) == world.pods.get(packet.destination):
-        # "a pod cannot block access to itself", which holds through a Service as well.
+        # "a pod cannot block access to itself": also true through a Service.
         return Decision(allowed=True, by="itself")
     rules = allowing(world, policies, direction, packet)
     isolated_by = tuple(sorted(Cause(policy.ref, "spec.podSelector") for policy in policies))

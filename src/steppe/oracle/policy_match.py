@@ -1,7 +1,7 @@
-"""Who a peer is and which traffic a port is, straight from the API text.
+"""Which addresses a policy peer matches and which traffic a port matches, by the API text.
 
-Shared by both kinds of policy: they say "pods", "namespaces" and "networks" in the same sense.
-Pods are looked up by address, and only those that have one of their own:
+Shared by both kinds of policy: "pods", "namespaces" and "networks" mean the same in both. A pod is
+found by its address, and only if the address is its own:
 
 "NetworkPolicy behaviour for hostNetwork pods is undefined, but it should be limited to 2
 possibilities: … The network plugin cannot properly distinguish hostNetwork pod traffic, and so
@@ -36,7 +36,7 @@ from steppe.net.ports import PortRange
 
 
 class World(msgspec.Struct, frozen=True, dict=True):
-    """All that a verdict may depend on; `world_of` makes one."""
+    """All objects that a verdict may depend on; `world_of` builds one."""
 
     pods: Mapping[IPAddress, Pod] = {}
     namespaces: Mapping[str, Namespace] = {}
@@ -60,7 +60,10 @@ def world_of(
     network_policies: Iterable[NetworkPolicy] = (),
     cluster_policies: Iterable[ClusterNetworkPolicy] = (),
 ) -> World:
-    """The world of these objects: host-network pods are their nodes, finished pods are nobody."""
+    """The world of these objects.
+
+    Host-network pods are left out (they are their nodes), and finished ones.
+    """
     own = (pod for pod in pods if not pod.host_network and not pod.finished)
     return World(
         pods={address: pod for pod in own for address in pod.addresses},
@@ -72,21 +75,21 @@ def world_of(
 
 
 def selects(world: World, chosen: Pods, pod: Pod) -> bool:
-    """Whether the pod is among these pods."""
+    """Whether these selectors select the pod."""
     if chosen.within:
         # "Otherwise it selects the pods matching podSelector in the policy's own namespace."
         return pod.namespace == chosen.within and chosen.pods.takes(pod.labels)
     # "the NetworkPolicyPeer as a whole selects the pods matching podSelector in the Namespaces
     # selected by namespaceSelector."
     namespace = world.namespaces.get(pod.namespace)
-    # A namespace that is not there has no labels that could be selected.
+    # A namespace that does not exist has no labels, so no selector matches.
     if namespace is None:
         return False
     return chosen.namespaces.takes(namespace.labels) and chosen.pods.takes(pod.labels)
 
 
 def is_peer(world: World, peer: Peer, address: IPAddress) -> bool:
-    """Whether the address belongs to the peer."""
+    """Whether the peer matches the address."""
     match peer:
         case Anyone():
             return True
@@ -109,7 +112,7 @@ def is_peer(world: World, peer: Peer, address: IPAddress) -> bool:
 
 
 def is_port(world: World, port: Port, packet: Packet) -> bool:
-    """Whether the packet goes to this port."""
+    """Whether the port of a rule matches the packet."""
     match port:
         case AnyTraffic():
             return True
@@ -120,7 +123,7 @@ def is_port(world: World, port: Port, packet: Packet) -> bool:
         case PortName():
             # "This can either be a numerical or named port on a pod." (NetworkPolicyPort.port)
             # "selects a destination port on a pod based on the ContainerPort name"
-            # (destinationNamedPort): in both directions it is the receiver's name for it.
+            # (destinationNamedPort): in both directions it names a port of the receiver.
             receiver = world.pods.get(packet.destination)
             wanted = (port.name, packet.protocol, packet.destination_port)
             return (
@@ -131,6 +134,6 @@ def is_port(world: World, port: Port, packet: Packet) -> bool:
 
 
 def is_own_node(world: World, pod: Pod, address: IPAddress) -> bool:
-    """Whether the address is one of the node that runs the pod."""
+    """Whether the address belongs to the node that runs the pod."""
     node = world.nodes.get(pod.node)
     return node is not None and address in (*node.addresses, *node.external_addresses)

@@ -1,10 +1,10 @@
-"""What the API promises of a packet from one end to the other: the parts of the oracle, joined.
+"""What the API promises for a packet from sender to receiver: combines the oracle's parts.
 
     sender's node: Service? ─▶ its egress policy ─▶ node that was dialled: Service? ─▶ … receiver's
     node: its ingress policy ─▶ delivered
 
-policy.py judges one end, service.py one node, network.py one hop. Here stands only who is asked in
-which order, and what the packet looks like by then (docs/decisions/0009-policy-semantics.md).
+policy.py judges one end, service.py one node, network.py delivery. This module decides in which
+order they are asked, and with which addresses (docs/decisions/0009-policy-semantics.md).
 """
 
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ _NOBODY = Decision(allowed=True, by="no pod")
 
 
 class Served(msgspec.Struct, frozen=True):
-    """A node on which a Service's address became an endpoint's, one of so many."""
+    """A node that translated a Service's address to one endpoint's, out of `choices`."""
 
     node: str
     dialled: Packet
@@ -41,9 +41,10 @@ class Served(msgspec.Struct, frozen=True):
 
 
 class PromisedPath(msgspec.Struct, frozen=True):
-    """One way that the packet may go. `entered` is the node it comes to first.
+    """One path that the packet may take. `entered` is the first node on it.
 
-    `stop` is there where it ends for want of a Service or an address: then no policy decides.
+    `stop` is set if the path ends because no Service or address takes the packet: then no policy
+    decides.
     """
 
     fate: Fate
@@ -59,15 +60,15 @@ class PromisedPath(msgspec.Struct, frozen=True):
 
     @property
     def decisive(self) -> tuple[Cause, ...]:
-        """The objects that said no."""
+        """The objects that stop the packet; () if it is delivered."""
         if self.fate != "denied":
             return self.stop.because if self.stop is not None else ()
         closed = (each for each in (self.egress, self.ingress) if not each.allowed)
         return tuple(dict.fromkeys(cause for each in closed for cause in each.because))
 
 
-class _Way(msgspec.Struct, frozen=True):
-    """The packet on its way; `stop` says why a Service lets it go no further."""
+class _InTransit(msgspec.Struct, frozen=True):
+    """The packet between two steps; `stop` says why a Service stops it."""
 
     packet: Packet
     share: Fraction = Fraction(1)
@@ -77,7 +78,7 @@ class _Way(msgspec.Struct, frozen=True):
 
 
 class Oracle:
-    """Judges packets in one cluster; what it needs of the cluster is looked up, never scanned."""
+    """Judges packets in one cluster. It uses the cluster's indexes and never scans all objects."""
 
     def __init__(
         self,
@@ -102,40 +103,42 @@ class Oracle:
         self._ranges = tuple(p for known in cluster.service_ranges.values() for p in known.prefixes)
 
     def paths(self, packet: Packet, at: str = "") -> tuple[PromisedPath, ...]:
-        """Every way this packet may go; `at` is the node where it comes in from outside."""
+        """Every path this packet may take; `at` is the node at which it comes in from outside."""
         first = self._node_of(packet.source, packet.destination) or self.cluster.nodes.get(at)
-        ways = self._served(_Way(packet), first) if first else iter((_Way(packet),))
-        return tuple(path for way in ways for path in self._from(way, packet, first))
+        begun = self._served(_InTransit(packet), first) if first else iter((_InTransit(packet),))
+        return tuple(path for each in begun for path in self._from(each, packet, first))
 
-    def _from(self, way: _Way, sent: Packet, first: Node | None) -> Iterator[PromisedPath]:
-        """Onward from the first node, past the sender's own policies."""
-        egress = self._judge(way.packet, way).egress
-        then = self._node_at(way.packet.destination)
-        ends_here = way.stop or way.served or then == first
+    def _from(
+        self, transit: _InTransit, sent: Packet, first: Node | None
+    ) -> Iterator[PromisedPath]:
+        """The paths after the first node's Services: the sender's policies, then the next node."""
+        egress = self._judge(transit.packet, transit).egress
+        then = self._node_at(transit.packet.destination)
+        ends_here = transit.stop or transit.served or then == first
         if first is None or then is None or ends_here or not egress.allowed:
-            yield self._arriving(way, sent, first, egress)
+            yield self._arriving(transit, sent, first, egress)
             return
-        for further in self._served(way, then):
+        for further in self._served(transit, then):
             yield self._arriving(further, sent, first, egress)
 
     def _arriving(
-        self, way: _Way, sent: Packet, first: Node | None, egress: Decision
+        self, transit: _InTransit, sent: Packet, first: Node | None, egress: Decision
     ) -> PromisedPath:
-        """At the receiver, past its own policies."""
-        seen = self._as_received(way)
+        """The end of a path: the receiver's policies, then delivery."""
+        seen = self._as_received(transit)
         path = PromisedPath(
-            fate=way.fate,
-            share=way.share,
+            fate=transit.fate,
+            share=transit.share,
             received=seen,
             egress=egress,
             entered=first.name if first is not None else "",
-            served=way.served,
+            served=transit.served,
         )
-        if way.stop is not None:
-            return msgspec.structs.replace(path, stop=way.stop)
-        ingress = self._judge(seen, way).ingress
-        # What a node has translated comes from that node, as far as the fabric is concerned.
-        by = self.cluster.nodes.get(way.served[-1].node) if way.served else None
+        if transit.stop is not None:
+            return msgspec.structs.replace(path, stop=transit.stop)
+        ingress = self._judge(seen, transit).ingress
+        # The fabric delivers a packet that a node translated as a packet from that node.
+        by = self.cluster.nodes.get(transit.served[-1].node) if transit.served else None
         is_local = self.world.pods.get(sent.source) is not None
         sender = None if by is None or is_local else by.address(sent.source.version)
         promised = promise(
@@ -151,10 +154,10 @@ class Oracle:
         allowed = egress.allowed and ingress.allowed
         return msgspec.structs.replace(path, fate="delivered" if allowed else "denied")
 
-    def _served(self, way: _Way, node: Node) -> Iterator[_Way]:
-        """What Services make of the packet on one node."""
-        # No other Service has anything to say of this packet, on any node.
-        named, destination = named_by(self.cluster, way.packet), way.packet.destination
+    def _served(self, transit: _InTransit, node: Node) -> Iterator[_InTransit]:
+        """The packet after the Services of one node: one result for each endpoint."""
+        # No other Service can match this packet, on any node.
+        named, destination = named_by(self.cluster, transit.packet), transit.packet.destination
         world = service.World(
             node,
             named,
@@ -166,39 +169,41 @@ class Oracle:
             api_servers=self._api_servers,
             external_ips=self._external_ips,
         )
-        packet = way.packet
+        packet = transit.packet
         said = service.answer(world, packet)
         match said.action:
             case "pass":
-                yield way
+                yield transit
             case "dnat":
-                share = way.share / len(said.backends)
+                share = transit.share / len(said.backends)
                 for address, port in sorted(said.backends, key=lambda b: (sort_key(b[0]), b[1])):
                     to = msgspec.structs.replace(packet, destination=address, destination_port=port)
                     done = Served(node.name, packet, to, len(said.backends), said.masquerade)
-                    yield _Way(to, share, (*way.served, done))
+                    yield _InTransit(to, share, (*transit.served, done))
             case "reject" | "drop":
                 fate: Fate = "refused" if said.action == "reject" else "dropped"
                 stop = at_service(self.cluster, packet, node.name)
-                yield _Way(packet, way.share, way.served, stop, fate)
+                yield _InTransit(packet, transit.share, transit.served, stop, fate)
 
-    def _as_received(self, way: _Way) -> Packet:
-        """A sender's address is translated as the packet leaves a node: behind that node's own
-        policies, before those of any other.
+    def _as_received(self, transit: _InTransit) -> Packet:
+        """The packet with the source address that the receiver sees.
+
+        A node masquerades a packet as it leaves: after that node's policies, before those of any
+        other node.
         """
-        for done in way.served:
+        for done in transit.served:
             node = self.cluster.nodes[done.node]
-            receiver = self.world.pods.get(way.packet.destination)
-            own = node.address(way.packet.source.version)
+            receiver = self.world.pods.get(transit.packet.destination)
+            own = node.address(transit.packet.source.version)
             if done.masquerade and own and (receiver is None or receiver.node != node.name):
-                return msgspec.structs.replace(way.packet, source=own)
-        return way.packet
+                return msgspec.structs.replace(transit.packet, source=own)
+        return transit.packet
 
-    def _judge(self, packet: Packet, way: _Way) -> policy.Verdict:
-        return policy.verdict(self.world, packet, via_service=bool(way.served))
+    def _judge(self, packet: Packet, transit: _InTransit) -> policy.Verdict:
+        return policy.verdict(self.world, packet, via_service=bool(transit.served))
 
     def _node_of(self, source: IPAddress, destination: IPAddress) -> Node | None:
-        """The first node: the sender's own, or for a sender outside the one it dials."""
+        """The first node: the sender's own, or for a sender outside the node that it addresses."""
         pod = self.world.pods.get(source)
         if pod is not None:
             return self.cluster.nodes.get(pod.node)

@@ -1,7 +1,7 @@
-"""What the Kubernetes API promises of a packet sent to a Service, read from its text alone.
+"""What the Kubernetes API promises for a packet sent to a Service, written from its text alone.
 
-The answer is for the first packet of a flow as one node sees it, whether that node runs the
-sender or merely receives the packet. Brute force and readable: no tables, no indexes.
+The answer is for the first packet of a flow on one node, which may run the sender or only receive
+the packet. Written for readability: no tables, no indexes.
 """
 
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ ExternalIPs = Literal["allow", "warn", "deny"]
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """`pass`: no Service's business. `dnat`: to any one of the backends, alike likely.
+    """`pass`: no Service matches. `dnat`: to one of the backends, each with equal probability.
 
     `masquerade`: the receiver sees the node's address instead of the sender's.
     """
@@ -50,7 +50,7 @@ class World(msgspec.Struct, frozen=True):
 
 
 class _Front(msgspec.Struct, frozen=True):
-    """What the sender addressed: a Service's port, and by which kind of its addresses."""
+    """What the sender addressed: a port of a Service, at this kind of its addresses."""
 
     service: Service
     port: ServicePort
@@ -58,7 +58,7 @@ class _Front(msgspec.Struct, frozen=True):
 
 
 def answer(world: World, packet: Packet) -> Answer:
-    """What must become of the packet."""
+    """What this node must do with the packet."""
     front = min(_fronts(world, packet), key=_age, default=None)
     if front is None:
         return _unknown(world, packet)
@@ -79,7 +79,7 @@ def _fronts(world: World, packet: Packet) -> Iterator[_Front]:
     destination = packet.destination
     for service in world.services:
         # "IPFamilies is a list of IP families (e.g. IPv4, IPv6) assigned to this service": its
-        # addresses of any other family are addresses without meaning.
+        # addresses of another family are ignored.
         if destination.version not in {address.version for address in service.cluster_ips}:
             continue
         for port in service.ports:
@@ -102,10 +102,10 @@ def _fronts(world: World, packet: Packet) -> Iterator[_Front]:
 
 
 def has_node_ports(node: Node, served: NodePortAddresses, address: IPAddress) -> bool:
-    """Whether node ports are served on an address: one of the node's, and not a loopback one.
+    """Whether node ports are served on an address: a non-loopback address of the node.
 
-    "Each node proxies that port (the same port number on every Node) into your Service." Which
-    addresses of a node these are, its operator says.
+    "Each node proxies that port (the same port number on every Node) into your Service." The
+    operator chooses which addresses of a node these are.
     """
     if address not in node.addresses or address.is_loopback:
         return False
@@ -147,12 +147,12 @@ def api_servers(cluster: Cluster) -> tuple[IPAddress, ...]:
 
 
 def _age(front: _Front) -> tuple[str, str, str]:
-    """Where two Services claim one address and port, the older has it."""
+    """The order of Services that have the same address and port: the oldest owns it."""
     return (front.service.created, front.service.namespace, front.service.name)
 
 
 def _unknown(world: World, packet: Packet) -> Answer:
-    """A cluster IP answers for its own ports only, and its range for nothing else."""
+    """Other ports of a cluster IP are refused; unused addresses of a service range are dropped."""
     owned = {address for service in world.services for address in service.cluster_ips}
     if packet.destination in owned:
         return Answer("reject")
@@ -162,14 +162,14 @@ def _unknown(world: World, packet: Packet) -> Answer:
 
 
 def _admitted(service: Service, source: IPAddress) -> bool:
-    """Whether loadBalancerSourceRanges lets this sender in: "this will restrict traffic through
+    """Whether loadBalancerSourceRanges admits this sender: "this will restrict traffic through
     the cloud-provider load-balancer … to the specified client IPs."
     """
     return not service.restricted or any(source in range_ for range_ in service.source_ranges)
 
 
 def _endpoints(world: World, front: _Front, version: int) -> Iterator[tuple[Endpoint, Backend]]:
-    """Every endpoint of the Service's port in the family of its address, once each."""
+    """Every endpoint of the Service's port in the address's family, each once."""
     seen: set[Backend] = set()
     for slice_ in world.slices:
         if (slice_.namespace, slice_.service) != (front.service.namespace, front.service.name):
@@ -186,7 +186,7 @@ Candidates = tuple[tuple[Endpoint, Backend], ...]
 
 
 def _usable(candidates: Candidates) -> Candidates:
-    """Ready ones; where there are none, "consumers … should … direct traffic to terminating
+    """The ready endpoints; if there are none, "consumers … should … direct traffic to terminating
     endpoints that are serving" (the ready and serving conditions of EndpointConditions).
     """
     ready = tuple((e, b) for e, b in candidates if e.ready)
@@ -194,7 +194,7 @@ def _usable(candidates: Candidates) -> Candidates:
 
 
 def _in_topology(world: World, service: Service, candidates: Candidates) -> Candidates:
-    """Those that trafficDistribution and the slices' hints leave to this node."""
+    """The endpoints that trafficDistribution and the slices' hints select for this node."""
     ready = tuple((e, b) for e, b in candidates if e.ready)
     if not ready:
         return _usable(candidates)

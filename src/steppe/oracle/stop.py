@@ -1,6 +1,7 @@
-"""Why a packet gets no further for want of a Service or an address, and what would have to change.
+"""Why no Service or no address takes a packet, and which objects would have to change.
 
-That it gets no further is for service.py and network.py to say; the words are explain's.
+service.py and network.py decide that a packet stops; this module finds the reason. Sentences for it
+are in explain/refusals.py.
 """
 
 from collections.abc import Iterable
@@ -27,17 +28,17 @@ Reason = Literal[
 
 
 class Stop(msgspec.Struct, frozen=True):
-    """A packet that goes no further.
+    """Why a packet stops.
 
     no endpoint              the Service has none that may be used, of `endpoints` in all
-    not admitted             the sender is in none of loadBalancerSourceRanges
+    not admitted             the sender is in no prefix of loadBalancerSourceRanges
     no local endpoint        the traffic policy is Local and `node` has no endpoint
-    no such port             a cluster IP of `service`, but none of its ports
-    service range            an address kept for Services that none has
+    no such port             a cluster IP of `service`, on a port that it does not have
+    service range            an address of a service range that no Service has
     pod from outside         a pod's address, dialled from outside the cluster
     cluster IP from outside  a cluster IP of `service`, dialled from outside the cluster
-    unknown from outside     nobody here takes packets from outside for the address
-    no pod                   nobody has the address
+    unknown from outside     no node takes packets from outside for the address
+    no pod                   an address of a pod prefix that no pod has
     """
 
     reason: Reason
@@ -49,7 +50,7 @@ class Stop(msgspec.Struct, frozen=True):
 
 
 def at_service(cluster: Cluster, packet: Packet, node: str) -> Stop:
-    """Why a Service lets a packet go no further on this node."""
+    """Why a Service stops a packet on this node."""
     found = sorted(
         (service.created, service.ref, service, port)
         for service in named_by(cluster, packet)
@@ -74,7 +75,7 @@ def at_service(cluster: Cluster, packet: Packet, node: str) -> Stop:
 
 
 def at_nobody(cluster: Cluster, packet: Packet, *, from_outside: bool) -> Stop:
-    """Why nobody is reached at the packet's destination."""
+    """Why the packet's destination reaches no one."""
     if cluster.pods_at(packet.destination):
         return Stop("pod from outside", packet)
     if not from_outside:
@@ -111,7 +112,7 @@ def _no_port(cluster: Cluster, packet: Packet) -> Stop:
 
 
 def _counted(slices: Iterable[EndpointSlice], port: ServicePort, packet: Packet) -> tuple[int, int]:
-    """How many endpoints there are for the packet, and how many of them may be used."""
+    """The number of endpoints for the packet, and the number of usable ones."""
     endpoints = [
         endpoint
         for slice_ in slices

@@ -1,6 +1,6 @@
-"""What to change so that actual tables become the desired ones.
+"""The changes that make actual tables equal the desired ones.
 
-Only values are compared: an entry whose cause alone has changed never touches the kernel.
+Only values are compared: if only the cause of an entry changes, the kernel is not touched.
 """
 
 from collections.abc import Iterable, Mapping
@@ -11,7 +11,7 @@ from steppe.state.node import Key, NodeState, Value
 
 
 class Change(msgspec.Struct, frozen=True, gc=False):
-    """One key's way from what is (`old`) to what shall be (`new`); None is absence."""
+    """One key's actual value (`old`) and its desired one (`new`); None if there is no entry."""
 
     key: Key
     old: Value | None
@@ -27,7 +27,7 @@ class Change(msgspec.Struct, frozen=True, gc=False):
 def diff(
     desired: NodeState, actual: Mapping[Key, Value], keys: Iterable[Key] | None = None
 ) -> tuple[Change, ...]:
-    """The changes for these keys, or for every key that either side holds."""
+    """The changes for these keys, or for every key of either side."""
     if keys is None:
         keys = desired.keys() | actual.keys()
     changes: list[Change] = []
@@ -40,7 +40,7 @@ def diff(
 
 
 def applied(actual: Mapping[Key, Value], changes: Iterable[Change]) -> dict[Key, Value]:
-    """What the tables hold once every change has been made."""
+    """The tables after every change has been made."""
     result = dict(actual)
     for change in changes:
         if change.new is None:

@@ -1,9 +1,9 @@
-"""Tracked flows that would go on sending to an endpoint that is no longer there.
+"""Tracked flows that go on sending to a backend that no longer exists.
 
-The kernel translates by its connection table, not by the rules, once a flow is known. A TCP peer
-that is gone answers with a reset or its client gives up; a UDP or SCTP sender never learns.
+The kernel translates a tracked flow by its connection table and not by the rules. A TCP connection
+to a deleted backend ends by a reset or a timeout; a UDP or SCTP sender is not notified and goes on.
 
-What a frontend leads to is told by the service table, so it is the same for every data plane.
+The backends of a frontend come from the service table, so this is the same for every data plane.
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,19 +14,19 @@ from steppe.net.packet import Protocol
 from steppe.service.table import Backends, Frontend
 
 Answering = frozenset[tuple[IPAddress, int]]
-"""The addresses and ports that may answer what is sent to a frontend."""
+"""The addresses and ports of the backends that may answer packets to a frontend."""
 
 ENDED: tuple[Protocol, ...] = ("UDP", "SCTP")
 
 
 def frontend_of(flow: Flow) -> Frontend:
-    """What the flow's sender addressed."""
+    """The destination that the flow's sender used."""
     way = flow.original
     return Frontend(way.destination, flow.protocol, way.destination_port)
 
 
 def frontends_within(flows: Iterable[Flow], ranges: Iterable[IPNetwork]) -> frozenset[Frontend]:
-    """What these flows address, as far as it is kept for Services: theirs may be gone."""
+    """These flows' destinations that lie in ranges of cluster IPs: the Service may be gone."""
     kept = tuple(ranges)
     return frozenset(
         front
@@ -38,7 +38,7 @@ def frontends_within(flows: Iterable[Flow], ranges: Iterable[IPNetwork]) -> froz
 def answering(
     fronts: Iterable[Frontend], served: Mapping[Frontend, Backends]
 ) -> Mapping[Frontend, Answering]:
-    """Who may answer for each of these; an address that no Service has answers for itself."""
+    """The addresses that may answer for each of these; one without a Service answers for itself."""
     return {
         front: served[front].all if front in served else frozenset(((front.address, front.port),))
         for front in fronts
@@ -46,9 +46,9 @@ def answering(
 
 
 def stale_flows(flows: Iterable[Flow], answers: Mapping[Frontend, Answering]) -> tuple[Flow, ...]:
-    """Flows to a frontend that are answered by what it does not lead to.
+    """Flows to a frontend that are translated to something that is not one of its backends.
 
-    Where it leads nowhere those are all of them: its rules refuse or drop what comes next.
+    If it has no backends, those are all its flows: its rules refuse or drop their next packets.
     """
     stale: list[Flow] = []
     for flow in flows:

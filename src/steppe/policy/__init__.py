@@ -1,4 +1,6 @@
-"""What policies mean: identities of peers, guards that judge them, and their rulings.
+"""What policies mean: identities of peers, guards of pods, and rulings (which ports are open to
+whom).
 
-It decides nothing about how a node does it: no table of a kernel, no data plane is imported here.
+It does not decide how a node enforces it: it must import no table vocabulary (`state`) and no data
+plane.
 """

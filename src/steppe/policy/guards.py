@@ -1,8 +1,8 @@
-"""Guards: what the policies of one pod make of a peer's identity, for every port at once.
+"""Guards: what the policies of one pod allow a peer's identity, for all ports at once.
 
-A guard holds the rules that apply to a pod in one direction, by tier. Put an identity to it and
-it answers in pieces of the port space, each allowed or not, with the rules that say so; the
-tables hold those pieces. Pods under the same policies have equal guards and can share them.
+A guard contains the rules that apply to a pod in one direction, by tier. For an identity it returns
+pieces: port ranges that are allowed or denied, each with the rules that decide it. Tables are made
+of these pieces. Pods with the same policies have equal guards.
 """
 
 from collections.abc import Iterable, Iterator
@@ -30,9 +30,9 @@ from steppe.policy.identities import Identity, Trait
 
 
 class Piece(msgspec.Struct, frozen=True):
-    """Ports of a protocol (all of them for OTHER) that meet the same fate for the same cause.
+    """A port range of one protocol (all ports for OTHER) with one decision and its causes.
 
-    No cause: no policy has anything against it.
+    Without causes: no policy applies, so it is allowed.
     """
 
     protocol: str
@@ -70,16 +70,19 @@ class Guard(msgspec.Struct, frozen=True, cache_hash=True):
 
     @property
     def because(self) -> tuple[Cause, ...]:
-        """The policies that make it; none for a guard that lets everything through."""
+        """The policies of this guard; none for a guard that allows everything."""
         return (*self.isolated, *self.subject)
 
     def looks_at(self) -> frozenset[Trait]:
-        """What it tells identities by: two that differ in nothing of this meet the same pieces."""
+        """The traits of identities that its rules use.
+
+        Identities with equal traits get equal pieces.
+        """
         telling = frozenset(entry.cause for entry in self._entries() if not entry.for_anyone)
         return telling | self.port_names() if self.direction == "egress" else telling
 
     def port_names(self) -> frozenset[str]:
-        """The names that rules call the receiver's ports by."""
+        """The port names that its rules use."""
         ports = (port for entry in self._entries() for port in entry.ports)
         return frozenset(port.name for port in ports if isinstance(port, PortName))
 
@@ -87,16 +90,16 @@ class Guard(msgspec.Struct, frozen=True, cache_hash=True):
         return (*self.admin, *self.allowing, *self.baseline)
 
     def itself(self, identity: Identity) -> tuple[Piece, ...]:
-        """The same for the pod itself, which comes back to it by a Service."""
+        """As `pieces`, for the pod's own packets that come back to it through a Service."""
         if not self.isolated:
             return self.pieces(identity)
-        # "a pod cannot block access to itself", says NetworkPolicy of its own tier.
+        # "a pod cannot block access to itself": NetworkPolicy says this, for its own tier.
         own = tuple(_Entry(cause, "Accept", True, (AnyTraffic(),)) for cause in self.isolated)
         return msgspec.structs.replace(self, allowing=own).pieces(identity)
 
     def pieces(self, identity: Identity) -> tuple[Piece, ...]:
-        """The whole port space, in order, as peers of this identity meet it."""
-        # A port's name is the receiver's: the pod's own in ingress, the peer's in egress.
+        """The decision for every port, in order, for peers of this identity."""
+        # A port name is a name of the receiver's port: the pod's in ingress, the peer's in egress.
         names = self.ports if self.direction == "ingress" else identity.ports
         tiers = [
             [(e, tuple(_ranges(e, names))) for e in entries if _takes(e, identity)]
@@ -135,7 +138,7 @@ def guard_of(
     network_policies: Iterable[NetworkPolicy],
     cluster_policies: Iterable[ClusterNetworkPolicy],
 ) -> Guard:
-    """The guard of a pod that has a network of its own."""
+    """The guard of a pod that is not on the host network."""
     return guard_from(
         pod,
         direction,
@@ -150,7 +153,7 @@ def guard_from(
     network_policies: Iterable[NetworkPolicy],
     cluster_policies: Iterable[ClusterNetworkPolicy],
 ) -> Guard:
-    """The guard of a pod that these policies select, whatever their order."""
+    """The guard of a pod that these policies select; their order does not matter."""
     policies = sorted(
         (policy for policy in network_policies if direction in policy.isolates),
         key=lambda policy: policy.name,
@@ -208,7 +211,7 @@ def _takes(entry: _Entry, identity: Identity) -> bool:
 
 
 def _ranges(entry: _Entry, names: frozenset[NamedPort]) -> Iterator[PortRange | AnyTraffic]:
-    """The rule's ports as numbers."""
+    """The rule's ports as numeric ranges."""
     for port in entry.ports:
         if not isinstance(port, PortName):
             yield port
@@ -228,7 +231,7 @@ def _in(ranges: tuple[PortRange | AnyTraffic, ...], protocol: str, port: int) ->
 def _segments(
     protocol: str, ranges: Iterable[tuple[PortRange | AnyTraffic, ...]]
 ) -> Iterator[tuple[int, int]]:
-    """The port space, cut wherever a rule begins or ends: within a segment all ports are alike."""
+    """The ports, cut where a range begins or ends: one decision holds for a whole segment."""
     cuts = {0, LAST_PORT + 1}
     for some in ranges:
         for r in some:

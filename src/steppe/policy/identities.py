@@ -1,16 +1,17 @@
-"""Identities: peers that no policy can tell apart are one.
+"""Identities: peers that no policy distinguishes have the same identity.
 
-A peer is told by its labels, its namespace's labels, its address, and, where it receives, by its
-named ports. Its identity in one direction is what all of that comes to: the rules that take it.
-Ingress rules look at senders, egress rules at receivers, so an address has one of each.
+Rules match a peer by its labels, its namespace's labels, its address and, if it is the receiver,
+its named ports. Its identity in one direction is the result: the set of rules that match it.
+Ingress rules match senders and egress rules match receivers, so an address has an identity for each
+direction.
 
     pod's labels ───────▶ selectors, per namespace ─┐
-    node's labels ──────▶ selectors                 ├─▶ rules that take the peer ─▶ Identity
+    node's labels ──────▶ selectors                 ├─▶ rules that match the peer ─▶ Identity
     address ────────────▶ prefixes (CIDR atoms) ────┘
 
-An identity is a value made of what it stands for, so it depends on present objects alone, never
-on what was there before. What belongs to one pod only, as that it always reaches itself and is
-reached by its own node, is no matter of identities.
+An identity is a value made of these rules, so it depends on the current objects only, not on
+earlier ones. Exceptions for single pods (a pod reaches itself, a node reaches its own pods) are not
+part of identities.
 """
 
 from collections import Counter
@@ -42,14 +43,14 @@ Trait = Cause | str
 AnyRule = Rule | ClusterRule
 AnyPolicy = NetworkPolicy | ClusterNetworkPolicy
 _EVERYWHERE = (parse_prefix("0.0.0.0/0"), parse_prefix("::/0"))
-_Sign = tuple[str, ...]
+_IndexKey = tuple[str, ...]
 _Blocks = Mapping[Cause, tuple[Block, ...]]
 
 
 class Identity(msgspec.Struct, frozen=True, cache_hash=True):
-    """The rules that take a peer, and those of its ports that rules call by name.
+    """The rules that match a peer, and those of its named ports that rules refer to.
 
-    Rules that take anyone are left out: they tell nobody apart.
+    Rules that match everyone are left out: they distinguish no peers.
     """
 
     rules: Rules = NO_RULES
@@ -60,24 +61,26 @@ class Identity(msgspec.Struct, frozen=True, cache_hash=True):
         return self.rules | {port.name for port in self.ports}
 
     def seen_by(self, looks_at: frozenset[Trait]) -> "Identity":
-        """As much of it as somebody can tell who looks at these traits only."""
+        """The identity reduced to these traits."""
         ports = frozenset(port for port in self.ports if port.name in looks_at)
         return Identity(self.rules & looks_at, ports)
 
 
 NOBODY = Identity()
-"""Whoever no rule takes."""
+"""The identity of peers that no rule matches."""
 
 
-Held = tuple[tuple[IPAddress, Identity, bool], ...]
-"""A peer's identity at each of its addresses, and whether the address alone does not tell it."""
+AddressIdentities = tuple[tuple[IPAddress, Identity, bool], ...]
+"""For each address of a peer: the address, the identity, and whether it differs from the identity
+that
+the address alone would have."""
 
 
 class Identities:
-    """Tells identities in one direction, under the rules and namespaces that it knows.
+    """Computes identities in one direction, for a changing set of rules and namespaces.
 
-    Invariant: an answer depends on the rules and namespaces known now alone. What is remembered of
-    earlier answers (`_by_labels`, `_atoms`) is dropped by whatever could change them.
+    Invariant: an answer depends only on the current rules and namespaces. The caches (`_by_labels`,
+    `_atoms`) are cleared by every change that may affect them.
     """
 
     def __init__(
@@ -106,7 +109,7 @@ class Identities:
                 self.add(cause, rule)
 
     def add(self, cause: Cause, rule: AnyRule) -> None:
-        """One rule more."""
+        """Add a rule."""
         self._rules[cause] = rule
         self._count_names(rule, 1)
         if Anyone() in rule.peers:
@@ -124,7 +127,7 @@ class Identities:
             self._atoms = None
 
     def remove(self, cause: Cause) -> None:
-        """One rule less."""
+        """Remove a rule; KeyError if it was not added."""
         rule = self._rules.pop(cause)
         self._count_names(rule, -1)
         for peer in () if Anyone() in rule.peers else rule.peers:
@@ -147,39 +150,38 @@ class Identities:
         """The identity of a pod at one of its addresses (not of a host-network pod)."""
         return _joined(self._by_pod(pod), self._of_address(address))
 
-    def of_pod_addresses(self, pod: Pod) -> Held:
-        """The same at each of its addresses."""
+    def of_pod_addresses(self, pod: Pod) -> AddressIdentities:
+        """The identity of a pod at each of its addresses."""
         by_labels = self._by_pod(pod)
         if not self._blocks:
             apart = by_labels != NOBODY
             return tuple([(address, by_labels, apart) for address in pod.addresses])
-        return tuple(self._held(address, by_labels) for address in pod.addresses)
+        return tuple(self._at(address, by_labels) for address in pod.addresses)
 
-    def _held(self, address: IPAddress, by_labels: Identity) -> tuple[IPAddress, Identity, bool]:
+    def _at(self, address: IPAddress, by_labels: Identity) -> tuple[IPAddress, Identity, bool]:
         by_address = self._of_address(address)
         identity = _joined(by_labels, by_address)
         return address, identity, bool(identity.ports) or identity.rules != by_address
 
     def _by_pod(self, pod: Pod) -> Identity:
-        # Pods alike in all that rules look at are told once.
+        # Computed once for pods that are equal in all that rules use.
         looked_at = self._label_keys
         labels = frozenset([label for label in pod.labels.items() if label[0] in looked_at])
         key = (pod.namespace, labels, pod.ports)
         known = self._by_labels.get(key)
         if known is None:
-            known = self._by_labels[key] = self._told_by_labels(pod)
+            known = self._by_labels[key] = self._computed_by_labels(pod)
         return known
 
     def of_node(self, node: Node, address: IPAddress) -> Identity:
         """The identity of a node at one of its addresses."""
         return _joined(self._by_node(node), self._of_address(address))
 
-    def of_node_addresses(self, node: Node) -> Held:
-        """The same at each of its addresses."""
+    def of_node_addresses(self, node: Node) -> AddressIdentities:
+        """The identity of a node at each of its addresses."""
         by_labels = self._by_node(node)
         return tuple(
-            self._held(address, by_labels)
-            for address in (*node.addresses, *node.external_addresses)
+            self._at(address, by_labels) for address in (*node.addresses, *node.external_addresses)
         )
 
     def _by_node(self, node: Node) -> Identity:
@@ -196,10 +198,10 @@ class Identities:
         return Identity(self._of_address(address))
 
     def of_prefixes(self) -> Mapping[IPNetwork, Identity]:
-        """The identity of every other address, by the longest of these prefixes that holds it."""
+        """The identity of every other address: that of the longest of these prefixes around it."""
         return {prefix: Identity(rules) for prefix, rules in self._refreshed().items()}
 
-    def _told_by_labels(self, pod: Pod) -> Identity:
+    def _computed_by_labels(self, pod: Pod) -> Identity:
         rules = self._pods.of(pod, self._namespaces.get(pod.namespace))
         return Identity(rules, frozenset(port for port in pod.ports if self._names(port)))
 
@@ -221,7 +223,7 @@ class Identities:
 
     def _count_names(self, rule: AnyRule, more: int) -> None:
         self._by_labels.clear()
-        # A port's name is the receiver's, and in ingress that is the pod with the policy.
+        # A port name belongs to the receiver. In ingress that is the policy's pod, not the peer.
         if self._direction == "egress":
             for port in rule.ports:
                 if isinstance(port, PortName):
@@ -243,36 +245,35 @@ def rules_of(policy: AnyPolicy, direction: Direction) -> Iterator[tuple[Cause, A
 
 
 class _PodRules:
-    """Which rules take a pod: each is tried only on pods with a label that it requires.
-
-    Among thousands of rules, few speak of any one pod.
+    """Which rules match a pod. An index by required label: of thousands of rules only the few that
+    may match a pod are tried.
     """
 
     def __init__(self) -> None:
-        self._by_sign: dict[_Sign, dict[Cause, list[Pods]]] = {}
+        self._by_key: dict[_IndexKey, dict[Cause, list[Pods]]] = {}
 
     def add(self, cause: Cause, peer: Pods) -> None:
-        for sign in _signs_of_peer(peer):
-            self._by_sign.setdefault(sign, {}).setdefault(cause, []).append(peer)
+        for key in _keys_of_peer(peer):
+            self._by_key.setdefault(key, {}).setdefault(cause, []).append(peer)
 
     def remove(self, cause: Cause, peer: Pods) -> None:
-        for sign in _signs_of_peer(peer):
-            found = self._by_sign.get(sign, {})
+        for key in _keys_of_peer(peer):
+            found = self._by_key.get(key, {})
             found.pop(cause, None)
             if not found:
-                self._by_sign.pop(sign, None)
+                self._by_key.pop(key, None)
 
     def of(self, pod: Pod, namespace: Namespace | None) -> Rules:
         return frozenset(
             cause
-            for sign in _signs_of_pod(pod, namespace)
-            for cause, peers in self._by_sign.get(sign, {}).items()
+            for key in _keys_of_pod(pod, namespace)
+            for cause, peers in self._by_key.get(key, {}).items()
             if any(takes(peer, pod, namespace) for peer in peers)
         )
 
 
 def takes(peer: Pods, pod: Pod, namespace: Namespace | None) -> bool:
-    """Whether a peer means this pod. A namespace that is not there has no labels to select."""
+    """Whether a peer matches this pod. A namespace that does not exist has no labels to match."""
     if peer.within:
         return pod.namespace == peer.within and peer.pods.takes(pod.labels)
     if namespace is None:
@@ -280,8 +281,8 @@ def takes(peer: Pods, pod: Pod, namespace: Namespace | None) -> bool:
     return peer.namespaces.takes(namespace.labels) and peer.pods.takes(pod.labels)
 
 
-def _signs_of_peer(peer: Pods) -> Iterator[_Sign]:
-    """Every pod that the peer takes shows one of these."""
+def _keys_of_peer(peer: Pods) -> Iterator[_IndexKey]:
+    """Index keys of which every pod that the peer matches has at least one."""
     for kind, selector in (("pod", peer.pods), ("namespace", peer.namespaces)):
         wanted = next((r for r in selector.requirements if r.operator == "In"), None)
         if wanted is not None:
@@ -290,7 +291,7 @@ def _signs_of_peer(peer: Pods) -> Iterator[_Sign]:
     yield ("any", peer.within)
 
 
-def _signs_of_pod(pod: Pod, namespace: Namespace | None) -> Iterator[_Sign]:
+def _keys_of_pod(pod: Pod, namespace: Namespace | None) -> Iterator[_IndexKey]:
     for within in (pod.namespace, ""):
         yield ("any", within)
         for key, value in pod.labels.items():
@@ -300,11 +301,11 @@ def _signs_of_pod(pod: Pod, namespace: Namespace | None) -> Iterator[_Sign]:
 
 
 def _atoms(rules: _Blocks) -> Mapping[IPNetwork, Rules]:
-    """For each prefix that a block names, the rules that take its addresses.
+    """For each prefix in an ipBlock, the rules that match the addresses of which it is the longest.
 
-    Prefixes either nest or are apart, so all addresses with the same longest prefix of these are
-    inside the same blocks: they are one atom. One that differs in nothing from the prefix around
-    it is left out.
+    Two prefixes are either nested or disjoint, so addresses with the same longest prefix are in the
+    same blocks: they form one atom. A prefix with the same rules as the prefix around it is left
+    out.
     """
     blocks = [(block, cause) for cause, some in rules.items() for block in some]
     begins: dict[IPNetwork, set[int]] = {prefix: set() for prefix in _EVERYWHERE}
@@ -327,8 +328,8 @@ def _atoms(rules: _Blocks) -> Mapping[IPNetwork, Rules]:
     return atoms
 
 
-class Reach:
-    """Whom some rules may concern."""
+class RuleScope:
+    """Tells which peers may get another identity when these rules change."""
 
     def __init__(self, rules: Iterable[AnyRule]) -> None:
         peers = [peer for rule in rules for peer in rule.peers]

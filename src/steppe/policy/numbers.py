@@ -1,7 +1,8 @@
-"""Numbers for identities: what stands for one in tables that hold no more than 32 bits.
+"""Numbers for identities, for tables whose fields have 32 bits.
 
-Numbers are made from what an identity stands for, so a restarted agent, and any other, finds the
-same. Two identities may share one by chance; their peers may then do only what both may.
+A number is a hash of the identity's value, so every agent computes the same one, also after a
+restart. Two identities may have the same number by chance: their peers are then allowed only what
+both are.
 """
 
 from collections.abc import Callable
@@ -10,16 +11,16 @@ from hashlib import sha256
 from steppe.policy.identities import NOBODY, Identity
 
 NO_NUMBER = 0
-"""Nobody in particular: a peer that no rule of this node's pods takes."""
+"""The number of peers that no rule of this node's pods matches."""
 ITSELF = 1
-"""A pod that calls itself."""
+"""The number for a pod's packets to itself."""
 _FIRST_HASH = 2
 
 Numbering = Callable[[Identity], int]
 
 
 def number_of(identity: Identity) -> int:
-    """The number that stands for an identity: 32 bits of a hash of it."""
+    """The number of an identity: 32 bits of a hash of it."""
     if identity == NOBODY:
         return NO_NUMBER
     rules = sorted(map(str, identity.rules))

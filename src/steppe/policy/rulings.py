@@ -1,8 +1,8 @@
-"""Rulings: what a guard lets through for the peers of one number.
+"""Rulings: which ports of a pod are open to the peers with one identity number.
 
     guard of a pod, identities behind a number  ──▶  Ruling(direction, ports, because)
 
-It says which ports are open and not by which means: a data plane renders it in its own words
+It does not say how a node enforces this: each data plane renders rulings into its own tables
 (dataplane/registry.py).
 """
 
@@ -16,9 +16,9 @@ from steppe.policy.guards import Guard, Piece
 
 
 class Ruling(msgspec.Struct, frozen=True, cache_hash=True):
-    """The open ports, in order, as pieces without causes of their own; all others are closed.
+    """The open ports, in order, as pieces without causes; all other ports are closed.
 
-    `because` are the rules that open them, or those that close all where none is open.
+    `because` are the rules that open them, or if no port is open the causes of that.
     """
 
     direction: Direction
@@ -27,7 +27,10 @@ class Ruling(msgspec.Struct, frozen=True, cache_hash=True):
 
 
 def ruling(guard: Guard, answers: Iterable[tuple[Piece, ...]]) -> Ruling:
-    """What all of these answers let through: one, unless identities share a number."""
+    """The ports that all of these answers allow.
+
+    There are several only if identities share a number.
+    """
     causes: dict[Cause, None] = {}
     ports: tuple[Piece, ...] | None = None
     for pieces in answers:

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from steppe.kube.cause import ObjectRef
+from steppe.kube.kinds import group_in
 from steppe.manifests.documents import Json, Objects, labels_of, readable
 from steppe.manifests.templates import WORKLOADS
 from steppe.reach.names import workloads_of
@@ -43,7 +44,8 @@ class _Workload(msgspec.Struct, frozen=True):
     spec: _Spec = _Spec()
 
 
-class _Owner(msgspec.Struct, frozen=True):
+class _Owner(msgspec.Struct, frozen=True, rename="camel"):
+    api_version: str | None = None
     kind: str = ""
     name: str = ""
 
@@ -79,7 +81,10 @@ def deleted(base: Objects, change: Iterable[ObjectRef]) -> Changed:
 def _owners(ref: ObjectRef, document: Json) -> frozenset[ObjectRef]:
     seen = readable(document, _Owned)
     owners = seen.metadata.owner_references if seen is not None else ()
-    return frozenset(ObjectRef(owner.kind, ref.namespace, owner.name) for owner in owners or ())
+    return frozenset(
+        ObjectRef(owner.kind, ref.namespace, owner.name, group_in(owner.api_version, owner.kind))
+        for owner in owners or ()
+    )
 
 
 def _kept(before: Json, after: Json, kind: str) -> Json:

@@ -12,6 +12,7 @@ import msgspec
 
 from steppe.kube.cause import ObjectRef
 from steppe.kube.cluster import Name
+from steppe.kube.kinds import group_in
 from steppe.kube.objects import Node, Pod
 from steppe.net.address import IPNetwork
 from steppe.reach.groups import INTERNET, Group, Kind, Member, of_kind
@@ -25,7 +26,8 @@ _KINDS: tuple[Kind, ...] = get_args(Kind)
 _HASH_LABEL = "pod-template-hash"
 
 
-class _Owner(msgspec.Struct, frozen=True):
+class _Owner(msgspec.Struct, frozen=True, rename="camel"):
+    api_version: str | None = None
     kind: str = ""
     name: str = ""
     controller: bool | None = None
@@ -52,7 +54,9 @@ def _topmost(ref: ObjectRef, objects: Mapping[ObjectRef, object]) -> str:
     owner = next((o for o in metadata.owner_references or () if o.controller), None)
     if owner is None:
         return ref.name
-    above = ObjectRef(owner.kind, ref.namespace, owner.name)
+    above = ObjectRef(
+        owner.kind, ref.namespace, owner.name, group_in(owner.api_version, owner.kind)
+    )
     if above in objects and above != ref:
         return _topmost(above, objects)
     # "This label ensures that child ReplicaSets of a Deployment do not overlap." (Deployments,

@@ -19,8 +19,8 @@ from steppe.policy.guards import Piece
 from steppe.reach.groups import Member
 from steppe.reach.matrix import Mask, piece_at
 from steppe.reach.reach import End, Reach
-from steppe.service.backends import Vantage, Way, frontends, ways
-from steppe.service.ownership import Places
+from steppe.service.backends import NamedFrontend, Vantage, frontends, named_frontends
+from steppe.service.ownership import FrontendOwners
 from steppe.service.table import Backend
 
 Said = Literal["allowed", "partly", "denied", "refused", "dropped", "absent"]
@@ -114,13 +114,13 @@ class Offers:
     def _all(self) -> Iterator[Offer]:
         cluster = self.reach.cluster
         nodes = tuple(cluster.nodes.values()) or (Node(""),)
-        places = Places.of(Vantage(nodes[0], ()), cluster.services.values())
+        owners = FrontendOwners.of(Vantage(nodes[0], ()), cluster.services.values())
         for _, service in sorted(cluster.services.items()):
             own = tuple(sorted(cluster.slices_of(service), key=lambda slice_: slice_.name))
-            for way in ways(Vantage(nodes[0], ()), service):
-                if way.kind == "cluster" and places.owner(way.front) == service.ref:
-                    views = tuple(_views(nodes, service, own, way))
-                    yield Offer(service, way.port, way.front.address, views)
+            for named in named_frontends(Vantage(nodes[0], ()), service):
+                if named.kind == "cluster" and owners.owner(named.front) == service.ref:
+                    views = tuple(_views(nodes, service, own, named))
+                    yield Offer(service, named.port, named.front.address, views)
 
     def _on(self, nodes: frozenset[str]) -> Mask:
         """The groups with somebody on these nodes."""
@@ -172,12 +172,15 @@ def node_of(end: Member | End) -> str:
 
 
 def _views(
-    nodes: tuple[Node, ...], service: Service, slices: tuple[EndpointSlice, ...], way: Way
+    nodes: tuple[Node, ...],
+    service: Service,
+    slices: tuple[EndpointSlice, ...],
+    named: NamedFrontend,
 ) -> Iterator[View]:
     near = service.internal_local or any(e.zones or e.nodes for s in slices for e in s.endpoints)
     found: dict[tuple[tuple[Backend, ...], bool], set[str]] = {}
     for node in nodes if near else nodes[:1]:
-        ((_, front),) = frontends(Vantage(node, ()), service, slices, (way,))
+        ((_, front),) = frontends(Vantage(node, ()), service, slices, (named,))
         found.setdefault((front.inside, front.refuse), set()).add(node.name)
     for (backends, refuse), names in found.items():
         yield View(frozenset(names if len(found) > 1 else ()), backends, refuse)

@@ -1,4 +1,5 @@
-"""What Services mean: which backends each frontend leads to (table.py), and who has a frontend.
+"""What Services mean: the backends of each frontend (table.py), and which Service owns a frontend.
 
-It decides nothing about how a node does it: no table of a kernel, no data plane is imported here.
+It does not decide how a node translates packets: it must import no table vocabulary (`state`) and
+no data plane.
 """

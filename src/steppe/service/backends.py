@@ -1,9 +1,9 @@
-"""Which endpoints each address of a Service leads to, as seen from one node.
+"""The frontends and backends of a Service on one node.
 
-Endpoints are in a fixed order, so that the same Service always compiles to the same tables.
+Backends are in a fixed order, so that the same Service always compiles to the same tables.
 
-Where two Services name one frontend, the older has all of it; not one entry is the other's, so
-nobody can widen another's source ranges or divert its traffic by naming its address.
+If two Services have the same frontend, the older Service owns it completely. So nobody can widen
+another Service's source ranges or divert its traffic by using its address.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -24,14 +24,14 @@ Kind = Literal["cluster", "external", "balancer", "node"]
 
 
 class Vantage(msgspec.Struct, frozen=True, gc=False):
-    """One node as Services see it, and its addresses that Services may have ports on."""
+    """The node for which Services are looked at, and its addresses with node ports."""
 
     node: Node
     node_ports: tuple[IPAddress, ...]
 
     @classmethod
     def of(cls, node: Node, served: NodePortAddresses) -> Self:
-        """With the addresses that the operator chose."""
+        """The vantage of a node with the operator's choice of node port addresses."""
         if served == "primary":
             primary = (of_version(node.addresses, version) for version in (4, 6))
             return cls(node, tuple(address for address in primary if address is not None))
@@ -43,8 +43,8 @@ class Vantage(msgspec.Struct, frozen=True, gc=False):
         return cls(node, tuple(chosen))
 
 
-class Way(msgspec.Struct, frozen=True, gc=False):
-    """A frontend of a Service, which kind of its addresses that is, and the field that names it."""
+class NamedFrontend(msgspec.Struct, frozen=True, gc=False):
+    """A frontend of a Service, the kind of its address, and the field that it comes from."""
 
     front: Frontend
     port: ServicePort
@@ -52,12 +52,12 @@ class Way(msgspec.Struct, frozen=True, gc=False):
     field: str
 
 
-Known = list[tuple[Endpoint, Backend]]
-"""Endpoints with what they are as backends."""
+Candidates = list[tuple[Endpoint, Backend]]
+"""Endpoints, each with its backend."""
 
 
-class Pools(msgspec.Struct, frozen=True, gc=False):
-    """A Service port's endpoints in one family: everyone's, and this node's own."""
+class UsableBackends(msgspec.Struct, frozen=True, gc=False):
+    """The usable backends of a Service port in one family: all, and those on this node."""
 
     everywhere: tuple[Backend, ...]
     local: tuple[Backend, ...]
@@ -69,16 +69,16 @@ def service_table(
     slices: Iterable[EndpointSlice],
     owner: Callable[[Frontend], ObjectRef],
 ) -> ServiceTable:
-    """The rows of one Service on this node; `owner` says whose a frontend is."""
+    """The rows of one Service on this node; `owner` returns the Service that owns a frontend."""
     ref = service.ref
-    own: list[Way] = []
+    own: list[NamedFrontend] = []
     problems: list[Problem] = []
-    for way in ways(vantage, service):
-        rival = owner(way.front)
+    for named in named_frontends(vantage, service):
+        rival = owner(named.front)
         if rival == ref:
-            own.append(way)
+            own.append(named)
         else:
-            problems.append(_taken(service, way, rival))
+            problems.append(_taken(service, named, rival))
     return ServiceTable(
         ref,
         tuple(
@@ -90,38 +90,41 @@ def service_table(
     )
 
 
-def ways(vantage: Vantage, service: Service) -> tuple[Way, ...]:
-    """Every frontend of a Service on this node, once; the first to name one has it."""
+def named_frontends(vantage: Vantage, service: Service) -> tuple[NamedFrontend, ...]:
+    """Every frontend of a Service on this node, each once (with the first field it comes from)."""
     families = {address.version for address in service.cluster_ips}
-    found: dict[Frontend, Way] = {}
+    found: dict[Frontend, NamedFrontend] = {}
     for port in service.ports:
         for address, number, kind, field in _addresses(vantage, service, port):
             front = Frontend(address, port.protocol, number)
             # A Service has endpoints of its own families only (ServiceSpec.ipFamilies).
             if address.version in families and front not in found:
-                found[front] = Way(front, port, kind, field)
+                found[front] = NamedFrontend(front, port, kind, field)
     return tuple(found.values())
 
 
 def frontends(
-    vantage: Vantage, service: Service, slices: Iterable[EndpointSlice], wanted: Iterable[Way]
+    vantage: Vantage,
+    service: Service,
+    slices: Iterable[EndpointSlice],
+    wanted: Iterable[NamedFrontend],
 ) -> Iterator[tuple[Frontend, Backends]]:
-    """These ways into a Service, each with its endpoints."""
-    # Of two slices that list one endpoint the first by name is its cause.
+    """These frontends of a Service, each with its backends."""
+    # If two slices list one endpoint, the first slice by name is its cause.
     known = tuple(sorted(slices, key=lambda slice_: slice_.name))
-    pools: dict[tuple[ServicePort, int], Pools] = {}
-    for way in wanted:
-        port, version = way.port, way.front.address.version
-        if (port, version) not in pools:
+    usable: dict[tuple[ServicePort, int], UsableBackends] = {}
+    for named in wanted:
+        port, version = named.port, named.front.address.version
+        if (port, version) not in usable:
             found = _endpoints(port, version, known)
-            pools[port, version] = _pools(vantage.node, service.distribution, found)
-        yield way.front, _backends(service, way, pools[port, version])
+            usable[port, version] = _usable_backends(vantage.node, service.distribution, found)
+        yield named.front, _backends(service, named, usable[port, version])
 
 
-def _taken(service: Service, way: Way, rival: ObjectRef) -> Problem:
+def _taken(service: Service, named: NamedFrontend, rival: ObjectRef) -> Problem:
     return Problem(
-        Cause(service.ref, way.field),
-        f"{way.front} is already served for {rival}, which is older; "
+        Cause(service.ref, named.field),
+        f"{named.front} is already served for {rival}, which is older; "
         "change one of the two Services",
     )
 
@@ -139,39 +142,39 @@ def _addresses(
             yield address, port.port, "balancer", "status.loadBalancer.ingress"
     if port.node_port:
         for address in vantage.node_ports:
-            # Never on loopback: what a node says to itself leaves it for no endpoint.
+            # Never on loopback: packets from and to loopback addresses cannot leave the node.
             if not address.is_loopback:
                 yield address, port.node_port, "node", "spec.ports.nodePort"
 
 
-def _backends(service: Service, way: Way, pools: Pools) -> Backends:
-    internal = way.kind == "cluster"
+def _backends(service: Service, named: NamedFrontend, usable: UsableBackends) -> Backends:
+    internal = named.kind == "cluster"
     only_local = service.internal_local if internal else service.external_local
-    outside = pools.local if only_local else pools.everywhere
+    outside = usable.local if only_local else usable.everywhere
     return Backends(
-        cause=Cause(service.ref, way.field),
-        inside=outside if internal else pools.everywhere,
+        cause=Cause(service.ref, named.field),
+        inside=outside if internal else usable.everywhere,
         outside=outside,
-        refuse=not pools.everywhere,
+        refuse=not usable.everywhere,
         local=only_local and not internal,
         masquerade=not internal,
         affinity_seconds=service.affinity_seconds,
-        admitted=_admitted(service, way),
+        admitted=_admitted(service, named),
     )
 
 
-def _admitted(service: Service, way: Way) -> SourceRanges | None:
-    if way.kind != "balancer" or not service.restricted:
+def _admitted(service: Service, named: NamedFrontend) -> SourceRanges | None:
+    if named.kind != "balancer" or not service.restricted:
         return None
-    version = way.front.address.version
+    version = named.front.address.version
     prefixes = tuple(prefix for prefix in service.source_ranges if prefix.version == version)
     return SourceRanges(prefixes, Cause(service.ref, "spec.loadBalancerSourceRanges"))
 
 
-def _endpoints(port: ServicePort, version: int, slices: tuple[EndpointSlice, ...]) -> Known:
-    """Each address and port once, in order; the slice that names it first has it."""
+def _endpoints(port: ServicePort, version: int, slices: tuple[EndpointSlice, ...]) -> Candidates:
+    """The endpoints in one family, sorted, each address and port once (of the first slice)."""
     family = IPv4Address if version == 4 else IPv6Address
-    # By numbers, for addresses are slow at hashing and comparing.
+    # Keyed by integers, because hashing and comparing address objects is slow.
     found: dict[tuple[int, int], tuple[Endpoint, Backend]] = {}
     for slice_ in slices:
         number, ref = slice_.port(port), slice_.ref
@@ -187,26 +190,29 @@ def _endpoints(port: ServicePort, version: int, slices: tuple[EndpointSlice, ...
 
 @lru_cache(maxsize=1 << 12)
 def _field(index: int) -> str:
-    """One text for all of the many endpoints that stand at this place of their slice."""
+    """The field of an endpoint; cached, so that many endpoints share one string."""
     return f"endpoints[{index}]"
 
 
-def _pools(here: Node, distribution: str, found: Known) -> Pools:
+def _usable_backends(here: Node, distribution: str, found: Candidates) -> UsableBackends:
     local = [known for known in found if known[0].node == here.name]
-    return Pools(
+    return UsableBackends(
         tuple(backend for _, backend in _near(here, distribution, _usable(found))),
         tuple(backend for _, backend in _usable(local)),
     )
 
 
-def _usable(found: Known) -> Known:
-    """Ready endpoints; while there are none, those that still serve while they terminate."""
+def _usable(found: Candidates) -> Candidates:
+    """The ready endpoints; if there are none, those that are serving and terminating."""
     ready = [known for known in found if known[0].ready]
     return ready or [known for known in found if known[0].serving and known[0].terminating]
 
 
-def _near(here: Node, distribution: str, found: Known) -> Known:
-    """Those that hints reserve for this node, then this zone; all where hints are incomplete."""
+def _near(here: Node, distribution: str, found: Candidates) -> Candidates:
+    """The endpoints that hints select for this node, else this zone.
+
+    All if hints are incomplete.
+    """
     if not all(endpoint.ready for endpoint, _ in found):
         return found
     if distribution == "PreferSameNode" and all(endpoint.nodes for endpoint, _ in found):

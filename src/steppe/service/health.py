@@ -1,11 +1,11 @@
-"""Where load balancers ask whether this node has endpoints of a Service, and how many it has.
+"""The health check ports of Services, and the number of local endpoints to report there.
 
 "healthCheckNodePort specifies the healthcheck nodePort for the service. This only applies when
 type is set to LoadBalancer and externalTrafficPolicy is set to Local. … External systems (e.g.
 load-balancers) can use this port to determine if a given node holds endpoints for this service or
 not." (ServiceSpec.healthCheckNodePort)
 
-Who listens, and what is said over HTTP, is the agent's business (agent/health/health_ports.py).
+The agent listens and answers over HTTP (agent/health/health_ports.py).
 """
 
 from collections.abc import Iterable
@@ -22,16 +22,16 @@ FIELD = "spec.healthCheckNodePort"
 
 
 class HealthPorts(msgspec.Struct, frozen=True):
-    """Which Service each address and port of this node speaks for."""
+    """The Service for each address and port on which this node answers health checks."""
 
     services: dict[Listen, Service]
     problems: tuple[Problem, ...] = ()
 
 
 def health_ports(vantage: Vantage, services: Iterable[Service]) -> HealthPorts:
-    """One listener an address with node ports that is of a family of the Service.
+    """One listener for each address with node ports whose family the Service has.
 
-    The API gives a port to one Service only; should two have it, it is the older one's.
+    The API allocates a port to one Service only; if two have it, the older one owns it.
     """
     asking = (each for each in services if each.external_local and each.health_port)
     found: dict[Listen, Service] = {}
@@ -56,9 +56,10 @@ def health_ports(vantage: Vantage, services: Iterable[Service]) -> HealthPorts:
 
 
 def local_endpoints(here: str, slices: Iterable[EndpointSlice], version: int) -> int:
-    """A Service's ready endpoints on a node, in one family; a terminating one is not ready.
+    """The number of a Service's ready endpoints on a node in one family; terminating ones are not
+    ready.
 
-    Endpoints, not ports: a pod that serves three ports of the Service counts once.
+    A pod that serves several ports of the Service counts once.
     """
     return len(
         {

@@ -1,22 +1,22 @@
-"""Who has a frontend that several Services name: the oldest, as for everything here."""
+"""Which Service owns a frontend that several Services have: the oldest."""
 
 from collections.abc import Iterable
 from typing import Self
 
 from steppe.kube.cause import ObjectRef
 from steppe.kube.services import Service
-from steppe.service.backends import Vantage, ways
+from steppe.service.backends import Vantage, named_frontends
 from steppe.service.table import Frontend
 
 ServiceName = tuple[str, str]
 """Namespace and name."""
 
 
-class Places:
-    """Who names which frontend on one node.
+class FrontendOwners:
+    """The frontends of all Services on one node, and the owner of each.
 
-    Invariant: `_rivals` is `_named` the other way round, and holds no frontend that nobody names;
-    so the owner of a frontend depends on present Services alone, not on the order of events.
+    Invariant: `_rivals` is the inverse of `_named` and has no frontend without a Service. So the
+    owner of a frontend depends on the current Services only, not on the order of events.
     """
 
     def __init__(self) -> None:
@@ -25,15 +25,18 @@ class Places:
 
     @classmethod
     def of(cls, vantage: Vantage, services: Iterable[Service]) -> Self:
-        places = cls()
+        owners = cls()
         for service in services:
-            places.note((service.namespace, service.name), service, vantage)
-        return places
+            owners.note((service.namespace, service.name), service, vantage)
+        return owners
 
     def note(
         self, name: ServiceName, service: Service | None, vantage: Vantage | None
     ) -> frozenset[ServiceName]:
-        """What the Service names now; answers the other Services that this may concern."""
+        """Store the Service's current frontends (None: it has none).
+
+        Returns the other Services that share a frontend with it, before or after.
+        """
         before = self._named.pop(name, ())
         concerned: set[ServiceName] = set()
         for front in before:
@@ -44,7 +47,7 @@ class Places:
             else:
                 del self._rivals[front]
         if service is not None and vantage is not None:
-            self._named[name] = tuple(way.front for way in ways(vantage, service))
+            self._named[name] = tuple(named.front for named in named_frontends(vantage, service))
             for front in self._named[name]:
                 rivals = self._rivals.setdefault(front, {})
                 concerned.update(rivals)
@@ -52,12 +55,12 @@ class Places:
         return frozenset(concerned)
 
     def owner(self, front: Frontend) -> ObjectRef:
-        """The Service that has a frontend; at least one has named it."""
+        """The Service that owns a frontend; KeyError if no Service has it."""
         rivals = self._rivals[front].values()
         return min((service.created, service.ref) for service in rivals)[1]
 
     def find(self, front: Frontend) -> ServiceName | None:
-        """The Service that has a frontend; None where nobody names it."""
+        """The Service that owns a frontend; None if no Service has it."""
         if front not in self._rivals:
             return None
         ref = self.owner(front)

@@ -2,8 +2,8 @@
 
     Frontend(10.96.0.1, "TCP", 80)  ──▶  Backends(inside, outside, affinity, source ranges, …)
 
-It says what shall happen and not by which means: every data plane renders it in its own words
-(dataplane/registry.py), and whoever asks what a Service leads to asks it, not a kernel's tables.
+It does not say how a node does this: each data plane renders it into its own tables
+(dataplane/registry.py). Code that needs a Service's backends reads this table, not a kernel's.
 """
 
 import msgspec
@@ -32,25 +32,26 @@ class Backend(msgspec.Struct, frozen=True, gc=False):
 
 
 class SourceRanges(msgspec.Struct, frozen=True, gc=False):
-    """The senders that are admitted, of the frontend's family, and the field that says so."""
+    """The prefixes of admitted senders, in the frontend's family, and the field they come from."""
 
     prefixes: tuple[IPNetwork, ...]
     cause: Cause
 
 
 class Backends(msgspec.Struct, frozen=True, gc=False):
-    """What becomes of packets that are sent to a frontend, each backend alike likely.
+    """The backends of a frontend, chosen with equal probability, and how packets are sent to them.
 
-    `inside` is for pods and processes of this node, `outside` for everyone else; they differ
-    only where traffic from outside is kept `local`, under externalTrafficPolicy Local. No backends
-    mean `refuse` where the Service has none anywhere, and a silent drop where a Local policy only
-    finds none here.
+    `inside` are the backends for pods and processes of this node, `outside` those for all other
+    senders. They differ only if `local` is set: externalTrafficPolicy Local. Without backends,
+    packets are refused if `refuse` is set (the Service has no backend on any node), and dropped
+    otherwise (a Local policy, and no backend on this node).
 
-    `masquerade`: every sender's address becomes the node's; else that of senders alone that are no
-    pods of this node. What comes from outside to `local` backends keeps its address.
+    `masquerade`: the source address is replaced by the node's for every sender; if not set, only
+    for senders that are not pods of this node. Packets from other senders to the `outside`
+    backends of a `local` frontend keep their source address.
 
-    `affinity_seconds`: how long a sender keeps its backend, 0 for not at all. `admitted`: only
-    these senders; None for anyone.
+    `affinity_seconds`: how long a sender keeps its backend; 0 without session affinity.
+    `admitted`: only these senders may use the frontend; None for everyone.
     """
 
     cause: Cause
@@ -64,15 +65,15 @@ class Backends(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def all(self) -> frozenset[tuple[IPAddress, int]]:
-        """The address and port of every backend, whoever sends."""
+        """The address and port of every backend, for any sender."""
         return frozenset((each.address, each.port) for each in (*self.inside, *self.outside))
 
 
 class ServiceTable(msgspec.Struct, frozen=True, gc=False):
-    """All that one Service is on one node: a function of it, its slices and the node's vantage.
+    """One Service on one node: a function of the Service, its slices and the node's vantage.
 
-    `addresses` are its cluster IPs, of which no port but the frontends' may be reached. A frontend
-    that an older Service has is not in `rows`: it is among the `problems`.
+    `addresses` are its cluster IPs; ports of them that are no frontends must be refused. A frontend
+    that an older Service owns is not in `rows` but among the `problems`.
     """
 
     service: ObjectRef

@@ -1,8 +1,9 @@
 """Claims, and how they settle into table entries.
 
-Compilers claim; `settle` decides. Equal claims to one key merge, and the entry remembers every
-cause. Unequal ones are a conflict: the claim of the lowest (rank, cause) wins, so that an
-older object (its creation time is the rank) keeps what it has, and the losers are Problems.
+A compiler yields claims: one object asks for one value under one key. `settle_key` makes the entry.
+Equal claims to one key merge, and the entry keeps the causes of all. Unequal claims are a conflict:
+the claim with the lowest (rank, cause) wins, so an older object (its creation time is the rank)
+keeps what it has, and each losing claim becomes a Problem.
 """
 
 from collections.abc import Collection
@@ -17,7 +18,7 @@ V = TypeVar("V")
 
 
 class Claim(msgspec.Struct, Generic[K, V], frozen=True, gc=False):
-    """One object's demand on one table key; `rank` is compared before the cause."""
+    """One object asks for one value under one key; `rank` is compared before the cause."""
 
     key: K
     value: V
@@ -26,14 +27,14 @@ class Claim(msgspec.Struct, Generic[K, V], frozen=True, gc=False):
 
 
 class Entry(msgspec.Struct, Generic[K, V], frozen=True, gc=False):
-    """What a table shall hold under a key, and every cause for it, in order."""
+    """The desired value of a key, and every cause for it, in order."""
 
     value: V
     because: tuple[Cause, ...]
 
 
 def settle_key(claims: Collection[Claim[K, V]]) -> tuple[Entry[K, V], tuple[Problem, ...]]:
-    """The entry for one key out of all claims to it (at least one), and the losers' Problems."""
+    """The entry for one key from all claims to it (at least one), and the losers' Problems."""
     if len(claims) == 1:
         (only,) = claims
         return Entry(only.value, (only.cause,)), ()

@@ -1,7 +1,7 @@
-"""The kinds of link that Steppe makes, each with the settings that only it has.
+"""The kinds of link that Steppe makes, each with the settings that only this kind has.
 
-A new kind is a class here, a line in KINDS, and a codec of its own in drivers/netlink/kinds.
-Whoever meets a link asks its kind how it wraps packets, never which kind it is.
+A new kind is a class here, a line in KINDS, and a codec of its own in drivers/netlink/kinds. Code
+that handles links of every kind uses the properties of Kind and does not test for one class.
 """
 
 from typing import ClassVar, Literal
@@ -11,17 +11,18 @@ import msgspec
 from steppe.net.address import IPAddress
 
 Wrapping = Literal["none", "forwarding", "route"]
-"""Where a link finds the outer destination of a packet that it wraps into another.
+"""Where a link finds the outer destination address when it encapsulates a packet.
 
-`none`: it wraps nothing. `forwarding`: under the MAC address of the next hop, in its forwarding
-entries (`bridge fdb`). `route`: in the route's own encapsulation (ip-route(8), ENCAPTYPE).
+`none`: it does not encapsulate. `forwarding`: in its forwarding entries (`bridge fdb`), under the
+MAC address of the next hop. `route`: in the route's own encapsulation (ip-route(8), ENCAPTYPE).
 """
 
 
 class Kind(msgspec.Struct, frozen=True):
-    """What every kind of link says of itself; `name` is the kernel's (`ip link … type NAME`).
+    """What every kind of link has; `name` is the kernel's (`ip link … type NAME`).
 
-    `made_by_attaching`: its other end lies inside a pod, so tables alone cannot make it.
+    `made_by_attaching`: its other end is inside a pod's namespace, so it is made by a CNI ADD and
+    not from the node's tables.
     """
 
     name: ClassVar[str]
@@ -33,7 +34,7 @@ class Kind(msgspec.Struct, frozen=True):
 
     @property
     def lower(self) -> str:
-        """The link that carries this one's packets; "" for none."""
+        """The name of the link that carries this link's packets; "" if there is none."""
         return ""
 
     def __str__(self) -> str:
@@ -51,7 +52,7 @@ class Vxlan(Kind, frozen=True):
     """A VXLAN device's own settings (RFC 7348); `local` is the outer source address.
 
     Learning is always off: every forwarding entry is a table entry with a cause. An `external`
-    device has no number of its own: the route of each packet says number and tunnel end.
+    device has no VNI of its own: each route has the VNI and the tunnel end (Encap).
     """
 
     name: ClassVar[str] = "vxlan"
@@ -76,4 +77,4 @@ class Vxlan(Kind, frozen=True):
 
 
 KINDS: dict[str, type[Kind]] = {kind.name: kind for kind in (Veth, Vxlan)}
-"""By the kernel's name; a test may add its own."""
+"""Kinds by the kernel's name; a test may add its own."""

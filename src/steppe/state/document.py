@@ -1,9 +1,9 @@
-"""Tables as JSON and back, so that one node's can be walked on another machine.
+"""Tables as JSON and back, so that one node's tables can be walked on another machine.
 
     {"is": "RouteKey", "prefix": {"prefix": "10.244.2.0/24"}, "routing_table": 254, "metric": 1024}
 
-Addresses, prefixes and interfaces stand in an object that says which they are: msgspec decodes no
-union of both families (its issue 106).
+An address, prefix or interface is written as an object with one member that names its type, because
+msgspec cannot decode a union of both families (its issue 106).
 """
 
 from collections.abc import Iterable
@@ -12,6 +12,7 @@ from typing import Any, get_args
 import msgspec
 
 from steppe.kube.cause import Cause, ObjectRef
+from steppe.kube.kinds import is_known
 from steppe.net.address import (
     IPAddress,
     IPInterface,
@@ -31,8 +32,8 @@ _SHAPES = {shape.__name__: shape for shape in (*get_args(Key), *get_args(Value),
 _WORDS = {"address": parse_address, "prefix": parse_prefix, "interface": parse_interface}
 
 
-class Held(msgspec.Struct, frozen=True):
-    """What stands under a key in the kernel and what shall stand there; None is nothing."""
+class KeyState(msgspec.Struct, frozen=True):
+    """The actual and the desired value of one key; None if there is no entry."""
 
     key: Key
     actual: Value | None
@@ -40,19 +41,19 @@ class Held(msgspec.Struct, frozen=True):
     because: tuple[Cause, ...] = ()
 
 
-def held_document(held: Held) -> Json:
+def key_state_document(state: KeyState) -> Json:
     return {
-        "key": _written(held.key),
-        "actual": _written(held.actual),
-        "desired": _written(held.desired),
-        "because": [[c.ref.kind, c.ref.namespace, c.ref.name, c.field] for c in held.because],
+        "key": _written(state.key),
+        "actual": _written(state.actual),
+        "desired": _written(state.desired),
+        "because": [_cause(cause) for cause in state.because],
     }
 
 
-def held_from(document: Json) -> Held:
-    """What `held_document` wrote; ValueError, KeyError or TypeError for anything else."""
-    because = (Cause(ObjectRef(*names), field) for *names, field in document["because"])
-    return Held(
+def key_state_from(document: Json) -> KeyState:
+    """What `key_state_document` wrote; ValueError, KeyError or TypeError for anything else."""
+    because = (_cause_from(*words) for words in document["because"])
+    return KeyState(
         key=_read(document["key"]),
         actual=_read(document["actual"]),
         desired=_read(document["desired"]),
@@ -60,9 +61,22 @@ def held_from(document: Json) -> Held:
     )
 
 
+def _cause(cause: Cause) -> Json:
+    """Kind, namespace, name and field; then the group, where it is not the kind's own."""
+    ref = cause.ref
+    words = [ref.kind, ref.namespace, ref.name, cause.field]
+    return words if is_known(ref.kind, ref.group) else [*words, ref.group]
+
+
+def _cause_from(kind: str, namespace: str, name: str, field: str, *group: str) -> Cause:
+    return Cause(ObjectRef(kind, namespace, name, *group), field)
+
+
 def concerns(key: Key, addresses: frozenset[IPAddress]) -> bool:
-    """Whether traffic from or to these addresses may meet the entry; of elements that name any,
-    only those that name one of them.
+    """Whether traffic from or to these addresses may use the entry under this key.
+
+    True for all keys but those of elements that name addresses or prefixes: there one of them must
+    be, or contain, one of these addresses.
     """
     if not isinstance(key, ElementKey):
         return True
@@ -77,7 +91,7 @@ def _is_among(atom: IPAddress | IPNetwork, addresses: Iterable[IPAddress]) -> bo
 
 
 def _written(value: object) -> Json:
-    if isinstance(value, IPInterface):  # an address as well, so asked first
+    if isinstance(value, IPInterface):  # a subclass of the addresses, so it is tested first
         return {"interface": str(value)}
     if isinstance(value, IPNetwork):
         return {"prefix": str(value)}
@@ -104,6 +118,6 @@ def _read(document: Json) -> Any:
 
 
 def _shape(name: str) -> type:
-    """The class of this name among keys, values and kinds of link."""
+    """The class with this name among keys, values and kinds of link."""
     known = _SHAPES.get(name)
     return known or next(kind for kind in KINDS.values() if kind.__name__ == name)

@@ -1,4 +1,4 @@
-"""Links, the addresses on them, and what a link needs to reach a neighbour.
+"""Links, addresses on them, neighbour entries and forwarding entries.
 
 Names, flags and defaults are those of `ip link`, `ip address`, `ip neighbour` and `bridge fdb`;
 every value prints as those commands would show it.
@@ -17,12 +17,17 @@ class LinkKey(msgspec.Struct, frozen=True, order=True):
     level: ClassVar[int] = 0
     name: str
 
+    def links(self, _: object) -> tuple[str, ...]:
+        return (self.name,)
+
     def __str__(self) -> str:
         return self.name
 
 
 class Link(msgspec.Struct, frozen=True):
-    """A link: `alias` is the kernel's own note on it (`ip link` shows it). We want all ours up."""
+    """A link. `alias` is a text that the kernel keeps for it (`ip link` shows it). All desired
+    links are up.
+    """
 
     kind: Kind
     mtu: int
@@ -44,12 +49,15 @@ class AddressKey(msgspec.Struct, frozen=True):
     link: str
     address: IPInterface
 
+    def links(self, _: object) -> tuple[str, ...]:
+        return (self.link,)
+
     def __str__(self) -> str:
         return f"{self.address} dev {self.link}"
 
 
 class Address(msgspec.Struct, frozen=True):
-    """An address has no settings of its own: it is there, usable at once (no DAD), for ever."""
+    """An address has no further values: it is usable at once (no DAD) and does not expire."""
 
     def __str__(self) -> str:
         return "permanent"
@@ -61,12 +69,15 @@ class NeighbourKey(msgspec.Struct, frozen=True):
     link: str
     address: IPAddress
 
+    def links(self, _: object) -> tuple[str, ...]:
+        return (self.link,)
+
     def __str__(self) -> str:
         return f"{self.address} dev {self.link}"
 
 
 class Neighbour(msgspec.Struct, frozen=True):
-    """A permanent neighbour entry: never asked for by ARP or NDP, never aged out."""
+    """A permanent neighbour entry: not resolved by ARP or NDP, and it does not expire."""
 
     mac: str
 
@@ -80,12 +91,15 @@ class ForwardingKey(msgspec.Struct, frozen=True):
     link: str
     mac: str
 
+    def links(self, _: object) -> tuple[str, ...]:
+        return (self.link,)
+
     def __str__(self) -> str:
         return f"{self.mac} dev {self.link}"
 
 
 class Forwarding(msgspec.Struct, frozen=True):
-    """Where a tunnel device sends frames for one MAC address: the remote tunnel end."""
+    """The remote tunnel end to which a tunnel device sends the frames for one MAC address."""
 
     destination: IPAddress
 

@@ -1,7 +1,7 @@
-"""The nftables vocabulary: a fixed skeleton of sets, maps, chains and rules, and their elements.
+"""The types of an nftables table: a fixed skeleton of sets, maps, chains and rules, and elements.
 
-Rules stand still; elements move. The skeleton is one value, the same on every node and written
-once; what changes with the cluster are elements, and only they are claimed, each with its cause.
+The skeleton is one value, the same on every node, and is written once. Only elements change with
+the cluster: only they are claimed, each with its cause.
 """
 
 from collections.abc import Callable
@@ -16,11 +16,11 @@ Verdict = Literal["accept", "drop", "return", "masquerade"]
 
 
 class Set(msgspec.Struct, frozen=True):
-    """A named set, or a map if its elements hold `data` ("verdict" for a verdict map).
+    """A named set, or a map if its elements have `data` ("verdict" for a verdict map).
 
-    `interval` sets hold prefixes in their first field, and so do `interval` maps, but there no
-    prefix may cover another. The elements of a `dynamic` one are the kernel's own: rules put them
-    in, and they go when their time is over.
+    An `interval` set or map has prefixes in the first field of its key; in a map no prefix may
+    cover another one. Rules add the elements of a `dynamic` set or map in the kernel, and they
+    expire; Steppe does not claim them.
     """
 
     name: str
@@ -32,7 +32,7 @@ class Set(msgspec.Struct, frozen=True):
 
 
 class Match(msgspec.Struct, frozen=True):
-    """One condition: fields in nft's words, against the members of a set or one literal."""
+    """One condition: fields in nft's syntax that must be in a set, or equal one literal."""
 
     field: str
     set: str = ""
@@ -54,7 +54,7 @@ class Marked(msgspec.Struct, frozen=True):
 
 
 class SetMark(msgspec.Struct, frozen=True):
-    """Set bits of the packet's mark; the next rule follows."""
+    """Set bits of the packet's mark; then go on with the next rule."""
 
     bits: int
 
@@ -63,7 +63,7 @@ class SetMark(msgspec.Struct, frozen=True):
 
 
 class Go(msgspec.Struct, frozen=True):
-    """On to another chain, and back again after a `jump`."""
+    """Go to another chain; after a `jump`, come back at its end."""
 
     how: Literal["goto", "jump"]
     chain: str
@@ -73,7 +73,7 @@ class Go(msgspec.Struct, frozen=True):
 
 
 class Dispatch(msgspec.Struct, frozen=True):
-    """The verdict that a map holds for these fields; without one the next rule follows."""
+    """The verdict that a map has for these fields; go on with the next rule if it has none."""
 
     field: str
     map: str
@@ -83,7 +83,7 @@ class Dispatch(msgspec.Struct, frozen=True):
 
 
 class Choose(msgspec.Struct, frozen=True):
-    """Note a number below `of`, at random, as the packet's priority; the next rule follows."""
+    """Store a random number below `of` as the packet's priority; then go on with the next rule."""
 
     of: int
 
@@ -92,14 +92,14 @@ class Choose(msgspec.Struct, frozen=True):
 
 
 class Clear(msgspec.Struct, frozen=True):
-    """Note nothing as the packet's priority; the next rule follows."""
+    """Clear the packet's priority; then go on with the next rule."""
 
     def __str__(self) -> str:
         return "meta priority set none"
 
 
 class Recall(msgspec.Struct, frozen=True):
-    """Note what a map holds for these fields as the packet's priority; the next rule follows."""
+    """Store what a map has for these fields as the packet's priority; then the next rule."""
 
     field: str
     map: str
@@ -109,7 +109,9 @@ class Recall(msgspec.Struct, frozen=True):
 
 
 class Remember(msgspec.Struct, frozen=True):
-    """Hold the packet's priority in a dynamic map for so long; what is there stays as it is."""
+    """Add the packet's priority to a dynamic map for `seconds`; an element that exists keeps its
+    value, and its time starts again.
+    """
 
     field: str
     map: str
@@ -121,7 +123,7 @@ class Remember(msgspec.Struct, frozen=True):
 
 
 class Forget(msgspec.Struct, frozen=True):
-    """Take these fields out of a dynamic map."""
+    """Delete the element with these fields from a dynamic map."""
 
     field: str
     map: str
@@ -131,7 +133,9 @@ class Forget(msgspec.Struct, frozen=True):
 
 
 class Count(msgspec.Struct, frozen=True):
-    """Count the packet for these fields in a dynamic set, which keeps them so long without one."""
+    """Count the packet in a dynamic set under these fields; the element expires `seconds` after its
+    last packet.
+    """
 
     field: str
     set: str
@@ -142,7 +146,9 @@ class Count(msgspec.Struct, frozen=True):
 
 
 class Log(msgspec.Struct, frozen=True):
-    """Hand some packets a second to whoever listens to a log group; the next rule follows."""
+    """Send up to `per_second` packets a second to the listener of a log group; then go on with the
+    next rule.
+    """
 
     prefix: str
     group: int
@@ -154,7 +160,7 @@ class Log(msgspec.Struct, frozen=True):
 
 
 def _span(seconds: int) -> str:
-    """A time as nft prints it: 1d2h3m4s."""
+    """A duration as nft prints it: 1d2h3m4s."""
     minutes, rest = divmod(seconds, 60)
     hours, minutes = divmod(minutes, 60)
     days, hours = divmod(hours, 24)
@@ -163,7 +169,9 @@ def _span(seconds: int) -> str:
 
 
 class Dnat(msgspec.Struct, frozen=True):
-    """The destination that a map holds for these fields; without one the next rule follows."""
+    """Translate the destination to what a map has for these fields; go on with the next rule if it
+    has nothing.
+    """
 
     protocol: Literal["ip", "ip6"]
     field: str
@@ -174,7 +182,7 @@ class Dnat(msgspec.Struct, frozen=True):
 
 
 class Reject(msgspec.Struct, frozen=True):
-    """An answer that says no: a TCP reset, or ICMP's port unreachable."""
+    """Refuse the packet with a TCP reset or an ICMP port unreachable message."""
 
     how: Literal["tcp reset", "icmpx port-unreachable"]
 
@@ -197,7 +205,7 @@ class Rule(msgspec.Struct, frozen=True):
 
 
 class Hook(msgspec.Struct, frozen=True):
-    """Where in the kernel a base chain hooks in, and at which priority."""
+    """The hook of a base chain, and its priority there."""
 
     type: Literal["filter", "nat"]
     point: Literal["prerouting", "input", "forward", "output", "postrouting"]
@@ -205,7 +213,7 @@ class Hook(msgspec.Struct, frozen=True):
 
 
 class Chain(msgspec.Struct, frozen=True):
-    """A list of rules; one without a hook is reached from other chains and verdict maps."""
+    """A list of rules; a chain without a hook is reached from other chains and verdict maps."""
 
     name: str
     rules: tuple[Rule, ...]
@@ -213,21 +221,21 @@ class Chain(msgspec.Struct, frozen=True):
 
     @property
     def targets(self) -> tuple[str, ...]:
-        """The chains that its rules name."""
+        """The names of the chains that its rules go or jump to."""
         return tuple(rule.action.chain for rule in self.rules if isinstance(rule.action, Go))
 
 
 def no_templates(name: str) -> Chain | None:
-    """For tables whose chains are all fixed."""
+    """The template of a skeleton whose chains are all fixed."""
     del name
     return None
 
 
 class Skeleton(msgspec.Struct, frozen=True):
-    """All of a table that does not move.
+    """All of a table but its elements.
 
-    Elements of verdict maps may also name chains that `template` knows to make from the name
-    alone; they exist in the kernel from when an element first needs them.
+    Elements of verdict maps may also name chains that `template` makes from the name alone; such a
+    chain is added to the kernel when an element first names it.
     """
 
     table: str
@@ -236,7 +244,7 @@ class Skeleton(msgspec.Struct, frozen=True):
     template: Callable[[str], Chain | None] = no_templates
 
     def chain(self, name: str) -> Chain | None:
-        """A fixed chain or one from a template; None for a name that means nothing."""
+        """A fixed chain or one made by `template`; None for a name that is neither."""
         for chain in self.chains:
             if chain.name == name:
                 return chain
@@ -244,8 +252,10 @@ class Skeleton(msgspec.Struct, frozen=True):
 
 
 class ElementKey(msgspec.Struct, frozen=True, gc=False, cache_hash=True):
-    """There are many, looked up often: each hashes its addresses once (they are slow at it) and
-    is no business of the garbage collector's, for it holds no containers but tuples of atoms.
+    """A set's name and the fields of an element.
+
+    There are many, and they are looked up often. So each caches its hash (hashing addresses is
+    slow) and is not tracked by the garbage collector: its only container is a tuple of atoms.
     """
 
     table: ClassVar[str] = "elements"
@@ -253,12 +263,15 @@ class ElementKey(msgspec.Struct, frozen=True, gc=False, cache_hash=True):
     set: str
     key: tuple[Atom, ...]
 
+    def links(self, _: object) -> tuple[str, ...]:
+        return ()
+
     def __str__(self) -> str:
         return f"@{self.set} {' . '.join(map(str, self.key))}"
 
 
 class Element(msgspec.Struct, frozen=True, gc=False):
-    """What a map holds under a key: values, or `drop` or a chain's name; nothing in a set."""
+    """What a map has under a key: values, or `drop` or a chain's name; () in a set."""
 
     data: tuple[Atom, ...] = ()
 

@@ -1,8 +1,9 @@
 """All tables of one node, as one mapping from typed keys to entries.
 
-A key's type says which table it belongs to (`table`) and which tables its entries need (`level`:
-those of lower ones), so a plan, a diff and an audit need no knowledge of the tables; only drivers,
-which render keys to the kernel, and the walker, which reads them, do.
+The class of a key has the name of its table (`table`), a `level` (an entry needs only entries of
+lower levels), and says which links its entry is on, given its value (`links`). So diff, plan and
+audit need no knowledge of single tables; only drivers, which write entries to the kernel, and the
+walker, which reads them, have it.
 """
 
 from collections.abc import Iterable, Mapping
@@ -44,7 +45,7 @@ TABLES: tuple[str, ...] = tuple(key.table for key in get_args(Key))
 
 
 def settle(claims: Iterable[NodeClaim | Problem]) -> tuple[NodeState, tuple[Problem, ...]]:
-    """The tables that these claims amount to, and all Problems, given and found."""
+    """The tables made of these claims, and all Problems: those given and those of conflicts."""
     by_key: dict[Key, list[NodeClaim]] = {}
     problems: dict[Problem, None] = {}
     for claim in claims:
@@ -60,7 +61,7 @@ def settle(claims: Iterable[NodeClaim | Problem]) -> tuple[NodeState, tuple[Prob
 
 
 def values(state: NodeState) -> dict[Key, Value]:
-    """The tables without their causes: what a kernel holds and a diff compares."""
+    """The tables without causes: the values that a kernel has and a diff compares."""
     return {key: entry.value for key, entry in state.items()}
 
 

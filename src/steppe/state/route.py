@@ -1,4 +1,4 @@
-"""Routes, and the rules that choose among routing tables, in the words of ip-route(8)."""
+"""Routes, and rules that choose a routing table; the words are those of ip-route(8), ip-rule(8)."""
 
 from collections.abc import Iterable
 from typing import ClassVar, Literal
@@ -11,23 +11,33 @@ MAIN = 254
 """The kernel's main routing table (RT_TABLE_MAIN in rtnetlink(7))."""
 
 PROTOCOL = 83
-"""Marks what is Steppe's in the kernel (rtm_protocol, "S"): everything else is left alone."""
+"""Marks Steppe's routes and rules in the kernel (rtm_protocol, "S"): no others are changed."""
 
 
 METRIC = 1024
-"""Of routes to one prefix the kernel takes the lowest metric. Every route of ours has this one.
+"""The metric of all Steppe's routes. Of routes to one prefix the kernel uses the lowest metric.
 
-It is what IPv6 takes where none is given (IP6_RT_PRIO_USER). IPv4 takes 0 there, so a daemon that
-writes routes of both families beside ours would win in one of them and lose in the other.
+It is IPv6's default for a route without metric (IP6_RT_PRIO_USER). IPv4's default is 0, so routes
+of both families that another daemon writes without a metric would be used before ours in one family
+and after ours in the other.
 """
 
 
 class RouteKey(msgspec.Struct, frozen=True):
     table: ClassVar[str] = "routes"
-    level: ClassVar[int] = 60
     prefix: IPNetwork
     routing_table: int = MAIN
     metric: int = METRIC
+
+    @property
+    def level(self) -> int:
+        """The main table first: an on-link next hop of another table must not be reached by a
+        route of the main table over another link (ip6_route_check_nh_onlink: "device mismatch").
+        """
+        return 60 if self.routing_table == MAIN else 61
+
+    def links(self, value: object) -> tuple[str, ...]:
+        return value.links if isinstance(value, Route) else ()
 
     def __str__(self) -> str:
         table = f" table {self.routing_table}" if self.routing_table != MAIN else ""
@@ -35,10 +45,10 @@ class RouteKey(msgspec.Struct, frozen=True):
 
 
 class Encap(msgspec.Struct, frozen=True):
-    """The outer header that a route names for a tunnel device which has none of its own.
+    """The outer header that a route gives for an `external` tunnel device.
 
     `encap ip id ID dst DESTINATION ttl TTL` in ip-route(8), or `encap ip6`, by the destination's
-    family. A `ttl` of 0 leaves it to the kernel.
+    family. With a `ttl` of 0 the kernel chooses it.
     """
 
     destination: IPAddress
@@ -52,11 +62,11 @@ class Encap(msgspec.Struct, frozen=True):
 
 
 class Hop(msgspec.Struct, frozen=True):
-    """One way on: to `via` on `link`, or onto the link itself.
+    """One next hop: `via` on `link`, or the link itself if `via` is None.
 
-    `via` may be of the other family (`via inet6 …`, RFC 5549). `onlink`: it is taken to be on the
-    link although no address there says so. `weight` (1 to 256) is this hop's part of all flows,
-    beside those of the route's other hops.
+    `via` may be of the other family (`via inet6 …`, RFC 5549). `onlink`: `via` is taken to be on
+    the link although no prefix of the link contains it. `weight` (1 to 256) is this hop's share of
+    the flows, relative to the weights of the route's other hops.
     """
 
     via: IPAddress | None = None
@@ -76,9 +86,10 @@ class Hop(msgspec.Struct, frozen=True):
 class Route(msgspec.Struct, frozen=True):
     """Where packets to the prefix go.
 
-    `source` is preferred when this machine itself speaks; `mtu` (bytes) bounds the path. A unicast
-    route has at least one hop, other kinds have none. Several are in the order of `in_order`, so
-    that equal routes compare equal however the kernel lists them.
+    `source` is the preferred source address of packets that this machine itself sends; `mtu`
+    (bytes) is the path's limit. A unicast route has at least one hop, other kinds have none. Hops
+    are in the order of `in_order`, so that equal routes compare equal however the kernel lists
+    them.
     """
 
     kind: Literal["unicast", "unreachable", "throw"] = "unicast"
@@ -88,7 +99,7 @@ class Route(msgspec.Struct, frozen=True):
 
     @property
     def links(self) -> tuple[str, ...]:
-        """The links that the hops are on, each once."""
+        """The links of the hops, each once."""
         return tuple(dict.fromkeys(hop.link for hop in self.hops))
 
     def __str__(self) -> str:
@@ -128,6 +139,9 @@ class RuleKey(msgspec.Struct, frozen=True):
     level: ClassVar[int] = 70
     source: IPNetwork
     priority: int
+
+    def links(self, _: object) -> tuple[str, ...]:
+        return ()
 
     def __str__(self) -> str:
         return f"{self.priority}: from {self.source}"

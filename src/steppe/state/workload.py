@@ -1,7 +1,7 @@
-"""Workloads, the attachments of pods to nodes: their names, as pure functions of the API.
+"""Workloads (attachments of pods to a node): the names of their links, and their record there.
 
-The alias of a pod's link is the record that its attachment is complete: it is set last, in one
-step, and says whose link it is and which addresses stand behind it, to people and to us alike.
+The alias of a pod's link records a complete attachment: it is set last, in one step, and has the
+pod's name, its addresses and its container. People and the agent both read it.
 """
 
 import base64
@@ -16,27 +16,29 @@ from steppe.net.mac import derived_mac
 LINK_PREFIX = "st"
 _POD_LINK = re.compile(r"st[a-z2-7]{10}")
 ALIAS_LIMIT = 255
-"""Bytes that fit into a link's alias (IFALIASZ in linux/if.h is 256 with its end)."""
+"""The longest alias of a link, in bytes (IFALIASZ in linux/if.h is 256, with the final NUL)."""
 
 
 def link_name(uid: str, interface: str = "eth0") -> str:
-    """The host-side link of a pod's interface: short enough for IFNAMSIZ, the same on each ADD."""
+    """The name of the host-side link of a pod's interface: it fits IFNAMSIZ and is the same for
+    each ADD of the pod.
+    """
     digest = sha256(f"{uid}/{interface}".encode()).digest()
     return LINK_PREFIX + base64.b32encode(digest)[:10].decode().lower()
 
 
 def is_pod_link(name: str) -> bool:
-    """Whether a link is the host side of some pod's interface, by its name alone."""
+    """Whether a link's name is that of the host side of a pod's interface."""
     return _POD_LINK.fullmatch(name) is not None
 
 
 def host_mac(link: str) -> str:
-    """The host end's address: what the pod sends every frame to."""
+    """The MAC address of the host end: the pod sends every frame to it."""
     return derived_mac("host", link)
 
 
 def pod_mac(link: str) -> str:
-    """The pod end's address."""
+    """The MAC address of the pod end."""
     return derived_mac("pod", link)
 
 
@@ -51,7 +53,7 @@ def alias(workload: Workload) -> str:
 
 
 def parse_alias(text: str, link: str, node: str) -> Workload | None:
-    """The workload that an alias speaks of; None if Steppe did not write it."""
+    """The workload that an alias records; None if Steppe did not write the alias."""
     owner, *words = text.split(" ")
     namespace, slash, name = owner.partition("/")
     if not (slash and namespace and name):
@@ -70,7 +72,7 @@ def parse_alias(text: str, link: str, node: str) -> Workload | None:
 
 
 def workload_of(pod: Pod) -> Workload | None:
-    """The attachment that a pod in the API amounts to; None while it has none of its own."""
+    """The attachment of a pod, from its API object; None while it has no addresses of its own."""
     if pod.host_network or pod.finished or not pod.node or not pod.addresses:
         return None
     link = link_name(pod.uid or f"{pod.namespace}/{pod.name}")
@@ -78,6 +80,6 @@ def workload_of(pod: Pod) -> Workload | None:
 
 
 def workloads_on(cluster: Cluster, node: str) -> tuple[Workload, ...]:
-    """The attachments that a node's pods in the API amount to."""
+    """The attachments of a node's pods, from their API objects."""
     found = (workload_of(pod) for pod in cluster.pods.values() if pod.node == node)
     return tuple(workload for workload in found if workload is not None)

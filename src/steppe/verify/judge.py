@@ -17,7 +17,7 @@ from steppe.verify.plan import Check
 _NAMED = 3
 
 
-class Way(msgspec.Struct, frozen=True):
+class Prediction(msgspec.Struct, frozen=True):
     """One thing that may become of a packet; an end without a name is not looked into.
 
     `source` is whom the receiver takes for the sender; None where nothing is promised of that.
@@ -55,17 +55,17 @@ class Predictor:
         self._cluster = self._oracle.cluster
         self._names = names
 
-    def ways(self, check: Check) -> tuple[Way, ...]:
+    def predictions(self, check: Check) -> tuple[Prediction, ...]:
         """Everything that may become of the packet."""
-        return tuple(self._way(check, path) for path in self._oracle.paths(check.packet))
+        return tuple(self._prediction(check, path) for path in self._oracle.paths(check.packet))
 
-    def _way(self, check: Check, path: PromisedPath) -> Way:
+    def _prediction(self, check: Check, path: PromisedPath) -> Prediction:
         end = path.received
         receiver = self._names.get(end.destination, "")
         source = self._source(check.packet, path)
         # A pod that reaches itself by a Service sees some address of its node's.
         source = None if receiver == check.source else source
-        return Way(path.fate, receiver, end.destination, end.destination_port, source)
+        return Prediction(path.fate, receiver, end.destination, end.destination_port, source)
 
     def _source(self, sent: Packet, path: PromisedPath) -> IPAddress | None:
         """The node that translated the sender's address, behind its own policies, or the sender."""
@@ -75,41 +75,46 @@ class Predictor:
         return promise(self._cluster, path.received).source or sent.source
 
 
-def mismatch(ways: Iterable[Way], seen: Seen) -> bool:
-    """Whether none of the ways is what was seen."""
-    known = tuple(ways)
+def mismatch(predictions: Iterable[Prediction], seen: Seen) -> bool:
+    """Whether no prediction agrees with what was seen."""
+    known = tuple(predictions)
     if not seen.arrived:
-        return not any(_is_silent(way, seen) for way in known)
-    return not all(any(_is_way(way, each, seen) for way in known) for each in seen.arrived)
-
-
-def _is_way(way: Way, arrived: Arrived, seen: Seen) -> bool:
-    """Whether the packet arrived as it shall; a refusal by the receiver itself is an answer."""
-    return (
-        way.fate == "delivered"
-        and (seen.answered or seen.refused)
-        and (arrived.receiver, arrived.port) == (way.receiver, way.port)
-        and (way.source is None or arrived.source == str(way.source))
+        return not any(_is_silent(prediction, seen) for prediction in known)
+    return not all(
+        any(_is_as_predicted(prediction, each, seen) for prediction in known)
+        for each in seen.arrived
     )
 
 
-def _is_silent(way: Way, seen: Seen) -> bool:
-    """Whether a packet that arrived nowhere fared as this way says."""
-    if way.fate == "delivered":
-        return not way.receiver and (seen.answered or seen.refused)
-    return seen.refused == (way.fate == "refused") and not seen.answered
+def _is_as_predicted(prediction: Prediction, arrived: Arrived, seen: Seen) -> bool:
+    """Whether the packet arrived as it shall; a refusal by the receiver itself is an answer."""
+    return (
+        prediction.fate == "delivered"
+        and (seen.answered or seen.refused)
+        and (arrived.receiver, arrived.port) == (prediction.receiver, prediction.port)
+        and (prediction.source is None or arrived.source == str(prediction.source))
+    )
 
 
-def said_of(ways: Iterable[Way]) -> str:
+def _is_silent(prediction: Prediction, seen: Seen) -> bool:
+    """Whether a packet that arrived nowhere fits this prediction."""
+    if prediction.fate == "delivered":
+        return not prediction.receiver and (seen.answered or seen.refused)
+    return seen.refused == (prediction.fate == "refused") and not seen.answered
+
+
+def said_of(predictions: Iterable[Prediction]) -> str:
     """The prediction in words."""
-    known = tuple(ways)
-    texts = [f"is {way.fate}" for way in known if way.fate != "delivered"]
+    known = tuple(predictions)
+    texts = [f"is {prediction.fate}" for prediction in known if prediction.fate != "delivered"]
     ends: dict[tuple[str, str], list[str]] = {}
-    for way in known:
-        if way.fate == "delivered":
-            port = f" port {way.port}" if way.port else ""
-            source = f" as from {way.source}" if way.source else ""
-            ends.setdefault((port, source), []).append(way.receiver or str(way.address))
+    for prediction in known:
+        if prediction.fate == "delivered":
+            port = f" port {prediction.port}" if prediction.port else ""
+            source = f" as from {prediction.source}" if prediction.source else ""
+            ends.setdefault((port, source), []).append(
+                prediction.receiver or str(prediction.address)
+            )
     for (port, source), receivers in ends.items():
         texts.append(f"arrives at {_one_of(receivers)}{port}{source}")
     return " or ".join(sorted(dict.fromkeys(texts)))

@@ -1,4 +1,4 @@
-"""Tracked flows that policies forbid by now: their rules ask about new connections alone."""
+"""Tracked flows that policies no longer allow: rules are applied to new connections only."""
 
 from collections.abc import Container, Iterable
 
@@ -15,9 +15,9 @@ from steppe.walk.view import NodeView
 def forbidden(
     flows: Iterable[Flow], state: NodeState, own: Container[IPAddress]
 ) -> tuple[Flow, ...]:
-    """Those that the node with these addresses and policies would not let begin now.
+    """The flows that a node with these addresses and policies would deny if they began now.
 
-    As policy sees them: from who really sent to who really answers.
+    Flows are judged as policies see them: from the real sender to the endpoint that answers.
     """
     judged = [
         flow
@@ -26,7 +26,7 @@ def forbidden(
         # "Traffic is allowed to a pod if … the traffic source is the pod's local node".
         and flow.original.source not in own
     ]
-    if not judged:  # so the state, which may be large, need not be looked through
+    if not judged:  # so that the state, which may be large, is not searched
         return ()
     ruleset = Ruleset(SKELETON, NodeView(state))
     return tuple(

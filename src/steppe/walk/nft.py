@@ -1,7 +1,7 @@
-"""A packet through one node's nft chains: every way it may go, and how likely each is.
+"""Walks a packet through one node's nft chains: all possible outcomes with their probabilities.
 
-The rules are values (state/nft.py) and are executed as such, one kind of rule after another,
-with no knowledge of what they are for. Where a rule chooses at random the walk forks.
+The rules are values (state/nft.py). They are executed one by one, without knowledge of their
+purpose. If a rule chooses at random, the walk continues with each choice.
 """
 
 from collections.abc import Iterator, Mapping
@@ -42,10 +42,10 @@ Ending = Literal["accept", "drop", "return", "masquerade", "reject"]
 
 
 class State(msgspec.Struct, frozen=True):
-    """A packet on its way: what it looks like by now, how likely that is, and what was met.
+    """A packet during the walk: its current fields, their probability, and the elements it met.
 
-    `local` says whether its sender's address is one of the node's own, `established` whether it
-    belongs to a connection that conntrack knows.
+    `local`: its source is an address of the node. `established`: it belongs to a connection that
+    conntrack knows.
     """
 
     packet: Packet
@@ -61,13 +61,13 @@ class State(msgspec.Struct, frozen=True):
 
 
 Outcome = tuple[State, Ending | None]
-"""None: the rule, or the end of the chain, decides nothing."""
+"""The verdict of a rule or chain; None if it has none."""
 
 
 class Ruleset:
-    """A skeleton over the elements of one node.
+    """Executes the fixed rules of a data plane over the elements of one node.
 
-    Invariant: the shares of all outcomes of a hook add up to that of the packet that came to it.
+    Invariant: the shares of all outcomes of a hook add up to the share of the incoming packet.
     """
 
     def __init__(self, skeleton: Skeleton, view: NodeView) -> None:
@@ -76,7 +76,7 @@ class Ruleset:
         self._view = view
 
     def hook(self, point: str, state: State) -> tuple[Outcome, ...]:
-        """What the base chains at a hook may make of a packet; no verdict is to accept it."""
+        """The outcomes of the base chains at a hook; without a verdict a packet is accepted."""
         states = [state]
         ended: list[Outcome] = []
         chains = [c for c in self._skeleton.chains if c.hook is not None and c.hook.point == point]
@@ -113,14 +113,17 @@ class Ruleset:
         yield from self._act(rule.action, state)
 
     def _matched(self, match: Match | Marked, state: State) -> tuple[Cause, ...] | None:
-        """The causes of the element that matched, if one is asked for; None for no match."""
+        """The causes of the element that matched, () if the match looks up none.
+
+        None for no match.
+        """
         if isinstance(match, Marked):
             return () if state.mark & match.bits == match.bits else None
         values = _values(match.field, state)
         if values is None:
             return None
         if not match.set:
-            # nft's word for a priority of 0.
+            # nft's name for priority 0.
             literal = "0" if match.literal == "none" else match.literal
             return () if _is(values[0], literal) != match.negate else None
         found = self._view.find(self._sets[match.set], values)
@@ -140,7 +143,7 @@ class Ruleset:
                 yield msgspec.structs.replace(state, priority=0), None
             case Recall(field, name):
                 yield self._recall(field, name, state), None
-            case Remember() | Forget() | Count() | Log():  # for later packets, or for people
+            case Remember() | Forget() | Count() | Log():  # no effect on this packet
                 yield state, None
             case Reject():
                 yield state, "reject"
@@ -159,7 +162,7 @@ class Ruleset:
             return
         for each, ending in self._chain(chain, state):
             if ending in (None, "return"):
-                # Behind a jump the next rule follows; behind a goto it is the caller's end too.
+                # After a jump the next rule follows; after a goto the calling chain ends too.
                 yield each, None if how == "jump" else "return"
             else:
                 yield each, ending
@@ -206,7 +209,7 @@ _GOING = (None, "accept", "return")
 
 
 def _is(value: Atom, literal: str) -> bool:
-    """Whether a value is what a literal says: a word, a number or a range of numbers."""
+    """Whether a value equals a literal: a word, a number or a range of numbers."""
     first, dash, last = literal.partition("-")
     if dash and first.isdecimal():
         return isinstance(value, int) and int(first) <= value <= int(last)
@@ -214,7 +217,7 @@ def _is(value: Atom, literal: str) -> bool:
 
 
 def _values(field: str, state: State) -> tuple[Atom, ...] | None:
-    """What the packet holds in these fields; None if it lacks any of them."""
+    """The packet's values in these fields; None if it lacks one of them."""
     found: list[Atom] = []
     for part in field.split(" . "):
         value = _value(part, state)

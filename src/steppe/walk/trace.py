@@ -1,6 +1,6 @@
-"""What a walk answers: where the packet ends, and every step on the way with its causes.
+"""The result of a walk: where the packet ends, and every step to there with its causes.
 
-Steps are values. Words for them are made last, by whoever shows them (explain/steps.py).
+Steps are values. Their text is made last, in explain/steps.py.
 """
 
 from enum import StrEnum
@@ -19,10 +19,10 @@ from steppe.state.route import Route, RouteKey
 
 
 class Stage(StrEnum):
-    """Where on a packet's way something happens to it.
+    """The stage of a packet's path at which a step happens.
 
-    The tables know those of the first group. The second group belongs to the ends of a path, and
-    to paths of which only what the API promises is known.
+    Steps through tables have the stages of the first group. Those of the second group are for the
+    ends of a path, and for paths that are known only from the oracle.
     """
 
     CONNTRACK = "conntrack"
@@ -58,20 +58,20 @@ class Redirected(msgspec.Struct, frozen=True):
 
 
 class Applied(msgspec.Struct, frozen=True):
-    """A rule that decided, or that matched an element."""
+    """A rule that gave the verdict, or that matched an element."""
 
     rule: Rule
 
 
 class Restored(msgspec.Struct, frozen=True):
-    """A reply that gets back the addresses that its request was sent to."""
+    """Conntrack restored in a reply the addresses to which the request was sent."""
 
     before: Packet
     after: Packet
 
 
 class Masqueraded(msgspec.Struct, frozen=True):
-    """The sender's address, and the node's that takes its place."""
+    """The source address, and the node's address that replaced it."""
 
     before: IPAddress
     after: IPAddress
@@ -91,7 +91,7 @@ class Routed(msgspec.Struct, frozen=True):
 
 
 class Crossed(msgspec.Struct, frozen=True):
-    """The underlay takes the packet on: to a node's address, or out of the cluster (peer "")."""
+    """The underlay forwards the packet: to a node's address, or out of the cluster (peer "")."""
 
     address: IPAddress
     peer: str = ""
@@ -100,8 +100,8 @@ class Crossed(msgspec.Struct, frozen=True):
 class Tunnelled(msgspec.Struct, frozen=True):
     """Where the outer packet goes.
 
-    A forwarding entry told it, for the neighbour entry of `via`; or the route's own encapsulation,
-    with its tunnel `id`.
+    It comes from a forwarding entry, for the neighbour entry of `via`; or from the route's own
+    encapsulation, with its tunnel `id`.
     """
 
     destination: IPAddress
@@ -131,11 +131,11 @@ What = (
     | Tunnelled
     | Delivered
 )
-"""All that a table, or what lies between nodes, can do to a packet."""
+"""Everything that a table, or the underlay between nodes, can do to a packet."""
 
 
 class Step(msgspec.Struct, frozen=True):
-    """One table's say: on which node, what it held, and the objects that put it there."""
+    """One step at one table: on which node, what it did, and the objects behind the entry."""
 
     node: str
     stage: Stage
@@ -147,10 +147,10 @@ EndKind = Literal["pod", "node", "outside", "dropped", "refused"]
 
 
 class End(msgspec.Struct, frozen=True):
-    """Where a packet ends. `source` is what the receiver sees as the sender's address.
+    """Where a packet ends. `source` is the sender's address as the receiver sees it.
 
-    `target` is `namespace/pod`, a node's name, or "" for outside and where the packet does not
-    arrive, of which `reason` says why.
+    `target` is `namespace/pod`, a node's name, or "": outside, or the packet does not arrive, and
+    `reason` says why.
     """
 
     kind: EndKind
@@ -160,7 +160,7 @@ class End(msgspec.Struct, frozen=True):
 
 
 class Translation(msgspec.Struct, frozen=True):
-    """An address that a node rewrote: conntrack there undoes it in the replies."""
+    """An address that a node translated; its conntrack reverses this in replies."""
 
     node: str
     before: Packet
@@ -169,9 +169,9 @@ class Translation(msgspec.Struct, frozen=True):
 
 
 class Trace(msgspec.Struct, frozen=True):
-    """One path that a packet may take; `share` is how likely it takes this one.
+    """One path that a packet may take; `share` is its probability.
 
-    `packet` is what it looked like in the end, after all that was `translated` on the way.
+    `packet` is the packet at the end, after the translations in `translated`.
     """
 
     steps: tuple[Step, ...]

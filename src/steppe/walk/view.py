@@ -1,4 +1,4 @@
-"""One node's tables as the kernel would search them."""
+"""Look-ups in one node's tables, as the kernel would make them."""
 
 from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
@@ -18,7 +18,7 @@ Found = tuple[RouteKey, Route, tuple[Cause, ...]]
 
 
 class NodeView:
-    """Look-ups over a NodeState, each answering with the causes of what it found."""
+    """Look-ups in a NodeState; each returns the causes of what it finds."""
 
     def __init__(self, state: NodeState) -> None:
         self._state = state
@@ -32,7 +32,10 @@ class NodeView:
         self._rules = sorted(rules, key=lambda rule: rule[0])
 
     def route(self, source: IPAddress, destination: IPAddress) -> Found | None:
-        """The route the rules lead to; a table without a match passes on to the next rule."""
+        """The route that the routing rules select.
+
+        If a table has no match, the next rule is tried.
+        """
         chosen = [table for _, prefix, table in self._rules if source in prefix]
         for table in (*chosen, MAIN):
             routes = self._routes.get(table)
@@ -44,17 +47,17 @@ class NodeView:
         return None
 
     def link(self, name: str) -> Link | None:
-        """A link of ours; None for one that is not in the tables, such as the underlay's."""
+        """A link in the tables; None for others, such as the underlay's."""
         entry = self._state.get(LinkKey(name))
         return entry.value if entry is not None and isinstance(entry.value, Link) else None
 
     def is_down(self, name: str) -> bool:
-        """Whether a link of ours is there and down: its routes and neighbours carry nothing."""
+        """Whether a link in the tables is down: its routes and neighbours are not usable."""
         link = self.link(name)
         return link is not None and not link.up
 
     def refuses_to_forward(self, version: int) -> str:
-        """The setting that keeps the node from forwarding this family; "" if none is known to."""
+        """The sysctl that stops the node from forwarding this family; "" if none does."""
         path = _FORWARDING[version]
         entry = self._state.get(SysctlKey(path))
         return path if entry is not None and entry.value != Sysctl("1") else ""
@@ -86,7 +89,7 @@ class NodeView:
 
 
 _Tables = Mapping[int, LongestPrefix[tuple[int, NodeEntry]]]
-"""By routing table and prefix: the lowest metric, and its route."""
+"""By routing table and prefix: the route with the lowest metric."""
 
 
 def _route_tables(state: NodeState) -> _Tables:
@@ -95,14 +98,14 @@ def _route_tables(state: NodeState) -> _Tables:
         if isinstance(key, RouteKey):
             table = tables.setdefault(key.routing_table, {})
             known = table.get(key.prefix)
-            # Of routes to one prefix the kernel takes the lowest metric.
+            # Of several routes to one prefix the kernel uses the one with the lowest metric.
             if known is None or key.metric < known[0]:
                 table[key.prefix] = (key.metric, entry)
     return {number: LongestPrefix(table) for number, table in tables.items()}
 
 
 _Intervals = Mapping[tuple[str, tuple[Atom, ...]], LongestPrefix[NodeEntry]]
-"""By set and the values behind the prefix."""
+"""By set and by the values after the prefix."""
 
 
 def _intervals(state: NodeState) -> _Intervals:

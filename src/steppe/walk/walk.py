@@ -1,14 +1,13 @@
-"""A packet through the nodes' tables, as the kernels would take it.
+"""Walks a packet through the nodes' tables, as the kernels would forward it.
 
     sender ─▶ node ─▶ prerouting, output ─▶ routes ─▶ forward, input ─▶ postrouting ─▶ pod's link
                             ▲                                       │
                             └────────────── next node ◀─────────────┴─▶ outside
 
 A Service chooses an endpoint at random, and a route with several hops one of them by the flow's
-ends, so there may be several paths. A reply takes the routes
-back, and each node that translated the request translates it back. What lies between nodes is not
-Steppe's: the walk takes it that the underlay delivers to every node address, and knows nothing of
-pod prefixes.
+ends, so there may be several paths. A reply is routed back, and each node that translated the
+request reverses the translation. Steppe does not manage the network between nodes: the walk assumes
+that the underlay delivers to every node address and has no routes to pod prefixes.
 """
 
 from collections.abc import Iterator, Mapping
@@ -44,17 +43,17 @@ from steppe.walk.view import Found, NodeView
 from steppe.walk.wrap import wrapped
 
 MAX_HOPS = 8
-"""More nodes than any path crosses; a packet that visits more goes in a circle."""
+"""The most nodes on a path; a packet that visits more is in a loop."""
 
 
 Undo = Mapping[tuple[str, Packet], Translation]
-"""By node and the reply as it comes there: the first translation of the request on that node."""
+"""By node and the reply as it arrives there: the first translation of the request on that node."""
 
 
 class _Here(msgspec.Struct, frozen=True):
-    """The packet at a node: where it is, what it looks like by now, and what was translated.
+    """The packet at a node: the node, the packet's current fields, and its translations so far.
 
-    It has an `end` once it goes no further; `undo` is a reply's alone.
+    `end` is set once the packet stops; `undo` is set for replies only.
     """
 
     node: str
@@ -72,7 +71,7 @@ class _Here(msgspec.Struct, frozen=True):
         return self.state.packet.destination
 
     def becoming(self, state: State, because: tuple[Cause, ...] = ()) -> "_Here":
-        """The packet after one step; a translation is remembered for the replies."""
+        """The packet after one step; a translation is recorded for the replies."""
         translated = self.translated
         if state.packet != self.state.packet and not state.established:
             done = Translation(self.node, self.state.packet, state.packet, because)
@@ -80,26 +79,26 @@ class _Here(msgspec.Struct, frozen=True):
         return msgspec.structs.replace(self, state=state, translated=translated)
 
     def sharing(self, part: Fraction) -> "_Here":
-        """A packet of which only this part goes this way."""
+        """The packet with its share multiplied by this fraction."""
         state = msgspec.structs.replace(self.state, share=self.state.share * part)
         return msgspec.structs.replace(self, state=state)
 
     def ending(self, kind: EndKind, reason: str = "", target: str = "") -> "_Here":
-        """The packet where it goes no further."""
+        """The packet with an end: it stops here."""
         return msgspec.structs.replace(self, end=End(kind, target, self.source, reason))
 
     def arriving(self, node: str) -> "_Here":
-        """The packet as another node receives it: marks do not travel."""
+        """The packet as another node receives it, without marks: they are local to a node."""
         known, share = self.state.established, self.state.share
         state = State(self.state.packet, established=known, share=share)
         return msgspec.structs.replace(self, node=node, state=state)
 
 
 class Walker:
-    """Walks packets over one cluster and one set of tables, desired or read back alike.
+    """Walks packets over one cluster and one set of tables, either desired or read from kernels.
 
-    Invariant: it keeps no memory of packets, so each answer depends on the cluster and the tables
-    alone; what a reply needs of its request is in the request's trace.
+    Invariant: it stores nothing between walks, so a result depends only on the cluster and the
+    tables. What a reply needs to know of its request is in the request's trace.
     """
 
     def __init__(self, cluster: Cluster, states: Mapping[str, NodeState]) -> None:
@@ -120,17 +119,17 @@ class Walker:
                 self._pod_node.update(dict.fromkeys(workload.addresses, workload.node))
 
     def walk(self, packet: Packet) -> Trace:
-        """The path of a packet that has only one; of several, the first."""
+        """The packet's path; if it has several, the first one."""
         return self.walks(packet)[0]
 
     def walks(self, packet: Packet, at: str = "") -> tuple[Trace, ...]:
-        """Every path from whoever holds the packet's source address.
+        """Every path from the owner of the packet's source address.
 
-        Senders outside reach the cluster at this node, or else at the one they address.
+        Packets from outside enter the cluster at the node `at`, or else at the node they address.
         """
         itself = self._pod_named.get(packet.source)
         if itself is not None and packet.source == packet.destination:
-            # What is sent to the sender's own address never leaves it.
+            # A packet to the sender's own address does not leave the sender.
             return (Trace((), End("pod", itself, packet.source), packet),)
         start = self._start(packet) or at
         if not start:
@@ -140,10 +139,10 @@ class Walker:
         return tuple(self._paths(_Here(start, State(packet, own)), (), MAX_HOPS))
 
     def reply(self, trace: Trace) -> Trace:
-        """The way back of the answer to a packet that arrived by this trace.
+        """The path of the reply to a packet that arrived by this trace.
 
-        A node's conntrack has one entry a connection: what it first was there, and its replies.
-        Of several ways that a route with several hops offers, one that does not arrive is told.
+        A node's conntrack has one entry for each connection: the original direction and the reply
+        direction. If a route has several hops, a path that does not arrive is preferred.
         """
         packet = trace.packet.answer
         first: dict[str, Translation] = {}
@@ -178,11 +177,11 @@ class Walker:
                     yield Trace(tuple(path), gone.end, ended.packet, ended.share, gone.translated)
 
     def _entries(self, at: _Here) -> Iterator[_Here]:
-        """The packet before it is routed, each way it may go from here."""
+        """The packet before routing: one result for each possible path from here."""
         return self._known(at) if at.state.established else self._served(at)
 
     def _known(self, at: _Here) -> Iterator[_Here]:
-        """What the node's conntrack makes of a reply; the nat chains are not asked again."""
+        """The reply after the node's conntrack; nat chains see only the first packet of a flow."""
         done = at.undo.get((at.node, at.state.packet))
         if done is None:
             yield at
@@ -193,7 +192,7 @@ class Walker:
         yield at.becoming(state.meeting(what, done.because))
 
     def _served(self, at: _Here) -> Iterator[_Here]:
-        """What the node's Services make of the packet."""
+        """The packet after the node's Services."""
         point = "output" if at.state.local else "prerouting"
         for state, ending in self._rulesets[at.node].hook(point, at.state):
             because = state.met[-1][1] if state.met else ()
@@ -207,14 +206,14 @@ class Walker:
                 yield then
 
     def _start(self, packet: Packet) -> str | None:
-        """The first node: the sender's own, or for outside senders the one they address."""
+        """The first node: the sender's own, or for a sender outside the node it addresses."""
         for where in (self._pod_node, self._node_of):
             if packet.source in where:
                 return where[packet.source]
         return self._node_of.get(packet.destination)
 
     def _hops(self, at: _Here, steps: list[Step]) -> Iterator[tuple[_Here, list[Step]]]:
-        """What one node does with the packet, each way it may go on, with the steps up to there."""
+        """The packet after one node: one result for each possible path, with its steps so far."""
         at, found = self._looked_up(at, steps)
         if at.end is not None:
             yield at, steps
@@ -229,7 +228,7 @@ class Walker:
                 yield self._routed(own, hop, taken), taken
 
     def _looked_up(self, at: _Here, steps: list[Step]) -> tuple[_Here, Found | None]:
-        """The packet after its policies, or at its end, and the route that it takes."""
+        """The packet after the forward or input policies (perhaps at its end), and its route."""
         local = self._node_of.get(at.destination) == at.node
         at = self._filtered(at, "input" if local else "forward", steps)
         if at.end is not None:
@@ -246,7 +245,7 @@ class Walker:
         return at, found
 
     def _routed(self, at: _Here, hop: Hop | None, steps: list[Step]) -> _Here:
-        """Along one hop of a route of Steppe's."""
+        """The packet sent along one hop of a route in the tables."""
         view = self._views[at.node]
         if hop is None:
             return at.ending("dropped", f"no pod has {at.destination}")
@@ -258,7 +257,7 @@ class Walker:
         return self._to_next_hop(at, view, hop, steps)
 
     def _filtered(self, at: _Here, point: Literal["input", "forward"], steps: list[Step]) -> _Here:
-        """The end of a packet that policy does not let through; a node's own are not asked."""
+        """The packet after policies: at its end if they deny it. A node's own packets skip them."""
         if at.state.local:
             return at
         ((state, ending),) = self._rulesets[at.node].hook(point, at.state)
@@ -268,7 +267,7 @@ class Walker:
         return at.ending("dropped", f"{at.node}'s policies do not allow it")
 
     def _underlay(self, at: _Here, steps: list[Step]) -> _Here:
-        """No route of Steppe's: the node's own default route and the underlay take it on."""
+        """No route in the tables matches: the node's default route and the underlay forward it."""
         peer = self._node_of.get(at.destination)
         before = at.source
         at = self._postrouting(at, steps)
@@ -282,7 +281,7 @@ class Walker:
         return at.ending("outside")
 
     def _between(self, at: _Here, peer: str) -> _Here:
-        """Across the underlay as the packet is; routers on the way know node addresses only."""
+        """The packet across the underlay, not encapsulated: routers know node addresses only."""
         underlay = self._cluster.nodes[at.node].underlay
         own = self._cluster.nodes[at.node].has_pods_at(at.source)
         if own and not underlay.on_link(at.destination):
@@ -315,7 +314,7 @@ class Walker:
 
     def _to_next_hop(self, at: _Here, view: NodeView, hop: Hop, steps: list[Step]) -> _Here:
         link = view.link(hop.link)
-        if link is None:  # the underlay's own link: its neighbours answer
+        if link is None:  # the underlay's link: its neighbours are resolved by ARP or NDP
             peer = self._node_of.get(hop.via) if hop.via is not None else None
             if peer is None:
                 reason = f"no node has the next hop {hop.via}"

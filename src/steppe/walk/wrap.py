@@ -1,4 +1,4 @@
-"""Where a link that wraps packets sends them, as its kind says (state/device.py)."""
+"""Where a tunnel link sends the encapsulated packet, by the link's kind (state/device.py)."""
 
 import msgspec
 
@@ -11,14 +11,14 @@ from steppe.walk.view import NodeView
 
 
 class Outer(msgspec.Struct, frozen=True):
-    """Where the outer packet goes, and the objects that say so."""
+    """The destination of the outer packet, and its causes."""
 
     what: Tunnelled
     because: tuple[Cause, ...] = ()
 
 
 def wrapped(view: NodeView, link: Link, hop: Hop) -> Outer | str:
-    """The outer packet for this hop on a link of ours, or why there is none."""
+    """The outer packet for this hop on a tunnel link, or the reason why there is none."""
     if link.kind.wrapping == "route":
         if hop.encap is None:
             return f"the route over {hop.link} names no tunnel end"

@@ -1,6 +1,7 @@
 """What every request handler works with: the call, the reply, and the state behind both."""
 
 import datetime as dt
+import re
 from collections.abc import Callable, Mapping
 
 import msgspec
@@ -16,6 +17,9 @@ from steppe_lab.apiserver.selectors import Selection, field_selector, label_sele
 from steppe_lab.apiserver.status import bad_request, not_found
 from steppe_lab.apiserver.store import Collection, Record, Store
 from steppe_lab.apiserver.views import in_version
+
+_NUMBER = re.compile(r"-?[0-9]{1,19}")
+_MOST = (1 << 63) - 1
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -45,14 +49,17 @@ class Call(msgspec.Struct, frozen=True):
     def flag(self, name: str) -> bool:
         return self.query.get(name, "") in ("1", "true", "True")
 
-    def number(self, name: str) -> int | None:
+    def number(self, name: str, least: int = -_MOST) -> int | None:
+        """The int64 of a query; a StatusError (400) for what is none, or less than it may be."""
         text = self.query.get(name, "")
         if not text:
             return None
-        try:
-            return int(text)
-        except ValueError:
-            raise bad_request(f"invalid {name} {text!r}: must be a number") from None
+        # int() would also take "1_000", blanks, and the digits of other scripts.
+        if _NUMBER.fullmatch(text) is None or not least <= (number := int(text)) <= _MOST:
+            raise bad_request(
+                f"invalid {name} {text[:40]!r}: must be a number from {least} to {_MOST}"
+            )
+        return number
 
 
 class Reply(msgspec.Struct, frozen=True):

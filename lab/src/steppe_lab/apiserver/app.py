@@ -15,10 +15,11 @@ from steppe_lab.apiserver import documents, reviews, subresources
 from steppe_lab.apiserver.api import Api, Call, Reply
 from steppe_lab.apiserver.auth import PUBLIC_PATHS, bearer_token
 from steppe_lab.apiserver.database import DatabaseError
-from steppe_lab.apiserver.negotiation import JSON, accepted_form
+from steppe_lab.apiserver.negotiation import BODY_LIMIT, JSON, accepted_form
 from steppe_lab.apiserver.routing import Target, target
 from steppe_lab.apiserver.status import (
     StatusError,
+    bad_request,
     method_not_allowed,
     page_not_found,
     too_large,
@@ -27,9 +28,6 @@ from steppe_lab.apiserver.status import (
 from steppe_lab.apiserver.verbs import delete, patch, read, watch, write
 
 _log = logging.getLogger(__name__)
-
-# etcd refuses requests above 1.5 MiB and kube-apiserver above 3 MiB; CRDs come close to it.
-_BODY_LIMIT = 3 * 1024 * 1024
 
 Handler = Callable[[Api, Call], Reply]
 
@@ -64,6 +62,9 @@ class App:
         except DatabaseError as error:
             _log.error("%s %s: %s", request.method, request.path, error)
             return _failure(StatusError(500, "InternalError", str(error)))
+        except RecursionError:
+            # Handlers store last of all, so nothing is half done.
+            return _failure(bad_request("the body is nested too deeply"))
         except (web.HTTPException, asyncio.CancelledError, ConnectionError):
             raise
         except Exception as error:  # noqa: BLE001 - the task boundary: a bug ends one request only
@@ -153,8 +154,8 @@ async def _body(request: web.BaseRequest) -> bytes:
     size = 0
     async for chunk in request.content.iter_any():
         size += len(chunk)
-        if size > _BODY_LIMIT:
-            raise too_large(_BODY_LIMIT)
+        if size > BODY_LIMIT:
+            raise too_large(BODY_LIMIT)
         chunks.append(chunk)
     return b"".join(chunks)
 

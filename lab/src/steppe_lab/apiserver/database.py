@@ -30,11 +30,14 @@ class Database:
 
     def __init__(self, path: Path) -> None:
         try:
+            # Secrets are in it. SQLite gives its other files the permissions of this one.
+            path.touch(mode=0o600)
+            path.chmod(0o600)
             self._connection = sqlite3.connect(path, isolation_level=None)
             self._connection.execute("PRAGMA journal_mode=WAL")
             self._connection.execute("PRAGMA synchronous=OFF")
             self._connection.executescript(_SCHEMA)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             raise DatabaseError(f"cannot open {path}: {error}") from error
 
     def revision(self) -> int:

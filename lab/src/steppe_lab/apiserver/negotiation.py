@@ -8,9 +8,13 @@ from typing import Literal
 import msgspec
 import yaml
 
+from steppe.nesting import check_json, check_yaml
 from steppe_lab.apiserver import protobuf
 from steppe_lab.apiserver.kinds.model import Json
 from steppe_lab.apiserver.status import bad_request, not_acceptable, unsupported_media_type
+
+# etcd refuses requests above 1.5 MiB and kube-apiserver above 3 MiB; CRDs come close to it.
+BODY_LIMIT = 3 * 1024 * 1024
 
 JSON = "application/json"
 YAML = "application/yaml"
@@ -72,9 +76,16 @@ _Loader.yaml_implicit_resolvers = {
 
 def decode_yaml(body: bytes) -> object:
     try:
+        check_yaml(body)
         return yaml.load(body, _Loader)  # noqa: S506 - a safe loader, minus timestamps
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:
         raise bad_request(f"error parsing YAML: {error}") from error
+
+
+def decode_json(body: bytes) -> object:
+    """ValueError for what is no JSON, or is nested too deeply."""
+    check_json(body)
+    return msgspec.json.decode(body)
 
 
 def decode(body: bytes, content_type: str) -> object:
@@ -82,12 +93,15 @@ def decode(body: bytes, content_type: str) -> object:
     if media_type in (YAML, "text/yaml", "application/x-yaml"):
         return decode_yaml(body)
     if media_type == protobuf.MEDIA_TYPE:
-        return protobuf.decode(body)
+        try:
+            return protobuf.decode(body)
+        except (ValueError, RecursionError) as error:
+            raise bad_request(f"invalid protobuf: {error}") from error
     # Without a Content-Type, Kubernetes assumes its preferred one.
     if media_type in (JSON, "", "application/octet-stream"):
         try:
-            return msgspec.json.decode(body)
-        except msgspec.DecodeError as error:
+            return decode_json(body)
+        except ValueError as error:
             raise bad_request(f"couldn't decode the body as JSON: {error}") from error
     raise unsupported_media_type(media_type, f"{_SPOKEN}, {protobuf.MEDIA_TYPE}")
 

@@ -6,15 +6,19 @@ Behaviours ───────┘
 """
 
 import asyncio
+import contextlib
 import ipaddress
 import signal
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import msgspec
 from aiohttp import web
 
 from steppe.errors import SteppeError
+from steppe.serving.limits import Limits
+from steppe.serving.listener import Listener, accepting
+from steppe.serving.sockets import raise_file_limit, tcp_sockets
 from steppe_lab.apiserver.allocate import ServiceBehaviour
 from steppe_lab.apiserver.api import Api, utc_now
 from steppe_lab.apiserver.app import App
@@ -24,6 +28,7 @@ from steppe_lab.apiserver.bootstrap import bootstrap
 from steppe_lab.apiserver.crd import DEFINITIONS, DefinitionBehaviour
 from steppe_lab.apiserver.database import Database
 from steppe_lab.apiserver.kinds import Context
+from steppe_lab.apiserver.negotiation import BODY_LIMIT
 from steppe_lab.apiserver.registry import Registry
 from steppe_lab.apiserver.store import Store
 from steppe_lab.apiserver.tls import ensure_certificates, server_context
@@ -31,9 +36,10 @@ from steppe_lab.apiserver.tls import ensure_certificates, server_context
 # Where every node reaches the API on its loopback.
 _NODE_PORT = 6443
 _RESTORE_SECONDS = 10.0
-# Longer than any client keeps an idle connection, so that it is never the server that closes one
-# just as a request is sent on it.
-_KEEPALIVE_SECONDS = 3600.0
+# An idle connection is kept for longer than any client keeps it, so that it is never the server
+# that closes one just as a request is sent on it. A hundred nodes' clients have some ten each.
+_LIMITS = Limits(connections=4096, head=10.0, idle=3600.0, body=BODY_LIMIT)
+_SHUTDOWN_SECONDS = 60.0
 # Selectors make long request lines.
 _LONGEST_LINE = 64 * 1024
 
@@ -82,7 +88,9 @@ def build(settings: Settings, database: Database) -> Api:
 
 async def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT."""
+    raise_file_limit()
     settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    settings.data.chmod(0o700)
     ready = settings.data / "admin.kubeconfig"
     # A file left by an earlier run must not pass for the readiness of this one.
     ready.unlink(missing_ok=True)
@@ -99,26 +107,41 @@ async def serve(settings: Settings) -> None:
         api = build(settings, database)
         bootstrap(api, settings.ranges, _NODE_PORT)
         app = App(api, tokens, settings.listen)
-        http = web.Server(
-            app.handle,
-            access_log=None,
-            handler_cancellation=True,
-            keepalive_timeout=_KEEPALIVE_SECONDS,
-            max_line_size=_LONGEST_LINE,
-            max_field_size=_LONGEST_LINE,
-        )
-        runner = web.ServerRunner(http)
-        await runner.setup()
-        try:
-            url = await _listen(runner, settings)
+        async with _answering(app, settings) as listener:
+            url = await _listen(listener, settings)
             write_kubeconfigs(settings.data, url, tokens)
             await _until(stop, lambda: bootstrap(api, settings.ranges, _NODE_PORT))
-        finally:
             app.closing.set()
             api.store.wake_all()
-            await runner.cleanup()
     finally:
         database.close()
+
+
+@contextlib.asynccontextmanager
+async def _answering(app: App, settings: Settings) -> AsyncIterator[Listener]:
+    """The HTTP side, within limits; at the end requests under way are seen through."""
+    listeners: list[Listener] = []
+
+    async def handle(request: web.BaseRequest) -> web.StreamResponse:
+        with listeners[0].answering(request.transport):
+            return await app.handle(request)
+
+    http = web.Server(
+        handle,
+        access_log=None,
+        handler_cancellation=True,
+        keepalive_timeout=_LIMITS.idle,
+        max_line_size=_LONGEST_LINE,
+        max_field_size=_LONGEST_LINE,
+    )
+    async with accepting(_LIMITS, http, tls=server_context(settings.data)) as listener:
+        listeners.append(listener)
+        try:
+            yield listener
+        finally:
+            listener.stop()
+            http.pre_shutdown()
+            await http.shutdown(_SHUTDOWN_SECONDS)
 
 
 async def _until(stop: asyncio.Event, restore: Callable[[], None]) -> None:
@@ -131,20 +154,15 @@ async def _until(stop: asyncio.Event, restore: Callable[[], None]) -> None:
             restore()
 
 
-async def _listen(runner: web.ServerRunner, settings: Settings) -> str:
+async def _listen(listener: Listener, settings: Settings) -> str:
     """Open the port; the URL that reaches it."""
-    site = web.TCPSite(
-        runner,
-        settings.listen,
-        settings.port,
-        ssl_context=server_context(settings.data),
-        backlog=512,
-    )
     try:
-        await site.start()
+        sockets = await tcp_sockets(settings.listen, settings.port)
     except OSError as error:
         where = f"{settings.listen} port {settings.port}"
         raise ListenError(f"cannot listen on {where}: {error}") from error
-    address, port, *_ = runner.addresses[0]
+    for each in sockets:
+        listener.open(each)
+    address, port, *_ = sockets[0].getsockname()
     host = f"[{address}]" if ":" in address else address
     return f"https://{host}:{port}"

@@ -141,7 +141,7 @@ def _explained(loaded: "Loaded", source: Source, report: "Report") -> list[_Grou
     pods = {f"{ns}/{name}": pod.node for (ns, name), pod in loaded.cluster.pods.items()}
     groups: dict[object, list[Wrong]] = {}
     for wrong in report.wrong:
-        check, fates = wrong.check, tuple(way.fate for way in wrong.ways)
+        check, fates = wrong.check, tuple(prediction.fate for prediction in wrong.predictions)
         ends = pods.get(check.source, check.source), pods.get(check.target, check.target)
         key = (ends, check.packet.source.version, fates, wrong.seen.answered, wrong.seen.refused)
         groups.setdefault(key, []).append(wrong)
@@ -182,7 +182,7 @@ def _lines(report: "Report", groups: Iterable[_Group], seconds: float) -> Iterat
     for group in groups:
         for wrong in group.wrong:
             yield click.style(_title(wrong), fg="red", bold=True)
-            yield f"  should: {said_of(wrong.ways)}"
+            yield f"  should: {said_of(wrong.predictions)}"
             yield f"  did:    {said_seen(wrong.seen)}"
         if group.pair is not None:
             for title, said in (
@@ -225,7 +225,7 @@ def _document(report: "Report", groups: Iterable[_Group], seconds: float) -> dic
                 "from": wrong.check.source,
                 "to": wrong.check.target,
                 "packet": str(wrong.check.packet),
-                "should": said_of(wrong.ways),
+                "should": said_of(wrong.predictions),
                 "did": said_seen(wrong.seen),
                 "desired": document(pair.desired) if pair and not number else None,
                 "actual": document(pair.actual) if pair and not number else None,

@@ -98,7 +98,7 @@ class DeploymentController:
         meta, selector = deployment.metadata, deployment.spec.selector
         copy = self._world.replicaset_copy
         for rs in self._world.replicasets_by_controller[meta.uid]:
-            if self._world.replicasets.doomed(rs):
+            if self._world.replicasets.is_marked_deleted(rs):
                 continue
             if selects(selector, rs.metadata.labels) or meta.deletion_timestamp:
                 owned.append(rs)
@@ -173,12 +173,12 @@ class DeploymentController:
         await self._world.client.delete(
             REPLICASETS, meta.name, meta.namespace, uid=meta.uid, propagation="Background"
         )
-        self._world.replicasets.doom(rs)
+        self._world.replicasets.mark_deleted(rs)
 
     async def _report(self, key: Key, deployment: Deployment) -> None:
         now = dt.datetime.now(dt.UTC)
         owned = self._world.replicasets_by_controller[deployment.metadata.uid]
-        sets = [rs for rs in owned if not self._world.replicasets.doomed(rs)]
+        sets = [rs for rs in owned if not self._world.replicasets.is_marked_deleted(rs)]
         new = rollout.newest(deployment, sets)
         status = rollout.status_of(deployment, new, sets, now)
         left = rollout.deadline_in(deployment, now)

@@ -78,7 +78,7 @@ class EndpointSliceController:
             for slice_ in self._world.slices_by_service[key]
             if slice_.metadata.labels.get(MANAGED_BY) == MANAGER
             and not slice_.metadata.deletion_timestamp
-            and not self._world.slices.doomed(slice_)
+            and not self._world.slices.is_marked_deleted(slice_)
         ]
         if service is None or service.metadata.deletion_timestamp or not _managed(service):
             for slice_ in held:
@@ -118,7 +118,7 @@ class EndpointSliceController:
         except ApiError as error:
             if not error.not_found:
                 raise
-        self._world.slices.doom(slice_)
+        self._world.slices.mark_deleted(slice_)
 
 
 def _managed(service: Service) -> bool:

@@ -156,7 +156,7 @@ class NodeLifecycleController:
 
     async def _evict(self, node: Node, now: dt.datetime) -> None:
         for pod in self._world.pods_by_node[node.metadata.name]:
-            if pod.metadata.deletion_timestamp or self._world.pods.doomed(pod):
+            if pod.metadata.deletion_timestamp or self._world.pods.is_marked_deleted(pod):
                 continue
             delay = eviction_in(pod, node.spec.taints, now)
             if delay is None or pod.status.phase in FINISHED:
@@ -190,7 +190,7 @@ class NodeLifecycleController:
         except ApiError as error:
             if not (error.not_found or error.conflict):
                 raise
-        self._world.pods.doom(pod)
+        self._world.pods.mark_deleted(pod)
 
     def _say(self, node: Node, reason: str, message: str) -> None:
         about = reference(NODES, node.metadata.name, uid=node.metadata.uid)

@@ -99,7 +99,7 @@ class PodControl:
     def pods_of(self, owner: Metadata) -> list[Pod]:
         """The pods a controller has, without those it has just told to go."""
         found = self._world.pods_by_controller[owner.uid]
-        return [pod for pod in found if not self._world.pods.doomed(pod)]
+        return [pod for pod in found if not self._world.pods.is_marked_deleted(pod)]
 
     async def claim(self, owner: Metadata, selector: LabelSelector) -> list[Pod]:
         """Adopt matching orphans, let go of what no longer matches; the pods we have then."""
@@ -176,7 +176,7 @@ class PodControl:
         except ApiError as error:
             if not (error.not_found or error.conflict):
                 raise
-        self._world.pods.doom(pod)
+        self._world.pods.mark_deleted(pod)
         self.say(owner, "Normal", "SuccessfulDelete", f"Deleted pod: {meta.name}")
 
     def say(self, owner: Metadata, type_: str, reason: str, message: str) -> None:

@@ -167,8 +167,8 @@ class StatefulSetController:
         # Pods that we told to go still hold their names.
         pods = self._world.pods_by_controller[meta.uid]
         plan = stateful_plan(statefulset, pods, dt.datetime.now(dt.UTC))
-        doomed = [pod for pod in plan.delete if not self._world.pods.doomed(pod)]
-        await self._pods.delete(meta, doomed)
+        leaving = [pod for pod in plan.delete if not self._world.pods.is_marked_deleted(pod)]
+        await self._pods.delete(meta, leaving)
         for number in plan.create:
             await self._create(statefulset, number)
         if plan.wait is not None:

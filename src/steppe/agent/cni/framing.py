@@ -15,11 +15,16 @@ from typing import Any
 
 import msgspec
 
+from steppe.agent.shares import CNI_SOCKET
 from steppe.agent.unix_socket import Listening, listening
 from steppe.errors import SteppeError
+from steppe.nesting import check_json
+from steppe.serving.limits import Limits
+from steppe.serving.listener import Listener, accepting
 
-LIMIT = 4 << 20
+LIMIT = CNI_SOCKET.body
 """Bytes of a request; the plugin itself sends no configuration over 1 MiB."""
+_CHUNK = 1 << 16
 READ_SECONDS = 10.0
 """How long a client may take to send its request."""
 
@@ -39,33 +44,54 @@ def plain_refusal(message: str) -> Document:
 
 @contextlib.asynccontextmanager
 async def serving(
-    path: Path, handler: Handler, refusal: Refusal = plain_refusal
+    path: Path,
+    handler: Handler,
+    refusal: Refusal = plain_refusal,
+    limits: Limits = CNI_SOCKET,
 ) -> AsyncIterator[Listening]:
     """Answers requests on this socket; at the end requests under way are seen through."""
     busy: set[asyncio.Task[Any] | None] = set()
+    listeners: list[Listener] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        # The stream server made this task: it is to be waited for, since close() does not.
+        # The protocol made this task: it is to be waited for, since nobody else does.
         busy.add(asyncio.current_task())
         try:
             # A client that went away wants no answer.
             with contextlib.suppress(OSError):
-                answer = await _answer(reader, handler, refusal)
+                answer = await _answer(reader, _busy(listeners[0], writer, handler), refusal)
                 writer.write(msgspec.json.encode(answer))
                 await writer.drain()
         finally:
             writer.close()
             busy.discard(asyncio.current_task())
 
-    with listening(path) as made:
-        server = await asyncio.start_unix_server(serve, sock=made.socket, limit=LIMIT)
-        try:
-            yield made
-        finally:
-            server.close()
-    waiting = [task for task in busy if task is not None]
-    if waiting:
-        await asyncio.wait(waiting)
+    def made() -> asyncio.Protocol:
+        reader = asyncio.StreamReader(_CHUNK)
+        return asyncio.StreamReaderProtocol(reader, serve)
+
+    too_many = msgspec.json.encode(refusal(f"{limits.connections} others ask; try again"))
+    async with accepting(limits, made, refusal=too_many) as listener:
+        listeners.append(listener)
+        with listening(path) as socket_:
+            listener.open(socket_.socket)
+            try:
+                yield socket_
+            finally:
+                listener.stop()
+        waiting = [task for task in busy if task is not None]
+        if waiting:
+            await asyncio.wait(waiting)
+
+
+def _busy(listener: Listener, writer: asyncio.StreamWriter, handler: Handler) -> Handler:
+    """The handler, while which the client is known to wait for us."""
+
+    async def handle(request: Document) -> Document:
+        with listener.answering(writer.transport):
+            return await handler(request)
+
+    return handle
 
 
 async def _answer(reader: asyncio.StreamReader, handler: Handler, refusal: Refusal) -> Document:
@@ -82,12 +108,14 @@ async def _answer(reader: asyncio.StreamReader, handler: Handler, refusal: Refus
 async def _read(reader: asyncio.StreamReader) -> Document:
     parts: list[bytes] = []
     size = 0
-    while data := await reader.read(1 << 16):
+    while data := await reader.read(_CHUNK):
         parts.append(data)
         size += len(data)
         if size > LIMIT:
             raise ValueError(f"it is larger than {LIMIT} bytes")
-    return msgspec.json.decode(b"".join(parts), type=Document)
+    whole = b"".join(parts)
+    check_json(whole)
+    return msgspec.json.decode(whole, type=Document)
 
 
 def call(path: Path, request: Document, timeout: float = 30.0) -> Document:

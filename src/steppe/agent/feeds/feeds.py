@@ -9,7 +9,7 @@ import logging
 import time
 from collections.abc import Container, Iterable, Iterator
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 from steppe.agent.feeds.feed import Feed, Follow
 from steppe.agent.feeds.nodes import NodeFeed
@@ -22,8 +22,10 @@ from steppe.agent.log import line
 from steppe.agent.supervisor import Job
 from steppe.client.client import Client
 from steppe.client.informer import Replaced, WatchStatus, watch
+from steppe.client.mirror import Kind
 from steppe.client.resources import NODES, SERVICES
 from steppe.compile.incremental import NodeCompiler
+from steppe.errors import SteppeError
 from steppe.kube.cause import Cause, Problem
 from steppe.kube.objects import Underlay
 from steppe.state.node import Key
@@ -91,6 +93,20 @@ class Feeds:
             if waiting and kind.cause not in told:
                 yield Problem(kind.cause, f"not listed yet: {waiting}; {kind.until_listed}")
 
+    @property
+    def out_of_sync(self) -> str:
+        """Why changes in the API do not all come in now; "" while every list is watched."""
+        kinds = (follow.kind for feed in self.followed for follow in feed.follows)
+        return next(filter(None, map(self._out_of_sync, kinds)), "")
+
+    def _out_of_sync(self, kind: Kind[Any, Any]) -> str:
+        status = self.watches.get(kind.resource.plural)
+        if status is None:
+            return f"{kind.resource.plural} are not followed yet"
+        if status.synced_since is not None or (status.absent and kind.may_be_absent):
+            return ""
+        return status.last_error or f"{kind.resource.plural} are not listed yet"
+
     def jobs(self, listener: Listener) -> Iterable[Job]:
         """What follows the API, each until it is cancelled; one that starts again lists anew."""
         for feed in self.followed:
@@ -103,8 +119,17 @@ class Feeds:
             yield Job("proxy-health", self.proxy_health.run)
 
     async def _follow(self, listener: Listener, follow: Follow) -> None:
-        kind, resource = follow.kind, follow.kind.resource
+        resource = follow.kind.resource
         status = self.watches.setdefault(resource.plural, WatchStatus())
+        try:
+            await self._take(listener, follow, status)
+        except (SteppeError, OSError) as error:
+            # The supervisor tells of it; what the API says meanwhile does not come in.
+            status.broken(f"{resource.plural} are not followed: {error}")
+            raise
+
+    async def _take(self, listener: Listener, follow: Follow, status: WatchStatus) -> None:
+        kind, resource = follow.kind, follow.kind.resource
         events = watch(
             self._client,
             resource,

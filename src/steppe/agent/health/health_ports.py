@@ -11,17 +11,22 @@ import asyncio
 import contextlib
 import logging
 import os
+import socket
 from collections.abc import Callable
 
 from aiohttp import web
 
-from steppe.agent.health.http import running
 from steppe.agent.log import line
+from steppe.agent.shares import HEALTH_PORTS
 from steppe.compile.incremental import NodeCompiler
 from steppe.kube.cause import Cause, Problem
 from steppe.kube.services import Service
 from steppe.net.address import parse_address
 from steppe.service.health import FIELD, Listen, health_ports, local_endpoints
+from steppe.serving.http import running
+from steppe.serving.limits import Limits
+from steppe.serving.listener import Listener
+from steppe.serving.sockets import tcp_sockets
 
 log = logging.getLogger("steppe.agent")
 
@@ -31,11 +36,17 @@ RETRY_SECONDS = 2.0
 class HealthPortServer:
     """Told that Services or the node have changed; opens and closes ports to match."""
 
-    def __init__(self, compiler: NodeCompiler, healthy: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        compiler: NodeCompiler,
+        healthy: Callable[[], bool],
+        limits: Limits = HEALTH_PORTS,
+    ) -> None:
+        self._limits = limits
         self._compiler = compiler
         self._healthy = healthy
         self._services: dict[Listen, Service] = {}
-        self._sites: dict[Listen, web.TCPSite] = {}
+        self._sites: dict[Listen, list[socket.socket]] = {}
         self._doubled: tuple[Problem, ...] = ()
         self._refused: dict[Listen, Problem] = {}
         self._wake = asyncio.Event()
@@ -53,49 +64,44 @@ class HealthPortServer:
         app.add_routes([web.get("/{path:.*}", self._answer)])
         self._wake.set()
         try:
-            async with running(app) as runner:
+            async with running(app, self._limits) as listener:
                 while True:
                     with contextlib.suppress(TimeoutError):
                         async with asyncio.timeout(RETRY_SECONDS if self._refused else None):
                             await self._wake.wait()
                     self._wake.clear()
-                    await self._match(runner)
+                    await self._match(listener)
         finally:
             self._sites.clear()
 
-    async def _match(self, runner: web.AppRunner) -> None:
+    async def _match(self, listener: Listener) -> None:
         vantage = self._compiler.vantage
         if vantage is not None:
             wanted = health_ports(vantage, self._compiler.services)
             self._services, self._doubled = wanted.services, wanted.problems
         self._refused = {}
         for place in self._sites.keys() - self._services.keys():
-            await self._sites.pop(place).stop()
+            for each in self._sites.pop(place):
+                listener.shut(each)
             log.info(line("health-port-closed", address=place[0], port=place[1]))
         for place in self._services.keys() - self._sites.keys():
-            await self._open(runner, place)
+            await self._open(listener, place)
 
-    async def _open(self, runner: web.AppRunner, place: Listen) -> None:
+    async def _open(self, listener: Listener, place: Listen) -> None:
         (address, port), service = place, self._services[place]
-        site = web.TCPSite(runner, str(address), port)
         try:
-            await site.start()
+            site = await tcp_sockets(str(address), port)
         except OSError as error:
-            await site.stop()
             reason = os.strerror(error.errno or 0)
             why = f"cannot listen on {address} port {port} ({reason}); it is tried again"
             self._refused[place] = Problem(Cause(service.ref, FIELD), why)
             return
+        for each in site:
+            listener.open(each)
         self._sites[place] = site
         log.info(line("health-port-open", address=address, port=port, cause=service.ref))
 
     async def _answer(self, request: web.Request) -> web.Response:
-        response = self._response(request)
-        # A connection that is kept open would outlive its port.
-        response.force_close()
-        return response
-
-    def _response(self, request: web.Request) -> web.Response:
         """Whether the Service of the port that was asked has endpoints on this node."""
         host, port, *_ = request.get_extra_info("sockname")
         address = parse_address(host)

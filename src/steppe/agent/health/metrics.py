@@ -9,8 +9,11 @@ from collections.abc import Callable, Mapping
 from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from steppe.agent.health.http import running
+from steppe.agent.shares import METRICS
 from steppe.errors import SteppeError
+from steppe.serving.http import running
+from steppe.serving.limits import Limits
+from steppe.serving.sockets import tcp_sockets
 
 
 class Metrics:
@@ -23,7 +26,9 @@ class Metrics:
         self.failed = self._gauge("steppe_failed_entries", "Entries the kernel refused")
         self.problems = self._gauge("steppe_problems", "Objects' parts that cannot be served")
         self.in_sync = self._gauge("steppe_in_sync", "1 while nothing is left to change")
-        self.api_synced = self._gauge("steppe_api_in_sync", "1 while the watch of nodes runs")
+        self.api_synced = self._gauge(
+            "steppe_api_in_sync", "1 while every list that the agent follows is watched"
+        )
         self.changes = Counter(
             "steppe_changes", "Changes made", ["table", "verb"], registry=self.registry
         )
@@ -56,7 +61,9 @@ class Metrics:
         return Gauge(name, text, labels, registry=self.registry)
 
 
-async def serve(listen: str, metrics: Metrics, ready: Callable[[], str]) -> None:
+async def serve(
+    listen: str, metrics: Metrics, ready: Callable[[], str], limits: Limits = METRICS
+) -> None:
     """Serve until cancelled; `ready` answers "" or why the node is not ready.
 
     SteppeError where the address cannot be listened on. With no address nothing is served.
@@ -77,10 +84,10 @@ async def serve(listen: str, metrics: Metrics, ready: Callable[[], str]) -> None
         [web.get("/metrics", show), web.get("/healthz", health), web.get("/readyz", readiness)]
     )
     host, _, port = listen.rpartition(":")
-    async with running(app) as runner:
+    async with running(app, limits) as listener:
         try:
-            if listen:
-                await web.TCPSite(runner, host.strip("[]"), int(port)).start()
+            for each in await tcp_sockets(host.strip("[]"), int(port)) if listen else ():
+                listener.open(each)
         except (OSError, ValueError) as error:
             raise SteppeError(f"cannot listen on {listen} (--metrics-listen): {error}") from error
         await asyncio.Event().wait()

@@ -21,9 +21,13 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 from aiohttp import web
 
-from steppe.agent.health.http import running
 from steppe.agent.log import line
+from steppe.agent.shares import PROXY_HEALTH
 from steppe.kube.cause import Cause, ObjectRef, Problem
+from steppe.serving.http import running
+from steppe.serving.limits import Limits
+from steppe.serving.listener import Listener
+from steppe.serving.sockets import tcp_sockets
 
 log = logging.getLogger("steppe.agent")
 
@@ -54,11 +58,13 @@ class ProxyHealth:
         *,
         busy: Callable[[], float],
         leaving: Callable[[], bool],
+        limits: Limits = PROXY_HEALTH,
     ) -> None:
         self._cause = Cause(ObjectRef("Node", "", node))
         self._place = place
         self._busy = busy
         self._leaving = leaving
+        self._limits = limits
         self.problems: tuple[Problem, ...] = ()
 
     @property
@@ -73,18 +79,17 @@ class ProxyHealth:
             return
         app = web.Application()
         app.add_routes([web.get("/healthz", self._healthz), web.get("/livez", self._livez)])
-        async with running(app) as runner:
+        async with running(app, self._limits) as listener:
             # Nobody tells when a port becomes free.
-            while not await self._listen(runner, self._place):  # noqa: ASYNC110
+            while not await self._listen(listener, self._place):  # noqa: ASYNC110
                 await asyncio.sleep(RETRY_SECONDS)
             await asyncio.Event().wait()
 
-    async def _listen(self, runner: web.AppRunner, place: Place) -> bool:
-        site = web.TCPSite(runner, place.host or None, place.port)
+    async def _listen(self, listener: Listener, place: Place) -> bool:
         try:
-            await site.start()
+            for each in await tcp_sockets(place.host, place.port):
+                listener.open(each)
         except OSError as error:
-            await site.stop()
             reason = os.strerror(error.errno or 0)
             why = (
                 f"load balancers cannot ask for this node's health: port {place.port} cannot be "

@@ -4,7 +4,8 @@
     add table=elements count=10901 because="NetworkPolicy/shop/open (401), Pod/a/p1 (2), 4999 more"
 
 A change is a line, unless there are many of them: then what was made of them is summed up, and
-their lines are for level debug. What failed is always told one by one.
+their lines are for level debug. What failed is told one by one, and once: a change that the kernel
+refuses is tried again every second, and only another answer is news.
 """
 
 import logging
@@ -38,8 +39,12 @@ def tell(
     because: Because,
     failed: Mapping[Key, Failure],
     metrics: Metrics,
+    before: Mapping[Key, Failure],
 ) -> None:
-    """What became of these changes, with the objects that asked for them."""
+    """What became of these changes, with the objects that asked for them.
+
+    `before`: what had failed until now, so that the same answer is not told again.
+    """
     level = logging.INFO if len(changes) <= MANY else logging.DEBUG
     each = log.isEnabledFor(level)
     made: dict[tuple[str, str], list[Change]] = {}
@@ -48,7 +53,12 @@ def tell(
         if failure is None:
             made.setdefault((_verb(change), change.key.table), []).append(change)
         if failure is not None:
-            log.error(_line(change, because, "-failed", error=failure.error))
+            known = before.get(change.key)
+            news = known is None or str(known.error) != str(failure.error)
+            log.log(
+                logging.ERROR if news else logging.DEBUG,
+                _line(change, because, "-failed", error=failure.error),
+            )
         elif each:
             log.log(level, _line(change, because))
     for (verb, table), some in made.items():

@@ -5,7 +5,6 @@ from collections.abc import Callable, Collection
 from steppe.agent.health.metrics import Metrics
 from steppe.agent.node.passes import Passes
 from steppe.agent.node.reconciler import Reconciler
-from steppe.client.informer import WatchStatus
 from steppe.compile.incremental import NodeCompiler
 from steppe.kube.cause import Problem
 
@@ -18,18 +17,19 @@ class Gauges:
         metrics: Metrics,
         compiler: NodeCompiler,
         reconciler: Reconciler,
-        nodes: WatchStatus,
+        out_of_sync: Callable[[], str],
         problems: Callable[[], Collection[Problem]],
     ) -> None:
-        """`nodes`: how the watch of nodes is."""
+        """`out_of_sync`: why changes in the API do not all come in; "" while they do."""
         self._metrics = metrics
         self._compiler = compiler
         self._reconciler = reconciler
-        self._nodes = nodes
+        self._out_of_sync = out_of_sync
         self._problems = problems
 
     async def run(self, passes: Passes) -> None:
         self._metrics.problems.set_function(lambda: len(self._problems()))  # counted when asked
+        self._metrics.api_synced.set_function(lambda: 0 if self._out_of_sync() else 1)
         seen = 0
         while True:
             seen = await passes.next(seen)
@@ -40,4 +40,3 @@ class Gauges:
         failed = self._reconciler.failed
         self._metrics.failed.set(len(failed))
         self._metrics.in_sync.set(0 if failed else 1)
-        self._metrics.api_synced.set(1 if self._nodes.synced_since is not None else 0)

@@ -193,8 +193,9 @@ class Keeper:
         with self._metrics.apply_seconds.time():
             failures = await asyncio.to_thread(self._driver.apply, changes)
         because.update((f.change.key, self.reconciler.because(f.change)) for f in failures)
+        before = dict(self.reconciler.failed)
         self.reconciler.settle(changes, failures)
-        tell(changes, because, self.reconciler.failed, self._metrics)
+        tell(changes, because, self.reconciler.failed, self._metrics, before)
         self._owner.applied([change.key for change in changes])
 
     def _retry(self) -> None:

@@ -45,6 +45,8 @@ class Start:
         known = node_from_kernel(self._compiler.name, underlay, actual)
         if known is not None:
             self._compiler.set_node(known)
+            # What it asks for is wanted, so that `status` does not tell of it as missing.
+            await self._keeper.read_settings()
         self._remember(actual.keys())
         await self._clean_up()
         self.done.set()

@@ -11,6 +11,7 @@ what stands on a pod link that is no known workload's is never deleted from here
 """
 
 from collections.abc import Iterable, Mapping
+from itertools import chain
 
 import msgspec
 
@@ -20,11 +21,8 @@ from steppe.kube.cause import Cause
 from steppe.kube.objects import Workload
 from steppe.plan.diff import Change, diff
 from steppe.plan.order import ordered
-from steppe.state.link import AddressKey, ForwardingKey, LinkKey, NeighbourKey
-from steppe.state.nft import ElementKey
+from steppe.state.link import LinkKey
 from steppe.state.node import Key, Value
-from steppe.state.route import Route
-from steppe.state.sysctl import SysctlKey
 from steppe.state.workload import is_pod_link
 
 MANY_KEYS = 10_000
@@ -90,11 +88,10 @@ class Reconciler:
         for key in [
             key
             for key, value in self.actual.items()
-            if link_of(key, value) == link or (isinstance(value, Route) and link in value.links)
+            if link in key.links(value) and key.table != LinkKey.table
         ]:
-            if not isinstance(key, LinkKey):
-                del self.actual[key]
-                self._dirty.add(key)
+            del self.actual[key]
+            self._dirty.add(key)
 
     def plan(self) -> Plan:
         """What to do now, in order; what is planned is no longer dirty."""
@@ -143,36 +140,23 @@ class Reconciler:
         return ordered(known)
 
     def _plan(self, changes: Iterable[Change]) -> Plan:
-        # Elements stand on no link, and nearly all changes are to them.
-        elements: list[Change] = []
-        others: list[Change] = []
-        for change in changes:
-            (elements if isinstance(change.key, ElementKey) else others).append(change)
-        known = [change for change in others if not self._is_under_way(change)]
-        lost = {link_of(c.key, c.new): None for c in known if _is_lost_pod(c)}
-        kept = [c for c in known if link_of(c.key, c.new or c.old) not in lost]
-        kept += elements
+        known = [change for change in changes if not self._is_under_way(change)]
+        lost = dict.fromkeys(chain.from_iterable(_links(c) for c in known if _is_lost_pod(c)))
+        kept = [c for c in known if lost.keys().isdisjoint(_links(c))] if lost else known
         return Plan(ordered(kept), tuple(self._compiler.workloads[link] for link in lost))
 
     def _is_under_way(self, change: Change) -> bool:
-        link = link_of(change.key, change.new if change.new is not None else change.old)
-        return is_pod_link(link) and link not in self._compiler.workloads
+        links = _links(change)
+        if not links:  # as of nearly all
+            return False
+        return any(is_pod_link(link) and link not in self._compiler.workloads for link in links)
 
 
 def _is_lost_pod(change: Change) -> bool:
-    return isinstance(change.key, LinkKey) and change.old is None and is_pod_link(change.key.name)
+    is_new = change.key.table == LinkKey.table and change.old is None
+    return is_new and all(map(is_pod_link, _links(change)))
 
 
-def link_of(key: Key, value: Value | None) -> str:
-    """The link that an entry is of or stands on; "" for one that needs none."""
-    if isinstance(key, ElementKey):  # first, for nearly all keys are
-        return ""
-    if isinstance(key, LinkKey):
-        return key.name
-    if isinstance(key, AddressKey | NeighbourKey | ForwardingKey):
-        return key.link
-    if isinstance(key, SysctlKey):
-        # net/ipv4/conf/LINK/setting
-        parts = key.path.split("/")
-        return parts[3] if len(parts) == 5 and parts[2] == "conf" else ""
-    return next(iter(value.links), "") if isinstance(value, Route) else ""
+def _links(change: Change) -> tuple[str, ...]:
+    """The links that the entry is on, or was."""
+    return change.key.links(change.new if change.new is not None else change.old)

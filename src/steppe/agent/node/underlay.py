@@ -7,9 +7,14 @@ A link that loses its addresses, or a default route that goes, is a Problem and 
 node's tables go on naming the link that is known. An agent that starts without a way to other
 nodes takes the one that an earlier agent has published on the Node, until there is one.
 
+A link that loses some of its addresses keeps them here, and that is a Problem too. Without this,
+a node that loses its IPv4 address would take its peers for nodes of another subnet, and send IPv6
+packets to them by a tunnel that needs the lost address.
+
 Invariant: `value` is what the kernel said last, what was published, or the guess that compiling
 makes for nodes that have published nothing; `known` tells whether the kernel has said it. What
-holds an address that the node is known by is never replaced by what holds none.
+holds an address that the node is known by is never replaced by what holds none, and a link keeps
+such an address for as long as the node is known by it.
 """
 
 import asyncio
@@ -17,6 +22,8 @@ import contextlib
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
 from typing import Protocol
+
+import msgspec
 
 from steppe.agent.log import line
 from steppe.errors import SteppeError
@@ -65,6 +72,8 @@ class UnderlayView:
         better = _holds(underlay, addresses) and not _holds(self.value, addresses)
         if better or not self.known:
             self.value, self.known = underlay, False
+        else:
+            self.value = _completed(self.value, underlay, addresses)
 
     async def look(self) -> Underlay:
         """Ask the kernel now; the answer, or the last known good one and a Problem."""
@@ -99,16 +108,34 @@ class UnderlayView:
             known = ", ".join(map(str, addresses))
             self._doubt(f"no link holds {known}; give {self.value.link} its addresses again")
             return
+        completed = _completed(found, self.value, addresses)
+        if completed != found:
+            self._miss(completed, found)
+            return
         if self.problems:
             log.info(line("underlay-found", link=found.link, mtu=found.mtu))
         elif self.known and found != self.value:
             log.info(line("underlay-changed", link=found.link, mtu=found.mtu))
         self.value, self.known, self.problems = found, True, ()
 
+    def _miss(self, completed: Underlay, found: Underlay) -> None:
+        """The link is there, but lacks some of the addresses that the node is known by."""
+        lost = ", ".join(str(a) for a in completed.addresses if a not in found.addresses)
+        self.value, self.known = completed, True
+        why = f"{found.link} has lost {lost}; give it this address again"
+        self._tell(
+            f"part of the way to the other nodes is missing: {why}, "
+            f"or take it out of the Node's status.addresses; the other addresses serve on",
+            why,
+        )
+
     def _doubt(self, why: str) -> None:
         held = f"{self.value.link}, MTU {self.value.mtu}"
         serves = f"the last one known ({held}) stays in force" if self.known else f"{held} is used"
-        problem = Problem(self._cause, f"the way to the other nodes is not known: {why}; {serves}")
+        self._tell(f"the way to the other nodes is not known: {why}; {serves}", why)
+
+    def _tell(self, message: str, why: str) -> None:
+        problem = Problem(self._cause, message)
         if problem not in self.problems:
             log.warning(line("underlay-lost", error=why, link=self.value.link))
         self.problems = (problem,)
@@ -117,6 +144,20 @@ class UnderlayView:
 def _holds(underlay: Underlay, addresses: Iterable[IPAddress]) -> bool:
     own = {interface.ip for interface in underlay.addresses}
     return not own.isdisjoint(addresses)
+
+
+def _completed(found: Underlay, known: Underlay, addresses: Iterable[IPAddress]) -> Underlay:
+    """What was found, with what the same link has lost of the addresses the node is known by."""
+    if found.link != known.link:
+        return found
+    own, held = frozenset(addresses), {interface.ip for interface in found.addresses}
+    lost = {a for a in known.addresses if a.ip in own and a.ip not in held}
+    if not lost:
+        return found
+    # In the order known: what is published shall not change.
+    stay = tuple(a for a in known.addresses if a in lost or a in found.addresses)
+    new = tuple(a for a in found.addresses if a not in stay)
+    return msgspec.structs.replace(found, addresses=stay + new)
 
 
 async def _stir(events: AsyncIterator[Sequence[str]], stirred: asyncio.Event) -> None:

@@ -1,7 +1,7 @@
-"""The shapes that a set's or a map's key can have: typed parts to a key, and a key to its parts.
+"""The forms of keys of sets and maps: makes a key from typed parts, and reads the parts of a key.
 
-A declaration names a pair of sets, one a family, and the nft types of its fields. `key` takes the
-parts; `read` gives them back, or None where a key is another set's or not of this shape: keys are
+A declaration names a pair of sets (one for each family) and the nft types of their fields. `key`
+takes the parts; `read` returns them, or None for a key of another set or another form: keys are
 also read from kernels and documents.
 """
 
@@ -16,13 +16,13 @@ from steppe.state.nft import ElementKey, Set
 _TYPES = {4: "ipv4_addr", 6: "ipv6_addr"}
 _FRONTEND = "{address} . inet_proto . inet_service"
 NUMBER = "classid"
-"""The type of a number: nft has a name for it only where it is a packet's priority."""
+"""The nft type of a number: nft has no general one, so this is the type of a packet's priority."""
 
 
 class Declared:
-    """One set or map in both families.
+    """One set or map for each family.
 
-    Its key's shape is the subclass's `fields`, in nft's types, with `{address}` for the family's.
+    A subclass gives the types of the key in `fields`, with `{address}` for the family's type.
     """
 
     fields = ""
@@ -38,7 +38,7 @@ class Declared:
         self._versions = {name: version for version, name in self._names.items()}
 
     def name(self, version: int) -> str:
-        """What nft calls it in a family."""
+        """The name of the set of one IP version in nft."""
         return self._names[version]
 
     @property
@@ -46,11 +46,11 @@ class Declared:
         return tuple(self._versions)
 
     def matches(self, key: object) -> TypeGuard[ElementKey]:
-        """Whether a key of any table is one of this set's."""
+        """Whether a key, of any table, belongs to this set."""
         return isinstance(key, ElementKey) and key.set in self._versions
 
     def declaration(self, version: int) -> Set:
-        """As the skeleton has it."""
+        """The declaration of one IP version's set, for the skeleton."""
         address = _TYPES[version]
         return Set(
             self._names[version],
@@ -79,7 +79,7 @@ class Addresses(Declared):
 
 
 class Prefixes(Declared):
-    """Keyed by one prefix; an address is looked up by the longest that holds it."""
+    """Keyed by one prefix; an address matches the longest prefix that contains it."""
 
     fields = "{address}"
     interval = True
@@ -96,7 +96,7 @@ class Prefixes(Declared):
 
 
 class Pairs(Declared):
-    """Keyed by a source and a destination."""
+    """Keyed by a source and a destination address."""
 
     fields = "{address} . {address}"
 
@@ -127,7 +127,7 @@ class Frontends(Declared):
 
 
 class Choices(Declared):
-    """Keyed by a frontend and a number: a choice, or the id that a sender remembers."""
+    """Keyed by a frontend and a number: a random choice, or an affinity id of a backend."""
 
     fields = f"{_FRONTEND} . {NUMBER}"
 
@@ -135,7 +135,7 @@ class Choices(Declared):
         return ElementKey(self._names[front.address.version], (*_fields(front), number))
 
     def keys(self, front: Frontend, numbers: Iterable[int]) -> Iterator[ElementKey]:
-        """`key` of each number: there are many, so the rest is put together once."""
+        """`key` for each number; the fields of the frontend are computed only once."""
         name, fields = self._names[front.address.version], _fields(front)
         for number in numbers:
             yield ElementKey(name, (*fields, number))
@@ -149,7 +149,7 @@ class Choices(Declared):
 
 
 class SourceRanges(Declared):
-    """Keyed by a prefix that the sender is in, and a frontend."""
+    """Keyed by a prefix with the sender's address, and a frontend."""
 
     fields = f"{{address}} . {_FRONTEND}"
     interval = True
@@ -168,7 +168,7 @@ class SourceRanges(Declared):
 
 
 class Senders(Declared):
-    """Keyed by the sender's address and a frontend; the kernel itself puts elements in."""
+    """Keyed by the sender's address and a frontend; rules add the elements in the kernel."""
 
     fields = f"{{address}} . {_FRONTEND}"
     dynamic = True
@@ -203,7 +203,7 @@ class Numbered(Declared):
 
 
 class Numbers(Declared):
-    """Keyed by a number, and so the same set for both families."""
+    """Keyed by a number alone: one set for both families."""
 
     fields = NUMBER
 
@@ -224,7 +224,7 @@ class Numbers(Declared):
 
 
 _WIDTH = 3
-"""Fields of a frontend."""
+"""The number of fields of a frontend."""
 
 
 def _fields(front: Frontend) -> tuple[IPAddress, str, int]:

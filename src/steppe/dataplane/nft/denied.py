@@ -1,7 +1,7 @@
-"""What the kernel notes of the packets that policies deny: how many, and samples of them.
+"""The rules for packets that policies deny: they are counted, and samples of them are logged.
 
-`ingress_denied4` counts by the address of the pod that is guarded, for as long as it lasts and a
-day longer. The log group tells of some packets a second, while someone listens (drivers/nflog.py).
+`ingress_denied4` counts by the address of the guarded pod; a counter expires one day after its last
+packet. The log group delivers some packets a second while it has a listener (drivers/nflog.py).
 """
 
 from collections.abc import Iterator
@@ -12,16 +12,17 @@ from steppe.kube.policies import Direction
 from steppe.state.nft import Count, Log, Rule
 
 LOG_GROUP = 0x5354
-"""Any number that no other program on a node listens to."""
+"""The log group: a number that no other program on a node should use."""
 LOGGED_PER_SECOND = 10
 KEPT_SECONDS = 24 * 60 * 60
-"""How long an address is counted for after its last denied packet."""
+"""Seconds after the last denied packet until an address's counter expires."""
 
 
 def denied_rules(direction: Direction, own: str) -> Iterator[Rule]:
-    """The rules that a denied packet comes to last; `own` is the field of the pod's address.
+    """The last rules for a denied packet: count, log, drop. `own` is the field of the pod's
+    address.
 
-    What is logged says by its prefix in which direction it was denied.
+    The prefix of a logged packet is the direction in which it was denied.
     """
     denied = policy_sets(direction).denied
     for version, protocol in FAMILIES:

@@ -1,7 +1,8 @@
-"""Traffic that leaves the cluster takes its node's address; nothing inside it ever does.
+"""Packets of pods that leave the cluster get the node's address as source; others keep theirs.
 
-The rules are fixed (skeleton.py). Two sets a family move: whose packets (pods here), and where to
-(anything that is no pod prefix and no node address of this cluster).
+The rules are fixed (skeleton.py). They use two sets for each family: `local_pods` has the prefixes
+of this node's pods (the senders), `cluster` has all pod prefixes and node addresses (destinations
+that are not masqueraded).
 """
 
 from collections.abc import Iterable, Iterator
@@ -16,7 +17,7 @@ from steppe.state.node import NodeClaim
 
 
 def local_pod_elements(here: Node) -> Iterator[NodeClaim]:
-    """The prefixes whose packets may need the node's address."""
+    """The pod prefixes of this node, whose packets may be masqueraded."""
     for prefix in here.prefixes:
         yield Claim(LOCAL_PODS.key(prefix.network), Element(), prefix.cause)
 
@@ -29,13 +30,13 @@ def stray_pod_elements(workload: Workload, addresses: Iterable[IPAddress]) -> It
 
 
 def everything_is_inside(here: Node) -> Iterator[NodeClaim]:
-    """What `cluster_elements` becomes where nothing shall be masqueraded."""
+    """In place of `cluster_elements` if nothing is to be masqueraded: all addresses are inside."""
     for prefix in (parse_prefix("0.0.0.0/0"), parse_prefix("::/0")):
         yield Claim(CLUSTER.key(prefix), Element(), Cause(here.ref))
 
 
 def cluster_elements(node: Node) -> Iterator[NodeClaim]:
-    """What one node adds to the inside of the cluster."""
+    """The prefixes and addresses of one node, as inside the cluster."""
     for prefix in node.prefixes:
         yield Claim(CLUSTER.key(prefix.network), Element(), prefix.cause)
     for address in node.addresses:

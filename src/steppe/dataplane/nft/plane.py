@@ -1,4 +1,4 @@
-"""nftables as a data plane: what each object puts into the sets and maps of `inet steppe`."""
+"""nftables as a DataPlane: the elements of each object in the sets and maps of `inet steppe`."""
 
 from collections.abc import Iterable, Iterator
 

@@ -1,14 +1,14 @@
 """What policies put into the tables of a pod's own node: elements only, never a rule.
 
-    ingress_guarded4   10.244.1.5                                  policies look at what it receives
+    ingress_guarded4   10.244.1.5                                  an ingress policy selects the pod
     ingress_peer4      10.244.2.7 : 3735928559                     a peer's identity, as a number
-    ingress_block4     10.0.0.0/8 : 1146372133                     that of all others in a prefix
-    ingress_allowed4   3735928559 . 10.244.1.5 : goto ingress-allow-tcp-80
-    ingress_anyone4    10.244.1.5 : goto ingress-allow-udp-53      whoever has no such element
-    itself4            10.244.1.5 . 10.244.1.5 : 1                 a pod that calls itself
+    ingress_block4     10.0.0.0/8 : 1146372133                     of all others in a prefix
+    (ipBlock) ingress_allowed4   3735928559 . 10.244.1.5 : goto ingress-allow-tcp-80 ingress_anyone4
+    10.244.1.5 : goto ingress-allow-udp-53      peers without such an element itself4
+    10.244.1.5 . 10.244.1.5 : 1                 a pod that connects to itself
 
-Egress has the same, with receivers for peers. A peer that no rule of this node's pods takes has no
-element: it is nobody in particular, which is number 0 (policy/numbers.py).
+Egress has the same maps; there the peers are receivers. A peer that no rule of this node's pods
+selects has no element: its identity is number 0 (policy/numbers.py).
 """
 
 from collections.abc import Iterable, Iterator
@@ -32,7 +32,7 @@ from steppe.state.node import NodeClaim
 
 
 def guard_claims(workload: Workload, guard: Guard, anyone: Ruling) -> Iterator[NodeClaim]:
-    """That policies look at the pod, and what they let through whoever the peer is."""
+    """That policies guard the pod, and what they allow for every peer."""
     sets = policy_sets(guard.direction)
     for own in workload.addresses:
         for cause in guard.because:
@@ -46,14 +46,14 @@ def guard_claims(workload: Workload, guard: Guard, anyone: Ruling) -> Iterator[N
 def allowed_claims(
     number: int, addresses: Iterable[IPAddress], found: Ruling
 ) -> Iterator[NodeClaim]:
-    """What the pod with these addresses lets through for peers of this number."""
+    """What the policies of the pod with these addresses allow for peers with this number."""
     allowed = policy_sets(found.direction).allowed
     for own in addresses:
         yield from _ruling_claims(allowed.key(number, own), found)
 
 
 def overfull(found: Ruling) -> Iterator[Problem]:
-    """Ports that stay closed because there are too many ranges of them."""
+    """A Problem if a ruling has more port ranges than fit into a chain's name; they are denied."""
     _, left_out = _chain(found)
     if left_out:
         first = left_out[0]
@@ -65,14 +65,14 @@ def overfull(found: Ruling) -> Iterator[Problem]:
 
 
 def peer_claim(direction: Direction, address: IPAddress, number: int, cause: Cause) -> NodeClaim:
-    """The number of a peer at one of its addresses."""
+    """The identity's number of a peer, for one of its addresses."""
     return Claim(policy_sets(direction).peer.key(address), Element((number,)), cause)
 
 
 def block_claims(
     direction: Direction, prefix: IPNetwork, number: int, rules: Iterable[Cause]
 ) -> Iterator[NodeClaim]:
-    """The number of a prefix."""
+    """The identity's number of a prefix."""
     key = policy_sets(direction).block.key(prefix)
     for cause in rules:
         yield Claim(key, Element((number,)), cause)
@@ -84,7 +84,7 @@ def _ruling_claims(key: ElementKey, found: Ruling) -> Iterator[NodeClaim]:
         yield Claim(key, Element((chain,)), cause)
 
 
-@lru_cache(maxsize=4096)  # each is asked for once a pod
+@lru_cache(maxsize=4096)  # each is computed again for every pod of a group
 def _chain(found: Ruling) -> tuple[str, tuple[Span, ...]]:
     return allowing(found.direction, map(_span, found.ports))
 

@@ -1,6 +1,7 @@
-"""The chains that policies' verdict maps lead to: a chain a set of ports, not a policy.
+"""The chains that policies' verdict maps lead to: one chain for each set of ports, not for a
+policy.
 
-A chain's name is all there is to it. What it does not accept is denied.
+The name of a chain determines its rules. What a chain does not accept is denied.
 
     ingress-allow                              everything
     ingress-allow-tcp                          all of TCP
@@ -8,8 +9,8 @@ A chain's name is all there is to it. What it does not accept is denied.
     egress-allow-udp-other                     all of UDP, and every protocol that has no ports
     ingress-denied                             nothing
 
-A packet's priority is where the identity of its peer is noted on the way: nft has no other room
-for a number that a map gives. It is cleared again before the packet goes on.
+The number of the peer's identity is stored in the packet's priority: nft has no other field for a
+number from a map. It is cleared before the packet goes on.
 """
 
 import re
@@ -25,10 +26,10 @@ from steppe.kube.policies import Direction
 from steppe.state.nft import Chain, Clear, Dispatch, Go, Hook, Match, Recall, Rule
 
 NAME_LIMIT = 255
-"""Bytes in a chain's name (NFT_NAME_MAXLEN in linux/netfilter/nf_tables.h is 256 with its end)."""
+"""The longest name of a chain, in bytes (NFT_NAME_MAXLEN in nf_tables.h is 256, with the NUL)."""
 LAST_PORT = 65535
 OTHER = "other"
-"""The protocols that have no ports, as a span."""
+"""The span that stands for all protocols without ports."""
 ACCEPTED = "policy-accepted"
 
 _PROTOCOLS = ("tcp", "udp", "sctp")
@@ -38,7 +39,7 @@ _CHAIN = re.compile(
 
 
 class Span(msgspec.Struct, frozen=True, order=True):
-    """Ports of one protocol, in nft's word for it, both ends included."""
+    """A range of ports of one protocol (in nft's word for it), both ends included."""
 
     protocol: str
     first: int = 0
@@ -53,12 +54,12 @@ EVERYTHING = (*(Span(protocol) for protocol in sorted(_PROTOCOLS)), Span(OTHER))
 
 
 def denied(direction: str) -> str:
-    """The chain that lets nothing through."""
+    """The name of the chain that denies everything."""
     return f"{direction}-denied"
 
 
 def allowing(direction: str, spans: Iterable[Span]) -> tuple[str, tuple[Span, ...]]:
-    """The chain that lets these spans through, and those that its name has no room for."""
+    """The name of the chain that allows these spans, and the spans that do not fit into a name."""
     found = merged(spans)
     if not found:
         return denied(direction), ()
@@ -67,7 +68,7 @@ def allowing(direction: str, spans: Iterable[Span]) -> tuple[str, tuple[Span, ..
         return name, ()
     left_out: list[Span] = []
     protocol = ""
-    # The protocols without ports have the shortest word and come last.
+    # The protocols without ports come last: their word is the shortest.
     for span in sorted(found, key=lambda span: (span.protocol == OTHER, span)):
         word = "" if span.protocol == protocol else f"-{span.protocol}"
         ports = str(span.first) if span.first == span.last else f"{span.first}_{span.last}"
@@ -80,7 +81,7 @@ def allowing(direction: str, spans: Iterable[Span]) -> tuple[str, tuple[Span, ..
 
 
 def merged(spans: Iterable[Span]) -> list[Span]:
-    """The same ports in as few spans as there can be, in order."""
+    """The same ports in the fewest possible spans, sorted."""
     found: list[Span] = []
     for span in sorted(spans):
         before = found[-1] if found else None
@@ -92,7 +93,7 @@ def merged(spans: Iterable[Span]) -> list[Span]:
 
 
 def ports_chain(name: str) -> Chain | None:
-    """The chain of this name; None if the name is none of a policy chain."""
+    """The chain of this name; None if it is not the name of a policy chain."""
     found = _CHAIN.fullmatch(name)
     if found is None:
         return None
@@ -123,9 +124,9 @@ def _matches(words: list[str]) -> Iterator[Match]:
 
 
 def direction_chains(direction: Direction, own: str, peer: str) -> Iterator[Chain]:
-    """The fixed chains of a direction, from where a packet of a guarded pod comes in.
+    """The fixed chains of a direction, for packets of guarded pods.
 
-    `own` and `peer` are the fields that hold the pod's own address and its peer's.
+    `own` and `peer` are the packet's fields with the pod's own address and with its peer's.
     """
     yield Chain(denied(direction), tuple(denied_rules(direction, own)))
     sets = policy_sets(direction)
@@ -145,17 +146,17 @@ def direction_chains(direction: Direction, own: str, peer: str) -> Iterator[Chai
 
 
 def accepted() -> Chain:
-    """Where everything ends that a policy lets through."""
+    """The chain at the end of everything that a policy allows."""
     return Chain(ACCEPTED, (Rule((), Clear()), Rule((), "accept")))
 
 
 def entry(name: str, hook: Hook, direction: Direction, own: str, peer: str) -> Chain:
-    """The base chain that leads new connections of guarded pods to a direction's chain.
+    """The base chain that sends new connections of guarded pods to a direction's chain.
 
     "the reply traffic for those allowed connections will also be implicitly allowed"
     (kubernetes.io, Network Policies), and so are errors about them. Conntrack would take an answer
-    of a connection that has been ended for the first packet of one the other way round; what
-    begins a TCP connection acknowledges nothing.
+    of a connection that has been ended for the first packet of one in the other direction; the
+    first packet of a TCP connection has no ACK flag.
     """
     guarded = policy_sets(direction).guarded
     known = (

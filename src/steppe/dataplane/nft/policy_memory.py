@@ -1,13 +1,13 @@
-"""Which namespaces have policies, written down in the kernel for an agent that cannot ask.
+"""Which namespaces have policies, stored in the kernel for an agent that cannot reach the API.
 
-An agent that starts while the API is away knows of no policy at all. What an earlier one has left
-here still tells a namespace where a pod may start from one where its policies would be missing.
+An agent that starts while the API is away knows no policies. From what an earlier agent has stored
+here it knows in which namespaces a pod may start without waiting for policies, and in which not.
 
-    policed    0            that the policies were known when this was written
+    policed    0            all policies were known when this was written
                1            ClusterNetworkPolicies, which may select any pod
                3735928559   a namespace, by a hash of its name, that has a NetworkPolicy
 
-Two names with one hash close more than need be, never less.
+If two names have the same hash, pods of both wait; a pod never starts too early by that.
 """
 
 from collections.abc import Container, Iterator
@@ -25,22 +25,27 @@ _KNOWN, _EVERYWHERE, _FIRST_HASH = 0, 1, 2
 
 
 def known_claims(here: Node) -> Iterator[NodeClaim]:
-    """Nothing is written before all policies are known, so this may always be among it."""
+    """The mark that all policies are known. The kernel is not changed before they are, so the
+    node's own claims always have it.
+    """
     yield _claim(_KNOWN, Cause(here.ref))
 
 
 def namespace_claims(namespace: str) -> Iterator[NodeClaim]:
-    """What a namespace that has a policy asks for."""
+    """The element for a namespace that has a policy."""
     yield _claim(_number(namespace), Cause(ObjectRef("Namespace", "", namespace)))
 
 
 def everywhere_claims(policy: ClusterNetworkPolicy) -> Iterator[NodeClaim]:
-    """What a policy asks for that may select pods of any namespace."""
+    """The element for a policy that may select pods of any namespace."""
     yield _claim(_EVERYWHERE, Cause(policy.ref))
 
 
 def may_have_policies(kernel: Container[Key], namespace: str) -> bool:
-    """Whether a pod of the namespace may be under a policy, for all that a kernel holds."""
+    """Whether, by what a kernel has stored, a policy may select pods of the namespace.
+
+    True if the kernel has no record of complete policies.
+    """
     if POLICED.key(_KNOWN) not in kernel:
         return True
     return POLICED.key(_EVERYWHERE) in kernel or POLICED.key(_number(namespace)) in kernel

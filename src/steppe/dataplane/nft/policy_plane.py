@@ -1,4 +1,4 @@
-"""nftables as the judge of policy: what guards and peers put into its sets and maps."""
+"""nftables as a PolicyPlane: the elements of guards and peers in the sets and maps."""
 
 from steppe.dataplane.nft.policies import (
     allowed_claims,

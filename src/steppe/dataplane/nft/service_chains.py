@@ -1,21 +1,23 @@
-"""The chains that Services' verdict maps lead to: a chain a number of endpoints, not a Service.
+"""The chains that Services' verdict maps lead to: one chain for each number of backends, not for a
+Service.
 
-A chain's name is all there is to it. With N and M numbers of endpoints:
+The name of a chain determines its rules. N and M are numbers of backends:
 
-    spread-N           to one of N; the sender keeps its address if it is a pod of this node
-    spread-masq-N      to one of N; the sender's address becomes the node's
-    spread-N-local-M   senders elsewhere: to one of M on this node, address kept (0: dropped);
-                       this node and its pods: spread-N
-    local-M            to one of M on this node, address kept
-    guarded-CHAIN      CHAIN, for admitted senders only
+        spread-N           to one of N; a sender that is a pod of this node keeps its address
+        spread-masq-N      to one of N; the source becomes the node's address spread-N-local-M
+        senders from elsewhere: to one of M on this node, source kept (0: dropped);
+                           this node and its pods: as spread-N
+        local-M            to one of M on this node, source kept
+        guarded-CHAIN      CHAIN, but only for senders in loadBalancerSourceRanges (@admitted4)
 
-and with `-for-T` behind any of them, what a sender gets is remembered for T seconds:
+    With `-for-T` at the end, a sender gets the same backend for T seconds (session affinity). Its
+    backend's id is stored in a map:
 
-    spread-3-for-60    a known sender jumps to again-60; a new one chooses an id first
-    again-60           the id is held for 60 s more; the endpoint of that id, if it is still one
-    again-local-60     the same among this node's own endpoints
-    remember-60        the sender's id, as the packet's priority has it, is held for 60 s more
-    forget             it is held no more
+        spread-3-for-60    a sender with an id jumps to again-60; a new sender chooses an id first
+        again-60           store the id for 60 s more; go to its backend, if it still exists
+        again-local-60     the same among this node's own backends
+        remember-60        store the id in the packet's priority for the sender, for 60 s
+        forget             delete the sender's id
 """
 
 import re
@@ -47,8 +49,8 @@ from steppe.state.nft import (
 )
 
 MASQUERADE = 0x00100000
-"""The bit of a packet's mark that asks postrouting to masquerade it. kube-proxy has 0x4000 and
-0x8000, Calico's default mask is 0xffff0000 from the top down; it lives for one packet's way."""
+"""The bit of a packet's mark that makes postrouting masquerade the packet. kube-proxy uses 0x4000
+and 0x8000, Calico's default mask is 0xffff0000 from the top down."""
 
 DROP = "drop"
 REFUSE = "refuse"
@@ -64,7 +66,7 @@ _LOCAL = re.compile(f"local-{_NUMBER}{_FOR}")
 _REMEMBER = re.compile("remember-([1-9][0-9]{0,5})")
 _FORGET = "forget"
 _AGAIN = re.compile(r"again-(local-)?([1-9][0-9]{0,5})")
-_GUARDED = "guarded-"
+_ADMITTED_ONLY = "guarded-"
 
 
 def spread(choices: int, *, masquerade: bool = False, seconds: int = 0) -> str:
@@ -79,20 +81,20 @@ def _for(seconds: int) -> str:
     return f"-for-{seconds}" if seconds else ""
 
 
-def guarded(chain: str) -> str:
-    """The same for admitted senders only; dropping needs no guard."""
-    return chain if chain == DROP else _GUARDED + chain
+def only_admitted(chain: str) -> str:
+    """The chain that does the same only for senders in the source ranges; `drop` stays `drop`."""
+    return chain if chain == DROP else _ADMITTED_ONLY + chain
 
 
 def frontend(protocol: str) -> str:
-    """The fields that say which Service's port a packet is sent to."""
+    """The packet's fields that are the key of a frontend."""
     return f"{protocol} daddr . meta l4proto . th dport"
 
 
 def service_chain(name: str) -> Chain | None:
-    """The chain of this name; None if the name is none of a Service chain."""
-    if name.startswith(_GUARDED):
-        return _guarded(name)
+    """The chain of this name; None if it is not the name of a Service chain."""
+    if name.startswith(_ADMITTED_ONLY):
+        return _only_admitted(name)
     if found := _SPREAD.fullmatch(name):
         masquerade = (Rule((), SetMark(MASQUERADE)),) if found[1] else _unless_local_pod()
         return Chain(name, (*masquerade, *_choice(int(found[2]), int(found[3] or 0))))
@@ -158,7 +160,7 @@ def _again(name: str, seconds: int, *, local: bool) -> Chain:
                 Rule((), Dnat(p, f"{frontend(p)} . meta priority", endpoints.name(v)))
                 for v, p in FAMILIES
             ),
-            # Not an endpoint any more: what is remembered would stay as it is.
+            # The backend no longer exists: delete the id, since an update would keep it.
             Rule((), Go("jump", _FORGET)),
         ),
     )
@@ -169,9 +171,9 @@ def _sender(protocol: str) -> str:
 
 
 def to_endpoint(name: str, endpoints: Choices) -> Chain:
-    """The fixed chain that makes the chosen endpoint the destination.
+    """The fixed chain that translates the destination to the chosen backend.
 
-    What finds none must not go on to the Service's own address, so it is dropped.
+    A packet without a backend must not go on to the Service's address, so it is dropped.
     """
     chosen = (
         Rule((), Dnat(protocol, f"{frontend(protocol)} . meta priority", endpoints.name(version)))
@@ -181,7 +183,7 @@ def to_endpoint(name: str, endpoints: Choices) -> Chain:
 
 
 def _spread_local(name: str, choices: int, local: int, seconds: int) -> Chain:
-    # Whoever is neither a pod of this node nor the node itself has come from elsewhere.
+    # A sender that is neither a pod of this node nor the node itself is elsewhere.
     elsewhere = (
         Rule(
             (
@@ -195,25 +197,25 @@ def _spread_local(name: str, choices: int, local: int, seconds: int) -> Chain:
     return Chain(name, (*elsewhere, Rule((), Go("goto", spread(choices, seconds=seconds)))))
 
 
-def _guarded(name: str) -> Chain | None:
-    inner = name.removeprefix(_GUARDED)
-    if inner != REFUSE and (inner.startswith(_GUARDED) or service_chain(inner) is None):
+def _only_admitted(name: str) -> Chain | None:
+    inner = name.removeprefix(_ADMITTED_ONLY)
+    if inner != REFUSE and (inner.startswith(_ADMITTED_ONLY) or service_chain(inner) is None):
         return None
-    guards = (
+    admission = (
         Rule(
             (Match(_admission(protocol), set=ADMITTED.name(version), negate=True),),
             "drop",
         )
         for version, protocol in FAMILIES
     )
-    return Chain(name, (*guards, Rule((), Go("goto", inner))))
+    return Chain(name, (*admission, Rule((), Go("goto", inner))))
 
 
 def _admission(protocol: str) -> str:
-    """Sender and Service's port, the transport read from the IP header.
+    """The fields of sender and frontend, with the protocol from the IP header.
 
     nft 1.0.6 puts a byte swap on `meta l4proto` in front of an interval look-up, which kernels such
-    as Debian's 6.12 refuse ("Operation not supported") and which does nothing to one byte.
+    as Debian's 6.12 refuse ("Operation not supported"), although swapping one byte does nothing.
     """
     transport = {"ip": "ip protocol", "ip6": "ip6 nexthdr"}[protocol]
     return f"{protocol} saddr . {protocol} daddr . {transport} . th dport"

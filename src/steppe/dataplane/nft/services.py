@@ -1,17 +1,17 @@
 """What one Service puts into a node's tables: elements only, never a rule.
 
-    service4  10.96.0.1 . tcp . 80        : goto spread-3       which chain decides
-    endpoint4 10.96.0.1 . tcp . 80 . 0..2 : 10.244.1.5 . 8080   what it chooses from
+    service4  10.96.0.1 . tcp . 80        : goto spread-3       the chain for the frontend
+    endpoint4 10.96.0.1 . tcp . 80 . 0..2 : 10.244.1.5 . 8080   the backends it chooses from
 
-The chains are fixed (service_chains.py): one a number of endpoints and a way to treat the
-sender's address. Families never mix: each map has a twin for IPv6.
+The chains are fixed (service_chains.py): one for each number of backends and each way to treat the
+source address. Each map exists for IPv4 and for IPv6.
 """
 
 from collections.abc import Collection, Iterable, Iterator
 from zlib import crc32
 
 from steppe.dataplane.nft.declared import Choices
-from steppe.dataplane.nft.service_chains import DROP, REFUSE, guarded, spread, spread_local
+from steppe.dataplane.nft.service_chains import DROP, REFUSE, only_admitted, spread, spread_local
 from steppe.dataplane.nft.sets import (
     ADMITTED,
     CLUSTER_IP,
@@ -35,14 +35,14 @@ from steppe.state.node import Key, NodeClaim
 
 _NOTHING = Element()
 _LARGEST_ID = 0x7FFFFFFF
-"""0 is nobody's, and nft has a word of its own for the largest number of 32 bits."""
+"""The largest id. 0 means no id, and nft has a word of its own for the largest 32-bit number."""
 
 
 _FRONTED = frozenset((*SERVICE.names, *ENDPOINT.names, *LOCAL_ENDPOINT.names))
 
 
 def service_claims(table: ServiceTable) -> Iterator[NodeClaim]:
-    """Every element that a Service asks for on this node."""
+    """All elements of a Service on this node."""
     for address, cause in table.addresses:
         yield Claim(CLUSTER_IP.key(address), _NOTHING, cause)
     for front, backends in table.rows:
@@ -50,27 +50,29 @@ def service_claims(table: ServiceTable) -> Iterator[NodeClaim]:
 
 
 def service_range_elements(prefixes: Iterable[IPNetwork], cause: Cause) -> Iterator[NodeClaim]:
-    """Where cluster IPs are taken from: what no Service has there must not leave the node."""
+    """The ranges of cluster IPs: packets to their unused addresses must not leave the node."""
     for prefix in prefixes:
         yield Claim(SERVICE_RANGE.key(prefix), _NOTHING, cause)
 
 
 def service_ranges_in(kernel: Iterable[Key]) -> Iterator[IPNetwork]:
-    """The prefixes of `service_range_elements`, read back from what a kernel holds."""
+    """The prefixes of `service_range_elements`, read from a kernel's keys."""
     return filter(None, map(SERVICE_RANGE.read, kernel))
 
 
 def hairpin_elements(workload: Workload) -> Iterator[NodeClaim]:
-    """A pod that reaches itself through a Service must not see its own address as the sender."""
+    """A pod that reaches itself through a Service must be masqueraded: its own address must not be
+    the source.
+    """
     cause = Cause(workload.ref, "status.podIPs")
     for address in workload.addresses:
         yield Claim(HAIRPIN.key(address, address), _NOTHING, cause)
 
 
 def frontends_behind(keys: Iterable[Key], protocols: Collection[str]) -> frozenset[Frontend]:
-    """The frontends, of these protocols, whose rules or endpoints these keys are."""
+    """The frontends of these protocols that these keys belong to."""
     names = frozenset(protocol.lower() for protocol in protocols)
-    # At the start of an agent these are all keys, and few are of such a protocol.
+    # When an agent starts these are all keys, and few have such a protocol: test that first.
     own = (
         key
         for key in keys
@@ -88,7 +90,7 @@ def _front(key: ElementKey) -> Frontend | None:
 
 def _frontend_claims(front: Frontend, backends: Backends) -> Iterator[NodeClaim]:
     chain = _chain(backends)
-    verdict = guarded(chain) if backends.admitted is not None else chain
+    verdict = only_admitted(chain) if backends.admitted is not None else chain
     yield Claim(SERVICE.key(front), Element((verdict,)), backends.cause)
     yield from _endpoints(ENDPOINT, front, backends.inside)
     if backends.local:
@@ -104,7 +106,7 @@ def _frontend_claims(front: Frontend, backends: Backends) -> Iterator[NodeClaim]
 
 
 def _chain(backends: Backends) -> str:
-    """The chain that decides, or what becomes of a packet where there is nothing to decide."""
+    """The chain for a frontend: it chooses a backend, or refuses or drops if there is none."""
     if backends.refuse:
         return REFUSE
     if not backends.inside:
@@ -126,7 +128,7 @@ def _endpoints(
 def _sticky_endpoints(
     ids: Choices, endpoints: Choices, front: Frontend, backends: tuple[Backend, ...]
 ) -> Iterator[NodeClaim]:
-    """An id a backend, which it keeps whatever becomes of the others: senders remember it."""
+    """An id for each backend, stored for senders: it stays the same when other backends change."""
     taken: set[int] = set()
     for index, backend in enumerate(backends):
         number = crc32(f"{backend.address} {backend.port}".encode()) & _LARGEST_ID or 1

@@ -1,12 +1,12 @@
 """The sets and maps of table `inet steppe`: one typed declaration each.
 
-Nobody else spells their names. A declaration makes keys from typed parts and reads the parts back:
+Their names are spelled here only. A declaration makes keys from typed parts and reads the parts:
 
     SERVICE.key(Frontend(10.96.0.1, "TCP", 80))   @service4 10.96.0.1 . tcp . 80
     SERVICE.read(key)                             Frontend(10.96.0.1, "TCP", 80)
     SERVICE.matches(key)                          whether a key is one of this map's
 
-Each has a twin a family: the name ends in 4 or 6, and so a key of addresses tells its family.
+There is one for each family: the name ends in 4 or 6, and the key's addresses say which.
 """
 
 from steppe.dataplane.nft.declared import (
@@ -99,14 +99,14 @@ SERVICE_SETS: tuple[Declared, ...] = (
 POLICY_SETS: tuple[Declared, ...] = (ITSELF, *INGRESS.all, *EGRESS.all)
 _POLICY_NAMES = frozenset(name for declared in POLICY_SETS for name in declared.names)
 FAMILY_SETS = (*SERVICE_SETS, *POLICY_SETS)
-"""All that have a twin a family, in the order in which the skeleton has them."""
+"""All that exist for each family, in the skeleton's order."""
 
 
 def is_policy_set(name: str) -> bool:
-    """Whether a set or map of this name is one that policies are enforced by."""
+    """Whether policies are enforced by the set or map of this name."""
     return name in _POLICY_NAMES
 
 
 def is_policy(key: object) -> bool:
-    """Whether an entry under this key is one that policies are enforced by."""
+    """Whether policies are enforced by the entry under this key."""
     return isinstance(key, ElementKey) and key.set in _POLICY_NAMES

@@ -2,18 +2,18 @@
 
 Objects of the cluster never add a rule. They add elements to the sets named here.
 
-    prerouting, output ─▶ services: @service4 says which chain (service_chains.py)
+    prerouting, output ─▶ services: @service4 gives the chain (service_chains.py)
                              ├─▶ spread-3, …  choose a number ─▶ to-endpoint: @endpoint4
-                             └─▶ refuse       a Service's address, but no port of it
-    forward       nothing of the cluster's that conntrack cannot place
+                             └─▶ refuse       a Service's address, but none of its ports
+    forward       drop packets of the cluster that conntrack finds invalid
     forward, input ─▶ egress4    what a pod of this node may send (policy_chains.py)
     forward        ─▶ ingress4   what a pod of this node may receive
-                             ├─▶ @ingress_peer4 says who the peer is, by a number
-                             └─▶ @ingress_allowed4 what that may do ─▶ ingress-allow-tcp-80, …
+                             ├─▶ @ingress_peer4 gives the number of the peer's identity
+                             └─▶ @ingress_allowed4 what it may do ─▶ ingress-allow-tcp-80, …
     postrouting   masquerade what a chain has marked, hairpins, and pods that leave the cluster
 
-Services are in nat chains, where the kernel asks once a connection; policy stands between their
-destination's translation and that of the sender, so it sees pods.
+Services are in nat chains, which the kernel runs once for a connection. The policy chains run after
+the destination is translated and before the source is, so they see the addresses of pods.
 """
 
 from typing import Literal
@@ -55,8 +55,8 @@ from steppe.state.nft import (
 
 
 def _policies() -> tuple[Chain, ...]:
-    # What a pod sends to its own node never comes to `forward`. What its own node sends to it
-    # goes by `output`, where no chain of policy is: "Traffic is allowed to a pod if … the
+    # Packets from a pod to its own node do not pass `forward` but `input`. Packets from the node
+    # to its pod pass `output`, which has no policy chain: "Traffic is allowed to a pod if … the
     # traffic source is the pod's local node" (NetworkPolicySpec.ingress).
     return (
         *direction_chains("egress", "saddr", "daddr"),
@@ -130,8 +130,9 @@ def _postrouting() -> Chain:
 
 
 def _forward() -> Chain:
-    """A segment that conntrack cannot place, such as one far outside its window, is not translated
-    back. Its receiver would see a stranger and answer with a reset, which ends the connection.
+    """Drop invalid packets of the cluster. A TCP segment that conntrack finds invalid, such as one
+    far outside its window, is not translated back: its receiver would not know the connection and
+    answer with a reset, which ends the connection.
     """
     return Chain(
         "forward",

@@ -3,7 +3,7 @@
 The kernel's worker makes the hash table of a set larger while nothing is being added. The elements
 of one large transaction are faster than that: they queue up in buckets that are long since full
 (`rhashtable_insert_slow` in lib/rhashtable.c). 260,000 elements take 3 to 6 s of the kernel's time
-in one transaction, 0.55 s in portions of 10,000.
+in one transaction, 0.55 s in chunks of 10,000.
 """
 
 from collections.abc import Container, Iterator, Mapping, Sequence
@@ -15,7 +15,7 @@ AT_ONCE = 10_000
 _DESTINATIONS = ("ipv4_addr", "ipv6_addr")
 
 
-def portions(sets: Mapping[str, Set], changes: Sequence[Change]) -> Iterator[Sequence[Change]]:
+def chunks(sets: Mapping[str, Set], changes: Sequence[Change]) -> Iterator[Sequence[Change]]:
     """The changes as transactions: what may go ahead in small ones, then all the rest at once."""
     if len(changes) <= AT_ONCE:
         yield changes

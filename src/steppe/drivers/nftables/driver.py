@@ -1,7 +1,7 @@
 """Nft: keeps one table as its skeleton says, and moves the elements of its sets and maps.
 
 No other table is ever listed, changed or flushed. Changes are one transaction, or several where no
-packet can tell (portions.py); one that fails is halved until the bad element is found, so that one
+packet can tell (chunking.py); one that fails is halved until the bad element is found, so that one
 never keeps another out. Elements go to the kernel and everything is read from it by nfnetlink; what
 libnftables does is make the table and its chains. Chains from templates are made just before the
 first element that leads to them, and stay.
@@ -14,7 +14,7 @@ from typing import Self
 from steppe.drivers.driver import Fault
 from steppe.drivers.errors import Failure, KernelError
 from steppe.drivers.nftables.batch import Batch, chains_for, commands
-from steppe.drivers.nftables.chunking import portions
+from steppe.drivers.nftables.chunking import chunks
 from steppe.drivers.nftables.dump import Dump, Form
 from steppe.drivers.nftables.elements import Elements
 from steppe.drivers.nftables.expected import Expected, faults
@@ -114,11 +114,11 @@ class Nft:
     def apply(self, changes: Sequence[Change]) -> tuple[Failure, ...]:
         """Make the changes; each one that was not made, with its reason."""
         failures: tuple[Failure, ...] = ()
-        for portion in portions(self._sets, changes):
-            failures += self._apply_portion(portion)
+        for chunk in chunks(self._sets, changes):
+            failures += self._apply_chunk(chunk)
         return failures
 
-    def _apply_portion(self, changes: Sequence[Change]) -> tuple[Failure, ...]:
+    def _apply_chunk(self, changes: Sequence[Change]) -> tuple[Failure, ...]:
         error = self._refusal(changes)
         if error is None:
             return ()

@@ -23,6 +23,8 @@ _FINALIZERS = {"Orphan": "orphan", "Foreground": "foregroundDeletion"}
 # Kubernetes answers these deletions with the object, the others with a Status.
 _RETURNED = frozenset(("pods", "services", "serviceaccounts", "namespaces", "nodes"))
 _DEFAULT_GRACE = 30
+# A hundred years; int64 seconds from now is no date.
+_LONGEST_GRACE = 3_153_600_000
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -150,7 +152,7 @@ def _grace(kind: Kind, obj: Json, options: Options) -> int:
     ):
         return 0
     # "A negative value is treated as 1."
-    return 1 if grace < 0 else grace
+    return 1 if grace < 0 else min(grace, _LONGEST_GRACE)
 
 
 def _terminate(api: Api, kind: Kind, obj: Json, grace: int) -> bool:

@@ -4,16 +4,17 @@ from functools import partial
 
 import msgspec
 
+from steppe.nesting import TooDeepError, check_json
 from steppe_lab.apiserver import kinds
 from steppe_lab.apiserver.api import Api, Call, Reply
 from steppe_lab.apiserver.kinds import FieldError, Kind
 from steppe_lab.apiserver.kinds.model import Json
-from steppe_lab.apiserver.negotiation import decode_yaml
+from steppe_lab.apiserver.negotiation import BODY_LIMIT, decode_json, decode_yaml
 from steppe_lab.apiserver.patch import APPLY_PATCH, patched
 from steppe_lab.apiserver.patch.apply import applied
 from steppe_lab.apiserver.patch.fields import fields_of, stripped
 from steppe_lab.apiserver.patch.managed import Manager, entries_of
-from steppe_lab.apiserver.status import bad_request, invalid, not_found
+from steppe_lab.apiserver.status import bad_request, invalid, not_found, too_large
 from steppe_lab.apiserver.verbs.write import create_object, respond, update_object
 
 _PATCH_OPTIONS = Kind("meta.k8s.io", "v1", "PatchOptions", "", "", namespaced=False)
@@ -31,14 +32,26 @@ def patch(api: Api, call: Call) -> Reply:
         body=patch_body(call.body),
         media_type=media_type,
     )
-    record, warnings = update_object(api, call, current, new)
+    record, warnings = update_object(api, call, current, bounded(new))
     return respond(api, call, record, warnings, 200)
+
+
+def bounded(patched: Json) -> Json:
+    """What a patch has made: no larger or deeper than what may be sent as a whole."""
+    raw = msgspec.json.encode(patched)
+    if len(raw) > BODY_LIMIT:
+        raise too_large(BODY_LIMIT)
+    try:
+        check_json(raw)
+    except TooDeepError as error:
+        raise bad_request(f"the patched object cannot be stored: {error}") from error
+    return patched
 
 
 def patch_body(body: bytes) -> object:
     try:
-        return msgspec.json.decode(body)
-    except msgspec.DecodeError as error:
+        return decode_json(body)
+    except ValueError as error:
         raise bad_request(f"error decoding patch: {error}") from error
 
 
@@ -62,7 +75,8 @@ def apply(api: Api, call: Call) -> Reply:
     new = applied(
         current.copy(), wanted, manager, structure, force=call.flag("force"), now=api.now()
     )
-    record, warnings = update_object(api, call, current, new, new["metadata"]["managedFields"])
+    managed = bounded(new)["metadata"]["managedFields"]
+    record, warnings = update_object(api, call, current, new, managed)
     return respond(api, call, record, warnings, 200)
 
 

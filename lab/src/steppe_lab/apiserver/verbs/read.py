@@ -48,11 +48,7 @@ def get(api: Api, call: Call) -> Reply:
 
 def asked_revision(api: Api, call: Call) -> int:
     """The resourceVersion of the query, 0 if there is none; never one from the future."""
-    text = call.query.get("resourceVersion", "")
-    try:
-        revision = int(text or "0")
-    except ValueError:
-        raise bad_request(f"invalid resourceVersion {text!r}: must be a number") from None
+    revision = call.number("resourceVersion", least=0) or 0
     if revision > api.store.revision:
         raise too_large_revision(revision, api.store.revision)
     return revision
@@ -69,7 +65,7 @@ def selected(
 
 
 def list_(api: Api, call: Call) -> Reply:
-    limit = call.number("limit") or 0
+    limit = call.number("limit", least=0) or 0
     selection = api.selection(call)
     revision, after = _place(api, call)
     collection = api.collection(call.target.kind)

@@ -102,6 +102,7 @@ async def events(api: Api, call: Call, closing: asyncio.Event) -> AsyncGenerator
     """Chunks of whole lines, until the watch times out, falls behind, or the server closes."""
     selection = api.selection(call)
     view = viewer(api, call)
+    call.number("timeoutSeconds", least=0)  # refused now, while that can be a status code
     try:
         start = start_of(api, call, selection)
     except StatusError as fault:
@@ -137,7 +138,7 @@ async def _following(  # noqa: PLR0917 - one loop, split from its set-up only
 ) -> AsyncGenerator[bytes | list[Change], None]:
     """New changes as they come, bookmarks between them, and a 410 when they were missed."""
     loop = asyncio.get_running_loop()
-    asked = call.number("timeoutSeconds")
+    asked = call.number("timeoutSeconds", least=0)
     default = _SHORTEST_DEFAULT * (1 + random.random())  # noqa: S311 - spreads load, no secret
     end = loop.time() + (asked or default)
     marks = call.flag("allowWatchBookmarks")

@@ -2,6 +2,7 @@
 
 import logging
 from ipaddress import ip_address
+from itertools import pairwise
 
 import pytest
 
@@ -43,7 +44,7 @@ def told(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
 
 def test_few_changes_are_a_line_each(told: pytest.LogCaptureFixture) -> None:
     metrics, changes = Metrics(), [added(1), Change(added(2).key, Element((7,)), None)]
-    tell(changes, {**because(changes), changes[1].key: ()}, {}, metrics)
+    tell(changes, {**because(changes), changes[1].key: ()}, {}, metrics, {})
     first, second = (f'table=elements key="@ingress_peer4 10.0.0.{n}"' for n in (1, 2))
     assert told.messages == [
         f'add {first} value=": 7" cause="Pod/a/p1 metadata.labels"',
@@ -55,7 +56,7 @@ def test_few_changes_are_a_line_each(told: pytest.LogCaptureFixture) -> None:
 def test_many_changes_are_summed_up_by_what_asks_most(told: pytest.LogCaptureFixture) -> None:
     metrics, changes = Metrics(), [added(number) for number in range(MANY)]
     changes.append(Change(added(MANY).key, Element((7,)), None))
-    tell(changes, {**because(changes), changes[-1].key: ()}, {}, metrics)
+    tell(changes, {**because(changes), changes[-1].key: ()}, {}, metrics, {})
     half = MANY // 2
     named = f"Pod/a/p{half} ({half + 1}), Pod/a/p{half + 1} (1), Pod/a/p{half + 2} (1)"
     assert told.messages == [
@@ -68,7 +69,7 @@ def test_many_changes_are_summed_up_by_what_asks_most(told: pytest.LogCaptureFix
 def test_each_of_many_is_told_where_debug_is_asked_for(told: pytest.LogCaptureFixture) -> None:
     told.set_level(logging.DEBUG, "steppe.agent")
     changes = [added(number) for number in range(MANY + 1)]
-    tell(changes, because(changes), {}, Metrics())
+    tell(changes, because(changes), {}, Metrics(), {})
     levels = [record.levelno for record in told.records]
     assert levels == [logging.DEBUG] * len(changes) + [logging.INFO]
 
@@ -76,7 +77,7 @@ def test_each_of_many_is_told_where_debug_is_asked_for(told: pytest.LogCaptureFi
 def test_what_fails_among_many_is_told_by_itself(told: pytest.LogCaptureFixture) -> None:
     metrics, changes = Metrics(), [added(number) for number in range(MANY + 1)]
     failure = Failure(changes[3], KernelError("add it", detail="no room"))
-    tell(changes, because(changes), {changes[3].key: failure}, metrics)
+    tell(changes, because(changes), {changes[3].key: failure}, metrics, {})
     (error, summary) = told.records
     assert error.levelno == logging.ERROR
     assert error.getMessage().startswith('add-failed table=elements key="@ingress_peer4 10.0.0.3"')
@@ -88,10 +89,31 @@ def test_of_a_whole_start_only_failures_name_their_objects(told: pytest.LogCaptu
     metrics, changes = Metrics(), [added(number) for number in range(NAMED_CHANGES)]
     changes.append(Change(added(NAMED_CHANGES).key, Element((7,)), None))
     failed = {changes[0].key: Failure(changes[0], KernelError("add it", detail="no room"))}
-    tell(changes, because(changes[:1]), failed, metrics)
+    tell(changes, because(changes[:1]), failed, metrics, {})
     refused, *sums = told.messages
     assert 'cause="Pod/a/p0 metadata.labels"' in refused
     assert sums == [
         f'{verb} table=elements count={count} because="more objects than are counted here"'
         for verb, count in (("add", NAMED_CHANGES - 1), ("delete", 1))
+    ]
+
+
+def test_a_change_that_fails_again_is_told_only_when_the_kernel_answers_something_else(
+    told: pytest.LogCaptureFixture,
+) -> None:
+    """It is tried every second, for as long as the cause lasts."""
+    changes = [added(1)]
+    key = changes[0].key
+
+    def failed(detail: str) -> dict[Key, Failure]:
+        return {key: Failure(changes[0], KernelError("add it", detail=detail))}
+
+    answers = [{}, failed("no room"), failed("no room"), failed("no right"), {}, failed("no right")]
+    for before, after in pairwise(answers):
+        tell(changes, because(changes), after, Metrics(), before)
+    assert [text.partition(" ")[0] for text in told.messages] == [
+        "add-failed",
+        "add-failed",
+        "add",
+        "add-failed",
     ]

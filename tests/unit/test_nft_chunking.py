@@ -3,7 +3,7 @@
 from ipaddress import IPv4Address
 
 from steppe.dataplane.nft.skeleton import SKELETON
-from steppe.drivers.nftables.chunking import AT_ONCE, portions
+from steppe.drivers.nftables.chunking import AT_ONCE, chunks
 from steppe.plan.diff import Change
 from steppe.state.nft import Element, ElementKey
 
@@ -22,13 +22,13 @@ VERDICT = Change(ElementKey("service4", PLACE), None, Element((f"spread-{len(ADD
 
 def test_few_changes_are_one_transaction() -> None:
     changes = [VERDICT, *ADDED[: AT_ONCE - 1]]
-    assert list(portions(SETS, changes)) == [changes]
+    assert list(chunks(SETS, changes)) == [changes]
 
 
 def test_new_endpoints_of_many_come_before_the_verdict_that_leads_to_them() -> None:
-    found = list(portions(SETS, [VERDICT, *ADDED]))
-    assert [len(portion) for portion in found] == [AT_ONCE, AT_ONCE, 1, 1]
-    assert [change for portion in found[:-1] for change in portion] == ADDED
+    found = list(chunks(SETS, [VERDICT, *ADDED]))
+    assert [len(chunk) for chunk in found] == [AT_ONCE, AT_ONCE, 1, 1]
+    assert [change for chunk in found[:-1] for change in chunk] == ADDED
     assert found[-1] == [VERDICT]
 
 
@@ -42,9 +42,9 @@ def test_whatever_packets_may_meet_already_changes_together() -> None:
         Change(ElementKey("ingress_guarded4", peer), None, Element()),
         VERDICT,
     ]
-    assert list(portions(SETS, [*together, *ADDED]))[-1] == together
+    assert list(chunks(SETS, [*together, *ADDED]))[-1] == together
 
 
 def test_a_change_to_a_set_that_is_not_there_waits_for_the_driver_to_refuse_it() -> None:
     unknown = Change(ElementKey("nowhere", PLACE), None, NEW)
-    assert list(portions(SETS, [*ADDED, unknown]))[-1] == [unknown]
+    assert list(chunks(SETS, [*ADDED, unknown]))[-1] == [unknown]

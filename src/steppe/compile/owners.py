@@ -1,0 +1,54 @@
+"""Who owns a block of claims: an object of the API, or a part of what is compiled for several.
+
+A block is replaced as a whole, by the name of its owner. Two owners are equal only if they are of
+one type and of equal fields.
+"""
+
+import msgspec
+
+from steppe.kube.cause import ObjectRef
+from steppe.kube.policies import Direction
+
+
+class LinkOwner(msgspec.Struct, frozen=True, gc=False):
+    """The pod behind a link of this node: the link itself, its addresses and routes."""
+
+    link: str
+
+
+class GuardOwner(msgspec.Struct, frozen=True, gc=False):
+    """What policies of a direction say of the pod behind a link, whoever its peers are."""
+
+    direction: Direction
+    link: str
+
+
+class RulingOwner(msgspec.Struct, frozen=True, gc=False):
+    """What the pod behind a link lets through from or to the peers of an identity's number."""
+
+    direction: Direction
+    link: str
+    number: int
+
+
+class PeerOwner(msgspec.Struct, frozen=True, gc=False):
+    """The identity of a pod or node as a peer."""
+
+    direction: Direction
+    peer: ObjectRef
+
+
+class PrefixesOwner(msgspec.Struct, frozen=True, gc=False):
+    """The identities of prefixes (`ipBlock`) as peers."""
+
+    direction: Direction
+
+
+class NumberOwner(msgspec.Struct, frozen=True, gc=False):
+    """An identity's number: the Problem of two identities that would have the same."""
+
+    direction: Direction
+    number: int
+
+
+Owner = ObjectRef | LinkOwner | GuardOwner | RulingOwner | PeerOwner | PrefixesOwner | NumberOwner

@@ -1,0 +1,123 @@
+"""`steppe status` and `show`, over agents that are sockets with ready answers."""
+
+import http.server
+import json
+import socketserver
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from steppe.cli import agents, show
+
+Document = dict[str, Any]
+Start = Callable[..., None]
+
+WELL: Document = {
+    "ready": True,
+    "reason": "",
+    "api": {"inSync": True, "lastError": "", "seen": {}},
+    "fabric": "auto",
+    "nodes": 3,
+    "pods": 2,
+    "entries": {"routes": 8, "elements": 71},
+    "notInKernel": [],
+    "pending": 0,
+    "problems": [],
+}
+AWAY = WELL | {"api": {"inSync": False, "lastError": "GET /api/v1/nodes: refused", "seen": {}}}
+LATE = WELL | {"notInKernel": [{"table": "routes", "key": "10.0.0.0/8", "state": "pending"}]}
+NOT_READY = WELL | {"ready": False, "reason": "the kernel is being read"}
+TWIN = {"object": "Service/shop/web", "field": "spec.ports", "message": "taken by another"}
+WRONG = WELL | {"problems": [TWIN]}
+
+
+class Server(socketserver.ThreadingUnixStreamServer):
+    daemon_threads = True
+
+
+@pytest.fixture
+def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
+    """Has an agent of this name answer with a document, or never where there is none."""
+    monkeypatch.setattr(agents, "OWN", tmp_path)
+    monkeypatch.setattr(agents, "LABS", tmp_path)
+    over = threading.Event()
+    with ExitStack() as stack:
+        stack.callback(over.set)
+
+        def run(node: str, answer: Document | None) -> None:
+            class Handler(http.server.BaseHTTPRequestHandler):
+                def do_GET(self) -> None:
+                    if answer is None:
+                        over.wait(30)
+                        return
+                    self.send_response(200)
+                    self.end_headers()
+                    self.wfile.write(json.dumps(answer | {"node": node}).encode())
+
+                def log_message(self, *_: object) -> None:
+                    """Nothing is written."""
+
+            path = tmp_path / "lab" / "nodes" / node / "agent.sock"
+            path.parent.mkdir(parents=True)
+            server = stack.enter_context(Server(str(path), Handler))
+            stack.callback(server.shutdown)
+            threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+
+        yield run
+
+
+def asked(*arguments: str) -> Result:
+    return CliRunner().invoke(show.status, arguments)
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "says"),
+    [
+        (WELL, 0, "node-a  ready    in sync  auto      3        2       79         0          0\n"),
+        (AWAY, 1, "node-a: the API is away, so the network stays as it is: GET /api/v1/nodes: ref"),
+        (LATE, 1, "node-a: routes 10.0.0.0/8 pending"),
+        (NOT_READY, 1, "node-a: the kernel is being read"),
+        (WRONG, 1, "Service/shop/web spec.ports: taken by another (seen by node-a)"),
+    ],
+)
+def test_what_is_wrong_is_said_and_is_an_exit_code(
+    start: Start, answer: Document, code: int, says: str
+) -> None:
+    start("node-a", answer)
+    result = asked()
+    assert says in result.output
+    assert result.exit_code == code
+
+
+def test_a_problem_that_several_see_is_told_once(start: Start) -> None:
+    start("node-a", WRONG)
+    start("node-b", WRONG)
+    assert asked().output.count("taken by another") == 1
+    assert "(seen by node-a, node-b)" in asked().output
+
+
+def test_agents_that_have_hung_hide_no_other_and_take_the_time_of_one(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(show, "STATUS_SECONDS", 0.5)
+    for node in ("node-a", "node-b", "node-c"):
+        start(node, None)
+    start("node-d", WELL)
+    result = asked()
+    assert "node-d  ready" in result.output
+    for node in ("node-a", "node-b", "node-c"):
+        assert f"{node}: no agent answers at " in result.output
+    assert result.exit_code == 1
+
+
+def test_the_document_holds_every_answer_in_the_order_of_nodes(start: Start) -> None:
+    start("node-b", WELL)
+    start("node-a", WELL)
+    document = json.loads(asked("-o", "json").output)
+    assert document["schema"] == "steppe.status/v1"
+    assert [node["node"] for node in document["nodes"]] == ["node-a", "node-b"]
