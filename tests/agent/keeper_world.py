@@ -16,6 +16,7 @@ from steppe.kube.objects import Workload
 from steppe.settings import Settings
 from steppe.state.node import Key, values
 from steppe.state.route import RouteKey
+from tests.waiting import patience
 from tests.worlds import node_at
 
 RULESET = Fault("table inet steppe", "missing")
@@ -27,10 +28,16 @@ class Owner:
     """Who is told, in place of the agent."""
 
     def __init__(self) -> None:
-        self.trusted = True
+        self.believed = True
+        self.asked = 0
         self.changed: list[Key] = []
         self.lost_pods: list[Workload] = []
         self.passes = 0
+
+    @property
+    def trusted(self) -> bool:
+        self.asked += 1
+        return self.believed
 
     def applied(self, keys: Collection[Key]) -> None:
         self.changed += keys
@@ -61,8 +68,14 @@ class World:
         return self.kernel.read(tuple(self.compiler.state))
 
     async def until_in_step(self) -> None:
-        async with asyncio.timeout(10):
-            while self.held() != self.desired or self.kernel.check():
+        """The kernel holds the desired tables, and the pass that made it so has ended."""
+        async with asyncio.timeout(patience(30)):
+            while (
+                self.held() != self.desired
+                or self.kernel.check()
+                or self.keeper.busy
+                or self.keeper.reconciler.failed
+            ):
                 await asyncio.sleep(0.005)
 
     @asynccontextmanager

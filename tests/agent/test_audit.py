@@ -8,8 +8,8 @@ import pytest
 
 from steppe.agent.node import audit
 from steppe.agent.node.audit import Audit
-from steppe.drivers.beside import Other
 from steppe.drivers.errors import KernelError
+from steppe.drivers.inspection import Other
 from steppe.kube.objects import Workload
 from steppe.kube.services import Endpoint, EndpointSlice, Service, ServicePort
 from steppe.net.flow import Endpoints, Flow
@@ -28,7 +28,7 @@ STALE = Flow("UDP", Endpoints(CLIENT, 40000, CLUSTER_IP, 53), Endpoints(GONE, 53
 FIREWALL = Other("inet filter input (hook input)", "policy drop")
 
 
-class Beside:
+class Inspection:
     """Flows and others' things, as a test has them."""
 
     def __init__(self) -> None:
@@ -55,9 +55,11 @@ class Audited:
 
     def __init__(self) -> None:
         self.world = World()
-        self.beside = Beside()
+        self.inspection = Inspection()
         self.inside: dict[str, tuple[Change, ...]] = {}
-        self.audit = Audit(self.world.compiler, self.world.keeper, self._inner_faults, self.beside)
+        self.audit = Audit(
+            self.world.compiler, self.world.keeper, self._inner_faults, self.inspection
+        )
 
     async def _inner_faults(self, workload: Workload) -> tuple[Change, ...]:
         return self.inside.get(workload.name, ())
@@ -76,7 +78,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(audit, "SETTLE_SECONDS", 0.001)
 
 
-async def test_a_kernel_that_is_as_it_shall_be_has_no_differences() -> None:
+async def test_a_kernel_that_is_as_desired_has_no_differences() -> None:
     it = Audited()
     await it.begin()
     answer = await it.audit.look(repair=True)
@@ -89,12 +91,12 @@ async def test_a_kernel_that_is_as_it_shall_be_has_no_differences() -> None:
         "flows": [],
         "others": [],
     }
-    ((routes, link),) = it.beside.asked
+    ((routes, link),) = it.inspection.asked
     assert {TO_B, TO_C} <= set(routes)
     assert link == "eth0"
 
 
-async def test_what_is_missing_foreign_or_different_is_told_with_its_cause_and_left() -> None:
+async def test_what_is_missing_foreign_or_different_is_reported_with_its_cause_and_left() -> None:
     it = Audited()
     await it.begin()
     it.world.kernel.remove(TO_B)
@@ -115,7 +117,7 @@ async def test_what_is_missing_foreign_or_different_is_told_with_its_cause_and_l
     assert TO_B not in it.world.held()
 
 
-async def test_what_is_repaired_is_told_as_it_was_and_is_right_afterwards() -> None:
+async def test_what_is_repaired_is_reported_as_it_was_and_is_right_afterwards() -> None:
     it = Audited()
     await it.begin()
     it.world.kernel.remove(TO_B)
@@ -126,7 +128,7 @@ async def test_what_is_repaired_is_told_as_it_was_and_is_right_afterwards() -> N
     assert await it.differences() == []
 
 
-async def test_a_repair_that_the_kernel_refuses_is_told_with_its_reason() -> None:
+async def test_a_repair_that_the_kernel_refuses_is_reported_with_its_reason() -> None:
     it = Audited()
     await it.begin()
     it.world.kernel.remove(TO_B)
@@ -164,7 +166,7 @@ async def test_a_change_that_is_on_its_way_is_no_difference() -> None:
     assert await it.differences() == []
 
 
-async def test_what_is_inside_a_pod_is_told_with_the_pod() -> None:
+async def test_what_is_inside_a_pod_is_reported_with_the_pod() -> None:
     it = Audited()
     await it.begin()
     pod = workload_of(pod_on(node_at(0), 0))
@@ -178,7 +180,7 @@ async def test_what_is_inside_a_pod_is_told_with_the_pod() -> None:
     assert row["because"] == [f"{pod.ref} status.podIPs"]
 
 
-async def test_flows_to_what_is_no_endpoint_are_told_with_their_service_and_ended() -> None:
+async def test_flows_to_what_is_no_endpoint_are_reported_with_their_service_and_ended() -> None:
     it = Audited()
     it.world.compiler.set_service(
         Service("default", "dns", cluster_ips=(CLUSTER_IP,), ports=(ServicePort("", "UDP", 53),))
@@ -187,20 +189,20 @@ async def test_flows_to_what_is_no_endpoint_are_told_with_their_service_and_ende
     served = (Endpoint(ip_address("10.244.2.6")),)
     it.world.compiler.set_slice(EndpointSlice("default", "dns-1", "dns", ports, served))
     await it.begin()
-    it.beside.flows = {STALE}
+    it.inspection.flows = {STALE}
     answer = await it.audit.look(repair=False)
     (row,) = answer["flows"]
     assert row["flow"] == str(STALE)
     assert row["because"] == ["Service/default/dns spec.clusterIPs[0]"]
-    assert it.beside.flows == {STALE}
+    assert it.inspection.flows == {STALE}
     assert (await it.audit.look(repair=True))["repaired"]
-    assert it.beside.flows == set()
+    assert it.inspection.flows == set()
 
 
-async def test_what_others_have_put_there_is_told_and_never_counts_as_a_repair() -> None:
+async def test_what_others_have_put_there_is_reported_and_never_counts_as_a_repair() -> None:
     it = Audited()
     await it.begin()
-    it.beside.found = (FIREWALL,)
+    it.inspection.found = (FIREWALL,)
     answer = await it.audit.look(repair=True)
     assert answer["others"] == [{"entry": FIREWALL.entry, "text": FIREWALL.text}]
     assert not answer["repaired"]
@@ -209,6 +211,6 @@ async def test_what_others_have_put_there_is_told_and_never_counts_as_a_repair()
 async def test_a_connection_table_that_cannot_be_read_is_no_clean_audit() -> None:
     it = Audited()
     await it.begin()
-    it.beside.fails = KernelError("list the connection table", 105)
+    it.inspection.fails = KernelError("list the connection table", 105)
     with pytest.raises(KernelError, match="list the connection table"):
         await it.audit.look(repair=False)

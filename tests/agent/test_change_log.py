@@ -66,7 +66,7 @@ def test_many_changes_are_summed_up_by_what_asks_most(told: pytest.LogCaptureFix
     assert counted(metrics, "add") == MANY
 
 
-def test_each_of_many_is_told_where_debug_is_asked_for(told: pytest.LogCaptureFixture) -> None:
+def test_each_of_many_is_reported_where_debug_is_asked_for(told: pytest.LogCaptureFixture) -> None:
     told.set_level(logging.DEBUG, "steppe.agent")
     changes = [added(number) for number in range(MANY + 1)]
     tell(changes, because(changes), {}, Metrics(), {})
@@ -74,7 +74,7 @@ def test_each_of_many_is_told_where_debug_is_asked_for(told: pytest.LogCaptureFi
     assert levels == [logging.DEBUG] * len(changes) + [logging.INFO]
 
 
-def test_what_fails_among_many_is_told_by_itself(told: pytest.LogCaptureFixture) -> None:
+def test_what_fails_among_many_is_reported_by_itself(told: pytest.LogCaptureFixture) -> None:
     metrics, changes = Metrics(), [added(number) for number in range(MANY + 1)]
     failure = Failure(changes[3], KernelError("add it", detail="no room"))
     tell(changes, because(changes), {changes[3].key: failure}, metrics, {})
@@ -98,7 +98,7 @@ def test_of_a_whole_start_only_failures_name_their_objects(told: pytest.LogCaptu
     ]
 
 
-def test_a_change_that_fails_again_is_told_only_when_the_kernel_answers_something_else(
+def test_a_change_that_fails_again_is_reported_only_when_the_kernel_answers_something_else(
     told: pytest.LogCaptureFixture,
 ) -> None:
     """It is tried every second, for as long as the cause lasts."""

@@ -325,7 +325,7 @@ async def test_gc_keeps_what_is_listed_and_takes_what_is_half_made() -> None:
     assert list(node.pod_links()) == [link_name("u-b")]
 
 
-async def test_gc_goes_on_past_a_refusal_and_tells_of_it() -> None:
+async def test_gc_goes_on_past_a_refusal_and_reports_it() -> None:
     node = FakeNode()
     for name in ("a", "b"):
         node.pod(name)
@@ -345,7 +345,7 @@ def the_pod(node: FakeNode) -> Workload:
 
 @pytest.mark.parametrize("restarted", [False, True])
 @families
-async def test_a_link_removed_by_hand_is_made_anew(
+async def test_a_link_removed_by_hand_is_made_again(
     prefixes: tuple[str, ...], restarted: bool
 ) -> None:
     node = FakeNode(prefixes)
@@ -417,7 +417,7 @@ async def test_the_veth_pair_fails_as_the_kernels_does_where_a_name_is_taken() -
         assert caught.value.errno == EEXIST
 
 
-def test_every_step_of_an_add_is_told_as_it_is_done() -> None:
+def test_every_step_of_an_add_is_reported_as_it_is_done() -> None:
     node = FakeNode()
     node.pod("web")
     done: list[str] = []

@@ -330,7 +330,7 @@ def test_a_restarted_agent_knows_its_pods(node: Node) -> None:
 
 
 @pytest.mark.parametrize("restarted", [False, True])
-def test_a_link_removed_by_hand_is_made_anew(node: Node, restarted: bool) -> None:
+def test_a_link_removed_by_hand_is_made_again(node: Node, restarted: bool) -> None:
     node.start()
     path, other = node.pod("web"), node.pod("db")
     result = node.add("web", path).out

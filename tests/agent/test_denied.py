@@ -115,7 +115,7 @@ def test_metrics_have_room_for_so_many_policies(
     assert world.metrics() == {("ingress", ONE): 4, ("ingress", denied.OTHERS): 4}
 
 
-def test_a_pod_that_the_api_has_not_told_of_has_no_policies(compiler: NodeCompiler) -> None:
+def test_a_pod_that_the_api_has_not_sent_has_no_policies(compiler: NodeCompiler) -> None:
     compiler.policies.remove_pod("default", "web")
     world = World(compiler)
     world.denials.take({("ingress", OWN4): 3})
@@ -149,7 +149,7 @@ class Pipe:
         self.closed = True
 
 
-async def test_every_follower_is_told_and_nobody_listens_without_one(
+async def test_every_follower_is_reported_and_nobody_listens_without_one(
     compiler: NodeCompiler,
 ) -> None:
     pipes: list[Pipe] = []
@@ -187,7 +187,9 @@ async def test_every_follower_is_told_and_nobody_listens_without_one(
     assert pipe.closed
 
 
-async def test_silence_is_told_too(compiler: NodeCompiler, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_silence_is_reported_too(
+    compiler: NodeCompiler, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(samples, "SILENCE_SECONDS", 0.01)
     with Samples(compiler, tuple, Pipe).following() as follower:
         assert await follower.next() is None

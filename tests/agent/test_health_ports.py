@@ -17,7 +17,7 @@ from steppe.compile.incremental import NodeCompiler
 from steppe.kube.objects import Node
 from steppe.kube.services import Endpoint, EndpointSlice, Service, ServicePort
 from steppe.settings import Settings
-from tests.waiting import until_async
+from tests.waiting import patience, until_async
 
 V4, V6 = ip_address("127.0.0.1"), ip_address("::1")
 NODE = Node("node-a", addresses=(V4, V6))
@@ -92,14 +92,21 @@ async def opened(port: int) -> None:
     async def both() -> bool:
         return None not in (await ask(port), await ask(port, "[::1]"))
 
-    await until_async(both, 5, f"port {port} answers")
+    await until_async(both, 30, f"port {port} answers")
 
 
 async def closed(port: int) -> None:
     async def neither() -> bool:
         return await ask(port) is None and await ask(port, "[::1]") is None
 
-    await until_async(neither, 5, f"port {port} is closed")
+    await until_async(neither, 30, f"port {port} is closed")
+
+
+async def told(server: HealthPortServer, count: int = 1) -> None:
+    async def as_many() -> bool:
+        return len(server.problems) == count
+
+    await until_async(as_many, 30, f"there are {count} Problems")
 
 
 async def test_a_server_that_is_started_again_opens_its_ports_again() -> None:
@@ -183,7 +190,7 @@ async def test_a_connection_does_not_outlive_its_port() -> None:
         server.changed()
         await closed(port)
         writer.write(b"GET / HTTP/1.1\r\nHost: node\r\n\r\n")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(patience(30)):
             answer = await reader.read()
         writer.close()
         assert answer.startswith(b"HTTP/1.1 404")
@@ -199,19 +206,22 @@ async def test_no_port_is_left_open_by_an_agent_that_ends() -> None:
 async def test_a_port_that_is_taken_is_a_problem_and_others_are_served(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(health_ports, "RETRY_SECONDS", 0.05)
+    monkeypatch.setattr(health_ports, "RETRY_SECONDS", 0.001)
     port = free_port()
     with socket.create_server(("127.0.0.1", 0)) as taken:
         number = taken.getsockname()[1]
         async with serving(web(number, "api"), web(port)) as (server, _):
             await opened(port)
+            await told(server)
             (problem,) = server.problems
             assert str(problem.cause) == "Service/default/api spec.healthCheckNodePort"
             assert f"127.0.0.1 port {number}" in problem.message
-            assert await ask(number, "[::1]") is not None
+            for _ in range(20):  # tried again and again, and a Problem all the while
+                assert server.problems == (problem,)
+                assert await ask(number, "[::1]") is not None
             taken.close()
             await opened(number)
-            assert server.problems == ()
+            await told(server, count=0)
 
 
 async def test_of_two_services_with_one_port_the_older_answers() -> None:
@@ -222,6 +232,7 @@ async def test_of_two_services_with_one_port_the_older_answers() -> None:
         answer = await ask(port)
         assert answer is not None
         assert answer[1]["service"]["name"] == "web"
+        await told(server)
         (problem,) = server.problems
         assert problem.cause.ref.name == "new"
         assert "Service/default/web, which is older" in problem.message

@@ -59,7 +59,7 @@ class World:
             flows=Faulty(self, flows=()),
             judged_flows=Faulty(self, flows=()),
             counters=Faulty(self, packets={}),
-            beside=Faulty(self),
+            inspection=Faulty(self),
         )
         client: Any = FaultyClient(self)
         options = parse(["--node", NODE.name, *flags, *places, *state])
@@ -235,7 +235,7 @@ async def world(
 
 @contextlib.asynccontextmanager
 async def supervised(world: World, job: Job) -> AsyncIterator[None]:
-    async with asyncio.timeout(patience(20)), asyncio.TaskGroup() as tasks:
+    async with asyncio.timeout(patience(90)), asyncio.TaskGroup() as tasks:
         task = tasks.create_task(world.agent.supervisor.one(job))
         yield
         task.cancel()
@@ -245,7 +245,7 @@ async def is_told(world: World, job: Job, caplog: pytest.LogCaptureFixture) -> N
     async def fails() -> bool:
         return world.agent.supervisor.is_failing(job.name)
 
-    await until_async(fails, 10, f"{job.name} fails")
+    await until_async(fails, 30, f"{job.name} fails")
     (problem,) = world.agent.supervisor.problems
     assert problem in world.agent.problems()
     assert str(problem.cause) == "Node/node-a"
@@ -277,7 +277,7 @@ async def test_a_job_goes_on_when_what_it_stands_on_works_again(
         async def works() -> bool:
             return world.calls > before
 
-        await until_async(works, 10, f"{name} works again")
+        await until_async(works, 30, f"{name} works again")
 
 
 @pytest.mark.parametrize("name", PLACES)
@@ -295,7 +295,7 @@ async def test_a_job_whose_folder_cannot_be_had_is_tried_until_it_can(
         async def is_there() -> bool:
             return place(world).is_dir() and any(place(world).rglob("*"))
 
-        await until_async(is_there, 10, f"{name} has what it needs")
+        await until_async(is_there, 30, f"{name} has what it needs")
 
 
 async def test_a_port_in_use_is_tried_until_it_is_free(
@@ -316,11 +316,11 @@ async def test_a_port_in_use_is_tried_until_it_is_free(
             await writer.wait_closed()
             return True
 
-        await until_async(is_served, 10, "metrics are served")
+        await until_async(is_served, 30, "metrics are served")
 
 
 @pytest.mark.parametrize("name", ["agent-socket", "cni-socket"])
-async def test_a_socket_whose_folder_is_removed_is_made_anew(
+async def test_a_socket_whose_folder_is_removed_is_made_again(
     world: World, caplog: pytest.LogCaptureFixture, name: str
 ) -> None:
     job = world.jobs()[name]
@@ -330,11 +330,11 @@ async def test_a_socket_whose_folder_is_removed_is_made_anew(
         return path.exists()
 
     async with supervised(world, job):
-        await until_async(is_there, 10, "the socket is there")
+        await until_async(is_there, 30, "the socket is there")
         path.unlink()
         world.state.rmdir()
         await is_told(world, job, caplog)
-        await until_async(is_there, 10, "the socket is there again")
+        await until_async(is_there, 30, "the socket is there again")
 
 
 @pytest.mark.parametrize("name", [*KERNEL, *NOTHING_TO_FAIL, *PLACES, "metrics"])
@@ -361,5 +361,5 @@ async def test_a_node_is_not_ready_while_a_job_that_pods_need_fails(world: World
         async def is_not_ready() -> bool:
             return not await is_ready()
 
-        await until_async(is_not_ready, 10, "the node is not ready")
+        await until_async(is_not_ready, 30, "the node is not ready")
     assert world.agent.why_not_ready() == "the agent's job keeper fails and is tried again"

@@ -17,6 +17,7 @@ from steppe.state.route import route_by
 from steppe.state.sysctl import Sysctl, SysctlKey
 from steppe.state.workload import host_mac, workload_of
 from tests.agent.keeper_world import RULESET, STRAY, TO_B, TO_C, World
+from tests.waiting import patience
 from tests.worlds import node_at, pod_on
 
 
@@ -60,11 +61,13 @@ async def test_an_empty_kernel_gets_all_tables_and_what_is_removed_is_back() -> 
 
 async def test_nothing_is_changed_before_all_is_known() -> None:
     world = World()
-    world.owner.trusted = False
+    world.owner.believed = False
     async with world.running():
-        await asyncio.sleep(0.02)
+        async with asyncio.timeout(patience(30)):
+            while not world.owner.asked:
+                await asyncio.sleep(0.005)
         assert world.held() == {}
-        world.owner.trusted = True
+        world.owner.believed = True
         world.keeper.touch(())
         await world.until_in_step()
 
@@ -75,7 +78,13 @@ async def test_without_repair_others_hands_are_seen_and_left_alone() -> None:
         await world.until_in_step()
         world.kernel.remove(TO_B)
         world.kernel.flush()
-        await asyncio.sleep(0.05)
+        before = world.keeper.reconciler.begun
+        async with asyncio.timeout(patience(30)):
+            while world.keeper.reconciler.ended <= before:  # what was heard wakes the keeper
+                await asyncio.sleep(0.005)
+            world.keeper.touch(world.compiler.remove_node("node-c"))
+            while TO_C in world.held():
+                await asyncio.sleep(0.005)
         assert TO_B not in world.held()
         assert world.kernel.check() == (RULESET,)
 
@@ -107,7 +116,7 @@ async def test_tables_that_never_rest_are_an_error_of_their_own_and_spoil_nothin
 
 
 async def failed(job: asyncio.Task[None]) -> BaseException | None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(patience(30)):
         await asyncio.wait([job])
     return job.exception()
 
@@ -179,7 +188,7 @@ async def test_a_pods_link_that_is_gone_is_the_owners_to_bring_back() -> None:
         world.keeper.touch(world.compiler.set_workload(workload))
         await world.until_in_step()
         world.kernel.remove(LinkKey(workload.link))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(patience(30)):
             while not world.owner.lost_pods:
                 await asyncio.sleep(0.005)
         assert world.owner.lost_pods == [workload]

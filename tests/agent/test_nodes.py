@@ -86,7 +86,7 @@ def test_a_list_with_our_node_is_taken_whole() -> None:
     assert set(compiler.nodes) == {"node-a"}
 
 
-def test_a_list_without_our_node_changes_nothing_and_is_told() -> None:
+def test_a_list_without_our_node_changes_nothing_and_is_reported() -> None:
     it, compiler = feed()
     it.take(Replaced(ALL))
     before = dict(compiler.state)

@@ -27,7 +27,7 @@ def test_what_objects_may_ask_for_is_the_operators_to_say() -> None:
     assert chosen.external_ips == "deny"
 
 
-def test_load_balancers_may_ask_on_every_address_unless_told_otherwise() -> None:
+def test_load_balancers_may_ask_on_every_address_by_default() -> None:
     def place(*arguments: str) -> Place | None:
         return parse(["--node", "n", *arguments]).proxy_health_listen
 
@@ -47,7 +47,9 @@ def test_load_balancers_may_ask_on_every_address_unless_told_otherwise() -> None
         "--proxy-health-listen=:0",
     ],
 )
-def test_nonsense_is_told_in_a_sentence(argument: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_nonsense_is_reported_in_a_sentence(
+    argument: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as ended:
         parse(["--node", "n", argument])
     assert ended.value.code == 2

@@ -86,7 +86,7 @@ def test_a_pod_that_was_attached_is_in_the_kernel_but_for_its_elements() -> None
     assert WEB.link not in world.compiler.workloads
 
 
-async def test_a_lost_link_that_was_made_anew_is_in_the_kernel_again() -> None:
+async def test_a_lost_link_that_was_made_again_is_in_the_kernel_again() -> None:
     world = World(True)
     await world.reattach(WEB)
     assert LinkKey(WEB.link) in world.keeper.reconciler.actual

@@ -88,7 +88,7 @@ def test_nothing_is_said_before_all_lists_are_there(
     assert isolated(compiler) == {"ingress_guarded4"}
 
 
-def test_a_pod_the_api_has_not_told_of_is_closed_where_a_policy_may_select_it(
+def test_a_pod_the_api_has_not_sent_is_closed_where_a_policy_may_select_it(
     compiler: NodeCompiler, feed: PolicyFeed
 ) -> None:
     listed(feed, policy())
@@ -193,7 +193,7 @@ def test_nothing_is_known_while_the_server_forbids_to_list(feed: PolicyFeed) -> 
     assert feed.problems == ()
 
 
-def test_what_is_wrong_with_a_cluster_policy_is_told(feed: PolicyFeed) -> None:
+def test_what_is_wrong_with_a_cluster_policy_is_reported(feed: PolicyFeed) -> None:
     listed(feed)
     feed.take_cluster_policy(Upserted(cluster_policy(tier="Royal")))
     feed.take_cluster_policy(Unreadable("", "d", "not an object"))

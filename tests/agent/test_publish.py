@@ -1,9 +1,11 @@
 """Which of a cluster's Problems one agent tells as Events, and on what."""
 
+import logging
 from ipaddress import ip_network
 from typing import Any
 
 import msgspec
+import pytest
 from aiohttp import web
 
 from steppe.agent.feeds.feeds import Feeds
@@ -11,6 +13,7 @@ from steppe.agent.health.proxy_health import ProxyHealth
 from steppe.agent.node.underlay import UnderlayView
 from steppe.agent.publish import Publisher, teller, witness
 from steppe.client.client import Client
+from steppe.client.errors import ApiError, UnreachableError
 from steppe.client.events import EventRecorder
 from steppe.client.informer import Refused, Replaced
 from steppe.client.resources import EVENTS, NETWORKPOLICIES
@@ -64,7 +67,7 @@ async def put(api: FakeApi, *names: str) -> None:
         await api.put(NETWORKPOLICIES.path("x"), name, spec=SPEC)
 
 
-async def test_of_all_agents_just_one_tells_of_a_policy() -> None:
+async def test_of_all_agents_just_one_reports_a_policy() -> None:
     async with fake_api() as (api, client):
         await put(api, *NAMES)
         for node in NODES:
@@ -97,7 +100,7 @@ async def test_an_event_is_about_the_object_and_names_its_field() -> None:
     assert (event["type"], event["reason"], event["count"]) == ("Warning", "NotServed", 1)
 
 
-async def test_an_agent_that_may_not_look_at_the_object_tells_of_it_all_the_same() -> None:
+async def test_an_agent_that_may_not_look_at_the_object_reports_it_all_the_same() -> None:
     async with fake_api() as (api, client):
         api.refuse = lambda request: (
             web.json_response(status(403, "Forbidden"), status=403)
@@ -136,6 +139,57 @@ async def test_an_object_that_is_gone_and_a_whole_kind_have_no_events() -> None:
         assert await written(api) == []
 
 
+async def test_while_the_api_is_away_a_problem_is_a_line_once_and_an_event_later(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """An uplink without its address is a Problem, and often the reason why the API is away."""
+    caplog.set_level(logging.WARNING, "steppe.agent")
+    async with fake_api() as (api, client):
+        await put(api, "p0")
+        told = Told(client, teller(ObjectRef("NetworkPolicy", "x", "p0"), NODES))
+        told.see("p0")
+        get = client.get
+
+        async def away(*_: object) -> Any:
+            raise UnreachableError("GET it: no answer in time")
+
+        client.get = away  # type: ignore[method-assign]
+        for _ in range(3):
+            await told.publisher.publish()
+        assert sum("NetworkPolicy/x/p0" in message for message in caplog.messages) == 1
+        assert sum("publish-failed" in message for message in caplog.messages) == 1
+        client.get = get  # type: ignore[method-assign]
+        await told.publisher.publish()
+        await told.events.flush()
+        assert len(await written(api)) == 1
+        told.see()
+        await told.publisher.publish()
+        told.see("p0")
+        await told.publisher.publish()
+        assert sum("NetworkPolicy/x/p0" in message for message in caplog.messages) == 2
+        assert sum("publish-failed" in message for message in caplog.messages) == 1
+
+
+async def test_what_the_api_server_refuses_is_an_error_and_the_problems_are_in_the_log_before(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.WARNING, "steppe.agent")
+    async with fake_api() as (api, client):
+        api.refuse = lambda request: (
+            web.json_response(status(403, "Forbidden"), status=403)
+            if request.method == "PATCH"
+            else None
+        )
+        told = Told(client, "node-a")
+        node = msgspec.convert({"metadata": {"name": "node-a"}}, wire.Node)
+        told.feeds.nodes.take(Replaced((node,)))
+        told.see(*NAMES)
+        with pytest.raises(ApiError, match="Forbidden"):
+            await told.publisher.publish()
+    assert caplog.messages
+    assert {message.partition(" ")[0] for message in caplog.messages} == {"problem"}
+
+
 async def test_a_node_tells_what_its_agent_runs_with_once() -> None:
     chosen = Settings(fabric="vxlan", node_port_addresses=(ip_network("192.0.2.0/24"),))
     async with fake_api() as (api, client):
@@ -162,11 +216,11 @@ async def test_an_object_of_another_projects_kind_of_that_name_has_no_events() -
         assert await written(api) == []
 
 
-def test_an_object_of_another_projects_nodes_is_told_by_one_of_our_nodes() -> None:
+def test_an_object_of_another_projects_nodes_is_reported_by_one_of_our_nodes() -> None:
     assert teller(ObjectRef("Node", "x", "rack-7", "example.org"), NODES) in NODES
 
 
-def test_a_node_that_goes_moves_only_what_it_told() -> None:
+def test_a_node_that_goes_moves_only_what_it_reported() -> None:
     refs = [ObjectRef("NetworkPolicy", "x", name) for name in NAMES]
     before = {ref: teller(ref, NODES) for ref in refs}
     after = {ref: teller(ref, NODES[:2]) for ref in refs}

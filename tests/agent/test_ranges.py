@@ -68,9 +68,7 @@ KERNEL = (
         (Replaced((seen("kubernetes", "10.96.0.0/16"),)), 1),
     ],
 )
-def test_what_the_kernel_has_stays_until_the_api_has_told_of_the_ranges(
-    event: Any, left: int
-) -> None:
+def test_what_the_kernel_has_stays_until_the_api_has_sent_the_ranges(event: Any, left: int) -> None:
     it, compiler = feed()
     it.remember(KERNEL)
     assert set(compiler.state) == set(KERNEL[:2])

@@ -55,7 +55,7 @@ def test_an_entry_that_someone_removed_is_put_back_with_its_cause() -> None:
     assert [str(cause) for cause in it.because(change)] == ["Node/node-b spec.podCIDRs[0]"]
 
 
-def test_an_entry_that_nobody_asks_for_is_taken_away() -> None:
+def test_an_entry_that_no_object_claims_is_deleted() -> None:
     it = reconciler()
     stray = RouteKey(ip_network("10.244.99.0/24"))
     it.replace_actual(values(it._compiler.state) | {stray: route_by("", ip_address("192.0.2.99"))})

@@ -68,7 +68,7 @@ async def test_show_tells_one_table_and_what_one_object_asks_for() -> None:
     assert await rows.show("elements", "EndpointSlice/other") == []
 
 
-async def test_what_is_late_is_told_alone() -> None:
+async def test_what_is_late_is_reported_alone() -> None:
     rows, reconciler, compiler = world()
     (late, pending), turns = await with_turns(rows.late())
     assert (late, pending) == ([], 0)
@@ -83,7 +83,7 @@ async def test_what_is_late_is_told_alone() -> None:
     assert (await rows.late(complete=False))[1] == 1
 
 
-async def test_what_the_kernel_refuses_is_told_with_its_reason() -> None:
+async def test_what_the_kernel_refuses_is_reported_with_its_reason() -> None:
     rows, reconciler, compiler = world()
     reconciler.observe(next(k for k in compiler.state if k.table == "elements"), None)
     (change,) = reconciler.plan().changes

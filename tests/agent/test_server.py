@@ -146,10 +146,10 @@ async def test_nonsense_is_refused_as_json(
     [
         (KernelError("list routes", 24), 503, "list routes: Too many open files"),
         (OSError(24, "Too many open files"), 503, "Too many open files"),
-        (ZeroDivisionError("secret"), 500, "a bug of ours, told in its log"),
+        (ZeroDivisionError("secret"), 500, "a bug in the agent, see its log"),
     ],
 )
-async def test_what_fails_in_answering_is_told_and_the_next_question_is_answered(
+async def test_what_fails_in_answering_is_reported_and_the_next_question_is_answered(
     world: World, caplog: pytest.LogCaptureFixture, error: Exception, status: int, says: str
 ) -> None:
     world.answers.error = error

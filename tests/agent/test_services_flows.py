@@ -50,12 +50,13 @@ class Table:
         self.read = 0
         self.failures = 0
 
-    def flows(self, protocols: Iterable[str]) -> tuple[Flow, ...]:
+    def flows(self, protocols: Iterable[str], opening: Iterable[str] = ()) -> tuple[Flow, ...]:
         self.read += 1
         if self.failures:
             self.failures -= 1
             raise KernelError("list the connection table", 105, "no buffer space")
-        return tuple(flow for flow in self.held if flow.protocol in protocols)
+        asked = {*protocols, *opening}
+        return tuple(flow for flow in self.held if flow.protocol in asked)
 
     def end(self, ended: Iterable[Flow]) -> int:
         self.held -= set(ended)
@@ -114,17 +115,35 @@ async def test_a_burst_of_changes_reads_the_table_once_or_twice() -> None:
 async def test_changes_that_concern_no_such_protocol_read_nothing() -> None:
     table = Table(flow(OLD))
     async with ending(table) as (ender, compiler):
-        web = Service(
-            "default",
-            "web",
-            cluster_ips=(ip_address("10.96.0.11"),),
-            ports=(ServicePort("", "TCP", 80),),
-        )
-        ender.changed(compiler.set_service(web))
+        ender.changed([key for key in compiler.state if "10.96.0.10" not in str(key)])
         ender.changed(())
         await asyncio.sleep(0)
     assert table.read == 0
     assert len(table.held) == 1
+
+
+WEB = ip_address("10.96.0.11")
+
+
+def opening(to, answers, source_port: int = 40000) -> Flow:
+    """A connection by TCP whose first packet nobody has answered."""
+    return Flow(
+        "TCP",
+        Endpoints(CLIENT, source_port, to, 80),
+        Endpoints(answers, 80 if answers == to else 8080, CLIENT, source_port),
+    )
+
+
+async def test_a_connection_begun_while_its_service_had_no_rules_is_ended_and_no_other() -> None:
+    stuck = opening(WEB, WEB)
+    translated, elsewhere = opening(WEB, NEW, 40001), opening(OLD, OLD, 40002)
+    table = Table(stuck, translated, elsewhere)
+    async with ending(table) as (ender, compiler):
+        web = Service("default", "web", cluster_ips=(WEB,), ports=(ServicePort("", "TCP", 80),))
+        behind = EndpointSlice("default", "web-1", "web", (("", "TCP", 8080),), (Endpoint(NEW),))
+        ender.changed([*compiler.set_service(web), *compiler.set_slice(behind)])
+        await _ends(table, stuck)
+    assert table.held == {translated, elsewhere}
 
 
 async def test_a_table_that_cannot_be_read_is_read_again() -> None:

@@ -51,7 +51,7 @@ async def in_step() -> World:
     return world
 
 
-async def test_the_node_is_known_from_the_kernel_and_nothing_of_it_is_told_as_missing() -> None:
+async def test_the_node_is_known_from_the_kernel_and_nothing_of_it_is_reported_as_missing() -> None:
     """While the API is away, `status` must not name settings that the kernel has."""
     before = await in_step()
     it = Restarted(before)

@@ -62,7 +62,7 @@ async def running(it: Supervisor, *jobs: Job) -> AsyncIterator[None]:
 
 
 @pytest.mark.parametrize("error", OUTSIDE, ids=lambda error: type(error).__name__)
-async def test_an_error_of_the_outside_is_told_and_the_job_tried_again(
+async def test_an_expected_error_is_reported_and_the_job_tried_again(
     error: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
     work, failed = Work(error), []
@@ -92,7 +92,7 @@ async def test_a_bug_of_ours_ends_all_jobs_and_is_raised(error: Exception) -> No
     assert beside.runs == 1
 
 
-async def test_another_jobs_error_disturbs_nobody() -> None:
+async def test_another_jobs_error_disturbs_no_other_job() -> None:
     beside, work = Work(KeyError(), failures=0), Work(OSError("no"), failures=5)
     it = supervisor()
     async with running(it, Job("beside", beside.run), Job("failing", work.run)):
@@ -146,7 +146,7 @@ async def test_a_job_that_may_end_is_tried_until_it_is_done() -> None:
     assert it.problems == ()
 
 
-async def test_pauses_grow_while_a_job_fails_and_begin_anew_once_it_was_well() -> None:
+async def test_pauses_grow_while_a_job_fails_and_begin_again_once_it_was_well() -> None:
     asked: list[str] = []
 
     class Noted(Backoff):

@@ -181,7 +181,7 @@ async def followed(it: UnderlayView) -> AsyncIterator[list[Underlay]]:
         task.cancel()
 
 
-async def test_what_the_kernel_notifies_is_looked_at_and_told() -> None:
+async def test_what_the_kernel_notifies_is_looked_at_and_reported() -> None:
     kernel = Kernel(ETH0)
     it = view(kernel)
 
@@ -223,7 +223,7 @@ async def test_a_reading_that_failed_is_tried_again_without_being_notified(
     assert it.problems == ()
 
 
-async def test_a_kernel_that_takes_its_time_holds_up_nobody() -> None:
+async def test_a_kernel_that_takes_its_time_delays_no_other_task() -> None:
     """It is asked on a thread: the event loop goes on, and a second look waits for the first."""
     loop, asked, answer = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
 

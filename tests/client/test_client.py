@@ -36,7 +36,7 @@ def test_paths(resource: Resource, where: tuple[str, str, str], path: str) -> No
         (410, "Expired", "gone"),
     ],
 )
-async def test_refusals_are_told_apart(code: int, reason: str, yes: str) -> None:
+async def test_refusals_are_distinguished(code: int, reason: str, yes: str) -> None:
     async with fake_api() as (api, client):
         api.refuse = lambda _: web.json_response(status(code, reason, "why"), status=code)
         with pytest.raises(ApiError, match="why") as raised:
@@ -90,12 +90,35 @@ async def test_tries_that_end_in_mid_handshake_leave_no_buffers_behind() -> None
     try:
         async with server, Client(Config(server=f"https://127.0.0.1:{port}")) as client:
             for _ in range(10):
-                with pytest.raises(UnreachableError):
+                with pytest.raises(UnreachableError, match=r"and closes it again$"):
                     await client.get(NODES, "a")
         alive = [found for found in gc.get_objects() if isinstance(found, SSLProtocol)]
     finally:
         gc.enable()
     assert len(alive) <= 2
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (b"", "closes it again|disconnected"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{", "broke off in mid-answer$"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\n{", "mid-answer$"),
+    ],
+)
+async def test_a_server_that_breaks_off_is_told_in_plain_words(answer: bytes, says: str) -> None:
+    async def break_off(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(answer)
+        writer.close()
+
+    server = await asyncio.start_server(break_off, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server, Client(Config(server=f"http://127.0.0.1:{port}")) as client:
+        with pytest.raises(UnreachableError, match=says) as raised:
+            await client.get(NODES, "a")
+    assert "400" not in str(raised.value)
+    assert "None" not in str(raised.value)
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ async def test_the_same_thing_said_again_raises_the_count() -> None:
         assert event["source"] == {"component": "me", "host": "host"}
 
 
-async def test_an_event_that_expired_is_written_anew() -> None:
+async def test_an_event_that_expired_is_written_again() -> None:
     async with fake_api() as (api, client):
         recorder = EventRecorder(client, "me")
         recorder.event(NODE, "Normal", "Ok", "fine")

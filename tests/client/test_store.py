@@ -63,7 +63,7 @@ def test_indexes_and_listeners_see_every_change() -> None:
     assert heard[:4] == [(None, "red"), ("red", "blue"), (None, "blue"), ("blue", None)]
 
 
-def test_what_was_told_to_go_is_remembered_until_it_has_gone() -> None:
+def test_a_deleted_object_is_remembered_until_the_watch_reports_it() -> None:
     store: Store[Item] = Store()
     deleted = item("a", 1)
     store.mark_deleted(deleted)

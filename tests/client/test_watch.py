@@ -108,7 +108,7 @@ async def test_410_lists_again(how: str) -> None:
         assert told.relists == 2
 
 
-async def test_a_malformed_object_is_told_of_and_spoils_nothing() -> None:
+async def test_a_malformed_object_is_reported_and_spoils_nothing() -> None:
     async with watching() as (api, following, _):
         await api.put(PATH, "good", size=1)
         await api.put(PATH, "bad", size="large")
@@ -144,7 +144,7 @@ async def test_a_list_is_let_go_of_while_the_next_event_is_waited_for() -> None:
         assert isinstance(await waiting, Upserted)
 
 
-async def test_a_server_that_is_away_is_tried_again_and_told_of(
+async def test_a_server_that_is_away_is_tried_again_and_reported(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async with watching() as (api, following, told):
@@ -165,7 +165,7 @@ async def test_a_server_that_is_away_is_tried_again_and_told_of(
 
 
 @pytest.mark.parametrize("code", [403, 404])
-async def test_a_list_that_is_not_to_be_had_is_told_of_once_and_asked_for_again(code: int) -> None:
+async def test_a_list_that_is_not_to_be_had_is_reported_once_and_asked_for_again(code: int) -> None:
     async with watching() as (api, following, _):
         refusals = [code, code]
 
@@ -177,7 +177,7 @@ async def test_a_list_that_is_not_to_be_had_is_told_of_once_and_asked_for_again(
         assert await following() == Replaced(())
 
 
-async def test_another_refusal_and_one_after_a_list_are_told_of_too() -> None:
+async def test_another_refusal_and_one_after_a_list_are_reported_too() -> None:
     async with watching() as (api, following, _):
         refusals = [403, 403, 404, 0, 404]
 

@@ -33,7 +33,7 @@ async def test_a_key_added_while_worked_on_is_worked_on_once_more_and_never_twic
         task.cancel()
 
 
-async def test_failures_are_tried_again_and_stop_nobody_else() -> None:
+async def test_failures_are_tried_again_and_stop_no_other_key() -> None:
     queue: Workqueue[str] = Workqueue("test")
     tries: list[str] = []
 

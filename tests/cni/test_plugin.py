@@ -12,7 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from steppe.agent.cni.request import request_from
 from steppe.cni import plugin
 
 CONFIG = {"cniVersion": "1.1.0", "name": "steppe", "type": "steppe", "socket": "/nonexistent"}
@@ -95,6 +98,17 @@ def test_a_bad_variable_is_error_4_and_named(env: dict[str, str], names: list[st
         (ENV, CONFIG | {"name": 7}, 7, "'name'"),
         (ENV, CONFIG | {"type": "a/b"}, 7, "'a/b'"),
         (ENV, CONFIG | {"socket": None}, 7, "'socket'"),
+        (ENV, CONFIG | {"socket": "\ud800"}, 7, "socket"),
+        (ENV, CONFIG | {"socket": "/\ud800"}, 7, "socket"),
+        (ENV, CONFIG | {"socket": "\0abstract"}, 7, "socket"),
+        (ENV, CONFIG | {"socket": "/a\0b"}, 7, "socket"),
+        (ENV, CONFIG | {"socket": "relative"}, 7, "socket"),
+        (ENV, CONFIG | {"socket": "/" + "x" * 107}, 7, "socket"),
+        (ENV, CONFIG | {"name": "a\0b"}, 7, "name"),
+        (ENV, CONFIG | {"name": "\ud800"}, 7, "name"),
+        (ENV, CONFIG | {"type": "a\0b"}, 7, "type"),
+        (ENV, CONFIG | {"cniVersion": "\ud800"}, 1, "cniVersion"),
+        (ENV, b'{"a":' + b"9" * 5000 + b"}", 6, "not JSON"),
         (ENV, CONFIG | {"prevResult": []}, 7, "prevResult"),
         (CHECK, CONFIG, 7, "prevResult"),
         (GC, CONFIG | {"cni.dev/valid-attachments": {}}, 7, "valid-attachments"),
@@ -225,7 +239,13 @@ def test_nothing_to_print_prints_nothing(tmp_path: Path) -> None:
         assert execute(env, CONFIG | {"socket": str(tmp_path / "s")}) == (0, None)
 
 
-@pytest.mark.parametrize("half", [b"", b'{"exit":0,"std', b"[]", b"{}", b"null"])
+@pytest.mark.parametrize(
+    "half",
+    [
+        b"", b'{"exit":0,"std', b"[]", b"{}", b"null", b"[" * 100_000, b"\xff",
+        b'{"exit":"0","stdout":{}}', b'{"exit":0,"stdout":[]}',
+    ],
+)  # fmt: skip
 def test_an_agent_that_breaks_off_is_try_again(tmp_path: Path, half: bytes) -> None:
     def talk(channel: socket.socket, _: object) -> None:
         channel.sendall(half)
@@ -245,6 +265,74 @@ def test_no_agent_is_try_again_or_not_available(command: str, expected: int) -> 
     assert (code, printed["code"]) == (1, expected)
     assert "/nonexistent" in printed["msg"]
     assert "start the agent" in printed["details"]
+
+
+def test_the_advice_fits_the_cause(tmp_path: Path) -> None:
+    """Who may not open the socket is not told to start the agent, and so on."""
+    said = {}
+    for number in (plugin.EACCES, plugin.EAGAIN, plugin.ECONNREFUSED, plugin.ETIMEDOUT):
+        assert os.strerror(number) != f"Unknown error {number}"
+        said[number] = plugin.CURES[number]
+    assert len(set(said.values())) == 4
+    path = tmp_path / "s"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as full:
+        full.bind(str(path))
+        full.listen(0)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as first:
+            first.connect(str(path))
+            code, printed = execute(ENV, CONFIG | {"socket": str(path)})
+    assert (code, printed["code"]) == (1, 11)
+    assert "more requests than it can take" in printed["details"]
+    code, printed = execute(ENV, CONFIG | {"socket": str(path)})
+    assert "start the agent" in printed["details"]
+
+
+def test_nobody_who_reads_is_no_traceback() -> None:
+    for closed in (">&-", ">/dev/full"):
+        argv = ["sh", "-c", f'exec "$0" -IS "$1" {closed}', sys.executable, plugin.__file__]
+        done = subprocess.run(
+            argv, env=ENV, input=b"{}", stderr=subprocess.PIPE, timeout=30, check=False
+        )
+        assert (done.returncode, done.stderr) == (1, b"")
+
+
+def test_very_large_input_is_error_5_and_is_not_read_to_its_end() -> None:
+    argv = ["sh", "-c", 'yes | "$0" -IS "$1"', sys.executable, plugin.__file__]
+    done = subprocess.run(argv, env=os.environ | ENV, capture_output=True, timeout=30, check=False)
+    assert (done.returncode, json.loads(done.stdout)["code"]) == (1, 5)
+
+
+_ODD = st.text(max_size=6) | st.sampled_from(["\ud800", "\0", "/x", "1.1.0", "steppe", "a" * 200])
+_VALUE = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | _ODD,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_ODD, inner, max_size=3),
+    max_leaves=8,
+)
+_KEYS = ("cniVersion", "name", "type", "socket", "prevResult", "ipam", plugin.VALID_ATTACHMENTS)
+_CHANGES = st.dictionaries(st.sampled_from(_KEYS), _VALUE, max_size=3)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    env=st.dictionaries(st.sampled_from(plugin.PARAMETERS), _ODD, max_size=3),
+    command=st.sampled_from([*plugin.REQUIRED, ""]),
+    stdin=_CHANGES.map(lambda changes: json.dumps(CONFIG | changes).encode())
+    | _VALUE.map(lambda value: json.dumps(value).encode())
+    | st.binary(max_size=20),
+)
+def test_whatever_comes_is_answered_as_cni_has_it(
+    env: dict[str, str], command: str, stdin: bytes
+) -> None:
+    """By the plugin, and by the agent, who believes nobody."""
+    asked = ENV | env | {"CNI_COMMAND": command}
+    printed, code = run(asked, stdin)
+    text = plugin.dumps(printed)
+    assert json.loads(text).keys() in (
+        {"cniVersion", "code", "msg", "details"}, {"cniVersion", "supportedVersions"},
+    )  # fmt: skip
+    assert (code == 0) == (command == "VERSION")
+    with contextlib.suppress(plugin.CniError, ValueError):
+        request_from({"env": asked, "config": json.loads(stdin)})
 
 
 def test_closed_standard_input_is_error_5() -> None:
@@ -267,7 +355,7 @@ def test_it_imports_next_to_nothing() -> None:
     assert not imported & {"json", "re", "enum", "socket", "typing", "pathlib", "functools"}
 
 
-def test_broken_input_is_told_by_the_process_too() -> None:
+def test_broken_input_is_reported_by_the_process_too() -> None:
     argv = [sys.executable, "-IS", plugin.__file__]
     done = subprocess.run(argv, env=ENV, input=b'{"a', capture_output=True, check=False)
     assert (done.returncode, json.loads(done.stdout)["code"]) == (1, 6)

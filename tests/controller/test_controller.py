@@ -71,7 +71,7 @@ async def test_nodes_without_prefixes_get_some_and_others_keep_theirs() -> None:
         assert api.objects[PATH]["late"]["spec"]["podCIDR"] == "10.0.2.0/24"
 
 
-async def test_an_exhausted_range_is_told_and_a_deleted_node_cures_it() -> None:
+async def test_an_exhausted_range_is_reported_and_a_deleted_node_cures_it() -> None:
     async with fake_api() as (api, client):
         for number in range(5):
             await api.put(PATH, f"n{number}", spec={})

@@ -188,7 +188,7 @@ def test_an_error_carries_the_kernels_own_words(node: Namespace) -> None:
 
 
 @pytest.mark.kernel
-def test_every_refusal_in_a_large_batch_is_told_apart(node: Namespace) -> None:
+def test_every_refusal_in_a_large_batch_is_distinguished(node: Namespace) -> None:
     requests = [
         route.add_route(
             RouteKey(ip_network((0x0A000000 + (i << 8), 24))), Route("throw"), lambda _: 0

@@ -1,6 +1,7 @@
 """The connection table of a real kernel: what is ended is ended, and nothing else."""
 
 import socket
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -72,3 +73,25 @@ def test_other_protocols_are_not_listed(fd: int) -> None:
     _exchange(fd, socket.AF_INET, "127.0.0.1", 5353)
     with Conntrack(fd) as table:
         assert table.flows(("SCTP",)) == ()
+
+
+def test_connections_that_nobody_has_answered_are_told_from_those_that_go_on(fd: int) -> None:
+    def inside() -> tuple[int, int]:
+        with (
+            socket.create_server(("127.0.0.1", 5656)) as server,
+            socket.create_connection(server.getsockname()) as answered,
+            socket.socket() as silent,
+        ):
+            silent.setblocking(False)
+            silent.connect_ex(("127.0.0.1", 5757))
+            return int(answered.getsockname()[1]), int(silent.getsockname()[1])
+
+    rules = "add table ip d; add chain ip d c { type filter hook input priority 10; }"
+    call_in(fd, lambda: subprocess.run(["nft", rules], check=True))
+    call_in(fd, lambda: subprocess.run(["nft", "add rule ip d c tcp dport 5757 drop"], check=True))
+    answered, silent = call_in(fd, inside)
+    with Conntrack(fd) as table:
+        found = {flow.original.source_port for flow in table.flows((), ("TCP",))}
+        assert silent in found
+        assert answered not in found
+        assert answered in {flow.original.source_port for flow in table.flows(("TCP",))}

@@ -270,10 +270,10 @@ def test_a_link_that_goes_takes_its_hop_along_and_in_ipv4_the_route(world: World
 
 
 def test_a_veth_pair_cannot_come_from_tables_alone(world: World) -> None:
-    assert "made anew by attaching" in world.refusal(LinkKey(POD), VETH)
+    assert "made again by attaching" in world.refusal(LinkKey(POD), VETH)
 
 
-def test_a_vxlan_device_carries_its_entries_through_being_made_anew(world: World) -> None:
+def test_a_vxlan_device_carries_its_entries_through_being_made_again(world: World) -> None:
     setting = (SysctlKey(f"net/ipv6/conf/{VX}/accept_ra"), Sysctl("0"))
     rows = [(LinkKey(VX), VXLAN), *ON_VXLAN]
     world.add(*rows, setting)
@@ -393,11 +393,6 @@ def test_settings_are_written_and_read_by_name(world: World) -> None:
     assert world.driver.read() == {LinkKey(POD): VETH}
 
 
-def test_the_underlay_is_the_link_that_holds_the_nodes_address(world: World) -> None:
-    address = ETH0.addresses[1].ip
-    assert world.driver.underlay((ip_address("198.51.100.1"), address)) == ETH0
-
-
 RULESET = Fault("table inet steppe", "missing")
 ELEMENT = ElementKey("cluster4", (ip_network("10.244.2.0/24"),))
 
@@ -434,7 +429,7 @@ def test_to_look_for_faults_changes_nothing_and_to_ensure_ends_them(world: World
     world.add((ELEMENT, Element()))
 
 
-def test_what_others_do_is_told_by_one_watch_and_what_we_do_is_not(world: World) -> None:
+def test_what_others_do_is_reported_by_one_watch_and_what_we_do_is_not(world: World) -> None:
     with closing(world.watch()) as watch:
         world.add(ROUTES[0], (ELEMENT, Element()))
         assert watch.drain() == ()
@@ -447,7 +442,7 @@ def test_what_others_do_is_told_by_one_watch_and_what_we_do_is_not(world: World)
         assert watch.drain() == ()
 
 
-async def test_events_wake_whoever_waits_for_them(world: World) -> None:
+async def test_events_wake_a_waiting_task(world: World) -> None:
     world.add(ROUTES[0])
     with closing(Watches((world.watch(),))) as watches:
         stream = watches.events()

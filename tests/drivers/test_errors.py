@@ -16,6 +16,7 @@ from steppe.drivers.nftables.dump import Dump
 from steppe.drivers.rtnetlink import Rtnetlink
 from steppe.drivers.scope import NODE
 from steppe.drivers.sysctl import Sysctls
+from steppe.drivers.underlay import Underlays
 from steppe.errors import SteppeError
 from steppe.state.nft import Set
 
@@ -41,10 +42,10 @@ def rtnetlink(socket: NetlinkSocket) -> Callable[[], object]:
 
 
 def underlay(socket: NetlinkSocket) -> Callable[[], object]:
-    driver = KernelDriver()
-    driver.close()
-    driver.socket = socket
-    return lambda: driver.underlay(())
+    underlays = Underlays()
+    underlays.close()
+    underlays._socket = socket
+    return lambda: underlays.read(())
 
 
 def addresses(socket: NetlinkSocket) -> Callable[[], object]:

@@ -57,7 +57,7 @@ def test_a_new_kind_is_shown_and_written_down_and_read_back() -> None:
     assert key_state_from(json.loads(json.dumps(key_state_document(held)))) == held
 
 
-def test_a_link_whose_kind_has_other_settings_is_made_anew_before_all_else() -> None:
+def test_a_link_whose_kind_has_other_settings_is_made_again_before_all_else() -> None:
     old, new = (Link(Bridge(age), 1400, "02:00:00:00:00:01") for age in (1500, 1600))
     taller = msgspec.structs.replace(old, mtu=1500)
     first = Change(LinkKey("steppe-b"), None, old)

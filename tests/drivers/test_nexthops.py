@@ -106,7 +106,7 @@ def test_a_route_moves_to_another_hop_and_out_of_the_tunnel_and_back(
     assert ids(node) == {ID}
 
 
-def test_an_agent_that_starts_anew_goes_on_with_its_own_and_clears_what_was_left(
+def test_an_agent_that_restarts_goes_on_with_its_own_and_clears_what_was_left(
     node: Namespace, driver: KernelDriver
 ) -> None:
     add(driver, ROW)
@@ -158,7 +158,7 @@ def test_a_kernel_that_does_not_show_their_gateways_gets_routes_without(
     assert by_object(node) is None
 
 
-def test_an_object_that_others_delete_is_told_and_its_route_can_be_put_back(
+def test_an_object_that_others_delete_is_reported_and_its_route_can_be_put_back(
     node: Namespace, driver: KernelDriver
 ) -> None:
     add(driver, ROW)
@@ -175,7 +175,7 @@ def test_an_object_that_others_delete_is_told_and_its_route_can_be_put_back(
     assert by_object(node) == ID
 
 
-def test_a_device_that_is_made_anew_has_its_routes_by_objects_again(
+def test_a_device_that_is_made_again_has_its_routes_by_objects_again(
     node: Namespace, driver: KernelDriver
 ) -> None:
     add(driver, ROW)

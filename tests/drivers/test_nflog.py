@@ -83,7 +83,7 @@ def _send(fd: int, family: int, address: str, port: int) -> None:
 @pytest.mark.parametrize(
     ("family", "address"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")]
 )
-def test_what_a_rule_logs_is_told(logging: Namespace, family: int, address: str) -> None:
+def test_what_a_rule_logs_is_reported(logging: Namespace, family: int, address: str) -> None:
     found: list[Sample] = []
     with Nflog(GROUP, logging.fd) as log:
         assert log.drain() == ()

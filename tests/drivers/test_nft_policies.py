@@ -70,7 +70,7 @@ def test_what_is_written_is_read_back_and_can_be_replaced(nft: Nft) -> None:
     assert not nft.ensure()
 
 
-def test_a_table_that_is_made_anew_keeps_its_policies(nft: Nft) -> None:
+def test_a_table_that_is_made_again_keeps_its_policies(nft: Nft) -> None:
     move(nft, {}, tables())
     nft._library.run("add chain inet steppe stranger")
     assert nft.ensure()

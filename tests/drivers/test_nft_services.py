@@ -135,7 +135,7 @@ def test_a_verdict_that_leads_nowhere_keeps_nothing_else_out(nft: Nft, verdict: 
     assert nft.read() == dict(ROWS)
 
 
-def test_a_table_that_was_changed_by_hand_is_made_anew_with_its_elements(
+def test_a_table_that_was_changed_by_hand_is_made_again_with_its_elements(
     nft: Nft, node: Namespace
 ) -> None:
     put(nft, *ROWS)
@@ -151,7 +151,7 @@ def test_a_table_that_was_changed_by_hand_is_made_anew_with_its_elements(
         assert not nft.ensure()
 
 
-def test_a_driver_that_starts_anew_finds_its_chains_and_goes_on(nft: Nft, node: Namespace) -> None:
+def test_a_driver_that_restarts_finds_its_chains_and_goes_on(nft: Nft, node: Namespace) -> None:
     put(nft, *ROWS)
     with call_in(node.fd, lambda: Nft(SKELETON)) as second:
         assert not second.ensure()

@@ -41,7 +41,7 @@ def watch(node: Namespace, nft: Nft) -> Iterator[RulesetWatch]:
         "add chain inet steppe by-hand",
     ],
 )
-def test_what_others_do_to_the_table_is_told_once(
+def test_what_others_do_to_the_table_is_reported_once(
     node: Namespace, watch: RulesetWatch, command: str
 ) -> None:
     node.run("nft", command)
@@ -51,7 +51,7 @@ def test_what_others_do_to_the_table_is_told_once(
     assert watch.drain() == ()
 
 
-def test_other_tables_are_nobodys_business(node: Namespace, watch: RulesetWatch) -> None:
+def test_other_tables_cause_no_events(node: Namespace, watch: RulesetWatch) -> None:
     node.run("nft", "add table ip steppe; add chain ip steppe forward; delete table ip steppe")
     node.run("nft", "add table inet other; add set inet other cluster4 { type ipv4_addr; }")
     node.run("nft", "add element inet other cluster4 { 192.0.2.1 }")

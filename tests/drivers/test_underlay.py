@@ -28,7 +28,9 @@ def changes(underlays: Underlays) -> list[str]:
     return list(underlays.drain())
 
 
-def test_an_address_that_goes_and_comes_back_is_told(node: Namespace, underlays: Underlays) -> None:
+def test_an_address_that_goes_and_comes_back_is_reported(
+    node: Namespace, underlays: Underlays
+) -> None:
     before = underlays.read(OWN)
     assert (before.link, before.mtu, [a.ip for a in before.addresses]) == ("eth0", 1500, [*OWN])
     node.run("ip", "address", "flush", "dev", "eth0")
@@ -45,13 +47,17 @@ def test_an_address_that_goes_and_comes_back_is_told(node: Namespace, underlays:
 @pytest.mark.parametrize(
     ("family", "via"), [("-4", "192.0.2.1"), ("-6", "2001:db8::1")], ids=["ipv4", "ipv6"]
 )
-def test_a_default_route_that_goes_and_comes_back_is_told(
+def test_a_default_route_that_goes_and_comes_back_is_reported(
     node: Namespace, underlays: Underlays, family: str, via: str
 ) -> None:
     node.run("ip", family, "route", "del", "default")
     assert changes(underlays) == ["a default route"]
     node.run("ip", family, "route", "add", "default", "via", via)
     assert changes(underlays) == ["a default route"]
+
+
+def test_it_is_the_link_that_holds_any_of_the_nodes_addresses(underlays: Underlays) -> None:
+    assert underlays.read((parse_address("198.51.100.1"), OWN[1])).link == "eth0"
 
 
 def test_a_node_that_is_not_known_yet_is_found_by_its_default_route(
@@ -65,13 +71,13 @@ def test_a_node_that_is_not_known_yet_is_found_by_its_default_route(
         underlays.read(())
 
 
-def test_another_mtu_is_told(node: Namespace, underlays: Underlays) -> None:
+def test_another_mtu_is_reported(node: Namespace, underlays: Underlays) -> None:
     node.run("ip", "link", "set", "eth0", "mtu", "9000")
     assert "link eth0" in changes(underlays)
     assert underlays.read(OWN).mtu == 9000
 
 
-def test_pods_links_and_other_routes_wake_nobody(node: Namespace, underlays: Underlays) -> None:
+def test_pods_links_and_other_routes_cause_no_event(node: Namespace, underlays: Underlays) -> None:
     link = link_name("uid")
     node.run("ip", "link", "add", link, "type", "veth", "peer", "name", link_name("other"))
     node.run("ip", "route", "add", "10.244.2.0/24", "via", "192.0.2.12")

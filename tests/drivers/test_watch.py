@@ -83,7 +83,7 @@ def test_where_others_stand_we_do_not_tread(pair: Pair) -> None:
         pair.node.run("ip", "route", "add", prefix, "via", via, "metric", "1024")
     for row in (ROUTE, ROUTE6):
         (failure,) = pair.driver.apply([Change(*row[:1], None, row[1])])
-        assert "another program holds this place" in str(failure.error)
+        assert "another program has an entry here" in str(failure.error)
         assert pair.driver.apply([Change(row[0], row[1], None)]) == ()
     assert len(pair.node.ip("route", "show", "10.244.2.0/24")) == 1
     assert len(pair.node.ip("-6", "route", "show", "fd00:10:244:2::/64")) == 1

@@ -13,7 +13,7 @@ import msgspec
 import yaml
 
 from steppe.compile.node import compile_cluster
-from steppe.explain.steps import told
+from steppe.explain.steps import step_text
 from steppe.manifests.cluster import cluster_from
 from steppe.net.packet import Packet
 from steppe.settings import Settings
@@ -71,5 +71,5 @@ def _trace(packet: Packet, trace: Trace) -> Iterator[str]:
     yield f"{packet}: {' '.join(filter(None, (end.kind, end.target, end.reason)))}{seen}"
     for step in trace.steps:
         why = f"   [{', '.join(map(str, step.because))}]" if step.because else ""
-        yield f"  {step.node}  {step.stage}  {told(step.what)}{why}"
+        yield f"  {step.node}  {step.stage}  {step_text(step.what)}{why}"
     yield ""

@@ -160,8 +160,11 @@ def test_status_exec_and_restart(make_lab) -> None:
     assert "198.51.100.10" in lab.steppe("exec", "outside", "ip", "address").stdout
     assert "no node" in lab.steppe("exec", "node/nowhere", "true").stderr
     assert lab.steppe("exec", "outside", "--", "sh", "-c", "exit 7").returncode == 7
-    for name in ("api", "agent/node-a"):
+    for name in ("api", "relay", "dns", "agent/node-a"):
         assert lab.steppe("restart", name).returncode == 0
+        # It answers, at once and without another try.
+        assert "node-a" in lab.kubectl("get", "nodes")
+        assert lab.command("show", "routes").returncode == 0
     until(lambda: lab.steppe("status").returncode == 0, 20, "all is well after a restart")
     assert lab.steppe("probe").returncode == 0
 

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from steppe.compile.node import compile_cluster
 from steppe.dataplane.nft.sets import EGRESS, INGRESS
 from steppe.ends.target import NodeTarget, PodTarget, RangeTarget, ServiceTarget, Target
+from steppe.explain.cluster_part import part_for
 from steppe.explain.explain import Explainer
 from steppe.explain.model import Flow
-from steppe.explain.part import part_for
 from steppe.explain.tables import compiled, unnumbered
 from steppe.kube.cluster import Cluster, cluster_of
 from steppe.kube.objects import Pod

@@ -84,7 +84,7 @@ def test_look_ups_find_what_a_search_finds(cluster) -> None:
         assert cluster.policies_on(pod) == tuple(
             p
             for p in cluster.network_policies.values()
-            if p.namespace == pod.namespace and p.pods.takes(pod.labels)
+            if p.namespace == pod.namespace and p.pods.matches(pod.labels)
         )
 
 

@@ -12,7 +12,7 @@ from steppe.cli.explain_actual import Kernels
 from steppe.compile.node import compile_cluster
 from steppe.explain.explain import Explainer
 from steppe.explain.model import Explanation
-from steppe.explain.steps import told
+from steppe.explain.steps import step_text
 from steppe.kube.cluster import cluster_of
 from steppe.kube.objects import Pod
 from steppe.kube.policies import Namespace, NetworkPolicy, Pods, Rule
@@ -116,7 +116,7 @@ async def test_a_route_of_ours_that_nothing_asks_for_is_walked_and_named(tmp_pat
     said = await explained(tmp_path, kernels)
     assert [(each.entry, each.desired) for each in said.differences] == [(f"route {astray}", "")]
     path = said.cases[0].paths[0]
-    assert told(path.steps[1].what) == f"{astray} via {NODES[2].addresses[0]} dev eth0"
+    assert step_text(path.steps[1].what) == f"{astray} via {NODES[2].addresses[0]} dev eth0"
     assert [step.node for step in path.steps if step.stage == "route"] == [n.name for n in DETOUR]
     assert said.kind == "allowed"
 

@@ -2,6 +2,7 @@
 
 import subprocess
 from collections.abc import Iterator
+from ipaddress import ip_address
 from pathlib import Path
 from typing import ClassVar
 
@@ -13,7 +14,8 @@ from steppe.agent.options import parse
 from steppe.cli.explain_text import text
 from steppe.cli.main import main
 from steppe.compile.node import compile_cluster
-from steppe.explain.tables import explainer_of
+from steppe.explain.tables import explainer_of, walk_of
+from steppe.fabric import vxlan
 from steppe.fabric.auto import Auto
 from steppe.fabric.protocol import Need, Option
 from steppe.fabric.registry import FABRICS, UnknownFabricError, fabric_of
@@ -23,8 +25,8 @@ from steppe.kube.objects import Node
 from steppe.net.mac import derived_mac
 from steppe.net.packet import Packet
 from steppe.settings import Settings, settings_annotation, settings_from
-from steppe.state.claim import Claim
-from steppe.state.device import Kind, Wrapping
+from steppe.state.claim import Claim, Entry
+from steppe.state.device import Kind, Vxlan, Wrapping
 from steppe.state.link import (
     Forwarding,
     ForwardingKey,
@@ -115,6 +117,15 @@ def test_its_tables_and_largest_packet_are_shown(toy: Settings) -> None:
     shown = click.unstyle(text(explainer.explain(flow), 100))
     assert "1400" in shown
     assert "of which the tunnel's headers need 100" in " ".join(shown.split())
+
+
+def test_of_several_tunnel_devices_the_one_on_the_way_bounds_the_packet(toy: Settings) -> None:
+    states = dict(compile_cluster(toy, CLUSTER)[0])
+    other = Link(Vxlan(7, 4789, ip_address("192.0.2.11"), "eth0"), 1300, "02:00:00:00:00:01")
+    states["node-a"] = {**states["node-a"], LinkKey(vxlan.DEVICE): Entry(other, ())}
+    explainer = explainer_of(CLUSTER, toy, lambda part: walk_of(part, states))
+    flow, _ = explainer.flow(*(str(pod.addresses[0]) for pod in PODS), "80")
+    assert {path.mtu.bytes for path in explainer.explain(flow).cases[0].paths} == {1400}
 
 
 def test_people_may_choose_it(toy: Settings) -> None:

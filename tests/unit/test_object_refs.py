@@ -10,7 +10,7 @@ from steppe.manifests.documents import Manifest, collected, ref_of
 from steppe.net.address import parse_interface
 from steppe.reach.changes import deleted
 from steppe.reach.names import workloads_of
-from steppe.state.document import Held, held_document, held_from
+from steppe.state.document import KeyState, key_state_document, key_state_from
 from steppe.state.link import Address, AddressKey
 
 KNATIVE = "serving.knative.dev"
@@ -116,15 +116,15 @@ def test_a_pod_is_not_called_after_an_object_that_is_not_its_owner() -> None:
 @pytest.mark.parametrize("ref", [CORE_REF, KNATIVE_REF, ObjectRef("NetworkPolicy", "x", "p")])
 def test_tables_as_json_keep_the_group(ref: ObjectRef) -> None:
     key = AddressKey("eth0", parse_interface("10.0.0.1/24"))
-    held = Held(key, None, Address(), (Cause(ref, "spec"),))
-    assert held_from(held_document(held)) == held
+    held = KeyState(key, None, Address(), (Cause(ref, "spec"),))
+    assert key_state_from(key_state_document(held)) == held
 
 
 def test_tables_as_json_of_before_there_were_groups_can_be_read() -> None:
     key = AddressKey("eth0", parse_interface("10.0.0.1/24"))
-    written = held_document(Held(key, None, Address()))
+    written = key_state_document(KeyState(key, None, Address()))
     written["because"] = [["NetworkPolicy", "x", "p", "spec"], ["Node", "", "a", ""]]
-    assert held_from(written).because == (
+    assert key_state_from(written).because == (
         Cause(ObjectRef("NetworkPolicy", "x", "p"), "spec"),
         Cause(ObjectRef("Node", "", "a")),
     )

@@ -185,7 +185,7 @@ def test_each_operator_takes_what_it_says(
     policy, problems = network_policy(podSelector={"matchExpressions": [expression]})
     assert problems == []
     everything: list[dict[str, str]] = [{"a": "1"}, {"a": "2"}, {}]
-    assert [labels for labels in everything if policy.pods.takes(labels)] == takes
+    assert [labels for labels in everything if policy.pods.matches(labels)] == takes
 
 
 DENY_ALL = ("Deny", (Anyone(),), (AnyTraffic(),))

@@ -15,7 +15,7 @@ from steppe.explain.steps import (
     Stopped,
     Unasked,
     What,
-    told,
+    step_text,
 )
 from steppe.explain.tables import unnumbered
 from steppe.net.address import parse_address, parse_prefix
@@ -88,7 +88,7 @@ WORDS = (
 
 @pytest.mark.parametrize(("what", "words"), WORDS)
 def test_what_happens_is_told_in_words(what: What, words: str) -> None:
-    assert told(what) == words
+    assert step_text(what) == words
 
 
 def test_there_are_words_for_all_that_can_happen() -> None:
@@ -100,7 +100,7 @@ def test_there_are_words_for_all_that_can_happen() -> None:
 def test_an_identitys_number_is_taken_out_of_a_step_and_nothing_else(sets, address) -> None:
     peer, blocked = Met(sets.peer.key(address), Element((7,))), Met(CHOSEN, Element((POD, 80)))
     allowed = Met(sets.allowed.key(7, address), Element(("ingress-allow",)))
-    assert told(unnumbered(peer)) == f"@{sets.peer.key(address).set} {address} : its identity"
-    assert told(unnumbered(allowed)).endswith(f" its identity . {address} : ingress-allow")
+    assert step_text(unnumbered(peer)) == f"@{sets.peer.key(address).set} {address} : its identity"
+    assert step_text(unnumbered(allowed)).endswith(f" its identity . {address} : ingress-allow")
     for other in (blocked, Own(NODE)):
         assert unnumbered(other) == other

@@ -76,6 +76,6 @@ def test_a_route_names_the_tunnels_end_where_the_device_has_none(index: int) -> 
     (way,) = walks(Hop(None, DEVICE.name, encap=end), index=index, device=device)
     assert way.end.target == "default/node-b-pod-1"
     (tunnel,) = (step for step in way.steps if step.stage == "tunnel")
-    assert tunnel.what == Tunnelled(ip_address("192.0.2.12"), id=7)
+    assert tunnel.what == Tunnelled(ip_address("192.0.2.12"), id=7, link=DEVICE.name)
     (lost,) = walks(Hop(ip_address("10.9.9.9"), DEVICE.name), index=index, device=device)
     assert "names no tunnel end" in lost.end.reason

@@ -1,4 +1,4 @@
-"""Takes a lab down by what is there, not by what was written down.
+"""Takes a lab down by what exists, not by its record.
 
 Everything is found anew: processes by environment and namespace, namespaces by name, mounts by
 path. So it works after `kill -9` of anything, without lab.json, and a second time.
@@ -23,7 +23,7 @@ class Removed(msgspec.Struct, frozen=True):
 
 
 def down(lab: str) -> Removed:
-    """Leave no process, namespace, link, mount or file of a lab behind."""
+    """Remove every process, namespace, link, mount and file of a lab."""
     paths(lab)
     with locked(lab):
         return dismantle(lab)

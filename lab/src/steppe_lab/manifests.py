@@ -10,7 +10,7 @@ from steppe.client.client import Client
 from steppe.client.errors import ApiError
 from steppe.client.files import files_in
 from steppe.client.resources import Resource
-from steppe.nesting import TooDeepError, check_yaml
+from steppe.document_limits import TooDeepError, check_yaml
 from steppe_lab.record import LabError
 
 Json = dict[str, Any]

@@ -1,4 +1,4 @@
-"""Network namespaces: make them, work inside them, tell whose they are.
+"""Network namespaces: creates them, runs code inside them, finds the lab they belong to.
 
 A thread enters a namespace, never the process: setns(2) moves the calling thread only, so the
 rest of the lab stays in the machine's own namespace. Programs started and sockets made by such a
@@ -138,7 +138,7 @@ def _create_from_this_thread(name: str) -> None:
 
 
 def delete(name: str) -> None:
-    """Take a namespace's name away; the kernel frees it when no process is left inside."""
+    """Remove a namespace's name; the kernel frees it when no process is left inside."""
     path = NETNS_DIR / name
     unmount(path)
     with contextlib.suppress(FileNotFoundError):
@@ -153,7 +153,7 @@ def unmount(path: Path) -> None:
 
 
 def identity(path: Path) -> tuple[int, int] | None:
-    """What tells a namespace from all others: its device and inode; None if it is gone."""
+    """The identity of a namespace: its device and inode; None if it does not exist."""
     try:
         stat = path.stat()
     except OSError:

@@ -1,7 +1,7 @@
-"""Starts the lab's processes, tells whether they live, finds and ends them.
+"""Starts the lab's processes, checks whether they live, finds and ends them.
 
-A process of a lab is known by STEPPE_LAB in its environment or by standing in one of the lab's
-network namespaces, never by a recorded pid alone: pids are used again. Signals go through a pidfd
+A process of a lab is identified by STEPPE_LAB in its environment or by its network namespace, never
+by a recorded pid alone: pids are reused. Signals go through a pidfd
 opened before the process was checked, so they cannot reach a later process with the same pid.
 """
 
@@ -66,7 +66,7 @@ def is_alive(process: Process) -> bool:
 
 
 def end_all(lab: str) -> int:
-    """End every process of a lab: politely first, then for certain; how many there were."""
+    """End every process of a lab, with SIGTERM and then SIGKILL; returns how many there were."""
     ended = _end_round(lab, signal.SIGTERM, TERM_SECONDS)
     deadline = time.monotonic() + KILL_SECONDS
     # A kubelet ended by the first round may have started a container meanwhile: look again.
@@ -105,7 +105,7 @@ def _pidfds(lab: str) -> Iterator[int]:
 
 
 def belongs(pid: int, lab: str, namespaces: frozenset[tuple[int, int]]) -> bool:
-    """Whether a process carries the lab's name or stands in one of its namespaces."""
+    """Whether a process has the lab's name in its environment or is in one of its namespaces."""
     if netns.identity(_PROC / str(pid) / "ns" / "net") in namespaces:
         return True
     return lab_of(pid) == lab

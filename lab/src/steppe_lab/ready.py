@@ -1,6 +1,6 @@
-"""Waits until a lab is ready, and says what is wrong when it does not get there.
+"""Waits until a lab is ready, and says what is wrong if it does not become ready.
 
-Decides nothing itself: ready is what the API server's file and the nodes' conditions say.
+A lab is ready when the API server's kubeconfig exists and all nodes are Ready.
 STEPPE_TIME_SCALE (1) multiplies its patience, for machines that are known to be slow.
 """
 

@@ -8,8 +8,8 @@
       log/PROCESS.log               what each process wrote
     /run/steppe/labs/NAME.lock      held while the lab is being brought up or taken down
 
-`down` must work when every one of these is missing or damaged, so nothing here is the only trace
-of anything: namespaces carry the lab's name, processes carry STEPPE_LAB.
+`down` must work when any of these is missing or damaged, so it does not need them: namespaces have
+the lab's name, and processes have STEPPE_LAB in their environment.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ from pathlib import Path
 import msgspec
 
 from steppe.errors import SteppeError
-from steppe_lab.dns.place import Place, nameservers
+from steppe_lab.dns.nameservers import DnsServers, nameservers
 from steppe_lab.topology.model import Family, Shape, Topology
 
 LABS_DIR = Path("/run/steppe/labs")
@@ -34,7 +34,7 @@ class LabError(SteppeError):
 
 
 class Process(msgspec.Struct, frozen=True):
-    """A process of the lab, told from a later one with the same pid by its start time."""
+    """A process of the lab; its start time distinguishes it from a later one with the same pid."""
 
     name: str
     pid: int
@@ -114,7 +114,7 @@ def read_record(lab: str) -> Record:
         ) from error
 
 
-def write_nodes(lab: str, topology: Topology, dns: Place) -> None:
+def write_nodes(lab: str, topology: Topology, dns: DnsServers) -> None:
     """nodes.json, by which the kubelet and DNS know their nodes."""
     where = paths(lab)
     nodes = [
@@ -133,7 +133,7 @@ def write_nodes(lab: str, topology: Topology, dns: Place) -> None:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Readers see the old file or the new one, never half of it."""
+    """Write a file so that readers see either the old or the new content."""
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     partial.write_bytes(content)
     partial.rename(path)

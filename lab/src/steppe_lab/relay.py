@@ -1,12 +1,11 @@
 """`python -m steppe_lab.relay`: each node's own 127.0.0.1:6443 leads to the API server.
 
-Clusters with an API proxy on every node look just like this to an agent. The listening sockets are
+For an agent this looks like a cluster with an API proxy on every node. The listening sockets are
 made inside the nodes' namespaces; the connections behind them are made from the machine's own, so
 no link ever joins the two. Bytes are copied and not looked at: TLS runs from end to end.
 """
 
 import asyncio
-import functools
 import logging
 import socket
 from pathlib import Path
@@ -17,10 +16,14 @@ import msgspec
 
 from steppe.client.config import load_config
 from steppe.log import set_up
+from steppe.serving.limits import Limits
+from steppe.serving.listener import Listener, accepting
+from steppe.serving.sockets import raise_file_limit
 from steppe_lab import netns
 
 PORT = 6443
 CHUNK = 64 * 1024
+_LIMITS = Limits(connections=4096)
 
 _log = logging.getLogger(__name__)
 
@@ -80,11 +83,22 @@ async def relay(
 
 
 async def serve(listeners: list[socket.socket], host: str, port: int) -> None:
-    handle = functools.partial(relay, host, port)
-    async with asyncio.TaskGroup() as tasks:
+    """Relay what comes on these until cancelled, within limits: each connection is two files."""
+    accepted: list[Listener] = []
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # What a client owes is for the API server to judge, which knows what it says.
+        with accepted[0].answering(writer.transport):
+            await relay(host, port, reader, writer)
+
+    def made() -> asyncio.Protocol:
+        return asyncio.StreamReaderProtocol(asyncio.StreamReader(CHUNK), handle)
+
+    async with accepting(_LIMITS, made) as accepting_:
+        accepted.append(accepting_)
         for listener in listeners:
-            server = await asyncio.start_server(handle, sock=listener)
-            tasks.create_task(server.serve_forever())
+            accepting_.open(listener)
+        await asyncio.Event().wait()
 
 
 @click.command(help="Relay each node's loopback port 6443 to the API server.")
@@ -92,6 +106,7 @@ async def serve(listeners: list[socket.socket], host: str, port: int) -> None:
 @click.option("--kubeconfig", required=True, help="Names the API server.")
 def main(nodes: Path, kubeconfig: str) -> None:
     set_up()
+    raise_file_limit()
     server = urlsplit(load_config(kubeconfig).server)
     listeners = [
         listener

@@ -5,8 +5,8 @@
     API ──────┘                    └─ one agent a node, in the node's namespace
                                         └─ all nodes Ready ─ manifests applied
 
-Whatever goes wrong on the way, nothing is left behind, and the message ends with the last words
-of the process that failed.
+If a step fails, everything is removed again, and the error message ends with the last log lines of
+the process that failed.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ import msgspec
 from steppe.client.client import Client
 from steppe.client.config import load_config
 from steppe_lab import kubeconfig, netns, process
-from steppe_lab.dns.place import Place, service_manifests
+from steppe_lab.dns.nameservers import DnsServers, service_manifests
 from steppe_lab.down import dismantle
 from steppe_lab.manifests import DEFINITIONS, apply, read_manifests
 from steppe_lab.process import python
@@ -43,8 +43,8 @@ from steppe_lab.topology.model import Topology, describe
 
 POD_RANGE4 = "10.244.0.0/16"
 POD_RANGE6 = "fd00:10:244::/56"
-# Whom pods ask for names: the DNS Service, by the nodes' own data plane.
-DNS_PLACE = Place.SERVICE
+# Pods use the DNS Service, so that name look-ups test the nodes' data plane.
+DNS_SERVERS = DnsServers.SERVICE
 
 
 def up(options: Options, files: tuple[Path, ...], say: Say) -> Record:
@@ -88,7 +88,7 @@ def _start(options: Options, say: Say) -> Record:
     build(topology)
     for node in topology.nodes:
         where.node(node.name).mkdir(mode=0o700, parents=True)
-    write_nodes(options.name, topology, _dns_place(options))
+    write_nodes(options.name, topology, _dns_servers(options))
     say(f"network of {options.nodes} nodes wired ({options.topology})")
     admin = options.api or str(where.api / "admin.kubeconfig")
     record = Record(options, str(Path(admin).absolute()), api)
@@ -138,9 +138,9 @@ def _start_components(record: Record) -> tuple[Process, ...]:
     )
 
 
-def _dns_place(options: Options) -> Place:
+def _dns_servers(options: Options) -> DnsServers:
     """Another API server has a service range, and perhaps a DNS Service, of its own."""
-    return Place.NODE if options.api else DNS_PLACE
+    return DnsServers.NODE if options.api else DNS_SERVERS
 
 
 def _credentials(record: Record, user: str) -> str:
@@ -178,7 +178,7 @@ async def _wait_and_apply(record: Record, manifests: tuple[dict[str, Any], ...],
     async with Client(load_config(record.kubeconfig), user_agent="steppe-lab") as client:
         if not record.options.api:
             await apply(client, read_manifests(DEFINITIONS))
-        if _dns_place(record.options) is Place.SERVICE:
+        if _dns_servers(record.options) is DnsServers.SERVICE:
             await apply(client, service_manifests(_topology(record.options).nodes))
         await wait_for_nodes(client, record, say)
         await apply(client, manifests)

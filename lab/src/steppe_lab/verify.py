@@ -1,4 +1,4 @@
-"""Real packets in a lab, held against what the API promises of them."""
+"""Sends real packets in a lab and compares the results with what the API promises."""
 
 from collections.abc import Callable, Sequence
 
@@ -16,7 +16,7 @@ from steppe_lab.record import Record, paths
 from steppe_lab.topology.model import describe
 
 Say = Callable[[int, int], None]
-"""Told how many packets are sent, of how many."""
+"""Called with the number of packets sent so far and the total."""
 
 
 class Wrong(msgspec.Struct, frozen=True):
@@ -35,72 +35,72 @@ class Report(msgspec.Struct, frozen=True):
     skipped: tuple[str, ...]
 
 
-class Place(msgspec.Struct, frozen=True):
-    """A namespace whose packets are seen, and who it is."""
+class ObservedEnd(msgspec.Struct, frozen=True):
+    """A network namespace in which packets are observed, and the pod, node or host that it is."""
 
     netns: str
     name: str
     addresses: tuple[IPAddress, ...]
 
 
-class Places(msgspec.Struct, frozen=True):
-    """All of a lab's, the pods without one, and what that leaves to be checked."""
+class ObservedEnds(msgspec.Struct, frozen=True):
+    """All observed ends of a lab, the pods without a namespace, and the scope of the checks."""
 
-    known: tuple[Place, ...]
+    known: tuple[ObservedEnd, ...]
     skipped: tuple[str, ...]
     scope: Scope
 
 
-def places_of(record: Record, cluster: Cluster) -> Places:
-    """Where everyone of a lab is."""
+def observed_ends_of(record: Record, cluster: Cluster) -> ObservedEnds:
+    """The observed ends of a lab."""
     options = record.options
     topology = describe(options.name, options.nodes, options.family, options.topology)
     outside = tuple(map(parse_address, topology.outside.addresses))
-    known = [Place(topology.outside.netns, "outside", outside)]
+    known = [ObservedEnd(topology.outside.netns, "outside", outside)]
     for host in topology.nodes:
         addresses = tuple(map(parse_address, host.addresses))
-        known.append(Place(host.netns, f"node/{host.name}", addresses))
+        known.append(ObservedEnd(host.netns, f"node/{host.name}", addresses))
     namespaces = namespaces_by_uid(paths(options.name).root)
     pods, skipped = [], []
     for pod in own_network(cluster.pods.values()):
         name = f"{pod.namespace}/{pod.name}"
         if pod.uid in namespaces:
             pods.append((pod.namespace, pod.name))
-            known.append(Place(namespaces[pod.uid], name, pod.addresses))
+            known.append(ObservedEnd(namespaces[pod.uid], name, pod.addresses))
         else:
             skipped.append(name)
     nodes = frozenset(host.name for host in topology.nodes)
-    return Places(tuple(known), tuple(skipped), Scope(frozenset(pods), nodes, outside))
+    return ObservedEnds(tuple(known), tuple(skipped), Scope(frozenset(pods), nodes, outside))
 
 
 def verify_lab(
     cluster: Cluster,
-    places: Places,
+    ends: ObservedEnds,
     wanted: PortSet,
     say: Say,
     *,
     every: bool = False,
     rate: float = 1000,
 ) -> Report:
-    """Send what there is to send, and judge it."""
-    planned = tuple(checks(cluster, places.scope, wanted, every=every))
-    names = {address: place.name for place in places.known for address in place.addresses}
+    """Send the packets, and compare what is observed with the predictions."""
+    planned = tuple(checks(cluster, ends.scope, wanted, every=every))
+    names = {address: end.name for end in ends.known for address in end.addresses}
     predictor = Predictor(cluster, names)
     predictions = [predictor.predictions(check) for check in planned]
-    seen = _seen(places, planned, predictions, rate, lambda sent: say(sent, len(planned)))
+    seen = _seen(ends, planned, predictions, rate, lambda sent: say(sent, len(planned)))
     found = zip(planned, predictions, seen, strict=True)
     wrong = tuple(Wrong(*each) for each in found if mismatch(each[1], each[2]))
-    return Report(len(planned), wrong, places.skipped)
+    return Report(len(planned), wrong, ends.skipped)
 
 
 def _seen(
-    places: Places,
+    ends: ObservedEnds,
     planned: Sequence[Check],
     predictions: Sequence[Sequence[Prediction]],
     rate: float,
     say: Callable[[int], None],
 ) -> list[Seen]:
-    netns = {address: place.netns for place in places.known for address in place.addresses}
+    netns = {address: end.netns for end in ends.known for address in end.addresses}
     protocols = tuple(dict.fromkeys(check.packet.protocol for check in planned))
     versions = tuple(dict.fromkeys(check.packet.source.version for check in planned))
     shots = [
@@ -112,10 +112,10 @@ def _seen(
         for check, mine in zip(planned, predictions, strict=True)
     ]
     with Wires() as wires:
-        for place in places.known:
-            wires.watch(place.netns, protocols, versions)
+        for end in ends.known:
+            wires.watch(end.netns, protocols, versions)
         outcomes = wires.shoot(shots, rate, say)
-    names = {place.netns: place.name for place in places.known}
+    names = {end.netns: end.name for end in ends.known}
     return [_as_seen(outcome, names) for outcome in outcomes]
 
 

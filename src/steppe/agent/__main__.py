@@ -17,8 +17,8 @@ from steppe.log import set_up
 from steppe.serving.sockets import raise_file_limit
 
 GC_THRESHOLDS = (100_000, 20, 100)
-"""A list of 10,000 Services becomes millions of objects that stay; Python's own thresholds would
-have each of them looked at dozens of times on the way."""
+"""Allocations between two garbage collections. A list of 10,000 Services becomes millions of
+objects that stay; with Python's default each would be scanned dozens of times meanwhile."""
 
 
 async def _run(options: Options) -> None:
@@ -31,16 +31,16 @@ async def _run(options: Options) -> None:
             try:
                 await work
             except asyncio.CancelledError:
-                # The network stays as it is: an agent that goes takes nothing with it.
+                # The network stays as it is: an agent that ends removes nothing from the kernel.
                 log.log.info(log.line("stopped"))
 
 
 def exit_code(run: Callable[[], None]) -> int:
-    """0 after a signal, 1 when the agent cannot work, 70 for a bug of ours."""
+    """0 after a signal, 1 if the agent cannot start, 70 for a bug in the agent."""
     try:
         run()
     except (SteppeError, OSError) as error:
-        # Before any job runs: no credentials, no right to use the kernel.
+        # An error before any job runs: no credentials, or no permission to use the kernel.
         log.log.error(log.line("cannot-run", error=error))
         return 1
     except Exception:  # noqa: BLE001 - the outermost boundary: no supervisor expects it
@@ -50,7 +50,7 @@ def exit_code(run: Callable[[], None]) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the agent until a signal ends it; answers the exit code."""
+    """Run the agent until a signal ends it; returns the exit code."""
     options = parse(arguments)
     set_up(options.log_level, names=False)
     gc.set_threshold(*GC_THRESHOLDS)

@@ -1,6 +1,6 @@
-"""What the agent tells those who ask: `steppe show`, `audit`, `status`, `denied` and `explain`.
+"""The agent's answers to `steppe show`, `status`, `denied` and `explain`.
 
-Each method answers one JSON document. How they are asked for stands in agent/server.py.
+Each method returns one JSON document. The HTTP requests for them are in agent/server.py.
 """
 
 import time
@@ -20,7 +20,7 @@ Answer = dict[str, Any]
 
 
 class Answers:
-    """Answers from one agent's tables; `tables` looks at the kernel as well.
+    """Answers from one agent's tables; only `tables` reads the kernel.
 
     `why_not_ready`: why pods cannot be attached now, "" when they can.
     """
@@ -45,12 +45,12 @@ class Answers:
         self._started = time.monotonic()
 
     async def show(self, table: str, cause: str) -> Answer:
-        """What a table shall hold, or all of them, as far as this cause asks for it."""
+        """The desired entries of a table, or of all, that have this cause."""
         rows = await self._rows.show(table, cause)
         return {"schema": "steppe.show/v1", "node": self._compiler.name, "rows": rows}
 
     async def status(self) -> Answer:
-        """How the agent is, what is not in its kernel, and which objects are wrong."""
+        """The state of the agent, the entries that are not in the kernel yet, and all Problems."""
         compiler, feeds, counts = self._compiler, self._feeds, self._compiler.state.counts()
         late, pending = await self._rows.late(complete=feeds.trusted)
         why = self._why_not_ready()
@@ -75,9 +75,9 @@ class Answers:
         }
 
     async def tables(self, addresses: frozenset[IPAddress]) -> Answer:
-        """What traffic of these addresses may meet: as the kernel has it, and as it shall have it.
+        """Actual and desired entries that traffic of these addresses may use.
 
-        The kernel is read anew; the schema's entries are state/document.py's.
+        The kernel is read for this; the entries are written by state/document.py.
         """
         seen, state = await self._keeper.look(), self._compiler.state
         entries = (
@@ -93,7 +93,7 @@ class Answers:
         }
 
     async def denied(self) -> Answer:
-        """The packets that policies have denied to this node's pods."""
+        """The counts of packets that policies have denied to this node's pods."""
         await self._denials.look()
         rows = [*self._denials.rows()]
         return {"schema": "steppe.denied/v1", "node": self._compiler.name, "rows": rows}

@@ -47,7 +47,7 @@ def ask(
     body: Document | None = None,
     timeout: float = TIMEOUT_SECONDS,
 ) -> Document:
-    """The agent's answer; one that says what is wrong with the question has an `error`."""
+    """The agent's answer; the answer to an invalid question has a member `error`."""
     connection = _UnixConnection(path, timeout)
     data = msgspec.json.encode(body) if body is not None else None
     with contextlib.closing(connection), _asking(path, timeout):
@@ -58,20 +58,22 @@ def ask(
 def follow(
     paths: Sequence[Path], what: str, query: Mapping[str, str] | None = None
 ) -> Iterator[tuple[Path, Document]]:
-    """What these agents tell, as they tell it, until all have ended; AskError if one is silent."""
-    told: queue.SimpleQueue[tuple[Path, Document | SteppeError | None]] = queue.SimpleQueue()
+    """The lines of these agents as they arrive, until all have ended; AskError if one does not
+    answer.
+    """
+    received: queue.SimpleQueue[tuple[Path, Document | SteppeError | None]] = queue.SimpleQueue()
     with contextlib.ExitStack() as stack:
         for path in paths:
             connection = _UnixConnection(path, None)
             stack.callback(connection.close)
             with _asking(path):
                 connection.request("GET", _target(what, query))
-            reader = threading.Thread(target=_read, args=(path, connection, told), daemon=True)
+            reader = threading.Thread(target=_read, args=(path, connection, received), daemon=True)
             stack.callback(_hang_up, connection.sock, reader)
             reader.start()
         going_on = len(paths)
         while going_on:
-            path, found = told.get()
+            path, found = received.get()
             if found is None:
                 going_on -= 1
             elif isinstance(found, SteppeError):
@@ -83,22 +85,22 @@ def follow(
 def _read(
     path: Path,
     connection: _UnixConnection,
-    told: "queue.SimpleQueue[tuple[Path, Document | SteppeError | None]]",
+    received: "queue.SimpleQueue[tuple[Path, Document | SteppeError | None]]",
 ) -> None:
     """All lines of one agent, then None."""
     try:
-        # An agent that ends leaves its followers; what came before is told.
+        # If the agent ends, the lines that arrived before are passed on.
         with contextlib.suppress(http.client.IncompleteRead), _asking(path):
             for line in connection.getresponse():
                 if line.strip():
-                    told.put((path, _decoded(path, line)))
+                    received.put((path, _decoded(path, line)))
     except AskError as error:
-        told.put((path, error))
-    told.put((path, None))
+        received.put((path, error))
+    received.put((path, None))
 
 
 def _hang_up(channel: socket.socket, reader: threading.Thread) -> None:
-    """Have the thread that waits for more end."""
+    """End the thread that waits for more lines."""
     with contextlib.suppress(OSError):
         channel.shutdown(socket.SHUT_RDWR)
     reader.join()

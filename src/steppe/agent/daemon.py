@@ -1,21 +1,21 @@
-"""The agent of one node: this module wires its rooms, and does nothing else.
+"""The agent of one node: this module connects its parts and does nothing else.
 
-An event's way has one direction; nothing on it calls back:
+Events flow in one direction; no part calls back:
 
     API ──lists, events──▶ feeds ─────────────────┐
     links, addresses ──▶ node.underlay ──▶ feeds ─┼─▶ compiler ──touched keys──▶ node.keeper
     runtime ──cni.sock──▶ cni.server ──▶ cni.pods ┘                                 │   ▲
                                                                             changes │   │ events,
                                                                                     ▼   │ readings
-    what became of them: node.outcome ◀──────────────────────────────────────────── kernel
+        results of the changes: node.outcome ◀───────────────────────────────────────── kernel
          ├─▶ node.flows, node.policy_flows ──▶ tracked flows
          ├─▶ node.lost ──▶ cni.pods: Reattaching ──▶ cni.server
          └─▶ node.passes ──▶ cni.gate, node.gauges, cni.install
 
-Who asks looks at it from the side, and changes nothing: answers and node.audit behind agent.sock
-(server), metrics and proxy health over TCP. publish writes to the API what others shall know.
+Questions are answered from this state and change nothing: `answers` and `node.audit` over
+agent.sock (`server`), metrics and proxy health over TCP. `publish` writes to the API.
 
-Everything that runs is a Job, and the supervisor keeps each of them going by itself.
+Everything that runs is a Job; the supervisor restarts each job by itself.
 """
 
 import asyncio
@@ -36,6 +36,7 @@ from steppe.agent.health.metrics import Metrics, serve
 from steppe.agent.health.proxy_health import ProxyHealth
 from steppe.agent.kernel import Kernel
 from steppe.agent.log import line
+from steppe.agent.loop_errors import LoopErrors
 from steppe.agent.node.audit import Audit
 from steppe.agent.node.flows import FlowEnder
 from steppe.agent.node.gauges import Gauges
@@ -60,19 +61,19 @@ from steppe.kube.cause import Problem
 log = logging.getLogger("steppe.agent")
 
 NEEDED_BY_PODS = ("start", "keeper", "cni-socket")
-"""The jobs without which no pod can be attached: while one of them fails, the node is not ready."""
+"""Jobs that attaching pods needs: while one of them fails, the node is not ready."""
 READY_SECONDS = 1.0
-"""How often it is looked whether pods can be attached by now, with or without a pass."""
+"""Seconds between two checks whether pods can be attached, without a pass over the kernel."""
 
 
 class Way:
-    """An event's way: from the API and the CNI plugin to the kernel, and what follows there."""
+    """The parts that an event passes, from the API and the CNI plugin to the kernel and on."""
 
     def __init__(self, options: Options, client: Client, kernel: Kernel, metrics: Metrics) -> None:
         compiler = self.compiler = NodeCompiler(options.settings, options.node)
         self.underlay = UnderlayView(options.node, kernel.underlay, lambda: own_addresses(compiler))
         self.here = Here(compiler, self.underlay)
-        # Asked by load balancers only, when all of this is wired.
+        # Called only by requests, which come after all of this is connected.
         proxy_health = ProxyHealth(
             options.node,
             options.proxy_health_listen,
@@ -102,7 +103,7 @@ class Way:
 
 
 class Agent:
-    """One node's agent; `run` lasts until it is cancelled, and raises bugs of ours only."""
+    """One node's agent; `run` lasts until it is cancelled, and raises only for a bug in it."""
 
     def __init__(self, options: Options, client: Client, kernel: Kernel) -> None:
         self._options = options
@@ -111,6 +112,7 @@ class Agent:
         self.supervisor = Supervisor(
             options.node, failed=lambda job: metrics.job_failures.labels(job).inc()
         )
+        self.loop_errors = LoopErrors(options.node)
         way = self.way = Way(options, client, kernel, metrics)
         self._start = Start(
             way.compiler, way.keeper, way.underlay, way.feeds.ranges.remember, way.cni.clean_up
@@ -136,20 +138,20 @@ class Agent:
                 why_not_ready=self.why_not_ready,
                 problems=self.problems,
             ),
-            Audit(way.compiler, way.keeper, way.cni.inner_faults, kernel.beside),
+            Audit(way.compiler, way.keeper, way.cni.inner_faults, kernel.inspection),
             Samples(way.compiler, lambda: way.feeds.policies.pods),
         )
         self._events = EventRecorder(client, "steppe-agent", options.node)
         self._publisher = Publisher(client, way.compiler, way.feeds, self._events, way.underlay)
 
     def problems(self) -> tuple[Problem, ...]:
-        """All that is wrong now: with objects, with the node's link, with jobs."""
+        """All current Problems: of objects, of the node's underlay, of jobs."""
         way = self.way
-        sources = (way.feeds, way.compiler, way.underlay, self.supervisor)
+        sources = (way.feeds, way.compiler, way.underlay, self.supervisor, self.loop_errors)
         return tuple(sorted({problem for source in sources for problem in source.problems}))
 
     def why_not_ready(self) -> str:
-        """Why pods cannot be attached now; "" when they can."""
+        """Why pods cannot be attached now; "" if they can."""
         failing = [job for job in NEEDED_BY_PODS if self.supervisor.is_failing(job)]
         if failing:
             return f"the agent's job {failing[0]} fails and is tried again"
@@ -158,10 +160,11 @@ class Agent:
         return self.way.here.why_not_ready()
 
     async def run(self) -> None:
-        """Start from what the kernel holds, then follow every source of events."""
+        """Read the kernel first, then follow every source of events."""
+        asyncio.get_running_loop().set_exception_handler(self.loop_errors.note)
         try:
             async with asyncio.TaskGroup() as tasks:
-                # From the first moment on, the agent can be asked what keeps it.
+                # The agent answers questions from the beginning, also about why it is not ready.
                 for job in self.edges():
                     tasks.create_task(self.supervisor.one(job), name=job.name)
                 await self.supervisor.one(Job("start", self._start.run, lasts=False))
@@ -171,13 +174,13 @@ class Agent:
             self.way.cni.close()
 
     def edges(self) -> Iterator[Job]:
-        """What answers those who ask about the agent."""
+        """The jobs that answer questions about the agent."""
         listen, metrics = self._options.metrics_listen, self._metrics
         yield Job("metrics", lambda: serve(listen, metrics, self.why_not_ready))
         yield Job("agent-socket", self._server.run)
 
     def jobs(self) -> Iterable[Job]:
-        """All that runs once it is known what the kernel holds."""
+        """The jobs that run after the kernel has been read."""
         way, kernel = self.way, self._kernel
         socket = self._options.state_dir / "cni.sock"
         return (
@@ -198,12 +201,12 @@ class Agent:
         )
 
     async def _install_cni(self) -> None:
-        """Offer the plugin to the runtime once pods can be attached, and not before."""
+        """Install the plugin for the runtime once pods can be attached."""
         bin_dir, conf_dir = self._options.cni_bin, self._options.cni_conf
         if bin_dir is None or conf_dir is None:
             return
         while self.why_not_ready():
-            # A job that is well again makes the node ready without a pass over the kernel.
+            # The recovery of a job can make the node ready without a pass over the kernel.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(READY_SECONDS):
                     await self.way.passes.until(lambda: not self.why_not_ready())

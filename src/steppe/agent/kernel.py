@@ -1,4 +1,4 @@
-"""All of the node's kernel that the agent has open, opened before the agent is wired."""
+"""The agent's open drivers and watches of the node's kernel."""
 
 import contextlib
 from collections.abc import Iterator
@@ -6,9 +6,9 @@ from collections.abc import Iterator
 import msgspec
 
 from steppe.dataplane.nft.skeleton import SKELETON
-from steppe.drivers.beside import KernelBeside
 from steppe.drivers.conntrack import Conntrack
 from steppe.drivers.driver import Watches
+from steppe.drivers.inspection import KernelInspection
 from steppe.drivers.kernel import KernelDriver
 from steppe.drivers.kernel_namespaces import KernelNamespaces
 from steppe.drivers.namespaces import Host, Namespaces
@@ -19,29 +19,29 @@ from steppe.plan.flows import ENDED
 
 
 class Kernel(msgspec.Struct, frozen=True):
-    """Drivers and watches of one network namespace; those that threads share have a lock."""
+    """Drivers and watches of one network namespace; those that several threads use have a lock."""
 
     driver: KernelDriver
     events: Watches
-    """What others do to the driver's tables."""
+    """Changes that other programs make to the driver's tables."""
     pods: Host
-    """For pods' links, on the CNI server's threads; closed by it."""
+    """For pods' links; used on the CNI server's threads and closed by the CNI server."""
     namespaces: Namespaces
     underlay: Underlays
     flows: Conntrack
-    """For flows whose endpoint is gone."""
+    """For flows whose backend no longer exists."""
     judged_flows: Conntrack
-    """For flows that a policy forbids: a long reading of one does not hold up the other."""
+    """For flows that a policy forbids; a second socket, so that neither waits for the other."""
     counters: Counters
-    beside: KernelBeside
+    inspection: KernelInspection
     """For audits: what is not in the driver's tables."""
 
 
 @contextlib.contextmanager
 def opened() -> Iterator[Kernel]:
-    """Open everything, in the namespace of the caller; OSError or SteppeError if it cannot be.
+    """Open everything, in the caller's namespace; OSError or SteppeError if that fails.
 
-    The watches are there before the first reading, so that no event is missed.
+    The watches are opened before the first reading, so that no event is missed.
     """
     with contextlib.ExitStack() as stack:
         driver = stack.enter_context(KernelDriver(more=(Nft(SKELETON),)))
@@ -54,5 +54,5 @@ def opened() -> Iterator[Kernel]:
             flows=stack.enter_context(Conntrack()),
             judged_flows=stack.enter_context(Conntrack()),
             counters=stack.enter_context(Counters(SKELETON.table)),
-            beside=KernelBeside(("inet", SKELETON.table), ENDED),
+            inspection=KernelInspection(("inet", SKELETON.table), ENDED),
         )

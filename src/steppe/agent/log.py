@@ -1,4 +1,4 @@
-"""One line an event, `key=value`: what a person greps and a collector parses."""
+"""One log line for each event, as `key=value` pairs that people can grep and programs can parse."""
 
 import logging
 

@@ -40,7 +40,7 @@ _SWITCHES = {
 
 
 class Options(msgspec.Struct, frozen=True):
-    """What one agent is told; times in seconds."""
+    """The options of one agent; times in seconds."""
 
     node: str
     kubeconfig: str | None
@@ -109,7 +109,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_fabrics(add: Callable[..., argparse.Action], defaults: Settings) -> None:
-    """The choice of a fabric, and what each of them lets an operator choose."""
+    """The flags for the fabric, and for the options of each fabric."""
     add("--fabric", choices=FABRICS, default=defaults.fabric, help=f"{summaries()} (%(default)s)")
     for option in all_options():
         add(
@@ -134,7 +134,7 @@ def _number_of(option: Option) -> Callable[[str], int]:
 
 
 def _chosen_options(given: argparse.Namespace) -> tuple[tuple[str, int], ...]:
-    """What differs from its default."""
+    """The fabric's options that differ from their defaults."""
     found = (
         (option.name, getattr(given, option.name.replace("-", "_")), option.default)
         for option in all_options()
@@ -143,7 +143,7 @@ def _chosen_options(given: argparse.Namespace) -> tuple[tuple[str, int], ...]:
 
 
 def _add_places(add: Callable[..., argparse.Action]) -> None:
-    """Where others may ask something of this node."""
+    """The flags for the addresses on which the agent listens."""
     add(
         "--metrics-listen",
         default=METRICS,

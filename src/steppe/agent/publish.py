@@ -1,7 +1,7 @@
 """What the agent writes to the API: underlay and settings on its own Node, Problems as Events.
 
-Every agent sees the Problems of objects that all nodes share, and one agent tells of them
-(`teller`); while that node is down, `steppe status` alone does. Nothing here may hold up the
+Every agent sees the Problems of objects that all nodes share, but only one agent writes Events for
+them (`teller`); while its node is down, only `steppe status` shows them. Nothing here may delay the
 network: what fails is tried again.
 """
 
@@ -41,10 +41,11 @@ _RESOURCES = {
 
 
 def teller(ref: ObjectRef, nodes: Iterable[str]) -> str:
-    """The node whose agent tells of an object's Problems; "" where there are no nodes.
+    """The node whose agent reports an object's Problems; "" if there are no nodes.
 
-    The highest hash of object and node decides: agents agree without a word, the work is spread,
-    and a node that comes or goes moves no other's share.
+    It is the node with the highest hash of object and node (rendezvous hashing): agents agree
+    without communication, the work is spread, and a node that is added or removed moves only its
+    own share.
     """
 
     def weight(node: str) -> bytes:
@@ -60,7 +61,11 @@ def witness(ref: ObjectRef, nodes: Iterable[str]) -> str:
 
 
 class Publisher:
-    """Keeps what the API holds of this node true, at leisure."""
+    """Keeps what this node publishes in the API up to date.
+
+    Invariant: nothing is published before `trusted`; a Problem is reported once for as long as it
+    lasts.
+    """
 
     def __init__(
         self,
@@ -75,25 +80,37 @@ class Publisher:
         self._feeds = feeds
         self._events = events
         self._underlay = underlay
-        self._told: frozenset[Problem] = frozenset()
+        self._logged: frozenset[Problem] = frozenset()
+        self._reported: frozenset[Problem] = frozenset()
+        self._away = False
+        """Whether the API server did not answer the last time."""
 
     async def run(self) -> None:
-        """Write what is to be written, for ever; ApiError where the API server refuses it."""
+        """Publish until cancelled; ApiError if the API server refuses it."""
         while True:
             await asyncio.sleep(INTERVAL_SECONDS)
-            try:
-                await self.publish_node()
-                await self.tell_problems()
-            except UnreachableError as error:
-                # That the API is away is told by the watches.
+            await self.publish()
+
+    async def publish(self) -> None:
+        """Write what is new once; ApiError if the API server refuses it."""
+        self.log_problems()
+        try:
+            await self.publish_node()
+            await self.tell_problems()
+        except UnreachableError as error:
+            # It is tried again every other second, and logged once.
+            if not self._away:
                 log.warning(line("publish-failed", error=error))
+            self._away = True
+        else:
+            self._away = False
 
     async def publish_node(self) -> None:
-        """Keep our Node's annotations those that peers and offline tools shall read."""
+        """Update our Node's annotations, which peers and offline tools read."""
         feed = self._feeds.nodes
         settings = settings_annotation(self._compiler.settings)
-        told = feed.published == feed.underlay and feed.published_settings == settings
-        if told or not feed.trusted or not self._underlay.known:
+        unchanged = feed.published == feed.underlay and feed.published_settings == settings
+        if unchanged or not feed.trusted or not self._underlay.known:
             return
         underlay = underlay_annotation(feed.underlay)
         annotations = {UNDERLAY_ANNOTATION: underlay, SETTINGS_ANNOTATION: settings}
@@ -102,17 +119,24 @@ class Publisher:
         feed.published, feed.published_settings = feed.underlay, settings
         log.info(line("published", node=self._compiler.name, underlay=underlay, settings=settings))
 
-    async def tell_problems(self) -> None:
-        """Tell of the Problems that are ours to tell and new."""
+    def log_problems(self) -> None:
+        """A line for each Problem that is ours to tell and new, whether or not the API answers."""
         own = self._own_problems()
-        self._told &= own
-        for problem in sorted(own - self._told):
+        for problem in sorted(own - self._logged):
+            log.warning(line("problem", cause=problem.cause, message=problem.message))
+        self._logged = own
+
+    async def tell_problems(self) -> None:
+        """Write Events for new Problems that this node reports."""
+        own = self._own_problems()
+        self._reported &= own
+        for problem in sorted(own - self._reported):
             await self._tell(problem)
-            self._told |= {problem}
+            self._reported |= {problem}
 
     def _own_problems(self) -> frozenset[Problem]:
         shared = frozenset((*self._feeds.problems, *self._underlay.problems))
-        # What only compiling shows of a policy, it shows where there are pods of the policy's.
+        # Problems that only compiling a policy finds exist on nodes with pods of the policy.
         policies = {resource.kind for resource in _POLICIES}
         local = {p for p in self._compiler.problems if p.cause.ref.full_kind in policies} - shared
         return frozenset(
@@ -130,12 +154,11 @@ class Publisher:
 
     async def _tell(self, problem: Problem) -> None:
         ref = problem.cause.ref
-        log.warning(line("problem", cause=problem.cause, message=problem.message))
         resource = _RESOURCES.get(ref.full_kind)
         if resource is None or not ref.name:
             return
         try:
-            # By its uid, `kubectl describe` finds the Events about an object.
+            # `kubectl describe` finds the Events about an object by its uid.
             uid = (await self._client.get(resource, ref.name, ref.namespace))["metadata"]["uid"]
         except ApiError as error:
             if error.not_found:

@@ -1,5 +1,5 @@
-"""Rows about a node's entries for people, made a slice at a time: there may be 110,000 entries, and
-whatever else the agent has to do must not wait for all of them.
+"""Rows about a node's entries for people, made in slices: there may be 110,000 entries, and the
+event loop must not be blocked for all of them.
 """
 
 import asyncio
@@ -14,19 +14,19 @@ from steppe.state.node import TABLES, Key, NodeEntry
 
 Row = dict[str, Any]
 SLICE = 1_000
-"""Entries looked at in one go: some milliseconds."""
+"""Entries in one slice, which takes some milliseconds."""
 IN_KERNEL = "in kernel"
 
 
 class Rows:
-    """Reads desired entries beside what the kernel held when it was last heard of."""
+    """Reads desired entries and the actual values that are known of the kernel."""
 
     def __init__(self, state: Entries, reconciler: Reconciler) -> None:
         self._state = state
         self._reconciler = reconciler
 
     async def show(self, table: str, cause: str) -> list[Row]:
-        """Rows of a table, or of "all", that an object of this name asks for, in order."""
+        """The rows of a table, or of "all", with a cause that matches, sorted."""
         runs: list[list[Row]] = []
         wanted = self._state if table == "all" else self._state.table(table)
         async for some in _slices(wanted):
@@ -45,9 +45,10 @@ class Rows:
         return ordered
 
     async def late(self, *, complete: bool = True) -> tuple[list[Row], int]:
-        """Rows that are not in the kernel, and how many changes would bring it in step.
+        """The rows that are not in the kernel, and the number of changes to bring it in sync.
 
-        Where the view of the API is not `complete`, what nothing asks for stays: no change of it.
+        If the view of the API is not `complete`, entries that no object claims stay, and are not
+        counted as changes.
         """
         actual, pending = self._reconciler.actual, 0
         rows: list[Row] = []
@@ -79,7 +80,7 @@ class Rows:
 
 
 async def _slices(keys: Iterable[Key]) -> AsyncIterator[tuple[Key, ...]]:
-    """The keys as they are now, and others' turn after each slice of them."""
+    """A copy of the keys in slices; other tasks run after each slice."""
     known = tuple(keys)
     for start in range(0, len(known), SLICE):
         yield known[start : start + SLICE]

@@ -32,8 +32,8 @@ from steppe.agent.denied.samples import Follower, Samples
 from steppe.agent.node.audit import Audit
 from steppe.agent.shares import AGENT_SOCKET
 from steppe.agent.unix_socket import Listening, listening
+from steppe.document_limits import TooDeepError, check_json
 from steppe.errors import SteppeError
-from steppe.nesting import TooDeepError, check_json
 from steppe.net.address import IPAddress, parse_address
 from steppe.serving.http import running
 from steppe.serving.limits import Limits
@@ -115,7 +115,7 @@ class AgentServer:
                     follower.tell(None)
 
     def _application(self, stopping: asyncio.Event) -> web.Application:
-        app = web.Application(client_max_size=LIMIT, middlewares=[_told])
+        app = web.Application(client_max_size=LIMIT, middlewares=[_errors_as_json])
         app.add_routes(
             [
                 web.get("/v1/status", self._status),
@@ -186,7 +186,7 @@ class AgentServer:
 
 
 @web.middleware
-async def _told(request: web.Request, handler: Handler) -> web.StreamResponse:
+async def _errors_as_json(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Errors as JSON with a status; a bug of ours has a traceback in the log."""
     try:
         return await handler(request)
@@ -200,7 +200,7 @@ async def _told(request: web.Request, handler: Handler) -> web.StreamResponse:
         return _error(503, str(error))
     except Exception:
         log.exception("a bug of ours, in answering %s", request.path)
-        return _error(500, "the agent could not answer: a bug of ours, told in its log")
+        return _error(500, "the agent could not answer: a bug in the agent, see its log")
 
 
 def _parsed(texts: list[str]) -> frozenset[IPAddress]:

@@ -1,13 +1,13 @@
-"""Runs the agent's jobs, each by itself: what fails in one job ends that job alone.
+"""Runs the agent's jobs independently: an error in one job ends only that job.
 
-    job ──▶ runs ──error of the outside──▶ a log line, a Problem ──back-off──▶ runs again
-              └────any other exception───▶ the process ends: it is a bug of ours
+    job ──▶ runs ──expected error────▶ a log line, a Problem ──back-off──▶ runs again
+              └────any other exception─▶ the process ends: a bug in the agent
 
-An error of the outside is what a kernel, an API server or a file system answers: SteppeError and
-OSError. Trying again may cure it, and meanwhile `steppe status` says what is wrong. Any other
-exception means that our own state may be wrong; to go on with it could do harm.
+Expected errors are SteppeError and OSError: answers of a kernel, an API server or a file system.
+Trying again may cure them, and meanwhile `steppe status` shows them. Any other exception means that
+the agent's own state may be wrong; to go on with it could do harm.
 
-A job that has failed counts as well again once it has run for STEADY_SECONDS.
+A failed job counts as recovered after it has run for STEADY_SECONDS.
 """
 
 import asyncio
@@ -24,18 +24,18 @@ from steppe.kube.cause import Cause, ObjectRef, Problem
 log = logging.getLogger("steppe.agent")
 
 STEADY_SECONDS = 10.0
-"""How long a job runs without an error until its Problem is gone; longer than any call to the
-kernel takes, so that a job which fails slowly is not called well in between."""
+"""Seconds that a job runs without an error until its Problem is removed; longer than any call to
+the kernel, so that a job which fails slowly does not count as recovered in between."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
 """Seconds before the first and before any later restart of a job that fails again and again."""
 
 
 class Job(msgspec.Struct, frozen=True):
-    """Something the agent does beside all else.
+    """A task of the agent.
 
-    `run`: makes a new run of the job, for each try one.
+    `run`: called for each try; returns the coroutine to run.
 
-    `lasts`: whether it goes on until it is cancelled; else it is done when it returns.
+    `lasts`: whether it should run until it is cancelled; else it is done when it returns.
     """
 
     name: str
@@ -44,11 +44,11 @@ class Job(msgspec.Struct, frozen=True):
 
 
 class JobEndedError(SteppeError):
-    """A job returned that was to go on for as long as the agent runs."""
+    """A job with `lasts` has returned."""
 
 
 class Supervisor:
-    """Keeps the jobs of one node's agent going, and knows which of them have failed."""
+    """Restarts the failed jobs of one node's agent, and knows which jobs are failing."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class Supervisor:
         backoff: Callable[[], Backoff] = lambda: Backoff(FIRST_PAUSE, LONGEST_PAUSE),
         steady: float = STEADY_SECONDS,
     ) -> None:
-        """`failed` is told the name of a job whenever it has failed."""
+        """`failed` is called with the name of a job each time it fails."""
         self._node = Cause(ObjectRef("Node", "", node))
         self._failed = failed
         self._backoff = backoff
@@ -66,21 +66,21 @@ class Supervisor:
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        """What is wrong with jobs now, one Problem a job."""
+        """One Problem for each failing job."""
         return tuple(self._problems[name] for name in sorted(self._problems))
 
     def is_failing(self, job: str) -> bool:
-        """Whether the job of this name failed and has not been well since."""
+        """Whether the job of this name has failed and not recovered since."""
         return job in self._problems
 
     async def one(self, job: Job) -> None:
-        """One job, tried again until it is done; an exception that is a bug of ours is raised."""
+        """Run a job until it is done, again after each expected error; raises other exceptions."""
         backoff = self._backoff()
         while True:
             well = asyncio.get_running_loop().call_later(self._steady, self._is_well, job, backoff)
             try:
                 await _run(job)
-            except Exception as error:  # a job's boundary: what is not expected is raised again
+            except Exception as error:  # a job's boundary: unexpected errors are raised again
                 _raise_if_cancelled(error)
                 if not is_expected(error):
                     raise
@@ -113,21 +113,21 @@ async def _run(job: Job) -> None:
 
 
 def is_expected(error: BaseException) -> bool:
-    """Whether an error is the outside's, and no bug of ours; of a group, whether all of it is."""
+    """Whether an error is a SteppeError or OSError; for a group, whether all its errors are."""
     if isinstance(error, BaseExceptionGroup):
         return all(map(is_expected, error.exceptions))
     return isinstance(error, SteppeError | OSError)
 
 
 def causes(error: BaseException) -> list[str]:
-    """What an error says, and what each error of a group says."""
+    """The text of an error, or of each error in a group."""
     if isinstance(error, BaseExceptionGroup):
         return [text for each in error.exceptions for text in causes(each)]
     return [str(error) or type(error).__name__]
 
 
 def _raise_if_cancelled(error: Exception) -> None:
-    """An error on the way out of a cancelled job must not make it go on."""
+    """Raise CancelledError if the task is cancelled: an error during that must not restart it."""
     task = asyncio.current_task()
     if task is not None and task.cancelling():
         raise asyncio.CancelledError from error

@@ -1,4 +1,4 @@
-"""Unix sockets of the agent's: root's alone, and taken over in one step from another agent."""
+"""The agent's Unix sockets: only for root, and taken over in one step from another agent."""
 
 import asyncio
 import contextlib
@@ -8,30 +8,32 @@ from pathlib import Path
 
 import msgspec
 
+from steppe.agent.files import cure
 from steppe.errors import SteppeError
 
 LOOK_SECONDS = 2.0
-"""How often it is made sure that the socket still has its name."""
+"""Seconds between two checks that the socket's file still exists."""
 _BACKLOG = 128
+_FOLDER = "give --state-dir a folder of root's, with a path of less than 90 characters"
 
 
 class SocketError(SteppeError):
-    """The socket cannot be had, or has lost its name."""
+    """The socket cannot be made, or its file was removed."""
 
 
 class Listening(msgspec.Struct, frozen=True):
-    """A socket that listens under a path; `identity` is the path's file: device and inode."""
+    """A listening socket at a path; `identity` is the file's device and inode."""
 
     path: Path
     socket: socket.socket
     identity: tuple[int, int]
 
     async def until_gone(self) -> None:
-        """Return never; SocketError once nobody can connect, because the path is gone.
+        """Never returns; SocketError when the path no longer exists, so nobody can connect.
 
-        Another agent's socket under this path is no error: it has taken over.
+        Another agent's socket at this path is not an error: it has taken over.
         """
-        # inotify would have to be told of every folder up to the root.
+        # With inotify, every folder up to the root would have to be watched.
         while self.path.exists():  # noqa: ASYNC110
             await asyncio.sleep(LOOK_SECONDS)
         raise SocketError(f"{self.path} is gone: somebody has removed it; it is made anew")
@@ -39,9 +41,9 @@ class Listening(msgspec.Struct, frozen=True):
 
 @contextlib.contextmanager
 def listening(path: Path) -> Iterator[Listening]:
-    """A socket at this path, which at the end is removed if it is still ours.
+    """A socket at this path; at the end it is removed if it is still ours.
 
-    SocketError says what to do where it cannot be made.
+    SocketError, with a cure, if it cannot be made.
     """
     made = _made(path)
     try:
@@ -60,7 +62,7 @@ def _made(path: Path) -> Listening:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         new.unlink(missing_ok=True)
         listener.bind(str(new))
-        # Nobody can connect before listen(2), so there is no moment without these permissions.
+        # Nobody can connect before listen(2), so these permissions are always in force.
         new.chmod(0o600)
         listener.listen(_BACKLOG)
         new.rename(path)
@@ -68,10 +70,8 @@ def _made(path: Path) -> Listening:
     except OSError as error:
         listener.close()
         reason = error.strerror or str(error)
-        raise SocketError(
-            f"cannot listen on {path}: {reason}; give --state-dir a folder of root's, with a "
-            "path of less than 90 characters"
-        ) from error
+        remedy = cure(error, _FOLDER)
+        raise SocketError(f"cannot listen on {path}: {reason}; {remedy}") from error
     return Listening(path, listener, identity)
 
 

@@ -1,4 +1,4 @@
-"""Finds the agents to ask: this machine's own, or those of a lab on it."""
+"""Finds and asks agents: this machine's own, or those of a lab on it."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +20,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def options(command: F) -> F:
-    """The options that every command which asks agents has."""
+    """Adds the options of every command that asks agents."""
     for option in (
         click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text"),
         click.option("--lab", metavar="NAME", help="Which lab, where several are up."),
@@ -31,7 +31,7 @@ def options(command: F) -> F:
 
 
 def sockets(lab: str | None, node: str | None) -> list[Path]:
-    """The sockets of the agents meant; a usage error where none or too many labs are meant."""
+    """The sockets of the agents to ask; a usage error if no lab or several labs fit."""
     own = OWN / "agent.sock"
     if lab is None and own.exists() and node is None:
         return [own]
@@ -57,7 +57,7 @@ def ask(
     method: str = "GET",
     timeout: float = agent.TIMEOUT_SECONDS,
 ) -> list[dict[str, Any]]:
-    """Every agent's answer, in the order of nodes; an agent that is silent answers an error.
+    """Every agent's answer, sorted by node; an error in place of a missing answer.
 
     All are asked at once, so that several silent ones take no longer than one.
     """
@@ -77,7 +77,7 @@ def ask(
 def follow_agents(
     lab: str | None, node: str | None, what: str, query: dict[str, str]
 ) -> Iterator[dict[str, Any]]:
-    """What the agents tell, as they tell it, until all have ended."""
+    """The lines that agents send, as they arrive, until all streams have ended."""
     for path, answer in agent.follow(sockets(lab, node), what, query):
         yield {"node": path.parent.name} | answer
 
@@ -89,7 +89,7 @@ def print_json(schema: str, answers: list[dict[str, Any]]) -> None:
 
 
 def print_errors(answers: list[dict[str, Any]]) -> bool:
-    """Say which agents could not answer; answers whether there were any."""
+    """Print which agents did not answer; returns whether there were any."""
     silent = [answer for answer in answers if "error" in answer]
     for answer in silent:
         click.echo(f"{answer['node']}: {answer['error']}", err=True)

@@ -18,7 +18,7 @@ _NAMES = {"addresses": "address", "fdb": "fdb"}
 
 
 def audit_lines(answers: list[Json]) -> Iterator[str]:
-    """The nodes, one after the other, and at the end what to do about it."""
+    """The lines for each node, and at the end what to do."""
     for answer in answers:
         yield from _node(answer)
     if any((a["differences"] or a["flows"]) and not a["repaired"] for a in answers):
@@ -61,13 +61,13 @@ def _difference(row: Json) -> Iterator[str]:
 
 
 def entry_name(table: str, key: str) -> str:
-    """An entry as one says it: `route 10.244.1.0/24`."""
+    """An entry as text: `route 10.244.1.0/24`."""
     return f"{_NAMES.get(table, table.removesuffix('s'))} {key}"
 
 
 def said_of(value: object) -> str:
-    """A value as one says it; "" for none."""
-    # An element of a set has no value, and is there all the same.
+    """A value as text; "" for none."""
+    # An element of a set exists but has no value.
     return "" if value is None else str(value).removeprefix(": ") or "there"
 
 

@@ -1,4 +1,4 @@
-"""`steppe denied`: packets that policies denied to pods, counted or as they come."""
+"""`steppe denied`: packets that policies denied to pods, counted or live."""
 
 from typing import Any
 
@@ -48,26 +48,26 @@ def _print_rows(rows: list[dict[str, Any]]) -> None:
 
 def _follow(lab: str | None, node: str | None, output: str) -> None:
     try:
-        for told in follow_agents(lab, node, "denied", {"follow": "true"}):
-            if "error" in told:
-                print_errors([told])
+        for packet in follow_agents(lab, node, "denied", {"follow": "true"}):
+            if "error" in packet:
+                print_errors([packet])
             elif output == "json":
-                click.echo(msgspec.json.encode({"schema": SCHEMA, **told}).decode())
+                click.echo(msgspec.json.encode({"schema": SCHEMA, **packet}).decode())
             else:
-                click.echo(_line(told))
+                click.echo(_line(packet))
     except KeyboardInterrupt:
         return
-    # An agent that follows does not end by itself.
+    # A stream of an agent does not end by itself.
     click.echo("no agent is left to follow", err=True)
     raise SystemExit(1)
 
 
-def _line(told: dict[str, Any]) -> str:
-    source, destination = (_end(told[end]) for end in ("source", "destination"))
-    port = f" {told['port']}" if told["port"] else ""
+def _line(packet: dict[str, Any]) -> str:
+    source, destination = (_end(packet[end]) for end in ("source", "destination"))
+    port = f" {packet['port']}" if packet["port"] else ""
     return (
-        f"{told['time']}  {told['direction']:7}  {source} > {destination}  "
-        f"{told['protocol']}{port}  {_policies(told)}"
+        f"{packet['time']}  {packet['direction']:7}  {source} > {destination}  "
+        f"{packet['protocol']}{port}  {_policies(packet)}"
     )
 
 
@@ -75,5 +75,5 @@ def _end(end: dict[str, str]) -> str:
     return f"{end['name']} ({end['address']})" if end["name"] else end["address"]
 
 
-def _policies(told: dict[str, Any]) -> str:
-    return ", ".join(told["policies"]) or "the pod is not known yet"
+def _policies(packet: dict[str, Any]) -> str:
+    return ", ".join(packet["policies"]) or "the pod is not known yet"

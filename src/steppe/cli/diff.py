@@ -35,7 +35,10 @@ SCHEMA = "steppe.diff/v1"
 
 
 class Found(msgspec.Struct, frozen=True):
-    """All that a change does; `tables` is None where it was not asked of so large a cluster."""
+    """All effects of a change.
+
+    `tables` is None if the cluster is too large to compute them unasked.
+    """
 
     difference: Difference
     names: Names
@@ -136,7 +139,7 @@ def _problems(base: Collected, change: Collected, old: Loaded, new: Loaded) -> t
 
 
 def _settings(source: Source) -> Settings:
-    """A lab's own; elsewhere those that an installation has unless told otherwise."""
+    """A lab's own settings; the defaults for any other cluster."""
     if source.filenames or source.kubeconfig or source.context:
         return Settings()
     return Settings(fabric=lab_record(source.lab).options.fabric)

@@ -17,8 +17,8 @@ from steppe.reach.services import Outcome
 NOTHING = "Nothing changes for any flow."
 
 
-class _Told(msgspec.Struct, frozen=True):
-    """Changes that read alike: the same ports, for the same reason."""
+class _Row(msgspec.Struct, frozen=True):
+    """Changes with the same text: the same ports for the same reason."""
 
     receivers: Mask
     senders: Mask
@@ -29,21 +29,24 @@ class _Told(msgspec.Struct, frozen=True):
 def print_flow_changes(
     difference: Difference, names: Names, changes: Sequence[FlowChange], *, opened: bool
 ) -> None:
-    """A table of what opens, or closes; receivers and senders that read alike on one line."""
-    told = _told(difference, changes, opened=opened)
-    if not told:
+    """Print a table of what opens (or closes).
+
+    Receivers and senders with equal text share a line.
+    """
+    rows = _rows(difference, changes, opened=opened)
+    if not rows:
         return
     click.echo(f"\nNEWLY {'ALLOWED' if opened else 'DENIED'}")
     print_columns(
         ("TO", "PORTS", "FROM", "BECAUSE"),
         [
             (names.senders(row.receivers), row.ports, names.senders(row.senders), row.because)
-            for row in told
+            for row in rows
         ],
     )
 
 
-def _told(difference: Difference, changes: Sequence[FlowChange], *, opened: bool) -> list[_Told]:
+def _rows(difference: Difference, changes: Sequence[FlowChange], *, opened: bool) -> list[_Row]:
     by_receiver: dict[tuple[int, str, str], Mask] = {}
     for change in changes:
         if change.opened if opened else change.closed:
@@ -54,7 +57,7 @@ def _told(difference: Difference, changes: Sequence[FlowChange], *, opened: bool
     for (receiver, ports, why), senders in by_receiver.items():
         key_ = (senders, ports, why)
         together[key_] = together.get(key_, 0) | 1 << receiver
-    return [_Told(mask, senders, p, why) for (senders, p, why), mask in together.items()]
+    return [_Row(mask, senders, p, why) for (senders, p, why), mask in together.items()]
 
 
 def _why(difference: Difference, change: FlowChange, *, opened: bool) -> str:
@@ -77,7 +80,7 @@ def why_text(because: Because) -> str:
 
 
 def _ports(difference: Difference, change: FlowChange, *, opened: bool) -> str:
-    """The ports in words; the family only where the ends share the other one too."""
+    """The ports as text; with the family if the ends have both in common."""
     found = ports_of(change, opened=opened)
     if len(set(found.values())) == 1 and difference.families(change) <= found.keys():
         return str(next(iter(found.values())))
@@ -85,7 +88,7 @@ def _ports(difference: Difference, change: FlowChange, *, opened: bool) -> str:
 
 
 def print_offer_changes(names: Names, changes: Sequence[OfferChange]) -> None:
-    """A table of Service ports at which somebody fares otherwise."""
+    """Print a table of Service ports at which the result of some sender changes."""
     found: dict[tuple[str, str, tuple[str, ...]], dict[int, Mask]] = {}
     for change in (c for c in changes if c.opens or c.closes or ABSENT not in (c.before, c.after)):
         label = f"svc/{change.service}:{change.port}/{change.protocol}"
@@ -111,7 +114,7 @@ def _outcome(outcome: Outcome) -> str:
 
 
 def print_tables(changes: Mapping[str, Sequence[Change]], *, wide: bool) -> None:
-    """How many entries each node's tables gain and lose, or all of them."""
+    """Print how many entries each node's tables gain and lose; all entries if `wide`."""
     click.echo("\nTABLES")
     if not changes:
         click.echo("no entry changes on any node")
@@ -126,7 +129,7 @@ def print_tables(changes: Mapping[str, Sequence[Change]], *, wide: bool) -> None
 
 
 def counted(changes: Iterable[Change]) -> str:
-    """Entries by table: `elements +12 -3, routes +1`."""
+    """The number of changes by table: `elements +12 -3, routes +1`."""
     found: dict[str, Counter[str]] = {}
     for change in changes:
         sign = "+" if change.old is None else "-" if change.new is None else "~"
@@ -138,7 +141,7 @@ def counted(changes: Iterable[Change]) -> str:
 
 
 def summary(flows: Sequence[FlowChange], offers: Sequence[OfferChange]) -> str:
-    """Whether anything changes for traffic, in one sentence."""
+    """One sentence that says whether traffic changes."""
     opens = sum(1 for change in flows if change.opened) + sum(1 for c in offers if c.opens)
     closes = sum(1 for change in flows if change.closed) + sum(1 for c in offers if c.closes)
     if not flows and not offers:
@@ -150,7 +153,7 @@ def summary(flows: Sequence[FlowChange], offers: Sequence[OfferChange]) -> str:
 
 
 def ports_of(change: FlowChange, *, opened: bool) -> dict[str, PortSet]:
-    """The ports of each family that open, or close."""
+    """The ports that open (or close), by family."""
     gains = {"IPv4": change.v4, "IPv6": change.v6}
     found = {name: gain.opened if opened else gain.closed for name, gain in gains.items()}
     return {name: ports for name, ports in found.items() if ports}

@@ -1,4 +1,4 @@
-"""`steppe doctor`: what this machine has of what Steppe needs, one line a requirement."""
+"""`steppe doctor`: whether this machine has what Steppe needs, one line for each requirement."""
 
 import sys
 import textwrap
@@ -60,7 +60,7 @@ def doctor(output: str) -> None:
     for finding in examine(ALL):
         findings.append(finding)
         if output == "text":
-            # One by one: on a slow machine the lines are the progress.
+            # Printed one by one, to show progress on a slow machine.
             click.echo(line(finding))
     report = Report(not any(finding.blocks for finding in findings), tuple(findings))
     if output == "json":

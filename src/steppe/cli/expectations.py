@@ -5,7 +5,7 @@
       port: 5432                or behind `to`; without any, all ports are meant
       expect: denied            or allowed, of every sender with every receiver
 
-Only flows between different ends are held against it: a pod always reaches itself.
+Flows from a pod to itself are not checked: a pod always reaches itself.
 """
 
 from pathlib import Path
@@ -15,8 +15,8 @@ import msgspec
 import yaml
 
 from steppe.cli.source import BadInput
+from steppe.document_limits import TooDeepError, check_yaml
 from steppe.errors import SteppeError
-from steppe.nesting import TooDeepError, check_yaml
 from steppe.net.ports import EVERYTHING, parse_ports
 from steppe.reach.ends import Ends
 from steppe.reach.expect import Failure, failures
@@ -27,7 +27,7 @@ _KEYS = frozenset(("from", "to", "port", "expect"))
 
 
 class Expectation(msgspec.Struct, frozen=True):
-    """One entry of the file, as it is written, and the line it stands on."""
+    """One entry of the file, as written, and its line number."""
 
     line: int
     sender: str
@@ -79,7 +79,7 @@ def _entry(path: str, node: yaml.Node) -> Expectation:
 def judged(
     path: str, reach: Reach, ends: Ends, wanted: tuple[Expectation, ...]
 ) -> tuple[tuple[Expectation, tuple[Failure, ...]], ...]:
-    """Each expectation with all that is against it; BadInput where one means nobody."""
+    """Each expectation with its failures; BadInput if one matches no end."""
     return tuple((entry, _judged(path, reach, ends, entry)) for entry in wanted)
 
 

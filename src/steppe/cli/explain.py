@@ -97,7 +97,7 @@ def _explained(
 def _explainer(
     loaded: "Loaded", settings: "Settings | None", kernels: "Kernels | None"
 ) -> "Explainer":
-    # Imported late: `steppe --help` and other commands do without, and promises without tables.
+    # Imported late: other commands do not need it, nor do explanations without tables.
     from steppe.explain.explain import Explainer
 
     if settings is None:
@@ -108,7 +108,7 @@ def _explainer(
 
 
 def _of_settings(loaded: "Loaded", settings: "Settings | None") -> list[str]:
-    """What of the answer is due to how the agents are set."""
+    """Notes on which settings the explanation is based on."""
     if settings is None:
         return []
     notes = []
@@ -124,7 +124,7 @@ def _of_settings(loaded: "Loaded", settings: "Settings | None") -> list[str]:
 
 
 def _fix(loaded: "Loaded", said: "Explanation") -> str:
-    """The first change that policies alone can make, as YAML; what it is for as a comment."""
+    """The first change that edits policies only, as YAML with a comment."""
     if said.kind == "allowed":
         return f"# {said.verdict} Nothing has to change.\n"
     import yaml
@@ -140,7 +140,7 @@ def _fix(loaded: "Loaded", said: "Explanation") -> str:
 
 
 def kernels_of(loaded: "Loaded", settings: "Settings | None", source: Source) -> "Kernels":
-    """Who reads the kernels of the cluster's nodes, as far as they are on this machine."""
+    """A reader of the kernels of those nodes that are on this machine."""
     if settings is None:
         raise BadInput("--actual needs a cluster that runs Steppe: this one does not, or is files")
     from steppe.cli.agents import sockets
@@ -154,8 +154,8 @@ def kernels_of(loaded: "Loaded", settings: "Settings | None", source: Source) ->
 
 
 def _notes(loaded: "Loaded", said: "Explanation") -> list[str]:
-    """How far the answer can be relied on: what was invented, what is wrong, what was not seen."""
-    from steppe.explain.say import listed, named
+    """Notes on what limits the answer: invented objects, Problems, and gaps."""
+    from steppe.explain.sentences import listed, object_text
 
     causes = {
         cause.ref
@@ -167,7 +167,7 @@ def _notes(loaded: "Loaded", said: "Explanation") -> list[str]:
     notes = []
     invented = sorted(causes & loaded.invented)
     if invented:
-        names = listed([named(ref) for ref in invented[:3]])
+        names = listed([object_text(ref) for ref in invented[:3]])
         more = f" and {len(invented) - 3} more" if len(invented) > 3 else ""
         are = "is" if len(invented) == 1 else "are"
         notes.append(f"{names}{more} {are} what a cluster would make of these manifests.")

@@ -1,4 +1,4 @@
-"""The tables that kernels really hold, asked of the agents on this machine."""
+"""The tables as they are in kernels, read through the agents on this machine."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -20,7 +20,7 @@ from steppe.state.node import NodeState
 
 
 class Kernels:
-    """Reads the kernels of a part's nodes, and keeps where they are not as they shall be."""
+    """Reads the kernels of a part's nodes, and collects differences from the desired tables."""
 
     def __init__(
         self,
@@ -37,9 +37,12 @@ class Kernels:
         self._notes: list[str] = []
 
     def in_tables(self, part: Cluster) -> Walk:
-        """The kernels' tables; where no agent answers, those that its kernel shall hold."""
+        """A Walk through the kernels' tables.
+
+        If an agent does not answer, its desired tables are used.
+        """
         own, addresses = self._desired(part), _addresses(part)
-        # A kernel that is not as it shall be may send packets by any node.
+        # A kernel with wrong tables may send packets to any node.
         part = msgspec.structs.replace(part, nodes={**self._within_reach, **part.nodes})
         states = self._desired(part)
         for node in states:
@@ -65,7 +68,7 @@ class Kernels:
         return [key_state_from(each) for each in _asked(answer, path)["entries"]]
 
     def marked(self, said: Explanation) -> Explanation:
-        """The explanation with what was found to differ."""
+        """The explanation with the differences that were found."""
         notes = (*said.notes, *dict.fromkeys(self._notes))
         return msgspec.structs.replace(
             said,
@@ -82,7 +85,7 @@ def _asked(answer: dict[str, Any], path: Path) -> dict[str, Any]:
 
 
 def _addresses(part: Cluster) -> list[str]:
-    """Everyone's that packets of this part may carry."""
+    """All addresses that packets of this part may have."""
     found: set[IPAddress] = set()
     for pod in part.pods.values():
         found.update(pod.addresses)
@@ -96,7 +99,7 @@ def _addresses(part: Cluster) -> list[str]:
 
 
 def _differences(node: str, held: list[KeyState], desired: NodeState) -> Iterator[Difference]:
-    """Those of entries that this flow meets, and of what nothing asks for."""
+    """The differences of entries that this flow uses, and of entries without a cause."""
     met = {without_number(key) for key in desired}
     for each in held:
         is_met = each.desired is None or without_number(each.key) in met

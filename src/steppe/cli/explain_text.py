@@ -7,8 +7,8 @@ import click
 
 from steppe.ends.target import RangeTarget, ServiceTarget
 from steppe.explain.model import Case, Explanation, Kind, Path, Step
-from steppe.explain.say import decided, listed, reason, why
-from steppe.explain.steps import told
+from steppe.explain.sentences import cause_text, decided, listed, reason
+from steppe.explain.steps import step_text
 from steppe.kube.cause import Cause
 
 MIN_WIDTH = 40
@@ -20,7 +20,7 @@ _ALIKE = 3
 
 
 def text(said: Explanation, width: int) -> str:
-    """The explanation, no line wider than `width` (but a word may be)."""
+    """The explanation as text; lines are wrapped to `width`, but words are never split."""
     return "\n".join(_lines(said, max(width, MIN_WIDTH)))
 
 
@@ -34,7 +34,7 @@ def _lines(said: Explanation, width: int) -> Iterator[str]:
         yield from _wrapped(f"{which} would open it (tried, and it does):", width)
         for change in said.changes:
             yield from _wrapped(change.text, width, "  - ", "    ")
-    for case, alike in _told_apart(said):
+    for case, alike in _labelled_cases(said):
         yield ""
         yield from _case(said, case, alike, width)
     if said.basis == "promises":
@@ -45,7 +45,7 @@ def _lines(said: Explanation, width: int) -> Iterator[str]:
 
 
 def _conflicts(said: Explanation, width: int) -> Iterator[str]:
-    """Where something is not as it shall be: in the kernels, or in Steppe itself."""
+    """The lines about wrong entries in kernels, or about a bug in Steppe itself."""
     head = "FAULT OF STEPPE'S OWN, please report it"
     if said.basis == "kernels":
         head = "NOT AS IT SHALL BE"
@@ -68,12 +68,12 @@ _PROMISES = (
 )
 
 
-def _told_apart(said: Explanation) -> Iterator[tuple[Case, str]]:
-    """Every case, but of those that fare alike only the first, which says so."""
+def _labelled_cases(said: Explanation) -> Iterator[tuple[Case, str]]:
+    """The cases with a label each; of cases with equal results only the first, labelled for all."""
     shown: list[tuple[Case, list[str]]] = []
     for case in said.cases:
         for known, alike in shown:
-            if _fares(said, known) == _fares(said, case):
+            if _result_key(said, known) == _result_key(said, case):
                 alike.append(case.stands_for)
                 break
         else:
@@ -83,8 +83,8 @@ def _told_apart(said: Explanation) -> Iterator[tuple[Case, str]]:
         yield case, f", and {listed((*alike[:_ALIKE], *more))} alike" if alike else ""
 
 
-def _fares(said: Explanation, case: Case) -> object:
-    """What makes two cases alike to a reader: the same ends for the same reasons."""
+def _result_key(said: Explanation, case: Case) -> object:
+    """The key by which two cases have equal results: the same ends for the same reasons."""
     to = said.flow.destination
     one_of_many = isinstance(to, ServiceTarget) and to.service.headless
     return sorted(
@@ -109,7 +109,7 @@ def _case(said: Explanation, case: Case, alike: str, width: int) -> Iterator[str
 
 
 def _endpoints(paths: Sequence[Path], width: int) -> Iterator[str]:
-    """A line an endpoint; of many that fare alike the first few."""
+    """A line for each endpoint; only the first few if many have the same result."""
     for fate, word in _FATES.items():
         alike = [path for path in paths if path.fate == fate]
         yield from _some_endpoints(alike[:_SHOWN], width)
@@ -136,7 +136,9 @@ def _path(said: Explanation, path: Path, width: int) -> Iterator[str]:
     if path.egress.allowed and path.ingress.by != "no pod":
         yield from _row("ingress", into, width, path.ingress.allowed)
     for miss in path.misses:
-        yield from _wrapped(f"{why(miss.cause)} {miss.text}", width, _INDENT + "- ", _INDENT + "  ")
+        yield from _wrapped(
+            f"{cause_text(miss.cause)} {miss.text}", width, _INDENT + "- ", _INDENT + "  "
+        )
     yield from _steps(path.steps, width)
     if path.fate in ("refused", "dropped") and path.steps[-1].stage != path.fate:
         yield from _row(_FATES[path.fate], reason(said.flow, path), width, allowed=False)
@@ -169,14 +171,14 @@ def _steps(steps: Sequence[Step], width: int) -> Iterator[str]:
             yield f"  on {node}"
         mark = "~" if step.promised else ""
         yield from _wrapped(
-            told(step.what), width, f"    {mark + step.stage:<{_STAGE - 2}} ", _INDENT
+            step_text(step.what), width, f"    {mark + step.stage:<{_STAGE - 2}} ", _INDENT
         )
         yield from _causes(step.because, width)
 
 
 def _causes(causes: Sequence[Cause], width: int) -> Iterator[str]:
     for cause in causes:
-        lines = _wrapped(f"by {why(cause)}", width, _INDENT + "  ", _INDENT + "    ")
+        lines = _wrapped(f"by {cause_text(cause)}", width, _INDENT + "  ", _INDENT + "    ")
         yield from (click.style(line, dim=True) for line in lines)
 
 

@@ -1,4 +1,4 @@
-"""`steppe lint`: what in a cluster's policies and Services is hardly meant."""
+"""`steppe lint`: what in a cluster's policies and Services is probably not intended."""
 
 from typing import Any
 

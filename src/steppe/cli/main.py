@@ -13,8 +13,8 @@ from steppe.cli.plugins import COMMANDS as GROUP
 from steppe.cli.plugins import missing, plugin
 from steppe.errors import SteppeError
 
-# Command → module of steppe.cli and what `steppe --help` says of it, so that help imports nothing.
-# No module: one of the commands of another distribution.
+# Command → its module in steppe.cli and its line in `steppe --help`, so that help imports nothing.
+# No module: a command of another distribution.
 COMMANDS = {
     "explain": ("explain", "Whether one end reaches another, by which way, and why."),
     "lab": ("", "A multi-node cluster network on this machine."),
@@ -57,7 +57,7 @@ class Lazy(click.Group):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
 
     def invoke(self, ctx: click.Context) -> Any:
-        """An error of ours is a message and exit code 1, never a traceback."""
+        """A SteppeError is shown as a message with exit code 1, without a traceback."""
         try:
             return super().invoke(ctx)
         except SteppeError as error:

@@ -3,7 +3,7 @@
     steppe.commands    NAME = a click command, which `steppe NAME` runs
     steppe.sources     lab = a function from a lab's name ("" for the only one) to its LabRecord
 
-steppe-lab is the one of this repository. A lookup reads the metadata of every installed
+steppe-lab is the one in this repository. A lookup reads the metadata of every installed
 distribution (20 ms of CPU in a development environment), so it is made only when it is needed.
 """
 
@@ -16,13 +16,13 @@ SOURCES = "steppe.sources"
 
 
 class PluginError(click.ClickException):
-    """What another distribution brings is not installed, or cannot be loaded; one line says so."""
+    """A command or source of another distribution is not installed or cannot be loaded."""
 
     exit_code = 2
 
 
 class LabOptions(Protocol):
-    """What a lab was brought up with."""
+    """The options of a lab that the core uses."""
 
     @property
     def name(self) -> str: ...
@@ -31,7 +31,7 @@ class LabOptions(Protocol):
 
 
 class LabRecord(Protocol):
-    """What a command needs of a lab: how to reach its API, and how its network was set up."""
+    """The part of a lab's record that the core uses: how to reach its API, and its options."""
 
     @property
     def kubeconfig(self) -> str: ...
@@ -40,7 +40,7 @@ class LabRecord(Protocol):
 
 
 def plugin(group: str, name: str) -> Any | None:
-    """What an installed distribution registered under this name; None where none did."""
+    """The object that an installed distribution registered under this name; None if none did."""
     from importlib.metadata import entry_points
 
     for entry in entry_points(group=group, name=name):
@@ -53,7 +53,7 @@ def plugin(group: str, name: str) -> Any | None:
 
 
 def missing(what: str, distribution: str) -> PluginError:
-    """The one line for what comes with a distribution that is not installed."""
+    """The error for a feature of a distribution that is not installed."""
     return PluginError(
         f"{what} comes with {distribution}, which is not installed: pip install {distribution}"
     )

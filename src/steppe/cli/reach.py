@@ -26,7 +26,7 @@ from steppe.reach.services import Offer, OfferRow, Offers
 
 
 class Question(msgspec.Struct, frozen=True):
-    """What was asked about a cluster: everybody where no end is named, every port likewise."""
+    """What was asked about a cluster; without ends everyone, and without ports every port."""
 
     senders: tuple[str, ...] = ()
     receivers: tuple[str, ...] = ()
@@ -34,7 +34,7 @@ class Question(msgspec.Struct, frozen=True):
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """Reach as far as it was asked for."""
+    """The part of reach that was asked for."""
 
     reach: Reach
     names: Names
@@ -50,7 +50,7 @@ class Answer(msgspec.Struct, frozen=True):
                 yield found
 
     def services(self) -> Iterator[tuple[Offer, Sequence[OfferRow]]]:
-        """How the senders fare at each Service port."""
+        """The senders' outcomes at each Service port."""
         offers = Offers(self.reach)
         for offer in self.offers:
             rows = tuple(offers.rows(offer, self.senders))
@@ -112,7 +112,7 @@ def reach(
 
 
 def ports_of(texts: tuple[str, ...]) -> PortSet:
-    """The ports that options name; every port where there are none."""
+    """The ports that options name; every port if there are none."""
     found = PortSet()
     for text in texts:
         try:
@@ -123,7 +123,7 @@ def ports_of(texts: tuple[str, ...]) -> PortSet:
 
 
 def answer(loaded: Loaded, question: Question) -> Answer:
-    """Reach, with whoever was asked for in groups of their own."""
+    """Reach, with the ends that were asked for in groups of their own."""
     workloads = workloads_of(loaded.objects)
     whole = reach_of(loaded.cluster, question.ports)
     ends = Ends(whole, Names(whole.groups, workloads))
@@ -173,7 +173,7 @@ def _chosen(ends: Ends, texts: tuple[str, ...], option: str) -> tuple[Chosen, ..
 
 
 def _groups(found: Reach, names: set[str]) -> Mask:
-    """The groups of these members, which are theirs alone."""
+    """The groups of these members (which contain nobody else)."""
     mask = 0
     for number, group in enumerate(found.groups):
         if member_name(group.members[0]) in names:
@@ -189,7 +189,7 @@ def _together(sets: Sequence[PortSet]) -> PortSet:
 
 
 def say_doubts(loaded: Loaded) -> None:
-    """What was wrong with the input, and what of it is not in the answer."""
+    """Print what is wrong with the input, and what is missing in the answer."""
     for problem in loaded.problems:
         click.echo(f"problem: {problem}", err=True)
     for gap in loaded.gaps:
@@ -197,14 +197,14 @@ def say_doubts(loaded: Loaded) -> None:
 
 
 def invented_text(loaded: Loaded) -> str:
-    """How much of the cluster nobody wrote down."""
+    """How much of the cluster is invented, as text."""
     kinds = Counter(ref.kind for ref in loaded.invented if ref.kind != "EndpointSlice")
     counts = [f"{count} {kind}{'s' if count > 1 else ''}" for kind, count in sorted(kinds.items())]
     return f"Taken as a cluster would make them: {', '.join(counts)}." if counts else ""
 
 
 def _held_against(path: str, wanted: tuple[Expectation, ...], loaded: Loaded, output: str) -> int:
-    """The exit code: 1 where an expectation is not met."""
+    """Print the failed expectations; returns the exit code, 1 if there are any."""
     found = reach_of(loaded.cluster)
     ends = Ends(found, Names(found.groups, workloads_of(loaded.objects)))
     results = judged(path, found, ends, wanted)
@@ -247,9 +247,9 @@ def print_json(document: object) -> None:
 
 
 def page(document: Mapping[str, object]) -> str:
-    """One HTML page that holds all it needs."""
+    """One self-contained HTML page."""
     template = resources.files("steppe.cli").joinpath("reach.html").read_text(encoding="utf-8")
-    # Nothing in the data may end the script element that holds it, nor begin a comment there.
+    # The data must not contain text that ends its script element or begins a comment.
     data = msgspec.json.encode(document).decode().replace("<", "\\u003c")
     return template.replace("@DATA@", data)
 

@@ -1,4 +1,4 @@
-"""`steppe reach` for people: who reaches whom, receiver by receiver, and by Service."""
+"""The text output of `steppe reach`: who reaches whom, by receiver and by Service."""
 
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
@@ -25,8 +25,8 @@ _NARROWEST = 16
 Line = tuple[str, ...]
 
 
-class _Told(msgspec.Struct, frozen=True):
-    """Senders of one receiver that read alike."""
+class _Row(msgspec.Struct, frozen=True):
+    """Senders of one receiver with the same text."""
 
     ports: str
     senders: Mask
@@ -34,32 +34,32 @@ class _Told(msgspec.Struct, frozen=True):
 
 
 def print_flows(reach: Reach, names: Names, flows: Iterable[Sequence[Flow]]) -> None:
-    """A table: each receiver with its senders, the most common answer last."""
+    """Print a table: each receiver with its senders, the row with the most senders last."""
     lines: list[Line] = []
     for known in flows:
-        told = _told(known)
-        complete = _all_told(reach, known)
-        for index, row in enumerate(told):
-            rest = complete and row is told[-1]
+        rows = _rows(known)
+        complete = _is_complete(reach, known)
+        for index, row in enumerate(rows):
+            rest = complete and row is rows[-1]
             who = names.senders(row.senders, rest=rest)
             receiver = "" if index else names.group(known[0].receiver)
             lines.append((receiver, row.ports, who, because_text(row.because)))
     print_columns(("TO", "PORTS", "FROM", "BECAUSE"), lines)
 
 
-def _told(flows: Sequence[Flow]) -> list[_Told]:
-    """Flows as rows, those together that differ only in the families that the senders have."""
-    found: dict[str, _Told] = {}
+def _rows(flows: Sequence[Flow]) -> list[_Row]:
+    """Flows as rows; flows that differ only in the senders' families are joined."""
+    found: dict[str, _Row] = {}
     for flow in flows:
         text = ports_text(flow.row)
-        before = found.get(text, _Told(text, 0, ()))
+        before = found.get(text, _Row(text, 0, ()))
         because = tuple(dict.fromkeys((*before.because, *flow.because)))
-        found[text] = _Told(text, before.senders | flow.senders, because)
+        found[text] = _Row(text, before.senders | flow.senders, because)
     return sorted(found.values(), key=lambda row: row.senders.bit_count())
 
 
 def print_offers(names: Names, offers: Iterable[tuple[Offer, Sequence[OfferRow]]]) -> None:
-    """A table: each Service port with who may use it."""
+    """Print a table: each Service port with the senders that may use it."""
     lines: list[Line] = []
     for label, rows in _joined(offers):
         for index, row in enumerate(rows):
@@ -72,7 +72,7 @@ def print_offers(names: Names, offers: Iterable[tuple[Offer, Sequence[OfferRow]]
 def _joined(
     offers: Iterable[tuple[Offer, Sequence[OfferRow]]],
 ) -> Iterator[tuple[str, Sequence[OfferRow]]]:
-    """One entry a port where its addresses of both families fare alike."""
+    """Entries of both families joined if their outcomes are equal."""
     found: dict[str, list[tuple[Offer, Sequence[OfferRow]]]] = {}
     for offer, rows in offers:
         found.setdefault(f"{offer}/{offer.port.protocol}", []).append((offer, rows))
@@ -98,7 +98,7 @@ def outcome_text(row: OfferRow) -> str:
 
 
 def because_text(because: Sequence[Cause]) -> str:
-    """Causes in words, the first few of them."""
+    """The first few causes as text."""
     if not because:
         return NO_POLICY
     isolated = [str(cause.ref) for cause in because if cause.field == "spec.podSelector"]
@@ -112,8 +112,8 @@ def _few(texts: Sequence[str]) -> str:
     return ", ".join(texts[:_CAUSES]) + (" and others" if len(texts) > _CAUSES else "")
 
 
-def _all_told(reach: Reach, flows: Sequence[Flow]) -> bool:
-    """Whether these flows speak of every sender there is for their receiver."""
+def _is_complete(reach: Reach, flows: Sequence[Flow]) -> bool:
+    """Whether these flows contain every sender of their receiver."""
     found = 0
     for flow in flows:
         found |= flow.senders
@@ -124,7 +124,7 @@ def _all_told(reach: Reach, flows: Sequence[Flow]) -> bool:
 
 
 def print_wide(reach: Reach, flows: Iterable[Flow]) -> None:
-    """A line a pair, one after the other: there may be very many."""
+    """Print a line for each pair as it is computed: there may be very many."""
     names = [member_name(member) for group in reach.groups for member in group.members]
     width = max(map(len, names), default=0)
     for flow in flows:
@@ -137,7 +137,7 @@ def print_wide(reach: Reach, flows: Iterable[Flow]) -> None:
 
 
 def _always(here: Member, there: Member) -> str:
-    """What holds between single ends whatever policies say; "" where nothing does."""
+    """The exception for a pair of single ends that policies cannot change; "" if there is none."""
     if isinstance(there, Pod):
         if isinstance(here, Pod) and here.ref == there.ref:
             return "everything  it is itself"
@@ -147,7 +147,7 @@ def _always(here: Member, there: Member) -> str:
 
 
 def print_columns(headers: Line, lines: Iterable[Line]) -> None:
-    """Columns that fit the terminal: the widest ones are wrapped, never cut."""
+    """Print columns that fit the terminal; wide columns are wrapped, never truncated."""
     rows = [headers, *lines]
     widths = [max(len(row[column]) for row in rows) for column in range(len(headers))]
     room = shutil.get_terminal_size((160, 24)).columns - _GAP * (len(widths) - 1)

@@ -1,4 +1,4 @@
-"""What the agents of a running cluster run with: as they say on their Nodes."""
+"""The settings of a running cluster's agents, as published on their Nodes."""
 
 from collections import Counter
 from typing import TYPE_CHECKING, Any
@@ -12,26 +12,26 @@ if TYPE_CHECKING:
 
 
 def settings_of(loaded: "Loaded", source: Source) -> "Settings | None":
-    """The settings of the Steppe that the cluster runs; None where it runs another network."""
+    """The settings of the cluster's agents; None if the cluster does not run Steppe."""
     from steppe.settings import Settings
 
     if source.filenames:
         return None
     published = _published(loaded)
     if published:
-        # Agents are restarted one by one: what most of them say is what was meant.
+        # Agents are restarted one after the other: the most frequent settings are used.
         return Counter(published.values()).most_common(1)[0][0]
     if not (source.kubeconfig or source.context):
-        # Its agents may not have said it yet.
+        # Its agents may not have published them yet.
         return Settings(fabric=lab_record(source.lab).options.fabric)
     seen = (node for node in loaded.cluster.nodes.values() if node.ref not in loaded.invented)
     if any(node.underlay.addresses for node in seen):
-        return Settings()  # agents of an earlier version, which said nothing but their underlay
+        return Settings()  # agents of an earlier version published their underlay only
     return None
 
 
 def disagreement(loaded: "Loaded", settings: "Settings") -> str:
-    """Which nodes run with other settings; "" where none does."""
+    """A sentence on nodes that run with other settings; "" if there are none."""
     others = sorted(name for name, own in _published(loaded).items() if own != settings)
     if not others:
         return ""
@@ -43,7 +43,7 @@ def disagreement(loaded: "Loaded", settings: "Settings") -> str:
 
 
 def _published(loaded: "Loaded") -> "dict[str, Settings]":
-    """The settings on each Node that has any that can be read."""
+    """The settings of each Node on which they can be read."""
     from steppe.fabric.registry import fabric_of
     from steppe.settings import SETTINGS_ANNOTATION, settings_from
 
@@ -55,6 +55,6 @@ def _published(loaded: "Loaded") -> "dict[str, Settings]":
             settings = settings_from(text)
             fabric_of(settings)
         except ValueError:
-            continue  # of another version, or nobody's: the other nodes are asked
+            continue  # written by another version or by something else: use the other nodes
         found[name] = settings
     return found

@@ -33,7 +33,7 @@ def show(table: str, cause: str, node: str | None, lab: str | None, output: str)
 
 
 def print_rows(rows: list[dict[str, Any]]) -> None:
-    """A line a row: node, entry, what is not as it should be, and why it is there."""
+    """Print a line for each row: node, entry, what is wrong with it, and its causes."""
     if not rows:
         click.echo("nothing")
         return

@@ -1,4 +1,4 @@
-"""Which cluster a command is about: manifests, a kubeconfig's cluster, or a lab on this machine."""
+"""The cluster of a command: manifests, a kubeconfig's cluster, or a lab on this machine."""
 
 import functools
 import sys
@@ -20,13 +20,13 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class BadInput(click.ClickException):
-    """What was given cannot be used; the message says why and what would help."""
+    """An input cannot be used; the message says why and what would help."""
 
     exit_code = 2
 
 
 class Source(msgspec.Struct, frozen=True):
-    """Where a cluster is described; at most one of the three."""
+    """The source of a cluster; at most one of the three is set."""
 
     filenames: tuple[str, ...] = ()
     kubeconfig: str = ""
@@ -35,7 +35,7 @@ class Source(msgspec.Struct, frozen=True):
 
 
 class Read(msgspec.Struct, frozen=True):
-    """The documents of a source, and what of it could not be read."""
+    """The documents of a source, and what could not be read."""
 
     manifests: tuple[Manifest, ...]
     gaps: tuple[str, ...] = ()
@@ -57,12 +57,12 @@ _LIVE = (
 
 
 def options(command: F) -> F:
-    """The options by which a command is told its cluster; it gets them as `source`."""
+    """Adds the options that select a cluster; the command gets them as `source`."""
     return _FILES(live_options(command))
 
 
 def live_options(command: F) -> F:
-    """Those of them that mean a running cluster, where -f means something else."""
+    """Adds only the options for running clusters, for commands in which -f means something else."""
 
     @functools.wraps(command)
     def with_source(
@@ -83,13 +83,13 @@ def live_options(command: F) -> F:
 
 
 def load(source: Source) -> Loaded:
-    """The cluster that is meant; BadInput where there is none to be had."""
+    """The cluster of the source; BadInput if it cannot be read."""
     found = read(source)
     return loaded_from(found.manifests, found.gaps)
 
 
 def read(source: Source) -> Read:
-    """The documents that describe the cluster, for commands that change them first."""
+    """The documents of the cluster, for commands that change them first."""
     live = bool(source.kubeconfig or source.context)
     if (len(source.filenames) > 0) + live + bool(source.lab) > 1:
         raise click.UsageError("give one of -f, --kubeconfig and --lab: which cluster is meant?")
@@ -111,7 +111,7 @@ def _from_files(filenames: tuple[str, ...]) -> tuple[Manifest, ...]:
 
 
 def _from_server(kubeconfig: str, context: str = "") -> Read:
-    # Imported late: reading files must not wait for an HTTP client to load.
+    # Imported late: reading files does not need the HTTP client.
     import asyncio
 
     from steppe.client.config import load_config
@@ -122,7 +122,7 @@ def _from_server(kubeconfig: str, context: str = "") -> Read:
 
 
 def lab_record(lab: str) -> LabRecord:
-    """The lab of this name, or the only one that is up; labs are what steppe-lab knows of."""
+    """The lab of this name, or the only one that is up (from steppe-lab)."""
     find = plugin(SOURCES, "lab")
     if find is not None:
         found: LabRecord = find(lab)
@@ -135,7 +135,7 @@ def lab_record(lab: str) -> LabRecord:
 
 
 class _Progress:
-    """Tells a person at a terminal what takes so long, once a second from the third on."""
+    """Shows progress on a terminal, once a second from the third second on."""
 
     def __init__(self) -> None:
         self._next = time.monotonic() + QUIET_SECONDS

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from steppe.client.errors import ConfigError
-from steppe.nesting import TooDeepError, check_yaml
+from steppe.document_limits import TooDeepError, check_yaml
 
 # "Accessing the API from within a Pod": these three files are mounted into every pod.
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")

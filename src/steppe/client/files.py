@@ -12,9 +12,9 @@ from typing import Any
 
 import msgspec
 
+from steppe.document_limits import TooDeepError, check_json, check_yaml
 from steppe.errors import SteppeError
 from steppe.manifests.documents import Manifest
-from steppe.nesting import TooDeepError, check_json, check_yaml
 
 STANDARD_INPUT = "-"
 _SUFFIXES = (".yaml", ".yml", ".json")

@@ -154,8 +154,8 @@ class Mirror(Generic[W, T]):
         known, problems = self.kind.parse(seen)
         self._unreadable.pop(name, None)
         self._partial.pop(name, None)
-        if told := tuple(problems):
-            self._partial[name] = told
+        if left_out := tuple(problems):
+            self._partial[name] = left_out
         return self._set(name, known)
 
     def _set(self, name: Name, known: T) -> dict[Name, T | None]:

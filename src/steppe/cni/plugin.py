@@ -3,10 +3,10 @@
     runtime ── environment, stdin ──▶ plugin ── one JSON document ──▶ agent
             ◀── stdout, exit code ──        ◀── one JSON document ──
 
-Decides what can be decided without the agent: CNI's errors 1 to 7, VERSION, and what to say when
-no agent answers. Everything else is the agent's. Installed as one self-contained script; a runtime
-starts it for every verb, so it imports next to nothing: `json` and `socket` would double its
-start (9 ms of 18, for `re` and `enum`), where the C modules beneath them do the same.
+Decides what needs no agent: CNI's errors 1 to 7, VERSION, and the error when no agent answers. The
+agent does all else. It is installed as one script, and a runtime starts it for every verb, so it
+imports very little: `json` and `socket` would double its start time (they import `re` and `enum`,
+9 ms of 18); the C modules that they use are enough.
 """
 
 from __future__ import annotations
@@ -54,6 +54,8 @@ DECODING_FAILURE = 6
 BAD_CONFIG = 7
 TRY_AGAIN = 11
 NOT_AVAILABLE = 50
+# "Values 100+ may be used for plugin specific errors."; those from 100 on are the agent's.
+UNEXPECTED = 199
 
 CONFIG_LIMIT = 1 << 20
 TIMEOUT_SECONDS = 30.0
@@ -63,7 +65,7 @@ _NAME = _ALPHANUMERIC | frozenset("_.-")
 
 
 class CniError(Exception):
-    """What the runtime is told: one of CNI's codes, what is wrong, and what would cure it."""
+    """An error for the runtime: one of CNI's codes, what is wrong, and the cure."""
 
     def __init__(self, code: int, msg: str, details: str = "") -> None:
         super().__init__(msg)
@@ -73,7 +75,7 @@ class CniError(Exception):
 
 
 def json_codec() -> tuple[Callable[[str], Any], Callable[[Any], str]]:
-    """(loads, dumps) as `json` has them, without what importing it costs."""
+    """(loads, dumps) with the behaviour of `json`, without the cost of importing it."""
     try:
         from _json import encode_basestring_ascii, make_encoder, make_scanner
 
@@ -88,14 +90,14 @@ def json_codec() -> tuple[Callable[[str], Any], Callable[[Any], str]]:
         encode = make_encoder(
             None, str, encode_basestring_ascii, None, ":", ",", False, False, True
         )
-    except (ImportError, TypeError):  # another interpreter's, or another version's
+    except (ImportError, TypeError):  # another interpreter, or another version of it
         from json import dumps, loads
 
         return loads, dumps
 
     def scan_all(text: str) -> Any:
         text = text.strip(" \t\n\r")
-        # Of broken text the scanner says StopIteration, or SystemError while `json` is away.
+        # For invalid text the scanner raises StopIteration, or SystemError without `json`.
         try:
             value, end = scan(text, 0)
         except (StopIteration, SystemError):
@@ -104,7 +106,7 @@ def json_codec() -> tuple[Callable[[str], Any], Callable[[Any], str]]:
             return value
         from json import loads
 
-        return loads(text)  # raises ValueError that says what is wrong
+        return loads(text)  # raises a ValueError with the reason
 
     return scan_all, lambda value: "".join(encode(value, 0))
 
@@ -139,16 +141,25 @@ def check_environment(env: Mapping[str, str]) -> str:
 
 
 def is_name(text: str) -> bool:
-    """Whether this may name a container or a network."""
+    """Whether this is a valid name of a container or a network."""
     return text[:1] in _ALPHANUMERIC and _NAME.issuperset(text)
 
 
 def _is_interface(text: str) -> bool:
     return (
-        len(os.fsencode(text)) <= 15
+        len(text.encode(errors="surrogatepass")) <= 15
+        and text.isprintable()
         and text not in (".", "..")
         and not any(character in "/:" or character.isspace() for character in text)
     )
+
+
+def _is_socket_path(text: str) -> bool:
+    """unix(7): sun_path has 108 bytes and ends with a null byte; a leading one means no file."""
+    try:
+        return text[:1] == "/" and "\0" not in text and len(os.fsencode(text)) <= 107
+    except UnicodeEncodeError:
+        return False  # JSON can say "\ud800", which no file is called
 
 
 def _is_args(text: str) -> bool:
@@ -189,13 +200,13 @@ def read_config(read: Callable[[], bytes]) -> tuple[str, Json]:
 
 
 def version_key(text: str) -> tuple[int, ...]:
-    """Orders versions; a text that is none comes before all others."""
+    """A sort key for versions; a text that is not a version comes before all others."""
     parts = text.split(".")
     return tuple(int(part) for part in parts if part.isdigit()) if len(parts) == 3 else ()
 
 
 def check_version(config: Json, command: str) -> None:
-    """CniError 1 for a version that is not ours, or that has no such command."""
+    """CniError 1 for a version that is not supported, or that does not have the command."""
     # An absent cniVersion counts as 0.1.0 in the reference library.
     version = config.get("cniVersion") or "0.1.0"
     if version not in SUPPORTED:
@@ -212,21 +223,27 @@ def check_version(config: Json, command: str) -> None:
 
 
 def check_config(config: Json, command: str) -> None:
-    """CniError 7 or 2 for a configuration that cannot be served."""
+    """CniError 7 or 2 for a configuration that is not supported."""
     for key in ("name", "type", "socket"):
         value = config.get(key)
         if not isinstance(value, str) or not value:
             raise CniError(BAD_CONFIG, f"the configuration has no {key!r}", REINSTALL)
     if not is_name(config["name"]):
         raise CniError(BAD_CONFIG, f"network name {config['name']!r} is not allowed", REINSTALL)
-    if "/" in config["type"]:
-        raise CniError(BAD_CONFIG, f"plugin type {config['type']!r} holds a path", REINSTALL)
+    if "/" in config["type"] or "\0" in config["type"]:
+        raise CniError(BAD_CONFIG, f"plugin type {config['type']!r} is not allowed", REINSTALL)
+    if not _is_socket_path(config["socket"]):
+        raise CniError(
+            BAD_CONFIG,
+            f"socket {config['socket'][:200]!r} is no path of a Unix socket",
+            'it must begin with "/" and have at most 107 bytes; ' + REINSTALL,
+        )
     previous = config.get("prevResult")
     if previous is not None and not isinstance(previous, dict):
-        raise CniError(BAD_CONFIG, "prevResult is not an object")
+        raise CniError(BAD_CONFIG, "prevResult is not an object", RUNTIME)
     if command == "CHECK" and previous is None:
-        raise CniError(BAD_CONFIG, "CHECK needs prevResult, the result of the ADD")
-    # Only before an ADD: no configuration may keep a pod from being taken down.
+        raise CniError(BAD_CONFIG, "CHECK needs prevResult, the result of the ADD", RUNTIME)
+    # Only for ADD: a wrong configuration must not keep a pod from being detached.
     if command in ("ADD", "STATUS") and config.get("ipam"):
         raise CniError(
             UNSUPPORTED_FIELD,
@@ -237,7 +254,9 @@ def check_config(config: Json, command: str) -> None:
         check_attachments(config.get(VALID_ATTACHMENTS))
 
 
-REINSTALL = "run `python -m steppe.agent.cni.install`, which writes a configuration that has it"
+REINSTALL = "run `python -m steppe.agent.cni.install`, which writes a whole configuration"
+
+RUNTIME = "the container runtime must send it as the CNI specification has it"
 
 
 def check_attachments(listed: object) -> None:
@@ -249,11 +268,13 @@ def check_attachments(listed: object) -> None:
         and isinstance(entry.get("ifname"), str)
         for entry in entries
     ):
-        raise CniError(BAD_CONFIG, f"{VALID_ATTACHMENTS} is not a list of containerID and ifname")
+        raise CniError(
+            BAD_CONFIG, f"{VALID_ATTACHMENTS} is not a list of containerID and ifname", RUNTIME
+        )
 
 
 def pod_of(env: Mapping[str, str]) -> str:
-    """The pod as people know it; "" where the runtime does not tell."""
+    """namespace/name of the pod; "" if the runtime does not send it."""
     pairs = dict(pair.split("=", 1) for pair in env.get("CNI_ARGS", "").split(";") if "=" in pair)
     namespace, name = pairs.get("K8S_POD_NAMESPACE", ""), pairs.get("K8S_POD_NAME", "")
     return f"{namespace}/{name}" if name else ""
@@ -270,12 +291,15 @@ def ask(path: str, document: str, command: str, pod: str) -> tuple[Json | None, 
         raise CniError(
             code,
             f"{about}: steppe's agent is not reachable at {path}: {reason}",
-            "start the agent on this node, or look into its log; this is tried again by itself",
+            CURES.get(error.errno or ETIMEDOUT, CURES[ECONNREFUSED]),
         ) from error
     try:
         answer = loads(received.decode())
-        return answer["stdout"], answer["exit"]
-    except (ValueError, TypeError, KeyError) as error:
+        printed, exit_code = answer["stdout"], answer["exit"]
+        if not isinstance(exit_code, int) or not isinstance(printed, dict | None):
+            raise TypeError(exit_code)  # noqa: TRY301 - one more way to be no answer
+        return printed, exit_code & 0xFF
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise CniError(
             code,
             f"{about}: steppe's agent broke off before it had answered",
@@ -283,8 +307,19 @@ def ask(path: str, document: str, command: str, pod: str) -> tuple[Json | None, 
         ) from error
 
 
+# errno's numbers, without importing it.
+EACCES, EAGAIN, ECONNREFUSED, ETIMEDOUT = 13, 11, 111, 110
+CURES = {
+    EACCES: "its socket is root's alone: the container runtime must run plugins as root",
+    EAGAIN: "it has more requests than it can take now; this is tried again by itself",
+    ECONNREFUSED: "start the agent on this node, or look into its log; this is tried again by "
+    "itself",
+    ETIMEDOUT: "it runs and does not answer: look into its log; this is tried again by itself",
+}
+
+
 def exchange(path: str, document: bytes) -> bytes:
-    """What comes back on a Unix socket for one document; OSError if it cannot be had."""
+    """The answer on a Unix socket to one document; OSError if there is none."""
     received = []
     channel = Socket(AF_UNIX, SOCK_STREAM)
     try:
@@ -307,27 +342,27 @@ def run(env: Mapping[str, str], read: Callable[[], bytes]) -> tuple[Json | None,
         if command == "VERSION":
             return {"cniVersion": asked_version(read), "supportedVersions": SUPPORTED}, 0
         text, config = read_config(read)
-        # An error speaks the version in use, as far as that is known.
+        # An error has the version of the request, if that is known.
         if config.get("cniVersion") in SUPPORTED:
             version = config["cniVersion"]
         check_version(config, command)
         check_config(config, command)
         known = {name: env[name] for name in PARAMETERS if name in env}
         schema = "steppe.cni-request/v1"
-        # The configuration goes on as it came: what we do not know is not ours to change.
+        # The configuration is passed on unchanged, with members that we do not know.
         document = f'{{"schema":"{schema}","env":{dumps(known)},"config":{text}}}'
         return ask(config["socket"], document, command, pod_of(env))
     except CniError as error:
-        return {
-            "cniVersion": version,
-            "code": error.code,
-            "msg": error.msg,
-            "details": error.details,
-        }, 1
+        return _told(version, error), 1
+
+
+def _told(version: str, error: CniError) -> Json:
+    told = {"code": error.code, "msg": error.msg, "details": error.details}
+    return {"cniVersion": version, **told}
 
 
 def asked_version(read: Callable[[], bytes]) -> str:
-    """The version that a VERSION request speaks; empty or broken input is no reason to fail."""
+    """The version of a VERSION request; "" for empty or invalid input, which is no error here."""
     try:
         version = read_config(read)[1].get("cniVersion")
     except CniError:
@@ -343,10 +378,18 @@ def read_stdin() -> bytes:
 
 def main() -> None:
     """The plugin as a process."""
-    printed, code = run(os.environ, read_stdin)
-    if printed is not None:
-        sys.stdout.write(dumps(printed) + "\n")
-        sys.stdout.flush()
+    try:
+        printed, code = run(os.environ, read_stdin)
+    except Exception as error:  # noqa: BLE001 - the outermost boundary: a runtime reads no traceback
+        what = f"steppe's CNI plugin failed: {type(error).__name__}: {error}"
+        cure = "a bug of steppe's: please report it, with the request"
+        printed, code = _told(NEWEST, CniError(UNEXPECTED, what, cure)), 1
+    try:
+        if printed is not None:
+            sys.stdout.write(dumps(printed) + "\n")
+            sys.stdout.flush()
+    except (OSError, AttributeError):
+        code = code or 1  # nobody reads: a closed pipe, or no standard output at all
     # Nothing is left to clean up, and an orderly end of the interpreter takes 1 ms.
     os._exit(code)
 

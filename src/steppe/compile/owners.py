@@ -1,7 +1,8 @@
-"""Who owns a block of claims: an object of the API, or a part of what is compiled for several.
+"""The owners of claim sets: an object of the API, or a part of what is compiled from several
+objects.
 
-A block is replaced as a whole, by the name of its owner. Two owners are equal only if they are of
-one type and of equal fields.
+A claim set is replaced as a whole, by its owner. Two owners are equal only if they have the same
+type and equal fields.
 """
 
 import msgspec
@@ -17,14 +18,14 @@ class LinkOwner(msgspec.Struct, frozen=True, gc=False):
 
 
 class GuardOwner(msgspec.Struct, frozen=True, gc=False):
-    """What policies of a direction say of the pod behind a link, whoever its peers are."""
+    """What the policies of one direction claim for the pod behind a link, for every peer."""
 
     direction: Direction
     link: str
 
 
 class RulingOwner(msgspec.Struct, frozen=True, gc=False):
-    """What the pod behind a link lets through from or to the peers of an identity's number."""
+    """What the pod behind a link may receive from or send to peers with an identity's number."""
 
     direction: Direction
     link: str

@@ -164,15 +164,15 @@ class PolicySide:
             peers.update(self._concerned(rules))
         for ref in peers:
             touched |= self._compile_peer(ref)
-        seen_anew = {link for ref in peers for link in self._links_of.get(ref, ())}
+        changed_again = {link for ref in peers for link in self._links_of.get(ref, ())}
         if any(isinstance(peer, Block) for rule in rules for peer in rule.peers):
             touched |= self._compile_blocks()
-            seen_anew.update(self._subjects)
+            changed_again.update(self._subjects)
         for number, traits in self._identity_counts.changed().items():
             touched |= self._compile_number(number, traits)
         for link in links:
             touched |= self._compile_rulings(link)
-        for link in links | seen_anew:
+        for link in links | changed_again:
             touched |= self._compile_guard(link)
         return frozenset(touched)
 
@@ -253,20 +253,20 @@ class PolicySide:
         cause, number = Cause(ref, "metadata.labels"), self._identity_counts.number
         claims = [
             self._plane.peer(self._direction, address, number(identity), cause)
-            for address, identity, told_apart in held
-            if told_apart
+            for address, identity, distinct in held
+            if distinct
         ]
         return self._claim_sets.replace(PeerOwner(self._direction, ref), claims)
 
     def _holding(self, ref: ObjectRef) -> AddressIdentities:
-        told = self._identities
+        identities = self._identities
         if ref.kind == "Node":
             node = self._cluster.nodes.get(ref.name)
-            return told.of_node_addresses(node) if node is not None else ()
+            return identities.of_node_addresses(node) if node is not None else ()
         pod = self._cluster.pods.get((ref.namespace, ref.name))
         if pod is None or pod.host_network or pod.finished:
             return ()
-        return told.of_pod_addresses(pod)
+        return identities.of_pod_addresses(pod)
 
     def _compile_blocks(self) -> frozenset[Key]:
         atoms = self._identities.of_prefixes()

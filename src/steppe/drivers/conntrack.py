@@ -3,7 +3,7 @@
     message   nfgenmsg {family, version, resource} | CTA_TUPLE_ORIG | CTA_TUPLE_REPLY | …
     tuple     CTA_TUPLE_IP {source, destination} | CTA_TUPLE_PROTO {number, ports}
 
-Names are those of linux/netfilter/nfnetlink_conntrack.h. Nothing is ever flushed.
+Names are those of linux/netfilter/nfnetlink_conntrack.h. The table is never flushed.
 """
 
 import socket
@@ -25,6 +25,8 @@ _DELETE = nfnl.kind(nfnl.CTNETLINK, 2)
 
 _CTA_TUPLE_ORIG = 1
 _CTA_TUPLE_REPLY = 2
+_CTA_STATUS = 3
+_IPS_SEEN_REPLY = 1 << 1  # linux/netfilter/nf_conntrack_common.h
 _CTA_TUPLE_IP = 1
 _CTA_TUPLE_PROTO = 2
 _ADDRESSES: dict[int, tuple[int, int]] = {socket.AF_INET: (1, 2), socket.AF_INET6: (3, 4)}
@@ -52,11 +54,15 @@ class Conntrack:
     def close(self) -> None:
         self._socket.close()
 
-    def flows(self, protocols: Collection[Protocol]) -> tuple[Flow, ...]:
-        """All flows of these protocols, of both families."""
-        return tuple(self._flows(protocols))
+    def flows(
+        self, protocols: Collection[Protocol], opening: Collection[Protocol] = ()
+    ) -> tuple[Flow, ...]:
+        """All flows of these protocols, of both families; of `opening`, those never answered."""
+        return tuple(self._flows(protocols, opening))
 
-    def _flows(self, protocols: Collection[Protocol]) -> Iterator[Flow]:
+    def _flows(
+        self, protocols: Collection[Protocol], opening: Collection[Protocol]
+    ) -> Iterator[Flow]:
         for family in _ADDRESSES:
             try:
                 found = self._socket.dump(Request(_GET, nfnl.header(family)))
@@ -65,11 +71,15 @@ class Conntrack:
                 raise kernel_error(what, error) from error
             for message in found:
                 flow = read_flow(message)
-                if flow is not None and flow.protocol in protocols:
+                if flow is None:
+                    continue
+                if flow.protocol in protocols or (
+                    flow.protocol in opening and not _is_answered(message)
+                ):
                     yield flow
 
     def end(self, flows: Iterable[Flow]) -> int:
-        """Take these flows out of the table; answers how many were still there."""
+        """Delete these flows from the table; returns how many still existed."""
         requests = [_deletion(flow) for flow in flows]
         ended = 0
         for error in self._socket.batch(requests) if requests else ():
@@ -91,6 +101,12 @@ def read_flow(message: Message) -> Flow | None:
     if original is None or reply is None:
         return None
     return Flow(original[0], original[1], reply[1])
+
+
+def _is_answered(message: Message) -> bool:
+    """Whether a packet of the other direction has been seen."""
+    status = nfnl.attributes(message).get(_CTA_STATUS, b"")
+    return bool(int.from_bytes(status, "big") & _IPS_SEEN_REPLY)
 
 
 def _read_tuple(data: bytes, family: int) -> tuple[Protocol, Endpoints] | None:

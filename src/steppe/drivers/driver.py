@@ -1,12 +1,12 @@
-"""What every driver does, and how several drivers make one.
+"""The protocol of all drivers, and a driver made of several drivers.
 
     changes ─▶ Composite ─▶ the driver that owns the keys' table ─▶ kernel, daemon …
     read    ◀─ all drivers' tables in one mapping ◀────────────────┘
     events  ◀─ all drivers' events in one stream
 
-A table is known by the name that its keys' class has (`LinkKey.table`). A new table is a module
-in `state` with the types of its keys and values, a driver that owns it, and a place for that
-driver in the list that a Composite is made from.
+A table has the name in its keys' class (`LinkKey.table`). A new table is a module in `state` with
+the types of its keys and values, a driver that owns it, and that driver in the list from which a
+Composite is made.
 """
 
 from collections.abc import AsyncGenerator, Collection, Iterable, Mapping, Sequence
@@ -23,7 +23,7 @@ from steppe.state.node import Key, Value
 
 
 class Fault(msgspec.Struct, frozen=True):
-    """Something that a driver's tables stand on and that has no key, such as nftables' rules."""
+    """Something wrong in the base of a driver's tables that has no key, such as nftables' rules."""
 
     what: str
     how: Literal["missing", "differs", "foreign"]
@@ -33,24 +33,24 @@ class Fault(msgspec.Struct, frozen=True):
 
 
 class Watching(Protocol):
-    """The events of one driver, from the moment on that this was made."""
+    """The events of one driver, from when this object was made."""
 
     @property
     def descriptors(self) -> tuple[int, ...]:
-        """Files that can be read when there are events."""
+        """File descriptors that are readable when there are events."""
 
     def drain(self) -> Sequence[Event]:
-        """What has happened since the last call; never waits."""
+        """The events since the last call; never waits."""
 
     def close(self) -> None:
-        """No more events."""
+        """End the events."""
 
 
 class Driver(Protocol):
-    """Reads and changes some tables. Calls block and belong on a thread.
+    """Reads and changes some tables. Calls block, so they run on a thread.
 
-    Errors: a KernelError says that nothing was read or made; a change that could not be made is
-    a Failure, and the other changes are made all the same.
+    Errors: after a KernelError nothing was read or changed; a single change that could not be made
+    is a Failure, and the other changes are made.
     """
 
     @property
@@ -58,31 +58,31 @@ class Driver(Protocol):
         """The tables that only this driver reads and changes."""
 
     def check(self) -> tuple[Fault, ...]:
-        """What `ensure` would put right; changes nothing."""
+        """The faults that `ensure` would repair; changes nothing."""
 
     def ensure(self) -> tuple[Fault, ...]:
-        """Make what the tables stand on; answers what had to be put right."""
+        """Make the base of the tables; returns the faults that it has repaired."""
 
     def read(
         self, wanted: Collection[Key] = (), tables: Collection[str] | None = None
     ) -> dict[Key, Value]:
-        """What is ours in all tables, or in these alone.
+        """Our entries in all tables, or only in these.
 
-        Of a table that cannot be listed (sysctls: nobody knows which of them are ours) only the
-        wanted keys are read, as far as they are there.
+        A table that cannot be listed (sysctls: the kernel does not record which are ours) is read
+        only under the wanted keys, as far as they exist.
         """
 
     def apply(self, changes: Sequence[Change]) -> tuple[Failure, ...]:
-        """Make the changes, in order; each one that was not made, with its reason.
+        """Make the changes, in order; returns those that were not made, with the reason.
 
-        To add what is there already and to delete what is gone both succeed.
+        To add an equal entry again and to delete a missing entry both succeed.
         """
 
     def watch(self) -> Watching:
-        """What others do to the tables, from now on."""
+        """The changes that others make to the tables, from now on."""
 
     def close(self) -> None:
-        """Close what the driver has open; the tables stay as they are."""
+        """Close the driver's sockets; the tables stay as they are."""
 
 
 class Watches:
@@ -109,7 +109,7 @@ class Watches:
             watch.close()
 
     def events(self) -> AsyncGenerator[tuple[Event, ...], None]:
-        """What happens, as it happens, for ever."""
+        """The events as they happen, until cancelled."""
         return heard_any(self.descriptors, self.drain)
 
 
@@ -163,7 +163,7 @@ class Composite:
         failures: list[Failure] = []
         for driver, group in groupby(changes, lambda c: self._owners.get(c.key.table)):
             if driver is None:
-                failures += map(_nobodys, group)
+                failures += map(_without_driver, group)
             else:
                 failures += driver.apply(tuple(group))
         return tuple(failures)
@@ -190,6 +190,6 @@ def only(state: Mapping[Key, Value], tables: Collection[str] | None) -> dict[Key
     return {key: value for key, value in state.items() if key.table in tables}
 
 
-def _nobodys(change: Change) -> Failure:
+def _without_driver(change: Change) -> Failure:
     detail = f"no driver here has the table {change.key.table}"
     return Failure(change, KernelError(str(change), detail=detail))

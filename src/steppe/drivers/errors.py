@@ -1,4 +1,4 @@
-"""What the kernel refused, in words that name the change, the reason and the cure."""
+"""Errors of the kernel, with the change, the reason and a cure."""
 
 import os
 from errno import (
@@ -29,15 +29,15 @@ _CURES = {
     ENETDOWN: "the link is down; set it up first",
     ENETUNREACH: "the next hop is in no prefix on the link; check the node's addresses",
     EHOSTUNREACH: "the next hop is in no prefix on the link; check the node's addresses",
-    EEXIST: "another program holds this place; remove its entry, or let it have another metric",
-    EINVAL: "the kernel does not take these values together; is the source address on this node?",
+    EEXIST: "another program has an entry here; remove its entry, or give it another metric",
+    EINVAL: "the kernel refuses this combination of values; is the source address on this node?",
     EBUSY: "something else is using it; it is tried again",
-    ENOENT: "what it belongs to is not there",
+    ENOENT: "the object that it belongs to does not exist",
 }
 
 
 class KernelError(SteppeError):
-    """The kernel (or nft) refused; `errno` is 0 where there is none."""
+    """The kernel (or nft) refused a request; `errno` is 0 if there is none."""
 
     def __init__(self, what: str, errno: int = 0, detail: str = "", cure: str = "") -> None:
         reason = detail
@@ -49,7 +49,7 @@ class KernelError(SteppeError):
 
 
 class TablesChangedError(KernelError):
-    """The tables changed each time they were read, so what was read is of no one moment.
+    """The tables changed during every attempt to read them, so there is no consistent reading.
 
     Nothing is wrong with the tables: read them again later.
     """
@@ -59,7 +59,7 @@ class TablesChangedError(KernelError):
 
 
 def kernel_error(what: str, error: NetlinkError) -> KernelError:
-    """What netlink refused, with the name of what was to be done."""
+    """A netlink error as a KernelError; `what` names the action that failed."""
     if isinstance(error, DumpInterruptedError):
         return TablesChangedError(what, error.detail)
     return KernelError(what, error.errno, error.detail)

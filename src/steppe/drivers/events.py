@@ -1,4 +1,4 @@
-"""What a driver tells of its tables when somebody else has changed them."""
+"""The events of a driver: somebody else has changed its tables."""
 
 import msgspec
 
@@ -6,10 +6,10 @@ from steppe.state.node import Key, Value
 
 
 class Seen(msgspec.Struct, frozen=True):
-    """A key in our scope now holds this value, or nothing.
+    """A key in our scope has this value now; None: it has no entry.
 
-    `foreign`: another program's route has taken this key's place. It concerns us only if the
-    key is one of ours; to replace it, name its value as the old one.
+    `foreign`: another program's route is under this key. It matters only if we want the key; a
+    change that replaces it has the foreign value as its old one.
     """
 
     key: Key
@@ -18,7 +18,7 @@ class Seen(msgspec.Struct, frozen=True):
 
 
 class Lost(msgspec.Struct, frozen=True):
-    """Entries may have changed without an event: those over `link`, or any at all if empty."""
+    """Entries may have changed without events: those on `link`, or any if `link` is ""."""
 
     reason: str
     link: str = ""

@@ -1,9 +1,9 @@
 """A kernel in memory that refuses what the real one refuses (tests/drivers/test_contract.py).
 
-It has the interface of KernelDriver with nftables, and starts as a namespace that someone else has
-given an underlay: links with addresses that are not Steppe's but that routes and tunnels may use.
+It has the interface of KernelDriver with nftables. It starts with an underlay: links with addresses
+that are not Steppe's but that routes and tunnels may use.
 
-What somebody else does to it: `remove`, `put` and `flush`. What it shall refuse besides: `refuse`.
+`remove`, `put` and `flush` are changes by other programs; `refuse` sets further errors.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -73,9 +73,9 @@ class FakeKernel:
         self._watches: list[FakeWatch] = []
         self._peers: dict[str, tuple[FakeKernel, str]] = {}
         self.refuse: Callable[[Change], int] = lambda _: 0
-        """The number of the error that a change shall meet; 0 for none."""
+        """Gives the errno with which a change is refused; 0 to make it."""
         self.restless = 0
-        """How many of the next readings find that the tables change meanwhile."""
+        """How many of the next readings fail because the tables change."""
         self.inside: Mapping[int, FakeKernel] = {}
         """The kernels in other namespaces, by their descriptors; a veth pair may end there."""
 
@@ -95,7 +95,7 @@ class FakeKernel:
         return (Fault(f"table inet {self._skeleton.table}", "missing"),)
 
     def ensure(self) -> tuple[Fault, ...]:
-        """Make the skeleton's table; what it was not."""
+        """Make the skeleton's table; returns the repaired faults."""
         found = self.check()
         if self._skeleton is not None:
             self._sets = frozenset(spec.name for spec in self._skeleton.sets)
@@ -152,7 +152,7 @@ class FakeKernel:
             self._peers[name] = (pod, peer_name)
 
     def connect(self, name: str, link: Link, peer: "FakeKernel", peer_name: str) -> None:
-        """The other end of a veth pair comes in here."""
+        """Add the other end of a veth pair to this kernel."""
         self._state[LinkKey(name)] = link
         self._peers[name] = (peer, peer_name)
 
@@ -183,28 +183,20 @@ class FakeKernel:
         pod, _ = self._peers.get(name, (None, ""))
         return next((fd for fd, kernel in self.inside.items() if kernel is pod), None)
 
-    def underlay(self, addresses: Sequence[IPAddress]) -> Underlay:
-        """The link that holds one of the addresses; the fake has no default route to go by."""
-        for address in addresses:
-            for link in self._underlay.values():
-                if any(own.ip == address for own in link.addresses):
-                    return link
-        raise KernelError("find the underlay", detail="no link holds any of these addresses")
-
     def remove(self, key: Key) -> None:
-        """What somebody else's hand does to one entry, with all that follows from it."""
+        """Another program deletes one entry, with all consequences in the kernel."""
         self._change(key, None)
         self._tell(Seen(key, None))
         if isinstance(key, LinkKey):
             self._tell(Lost(f"link {key.name} was deleted", key.name))
 
     def put(self, key: Key, value: Value) -> None:
-        """The same, to give a key another value."""
+        """Another program changes the value of a key."""
         self._change(key, value)
         self._tell(Seen(key, value))
 
     def flush(self) -> None:
-        """Somebody else deletes the skeleton's table, and with it all elements."""
+        """Another program deletes the skeleton's table, and with it all elements."""
         self._sets = frozenset()
         self._drop([key for key in self._state if isinstance(key, ElementKey)])
         self._tell(Lost("another program has changed the table"))
@@ -262,13 +254,13 @@ class FakeKernel:
             raise _RefusedError(EEXIST, f"it is a {old.kind.name}")
         if new.kind.made_by_attaching:
             if old is None:
-                raise _RefusedError(ENODEV, "the pod's link is gone; it is made anew by attaching")
+                raise _RefusedError(ENODEV, "the pod's link is gone; it is made again by attaching")
         elif new.kind.lower and not self._has_link(new.kind.lower):
             raise _RefusedError(ENODEV, f"its underlay {new.kind.lower}")
         self._state[key] = new
 
     def _part(self, name: str) -> None:
-        """The other end of a veth pair goes with this one."""
+        """Delete the other end of a veth pair together with this one."""
         peer, peer_name = self._peers.pop(name, (None, ""))
         if peer is not None and peer.alias(peer_name) is not None:
             peer.remove(LinkKey(peer_name))
@@ -283,7 +275,7 @@ class FakeKernel:
 
     def _change_setting(self, key: SysctlKey, new: Value | None) -> None:
         if not isinstance(new, Sysctl):
-            return  # a setting that is claimed no more keeps its value
+            return  # a setting that is no longer claimed keeps its value
         if key.path not in _GLOBAL_SETTINGS:
             parts = key.path.split("/")
             known = (
@@ -359,7 +351,7 @@ class FakeKernel:
         return any(via.version == prefix.version and via in prefix for prefix in prefixes)
 
     def _follow(self, key: Key) -> None:
-        """What goes, or changes, with an entry."""
+        """Delete or change the entries that depend on an entry."""
         if not isinstance(key, AddressKey):
             return
         for other, value in list(self._state.items()):

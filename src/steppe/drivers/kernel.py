@@ -5,7 +5,7 @@ sysctls                                             sysctl.py
 further tables, such as elements                    the drivers handed in
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from errno import ENODEV
 
 from steppe.drivers.driver import Composite, Driver
@@ -19,8 +19,6 @@ from steppe.drivers.reader import list_addresses, list_links
 from steppe.drivers.rtnetlink import Rtnetlink
 from steppe.drivers.scope import NODE, Scope
 from steppe.drivers.sysctl import Sysctls
-from steppe.drivers.underlay import find_underlay
-from steppe.kube.objects import Underlay
 from steppe.net.address import IPAddress
 from steppe.state.link import Link
 
@@ -46,10 +44,6 @@ class KernelDriver(Composite):
             raise KernelError(what, detail="the name is not one of ours")
         made = nl_link.create_veth(name, link, peer_name, peer_mac, netns_fd)
         create(self.socket, name, made, what)
-
-    def underlay(self, addresses: Sequence[IPAddress]) -> Underlay:
-        """The node's way to the other nodes; KernelError if there is none to be found."""
-        return find_underlay(self.socket, addresses)
 
     def aliases(self) -> dict[str, str]:
         """The alias of each link of the namespace, whoever made it."""

@@ -1,8 +1,9 @@
 """Makes, changes and deletes links.
 
-MTU, MAC address, alias and state are changed in place. What a kind of link alone has cannot all
-be, so a device that differs there is made anew. Either way the caller puts back what the link
-has shed. A pod's veth pair can only be made by attaching the pod: it needs the pod's namespace.
+MTU, MAC address, alias and state are changed in place. The settings of one kind cannot all be
+changed, so a device that differs in them is made again. In both cases the caller restores the
+entries that the link has lost. A pod's veth pair can only be made by attaching the pod: it needs
+the pod's namespace.
 """
 
 from errno import EEXIST, ENODEV
@@ -16,11 +17,11 @@ from steppe.drivers.scope import Scope
 from steppe.state.link import Link
 
 _FOREIGN = "a link of this name is there and not ours; rename or delete it"
-_DETACHED = "the pod's link is gone; it is made anew by attaching: delete the pod"
+_DETACHED = "the pod's link is gone; it is made again by attaching: delete the pod"
 
 
 class Links:
-    """The links of one namespace as they are at one moment, and ways to change them."""
+    """The links of one namespace as they were read, and methods to change them."""
 
     def __init__(self, socket: NetlinkSocket, scope: Scope, found: tuple[LinkInfo, ...]) -> None:
         self._socket = socket
@@ -29,7 +30,7 @@ class Links:
         self._names = {link.index: link.name for link in found}
 
     def sheds(self, name: str, new: Link) -> bool:
-        """Whether the link that is there will lose entries on the way to the new one."""
+        """Whether the existing link loses entries when it is changed to the new one."""
         there = self._by_name.get(name)
         return there is not None and (there.mac != new.mac or self._is_other(there, new))
 
@@ -38,7 +39,7 @@ class Links:
         return actual is None or actual.kind != new.kind
 
     def put(self, name: str, new: Link, what: str) -> None:
-        """Make the link, or change the one that is there."""
+        """Make the link, or change the existing one."""
         self._check_scope(name, what)
         there = self._by_name.get(name)
         if there is None:
@@ -57,7 +58,7 @@ class Links:
             raise KernelError(what, error.errno, error.detail) from error
 
     def delete(self, name: str, what: str) -> None:
-        """Delete the link; that it is gone already is just as well."""
+        """Delete the link; no error if it does not exist."""
         self._check_scope(name, what)
         self._by_name.pop(name, None)
         try:
@@ -82,7 +83,7 @@ class Links:
 
 
 def create(socket: NetlinkSocket, name: str, requests: tuple[Request, ...], what: str) -> LinkInfo:
-    """Send what makes a link and then sets it up; a half-made one does not stay behind."""
+    """Send the requests that make a link; if one fails, the incomplete link is deleted."""
     make, *finish = requests
     try:
         socket.request(make)

@@ -1,9 +1,9 @@
-"""What attaching pods needs of a machine: the node's own namespace, and ways into those of pods.
+"""The protocols for attaching pods: the node's own namespace, and the namespaces of pods.
 
-    Host         the node's tables, and the links and addresses of everybody
+        Host         the node's tables, and all links and addresses, also of other programs
     Namespaces   opens a pod's namespace, and gives a driver of the tables inside it
 
-The kernel's are in kernel.py and kernel_namespaces.py, those in memory in fake.py and
+The real ones are in kernel.py and kernel_namespaces.py, those in memory in fake.py and
 fake_namespaces.py.
 """
 
@@ -20,8 +20,8 @@ from steppe.state.link import Link
 
 
 class Netns(msgspec.Struct, frozen=True):
-    """An open namespace. The descriptor ends with the opening; device and inode tell the namespace
-    from every other one that there is at the time.
+    """An open namespace. The descriptor is valid while the context of `opened` lasts; device and
+    inode identify the namespace among those that exist at the time.
     """
 
     fd: int

@@ -1,19 +1,19 @@
 """Nexthop objects for IPv4 routes, so that many of them load in linear time.
 
-The kernel hashes what IPv4 routes share (fib_info_hashfn in net/ipv4/fib_semantics.c) by protocol,
-scope, source, metric and link, or by a nexthop object's id, but never by the gateway. Routes by
-thousands of gateways on one link are all in one bucket: each new one is compared with all others.
-IPv6 has no such table and needs no objects.
+The kernel keeps the common part of IPv4 routes in a hash table (fib_info_hashfn in
+net/ipv4/fib_semantics.c). The hash uses protocol, scope, source, metric and link, or the id of a
+nexthop object, but not the gateway. So routes by thousands of gateways on one link are in one
+bucket, and each new one is compared with all others. IPv6 has no such table and needs no objects.
 
-Only hops on Steppe's own devices get one. A link that loses its carrier takes its objects along,
-and with them, silently, their routes, which do not come back with the carrier; plain routes stay
-(nh_netdev_event in net/ipv4/nexthop.c). The underlay's link can lose its carrier, a tunnel device
-cannot.
+Only hops on Steppe's own devices get an object. When a link loses its carrier, the kernel deletes
+its objects and, without events, the routes that use them, and they do not come back with the
+carrier; plain routes stay (nh_netdev_event in net/ipv4/nexthop.c). The underlay's link can lose its
+carrier, a tunnel device cannot.
 
-To tables, diffs and the walker the objects do not exist: the kernel shows such a route with its
-gateway, as `10.244.2.0/24 nhid 1403… via 10.244.2.0 dev …`. The id is a hash of the hop, so that
-an agent that starts anew finds its own. Where somebody else's object has the id, or the kernel
-knows no objects, the route is written without.
+Tables, diffs and the walker do not know the objects: the kernel shows such a route with its
+gateway, as `10.244.2.0/24 nhid 1403… via 10.244.2.0 dev …`. The id is a hash of the hop, so that a
+restarted agent finds its objects. If another program's object has the id, or the kernel has no
+nexthop objects, the route is written without one.
 """
 
 import threading
@@ -40,18 +40,20 @@ ReadSettings = Callable[[Collection[Key]], Mapping[Key, Value]]
 
 
 def object_id(hop: Hop) -> int:
-    """31 bits and never 0, which asks the kernel to choose; more read as negative in places."""
+    """The id for a hop: 31 bits, since some programs read larger ids as negative, and never 0,
+    which lets the kernel choose.
+    """
     digest = blake2b(f"{hop.link} {hop.via} {hop.onlink}".encode(), digest_size=4).digest()
     return (int.from_bytes(digest, "big") & 0x7FFFFFFF) or 1
 
 
 class Nexthops:
-    """The objects of one namespace that routes of ours use.
+    """The nexthop objects of one namespace that our routes use.
 
-    `_of` says which object each route goes by. It is complete once the routes have been read
-    (`learn`); no object is deleted before, nor while a route that uses it is known, since the
-    kernel deletes those with it. `lock` is held from `ids` to `settle`, so that none is deleted
-    between its making and its first route.
+    Invariant: `_of` has the object of each route. It is complete after the routes have been read
+    (`learn`); before that no object is deleted, and never while a known route uses it, since the
+    kernel would delete the route too. `lock` is locked from `ids` to `settle`, so that no object is
+    deleted between its creation and its first route.
     """
 
     def __init__(self, socket: NetlinkSocket, scope: Scope, read: ReadSettings) -> None:
@@ -103,13 +105,13 @@ class Nexthops:
             self._socket.batch([nh.delete_nexthop(number) for number in gone])
 
     def mark(self) -> int:
-        """To be taken before routes are read, and given to `learn` with them."""
+        """A mark to take before the routes are read; `learn` needs it."""
         return self._mark
 
     def learn(self, mark: int, routes: Iterable[RouteInfo]) -> None:
-        """Take over what all our routes in the kernel say; objects that none uses may go.
+        """Take in all our routes in the kernel; objects that no route uses may then be deleted.
 
-        What was read while changes were under way says nothing for sure, and is not taken.
+        A reading during which changes were made is ignored: it may be inconsistent.
         """
         listed = self._listed() if self._supported is not False and not self._scope.link else None
         with self.lock:

@@ -1,10 +1,10 @@
-"""Packets that a `log group` rule hands to whoever listens: nfnetlink_log, as in nflogs.
+"""Reads packets of a `log group` rule by nfnetlink_log.
 
     message   nfgenmsg {family, version, group} | NFULA_PREFIX | NFULA_PAYLOAD | …
 
-Names are those of linux/netfilter/nfnetlink_log.h. A group has one listener a namespace, and while
-it has none the kernel makes no copies. The kernel tells of what it may, not of all: it drops
-copies that the listener is too slow for, and the rule itself may be limited.
+Names are those of linux/netfilter/nfnetlink_log.h. A group has at most one listener in a namespace;
+without one the kernel makes no copies. Not every packet is delivered: the kernel drops copies if
+the listener is too slow, and the rule may have a limit.
 """
 
 import socket
@@ -96,7 +96,7 @@ class Nflog:
             except OSError as error:
                 if error.errno != ENOBUFS:
                     raise
-                continue  # copies were lost, and were only ever samples
+                continue  # copies were lost; they are only samples
             found += (sample for sample in map(read_sample, messages) if sample is not None)
         return tuple(found)
 

@@ -1,4 +1,4 @@
-"""What all of netfilter's netlink messages have in common (linux/netfilter/nfnetlink.h).
+"""The common parts of netfilter's netlink messages (linux/netfilter/nfnetlink.h).
 
     type      subsystem << 8 | message of that subsystem
     body      nfgenmsg {family, version, res_id} | attributes
@@ -40,7 +40,7 @@ def subsystem_of(message: Message) -> int:
 
 
 def header(family: int, res_id: int = 0) -> bytes:
-    """What stands before the attributes; the version is always 0."""
+    """The header before the attributes; the version is always 0."""
     return _NFGENMSG.pack(family, 0, res_id)
 
 

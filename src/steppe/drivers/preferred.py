@@ -1,4 +1,4 @@
-"""Other programs' routes that the kernel takes before ours. Read only."""
+"""Other programs' routes that the kernel uses before ours. Read only."""
 
 from collections.abc import Iterable
 

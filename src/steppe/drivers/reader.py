@@ -1,7 +1,7 @@
 """Reads a namespace's tables from the kernel, as the same types that compilers claim.
 
-Only what a Scope holds is reported. A link that is not there carries nothing, so each table is
-read with the names of the links as they are at that time.
+Only entries in a Scope are returned. Entries name their link by index, so the links are read first;
+entries on a link that does not exist are left out.
 """
 
 from collections.abc import Callable, Iterator
@@ -63,9 +63,9 @@ def list_routes(
 def read_tables(
     socket: NetlinkSocket, scope: Scope, met: Callable[[RouteInfo], object] = lambda _: None
 ) -> dict[Key, Value]:
-    """Every table that rtnetlink knows, as far as the scope reaches.
+    """Every table of rtnetlink, limited to the scope.
 
-    `met` is told each route in scope as the kernel has it.
+    `met` is called with each route in the scope, as the kernel has it.
     """
     found = list_links(socket)
     names = {link.index: link.name for link in found}
@@ -82,7 +82,7 @@ def read_tables(
             state[row[0]] = row[1]
             met(info)
     if not scope.link:
-        # Of two rules with one key the kernel follows the first it shows.
+        # Of two rules with one key the kernel uses the first one that it lists.
         for key, value in _rules(socket, scope):
             state.setdefault(key, value)
     return state

@@ -1,7 +1,8 @@
 """A change to a table, as the netlink requests that make it.
 
-Links are not here: what a link needs depends on what is there (kernel.py). Every request but
-those for routes and rules replaces whatever holds its key, since on our own links all is ours.
+Not for links: their requests depend on the existing link (links.py). Every request, except those
+for routes and rules, replaces an existing entry under its key: on our own links all entries are
+ours.
 """
 
 from errno import EINVAL, ENODEV
@@ -75,7 +76,7 @@ def _route(change: Change, key: RouteKey, index: Index, nexthop: int) -> tuple[R
 
 
 def blocks(key: RouteKey, old: Route, new: Route) -> bool:
-    """Whether a route must go before its successor can come, so that it cannot be replaced.
+    """Whether a route must be deleted before the new one can be added (no replacing in one step).
 
     IPv6 looks an on-link next hop up all the same, and to find it by another link is "Nexthop
     has invalid gateway or device mismatch" (ip6_route_check_nh_onlink in net/ipv6/route.c).
@@ -91,7 +92,7 @@ def blocks(key: RouteKey, old: Route, new: Route) -> bool:
 
 
 def _rule(key: RuleKey, old: Value | None, new: Value | None) -> tuple[Request, ...]:
-    """The kernel cannot replace a rule: the new one goes in behind the old, which then leaves."""
+    """The kernel cannot replace a rule: add the new one after the old one, then delete that."""
     made: list[Request] = []
     if isinstance(new, Rule):
         made.append(rules.add_rule(key, new))

@@ -3,11 +3,11 @@
     read()   each table, as far as the scope reaches
     apply()  changes in the order given; consecutive ones of one table go out as one batch
 
-A change that fails is reported and the others go on. Others' entries are left alone: to add where
-another program's route or rule stands is a Failure. (A change with an old value does replace what
-has the route's key: whoever took the place of our route shall not keep it.)
+A change that fails is reported, and the other changes are made. Entries of other programs are left
+alone: adding a route or rule where another program has one is a Failure. (A change with an old
+value replaces the route under its key, also another program's: it has replaced ours before.)
 
-A link that is made anew loses what stands on it, and its sysctls; both are put back here.
+A link that is made again loses its entries and its sysctls; both are restored here.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -86,7 +86,7 @@ class Rtnetlink:
     def read(
         self, wanted: Collection[Key] = (), tables: Collection[str] | None = None
     ) -> dict[Key, Value]:
-        """All that the scope reaches, whatever is wanted."""
+        """All entries in the scope; `wanted` is not used."""
         del wanted
         return only(self._read_all(), tables)
 
@@ -148,7 +148,7 @@ class Rtnetlink:
         return self._apply_batch(changes) + self._put_back(carried)
 
     def _carried(self, name: str) -> tuple[Change, ...]:
-        """What a link may lose as it changes, as the changes that put it back."""
+        """The changes that restore what a link may lose when it changes."""
         found = self._read_all()
         return self._settings.of_link(name) + ordered(
             Change(key, None, value) for key, value in found.items() if _is_on(key, value, name)
@@ -183,7 +183,7 @@ class Rtnetlink:
         return sure
 
     def _send(self, changes: Sequence[Change]) -> tuple[list[Failure], list[Failure]]:
-        """Send changes as one batch; failures for sure, and those that need a closer look."""
+        """Send changes as one batch; returns certain failures, and those that must be checked."""
         index = _Indexes(self.socket)
         with self._nexthops.lock:
             nexthops = self._nexthops.ids(changes, index)

@@ -1,4 +1,4 @@
-"""What in a namespace a driver looks at: everything else belongs to others and is left alone."""
+"""The entries of a namespace that a driver reads and changes: all others are left alone."""
 
 import re
 

@@ -17,18 +17,18 @@ from steppe.state.node import Key, Value
 from steppe.state.sysctl import Sysctl, SysctlKey
 
 _ROOT = Path("/proc/sys")
-# Only network settings are anyone's business here; link names may hold dots, but no part of a
-# path is made of dots alone.
+# Only network settings are allowed. Link names may contain dots, but no part of a path consists of
+# dots alone.
 _PATH = re.compile(r"net(/(?!\.{1,2}(/|$))[A-Za-z0-9_.@:-]+)+")
 
 _T = TypeVar("_T")
 
 
 class Sysctls:
-    """The settings of one namespace: the caller's own, or the given one's.
+    """The settings of one namespace: the caller's own, or the given one.
 
-    Which of all settings are ours nobody can tell but by name, so those that were ever read or
-    written here are remembered: a link that is made anew gets them back.
+    The kernel does not record which settings are ours, so those that were read or written here are
+    remembered: they are written again for a link that is made again.
     """
 
     tables = frozenset((SysctlKey.table,))
@@ -49,7 +49,7 @@ class Sysctls:
         return ()
 
     def watch(self) -> Watches:
-        """No events: the kernel tells nobody of a setting that is changed."""
+        """No events: the kernel does not report changes of settings."""
         return Watches()
 
     def read(
@@ -63,7 +63,7 @@ class Sysctls:
         return self._read(keys)
 
     def apply(self, changes: Sequence[Change]) -> tuple[Failure, ...]:
-        """Write settings; one that is claimed no more keeps its value, for it had one before."""
+        """Write settings; a setting that is no longer claimed keeps its value."""
         failures: list[Failure] = []
         for change in changes:
             key, new = change.key, change.new
@@ -104,7 +104,7 @@ class Sysctls:
 
         def write_one() -> None:
             try:
-                # Never O_CREAT: a path that is not there must say so.
+                # Never O_CREAT: a path that does not exist must be an error.
                 with _file(key).open("r+") as file:
                     file.write(setting.value)
             except FileNotFoundError as error:

@@ -41,7 +41,7 @@ Changed = tuple[str, ...]
 
 
 class Underlays:
-    """The underlay of one network namespace, by sockets of its own: nobody waits for others."""
+    """Reads the underlay of one network namespace, with sockets of its own."""
 
     def __init__(self, netns_fd: int | None = None) -> None:
         self._socket = NetlinkSocket(netns_fd)
@@ -64,10 +64,10 @@ class Underlays:
 
     def read(self, addresses: Sequence[IPAddress]) -> Underlay:
         """The underlay of a node known by these addresses; KernelError if none is found."""
-        return find_underlay(self._socket, addresses)
+        return _find(self._socket, addresses)
 
     def drain(self) -> Changed:
-        """What has changed since the last call and may matter; never waits."""
+        """The changes since the last call that may concern the underlay; never waits."""
         changed: dict[str, None] = {}
         for _ in range(_DATAGRAMS):
             try:
@@ -88,9 +88,9 @@ class Underlays:
 
 
 def _changed(message: Message) -> str:
-    """What a notification is about; "" for what cannot change the underlay.
+    """What has changed, as text; "" for a notification that cannot concern the underlay.
 
-    Pods' links come and go all the time, and a node may have thousands of routes to peers.
+    Those are frequent: pods' links, and thousands of routes to peers.
     """
     kind = message.kind
     if kind in (links.RTM_NEWLINK, links.RTM_DELLINK):
@@ -105,7 +105,7 @@ def _changed(message: Message) -> str:
     return ""
 
 
-def find_underlay(socket: NetlinkSocket, addresses: Sequence[IPAddress]) -> Underlay:
+def _find(socket: NetlinkSocket, addresses: Sequence[IPAddress]) -> Underlay:
     """The link, its MTU, and its addresses that are valid beyond it."""
     try:
         links = {link.index: link for link in list_links(socket)}
@@ -130,7 +130,7 @@ def _holder(
     held: Iterable[tuple[int, IPInterface]],
     addresses: Iterable[IPAddress],
 ) -> LinkInfo | None:
-    """The first given address's link; a loopback address says nothing about the way out."""
+    """The link with the first of the given addresses; loopback addresses are ignored."""
     by_address = {interface.ip: links[index] for index, interface in held if index in links}
     for address in addresses:
         link = by_address.get(address)

@@ -1,10 +1,10 @@
-"""Tells what others do to a namespace's tables, as it happens.
+"""Reports the changes that others make to a namespace's tables, as they happen.
 
 Our own changes are filtered out inside the kernel.
 
-The kernel does not tell everything. When a link goes down or away, and when an IPv4 address
-goes, its IPv4 routes are dropped silently (fib_flush sends no RTM_DELROUTE); and a reader who is
-too slow loses events. Both become Lost: read the tables again.
+The kernel does not report everything. When a link goes down or is deleted, and when an IPv4 address
+is deleted, its IPv4 routes are deleted without events (fib_flush sends no RTM_DELROUTE); and a
+reader that is too slow loses events. Both become Lost: read the tables again.
 """
 
 import socket
@@ -31,13 +31,16 @@ from steppe.state.link import Address, AddressKey, LinkKey
 # NEXTHOP
 _GROUPS = (1, 3, 5, 7, 8, 9, 11, 19, 32)
 _BUFFER = 8 << 20
-"""Bytes; the kernel takes them only as events wait, and 15,000 of them fit."""
+"""Bytes of the receive buffer, for 15,000 events; memory is used only while events wait."""
 _DATAGRAMS = 2000
-"""Events taken at one go, so that a storm of them does not hold up the event loop."""
+"""The most events in one call, so that many events do not block the event loop."""
 
 
 class Watch:
-    """The events of one namespace; made before its tables are read, so that none is missed."""
+    """The events of one namespace. It is made before the tables are read, so no event is missed.
+
+    Invariant: every change by others since then is an event or is covered by a Lost.
+    """
 
     def __init__(
         self,
@@ -49,7 +52,7 @@ class Watch:
         self._scope = scope
         self._own = own
         self._socket = open_socket(netns_fd, buffer, socket.SOCK_NONBLOCK)
-        # Links are heard of in any case: their names must be known.
+        # Links are always subscribed to: their names are needed for the other events.
         ignore(self._socket, own.port, unless=(links.RTM_NEWLINK, links.RTM_DELLINK))
         join(self._socket, _GROUPS)
         self._names: dict[int, str] = {}
@@ -70,7 +73,7 @@ class Watch:
         return (self._socket.fileno(),)
 
     def drain(self) -> tuple[Event, ...]:
-        """What has happened since the last call; never waits."""
+        """The events since the last call; never waits."""
         events: list[Event] = []
         for _ in range(_DATAGRAMS):
             try:
@@ -90,7 +93,7 @@ class Watch:
         return tuple(events)
 
     def events(self) -> AsyncGenerator[tuple[Event, ...], None]:
-        """What happens, as it happens, for ever."""
+        """The events as they happen, until cancelled."""
         return heard(self._socket.fileno(), self.drain)
 
     def _learn_links(self) -> None:
@@ -164,5 +167,5 @@ class Watch:
         if row is not None:
             yield Seen(row[0], row[1] if message.kind == routes.RTM_NEWROUTE else None)
         elif message.flags & nl.NLM_F_REPLACE and not self._scope.link:
-            # `ip route replace` tells of the new route only, never of the one that had to go.
+            # `ip route replace` reports only the new route, not the one that it replaced.
             yield Seen(info.key, info.route, foreign=True)

@@ -30,7 +30,7 @@ def service_called(cluster: Cluster, host: str) -> Service | None:
     return cluster.services.get((labels[1], labels[0]))
 
 
-def nobody(cluster: Cluster, end: End, also: Iterable[str] = ()) -> UnknownEndError:
+def no_match(cluster: Cluster, end: End, also: Iterable[str] = ()) -> UnknownEndError:
     """The error for an end that matches nothing, with suggestions.
 
     `also` are further known names.

@@ -21,7 +21,7 @@ from steppe.ends.end import (
     Written,
     is_pattern,
 )
-from steppe.ends.known import nobody, service_called
+from steppe.ends.known import no_match, service_called
 from steppe.ends.parse import parse_end
 from steppe.ends.workloads import are_one, pods_of
 from steppe.kube.cluster import Cluster
@@ -115,7 +115,7 @@ def _resolved(cluster: Cluster, written: Written) -> Named:
         case HostEnd(host):
             service = service_called(cluster, host)
             if service is None:
-                raise nobody(cluster, written.end)
+                raise no_match(cluster, written.end)
             target = _to_service(cluster, service)
         case ServiceEnd():
             target = _to_service(cluster, _service(cluster, written.end))
@@ -149,7 +149,7 @@ def _service(cluster: Cluster, end: ServiceEnd) -> Service:
     else:
         found = [service for (_, name), service in cluster.services.items() if name == end.name]
     if not found:
-        raise nobody(cluster, end)
+        raise no_match(cluster, end)
     if len(found) > 1:
         names = ", ".join(sorted(f"svc/{each.namespace}/{each.name}" for each in found))
         raise UnknownEndError(f"{end} is the name of several Services: say which of {names}")
@@ -160,14 +160,14 @@ def _to_service(cluster: Cluster, service: Service) -> ServiceTarget:
     """A Service with its own addresses; a headless one with those that DNS returns."""
     if not service.headless:
         return ServiceTarget(service, service.cluster_ips)
-    held = (each for slice_ in cluster.slices_of(service) for each in slice_.headless)
-    return ServiceTarget(service, tuple(dict.fromkeys(e.address for e in held if e.ready)))
+    endpoints = (each for slice_ in cluster.slices_of(service) for each in slice_.headless)
+    return ServiceTarget(service, tuple(dict.fromkeys(e.address for e in endpoints if e.ready)))
 
 
 def _node(cluster: Cluster, end: NodeEnd) -> NodeTarget:
     node = cluster.nodes.get(end.name)
     if node is None:
-        raise nobody(cluster, end)
+        raise no_match(cluster, end)
     if not node.addresses:
         raise UnknownEndError(
             f"node {node.name} has no InternalIP, so nothing can be sent to or from it"
@@ -180,7 +180,7 @@ def _pod(cluster: Cluster, end: NameEnd | PodEnd) -> Named:
     if pod is not None:
         return _of_pod(cluster, pod)
     if not pods_of(cluster, end.namespace, end.name):
-        raise nobody(cluster, end)
+        raise no_match(cluster, end)
     return _one_of(cluster, end)
 
 
@@ -213,7 +213,7 @@ def _anywhere(cluster: Cluster, end: NameEnd) -> Named:
     having = sorted({pod.namespace for pod in pods_of(cluster, "", end.name)})
     # If a Service has the name too, the name is ambiguous.
     if len(having) != 1 or any(name == end.name for _, name in cluster.services):
-        raise nobody(cluster, end)
+        raise no_match(cluster, end)
     return _one_of(cluster, NameEnd(having[0], end.name))
 
 
@@ -221,7 +221,7 @@ def _one_of(cluster: Cluster, end: WorkloadEnd | NameEnd | PodEnd) -> Named:
     """The first pod of a workload."""
     pods = pods_of(cluster, end.namespace, end.name)
     if not pods:
-        raise nobody(cluster, end)
+        raise no_match(cluster, end)
     if not are_one(pods):
         names = ", ".join(f"{pod.namespace}/{pod.name}" for pod in pods[:_NEAR])
         raise UnknownEndError(

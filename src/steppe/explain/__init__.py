@@ -1,5 +1,5 @@
-"""Why a packet arrives or does not: its path step by step, each with the object behind it.
+"""Explains one flow: its paths step by step with the objects behind them, and what would open it.
 
-What is promised, the oracle says; explain asks it about the part of the cluster that a flow can
-meet and puts the answer into words. Must not import reach, lint or verify, which stand on it.
+It decides which packets represent a flow and how results are worded. What Kubernetes promises comes
+from `oracle`, what tables do from `walk`. It must not import reach, lint or verify, which use it.
 """

@@ -1,9 +1,9 @@
-"""The packets that stand for a flow: one a family, and one a part of a range that may differ.
+"""The packets that represent a flow: one for each family and for each part of an address range.
 
     192.0.2.0/24 into a pod with ipBlock 192.0.2.128/25     192.0.2.0/24 (the rest of it)
                                                             192.0.2.128/25
 
-Within a part all addresses are inside the same blocks, so one of them speaks for all.
+All addresses of a part are in the same ipBlocks, so one of them represents the part.
 """
 
 from collections.abc import Iterable, Iterator
@@ -12,9 +12,9 @@ from ipaddress import IPv4Address, IPv6Address
 import msgspec
 
 from steppe.ends.target import NodeTarget, PodTarget, RangeTarget, ServiceTarget, Target
+from steppe.explain.cluster_part import own_prefix
 from steppe.explain.flow import BadFlowError
 from steppe.explain.model import Case, Flow
-from steppe.explain.part import own_prefix
 from steppe.kube.cluster import Cluster
 from steppe.kube.cluster_policies import ClusterRule
 from steppe.kube.objects import Node, Pod
@@ -36,14 +36,14 @@ _NOT_PUBLIC = tuple(
         ),
     )
 )
-"""No host of the internet has these (RFC 6890)."""
+"""Not assigned to hosts of the internet (RFC 6890)."""
 
 
 def cases_of(
     cluster: Cluster, flow: Flow, node_port_addresses: NodePortAddresses = ()
 ) -> tuple[Case, ...]:
-    """The flow's packets, IPv4 first; BadFlowError where the ends have no family in common."""
-    found = tuple(_cases(_Asked(cluster, flow, node_port_addresses)))
+    """The flow's packets, IPv4 first; BadFlowError if the ends have no family in common."""
+    found = tuple(_cases(_Question(cluster, flow, node_port_addresses)))
     if not found:
         raise BadFlowError(f"{flow.source} and {flow.destination} {_nothing_common(flow)}")
     return found
@@ -56,15 +56,15 @@ def _nothing_common(flow: Flow) -> str:
     return "have no IP family in common"
 
 
-class _Asked(msgspec.Struct, frozen=True):
-    """A flow, and what of its cluster decides by which packets it begins."""
+class _Question(msgspec.Struct, frozen=True):
+    """A flow, and what else decides which packets represent it."""
 
     cluster: Cluster
     flow: Flow
     node_port_addresses: NodePortAddresses
 
 
-def _cases(asked: _Asked) -> Iterator[Case]:
+def _cases(asked: _Question) -> Iterator[Case]:
     flow = asked.flow
     for version in _FAMILIES:
         for stands_for, source in _sources(asked.cluster, flow, version):
@@ -85,7 +85,7 @@ def _sources(cluster: Cluster, flow: Flow, version: int) -> Iterator[tuple[str, 
         yield "", own
 
 
-def _destinations(asked: _Asked, version: int) -> Iterator[tuple[str, IPAddress, int, str]]:
+def _destinations(asked: _Question, version: int) -> Iterator[tuple[str, IPAddress, int, str]]:
     cluster, flow = asked.cluster, asked.flow
     end = flow.destination
     if isinstance(end, RangeTarget):
@@ -94,7 +94,7 @@ def _destinations(asked: _Asked, version: int) -> Iterator[tuple[str, IPAddress,
             yield name, address, flow.port, ""
     elif isinstance(end, ServiceTarget) and end.service.headless:
         # "Kubernetes … instead configures DNS … with multiple records that return the addresses
-        # of the Pods" (Headless Services): each is a destination of its own.
+        # of the Pods" (Headless Services): each address is a case of its own.
         for address in (each for each in end.addresses if each.version == version):
             pods = (f"{pod.namespace}/{pod.name}" for pod in cluster.pods_at(address))
             yield f"{next(pods, address)} (IPv{version})", address, flow.port, ""
@@ -107,12 +107,12 @@ def _destinations(asked: _Asked, version: int) -> Iterator[tuple[str, IPAddress,
 
 
 def _from_outside(
-    asked: _Asked, end: ServiceTarget, version: int
+    asked: _Question, end: ServiceTarget, version: int
 ) -> Iterator[tuple[str, IPAddress, int, str]]:
-    """What hosts outside dial: a load balancer's address, an external one, or a node's port."""
+    """The packets of hosts outside: to a load balancer's address, an external IP or a node port."""
     flow, service = asked.flow, end.service
     if version not in {address.version for address in service.cluster_ips}:
-        return  # its other addresses mean nothing in this family (oracle/service.py)
+        return  # other addresses of this family are ignored (oracle/service.py)
     node = _entrance(asked.cluster, service, version)
     written = () if end.addresses == service.cluster_ips else end.addresses
     public = (*written, *service.load_balancer_ips, *service.external_ips)
@@ -131,7 +131,7 @@ def _from_outside(
 
 
 def _entrance(cluster: Cluster, service: Service, version: int) -> Node | None:
-    """The node by which traffic comes in: under externalTrafficPolicy Local, one with endpoints."""
+    """The node at which traffic comes in: with externalTrafficPolicy Local, one with endpoints."""
     nodes = [node for _, node in sorted(cluster.nodes.items()) if node.address(version)]
     if service.external_local:
         served = {e.node for s in cluster.slices_of(service) for e in s.endpoints if e.ready}
@@ -145,7 +145,7 @@ def _serving(served: NodePortAddresses, node: Node, version: int) -> IPAddress |
 
 
 def _blocks(cluster: Cluster, end: Target, direction: Direction) -> Iterator[IPNetwork]:
-    """Every prefix that a policy of these pods, or the Service itself, tells apart."""
+    """Every prefix for which a policy of these pods, or the Service's source ranges, may differ."""
     policies = {p.ref: p for pod in _pods(cluster, end) for p in cluster.policies_on(pod)}
     rules: list[Rule | ClusterRule] = []
     for policy in policies.values():
@@ -174,7 +174,7 @@ def _pods(cluster: Cluster, end: Target) -> Iterator[Pod]:
 def _parts(
     cluster: Cluster, end: RangeTarget, cuts: Iterable[IPNetwork], version: int
 ) -> Iterator[tuple[str, IPAddress]]:
-    """Each part of the range, by its longest prefix, with an address that speaks for it."""
+    """Each part of the range, as its longest prefix, with an address that represents it."""
     if end.address is not None:
         if end.address.version == version:
             yield "", end.address
@@ -185,7 +185,7 @@ def _parts(
         for part in sorted({whole} | inside, key=sort_key):
             if end.public and any(holds(private, part) for private in _of(version)):
                 continue
-            address = _speaker(cluster, part, {cut for cut in inside if cut != part})
+            address = _sample_address(cluster, part, {cut for cut in inside if cut != part})
             if address is not None:
                 name = end.text if part == whole and end.public else str(part)
                 yield name + (f" (IPv{version})" if end.public else ""), address
@@ -195,14 +195,14 @@ def _of(version: int) -> Iterator[IPNetwork]:
     return (prefix for prefix in _NOT_PUBLIC if prefix.version == version)
 
 
-def _speaker(cluster: Cluster, part: IPNetwork, without: set[IPNetwork]) -> IPAddress | None:
-    """The first address of a part outside the cluster and outside all of `without`."""
+def _sample_address(cluster: Cluster, part: IPNetwork, without: set[IPNetwork]) -> IPAddress | None:
+    """The first address of a part that is neither the cluster's nor in a prefix of `without`."""
     number, last = int(part.network_address), int(part.broadcast_address)
     for cut in sorted((cut for cut in without if holds(part, cut)), key=sort_key):
         if int(cut.network_address) <= number <= int(cut.broadcast_address):
             number = int(cut.broadcast_address) + 1
     if number < last:
-        number += 1  # the first address of a prefix is seldom a host's
+        number += 1  # the first address of a prefix is usually no host's
     make = IPv4Address if part.version == 4 else IPv6Address
     while number <= last:
         address = make(number)

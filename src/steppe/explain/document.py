@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from steppe.explain.model import Case, Explanation, Patch, Path, Step
-from steppe.explain.steps import told
+from steppe.explain.steps import step_text
 from steppe.kube.cause import Cause
 from steppe.net.packet import Packet
 from steppe.oracle.policy import Decision
@@ -105,7 +105,7 @@ def _step(step: Step) -> Json:
     return {
         "node": step.node or None,
         "stage": step.stage.value,
-        "text": told(step.what),
+        "text": step_text(step.what),
         "because": _causes(step.because),
         "basis": "promise" if step.promised else "fact",
     }

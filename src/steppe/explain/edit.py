@@ -1,6 +1,6 @@
-"""An edit of one object that could open one end of a flow, and how much it lets in.
+"""An edit of one object that may allow a flow at one end, and how much else it allows.
 
-Whether it does open the flow is for explain/remedy.py to try.
+explain/remedy.py tries whether it really opens the flow.
 """
 
 from collections.abc import Callable
@@ -9,8 +9,8 @@ from enum import IntEnum
 import msgspec
 
 from steppe.explain.model import Patch
-from steppe.explain.partner import Json
-from steppe.explain.say import traffic
+from steppe.explain.new_peer import Json
+from steppe.explain.sentences import traffic
 from steppe.kube.cause import Cause
 from steppe.kube.cluster import Cluster
 from steppe.kube.objects import Pod
@@ -22,7 +22,7 @@ from steppe.oracle.policy import Decision
 
 
 class Breadth(IntEnum):
-    """How much an edit lets in: what was asked, more of what its rule lists, or far more."""
+    """How much an edit allows: just the flow, more within its rule, or far more."""
 
     ASKED = 0
     RULE = 1
@@ -30,7 +30,7 @@ class Breadth(IntEnum):
 
 
 class Edit(msgspec.Struct, frozen=True):
-    """A change that could help: in words, as patches, and as what it makes of a cluster."""
+    """A change that may help: as text, as patches, and as a function from cluster to cluster."""
 
     text: str
     object: Cause
@@ -39,8 +39,8 @@ class Edit(msgspec.Struct, frozen=True):
     apply: Callable[[Cluster], Cluster]
 
 
-class Closed(msgspec.Struct, frozen=True):
-    """One end that says no to one partner."""
+class DeniedEnd(msgspec.Struct, frozen=True):
+    """One end of a flow at which the policies of a pod deny the other end."""
 
     direction: Direction
     pod: Pod
@@ -62,7 +62,7 @@ class Closed(msgspec.Struct, frozen=True):
 
     @property
     def port(self) -> Port:
-        """The least that a rule can let through for the packet: ICMP has no ports to name."""
+        """The narrowest port of a rule that matches the packet; for ICMP this is all traffic."""
         if self.packet.protocol == "ICMP":
             return AnyTraffic()
         number = self.packet.destination_port

@@ -1,7 +1,7 @@
 """Explains flows over one cluster: build an Explainer once, then ask it as often as you like.
 
-`Explainer(cluster)` tells what the API promises, whoever's network it is. On Steppe's own,
-`explainer_of(cluster, settings)` goes through its tables and holds them against that.
+`Explainer(cluster)` says what the API promises on any network. For a cluster that runs Steppe,
+`explainer_of(cluster, settings)` walks through its tables and compares the result with the promise.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,13 +10,13 @@ import msgspec
 
 from steppe.explain.asked import refusals
 from steppe.explain.cases import cases_of
+from steppe.explain.cluster_part import part_for
 from steppe.explain.flow import BadFlowError, flow_of
-from steppe.explain.misses import misses
 from steppe.explain.model import Case, Explanation, Flow, Path, kind_of
-from steppe.explain.part import part_for
-from steppe.explain.promised import path_of
+from steppe.explain.promised_steps import path_of
 from steppe.explain.remedy import Asked, changes_for
-from steppe.explain.say import verdict
+from steppe.explain.sentences import verdict
+from steppe.explain.unmatched_rules import misses
 from steppe.kube.cluster import Cluster
 from steppe.kube.policies import Direction
 from steppe.net.packet import Protocol
@@ -31,15 +31,21 @@ EGRESS: Direction = "egress"
 
 
 Paths = tuple[tuple[Path, ...], tuple[str, ...]]
-"""A case's paths, and where they part from the oracle."""
+"""A case's paths, and sentences about differences from the oracle."""
 Walk = Callable[[Case, Sequence[PromisedPath]], Paths]
-"""Takes a case through tables; the promised paths are what the oracle says of it."""
+"""Walks a case through tables; the promised paths are the oracle's result for it."""
 InTables = Callable[[Cluster], Walk]
-"""Gives the tables of a part of the cluster."""
+"""Returns a Walk through the tables of a part of the cluster."""
 
 
 class Explainer:
-    """One cluster, indexed; `in_tables` where it runs Steppe (explain/tables.py has some)."""
+    """Explains flows in one cluster.
+
+    `in_tables` is set if it runs Steppe (see explain/tables.py).
+
+    Invariant: it stores only what follows from the cluster, so an explanation does not depend on
+    earlier ones.
+    """
 
     def __init__(
         self,
@@ -55,7 +61,7 @@ class Explainer:
     def flow(
         self, source: str, destination: str, port: str = "", protocol: Protocol | None = None
     ) -> tuple[Flow, tuple[str, ...]]:
-        """The flow that these words mean, with notes on how they were understood."""
+        """The flow that these texts mean, with notes on how they were understood."""
         return flow_of(self.cluster, source, destination, port, protocol)
 
     def explain(
@@ -90,7 +96,7 @@ class Explainer:
     def _followed(
         self, part: Cluster, oracle: Oracle, cases: Sequence[Case]
     ) -> tuple[tuple[Case, ...], tuple[str, ...]]:
-        """The cases with every path that their packets may take."""
+        """The cases, each with every path that its packet may take."""
         walk = self._in_tables and self._in_tables(part)
         found: list[Case] = []
         conflicts: list[str] = []
@@ -107,7 +113,7 @@ class Explainer:
         return tuple(found), tuple(conflicts)
 
     def _with_misses(self, world: World, path: Path) -> Path:
-        """The path with what the rules say that could have let it through."""
+        """The path with the rules that could have allowed it, and what they allow instead."""
         if path.fate != "denied":
             return path
         packet, direction, decision = path.received, INGRESS, path.ingress

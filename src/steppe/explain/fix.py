@@ -1,4 +1,4 @@
-"""A change as whole objects, as `kubectl apply` takes them."""
+"""A change as whole objects, for `kubectl apply`."""
 
 from collections.abc import Mapping
 from copy import deepcopy
@@ -10,11 +10,11 @@ from steppe.kube.cause import ObjectRef
 Json = dict[str, Any]
 
 _SERVERS = ("uid", "resourceVersion", "generation", "creationTimestamp", "managedFields")
-"""Metadata that the API server writes; applying it would conflict, or change nothing."""
+"""Metadata that the API server writes: applying it would conflict or have no effect."""
 
 
 def changed_objects(objects: Mapping[ObjectRef, Json], change: Change) -> dict[ObjectRef, Json]:
-    """The objects of a change as they would be; `objects` has those that there are."""
+    """The objects of a change after it; `objects` has the existing ones."""
     found: dict[ObjectRef, Json] = {}
     for patch in change.patches:
         if not patch.path:
@@ -27,7 +27,7 @@ def changed_objects(objects: Mapping[ObjectRef, Json], change: Change) -> dict[O
 
 
 def to_apply(document: Json) -> Json:
-    """An object without what is the API server's to write."""
+    """An object without the fields that the API server writes."""
     metadata = {k: v for k, v in document["metadata"].items() if k not in _SERVERS}
     return {k: v for k, v in document.items() if k != "status"} | {"metadata": metadata}
 

@@ -1,4 +1,4 @@
-"""Which flow is meant: the ends, and the port and protocol where people leave them out."""
+"""Finds the flow that text means: its ends, and its port and protocol if they are left out."""
 
 from typing import get_args
 
@@ -23,11 +23,11 @@ _PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
 
 
 class BadFlowError(SteppeError):
-    """The flow cannot be, or is not wholly said; the message says what is missing."""
+    """The flow is not possible or not completely given; the message says what is missing."""
 
 
 class _Port(msgspec.Struct, frozen=True):
-    """A port that the destination has: a Service's, or one that a pod's containers declare."""
+    """A port of the destination: a Service's, or one that a pod's containers declare."""
 
     name: str
     protocol: Protocol
@@ -44,7 +44,7 @@ def flow_of(
     port: str = "",
     protocol: Protocol | None = None,
 ) -> tuple[Flow, tuple[str, ...]]:
-    """The flow that these words mean, and how they were understood; BadFlowError says why not."""
+    """The flow that these texts mean, and notes on it; BadFlowError says why there is none."""
     sender, receiver = resolve(cluster, source), resolve(cluster, destination)
     if isinstance(sender.target, ServiceTarget):
         raise BadFlowError(f"{sender.target} sends nothing itself: name one of its pods as SRC")
@@ -63,7 +63,7 @@ def flow_of(
 def _written_port(
     destination: str, to: Named, port: str, protocol: Protocol | None
 ) -> tuple[str, Protocol | None]:
-    """The port and protocol that were written, behind DST or as options of their own."""
+    """The port and protocol that were given, after DST or as options."""
     number, of_port = split_port(port)
     if number and to.port and number != to.port:
         raise BadFlowError(f"{destination} says port {to.port} and --port says {number}")
@@ -133,9 +133,9 @@ def _ports(cluster: Cluster, to: Named) -> tuple[_Port, ...]:
                 if port.protocol == protocol
             )
         case ServiceTarget(service, _) if service.headless:
-            # Nobody translates: SRV records tell the endpoints' own ports.
-            held = (port for slice_ in cluster.slices_of(service) for port in slice_.ports)
-            return tuple(_Port(*port) for port in dict.fromkeys(held))
+            # Nothing translates the port: SRV records contain the endpoints' own ports.
+            ports = (port for slice_ in cluster.slices_of(service) for port in slice_.ports)
+            return tuple(_Port(*port) for port in dict.fromkeys(ports))
         case ServiceTarget(service, _):
             return tuple(map(_of_service, service.ports))
         case _:

@@ -1,4 +1,4 @@
-"""What an explanation says: the verdict, every way the packet may go, and what would change it."""
+"""An explanation: the verdict, every path that the packet may take, and what would change it."""
 
 from collections.abc import Iterable
 from fractions import Fraction
@@ -18,7 +18,7 @@ Kind = Literal["allowed", "denied", "partly"]
 
 
 class Flow(msgspec.Struct, frozen=True):
-    """Who wants to talk to whom, and how; `port` is 0 where the protocol has none."""
+    """The question: who sends to whom, and how; `port` is 0 if the protocol has none."""
 
     source: Target
     destination: Target
@@ -27,9 +27,9 @@ class Flow(msgspec.Struct, frozen=True):
 
 
 class Step(msgspec.Struct, frozen=True):
-    """One thing that happens to the packet, and the objects behind it; `told` has words for it.
+    """One thing that happens to the packet, and the objects behind it (steps.py has its text).
 
-    `promised`: the API's text says that it happens; nobody has looked at how.
+    `promised`: it comes from the oracle (the API's text), not from tables.
     """
 
     node: str
@@ -40,7 +40,7 @@ class Step(msgspec.Struct, frozen=True):
 
 
 class Mtu(msgspec.Struct, frozen=True):
-    """The largest packet that fits the whole way, in bytes, and what bounds it."""
+    """The largest packet that fits the whole path, in bytes, and what limits it."""
 
     bytes: int
     text: str
@@ -48,17 +48,17 @@ class Mtu(msgspec.Struct, frozen=True):
 
 
 class Miss(msgspec.Struct, frozen=True):
-    """A rule that does not take the packet, or a policy without any: what it takes instead."""
+    """A rule that does not match the packet, or a policy without rules; what it allows instead."""
 
     cause: Cause
     text: str
 
 
 class Path(msgspec.Struct, frozen=True):
-    """One way that the connection may take, and how likely it is.
+    """One path that the connection may take; `share` is its probability.
 
-    `receiver` says who is at its end, or would be; `decisive` are the objects that said no, and
-    `misses` the rules that would have to say yes.
+    `receiver` names the receiver, also if the packet does not arrive. `decisive` are the objects
+    that stop it, and `misses` the rules that do not match it but could allow it.
     """
 
     fate: Fate
@@ -81,9 +81,9 @@ class Path(msgspec.Struct, frozen=True):
 
 
 class Case(msgspec.Struct, frozen=True):
-    """One packet that stands for the flow: of one family, or from one part of a range.
+    """One packet that represents the flow: of one family, or from one part of a range.
 
-    `stands_for` names the part; `entering` is the node by which a sender outside comes in.
+    `stands_for` names the part; `entering` is the node at which a packet from outside comes in.
     """
 
     stands_for: str
@@ -97,7 +97,10 @@ class Case(msgspec.Struct, frozen=True):
 
 
 class Patch(msgspec.Struct, frozen=True):
-    """What to add to an object, and where: a JSON pointer as in RFC 6902, "" for a new object."""
+    """What to add to an object, and where.
+
+    `path` is a JSON pointer (RFC 6901), "" for a new object.
+    """
 
     object: ObjectRef
     path: str
@@ -105,7 +108,7 @@ class Patch(msgspec.Struct, frozen=True):
 
 
 class Change(msgspec.Struct, frozen=True):
-    """An edit that would open the flow: it was tried on the oracle, and it does."""
+    """Edits that open the flow together: this was tried with the oracle."""
 
     text: str
     objects: tuple[Cause, ...]
@@ -113,7 +116,7 @@ class Change(msgspec.Struct, frozen=True):
 
 
 class Difference(msgspec.Struct, frozen=True):
-    """A table entry on the way that a kernel holds otherwise than it shall; "" is not at all."""
+    """A table entry of the path that differs in a kernel; "" where there is no entry."""
 
     node: str
     entry: str
@@ -123,14 +126,15 @@ class Difference(msgspec.Struct, frozen=True):
 
 
 Basis = Literal["promises", "tables", "kernels"]
-"""What the API promises, what Steppe's tables shall hold, or what the kernels do hold."""
+"""What an explanation is based on: the API's promises, Steppe's desired tables, or the kernels."""
 
 
 class Explanation(msgspec.Struct, frozen=True):
     """The verdict on a flow, and everything behind it.
 
-    `conflicts` are where the paths and the oracle part. Tables never may: that is a fault of ours.
-    Kernels do where they are not as they shall be, and `differences` says in which entries.
+    `conflicts` are differences between the paths and the oracle. With desired tables there must be
+    none: each is a bug in Steppe. Kernels differ if their tables are wrong, and `differences` are
+    the entries that are.
     """
 
     flow: Flow
@@ -145,6 +149,6 @@ class Explanation(msgspec.Struct, frozen=True):
 
 
 def kind_of(open_: Iterable[bool]) -> Kind:
-    """All, none or some."""
+    """The kind for these results: all, none or some of them are open."""
     seen = set(open_)
     return "partly" if len(seen) > 1 else "allowed" if True in seen else "denied"

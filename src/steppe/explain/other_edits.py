@@ -1,14 +1,14 @@
-"""Edits of other objects than NetworkPolicies: a label on the peer, an administrator's policy."""
+"""Edits of other objects than NetworkPolicies: labels of the peer, ClusterNetworkPolicies."""
 
 from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
 
-from steppe.explain.edit import Breadth, Closed, Edit, escaped, pointer
+from steppe.explain.edit import Breadth, DeniedEnd, Edit, escaped, pointer
 from steppe.explain.model import Patch
-from steppe.explain.partner import Json, Partner
+from steppe.explain.new_peer import Json, NewPeer
 from steppe.explain.policy_edits import isolating
-from steppe.explain.say import why
+from steppe.explain.sentences import cause_text
 from steppe.kube.cause import Cause
 from steppe.kube.cluster import Cluster
 from steppe.kube.cluster_policies import ClusterRule
@@ -18,15 +18,15 @@ from steppe.kube.selectors import EVERYTHING
 from steppe.oracle.policy_match import World, is_port
 
 
-def label_edits(cluster: Cluster, world: World, closed: Closed) -> Iterator[Edit]:
-    """One label more on the peer, where that is all a rule asks for beyond what it has."""
-    pod = world.pods.get(closed.peer)
+def label_edits(cluster: Cluster, world: World, denied: DeniedEnd) -> Iterator[Edit]:
+    """Adds a label to the peer, if this is all that it lacks for a rule to match it."""
+    pod = world.pods.get(denied.peer)
     if pod is None:
         return
     wanted: dict[tuple[str, str], None] = {}
-    for policy in isolating(cluster, closed):
-        for rule in policy.rules(closed.direction):
-            if any(is_port(world, port, closed.packet) for port in rule.ports):
+    for policy in isolating(cluster, denied):
+        for rule in policy.rules(denied.direction):
+            if any(is_port(world, port, denied.packet) for port in rule.ports):
                 for peer in rule.peers:
                     label = _missing(peer, pod)
                     if label is not None:
@@ -45,10 +45,10 @@ def label_edits(cluster: Cluster, world: World, closed: Closed) -> Iterator[Edit
 
 
 def _missing(peer: Peer, pod: Pod) -> tuple[str, str] | None:
-    """The one label that the pod lacks to be taken; one that it has is not for us to change."""
+    """The one label that the pod lacks to match; None if it has that label with another value."""
     if not isinstance(peer, Pods):
         return None
-    open_ = [each for each in peer.pods.requirements if not each.takes(pod.labels)]
+    open_ = [each for each in peer.pods.requirements if not each.matches(pod.labels)]
     if len(open_) != 1 or open_[0].key in pod.labels:
         return None
     (only,) = open_
@@ -64,14 +64,14 @@ def _missing(peer: Peer, pod: Pod) -> tuple[str, str] | None:
 def _labelled(
     policies: Iterable[NetworkPolicy], pod: Pod, key: str, value: str
 ) -> Callable[[Cluster], Cluster]:
-    """The pod with the label; `policies` are all of its namespace."""
+    """The part with the label added to the pod; `policies` are all of its namespace."""
 
     def apply(cluster: Cluster) -> Cluster:
         name = (pod.namespace, pod.name)
         if name not in cluster.pods:
             return cluster
         changed = msgspec.structs.replace(pod, labels={**pod.labels, key: value})
-        # Policies that did not select the pod may do so now.
+        # Policies that did not select the pod before may select it now.
         found = {(p.namespace, p.name): p for p in policies}
         return msgspec.structs.replace(
             cluster,
@@ -82,31 +82,31 @@ def _labelled(
     return apply
 
 
-def tier_edits(cluster: Cluster, closed: Closed, partner: Partner) -> Iterator[Edit]:
-    """An Accept rule in front of the administrator's rule that denies."""
-    (cause,) = closed.decision.because
+def tier_edits(cluster: Cluster, denied: DeniedEnd, new_peer: NewPeer) -> Iterator[Edit]:
+    """Inserts an Accept rule before the ClusterNetworkPolicy rule that denies."""
+    (cause,) = denied.decision.because
     policy = cluster.cluster_policies.get(cause.ref.name)
-    blocks = any(isinstance(peer, Block) for peer in partner.peers)
-    if policy is None or (blocks and closed.direction == "ingress"):
-        return  # ingress rules of administrators name pods and namespaces, no addresses
-    rule = ClusterRule(f"{closed.field}[new]", "", "Accept", partner.peers, (closed.port,))
-    rules = policy.rules(closed.direction)
+    blocks = any(isinstance(peer, Block) for peer in new_peer.peers)
+    if policy is None or (blocks and denied.direction == "ingress"):
+        return  # ingress rules of ClusterNetworkPolicies have no peers by address
+    rule = ClusterRule(f"{denied.field}[new]", "", "Accept", new_peer.peers, (denied.port,))
+    rules = policy.rules(denied.direction)
     at = next(number for number, each in enumerate(rules) if each.field == cause.field)
     changed = msgspec.structs.replace(
-        policy, **{closed.direction: (*rules[:at], rule, *rules[at:])}
+        policy, **{denied.direction: (*rules[:at], rule, *rules[at:])}
     )
 
     def apply(cluster: Cluster) -> Cluster:
         policies = {**cluster.cluster_policies, policy.name: changed}
         return msgspec.structs.replace(cluster, cluster_policies=policies)
 
-    written: Json = {"action": "Accept", closed.side: partner.as_cluster_json()}
-    if closed.packet.protocol != "ICMP":
-        number = {"destinationPort": {"number": closed.packet.destination_port}}
-        written["protocols"] = [{closed.packet.protocol.lower(): number}]
+    written: Json = {"action": "Accept", denied.side: new_peer.as_cluster_json()}
+    if denied.packet.protocol != "ICMP":
+        number = {"destinationPort": {"number": denied.packet.destination_port}}
+        written["protocols"] = [{denied.packet.protocol.lower(): number}]
     yield Edit(
-        f"put an Accept rule before {why(cause)}: {closed.side} {partner.text}{closed.on}",
-        Cause(policy.ref, closed.field),
+        f"put an Accept rule before {cause_text(cause)}: {denied.side} {new_peer.text}{denied.on}",
+        Cause(policy.ref, denied.field),
         (Patch(policy.ref, pointer(cause.field), written),),
         Breadth.ASKED if policy.subject.pods != EVERYTHING else Breadth.WIDE,
         apply,

@@ -1,8 +1,9 @@
-"""The smallest changes that would open a flow, each tried on the oracle before it is named.
+"""The smallest changes that would open a flow, each tried with the oracle before it is suggested.
 
-Candidates are edits of one object that could let one pair through (explain/edit.py). Where both
-ends say no, or endpoints have different policies, one edit for each is tried together. Those that
-let in least come first; those that let in far more than was asked only where there are no others.
+Candidates are edits of one object that may allow one end (explain/edit.py). If both ends deny, or
+if endpoints have different policies, combinations of one edit for each are tried. Changes that
+allow the least come first. Changes that allow far more than was asked are listed only if there are
+no others.
 """
 
 from collections.abc import Iterable, Iterator
@@ -12,10 +13,10 @@ from itertools import islice, product
 import msgspec
 
 from steppe.ends.target import RangeTarget
-from steppe.explain.edit import Breadth, Closed, Edit
+from steppe.explain.edit import Breadth, DeniedEnd, Edit
 from steppe.explain.model import Case, Change, Flow
+from steppe.explain.new_peer import NewPeer, outside_peer, pod_peer
 from steppe.explain.other_edits import label_edits, tier_edits
-from steppe.explain.partner import Partner, outside_partner, pod_partner
 from steppe.explain.policy_edits import policy_edits
 from steppe.kube.cluster import Cluster
 from steppe.net.address import IPNetwork, host_prefix
@@ -28,7 +29,7 @@ _TRIED = 24
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """A flow that is closed, its packets, and the part of the cluster that they meet."""
+    """A flow that is not allowed, its packets, and the part of the cluster that may affect them."""
 
     flow: Flow
     part: Cluster
@@ -38,9 +39,9 @@ class Asked(msgspec.Struct, frozen=True):
 
 
 def changes_for(cluster: Cluster, asked: Asked) -> tuple[Change, ...]:
-    """A few changes that open the whole flow, those first that let in least."""
-    # The first closed pair of a group speaks for all of it; trying says whether it may.
-    options = [sorted(_edits(cluster, asked, closed), key=_breadth) for closed in _groups(asked)]
+    """A few changes that open the whole flow; those that allow the least come first."""
+    # One denied end represents its group; whether its edit opens all of them is tried.
+    options = [sorted(_edits(cluster, asked, denied), key=_breadth) for denied in _groups(asked)]
     if not options:
         return ()
     alone = [
@@ -77,9 +78,9 @@ def _opens(asked: Asked, edits: Iterable[Edit]) -> bool:
     )
 
 
-def _groups(asked: Asked) -> tuple[Closed, ...]:
-    """One pair for all that the same objects say no to; none if anything else fails as well."""
-    found: dict[object, Closed] = {}
+def _groups(asked: Asked) -> tuple[DeniedEnd, ...]:
+    """One denied end for each set of objects that deny; none if a path fails for another reason."""
+    found: dict[object, DeniedEnd] = {}
     for path in (path for case in asked.cases for path in case.paths):
         if path.fate in ("refused", "dropped"):
             return ()
@@ -91,38 +92,38 @@ def _groups(asked: Asked) -> tuple[Closed, ...]:
             packet = path.received
             if direction == "egress":
                 packet = msgspec.structs.replace(packet, source=path.sent.source)
-            closed = Closed(direction, pods[-1], packet, decision)  # type: ignore[arg-type]
-            found.setdefault((direction, decision.by, decision.because), closed)
+            denied = DeniedEnd(direction, pods[-1], packet, decision)  # type: ignore[arg-type]
+            found.setdefault((direction, decision.by, decision.because), denied)
     return tuple(found.values())
 
 
-def _edits(cluster: Cluster, asked: Asked, closed: Closed) -> Iterator[Edit]:
-    partner = _partner(cluster, asked, closed)
-    if closed.decision.by != "NetworkPolicy":
-        if partner is not None:
-            yield from tier_edits(cluster, closed, partner)
+def _edits(cluster: Cluster, asked: Asked, denied: DeniedEnd) -> Iterator[Edit]:
+    new_peer = _new_peer(cluster, asked, denied)
+    if denied.decision.by != "NetworkPolicy":
+        if new_peer is not None:
+            yield from tier_edits(cluster, denied, new_peer)
         return
-    if partner is not None:
-        yield from policy_edits(cluster, asked.world, closed, partner)
-    yield from label_edits(cluster, asked.world, closed)
+    if new_peer is not None:
+        yield from policy_edits(cluster, asked.world, denied, new_peer)
+    yield from label_edits(cluster, asked.world, denied)
 
 
-def _partner(cluster: Cluster, asked: Asked, closed: Closed) -> Partner | None:
-    """The other end as a rule would name it."""
-    pod = next(iter(asked.part.pods_at(closed.peer)), None)
+def _new_peer(cluster: Cluster, asked: Asked, denied: DeniedEnd) -> NewPeer | None:
+    """The peer that a rule would need for the other end."""
+    pod = next(iter(asked.part.pods_at(denied.peer)), None)
     if pod is not None:
-        # Rules of administrators know no namespace as their own.
-        same = pod.namespace == closed.pod.namespace and closed.decision.by == "NetworkPolicy"
+        # ClusterNetworkPolicies have no namespace of their own.
+        same = pod.namespace == denied.pod.namespace and denied.decision.by == "NetworkPolicy"
         space = cluster.namespaces.get(pod.namespace)
-        return pod_partner(pod, space, same_namespace=same)
+        return pod_peer(pod, space, same_namespace=same)
     flow = asked.flow
-    end = flow.source if closed.direction == "ingress" else flow.destination
+    end = flow.source if denied.direction == "ingress" else flow.destination
     prefixes: dict[IPNetwork, None] = {}
     if isinstance(end, RangeTarget):
         prefixes = dict.fromkeys(end.prefixes)
     else:
         for path in (path for case in asked.cases for path in case.paths):
             packet = path.received
-            side = packet.source if closed.direction == "ingress" else packet.destination
+            side = packet.source if denied.direction == "ingress" else packet.destination
             prefixes[host_prefix(side)] = None
-    return outside_partner(str(end), prefixes)
+    return outside_peer(str(end), prefixes)

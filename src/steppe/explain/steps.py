@@ -1,4 +1,4 @@
-"""Steps of a path in words. Nobody reads the words back: who asks about a step has its value."""
+"""The steps of a path and their text. Programs use the values; the text is never parsed."""
 
 from typing import Literal
 
@@ -22,7 +22,7 @@ from steppe.walk.trace import What as Walked
 
 
 class Sent(msgspec.Struct, frozen=True):
-    """Who sends, and by which link, where tables tell it."""
+    """The sender, and its link if the path goes through tables."""
 
     sender: str
     packet: Packet
@@ -36,7 +36,7 @@ class CameIn(msgspec.Struct, frozen=True):
 
 
 class Balanced(msgspec.Struct, frozen=True):
-    """A Service's address that became an endpoint's, one of so many."""
+    """A Service's address was translated to one endpoint's, out of `choices`."""
 
     dialled: Packet
     endpoint: Packet
@@ -44,20 +44,20 @@ class Balanced(msgspec.Struct, frozen=True):
 
 
 class Stopped(msgspec.Struct, frozen=True):
-    """Why the packet goes no further."""
+    """The packet stops, for this reason."""
 
     reason: str
 
 
 class Hidden(msgspec.Struct, frozen=True):
-    """The address that the receiver sees instead of the sender's."""
+    """The sender's address was replaced: the receiver sees `after`."""
 
     before: IPAddress
     after: IPAddress
 
 
 class Carried(msgspec.Struct, frozen=True):
-    """The network model's part: who has the address that the packet is taken to."""
+    """The network delivers the packet to the owner of this address (Kubernetes network model)."""
 
     kind: Literal["pod", "node", "outside"]
     to: str
@@ -65,23 +65,23 @@ class Carried(msgspec.Struct, frozen=True):
 
 
 class Answered(msgspec.Struct, frozen=True):
-    """The address that replies come from, which is the one that was dialled."""
+    """Replies come from the address to which the request was sent."""
 
     dialled: IPAddress
     sender: IPAddress
 
 
 class Unasked(msgspec.Struct, frozen=True):
-    """Policies are not asked about replies."""
+    """Policies do not apply to replies."""
 
 
 Promised = Sent | CameIn | Balanced | Stopped | Hidden | Carried | Answered | Unasked
 What = Walked | Promised
-"""All that can happen to a packet: in tables, or as the API promises it."""
+"""Everything that can happen to a packet: in tables, or as the oracle says."""
 
 
-def told(what: What) -> str:
-    """What happens, as a line of text."""
+def step_text(what: What) -> str:
+    """The text of a step, one line."""
     match what:
         case Met(key, value):
             text = f"{key} {value}"

@@ -1,4 +1,4 @@
-"""Paths through Steppe's tables, each held against what the oracle says of the same packet."""
+"""Paths through Steppe's tables, each compared with the oracle's path of the same packet."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -8,10 +8,9 @@ from steppe.compile.node import compile_cluster
 from steppe.dataplane.nft.sets import EGRESS, INGRESS
 from steppe.explain.explain import Explainer, InTables, Paths, Walk
 from steppe.explain.model import Case, Mtu, Path, Step
-from steppe.explain.promised import first_steps, receiver_of
-from steppe.explain.refusals import reason_of
+from steppe.explain.promised_steps import first_steps, receiver_of
 from steppe.explain.steps import Sent, What
-from steppe.fabric.registry import all_links
+from steppe.explain.stop_reasons import reason_of
 from steppe.kube.cause import Cause
 from steppe.kube.cluster import Cluster
 from steppe.kube.objects import UNDERLAY_ANNOTATION
@@ -22,7 +21,7 @@ from steppe.state.link import Link, LinkKey
 from steppe.state.nft import Element, ElementKey
 from steppe.state.node import Key, NodeState
 from steppe.state.workload import workload_of
-from steppe.walk.trace import Met, Stage, Trace
+from steppe.walk.trace import Met, Trace, Tunnelled
 from steppe.walk.trace import Step as Walked
 from steppe.walk.walk import Walker
 
@@ -32,17 +31,20 @@ _ARRIVED = ("pod", "node", "outside")
 def explainer_of(
     cluster: Cluster, settings: Settings, in_tables: InTables | None = None
 ) -> Explainer:
-    """For a cluster whose agents run with these settings; without tables, those they compile to."""
+    """An Explainer for a cluster whose agents run with these settings.
+
+    `in_tables` are the tables to walk; without it, the desired tables are compiled.
+    """
     if not settings.policies:
         cluster = msgspec.structs.replace(cluster, network_policies={}, cluster_policies={})
-    # Services that another proxy serves are in no table that would be compiled.
+    # Services of another proxy are not in the compiled tables.
     if in_tables is None and settings.services:
         in_tables = compiled(settings)
     return Explainer(cluster, in_tables, settings)
 
 
 def compiled(settings: Settings) -> InTables:
-    """Through the tables that nodes shall have."""
+    """Walks through the desired tables, compiled with these settings."""
 
     def in_tables(part: Cluster) -> Walk:
         states, _ = compile_cluster(settings, part)
@@ -58,14 +60,14 @@ def compiled(settings: Settings) -> InTables:
 
 
 _UNTOLD = "its identity"
-"""Stands for an identity's number, which is made of all rules that take a peer
-(policy/numbers.py), also of those that a flow has nothing to do with: only the whole cluster's
-tables have the right one.
+"""Replaces an identity's number in text. The number is a hash of all rules that match a peer
+(policy/numbers.py); a part of the cluster has only some of them, so its numbers are not the real
+ones.
 """
 
 
 def without_number(key: Key) -> Key:
-    """An entry's key without the number of an identity."""
+    """An entry's key with the identity's number replaced."""
     for sets in (INGRESS, EGRESS):
         if found := sets.allowed.read(key):
             _, pod = found
@@ -74,7 +76,7 @@ def without_number(key: Key) -> Key:
 
 
 def unnumbered(what: What) -> What:
-    """The same without the number of an identity."""
+    """A step with the identity's number replaced."""
     if not isinstance(what, Met):
         return what
     if any(sets.peer.matches(what.key) for sets in (INGRESS, EGRESS)):
@@ -92,7 +94,7 @@ def _unnumbered(path: Path) -> Path:
 
 
 def walk_of(part: Cluster, states: Mapping[str, NodeState]) -> Walk:
-    """Every path of a case's packet through these tables, and where they part from the oracle."""
+    """Every path of a case's packet through these tables, and differences from the oracle."""
     walker = Walker(part, states)
 
     def walk(case: Case, promised_paths: Sequence[PromisedPath]) -> Paths:
@@ -143,7 +145,7 @@ def _path(tables: _Tables, case: Case, trace: Trace, promised: PromisedPath | No
     reply = tables.walker.reply(trace) if arrived else None
     fate, reason = _fate(trace, promised)
     if reply is not None and reply.packet != case.packet.answer:
-        # A strange sender's reply is answered with a reset, or not at all.
+        # The sender does not know this source: it answers with a reset, or not at all.
         fate = "dropped"
         reason = f"replies come from {reply.packet.source}, which was not addressed"
     elif reply is not None and reply.end.kind not in _ARRIVED:
@@ -165,7 +167,7 @@ def _path(tables: _Tables, case: Case, trace: Trace, promised: PromisedPath | No
 
 
 def _with_link(part: Cluster, step: Step) -> Step:
-    """The first step with the link by which a pod's packets come to its node."""
+    """The first step, with the link on which a pod's packets reach its node."""
     for pod in part.pods.values():
         workload = workload_of(pod)
         if not isinstance(step.what, Sent) or workload is None:
@@ -192,7 +194,7 @@ def _steps(steps: Sequence[Walked]) -> Iterator[Step]:
 
 
 def _mtu(part: Cluster, states: Mapping[str, NodeState], path: Path) -> Mtu | None:
-    """The smallest link on the way; the kernel tells senders of larger packets to shrink them."""
+    """The smallest MTU on the path; kernels report it to senders of larger packets (path MTU)."""
     if not path.open:
         return None
     bounds = [
@@ -210,10 +212,8 @@ def _bounds(part: Cluster, state: NodeState, step: Step) -> Iterator[Mtu]:
     because = (Cause(node.ref, f"metadata.annotations[{UNDERLAY_ANNOTATION}]"),)
     link = f"{underlay.link} of {node.name}"
     yield Mtu(underlay.mtu, f"{link} takes no more", because)
-    for device in all_links() if step.stage is Stage.TUNNEL else ():
-        entry = state.get(LinkKey(device))
-        if entry is None or not isinstance(entry.value, Link):
-            continue
+    entry = state.get(LinkKey(step.what.link)) if isinstance(step.what, Tunnelled) else None
+    if entry is not None and isinstance(entry.value, Link):
         mtu = entry.value.mtu
         text = (
             f"{link} takes {underlay.mtu}, of which the tunnel's headers need {underlay.mtu - mtu}"

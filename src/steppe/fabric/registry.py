@@ -45,8 +45,3 @@ def all_options() -> Iterator[Option]:
 def all_needs() -> Iterator[Need]:
     """The kinds of device that any fabric needs, each once."""
     yield from dict.fromkeys(n for fabric in FABRICS.values() for n in fabric.needs)
-
-
-def all_links() -> Iterator[str]:
-    """The names of the devices that any fabric makes, each once."""
-    yield from dict.fromkeys(name for fabric in FABRICS.values() for name in fabric.links)

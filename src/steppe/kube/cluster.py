@@ -89,7 +89,7 @@ class Cluster(msgspec.Struct, frozen=True, dict=True):
             self._policies_by_pod[name] = tuple(
                 policy
                 for policy in self.policies_in(pod.namespace)
-                if policy.pods.takes(pod.labels)
+                if policy.pods.matches(pod.labels)
             )
         return self._policies_by_pod[name]
 

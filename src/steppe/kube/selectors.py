@@ -32,7 +32,7 @@ class Requirement(msgspec.Struct, frozen=True):
     operator: Operator
     values: frozenset[str] = frozenset()
 
-    def takes(self, labels: Mapping[str, str]) -> bool:
+    def matches(self, labels: Mapping[str, str]) -> bool:
         match self.operator:
             case "In":
                 return self.key in labels and labels[self.key] in self.values
@@ -77,10 +77,10 @@ class Selector(msgspec.Struct, frozen=True):
 
     requirements: tuple[Requirement, ...] = ()
 
-    def takes(self, labels: Mapping[str, str]) -> bool:
+    def matches(self, labels: Mapping[str, str]) -> bool:
         # Called very often; `all` with a generator would take twice the time.
         for requirement in self.requirements:  # noqa: SIM110
-            if not requirement.takes(labels):
+            if not requirement.matches(labels):
                 return False
         return True
 

@@ -1,4 +1,5 @@
-"""What in a cluster's policies and Services has no effect, or not the one that was meant.
+"""Finds what has no effect in a cluster's policies and Services, or probably not the intended one.
 
-Whether a rule makes a difference is reach's to say. Must not import verify, or read tables.
+It decides which findings to report; what rules allow comes from `reach`. It must not import verify
+or read tables.
 """

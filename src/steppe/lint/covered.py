@@ -1,7 +1,7 @@
-"""Rules that change nothing, because another rule decides the same traffic already.
+"""Rules without effect, because another rule decides the same traffic.
 
-Exact for the pods, namespaces and nodes there are: one rule covers another where, for every pod
-that the other guards, it takes all the peers that the other takes, on all of its ports. Traffic
+Exact for the existing pods, namespaces and nodes: a rule covers another one if, for every pod to
+which the other applies, it matches all peers that the other matches, on all of its ports. A rule
 that only several rules cover together is not found.
 """
 
@@ -23,7 +23,7 @@ Names = frozenset[NamedPort]
 
 
 class _Rule(msgspec.Struct, frozen=True):
-    """A rule of a guard, and the identities it takes."""
+    """A rule of a guard, and the identities that it matches."""
 
     cause: Cause
     taken: Mask
@@ -31,7 +31,7 @@ class _Rule(msgspec.Struct, frozen=True):
 
 
 def covered_rules(facts: Facts) -> Iterator[Finding]:
-    """Each rule that another one makes idle; of two that are alike, the later one."""
+    """Each rule that another one covers; of two equal rules, the later one."""
     for direction in DIRECTIONS:
         within = _Within(facts, direction)
         for cause, others in sorted(_covers(facts, direction, within, "allowing").items()):
@@ -51,7 +51,7 @@ def _finding(cause: Cause, others: frozenset[Cause], what: str) -> Finding:
 def _covers(
     facts: Facts, direction: Direction, within: "_Within", tier: str
 ) -> Mapping[Cause, frozenset[Cause]]:
-    """The idle rules of a tier, each with the rules that make it so."""
+    """The covered rules of a tier, each with the rules that cover it."""
     found: dict[Cause, frozenset[Cause]] = {}
     for guard in facts.reach.classes.guards[direction].values:
         rules = _rules(facts, direction, guard, tier)
@@ -74,7 +74,7 @@ def _covers(
 def _first(
     cause: Cause, others: frozenset[Cause], found: Mapping[Cause, frozenset[Cause]]
 ) -> frozenset[Cause]:
-    """Those that stay when it goes: of rules that cover each other, the first one stays."""
+    """The covering rules to report: of rules that cover each other, only earlier ones count."""
     return frozenset(other for other in others if cause not in found[other] or other < cause)
 
 
@@ -93,7 +93,7 @@ def _rules(facts: Facts, direction: Direction, guard: Guard, tier: str) -> tuple
 
 
 class _Within:
-    """Tells whether one rule's ports are all among another's, names by whom they belong to."""
+    """Tells whether all ports of one rule are among another's; port names are resolved by pod."""
 
     def __init__(self, facts: Facts, direction: Direction) -> None:
         self._direction = direction
@@ -104,11 +104,11 @@ class _Within:
         named = any(isinstance(port, PortName) for port in (*rule.ports, *other.ports))
         possible = self._possible_names(rule.taken, own) if named else {frozenset[NamedPort]()}
         sets = [(self._set(rule.ports, n), self._set(other.ports, n)) for n in possible]
-        # A rule with no ports at all is told as such, not as covered.
+        # A rule without any port has a finding of its own, so it is not reported as covered.
         return any(mine for mine, _ in sets) and not any(mine - theirs for mine, theirs in sets)
 
     def _possible_names(self, taken: Mask, own: Names) -> set[Names]:
-        """What ports may be called: by the pod itself in ingress, by its peers in egress."""
+        """The sets of port names that may apply: the pod's own in ingress, its peers' in egress."""
         if self._direction == "ingress":
             return {own}
         return {self._identities[number].ports for number in bits(taken)}

@@ -1,4 +1,4 @@
-"""What the checks look up: pods by what selects them, and the ports that pods declare."""
+"""Look-ups for the checks: pods by selector, and the ports that pods declare."""
 
 from collections.abc import Iterable, Mapping
 from functools import cached_property
@@ -17,7 +17,10 @@ PortNumber = tuple[str, int]
 
 
 class Facts:
-    """One loaded cluster, and what was found out about it, each thing once."""
+    """Look-ups in one loaded cluster; each result is computed once.
+
+    Invariant: all results are functions of the loaded cluster, so they never change.
+    """
 
     def __init__(self, loaded: Loaded) -> None:
         self.loaded = loaded
@@ -29,23 +32,23 @@ class Facts:
         return reach_of(self.cluster)
 
     def selected(self, pods: Pods) -> tuple[Pod, ...]:
-        """The pods meant, also those on their host's network, which policies do not apply to."""
+        """The selected pods, with host-network pods, to which policies do not apply."""
         if pods not in self._selected:
             self._selected[pods] = tuple(
                 pod
                 for namespace, inside in self._by_namespace.items()
-                if self._takes(pods, namespace)
+                if self._matches(pods, namespace)
                 for pod in inside
-                if pods.pods.takes(pod.labels)
+                if pods.pods.matches(pod.labels)
             )
         return self._selected[pods]
 
     def declared(self, pods: Iterable[Pod]) -> frozenset[PortNumber]:
-        """The ports that these pods declare; none at all where one of them declares none."""
+        """The ports that these pods declare; none if one of the pods declares none."""
         return self.declared_by(pod.ref for pod in pods)
 
     def declared_by(self, refs: Iterable[ObjectRef]) -> frozenset[PortNumber]:
-        """The same for pods by name."""
+        """`declared`, for pods by name."""
         found: set[PortNumber] = set()
         for ref in refs:
             own = self._declared.get(ref, frozenset())
@@ -55,12 +58,15 @@ class Facts:
         return frozenset(found)
 
     def wire_pods(self, namespace: str) -> Iterable[wire.Pod]:
-        """The pods of a namespace that still run, as they are written."""
+        """The pods of a namespace that are not finished, as wire shapes."""
         return self._wire_pods.get(namespace, {}).values()
 
     @cached_property
     def taking(self) -> Mapping[Direction, Mapping[Cause, Mask]]:
-        """Rule → the identities it takes, by direction; rules that take anyone are not in it."""
+        """By direction: rule → the identities that it matches.
+
+        Without rules that match everyone.
+        """
         found: dict[Direction, dict[Cause, Mask]] = {"ingress": {}, "egress": {}}
         for direction, masks in found.items():
             for number, identity in enumerate(self.reach.classes.identities[direction].values):
@@ -68,11 +74,11 @@ class Facts:
                     masks[cause] = masks.get(cause, 0) | 1 << number
         return found
 
-    def _takes(self, pods: Pods, namespace: str) -> bool:
+    def _matches(self, pods: Pods, namespace: str) -> bool:
         if pods.within:
             return pods.within == namespace
         known = self.cluster.namespaces.get(namespace)
-        return known is not None and pods.namespaces.takes(known.labels)
+        return known is not None and pods.namespaces.matches(known.labels)
 
     @cached_property
     def _by_namespace(self) -> Mapping[str, list[Pod]]:
@@ -98,6 +104,6 @@ class Facts:
 
 
 def _ports(spec: wire.PodSpec) -> frozenset[PortNumber]:
-    """Of every container, also of those that only start the pod: this must not miss any."""
+    """The ports of every container, with init containers: none must be missed."""
     containers = (*(spec.containers or ()), *(spec.init_containers or ()))
     return frozenset((p.protocol, p.container_port) for c in containers for p in c.ports or ())

@@ -1,4 +1,4 @@
-"""What lint finds."""
+"""A finding of lint."""
 
 from typing import Literal
 
@@ -24,7 +24,7 @@ Check = Literal[
 
 
 class Finding(msgspec.Struct, frozen=True, order=True):
-    """One thing that is hardly meant, where it stands, and what would cure it."""
+    """One thing that is probably not intended, its object and field, and what would cure it."""
 
     cause: Cause
     check: Check
@@ -41,5 +41,5 @@ def listed(names: list[str], most: int = 3) -> str:
 
 
 def named(ref: ObjectRef) -> str:
-    """`shop/db`: a pod as people write it."""
+    """An object without its kind: `shop/db`."""
     return f"{ref.namespace}/{ref.name}"

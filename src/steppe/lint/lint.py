@@ -1,4 +1,4 @@
-"""All checks of a cluster: the table of contents."""
+"""Runs all checks of a cluster."""
 
 from collections.abc import Iterator
 
@@ -16,7 +16,7 @@ from steppe.settings import Settings
 
 
 def lint(loaded: Loaded) -> tuple[Finding, ...]:
-    """What in this cluster has no effect, or hardly the one that was meant; in order of objects."""
+    """All findings in this cluster, sorted by object."""
     facts = Facts(loaded)
     found = {
         *(Finding(problem.cause, "problem", problem.message) for problem in loaded.problems),
@@ -39,11 +39,11 @@ def _refused(facts: Facts) -> Iterator[Finding]:
 
 
 def _different_mtus(facts: Facts) -> Iterator[Finding]:
-    """Nodes whose underlay takes smaller packets than that of others: large ones get stuck."""
+    """Nodes whose underlay has a smaller MTU than others: large packets to them are lost."""
     known = {
         node.name: node.underlay.mtu
         for node in facts.cluster.nodes.values()
-        # Only what an agent has published: of the others nobody knows.
+        # Only nodes whose agent has published its underlay: the others' MTU is not known.
         if node.underlay != DEFAULT_UNDERLAY
     }
     largest = max(known.values(), default=0)

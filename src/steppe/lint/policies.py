@@ -1,4 +1,4 @@
-"""Policies that select nothing, peers that match nobody, ports that nobody there serves."""
+"""Finds policies that select no pod, peers that match nothing, and ports that no pod serves."""
 
 from collections.abc import Iterable, Iterator
 
@@ -26,7 +26,7 @@ _SIDES: tuple[tuple[Direction, str], ...] = (("ingress", "from"), ("egress", "to
 
 
 def policy_findings(facts: Facts) -> Iterator[Finding]:
-    """What is idle in each policy, from its subject down to single ports."""
+    """What has no effect in each policy, from its subject to single ports."""
     cluster = facts.cluster
     policies: tuple[Policy, ...] = (
         *cluster.network_policies.values(),
@@ -35,15 +35,15 @@ def policy_findings(facts: Facts) -> Iterator[Finding]:
     for policy in policies:
         subject, field = _subject(policy)
         pods = facts.selected(subject)
-        guarded = tuple(pod for pod in pods if not pod.host_network)
-        if not guarded:
+        selected = tuple(pod for pod in pods if not pod.host_network)
+        if not selected:
             message = _idle(subject, bool(pods))
             yield Finding(Cause(policy.ref, field), "selects-nothing", message)
             continue
         for direction, side in _SIDES:
             for rule in policy.rules(direction):
-                yield from _strangers(facts, policy.ref, rule, side)
-                served_by = guarded if direction == "ingress" else _receivers(facts, rule)
+                yield from _unmatched_peers(facts, policy.ref, rule, side)
+                served_by = selected if direction == "ingress" else _receivers(facts, rule)
                 yield from _unserved(facts, policy.ref, rule, served_by)
 
 
@@ -56,14 +56,14 @@ def _subject(policy: Policy) -> tuple[Pods, str]:
 def _idle(subject: Pods, on_host: bool) -> str:
     if on_host:
         return (
-            f"selects only pods on their host's network ({_told(subject)}), and policies do not "
+            f"selects only pods on their host's network ({_as_text(subject)}), and policies do not "
             "apply to those; remove it, or guard the nodes themselves"
         )
-    return f"selects no pod ({_told(subject)}), so it does nothing; correct it or remove it"
+    return f"selects no pod ({_as_text(subject)}), so it does nothing; correct it or remove it"
 
 
-def _told(pods: Pods) -> str:
-    """`app=web in namespace shop`."""
+def _as_text(pods: Pods) -> str:
+    """The selectors as text: `app=web in namespace shop`."""
     if pods.within:
         return f"{pods.pods} in namespace {pods.within}"
     if pods.namespaces == EVERYTHING:
@@ -71,28 +71,28 @@ def _told(pods: Pods) -> str:
     return f"{pods.pods} in namespaces with {pods.namespaces}"
 
 
-def _strangers(
+def _unmatched_peers(
     facts: Facts, ref: ObjectRef, rule: Rule | ClusterRule, side: str
 ) -> Iterator[Finding]:
-    """Peers that are nobody. Prefixes are never: their addresses may be anywhere."""
+    """Peers that match nothing. Prefixes are not checked: their addresses may be outside."""
     for peer in rule.peers:
-        who = _nobody(facts, peer)
+        who = _unmatched_text(facts, peer)
         if who:
             message = f"matches {who}; correct the selector or remove the peer"
             yield Finding(Cause(ref, f"{rule.field}.{side}"), "matches-nobody", message)
 
 
-def _nobody(facts: Facts, peer: Peer) -> str:
-    """Who it is that this peer does not find; "" where it finds somebody."""
+def _unmatched_text(facts: Facts, peer: Peer) -> str:
+    """What this peer does not find, as text; "" if it matches something."""
     match peer:
         case Pods():
             pods = facts.selected(peer)
             if not pods:
-                return f"no pod ({_told(peer)})"
+                return f"no pod ({_as_text(peer)})"
             if all(pod.host_network for pod in pods):
-                return f"only pods on their host's network ({_told(peer)}), which are no peers"
+                return f"only pods on their host's network ({_as_text(peer)}), which are no peers"
         case Nodes():
-            if not any(peer.nodes.takes(node.labels) for node in facts.cluster.nodes.values()):
+            if not any(peer.nodes.matches(node.labels) for node in facts.cluster.nodes.values()):
                 return f"no node ({peer.nodes})"
         case _:
             pass
@@ -100,7 +100,7 @@ def _nobody(facts: Facts, peer: Peer) -> str:
 
 
 def _receivers(facts: Facts, rule: Rule | ClusterRule) -> tuple[Pod, ...]:
-    """The pods that an egress rule is about; none where it is about others as well."""
+    """The pods that an egress rule matches; none if it also matches something other than pods."""
     if not all(isinstance(peer, Pods) for peer in rule.peers):
         return ()
     chosen = (facts.selected(peer) for peer in rule.peers if isinstance(peer, Pods))
@@ -110,7 +110,7 @@ def _receivers(facts: Facts, rule: Rule | ClusterRule) -> tuple[Pod, ...]:
 def _unserved(
     facts: Facts, ref: ObjectRef, rule: Rule | ClusterRule, pods: tuple[Pod, ...]
 ) -> Iterator[Finding]:
-    """Ports that none of these pods has, as far as they say which ports they have."""
+    """Ports that none of these pods declares, if all of them declare ports."""
     declared = facts.declared(pods)
     for port in rule.ports:
         if pods and not _is_served(port, pods, declared):
@@ -129,7 +129,8 @@ def _is_served(port: Port, pods: Iterable[Pod], declared: frozenset[PortNumber])
             )
         case PortRange():
             # "List of ports to expose from the container. … Not specifying a port here DOES NOT
-            # prevent that port from being exposed." (Container.ports): silence says nothing.
+            # prevent that port from being exposed." (Container.ports): so pods without ports are
+            # skipped.
             whole = (port.first, port.last) == (0, LAST_PORT)
             return (
                 whole
@@ -166,7 +167,7 @@ def _cure(facts: Facts, port: Port, pods: tuple[Pod, ...], declared: frozenset[P
     numbers = ", ".join(f"{number} {protocol}" for protocol, number in sorted(declared))
     service = _service_at(facts, port, pods) if isinstance(port, PortRange) else None
     if service is not None:
-        # "the Service's port" is what clients dial, but policies are asked afterwards.
+        # Clients use the Service's port, but policies apply after it is translated.
         return (
             f"{service} has that port, and leads to {numbers}: policies look at the port of the "
             "pod, so name that one"
@@ -175,7 +176,7 @@ def _cure(facts: Facts, port: Port, pods: tuple[Pod, ...], declared: frozenset[P
 
 
 def _service_at(facts: Facts, port: PortRange, pods: tuple[Pod, ...]) -> ObjectRef | None:
-    """A Service of these pods that has the port itself."""
+    """A Service of these pods that has this port as its own."""
     addresses = {address for pod in pods for address in pod.addresses}
     for service, slices in facts.cluster.services_with_slices():
         if any(port.first <= own.port <= port.last for own in service.ports) and any(

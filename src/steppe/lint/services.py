@@ -1,4 +1,4 @@
-"""Services that lead nowhere, or that policies close for some or all of those who may call."""
+"""Finds Services without endpoints, and Services that policies close for some or all clients."""
 
 from collections.abc import Iterator
 
@@ -17,7 +17,7 @@ from steppe.reach.services import Offer, Offers
 
 
 def service_findings(facts: Facts) -> Iterator[Finding]:
-    """What is wrong with where Services lead."""
+    """Findings about the targets of Services."""
     for ref, document in facts.loaded.objects.items():
         service = readable(document, SeenService) if ref.kind == "Service" else None
         if service is None or not service.spec.selecting:
@@ -37,7 +37,7 @@ def service_findings(facts: Facts) -> Iterator[Finding]:
 def _target_findings(
     facts: Facts, cause: Cause, port: SeenPort, pods: list[wire.Pod]
 ) -> Iterator[Finding]:
-    """Whether the port leads to one that the pods have, and to the same in each."""
+    """Findings about a target port that pods do not have, or have with different numbers."""
     by_number: dict[int, list[str]] = {}
     for pod in pods:
         number = target_port(front_port(port), container_ports(pod.spec))
@@ -73,8 +73,8 @@ def _target_findings(
         yield Finding(cause, "no-target-port", message)
 
 
-class _Fared(msgspec.Struct):
-    """How the pods that are no endpoints themselves fare at one port of a Service."""
+class _Outcomes(msgspec.Struct):
+    """The results at one port of a Service of the pods that are not its endpoints."""
 
     allowed: int = 0
     denied: list[Pod] = msgspec.field(default_factory=list)
@@ -82,10 +82,10 @@ class _Fared(msgspec.Struct):
 
 
 def closed_services(facts: Facts) -> Iterator[Finding]:
-    """Service ports at which policies turn everybody away, or some connections of somebody."""
+    """Service ports at which policies deny every client, or only some connections of a client."""
     offers = Offers(facts.reach)
     for offer in offers.all:
-        fared = _fared(facts, offers, offer)
+        fared = _outcomes(facts, offers, offer)
         cause = Cause(offer.service.ref, _field(offer))
         for (open_, total), pods in sorted(fared.partly.items()):
             who = listed(sorted(named(pod.ref) for pod in pods))
@@ -108,15 +108,15 @@ def _field(offer: Offer) -> str:
     return f"spec.ports[{offer.service.ports.index(offer.port)}]"
 
 
-def _fared(facts: Facts, offers: Offers, offer: Offer) -> _Fared:
+def _outcomes(facts: Facts, offers: Offers, offer: Offer) -> _Outcomes:
     own = {backend.address for view in offer.views for backend in view.backends}
-    found = _Fared()
+    found = _Outcomes()
     for row in offers.rows(offer, facts.reach.of_kind("pods")):
         callers = [
             pod
             for number in bits(row.senders)
             for pod in facts.reach.groups[number].pods
-            # A pod reaches itself whatever policies say, so it tells nothing of a Service.
+            # A pod always reaches itself, so an endpoint as client says nothing about policies.
             if own.isdisjoint(pod.addresses)
         ]
         if not callers:
@@ -130,12 +130,12 @@ def _fared(facts: Facts, offers: Offers, offer: Offer) -> _Fared:
                 key = (row.outcome.open, row.outcome.endpoints)
                 found.partly.setdefault(key, []).extend(callers)
             case _:
-                pass  # no endpoints to speak of: told by `service_findings`
+                pass  # no endpoints: reported by `service_findings`
     return found
 
 
 def _because(offers: Offers, caller: Pod, offer: Offer) -> str:
-    """The objects that turn a caller away, as ` (kept out by …)`."""
+    """The objects that deny a client, as ` (kept out by …)`."""
     causes: dict[str, None] = {}
     for backend, pieces in offers.between(caller, offer):
         piece = piece_at(pieces, offer.port.protocol, backend.port)
@@ -145,7 +145,7 @@ def _because(offers: Offers, caller: Pod, offer: Offer) -> str:
 
 
 def _is_open_to_others(facts: Facts, offer: Offer) -> bool:
-    """Whether it is meant for callers that are no pods, and lets some of those in."""
+    """Whether the Service is for clients that are no pods, and policies allow some of them."""
     service = offer.service
     if not (offer.port.node_port or service.external_ips or service.load_balancer_ips):
         return False

@@ -142,17 +142,17 @@ def _families(objects: Objects) -> Families:
 
 
 def _checked(objects: Objects) -> tuple[Cluster, tuple[Problem, ...]]:
-    found: dict[str, list[Any]] = {place: [] for place, _, _ in _KINDS.values()}
+    found: dict[str, list[Any]] = {field: [] for field, _, _ in _KINDS.values()}
     problems: list[Problem] = []
     for ref, document in objects.items():
         if ref.kind not in _KINDS:
             continue
-        place, shape, check = _KINDS[ref.kind]
+        field, shape, check = _KINDS[ref.kind]
         try:
             checked, wrong = check(msgspec.convert(document, shape))
         except msgspec.ValidationError as error:
             problems.append(Problem(Cause(ref), f"not readable as a {ref.kind}: {error}"))
             continue
-        found[place].append(checked)
+        found[field].append(checked)
         problems += wrong
     return cluster_of(**found), tuple(problems)

@@ -90,7 +90,7 @@ def collected(manifests: Iterable[Manifest]) -> Collected:
         ref = ref_of(content)
         if kind not in IN_USE or not is_known(kind, ref.group):
             if _decides(ref):
-                strangers.setdefault(_stranger(ref), []).append(_named(ref))
+                strangers.setdefault(_unknown_kind(ref), []).append(_named(ref))
         elif not ref.name:
             problems.append(Problem(Cause(ref, "metadata.name"), _at("has no name", where)))
         else:
@@ -185,7 +185,7 @@ def _decides(ref: ObjectRef) -> bool:
     return ours or ref.kind == "Ingress" or ref.kind.endswith("NetworkPolicy")
 
 
-def _stranger(ref: ObjectRef) -> str:
+def _unknown_kind(ref: ObjectRef) -> str:
     """The kind; with its group if one of the kinds in use has the same name."""
     known = GROUP_OF.get(ref.kind, ref.group) == ref.group
     return ref.kind if known else f"{ref.kind} ({ref.group})"

@@ -82,12 +82,12 @@ def missing_nodes(objects: Objects) -> Objects:
     names = sorted({*hosts, *bare}) if hosts or known else DEFAULT_NODES
     inhabited = {pod.spec.node_name for pod in pods.values() if pod.status.phase}
     spare = _spare_prefixes(set(names) - inhabited, objects, pods)
-    places = _free_places(_readable_nodes(objects))
+    free = _free_interfaces(_readable_nodes(objects))
     found: Objects = {}
     for name in names:
         # In a live cluster only the existence of the node is invented, none of its fields.
-        place = () if name in inhabited else next(places, ())
-        node = _node(name, known.get(name, {}), hosts.get(name, ()), place)
+        interfaces = () if name in inhabited else next(free, ())
+        node = _node(name, known.get(name, {}), hosts.get(name, ()), interfaces)
         prefixes = [str(prefix) for prefix in spare.get(name, ())]
         # If the node's pods have addresses, the real prefix exists but is not known.
         node["spec"] = {"podCIDRs": prefixes} | (node.get("spec") or {})
@@ -174,40 +174,40 @@ def _spare_prefixes(names: Iterable[str], objects: Objects, pods: Pods) -> dict[
     return {name: tuple(prefixes) for name, prefixes in found.items()}
 
 
-def _node(name: str, written: Json, told: tuple[str, ...], place: Interfaces) -> Json:
+def _node(name: str, written: Json, told: tuple[str, ...], interfaces: Interfaces) -> Json:
     """A Node document: with the addresses from its pods' status, or else with these interfaces."""
     written_metadata = written.get("metadata") or {}
     labels = {"kubernetes.io/hostname": name, "kubernetes.io/os": "linux"}
     metadata: Json = {"name": name} | written_metadata
     metadata["labels"] = labels | (written_metadata.get("labels") or {})
-    if place:
-        annotation = underlay_annotation(Underlay("eth0", _UNDERLAY_MTU, place))
+    if interfaces:
+        annotation = underlay_annotation(Underlay("eth0", _UNDERLAY_MTU, interfaces))
         annotations = written_metadata.get("annotations") or {}
         metadata["annotations"] = {UNDERLAY_ANNOTATION: annotation} | annotations
-    addresses = told or tuple(str(interface.ip) for interface in place)
+    addresses = told or tuple(str(interface.ip) for interface in interfaces)
     internal = [{"type": "InternalIP", "address": address} for address in addresses]
     node: Json = {"apiVersion": "v1", "kind": "Node"} | written
     return node | {"metadata": metadata, "status": {"addresses": internal}}
 
 
-def _free_places(nodes: Iterable[Node]) -> Iterator[Interfaces]:
+def _free_interfaces(nodes: Iterable[Node]) -> Iterator[Interfaces]:
     """Free interfaces (one address for each family) on a common link: about 200."""
     taken = {address for node in nodes for address in node.addresses}
     for number in range(_FIRST_NODE, _LAST_NODE + 1):
         # …11 and …::11: a host's number has the same digits in both families.
         offsets = (number, int(str(number), 16))
-        place = tuple(
+        interfaces = tuple(
             parse_interface(f"{network[offset]}/{network.prefixlen}")
             for network, offset in zip(_NODE_NETWORKS, offsets, strict=True)
         )
-        if not any(interface.ip in taken for interface in place):
-            yield place
+        if not any(interface.ip in taken for interface in interfaces):
+            yield interfaces
 
 
 def _chosen_node(pod: _Pod, nodes: Mapping[str, Node]) -> Node:
     """The node of a pod: replicas take turns over the nodes that nodeSelector matches."""
     wanted = labels_are(pod.spec.node_selector or {})
-    fitting = [name for name, node in nodes.items() if wanted.takes(node.labels)]
+    fitting = [name for name, node in nodes.items() if wanted.matches(node.labels)]
     names = sorted(fitting or nodes)
     base, _, ordinal = pod.metadata.name.rpartition("-")
     if not ordinal.isdecimal():

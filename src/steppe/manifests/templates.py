@@ -80,7 +80,7 @@ def templated_pods(
             message = f"not readable as a {ref.kind}, so it has no pods here: {error}"
             problems.append(Problem(Cause(ref), message))
             continue
-        if any(workload.selector.takes(labels) for labels in pods.get(ref.namespace, ())):
+        if any(workload.selector.matches(labels) for labels in pods.get(ref.namespace, ())):
             continue
         for ordinal in workload.ordinals:
             name = _free_name(ref, ordinal, taken)

@@ -78,14 +78,14 @@ def selects(world: World, chosen: Pods, pod: Pod) -> bool:
     """Whether these selectors select the pod."""
     if chosen.within:
         # "Otherwise it selects the pods matching podSelector in the policy's own namespace."
-        return pod.namespace == chosen.within and chosen.pods.takes(pod.labels)
+        return pod.namespace == chosen.within and chosen.pods.matches(pod.labels)
     # "the NetworkPolicyPeer as a whole selects the pods matching podSelector in the Namespaces
     # selected by namespaceSelector."
     namespace = world.namespaces.get(pod.namespace)
     # A namespace that does not exist has no labels, so no selector matches.
     if namespace is None:
         return False
-    return chosen.namespaces.takes(namespace.labels) and chosen.pods.takes(pod.labels)
+    return chosen.namespaces.matches(namespace.labels) and chosen.pods.matches(pod.labels)
 
 
 def is_peer(world: World, peer: Peer, address: IPAddress) -> bool:
@@ -107,7 +107,7 @@ def is_peer(world: World, peer: Peer, address: IPAddress) -> bool:
             return any(
                 address in (*node.addresses, *node.external_addresses)
                 for node in world.nodes.values()
-                if peer.nodes.takes(node.labels)
+                if peer.nodes.matches(node.labels)
             )
 
 

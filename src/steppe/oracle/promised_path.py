@@ -78,7 +78,11 @@ class _InTransit(msgspec.Struct, frozen=True):
 
 
 class Oracle:
-    """Judges packets in one cluster. It uses the cluster's indexes and never scans all objects."""
+    """Judges packets in one cluster. It uses the cluster's indexes and never scans all objects.
+
+    Invariant: it stores nothing between packets, so a result depends on the cluster and the
+    operator's node port addresses alone.
+    """
 
     def __init__(
         self,

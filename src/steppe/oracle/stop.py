@@ -1,7 +1,7 @@
 """Why no Service or no address takes a packet, and which objects would have to change.
 
 service.py and network.py decide that a packet stops; this module finds the reason. Sentences for it
-are in explain/refusals.py.
+are in explain/stop_reasons.py.
 """
 
 from collections.abc import Iterable

@@ -3,6 +3,8 @@
 The kernel translates a tracked flow by its connection table and not by the rules. A TCP connection
 to a deleted backend ends by a reset or a timeout; a UDP or SCTP sender is not notified and goes on.
 
+A TCP connection that began while its Service had no rules is not translated either, and hangs.
+
 The backends of a frontend come from the service table, so this is the same for every data plane.
 """
 
@@ -17,6 +19,10 @@ Answering = frozenset[tuple[IPAddress, int]]
 """The addresses and ports of the backends that may answer packets to a frontend."""
 
 ENDED: tuple[Protocol, ...] = ("UDP", "SCTP")
+OPENING: tuple[Protocol, ...] = ("TCP",)
+"""Of these protocols only flows without an answer are ended. Such a flow may have begun while its
+Service had no rules, for example after another program flushed the table. Its retransmissions are
+not translated until its entry is deleted: the next one is then a first packet."""
 
 
 def frontend_of(flow: Flow) -> Frontend:

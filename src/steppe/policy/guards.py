@@ -102,7 +102,7 @@ class Guard(msgspec.Struct, frozen=True, cache_hash=True):
         # A port name is a name of the receiver's port: the pod's in ingress, the peer's in egress.
         names = self.ports if self.direction == "ingress" else identity.ports
         tiers = [
-            [(e, tuple(_ranges(e, names))) for e in entries if _takes(e, identity)]
+            [(e, tuple(_ranges(e, names))) for e in entries if _matches(e, identity)]
             for entries in (self.admin, self.allowing, self.baseline)
         ]
         found: list[Piece] = []
@@ -182,14 +182,14 @@ def guard_from(
 
 def isolates(policy: NetworkPolicy, pod: Pod) -> bool:
     """Whether a NetworkPolicy selects the pod."""
-    return policy.namespace == pod.namespace and policy.pods.takes(pod.labels)
+    return policy.namespace == pod.namespace and policy.pods.matches(pod.labels)
 
 
 def selects(subject: Pods, pod: Pod, namespace: Namespace | None) -> bool:
     """Whether a pod is among the subjects of a ClusterNetworkPolicy."""
     if namespace is None:
         return False
-    return subject.namespaces.takes(namespace.labels) and subject.pods.takes(pod.labels)
+    return subject.namespaces.matches(namespace.labels) and subject.pods.matches(pod.labels)
 
 
 def _tier(
@@ -206,7 +206,7 @@ def _entry(cause: Cause, rule: Rule) -> _Entry:
     return _Entry(cause, "Accept", Anyone() in rule.peers, rule.ports)
 
 
-def _takes(entry: _Entry, identity: Identity) -> bool:
+def _matches(entry: _Entry, identity: Identity) -> bool:
     return entry.for_anyone or entry.cause in identity.rules
 
 

@@ -189,7 +189,7 @@ class Identities:
             frozenset(
                 cause
                 for cause, chosen in self._nodes.items()
-                if any(peer.nodes.takes(node.labels) for peer in chosen)
+                if any(peer.nodes.matches(node.labels) for peer in chosen)
             )
         )
 
@@ -268,17 +268,17 @@ class _PodRules:
             cause
             for key in _keys_of_pod(pod, namespace)
             for cause, peers in self._by_key.get(key, {}).items()
-            if any(takes(peer, pod, namespace) for peer in peers)
+            if any(matches_pod(peer, pod, namespace) for peer in peers)
         )
 
 
-def takes(peer: Pods, pod: Pod, namespace: Namespace | None) -> bool:
+def matches_pod(peer: Pods, pod: Pod, namespace: Namespace | None) -> bool:
     """Whether a peer matches this pod. A namespace that does not exist has no labels to match."""
     if peer.within:
-        return pod.namespace == peer.within and peer.pods.takes(pod.labels)
+        return pod.namespace == peer.within and peer.pods.matches(pod.labels)
     if namespace is None:
         return False
-    return peer.namespaces.takes(namespace.labels) and peer.pods.takes(pod.labels)
+    return peer.namespaces.matches(namespace.labels) and peer.pods.matches(pod.labels)
 
 
 def _keys_of_peer(peer: Pods) -> Iterator[_IndexKey]:
@@ -344,7 +344,7 @@ class RuleScope:
 
     def touches(self, pod: Pod, namespace: Namespace | None) -> bool:
         for peer in self._pods:
-            if takes(peer, pod, namespace):
+            if matches_pod(peer, pod, namespace):
                 return True
         if self._names and any(port.name in self._names for port in pod.ports):
             return True

@@ -1,5 +1,5 @@
-"""All pairs at once: who reaches whom on which ports, by classes that no policy tells apart.
+"""Who reaches whom on which ports, for all pairs, by groups of ends that no policy distinguishes.
 
-It judges by guards and frontends (`policy`, `service`), not by the oracle, which tests hold it
-against. Must not import lint or verify, which stand on it.
+It decides with guards and frontends (`policy`, `service`), not with the oracle; tests compare the
+two. It must not import lint or verify, which use it.
 """

@@ -1,9 +1,9 @@
-"""A change of manifests applied to the objects of a cluster: what would be there after it.
+"""Applies changed manifests to the objects of a cluster: the objects after the change.
 
-An object of the change takes the place of its namesake, or takes it away. As on a server, what
-was decided for an object stays (its place, its addresses); what belongs to an object that goes
-(by its owners, or in its namespace) goes with it; and pods that run already follow the labels of
-their workload's template. Whether pods come or go with `replicas` is left alone where pods run.
+An object of the change replaces the object of the same name, or deletes it. As on a server: what
+was allocated for an object is kept (its node, its addresses); objects that a deleted object owns,
+or that are in a deleted namespace, are deleted too; running pods get the labels of their workload's
+new template. If pods of a workload run already, a change of `replicas` is ignored.
 """
 
 from collections.abc import Iterable, Mapping
@@ -22,11 +22,11 @@ _DECIDED: Mapping[str, tuple[str, ...]] = {
     "Node": ("podCIDR", "podCIDRs"),
     "Service": ("clusterIP", "clusterIPs", "ipFamilies"),
 }
-"""Fields of `spec` that a server fills in where a manifest says nothing."""
+"""Fields of `spec` that a server allocates if a manifest has none."""
 
 
 class Changed(msgspec.Struct, frozen=True):
-    """The objects after a change, and those it takes away that are not there."""
+    """The objects after a change, and the objects to delete that do not exist."""
 
     objects: Objects
     missing: tuple[ObjectRef, ...] = ()
@@ -59,7 +59,7 @@ class _Owned(msgspec.Struct, frozen=True):
 
 
 def applied(base: Objects, change: Objects) -> Changed:
-    """The objects with those of the change put in."""
+    """The objects after those of the change are applied."""
     after = dict(base)
     for ref, document in change.items():
         after[ref] = _kept(base[ref], document, ref.kind) if ref in base else document
@@ -68,7 +68,7 @@ def applied(base: Objects, change: Objects) -> Changed:
 
 
 def deleted(base: Objects, change: Iterable[ObjectRef]) -> Changed:
-    """The objects without those of the change and all that goes with them."""
+    """The objects without those of the change and without their dependents."""
     gone = set(change)
     missing = tuple(sorted(gone - base.keys()))
     spaces = {ref.name for ref in gone if ref.kind == "Namespace"}
@@ -88,7 +88,7 @@ def _owners(ref: ObjectRef, document: Json) -> frozenset[ObjectRef]:
 
 
 def _kept(before: Json, after: Json, kind: str) -> Json:
-    """A manifest with what the server had decided for its predecessor."""
+    """A manifest with what the server had allocated for its old version."""
     result = dict(after)
     if "status" in before and "status" not in after:
         result["status"] = before["status"]
@@ -100,7 +100,7 @@ def _kept(before: Json, after: Json, kind: str) -> Json:
 
 
 def _relabelled(base: Objects, change: Objects) -> Objects:
-    """The running pods of workloads whose template now has other labels."""
+    """The running pods of workloads whose template has new labels, with these labels."""
     workloads = workloads_of(base)
     found: Objects = {}
     for ref, document in change.items():

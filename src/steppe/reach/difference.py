@@ -1,8 +1,8 @@
 """What a change of the cluster does to who reaches whom: reach(after) - reach(before).
 
-Groups are ends that no policy tells apart in either state, so the same masks mean the same ends
-before and after, and the two matrices are compared row by row as they are, never pair by pair.
-An end that is there in one state only loses, or gains, all that it reaches.
+Groups are ends that no policy distinguishes in either state. So a mask means the same ends before
+and after, and the two matrices are compared row by row, not pair by pair. An end that exists in one
+state only gains or loses everything that it reaches.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -22,13 +22,13 @@ from steppe.reach.reach import Reach
 from steppe.reach.services import Offers, Outcome
 
 _ASKED = 16
-"""So many senders of a change are asked for their causes."""
+"""Causes are collected for this many senders of a change."""
 
 ABSENT = Outcome("absent")
 
 
 class Gain(msgspec.Struct, frozen=True):
-    """Ports that a change opens and closes, in one family."""
+    """The ports that a change opens and closes, in one family."""
 
     opened: PortSet = NOTHING
     closed: PortSet = NOTHING
@@ -38,14 +38,14 @@ class Gain(msgspec.Struct, frozen=True):
 
 
 class Because(msgspec.Struct, frozen=True):
-    """The causes of a change: those that say so now, or those that no longer say otherwise."""
+    """The causes of a change: the objects that decide after it, or that decided before it."""
 
     now: tuple[Cause, ...] = ()
     before: tuple[Cause, ...] = ()
 
 
 class FlowChange(msgspec.Struct, frozen=True):
-    """What changes for some senders towards one receiver; `v4` and `v6` differ at times."""
+    """The change for some senders to one receiver, for each family."""
 
     receiver: int
     senders: Mask
@@ -62,7 +62,7 @@ class FlowChange(msgspec.Struct, frozen=True):
 
 
 class OfferChange(msgspec.Struct, frozen=True):
-    """How some senders fare at a Service's port; from all nodes where none is named."""
+    """The results of some senders at a Service's port, on these nodes; on all nodes if empty."""
 
     service: str
     protocol: str
@@ -83,7 +83,11 @@ class OfferChange(msgspec.Struct, frozen=True):
 
 
 class Difference:
-    """Two states of one cluster, side by side over the same groups."""
+    """Compares two states of one cluster, with the same groups in both.
+
+    Invariant: a group has the same index in both states, so a mask means the same ends before and
+    after.
+    """
 
     def __init__(self, before: Cluster, after: Cluster, wanted: PortSet = EVERYTHING) -> None:
         joined = _joined(before, after)
@@ -94,7 +98,7 @@ class Difference:
         self._known: dict[tuple[PortSet, PortSet], Gain] = {}
 
     def flows(self) -> Iterator[FlowChange]:
-        """Everything that opens or closes; what has nothing to do with any pod is left out."""
+        """Everything that opens or closes, except flows without a pod at either end."""
         steady, pods = self._steady(), self.after.of_kind("pods")
         for receiver in bits(steady):
             four, six = (self._gains(receiver, version) for version in VERSIONS)
@@ -106,7 +110,7 @@ class Difference:
                         yield FlowChange(receiver, together, v4, v6)
 
     def because(self, change: FlowChange, *, opened: bool) -> Because:
-        """What says so after the change, or else what said otherwise before it."""
+        """The objects that decide so after the change, or else those that decided before."""
         ports = change.opened if opened else change.closed
         now = self._causes(self.after, change, ports, allowed=opened)
         if now:
@@ -124,7 +128,7 @@ class Difference:
         return tuple(found)
 
     def families(self, change: FlowChange) -> frozenset[str]:
-        """The families that any of the senders shares with the receiver, in either state."""
+        """The families that any of the senders has in common with the receiver, in either state."""
         return frozenset(
             f"IPv{version}"
             for version in VERSIONS
@@ -142,24 +146,24 @@ class Difference:
         return self.after.class_of_group[group] is None
 
     def offers(self) -> Iterator[OfferChange]:
-        """Every Service port at which somebody fares otherwise."""
-        old, new = (_fared(reach, self._everyone) for reach in (self.before, self.after))
-        nobody = (_Fared(self._everyone, frozenset(), ABSENT),)
-        for place in sorted(old.keys() | new.keys()):
-            for here in old.get(place, nobody):
-                for there in new.get(place, nobody):
+        """Every Service port at which some sender's result changes."""
+        old, new = (_outcomes(reach, self._everyone) for reach in (self.before, self.after))
+        nobody = (_SameOutcome(self._everyone, frozenset(), ABSENT),)
+        for offered in sorted(old.keys() | new.keys()):
+            for here in old.get(offered, nobody):
+                for there in new.get(offered, nobody):
                     senders, nodes = here.senders & there.senders, here.nodes & there.nodes
                     apart = here.nodes and there.nodes and not nodes
                     if senders and not apart and _otherwise(here.outcome, there.outcome):
                         where = nodes or here.nodes | there.nodes
-                        yield OfferChange(*place, senders, where, here.outcome, there.outcome)
+                        yield OfferChange(*offered, senders, where, here.outcome, there.outcome)
 
     @property
     def _everyone(self) -> Mask:
         return (1 << len(self.groups)) - 1
 
     def _steady(self) -> Mask:
-        """All but what is outside in one state only: it belongs to the cluster in the other."""
+        """All groups except prefixes that are outside in only one of the states."""
         states = zip(
             self.groups, self.before.class_of_group, self.after.class_of_group, strict=True
         )
@@ -192,7 +196,7 @@ class Difference:
 
 
 class _Joined(msgspec.Struct, frozen=True):
-    """The same groups before, after and in both; a member is where it is there at all."""
+    """The same groups before, after, and joined; a member is in each state in which it exists."""
 
     before: PolicyClasses
     after: PolicyClasses
@@ -201,8 +205,8 @@ class _Joined(msgspec.Struct, frozen=True):
     new: tuple[tuple[Group, PolicyClass | None], ...]
 
 
-class _Fared(msgspec.Struct, frozen=True):
-    """Senders that fare alike at a Service's port; from all nodes where none is named."""
+class _SameOutcome(msgspec.Struct, frozen=True):
+    """Senders with the same result at a Service's port, on these nodes; on all nodes if empty."""
 
     senders: Mask
     nodes: frozenset[str]
@@ -213,7 +217,7 @@ _Side = Mapping[str, tuple[Kind, Member, PolicyClass]]
 
 
 def _joined(before: Cluster, after: Cluster) -> _Joined:
-    """Everybody of either state, those together that are alike in both."""
+    """The ends of both states, grouped by their classes in both."""
     classes = PolicyClasses(before), PolicyClasses(after)
     prefixes = named_prefixes(before, classes[0]) | named_prefixes(after, classes[1])
     old, new = (
@@ -237,28 +241,28 @@ def _group(kind: Kind, side: _Side, names: Iterable[str]) -> Group:
     return Group(kind, tuple(side[name][1] for name in names if name in side))
 
 
-_Place = tuple[str, str, int, int]
+_Offered = tuple[str, str, int, int]
 """A Service, the protocol, the port and the IP version."""
 
 
-def _fared(reach: Reach, everyone: Mask) -> Mapping[_Place, list[_Fared]]:
-    found: dict[_Place, list[_Fared]] = {}
+def _outcomes(reach: Reach, everyone: Mask) -> Mapping[_Offered, list[_SameOutcome]]:
+    found: dict[_Offered, list[_SameOutcome]] = {}
     offers = Offers(reach)
     for offer in offers.all:
         name = f"{offer.service.namespace}/{offer.service.name}"
-        place = (name, offer.port.protocol, offer.port.port, offer.address.version)
-        if not one_port(offer.port.protocol, offer.port.port) & reach.wanted or place in found:
+        offered = (name, offer.port.protocol, offer.port.port, offer.address.version)
+        if not one_port(offer.port.protocol, offer.port.port) & reach.wanted or offered in found:
             continue
-        rows = [_Fared(r.senders, r.view.nodes, r.outcome) for r in offers.rows(offer)]
-        told = 0
+        rows = [_SameOutcome(r.senders, r.view.nodes, r.outcome) for r in offers.rows(offer)]
+        seen = 0
         for row in rows:
-            told |= row.senders
-        found[place] = [*rows, _Fared(everyone & ~told, frozenset(), ABSENT)]
+            seen |= row.senders
+        found[offered] = [*rows, _SameOutcome(everyone & ~seen, frozenset(), ABSENT)]
     return found
 
 
 def _complete(towards: Mapping[PortSet, Mask], everyone: Mask) -> Mapping[PortSet, Mask]:
-    """Those with nothing as well that are not there, or not in this family."""
+    """The row with absent senders added: those without an address of this family reach nothing."""
     left = everyone
     for senders in towards.values():
         left &= ~senders
@@ -266,7 +270,10 @@ def _complete(towards: Mapping[PortSet, Mask], everyone: Mask) -> Mapping[PortSe
 
 
 def _otherwise(before: Outcome, after: Outcome) -> bool:
-    """Whether senders notice: one more endpoint among those that all answer is nothing to them."""
+    """Whether the result changes for senders.
+
+    The number of endpoints does not matter if all are open.
+    """
     return before != after if "partly" in (before.said, after.said) else before.said != after.said
 
 

@@ -1,4 +1,4 @@
-"""Reach as a document for programs: `steppe.reach/v1`."""
+"""Reach as a JSON document: `steppe.reach/v1`."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -25,7 +25,7 @@ def reach_document(
     flows: Iterable[Flow],
     offers: Iterable[tuple[Offer, Sequence[OfferRow]]],
 ) -> Json:
-    """Groups, the flows between them and to Services; groups go by their index."""
+    """Groups, the flows between them, and flows to Services; groups are referred to by index."""
     return {
         "schema": SCHEMA,
         "ports": ports_json(reach.wanted),
@@ -37,7 +37,7 @@ def reach_document(
 
 
 def doubts_json(loaded: Loaded) -> Json:
-    """How far an answer about this cluster can be relied on."""
+    """What of the cluster is invented, wrong or incomplete."""
     return {
         "problems": [str(problem) for problem in loaded.problems],
         "gaps": list(loaded.gaps),
@@ -61,7 +61,7 @@ def ports_json(ports: PortSet) -> list[Json]:
 
 
 def _flow(flow: Flow) -> Json:
-    """`ports` has a key for each family that the ends share."""
+    """A flow; `ports` has a key for each family that the ends have in common."""
     by_version = {version: flow.row.version(version) for version in VERSIONS}
     return {
         "from": _numbers(flow.senders),

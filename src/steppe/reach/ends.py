@@ -1,7 +1,8 @@
-"""Everybody whom an end means that somebody wrote (ends/parse.py), for --from, --to and --assert.
+"""Everyone that a parsed end (ends/parse.py) means, for --from, --to and --assert.
 
-A name, a pattern or a namespace means all that it fits. A Service can only be reached, and has a
-port of its own; behind anybody else a port limits what is asked.
+A name, a pattern or a namespace means everything that it matches. A Service can only be a
+destination, and a port after it is the Service's. A port after any other end restricts the question
+to that port.
 """
 
 from collections.abc import Callable, Iterator
@@ -25,7 +26,7 @@ from steppe.ends.end import (
     WorkloadEnd,
     Written,
 )
-from steppe.ends.known import nobody, service_called
+from steppe.ends.known import no_match, service_called
 from steppe.ends.parse import parse_end
 from steppe.ends.workloads import is_called_after
 from steppe.kube.objects import Pod
@@ -38,7 +39,7 @@ from steppe.reach.services import Offer, Offers
 
 
 class Chosen(msgspec.Struct, frozen=True):
-    """The members or Services that were meant, and the ports written behind them."""
+    """The members or Services that are meant, and the ports written after them."""
 
     members: tuple[Member, ...] = ()
     offers: tuple[Offer, ...] = ()
@@ -46,14 +47,17 @@ class Chosen(msgspec.Struct, frozen=True):
 
 
 class Ends:
-    """Looks ends up in one cluster."""
+    """Looks up ends in one cluster.
+
+    Invariant: a result depends on the cluster and the text alone, not on earlier look-ups.
+    """
 
     def __init__(self, reach: Reach, names: Names) -> None:
         self._reach = reach
         self._names = names
 
     def chosen(self, text: str) -> Chosen:
-        """Who is meant; UnknownEndError says why nobody is."""
+        """The members or Services of a text; UnknownEndError says why there are none."""
         written = parse_end(text)
         service = self._service(written.end)
         if service is not None:
@@ -69,7 +73,7 @@ class Ends:
             case _:
                 members = tuple(self._named(written.end))
         if not members:
-            raise nobody(self._reach.cluster, written.end, self._workloads)
+            raise no_match(self._reach.cluster, written.end, self._workloads)
         return Chosen(members, ports=_ports(text, written))
 
     def _named(self, end: End) -> Iterator[Member]:
@@ -85,7 +89,7 @@ class Ends:
                 yield from (pod for pod in pods if fits(pod))
 
     def _fits(self, end: End) -> Callable[[Pod], bool]:
-        """Whether a pod is meant by a name."""
+        """A function that tells whether a name means a pod."""
         workload = self._names.workload
         match end:
             case NamespaceEnd(namespace):
@@ -95,7 +99,7 @@ class Ends:
                     fnmatchcase(pod.namespace, namespace) and fnmatchcase(pod.name, name)
                 )
             case WorkloadEnd("rs" | "replicaset", namespace, name):
-                # A Deployment's ReplicaSets are no workloads of their own (reach/names.py).
+                # ReplicaSets of a Deployment do not count as workloads (reach/names.py).
                 return lambda pod: (
                     fnmatchcase(pod.namespace, namespace)
                     and (fnmatchcase(workload(pod), name) or is_called_after(pod.name, name))
@@ -113,7 +117,7 @@ class Ends:
                 return lambda _: False
 
     def _service(self, end: End) -> ServiceEnd | None:
-        """The Service that an end means by whichever of its names; None for any other end."""
+        """The Service that an end means, by name or DNS name; None for any other end."""
         cluster = self._reach.cluster
         match end:
             case ServiceEnd(namespace, name):
@@ -121,7 +125,7 @@ class Ends:
             case HostEnd(host):
                 found = service_called(cluster, host)
                 if found is None:
-                    raise nobody(cluster, end)
+                    raise no_match(cluster, end)
                 return ServiceEnd(found.namespace, found.name)
             case NameEnd("", name) if not any(self._named(end)):
                 found = service_called(cluster, name)
@@ -142,11 +146,11 @@ class Ends:
             port = written.port + (f"/{written.protocol.lower()}" if written.protocol else "")
             raise UnknownEndError(f"{written.end} has no port {port}: there is {known}")
         if not offers:
-            raise nobody(self._reach.cluster, written.end)
+            raise no_match(self._reach.cluster, written.end)
         return Chosen(offers=offers)
 
     def _at(self, text: str, address: IPAddress) -> tuple[Member, ...]:
-        """Whoever has the address, or the addresses of the prefix that begins with it."""
+        """The owner of the address, or of the addresses in the prefix that begins with it."""
         number = self._reach.group_at(address)
         if number is None:
             raise UnknownEndError(f"{text} is of the cluster's own pod addresses, but no pod's")
@@ -171,7 +175,7 @@ class Ends:
 
 
 def _at_port(offers: tuple[Offer, ...], written: Written) -> Iterator[Offer]:
-    """Those of the port that was written, or all of them."""
+    """The offers at the port that was written, or all of them."""
     for offer in offers:
         is_port = written.port in ("", offer.port.name, str(offer.port.port))
         if is_port and written.protocol in ("", offer.port.protocol):

@@ -1,7 +1,7 @@
-"""Expectations of flows: whether all of some ends fare as they should, and who does not.
+"""Checks expectations: whether flows between some ends are all allowed, or all denied.
 
-Every sender is meant with every receiver. One pair of a pair of groups speaks for all the others;
-only what belongs to single ends, a node and its own pods, is looked at apart.
+An expectation is about every sender with every receiver. One pair represents all pairs of two
+groups. Only exceptions for single ends (a node and its own pods) are checked separately.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -24,7 +24,7 @@ from steppe.reach.services import Offer, Offers, node_of
 
 
 class Failure(msgspec.Struct, frozen=True):
-    """A pair that does not fare as expected: how it fares, and the objects that say so."""
+    """A pair with another result than expected: its result, and the objects that decide it."""
 
     sender: str
     receiver: str
@@ -35,7 +35,10 @@ class Failure(msgspec.Struct, frozen=True):
 def failures(
     reach: Reach, senders: Chosen, receivers: Chosen, ports: PortSet, *, allowed: bool
 ) -> Iterator[Failure]:
-    """One failure for each pair of groups that has any; all of these ports are meant."""
+    """One failure for each pair of groups that has any.
+
+    The expectation is about all these ports.
+    """
     offers = Offers(reach)
     groups = {member_name(m): i for i, p in enumerate(reach.groups) for m in p.members}
     sending = _by_group(groups, senders.members)
@@ -111,7 +114,7 @@ def _by_group(groups: Mapping[str, int], members: Iterable[Member]) -> Mapping[i
 def _examples(
     senders: Sequence[Member], receivers: Sequence[Member]
 ) -> Iterator[tuple[Member, Member]]:
-    """A pair that stands for all others of its groups, and one of a node and its own pod."""
+    """A pair that represents all others of its groups, and a pair of a node and its own pod."""
     pairs = ((here, there) for here in senders for there in receivers)
     ordinary = (p for p in pairs if member_name(p[0]) != member_name(p[1]) and not _is_own_node(*p))
     yield from islice(ordinary, 1)

@@ -1,4 +1,4 @@
-"""Flows: the rows of reach with the objects behind them, as every output tells them."""
+"""Flows: the rows of the matrix with the objects behind them, as all outputs show them."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -14,12 +14,13 @@ from steppe.reach.policy_classes import VERSIONS
 from steppe.reach.reach import Reach
 
 _ASKED = 8
-"""So many senders of a row are asked for their causes: what says no may differ from one to the
-other, and a list of thousands helps nobody."""
+"""Causes are collected for this many senders of a row: the objects that deny may differ between
+senders,
+and nobody can use a list of thousands."""
 
 
 class Flow(msgspec.Struct, frozen=True):
-    """What some senders reach of one receiver, and why: what lets them, or else what does not."""
+    """The ports of a receiver that some senders reach, and the objects that allow or deny."""
 
     receiver: int
     row: Row
@@ -31,7 +32,10 @@ class Flow(msgspec.Struct, frozen=True):
 
 
 def flows_to(reach: Reach, receiver: int, senders: Mask = -1) -> tuple[Flow, ...]:
-    """All flows to one group: those that reach something first, the most common one last."""
+    """All flows to one group, first those with open ports.
+
+    The flow with the most senders is last.
+    """
     rows = sorted(
         reach.rows(receiver, senders), key=lambda row: (not row.ports, row.senders.bit_count())
     )
@@ -39,14 +43,14 @@ def flows_to(reach: Reach, receiver: int, senders: Mask = -1) -> tuple[Flow, ...
 
 
 def ports_text(row: Row) -> str:
-    """The ports in words; the families apart where they differ."""
+    """The ports as text; with families if they differ."""
     if row.v4 is None or row.v6 is None or row.v4 == row.v6:
         return str(row.ports)
     return f"IPv4 {row.v4}; IPv6 {row.v6}"
 
 
 def _because(reach: Reach, receiver: int, row: Row) -> tuple[Cause, ...]:
-    """The causes for the first few senders, those of the most of them first."""
+    """The causes for the first few senders, the most frequent first."""
     found: Counter[Cause] = Counter()
     for sender in islice(bits(row.senders), _ASKED):
         own: dict[Cause, None] = {}
@@ -60,7 +64,7 @@ def _because(reach: Reach, receiver: int, row: Row) -> tuple[Cause, ...]:
 
 
 def deciding(pieces: Iterable[Piece], wanted: PortSet, *, allowed: bool) -> tuple[Cause, ...]:
-    """The causes of those pieces among the wanted ports that are allowed, or are not."""
+    """The causes of the pieces with wanted ports that are allowed (or denied)."""
     return tuple(
         dict.fromkeys(
             cause

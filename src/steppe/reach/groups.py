@@ -1,11 +1,11 @@
-"""Groups: ends that no policy tells apart, with who belongs to them.
+"""Groups: ends that no policy distinguishes, with their members.
 
     pods       by their policy class, so one group may have pods of many workloads and namespaces
-    nodes      by their policy class; host-network pods are their node
-    outside    prefixes that policies name, without those inside them, and addresses that Services
-               lead to although they are no pod's; "internet" is all the rest
+    nodes      by their policy class; host-network pods count as their node
+    outside    prefixes that policies name, without the named prefixes inside them, and endpoints of
+               Services that are no pods; "internet" is all the rest
 
-Pods that are finished or have no address yet are in no group: nothing can reach them.
+Finished pods and pods without an address are in no group: nothing can reach them.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -22,11 +22,11 @@ from steppe.reach.policy_classes import DIRECTIONS, OPEN, PolicyClass, PolicyCla
 Kind = Literal["pods", "nodes", "outside"]
 Member = Pod | Node | IPNetwork
 INTERNET = parse_prefix("0.0.0.0/0")
-"""Stands for ::/0 as well: outside is one end, of two families."""
+"""Represents ::/0 too: the internet is one end with both families."""
 
 
 class Group(msgspec.Struct, frozen=True):
-    """Ends of one policy class, in order of their names."""
+    """Ends of one policy class, sorted by name."""
 
     kind: Kind
     members: tuple[Member, ...]
@@ -45,14 +45,14 @@ class Group(msgspec.Struct, frozen=True):
 
 
 def own_network(pods: Iterable[Pod]) -> Iterator[Pod]:
-    """The pods that can be reached as themselves."""
+    """The pods with addresses of their own (not host-network, not finished)."""
     return (p for p in pods if p.addresses and not p.host_network and not p.finished)
 
 
 def classed_members(
     cluster: Cluster, classes: PolicyClasses, prefixes: Iterable[IPNetwork] = ()
 ) -> Iterator[tuple[Kind, Member, PolicyClass]]:
-    """Everybody there is, with their class; these prefixes apart though no policy does it."""
+    """All ends with their classes; the prefixes in `apart` become members of their own."""
     for pod in sorted(own_network(cluster.pods.values()), key=lambda pod: pod.ref):
         yield "pods", pod, classes.of_pod(pod)
     for node in sorted(cluster.nodes.values(), key=lambda node: node.name):
@@ -65,7 +65,7 @@ def classed_members(
 def groups_of(
     members: Iterable[tuple[Kind, Member, PolicyClass]], mark: Callable[[Member], object]
 ) -> list[tuple[Group, PolicyClass]]:
-    """Alike ones together, those marked alike; the order depends on names alone."""
+    """Groups of members with equal class and mark; their order depends on names alone."""
     found: dict[tuple[Kind, PolicyClass, object], list[Member]] = {}
     for kind, member, policy_class in members:
         found.setdefault((kind, policy_class, mark(member)), []).append(member)
@@ -75,11 +75,11 @@ def groups_of(
 def _outside(
     cluster: Cluster, classes: PolicyClasses, more: Iterable[IPNetwork]
 ) -> Iterator[tuple[IPNetwork, PolicyClass]]:
-    """Each prefix that some policy names, as the addresses in it that no longer one holds.
+    """Each prefix that a policy names, meaning its addresses that are in no longer one.
 
     The internet, 0.0.0.0/0 and ::/0, is one end of both families.
     """
-    strangers = _strangers(cluster)
+    strangers = _other_endpoints(cluster)
     inside = _inside(cluster)
     everywhere: dict[int, Side] = {}
     for prefix, sender, receiver in _atoms(classes, strangers.union(more)):
@@ -99,7 +99,7 @@ def _outside(
 def _atoms(
     classes: PolicyClasses, more: Iterable[IPNetwork]
 ) -> Iterator[tuple[IPNetwork, Identity, Identity]]:
-    """Prefixes of both directions laid over each other, but those that others use up."""
+    """The prefixes of both directions together, without those that longer ones cover completely."""
     named = [classes.prefixes[direction] for direction in DIRECTIONS]
     around: list[tuple[IPNetwork, tuple[Identity, ...]]] = []
     found: dict[IPNetwork, tuple[Identity, ...]] = {}
@@ -124,13 +124,13 @@ def of_kind(groups: Sequence[Group], kind: Kind) -> int:
 
 
 def named_prefixes(cluster: Cluster, classes: PolicyClasses) -> frozenset[IPNetwork]:
-    """All prefixes that keep the outside of this cluster apart."""
+    """All prefixes that are members of their own outside this cluster."""
     named = (prefix for found in classes.prefixes.values() for prefix in found)
-    return _strangers(cluster).union(named)
+    return _other_endpoints(cluster).union(named)
 
 
 def _taken(cluster: Cluster) -> frozenset[IPAddress]:
-    """The addresses that pods and nodes have."""
+    """The addresses of pods and nodes."""
     pods = (a for pod in own_network(cluster.pods.values()) for a in pod.addresses)
     nodes = (
         a for node in cluster.nodes.values() for a in (*node.addresses, *node.external_addresses)
@@ -138,14 +138,14 @@ def _taken(cluster: Cluster) -> frozenset[IPAddress]:
     return frozenset((*pods, *nodes))
 
 
-def _strangers(cluster: Cluster) -> frozenset[IPNetwork]:
-    """Endpoints of Services that are neither pods nor nodes."""
+def _other_endpoints(cluster: Cluster) -> frozenset[IPNetwork]:
+    """Endpoints of Services that are neither pods nor nodes, as host prefixes."""
     endpoints = {e.address for slice_ in cluster.slices.values() for e in slice_.endpoints}
     return frozenset(map(host_prefix, endpoints - _taken(cluster))) if endpoints else frozenset()
 
 
 def _inside(cluster: Cluster) -> Callable[[IPNetwork], bool]:
-    """Whether a prefix is the cluster's own altogether: of its pods or nodes."""
+    """A function that tells whether a prefix is completely the cluster's: pod prefixes or nodes."""
     taken = _taken(cluster)
     cidrs = frozenset(cidr for node in cluster.nodes.values() for cidr in node.networks)
     lengths = {(cidr.version, cidr.prefixlen) for cidr in cidrs}

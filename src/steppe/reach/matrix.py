@@ -1,13 +1,13 @@
-"""The matrix of classes: who lets whom send to which ports, for all of them at once.
+"""The matrix of groups: who may send to whom on which ports, for all pairs.
 
-An egress guard parts all receivers, an ingress guard all senders, each into the few parts that
-its own rules can tell apart; a part is a bit mask. A pair is allowed what both ends allow:
+An egress guard divides all receivers, and an ingress guard all senders, into the few parts that its
+rules distinguish; a part is a bit mask. A pair is allowed what both ends allow:
 
     sender's egress guard:     receivers  ▓▓▓▓░░░░    each part with its ports
     receiver's ingress guard:  senders    ░▓▓░░░▓▓
 
-So nothing is ever done pair by pair: a row of the matrix is a handful of masks cut with another.
-What is special to single ends (a pod and itself, a pod and its own node) is left to reach.py.
+So nothing is computed pair by pair: a row of the matrix is the intersection of a few masks with
+others. Exceptions for single ends (a pod and itself, a pod and its own node) are made in reach.py.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -25,7 +25,7 @@ Mask = int
 
 
 class Row(msgspec.Struct, frozen=True):
-    """Senders of one receiver that reach the same ports of it; None where a family is missing."""
+    """Senders that reach the same ports of one receiver; None for a family they do not share."""
 
     senders: Mask
     v4: PortSet | None
@@ -33,7 +33,7 @@ class Row(msgspec.Struct, frozen=True):
 
     @property
     def ports(self) -> PortSet:
-        """What works in all families that the ends share."""
+        """The ports that work in all families that the ends have in common."""
         both = [found for found in (self.v4, self.v6) if found is not None]
         return both[0] & both[-1]
 
@@ -42,17 +42,17 @@ class Row(msgspec.Struct, frozen=True):
 
 
 class _Part(msgspec.Struct, frozen=True):
-    """Identities that one guard treats alike, and the number of the port set it allows them."""
+    """Identities that one guard treats equally, and the number of the port set it allows them."""
 
     identities: Mask
     ports: int
 
 
 class _Egress(msgspec.Struct, frozen=True):
-    """What senders' own guards allow them, in one family.
+    """What senders' egress guards allow, in one family.
 
-    `usual`: port set → senders, for receivers that no rule of theirs speaks of; `unusual`:
-    receiver → senders with what they may there instead of the usual.
+    `usual`: port set → senders, for receivers that no rule of the senders distinguishes.
+    `unusual`: receiver → senders whose port set for this receiver is another one.
     """
 
     usual: Mapping[int, Mask]
@@ -68,7 +68,10 @@ def bits(mask: Mask) -> Iterator[int]:
 
 
 class Matrix:
-    """All pairs of these ends; None is nobody."""
+    """The matrix over these ends; None is an end that does not exist.
+
+    Invariant: it depends on the classes alone; computed rows are cached and never change.
+    """
 
     def __init__(self, classes: PolicyClasses, ends: Sequence[PolicyClass | None]) -> None:
         self._classes = classes
@@ -91,22 +94,25 @@ class Matrix:
         self._senders_to: dict[tuple[int, int, str, int], Mask] = {}
 
     def towards(self, receiver: int, version: int) -> Mapping[PortSet, Mask]:
-        """Who reaches which ports of a receiver: every end of this family is in one mask."""
+        """Port set → the senders that reach it on a receiver.
+
+        Every end of this family is in one mask.
+        """
         end = self._ends[receiver]
         if end is None or end.side(version) is None:
             return {}
         egress = self._egress_towards(receiver, version)
         found: dict[int, Mask] = {}
         for ports, senders in self._ingress_parts(end.ingress, version).items():
-            for own, guarded in egress.items():
-                together = senders & guarded
+            for own, allowed in egress.items():
+                together = senders & allowed
                 if together:
                     number = self._intersection(ports, own)
                     found[number] = found.get(number, 0) | together
         return {self._sets.values[number]: senders for number, senders in found.items()}
 
     def rows(self, receiver: int, senders: Mask, wanted: PortSet = EVERYTHING) -> Iterator[Row]:
-        """The same in both families together, for some senders and ports."""
+        """The rows of a receiver for both families together, for some senders and ports."""
         four, six = (self._with_absent(receiver, version, wanted) for version in VERSIONS)
         for v4, some in four.items():
             for v6, others in six.items():
@@ -115,7 +121,7 @@ class Matrix:
                     yield Row(together, v4, v6)
 
     def senders_to(self, receiver: int, version: int, protocol: str, port: int) -> Mask:
-        """Who reaches one port of a receiver."""
+        """The senders that reach one port of a receiver."""
         key = (receiver, version, protocol, port)
         if key not in self._senders_to:
             self._senders_to[key] = _union(
@@ -126,13 +132,13 @@ class Matrix:
         return self._senders_to[key]
 
     def present(self, version: int) -> Mask:
-        """Who has an address of this family."""
+        """The ends that have an address of this family."""
         return self._present[version]
 
     def _with_absent(
         self, receiver: int, version: int, wanted: PortSet
     ) -> dict[PortSet | None, Mask]:
-        """`towards`, with None for those that share no such address with the receiver."""
+        """`towards`, with None for senders if they or the receiver lack this family."""
         found: dict[PortSet | None, Mask] = {None: ~0}
         for ports, senders in self.towards(receiver, version).items():
             cut = ports if wanted == EVERYTHING else ports & wanted
@@ -148,7 +154,7 @@ class Matrix:
         return self._both[key]
 
     def _holders(self, direction: Direction, version: int) -> Mapping[int, Mask]:
-        """Identity → the ends that are it, to guards of this direction."""
+        """Identity number → the ends that have this identity for guards of this direction."""
         found: dict[int, Mask] = {}
         for index, end in enumerate(self._ends):
             side = end.side(version) if end is not None else None
@@ -158,7 +164,7 @@ class Matrix:
         return found
 
     def _parts(self, direction: Direction, guard: int) -> tuple[_Part, ...]:
-        """How a guard parts identities, the largest part first."""
+        """The parts into which a guard divides identities, the largest first."""
         key = (direction, guard)
         if key not in self._parts_of:
             value = self._classes.guards[direction].values[guard]
@@ -183,7 +189,7 @@ class Matrix:
         return masks
 
     def _lifted(self, direction: Direction, guard: int, version: int) -> Iterator[tuple[int, Mask]]:
-        """A guard's parts as port sets and ends; the largest is what the others leave."""
+        """A guard's parts as port sets and masks of ends; the largest is the rest of all others."""
         holding = self._holding[direction, version]
         usual, *others = self._parts(direction, guard)
         left = self._present[version]
@@ -200,13 +206,13 @@ class Matrix:
         return self._ingress[key]
 
     def _all_egress(self, version: int) -> _Egress:
-        guarded: dict[int, Mask] = {}
+        by_guard: dict[int, Mask] = {}
         for index, end in enumerate(self._ends):
             if end is not None and end.side(version) is not None:
-                guarded[end.egress] = guarded.get(end.egress, 0) | 1 << index
+                by_guard[end.egress] = by_guard.get(end.egress, 0) | 1 << index
         usual: dict[int, Mask] = {}
         unusual: dict[int, list[tuple[Mask, int, int]]] = {}
-        for guard, senders in guarded.items():
+        for guard, senders in by_guard.items():
             *others, (normal, _) = self._lifted("egress", guard, version)
             usual[normal] = usual.get(normal, 0) | senders
             for ports, receivers in others:
@@ -226,7 +232,7 @@ class Matrix:
 def pieces_between(
     classes: PolicyClasses, sender: PolicyClass, receiver: PolicyClass, version: int
 ) -> tuple[Piece, ...]:
-    """What becomes of a pair's packets on every port, and the objects that say so."""
+    """The decision for a pair's packets on every port, with causes."""
     here, there = sender.side(version), receiver.side(version)
     if here is None or there is None:
         return ()
@@ -237,13 +243,13 @@ def pieces_between(
 
 
 def allowed_of(pieces: Iterable[Piece]) -> PortSet:
-    """The ports that these pieces of the port space allow."""
+    """The ports that these pieces allow."""
     return PortSet.of(PortRange(p.protocol, p.first, p.last) for p in pieces if p.allowed)
 
 
 def both_of(egress: Iterable[Piece], ingress: Iterable[Piece]) -> tuple[Piece, ...]:
-    """What two guards come to together: "If either side does not allow the connection, it will
-    not happen" (Network Policies). The cause of a "no" is only who says no.
+    """The decision of two guards together: "If either side does not allow the connection, it will
+    not happen" (Network Policies). A denial has only the causes of the guard that denies.
     """
     theirs = tuple(ingress)
     found: list[Piece] = []
@@ -265,7 +271,7 @@ def _joint(own: Piece, other: Piece, first: int, last: int) -> Piece:
 
 
 def piece_at(pieces: Iterable[Piece], protocol: str, port: int) -> Piece | None:
-    """The piece that one port falls into; None where there are no pieces at all."""
+    """The piece that contains one port; None if there are no pieces."""
     (wanted,) = one_port(protocol, port).ranges
     for piece in pieces:
         if piece.protocol == wanted.protocol and piece.first <= wanted.first <= piece.last:
@@ -274,7 +280,7 @@ def piece_at(pieces: Iterable[Piece], protocol: str, port: int) -> Piece | None:
 
 
 def _taking(classes: PolicyClasses, direction: Direction) -> Mapping[Cause, Mask]:
-    """Rule → the identities it takes."""
+    """Rule → the identities that it matches."""
     found: dict[Cause, Mask] = {}
     for index, identity in enumerate(classes.identities[direction].values):
         for cause in identity.rules:
@@ -283,7 +289,7 @@ def _taking(classes: PolicyClasses, direction: Direction) -> Mapping[Cause, Mask
 
 
 def _by_ports(classes: PolicyClasses) -> Iterable[Mask]:
-    """Receivers' identities that have the same ports of a name."""
+    """Masks of receivers' identities with equal named ports."""
     found: dict[object, Mask] = {}
     for index, identity in enumerate(classes.identities["egress"].values):
         found[identity.ports] = found.get(identity.ports, 0) | 1 << index

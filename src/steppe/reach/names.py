@@ -1,7 +1,7 @@
-"""What groups are called: by the workloads that people know their pods by.
+"""Names for groups: the names of their pods' workloads.
 
-A pod's workload is told by its owners. Where those are not at hand, as where a ReplicaSet is not
-among the manifests, the name is cut as controllers make it: NAME-HASH of a Deployment.
+A pod's workload is found by owner references. If an owner is missing, such as a ReplicaSet that is
+not among the manifests, its name is parsed: NAME-HASH belongs to Deployment NAME.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,7 +21,7 @@ from steppe.reach.matrix import Mask, bits
 _SHOWN = 3
 _LISTED = 6
 _REST = 3
-"""So many names are better than "everyone else"."""
+"""Up to this many names are written out instead of "everyone else"."""
 _KINDS: tuple[Kind, ...] = get_args(Kind)
 _HASH_LABEL = "pod-template-hash"
 
@@ -43,7 +43,7 @@ class _Object(msgspec.Struct, frozen=True):
 
 
 def workloads_of(objects: Mapping[ObjectRef, object]) -> Mapping[Name, str]:
-    """The workload of each pod among the documents; a pod without one is its own."""
+    """The workload of each pod among the documents; the pod's own name if it has none."""
     return {
         (ref.namespace, ref.name): _topmost(ref, objects) for ref in objects if ref.kind == "Pod"
     }
@@ -73,7 +73,7 @@ def _metadata(document: object) -> _Metadata:
 
 
 class Names:
-    """Calls groups by name, the same way in every output."""
+    """Names groups, in the same way in every output."""
 
     def __init__(self, groups: Sequence[Group], workloads: Mapping[Name, str]) -> None:
         self._groups = groups
@@ -87,7 +87,7 @@ class Names:
         return self._names[number]
 
     def senders(self, mask: Mask, *, rest: bool = False) -> str:
-        """Everybody in a mask; `rest` says that other lines speak of everybody else."""
+        """The names of all groups in a mask; `rest`: other lines name all the others."""
         numbers = list(bits(mask))
         present = [kind for kind in _KINDS if self._of_kind[kind]]
         whole = [kind for kind in present if not self._of_kind[kind] & ~mask]
@@ -134,7 +134,7 @@ class Names:
 
     @cached_property
     def _sizes(self) -> Mapping[Name, int]:
-        """How many pods a workload has; under "", its whole namespace."""
+        """The number of pods of each workload, and of each namespace (under the name "")."""
         found: dict[Name, int] = {}
         for group in self._groups:
             for pod in group.pods:
@@ -144,7 +144,7 @@ class Names:
 
 
 def prefix_name(prefix: IPNetwork) -> str:
-    """A prefix as people say it: one address alone without its length."""
+    """A prefix as text; a single address without its length."""
     if prefix == INTERNET:
         return "internet"
     alone = prefix.prefixlen == prefix.max_prefixlen

@@ -1,8 +1,9 @@
-"""Policy classes: all that policies can tell an end by, so that alike ends are judged once.
+"""Policy classes: everything by which policies distinguish ends, so that equal ends are judged
+once.
 
-An end is a pod, a node or an address outside. Two ends of one class are under equal guards, and are
-one identity to everybody else's. What belongs to a single pod, as that it always reaches itself and
-is reached by its own node, is no matter of classes (reach/reach.py adds it).
+An end is a pod, a node or an address outside. Two ends of one class have equal guards, and the same
+identity for all other guards. Exceptions for single pods (a pod reaches itself, a node reaches its
+own pods) are not part of classes; reach/reach.py adds them.
 """
 
 from collections.abc import Hashable, Iterator, Mapping
@@ -23,20 +24,20 @@ from steppe.policy.identities import Identities, Identity
 DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
 VERSIONS = (4, 6)
 OPEN = 0
-"""The number of the guard that lets everything through: of nodes, and of pods without policies."""
+"""The number of the guard that allows everything: of nodes, and of pods without policies."""
 
 H = TypeVar("H", bound=Hashable)
 
 
 class Side(msgspec.Struct, frozen=True, gc=False):
-    """Who an end is in one address family: its identity as a sender and as a receiver."""
+    """The numbers of an end's identities in one family: as a sender and as a receiver."""
 
     sender: int
     receiver: int
 
 
 class PolicyClass(msgspec.Struct, frozen=True, gc=False):
-    """The numbers of an end's guards, and its side by IP version, None where it has no address."""
+    """The numbers of an end's guards, and its Side by IP version, None without an address."""
 
     egress: int
     ingress: int
@@ -48,7 +49,7 @@ class PolicyClass(msgspec.Struct, frozen=True, gc=False):
 
 
 class Numbered(Generic[H]):
-    """Equal values get one number, in order of their appearance."""
+    """Numbers values in order of their appearance; equal values have the same number."""
 
     def __init__(self) -> None:
         self.values: list[H] = []
@@ -62,7 +63,10 @@ class Numbered(Generic[H]):
 
 
 class PolicyClasses:
-    """Tells the classes of ends under the policies and namespaces of one cluster."""
+    """Computes the classes of ends under the policies and namespaces of one cluster.
+
+    Invariant: numbers are never reused, so equal classes are equal values.
+    """
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
@@ -89,7 +93,7 @@ class PolicyClasses:
         self._identity_of: dict[Hashable, int] = {}
 
     def of_pod(self, pod: Pod) -> PolicyClass:
-        """The class of a pod that has a network of its own."""
+        """The class of a pod that is not on the host network."""
         likeness = (
             pod.namespace,
             tuple(sorted(label for label in pod.labels.items() if label[0] in self._keys)),
@@ -116,7 +120,7 @@ class PolicyClasses:
         return PolicyClass(OPEN, OPEN, v4, v6)
 
     def of_other(self, address: IPAddress) -> PolicyClass:
-        """The class of an address that is no pod's and no node's."""
+        """The class of an address that belongs to no pod and no node."""
         side = Side(
             self.identities["ingress"].number(self._identities["ingress"].of_other(address)),
             self.identities["egress"].number(self._identities["egress"].of_other(address)),
@@ -125,7 +129,7 @@ class PolicyClasses:
         return PolicyClass(OPEN, OPEN, side if four else None, None if four else side)
 
     def pieces(self, direction: Direction, guard: int, identity: int) -> tuple[Piece, ...]:
-        """What a guard makes of an identity, by their numbers."""
+        """The guard's pieces for an identity, both given by number."""
         key = (direction, guard, identity)
         if key not in self._pieces:
             known = self.identities[direction].values[identity]
@@ -142,7 +146,7 @@ class PolicyClasses:
                 self._cluster.policies_in(pod.namespace),
                 self._cluster.cluster_policies.values(),
             )
-            # Names that no rule calls would only part pods that are alike.
+            # Port names that no rule uses would only split equal pods into several classes.
             named = frozenset(port for port in guard.ports if port.name in self._port_names)
             known = msgspec.structs.replace(guard, ports=named if _rules(guard) else frozenset())
             self._guard_of[key] = self.guards[direction].number(known)
@@ -177,7 +181,7 @@ def _rules(guard: Guard) -> bool:
 
 
 def _telling(cluster: Cluster) -> tuple[frozenset[str], frozenset[str]]:
-    """The label keys that any policy looks at, and the port names that any policy calls."""
+    """The label keys and the port names that policies use."""
     keys: set[str] = set()
     names: set[str] = set()
     policies: list[NetworkPolicy | ClusterNetworkPolicy] = [

@@ -1,12 +1,12 @@
-"""Who reaches whom in one cluster: groups, the matrix between them, and single ends exactly.
+"""Who reaches whom in one cluster: by groups with a matrix, and exactly for single ends.
 
     reach = reach_of(cluster)
-    for row in reach.rows(receiver): ...        classes: any cluster, whatever its size
+    for row in reach.rows(receiver): ...        by groups: for clusters of any size
     reach.between(pod, other, 4)                two ends, with the causes
 
-It says what policies make of connections, as oracle/policy.py does and at the same places: from the
-address that really sends, to the pod that really receives. Whether a packet finds its way there
-is the fabric's business: from outside, only a Service promises one.
+It decides about connections as oracle/policy.py does: from the real sender's address to the pod
+that really receives. It does not decide whether packets can be routed there: from outside, pods are
+reachable through Services only.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -35,15 +35,16 @@ from steppe.service.granted import granted
 from steppe.settings import Settings
 
 End = Pod | Node | IPAddress
-"""A pod, a node by its first address of a family, or an address outside the cluster."""
+"""A pod, a node (by its first address of a family), or an address outside the cluster."""
 
 ALL = tuple(Piece(r.protocol, r.first, r.last, allowed=True) for r in EVERYTHING.ranges)
 
 
 class Reach:
-    """All pairs of these groups, restricted to the ports that are wanted.
+    """Reach between all pairs of these groups, restricted to the wanted ports.
 
-    A group without a policy class is nobody: it is only there in another state of the cluster.
+    Invariant: it depends on the cluster and the groups alone. A group without a policy class does
+    not exist in this state of the cluster, but in the other one of a Difference.
     """
 
     def __init__(
@@ -64,13 +65,13 @@ class Reach:
         self.matrix = Matrix(classes, self.class_of_group)
 
     def rows(self, receiver: int, senders: Mask = -1) -> Iterator[Row]:
-        """Who reaches what of a group; flows that have nothing to do with any pod are left out."""
+        """The rows of a receiver; flows without a pod at either end are left out."""
         if self.groups[receiver].kind != "pods":
             senders &= self.of_kind("pods")
         yield from self.matrix.rows(receiver, senders & self.everyone, self.wanted)
 
     def pieces(self, sender: int, receiver: int, version: int) -> tuple[Piece, ...]:
-        """What groups make of each other on every port, and the causes."""
+        """The decision for two groups on every port, with causes."""
         here, there = self.class_of_group[sender], self.class_of_group[receiver]
         if here is None or there is None:
             return ()
@@ -79,7 +80,10 @@ class Reach:
     def between(
         self, sender: End, receiver: End, version: int, *, via_service: bool = False
     ) -> tuple[Piece, ...]:
-        """What becomes of packets between two ends; () where they share no such address."""
+        """The decision for packets between two ends.
+
+        () if they have no addresses of this family.
+        """
         here, there = self._class_of(sender), self._class_of(receiver)
         if here.side(version) is None or there.side(version) is None:
             return ()
@@ -112,7 +116,7 @@ class Reach:
         return {n.name: i for i, group in enumerate(self.groups) for n in group.nodes}
 
     def group_at(self, address: IPAddress) -> int | None:
-        """The group that an address belongs to, whoever's it is; None for one of no group."""
+        """The group of the end that has an address; None if it is in no group."""
         end = self.end_at(address)
         if isinstance(end, Pod):
             return self.group_of_pod[end.namespace, end.name]
@@ -122,13 +126,13 @@ class Reach:
         return found[1] if found is not None else None
 
     def end_at(self, address: IPAddress) -> End:
-        """Whoever has the address."""
+        """The end that has the address."""
         holders = self.cluster.pods_at(address) or self.cluster.nodes_at(address)
         return holders[-1] if holders else address
 
     @cached_property
     def _prefixes(self) -> LongestPrefix[int | None]:
-        # The cluster's own prefixes are not outside: what no pod has there is nobody's.
+        # An address of a pod prefix that no pod has is not outside: it belongs to no group.
         nodes = self.cluster.nodes.values()
         found: dict[IPNetwork, int | None] = {p: None for node in nodes for p in node.networks}
         for number, group in enumerate(self.groups):
@@ -145,8 +149,9 @@ class Reach:
         return self.classes.of_other(end)
 
     def _to_itself(self, own: PolicyClass, version: int) -> tuple[Piece, ...]:
-        """What a pod may send itself through a Service: NetworkPolicies let it, and the tiers of
-        ClusterNetworkPolicies before them are asked all the same.
+        """What a pod may send itself through a Service.
+
+        NetworkPolicies always allow this; the tiers of ClusterNetworkPolicies still apply.
         """
         side = own.side(version)
         if side is None:
@@ -176,7 +181,7 @@ def reach_of(
 
 
 def _not_isolated(guard: Guard) -> Guard:
-    """A guard whose NetworkPolicies let all through that the Admin tier leaves to them."""
+    """The guard with NetworkPolicies that allow everything that the Admin tier passes on."""
     if not guard.isolated:
         return guard
     return msgspec.structs.replace(guard, isolated=(), allowing=(), baseline=())

@@ -1,9 +1,8 @@
-"""Who reaches which ports of a Service, by its cluster IPs: from pods and nodes.
+"""Which pods and nodes reach which ports of a Service at its cluster IPs.
 
-A Service's port is as open as its endpoints are to the sender: policies judge the endpoint that
-was chosen, at the endpoint's own port. Where they let the sender reach some of the endpoints and
-not others, every so many connections fail, which is worth more attention than a plain "no".
-Which endpoints there are to choose from depends on the sender's node where the Service says so.
+Policies apply to the chosen endpoint, at the endpoint's own port. If a sender may reach some of the
+endpoints only, a part of its connections fails: this is reported separately from "none". With
+traffic policies or hints, the endpoints to choose from depend on the sender's node.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -27,7 +26,7 @@ Said = Literal["allowed", "partly", "denied", "refused", "dropped", "absent"]
 
 
 class View(msgspec.Struct, frozen=True):
-    """What some nodes make of a Service's port; `refuse`: there are no endpoints anywhere."""
+    """A Service's port as seen from some nodes; `refuse`: it has no endpoints on any node."""
 
     nodes: frozenset[str]
     backends: tuple[Backend, ...]
@@ -35,7 +34,10 @@ class View(msgspec.Struct, frozen=True):
 
 
 class Offer(msgspec.Struct, frozen=True):
-    """A port of a Service at one of its cluster IPs. One view, of no nodes by name, is all's."""
+    """A port of a Service at one of its cluster IPs, with one view for each set of nodes.
+
+    A single view without nodes is for all nodes.
+    """
 
     service: Service
     port: ServicePort
@@ -43,7 +45,7 @@ class Offer(msgspec.Struct, frozen=True):
     views: tuple[View, ...]
 
     def view(self, node: str) -> View:
-        """What a sender on this node meets."""
+        """The view of senders on this node."""
         return next((view for view in self.views if node in view.nodes), self.views[0])
 
     def __str__(self) -> str:
@@ -51,9 +53,11 @@ class Offer(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """`refused`: the Service has no endpoints; `dropped`: none on the sender's node, where its
-    policy is Local; `absent`: there is no such Service, or no such sender. Otherwise `open` of so
-    many endpoints are allowed.
+    """The result of connections to an offer.
+
+    `refused`: the Service has no endpoints. `dropped`: its policy is Local and the sender's node
+    has none. `absent`: the Service or the sender does not exist. Otherwise policies allow `open`
+    of its endpoints.
     """
 
     said: Said
@@ -62,7 +66,7 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 class OfferRow(msgspec.Struct, frozen=True):
-    """Senders that fare alike under one view."""
+    """Senders of one view with the same outcome."""
 
     senders: Mask
     view: View
@@ -70,18 +74,21 @@ class OfferRow(msgspec.Struct, frozen=True):
 
 
 class Offers:
-    """All Services of a cluster as its own pods and nodes can use them."""
+    """All Services of a cluster, for its own pods and nodes as senders.
+
+    Invariant: results depend on the Reach alone, not on the order of calls.
+    """
 
     def __init__(self, reach: Reach) -> None:
         self.reach = reach
 
     @cached_property
     def all(self) -> tuple[Offer, ...]:
-        """Every port of every Service at each of its cluster IPs, by name."""
+        """Every port of every Service at each of its cluster IPs, sorted by name."""
         return tuple(self._all())
 
     def rows(self, offer: Offer, senders: Mask = -1) -> Iterator[OfferRow]:
-        """How groups fare; that a pod always reaches itself is left out."""
+        """The outcomes of all groups; the exception that a pod reaches itself is ignored."""
         version = offer.address.version
         inside = self.reach.of_kind("pods") | self.reach.of_kind("nodes")
         senders &= inside & self.reach.matrix.present(version)
@@ -91,7 +98,7 @@ class Offers:
                 yield OfferRow(some, view, outcome)
 
     def between(self, sender: End, offer: Offer) -> tuple[tuple[Backend, tuple[Piece, ...]], ...]:
-        """What policies make of one sender's connections, endpoint by endpoint."""
+        """The decision for one sender's connections, for each endpoint."""
         version = offer.address.version
         return tuple(
             (
@@ -104,7 +111,7 @@ class Offers:
         )
 
     def outcome(self, sender: End, offer: Offer) -> Outcome:
-        """How one sender fares."""
+        """The outcome of one sender."""
         view = offer.view(node_of(sender))
         found = self.between(sender, offer)
         pieces = (piece_at(said, offer.port.protocol, to.port) for to, said in found)
@@ -123,7 +130,7 @@ class Offers:
                     yield Offer(service, named.port, named.front.address, views)
 
     def _on(self, nodes: frozenset[str]) -> Mask:
-        """The groups with somebody on these nodes."""
+        """The groups with a member on these nodes."""
         found = 0
         for node in nodes:
             found |= self._by_node.get(node, 0)
@@ -165,7 +172,7 @@ class Offers:
 
 
 def node_of(end: Member | End) -> str:
-    """The node that an end's packets start on; "" for one outside."""
+    """The node on which an end's packets start; "" for an end outside."""
     if isinstance(end, Pod):
         return end.node
     return end.name if isinstance(end, Node) else ""

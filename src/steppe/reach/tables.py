@@ -1,4 +1,4 @@
-"""Which table entries a change of the cluster changes, node by node."""
+"""The table entries that a change of the cluster adds, removes or changes, for each node."""
 
 from collections.abc import Mapping
 
@@ -14,12 +14,12 @@ MANY_PAIRS = 2_000_000
 
 
 def pairs(cluster: Cluster) -> int:
-    """How many pairs policies' tables are compiled from: what compiling all of it costs."""
+    """The number of pairs from which policy tables are compiled, to estimate the cost."""
     return len(cluster.pods) * len(cluster.pods)
 
 
 def table_changes(before: State, after: State) -> Mapping[str, tuple[Change, ...]]:
-    """The changes of each node that has any, in the order of their keys."""
+    """The changes of each node that has any, sorted by key."""
     old, _ = compile_cluster(*before)
     new, _ = compile_cluster(*after)
     found: dict[str, tuple[Change, ...]] = {}

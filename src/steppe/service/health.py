@@ -39,10 +39,10 @@ def health_ports(vantage: Vantage, services: Iterable[Service]) -> HealthPorts:
     for service in sorted(asking, key=lambda each: (each.created, each.namespace, each.name)):
         families = {address.version for address in service.cluster_ips}
         for address in vantage.node_ports:
-            place = (address, service.health_port)
+            listen = (address, service.health_port)
             if address.version not in families:
                 continue
-            rival = found.setdefault(place, service)
+            rival = found.setdefault(listen, service)
             if rival is not service:
                 problems.append(
                     Problem(

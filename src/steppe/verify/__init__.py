@@ -1,4 +1,5 @@
-"""Which packets tell whether the network does as promised, and what counts as a mismatch.
+"""Decides which packets to send to check a real network, and which results are mismatches.
 
-Sends nothing itself. The prediction is the oracle's: it must not come from tables.
+It sends nothing itself. Predictions come from the oracle: it must not import tables, walk or
+compile.
 """

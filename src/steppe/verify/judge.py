@@ -1,6 +1,6 @@
-"""What must become of a packet by the API's text, and whether what was seen is that.
+"""Predicts what must happen to a packet by the API's text, and compares it with what was seen.
 
-The prediction is the oracle's alone: tables that are wrong must not make a wrong packet right.
+Predictions come from the oracle alone: if they came from tables, wrong tables would not be noticed.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,9 +18,9 @@ _NAMED = 3
 
 
 class Prediction(msgspec.Struct, frozen=True):
-    """One thing that may become of a packet; an end without a name is not looked into.
+    """One permitted result for a packet; at a receiver without a name nothing can be observed.
 
-    `source` is whom the receiver takes for the sender; None where nothing is promised of that.
+    `source` is the sender's address as the receiver sees it; None if nothing is promised about it.
     """
 
     fate: Fate
@@ -39,7 +39,7 @@ class Arrived(msgspec.Struct, frozen=True):
 
 
 class Seen(msgspec.Struct, frozen=True):
-    """What was seen of a packet."""
+    """What was observed of a packet."""
 
     arrived: tuple[Arrived, ...] = ()
     answered: bool = False
@@ -47,28 +47,28 @@ class Seen(msgspec.Struct, frozen=True):
 
 
 class Predictor:
-    """What the oracle says of packets in one cluster."""
+    """Predictions of the oracle for packets in one cluster."""
 
     def __init__(self, cluster: Cluster, names: Mapping[IPAddress, str]) -> None:
-        """`names` has the ends that are looked into, by each of their addresses."""
+        """`names` has the ends that are observed, by each of their addresses."""
         self._oracle = Oracle(cluster)
         self._cluster = self._oracle.cluster
         self._names = names
 
     def predictions(self, check: Check) -> tuple[Prediction, ...]:
-        """Everything that may become of the packet."""
+        """All permitted results for the packet: one of them must be observed."""
         return tuple(self._prediction(check, path) for path in self._oracle.paths(check.packet))
 
     def _prediction(self, check: Check, path: PromisedPath) -> Prediction:
         end = path.received
         receiver = self._names.get(end.destination, "")
         source = self._source(check.packet, path)
-        # A pod that reaches itself by a Service sees some address of its node's.
+        # A pod that reaches itself through a Service sees one of its node's addresses.
         source = None if receiver == check.source else source
         return Prediction(path.fate, receiver, end.destination, end.destination_port, source)
 
     def _source(self, sent: Packet, path: PromisedPath) -> IPAddress | None:
-        """The node that translated the sender's address, behind its own policies, or the sender."""
+        """The sender's address as the receiver sees it: a node's if a node translated it."""
         for done in path.served:
             if done.masquerade:
                 return self._cluster.nodes[done.node].address(sent.source.version)
@@ -87,7 +87,7 @@ def mismatch(predictions: Iterable[Prediction], seen: Seen) -> bool:
 
 
 def _is_as_predicted(prediction: Prediction, arrived: Arrived, seen: Seen) -> bool:
-    """Whether the packet arrived as it shall; a refusal by the receiver itself is an answer."""
+    """Whether the packet arrived as predicted; a refusal by the receiver itself is an answer."""
     return (
         prediction.fate == "delivered"
         and (seen.answered or seen.refused)
@@ -104,7 +104,7 @@ def _is_silent(prediction: Prediction, seen: Seen) -> bool:
 
 
 def said_of(predictions: Iterable[Prediction]) -> str:
-    """The prediction in words."""
+    """The predictions as text."""
     known = tuple(predictions)
     texts = [f"is {prediction.fate}" for prediction in known if prediction.fate != "delivered"]
     ends: dict[tuple[str, str], list[str]] = {}
@@ -128,12 +128,12 @@ def _one_of(names: Sequence[str]) -> str:
 
 
 def said_seen(seen: Seen) -> str:
-    """What was seen, in words."""
+    """What was seen, as text."""
     end = "was answered" if seen.answered else "was refused" if seen.refused else "got no answer"
     if not seen.arrived:
         return f"arrived nowhere and {end}"
-    places = (
+    arrivals = (
         f"{each.receiver}{f' port {each.port}' if each.port else ''} as from {each.source}"
         for each in seen.arrived
     )
-    return f"arrived at {' and at '.join(places)} and {end}"
+    return f"arrived at {' and at '.join(arrivals)} and {end}"

@@ -1,9 +1,9 @@
-"""Which packets to send: a sample that covers every class of pairs, or every pair.
+"""The packets to send: for every pair, or a sample that covers every class of pairs.
 
-Ends are of one class that no policy tells apart and that are on the same node, so that the sample
-crosses every pair of nodes and meets every rule. Of each pair of classes one packet is sent for
-each stretch of ports that meets one fate, from a pod and to a pod that changes from pair to pair.
-Nothing is sent here, and nothing predicted (verify/judge.py).
+Ends on the same node that no policy distinguishes are one class, so that the sample crosses every
+pair of nodes and matches every rule. For each pair of classes one packet is sent for each port
+range with one decision; the pods of a class take turns. Nothing is sent here; verify/judge.py
+predicts results.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -26,7 +26,7 @@ _USUAL_PORT = 80
 
 
 class Check(msgspec.Struct, frozen=True):
-    """A packet to send; the ends as `steppe explain` would be asked about them."""
+    """A packet to send, and its ends as text for `steppe explain`."""
 
     source: str
     target: str
@@ -34,7 +34,7 @@ class Check(msgspec.Struct, frozen=True):
 
 
 class Scope(msgspec.Struct, frozen=True):
-    """Who takes part: pods and nodes that can be looked into, and hosts outside."""
+    """The ends to check: pods and nodes that can be observed, and hosts outside."""
 
     pods: frozenset[tuple[str, str]]
     nodes: frozenset[str]
@@ -47,7 +47,7 @@ class Scope(msgspec.Struct, frozen=True):
 
 
 def wanted_ports(ports: Iterable[int], protocols: Iterable[Protocol]) -> PortSet:
-    """What --port and --protocol leave to be sent: all, where neither is given."""
+    """The ports that --port and --protocol allow: all, if neither is given."""
     numbers, names = tuple(ports), tuple(protocols)
     if not names:
         if not numbers:
@@ -79,6 +79,8 @@ def _place(member: Member) -> object:
 
 
 class _Plan(msgspec.Struct, frozen=True):
+    """Makes the packets of a plan. Invariant: the same cluster and scope give the same packets."""
+
     cluster: Cluster
     scope: Scope
     wanted: PortSet
@@ -88,7 +90,7 @@ class _Plan(msgspec.Struct, frozen=True):
     def direct(self) -> Iterator[Check]:
         """From pods to pods and nodes, and from nodes to pods.
 
-        Between nodes nothing is promised that is not the underlay's.
+        Node to node is left out: only the underlay is involved.
         """
         for i, here in enumerate(self.reach.groups):
             for j, there in enumerate(self.reach.groups):
@@ -103,7 +105,7 @@ class _Plan(msgspec.Struct, frozen=True):
         if self.every or not pairs:
             yield from pairs
             return
-        # Another pod of the class each time, so that each has its turn.
+        # Another pod of the class each time, in turn.
         turn = (j % len(senders)) * len(receivers) + i % len(receivers)
         yield pairs[turn % len(pairs)]
 
@@ -117,7 +119,10 @@ class _Plan(msgspec.Struct, frozen=True):
     def _ports(
         self, pieces: Sequence[Piece], receiver: Member | None
     ) -> Iterator[tuple[Protocol, int]]:
-        """One port of each stretch that is wanted; if possible one that the pod says it has."""
+        """One wanted port of each range with one decision.
+
+        If possible one that the pod declares.
+        """
         own: tuple[tuple[str, int], ...] = ()
         if isinstance(receiver, Pod):
             own = tuple((p.protocol, p.number) for p in (*receiver.ports, *receiver.nameless_ports))
@@ -150,7 +155,7 @@ class _Plan(msgspec.Struct, frozen=True):
         for number, group in enumerate(self.reach.groups):
             known = self._known(group)
             senders += known if self.every else known[number % max(len(known), 1) :][:1]
-        # What a node's port leads to depends on the sender's node, and on no more of the sender.
+        # The backends of a node port depend only on the sender's node.
         from_nodes = {each.node: each for each in senders if isinstance(each, Pod)}
         for service in self.cluster.services.values():
             name = f"svc/{service.namespace}/{service.name}"
@@ -184,7 +189,7 @@ _DIRECT = frozenset((("pods", "pods"), ("pods", "nodes"), ("nodes", "pods")))
 def _checks(
     sender: Member | IPAddress, to: IPAddress, name: str, ports: Iterable[tuple[Protocol, int]]
 ) -> Iterator[Check]:
-    """A packet for each port, where sender and receiver share the family."""
+    """A packet for each port and each family that sender and receiver have in common."""
     if isinstance(sender, IPAddress):
         source, own = str(sender), of_version((sender,), to.version)
     else:

@@ -22,7 +22,7 @@ def forbidden(
     judged = [
         flow
         for flow in flows
-        if _is_guarded(flow, state)
+        if _has_guard(flow, state)
         # "Traffic is allowed to a pod if … the traffic source is the pod's local node".
         and flow.original.source not in own
     ]
@@ -36,7 +36,7 @@ def forbidden(
     )
 
 
-def _is_guarded(flow: Flow, state: NodeState) -> bool:
+def _has_guard(flow: Flow, state: NodeState) -> bool:
     sender, receiver = flow.original.source, flow.reply.source
     return EGRESS.guarded.key(sender) in state or INGRESS.guarded.key(receiver) in state
 

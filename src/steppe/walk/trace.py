@@ -98,7 +98,7 @@ class Crossed(msgspec.Struct, frozen=True):
 
 
 class Tunnelled(msgspec.Struct, frozen=True):
-    """Where the outer packet goes.
+    """Where the outer packet goes, by which link.
 
     It comes from a forwarding entry, for the neighbour entry of `via`; or from the route's own
     encapsulation, with its tunnel `id`.
@@ -108,6 +108,7 @@ class Tunnelled(msgspec.Struct, frozen=True):
     via: IPAddress | None = None
     neighbour: Neighbour | None = None
     id: int | None = None
+    link: str = ""
 
 
 class Delivered(msgspec.Struct, frozen=True):

@@ -281,7 +281,7 @@ class Walker:
         return at.ending("outside")
 
     def _between(self, at: _Here, peer: str) -> _Here:
-        """The packet across the underlay, not encapsulated: routers know node addresses only."""
+        """The packet across the underlay, not tunnelled: routers there know node addresses only."""
         underlay = self._cluster.nodes[at.node].underlay
         own = self._cluster.nodes[at.node].has_pods_at(at.source)
         if own and not underlay.on_link(at.destination):

@@ -23,7 +23,7 @@ def wrapped(view: NodeView, link: Link, hop: Hop) -> Outer | str:
         if hop.encap is None:
             return f"the route over {hop.link} names no tunnel end"
         end = hop.encap.destination
-        return Outer(Tunnelled(end, id=hop.encap.id))
+        return Outer(Tunnelled(end, id=hop.encap.id, link=hop.link))
     if link.kind.wrapping == "forwarding" and hop.via is not None:
         return _forwarded(view, hop, hop.via)
     return f"{hop.link} leads to no other node"
@@ -36,4 +36,4 @@ def _forwarded(view: NodeView, hop: Hop, via: IPAddress) -> Outer | str:
         return f"{hop.link} has no neighbour or forwarding entry for {via}"
     value, entry = forwarding
     because = dict.fromkeys((*neighbour[1].because, *entry.because))
-    return Outer(Tunnelled(value.destination, via, neighbour[0]), tuple(because))
+    return Outer(Tunnelled(value.destination, via, neighbour[0], link=hop.link), tuple(because))

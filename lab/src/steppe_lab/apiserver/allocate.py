@@ -74,7 +74,11 @@ def _invalid(field: str, value: object, why: str) -> FieldError:
 
 
 class ServiceBehaviour(Behaviour):
-    """Gives Services their families, addresses and ports."""
+    """Gives Services their families, addresses and ports.
+
+    Invariant: what is taken is read from the stored Services; there is no other record that could
+    differ.
+    """
 
     def __init__(self, ranges: Mapping[str, str], stored: Iterable[Record]) -> None:
         self._ranges = {

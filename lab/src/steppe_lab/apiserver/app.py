@@ -45,7 +45,11 @@ _COLLECTION_HANDLERS: Mapping[str, Handler] = {
 
 
 class App:
-    """The HTTP side of the API."""
+    """The HTTP side of the API.
+
+    Invariant: a handler runs to its end without awaiting, so that every read, check and write of
+    the API is atomic.
+    """
 
     def __init__(self, api: Api, tokens: Mapping[str, str], server: str) -> None:
         self._api = api

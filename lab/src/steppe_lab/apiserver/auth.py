@@ -1,4 +1,4 @@
-"""Who is calling: bearer tokens, and the kubeconfig files that carry them.
+"""Authentication: bearer tokens, and the kubeconfig files that contain them.
 
 Whoever holds a token may do everything; a lab has one operator. Without one, only the paths
 that Kubernetes shows to everybody (`system:public-info-viewer`) are answered.

@@ -1,4 +1,4 @@
-"""CustomResourceDefinitions: serving their kinds at once, and taking their objects along.
+"""CustomResourceDefinitions: their kinds are served at once, and deleted with all their objects.
 
 A definition holds a finalizer, as in Kubernetes, until the last object of its kind is gone.
 """
@@ -50,7 +50,7 @@ class DefinitionBehaviour(Behaviour):
         self._api.behaviours[name] = _ObjectBehaviour(self, name)
 
     def _clear(self, record: Record) -> None:
-        """Delete every object of a definition that is going, then let it go."""
+        """Delete every object of a terminating definition, then remove its finalizer."""
         kinds = custom_kinds(record.object)
         for held in tuple(self._api.store.collection(record.key[1]).records.values()):
             if kinds and "deletionTimestamp" not in held.object["metadata"]:
@@ -74,7 +74,7 @@ class DefinitionBehaviour(Behaviour):
 
 
 class _ObjectBehaviour(Behaviour):
-    """The last object of a definition that is going takes it along."""
+    """Deleting the last object of a terminating definition deletes the definition."""
 
     def __init__(self, definitions: DefinitionBehaviour, name: str) -> None:
         self._definitions = definitions

@@ -8,7 +8,7 @@ from typing import Literal
 import msgspec
 import yaml
 
-from steppe.nesting import check_json, check_yaml
+from steppe.document_limits import check_json, check_yaml
 from steppe_lab.apiserver import protobuf
 from steppe_lab.apiserver.kinds.model import Json
 from steppe_lab.apiserver.status import bad_request, not_acceptable, unsupported_media_type

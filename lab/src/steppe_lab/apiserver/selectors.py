@@ -65,7 +65,7 @@ class Selection(msgspec.Struct, frozen=True):
             return False
         if self.name and metadata["name"] != self.name:
             return False
-        if not self.labels.takes(metadata.get("labels") or {}):
+        if not self.labels.matches(metadata.get("labels") or {}):
             return False
         return self._fields_match(obj)
 
@@ -76,6 +76,6 @@ class Selection(msgspec.Struct, frozen=True):
         for requirement in self.fields.requirements:
             if requirement.key not in values:
                 raise bad_request(f"field label not supported: {requirement.key}")
-            if not requirement.takes(values):
+            if not requirement.matches(values):
                 return False
         return True

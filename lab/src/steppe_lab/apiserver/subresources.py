@@ -88,7 +88,7 @@ def _selects(selector: Json, labels: Mapping[str, str]) -> bool:
         for each in selector.get("matchExpressions") or []
     ]
     equal = labels_are(selector.get("matchLabels") or {})
-    return equal.takes(labels) and Selector(tuple(wanted)).takes(labels)
+    return equal.matches(labels) and Selector(tuple(wanted)).matches(labels)
 
 
 def unsupported_stream(api: Api, call: Call) -> Reply:

@@ -94,9 +94,9 @@ def verify(source: Source, output: str, **asked: Any) -> None:
 
 def _verified(loaded: "Loaded", source: Source, asked: dict[str, Any]) -> "Report":
     from steppe.verify.plan import wanted_ports
-    from steppe_lab.verify import places_of, verify_lab
+    from steppe_lab.verify import observed_ends_of, verify_lab
 
-    places = places_of(lab_record(source.lab), loaded.cluster)
+    places = observed_ends_of(lab_record(source.lab), loaded.cluster)
     wanted = wanted_ports(asked["ports"], [name.upper() for name in asked["protocols"]])
     every, rate = asked["every"], asked["rate"]
     report = verify_lab(loaded.cluster, places, wanted, _progress(), every=every, rate=rate)

@@ -1,4 +1,4 @@
-"""The DaemonSet controller: one pod on every node that may have one.
+"""The DaemonSet controller: one pod on every node that matches its template.
 
 The pods are pinned by node affinity and bound by the scheduler, as kube-controller-manager does.
 Left out: ControllerRevisions, so `kubectl rollout undo` of a DaemonSet finds no history; maxSurge.
@@ -57,7 +57,7 @@ TOLERATIONS = (
 
 
 class DaemonPlan(msgspec.Struct, frozen=True):
-    """Nodes that lack a pod, pods that must go, and how it stands."""
+    """Nodes that lack a pod, pods to delete, and the counts for the status."""
 
     create: tuple[str, ...]
     delete: tuple[Pod, ...]
@@ -141,7 +141,7 @@ def is_undeleted(pod: Pod) -> bool:
 def _outdated(
     daemonset: DaemonSet, kept: list[Pod], hashed: str, status: DaemonSetStatus
 ) -> list[Pod]:
-    """Old pods to replace now: unavailable ones cost nothing, others as far as maxUnavailable."""
+    """Old pods to replace now: all unavailable ones, and others as maxUnavailable allows."""
     strategy = daemonset.spec.update_strategy
     if strategy.type == "OnDelete":
         return []

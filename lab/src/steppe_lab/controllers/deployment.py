@@ -30,7 +30,11 @@ from steppe_lab.controllers.world import World
 
 
 class DeploymentController:
-    """Reconciles one Deployment at a time with its ReplicaSets."""
+    """Reconciles one Deployment at a time with its ReplicaSets.
+
+    Invariant: each step is computed from the observed objects alone, so it may be repeated or
+    interrupted at any point.
+    """
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -93,7 +97,7 @@ class DeploymentController:
         return sum(pod.status.phase not in FINISHED for pod in pods)
 
     async def _claim(self, deployment: Deployment) -> list[ReplicaSet]:
-        """Our ReplicaSets, with matching orphans adopted and strangers let go."""
+        """Our ReplicaSets, after adopting matching orphans and releasing all others."""
         owned = []
         meta, selector = deployment.metadata, deployment.spec.selector
         copy = self._world.replicaset_copy
@@ -194,7 +198,7 @@ class DeploymentController:
             await self._write_status(deployment, status)
 
     async def _write_status(self, deployment: Deployment, status: DeploymentStatus) -> None:
-        # Merge patches leave out what they do not name: zeros must be written to be seen.
+        # A merge patch does not change fields that it does not have, so zeros must be written.
         zeros = dict.fromkeys(
             (
                 "replicas",

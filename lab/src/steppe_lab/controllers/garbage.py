@@ -1,4 +1,4 @@
-"""The garbage collector: what an owner leaves behind.
+"""The garbage collector: deletes or releases dependents of deleted owners.
 
 owner gone ───────────────▶ dependents with no other owner are deleted (background)
 finalizer foregroundDeletion ▶ dependents first, then the finalizer is taken off the owner
@@ -29,7 +29,7 @@ ObjectKey = tuple[Resource, str, str]
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """What becomes of an object, given which of its owners still are."""
+    """What to do with an object, given which of its owners still exist."""
 
     delete: bool = False
     keep_owners: tuple[OwnerReference, ...] | None = None
@@ -37,7 +37,7 @@ class Verdict(msgspec.Struct, frozen=True):
 
 
 def verdict(owners: Iterable[tuple[OwnerReference, bool]]) -> Verdict:
-    """Delete what all owners have left; drop the references to those that are gone."""
+    """Delete an object without any owner left; else drop references to deleted owners."""
     known = list(owners)
     there = tuple(owner for owner, exists in known if exists)
     if not known or len(there) == len(known):
@@ -46,7 +46,10 @@ def verdict(owners: Iterable[tuple[OwnerReference, bool]]) -> Verdict:
 
 
 class GarbageCollector:
-    """Watches the metadata of every kind the server has."""
+    """Watches the metadata of every kind the server has.
+
+    Invariant: nothing is deleted before the server itself has confirmed that the owner is gone.
+    """
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -147,13 +150,13 @@ class GarbageCollector:
             await self._set_owners(key, meta, decided.keep_owners)
 
     async def _exists(self, key: ObjectKey, owner: OwnerReference) -> bool:
-        """Ask the server itself before anything is deleted for want of an owner."""
+        """Ask the server itself before an object is deleted because its owner is missing."""
         if owner.uid in self._by_uid:
             return True
         group = owner.api_version.rpartition("/")[0]
         resource = self._kinds.get((group, owner.kind))
         if resource is None:
-            return True  # a kind nobody serves may only be late
+            return True  # a kind that is not served may be served later
         try:
             namespace = key[1] if resource.namespaced else ""
             found = await self._world.client.get(resource, owner.name, namespace)

@@ -1,4 +1,4 @@
-"""Which labels, nodes and taints a selector, an affinity or a toleration means. Pure."""
+"""Matching of selectors, affinities and tolerations to labels, nodes and taints. Pure."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -23,13 +23,13 @@ UNSCHEDULABLE = "node.kubernetes.io/unschedulable"
 
 
 def selects(selector: LabelSelector | None, labels: Mapping[str, str]) -> bool:
-    """Whether a label selector means these labels.
+    """Whether a label selector matches these labels.
 
     "An empty label selector matches all objects. A null label selector matches no objects."
     """
     if selector is None:
         return False
-    return labels_are(selector.match_labels).takes(labels) and all(
+    return labels_are(selector.match_labels).matches(labels) and all(
         requires(requirement, labels) for requirement in selector.match_expressions
     )
 
@@ -37,13 +37,13 @@ def selects(selector: LabelSelector | None, labels: Mapping[str, str]) -> bool:
 def requires(requirement: Requirement, labels: Mapping[str, str]) -> bool:
     """One requirement of a label or node selector; what cannot be understood is not met."""
     operator: Any = requirement.operator
-    return Checked(requirement.key, operator, frozenset(requirement.values)).takes(labels)
+    return Checked(requirement.key, operator, frozenset(requirement.values)).matches(labels)
 
 
 def wants_node(pod: PodSpec, node: Node) -> bool:
     """Whether nodeSelector and required node affinity allow a node."""
     labels = node.metadata.labels
-    if not labels_are(pod.node_selector).takes(labels):
+    if not labels_are(pod.node_selector).matches(labels):
         return False
     affinity = pod.affinity.node_affinity if pod.affinity else None
     return affinity is None or affinity.required is None or _any_term(affinity.required, node)
@@ -82,7 +82,7 @@ def _tolerates(toleration: Toleration, taint: Taint) -> bool:
 
 
 def effective_taints(node: Node) -> tuple[Taint, ...]:
-    """A node's taints, with those that its spec and conditions are about to put there."""
+    """A node's taints, with those that controllers will add because of its spec and conditions."""
     taints = node.spec.taints
     if node.spec.unschedulable:
         taints += (Taint(UNSCHEDULABLE, "NoSchedule"),)

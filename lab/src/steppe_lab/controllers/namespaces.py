@@ -1,4 +1,4 @@
-"""The namespace controller: empties a namespace that is going, then lets it go."""
+"""The namespace controller: deletes the content of a terminating namespace, then its finalizer."""
 
 import asyncio
 from typing import Any
@@ -36,7 +36,7 @@ class NamespaceController:
             self._queue.add(new.metadata.name)
 
     def _content_changed(self, old: HasMeta | None, new: HasMeta | None) -> None:
-        """Something went: perhaps it was the last."""
+        """An object was deleted: it may have been the namespace's last."""
         if new is None and old is not None:
             self._changed(None, self._world.namespaces.get("", old.metadata.namespace))
 
@@ -57,7 +57,7 @@ class NamespaceController:
         await self._finalize(name)
 
     async def _empty(self, resource: Resource, namespace: str) -> int:
-        """Begin the deletion of all there is; how much remains."""
+        """Delete all objects of a resource; returns how many remain."""
         left = 0
         items, _ = await self._world.client.list(resource, namespace)
         for item in items:

@@ -1,4 +1,4 @@
-"""Node lifecycle: what it means for the pods when a kubelet falls silent or its node is not ready.
+"""Node lifecycle: taints nodes that are not ready or not reporting, and evicts their pods.
 
 Lease not renewed ──▶ Ready=Unknown ──▶ taint unreachable ──▶ pods are evicted after a while
 Ready=False ────────▶ taint not-ready ──────────────────────▶ the same
@@ -49,7 +49,7 @@ def lifecycle_taints(node: Node, now: dt.datetime) -> tuple[Taint, ...]:
 
 
 def eviction_in(pod: Pod, taints: tuple[Taint, ...], now: dt.datetime) -> float | None:
-    """Seconds until NoExecute taints drive a pod away; None if it may stay."""
+    """Seconds until NoExecute taints evict a pod; None if it tolerates them."""
     delays = []
     for taint in taints:
         if taint.effect != "NoExecute":
@@ -67,7 +67,11 @@ def eviction_in(pod: Pod, taints: tuple[Taint, ...], now: dt.datetime) -> float 
 
 
 class NodeLifecycleController:
-    """Watches heartbeats and taints nodes; one key a node."""
+    """Watches heartbeats and taints nodes; one key a node.
+
+    Invariant: the age of a heartbeat is measured with this process's clock alone, never with a
+    node's.
+    """
 
     def __init__(self, world: World, grace_seconds: float = GRACE_SECONDS) -> None:
         self._world = world
@@ -167,7 +171,7 @@ class NodeLifecycleController:
                 await self._delete_pod(pod, None)
 
     async def _node_gone(self, name: str) -> None:
-        """Nobody is left to end the pods of a node that was deleted."""
+        """Delete the pods of a deleted node: no kubelet is left to do it."""
         pods = self._world.pods_by_node[name]
         if not pods:
             return

@@ -1,4 +1,4 @@
-"""What all controllers of pods share: whose a pod is, whether it counts, making and ending them."""
+"""Shared by all controllers of pods: owners, active pods, creating and deleting pods."""
 
 import asyncio
 import datetime as dt
@@ -90,19 +90,19 @@ def about(resource: Resource, meta: Metadata) -> ObjectReference:
 
 
 class PodControl:
-    """Makes, ends and adopts pods for one kind of controller."""
+    """Creates, deletes and adopts pods for one kind of controller."""
 
     def __init__(self, world: World, resource: Resource) -> None:
         self._world = world
         self._resource = resource
 
     def pods_of(self, owner: Metadata) -> list[Pod]:
-        """The pods a controller has, without those it has just told to go."""
+        """The pods of a controller, without those that it has just deleted."""
         found = self._world.pods_by_controller[owner.uid]
         return [pod for pod in found if not self._world.pods.is_marked_deleted(pod)]
 
     async def claim(self, owner: Metadata, selector: LabelSelector) -> list[Pod]:
-        """Adopt matching orphans, let go of what no longer matches; the pods we have then."""
+        """Adopt matching orphans, release pods that no longer match; returns the remaining pods."""
         owned = []
         for pod in self.pods_of(owner):
             if selects(selector, pod.metadata.labels) or owner.deletion_timestamp:
@@ -131,7 +131,7 @@ class PodControl:
         labels: dict[str, str] | None = None,
         spec: dict[str, Any] | None = None,
     ) -> None:
-        """Make pods: first one, then twice as many and so on, so that a refusal costs little."""
+        """Create pods in batches of 1, 2, 4 …, so that few requests are wasted if one fails."""
         meta = template.get("metadata") or {}
         body = {
             "apiVersion": "v1",

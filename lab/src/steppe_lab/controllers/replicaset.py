@@ -1,4 +1,4 @@
-"""The ReplicaSet controller: as many pods as asked for, and which go first if there are more."""
+"""The ReplicaSet controller: keeps the number of pods, and chooses which to delete first."""
 
 import datetime as dt
 from collections import Counter
@@ -31,7 +31,7 @@ DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 
 
 class ReplicaPlan(msgspec.Struct, frozen=True):
-    """What brings the number of pods to the number asked for."""
+    """The changes that bring the number of pods to `replicas`."""
 
     create: int
     delete: tuple[Pod, ...]

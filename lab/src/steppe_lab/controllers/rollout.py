@@ -42,7 +42,7 @@ def percent(value: int | str | None, total: int, *, up: bool) -> int:
 
 
 def limits(deployment: Deployment) -> tuple[int, int]:
-    """How many pods too many, and how many available ones too few, a rollout may have."""
+    """The numbers of pods for maxSurge and maxUnavailable of a rollout."""
     spec = deployment.spec
     if spec.strategy.type == "Recreate":
         return 0, spec.replicas
@@ -138,7 +138,7 @@ def _shrunk(deployment: Deployment, new: ReplicaSet, old: list[ReplicaSet]) -> d
     sizes = {rs.metadata.name: rs.spec.replicas for rs in old}
     oldest_first = sorted((rs for rs in old if rs.spec.replicas), key=_age)
     for rs in oldest_first:
-        # Pods that are not available help nobody, so that they go costs nothing.
+        # Deleting unavailable pods does not reduce availability.
         useless = max(0, sizes[rs.metadata.name] - rs.status.available_replicas)
         gone = max(0, min(useless, may_go))
         sizes[rs.metadata.name] -= gone
@@ -160,7 +160,7 @@ def _changed(sizes: dict[str, int], sets: list[ReplicaSet]) -> dict[str, int]:
 
 
 def _proportional(deployment: Deployment, sets: list[ReplicaSet]) -> dict[str, int]:
-    """A paused Deployment keeps its mixture; only its total follows `replicas`."""
+    """A paused Deployment keeps the proportions of its ReplicaSets; only their sum changes."""
     active = sorted((rs for rs in sets if rs.spec.replicas), key=lambda rs: -rs.spec.replicas)
     if not active:
         return _resize(sets[-1], deployment.spec.replicas) if sets else {}
@@ -208,7 +208,7 @@ def surplus_history(deployment: Deployment, old: list[ReplicaSet]) -> list[Repli
 def status_of(
     deployment: Deployment, new: ReplicaSet | None, sets: list[ReplicaSet], now: dt.datetime
 ) -> DeploymentStatus:
-    """What the Deployment has come to."""
+    """The status of the Deployment."""
     replicas = sum(rs.status.replicas for rs in sets)
     available = sum(rs.status.available_replicas for rs in sets)
     status = DeploymentStatus(

@@ -20,7 +20,7 @@ FINISHED = ("Succeeded", "Failed")
 
 
 class Scheduler:
-    """Keeps count of who is where, with its own bindings taken in at once."""
+    """Binds pods to nodes; counts its own bindings at once, before the watch reports them."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -29,7 +29,7 @@ class Scheduler:
         self._total: Counter[str] = Counter()
         self._of_owner: Counter[tuple[str, str]] = Counter()
         self._picky: set[str] = set()
-        """Placed pods with anti-affinity: they may refuse newcomers."""
+        """Bound pods with anti-affinity: they may exclude new pods."""
         self._refused: set[Key] = set()
         """Pods no node would take; a changed node or a pod that left may change that."""
 
@@ -96,7 +96,7 @@ class Scheduler:
         if pod is None or pod.spec.node_name or pod.metadata.deletion_timestamp:
             return
         if pod.metadata.uid in self._placed:
-            return  # bound by us; the watch has yet to tell
+            return  # bound by us; the watch has not reported it yet
         chosen = self._choose(pod)
         if isinstance(chosen, Refused):
             self._refused.add(key)
@@ -180,7 +180,7 @@ def _path(pod: Pod) -> str:
 
 
 def _matters(node: Node) -> object:
-    """What of a node scheduling looks at; heartbeats are not among it."""
+    """The part of a node that scheduling uses, which is without heartbeats."""
     return (
         node.metadata.labels,
         node.spec,

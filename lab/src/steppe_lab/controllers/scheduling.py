@@ -1,4 +1,4 @@
-"""Which node a pod goes to, or why to none. Pure.
+"""Chooses the node for a pod, or says why there is none. Pure.
 
 Pods of one owner are spread over nodes; requested resources are not looked at.
 """
@@ -27,7 +27,7 @@ NamespaceLabels = Callable[[str], Mapping[str, str]]
 
 
 class Refused(msgspec.Struct, frozen=True):
-    """No node will do."""
+    """No node fits."""
 
     message: str
 
@@ -109,7 +109,7 @@ class _Neighbours:
         for term in far.required if far else ():
             for domain in self._domains(term, pod, others):
                 self._forbidden.add((term.topology_key, domain))
-        # Anti-affinity is symmetric: those already there may refuse us.
+        # Anti-affinity is symmetric: pods already there may exclude this one.
         for other in others:
             theirs = other.pod.spec.affinity.pod_anti_affinity if other.pod.spec.affinity else None
             for term in theirs.required if theirs else ():
@@ -119,7 +119,7 @@ class _Neighbours:
                     self._forbidden.add((term.topology_key, domain))
         for term in near.required if near else ():
             domains = set(self._domains(term, pod, others))
-            # The first of a group that wants its own company may begin anywhere.
+            # The first pod of a group with affinity to itself may go to any node.
             if domains or not self._means(term, pod, pod):
                 self._wanted.append((term.topology_key, domains))
 

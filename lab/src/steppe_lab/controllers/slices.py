@@ -1,8 +1,8 @@
 """Which EndpointSlices a Service should have. Pure.
 
-Which endpoints there are is manifests/endpoint_plan.py's to say. A set of slices a family and a set
-of ports, at most 100 endpoints each. What is right already stays where it is, so that one pod that
-comes or goes changes one slice.
+The endpoints come from manifests/endpoint_plan.py. Each family and set of ports has its own slices,
+with at most 100 endpoints each. Correct endpoints stay in their slice, so that one pod that comes
+or goes changes one slice.
 """
 
 from collections import defaultdict
@@ -34,7 +34,7 @@ ZoneOf = Callable[[str], str]
 
 
 class SlicePlan(msgspec.Struct, frozen=True):
-    """What makes a Service's slices right."""
+    """The changes that make a Service's slices correct."""
 
     create: tuple[EndpointSlice, ...] = ()
     update: tuple[EndpointSlice, ...] = ()

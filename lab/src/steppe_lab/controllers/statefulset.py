@@ -34,7 +34,7 @@ HASH = "controller-revision-hash"
 
 
 class StatefulPlan(msgspec.Struct, frozen=True):
-    """Ordinals to make, pods to end, and how it stands."""
+    """Ordinals to create, pods to delete, and the counts for the status."""
 
     create: tuple[int, ...]
     delete: tuple[Pod, ...]
@@ -105,7 +105,8 @@ def _outdated(statefulset: StatefulSet, held: dict[int, Pod], *, settled: bool) 
         if number < partition:
             break
         if pod.metadata.labels.get(HASH) != revision:
-            # An old pod that is not well may go at once, or a broken rollout could not be mended.
+            # An outdated unhealthy pod is deleted at once, or a broken rollout could not be
+            # repaired.
             return [pod] if not _ending(pod) and (settled or not is_ready(pod)) else []
         if not is_ready(pod):
             break
@@ -164,7 +165,7 @@ class StatefulSetController:
             return
         meta = statefulset.metadata
         await self._pods.claim(meta, statefulset.spec.selector)
-        # Pods that we told to go still hold their names.
+        # Pods that we have deleted keep their names until they are gone.
         pods = self._world.pods_by_controller[meta.uid]
         plan = stateful_plan(statefulset, pods, dt.datetime.now(dt.UTC))
         leaving = [pod for pod in plan.delete if not self._world.pods.is_marked_deleted(pod)]

@@ -1,7 +1,6 @@
 """The shared watches: one local copy of each kind of object, for all controllers together.
 
-Controllers begin only when every copy is complete, since an empty list that is merely late would
-look like "everything is gone".
+Controllers begin only when every copy is complete: an incomplete list looks like deletions.
 """
 
 import asyncio
@@ -54,7 +53,7 @@ class Copy(Generic[T]):
 
 
 class World:
-    """What is observed, and the means to change it."""
+    """The local copies of all kinds, and the client to change objects."""
 
     def __init__(self, client: Client) -> None:
         self.client = client
@@ -94,7 +93,10 @@ class World:
         )
 
     def watch(self, group: asyncio.TaskGroup) -> list[asyncio.Event]:
-        """Start all watches; an event a watch tells when its first list is in."""
+        """Start all watches.
+
+        Each returned event is set when the first list of its watch is complete.
+        """
         synced = []
         for copy in self.copies:
             complete = asyncio.Event()

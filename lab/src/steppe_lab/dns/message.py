@@ -1,4 +1,4 @@
-"""DNS messages in bytes: what of them is a question we take, and answers that fit.
+"""DNS messages in bytes: parses questions, and encodes answers within the size limit.
 
 Knows no socket and no cluster. Wire format, name compression and truncation are dnspython's.
 """
@@ -26,7 +26,7 @@ _HEADER = struct.Struct("!HHHHHH")
 def read(wire: bytes) -> dns.message.Message | bytes | None:
     """The query; or the reply that refuses to read it; or None for what deserves no reply."""
     if len(wire) < _HEADER.size or wire[2] & 0x80:
-        return None  # replies to replies would go round for ever
+        return None  # a reply to a reply could start an endless loop
     if (wire[2] >> 3) & 0xF != dns.opcode.QUERY:
         return _header_only(wire, Rcode.NOTIMP)
     try:

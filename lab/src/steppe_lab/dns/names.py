@@ -6,7 +6,7 @@ A name is looked at by its labels below the zone's origin. Three things can be f
     {}               no records, but names below it
     {A: …, AAAA: …}  records by their type
 
-What a server makes of that is the business of `zone`. The specification, which is quoted here:
+`zone` makes answers of this. The specification, which is quoted here:
 https://github.com/kubernetes/dns/blob/master/docs/specification.md
 """
 
@@ -178,7 +178,7 @@ def _reverse(
     zone: Zone, records: Records, words: tuple[str, ...], origin: dns.name.Name
 ) -> RRs | None:
     if is_half_address(words, origin):
-        # Whether there are names below it, nobody has asked.
+        # Names below it are not looked up.
         return {}
     address = reverse_address(words, origin)
     if address is None:

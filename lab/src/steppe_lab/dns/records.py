@@ -1,4 +1,4 @@
-"""What the cluster holds, as lookups that questions about names need.
+"""The cluster's Services and endpoints, with the look-ups that DNS questions need.
 
 The stores are fed by informers (or by a test); nothing here is derived from the order in which they
 were fed. What a name means is decided in `zone`.
@@ -47,7 +47,7 @@ class Records:
         self._slices_at = self.slices.index(_slice_addresses)
         self._services_at = self.services.index(cluster_ips)
         self.missing = {"namespaces", "services", "endpointslices"}
-        """The lists that are not in yet."""
+        """The kinds whose first list is not complete yet."""
         self.serial = 0
         """Grows with every change, as an SOA's serial number should."""
         for store in (self.namespaces, self.services, self.slices):
@@ -58,7 +58,7 @@ class Records:
 
     @property
     def complete(self) -> bool:
-        """Whether every list is in: before that, "no such name" would be a guess."""
+        """Whether every list is complete: before that, a missing name must not become NXDOMAIN."""
         return not self.missing
 
     def watch(self, client: Client, group: asyncio.TaskGroup) -> None:
@@ -84,7 +84,7 @@ class Records:
 
     def service_at(self, address: IPAddress) -> Service | None:
         """The Service with this cluster IP."""
-        # The API gives an address to one Service only; nonsense must still have one answer.
+        # The API gives an address to one Service only; if two have it, the answer must be stable.
         return min(self._services_at[address], key=key_of, default=None)
 
     def members_at(self, address: IPAddress) -> Iterator[tuple[Service, Member]]:

@@ -1,6 +1,6 @@
-"""Answers: what a server says of a name, given what exists there. Pure.
+"""Answers of the server for a name, given the records at it. Pure.
 
-DNS's own rules stand here, once for all kinds of names:
+The rules of DNS, which are the same for all kinds of names:
 
     names.records_at       response
     ────────────────       ────────────────────────────────────────────────────────────

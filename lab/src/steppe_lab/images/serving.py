@@ -85,7 +85,7 @@ def serve_connections(
             connection, peer = sock.accept()
         except OSError as error:
             if error.errno in {errno.EBADF, errno.EINVAL}:
-                return  # closed: we are going down
+                return  # closed: the server is stopping
             continue
         start(_handle, handle, connection, plain_address(peer))
 

@@ -25,7 +25,7 @@ _TIMEOUT = 120.0
 
 
 class CniError(SteppeError):
-    """A plugin said no. `code` is CNI's; 999 is the library's own, as in the reference one."""
+    """A plugin failed. `code` is CNI's error code; 999 is the library's own, as in libcni."""
 
     def __init__(self, plugin: str, code: int, message: str, details: str = "") -> None:
         super().__init__(f"plugin type={plugin!r}: {message}" + (f": {details}" if details else ""))
@@ -73,7 +73,10 @@ def execute(program: Path, env: Mapping[str, str], stdin: bytes) -> Output:
 
 
 class Cni:
-    """The plugins of one node."""
+    """The plugins of one node.
+
+    Invariant: there is a file on disk for every ADD that was begun and not yet undone.
+    """
 
     def __init__(
         self,
@@ -89,12 +92,15 @@ class Cni:
         self._execute = execute
 
     def add(self, network: NetworkList, attachment: Attachment) -> Json:
-        """Attach a container; on failure the caller owes a `delete`, as the spec demands."""
+        """Attach a container.
+
+        After a failure the caller must call `delete`, as the spec demands.
+        """
         _check_names(attachment)
         for plugin in network.plugins:
-            # A chain with a gap is not begun: its DEL could not be finished either.
+            # If a plugin of the chain is missing, nothing is begun: its DEL would fail too.
             self._find(plugin["type"])
-        # Written before the first plugin runs: whoever finds this file knows a DEL is owed.
+        # Written before the first plugin runs: this file means that a DEL is still needed.
         self._remember(Cached(network.name, attachment))
         result: Json | None = None
         for plugin in network.plugins:

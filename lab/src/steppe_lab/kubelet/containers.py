@@ -1,7 +1,7 @@
 """The life of one container: start, probe, restart by policy, stop.
 
-Cancelling `run` lets go of the container without touching it, so a kubelet that ends leaves its
-pods running; `stop` ends it. What a later kubelet must know is on disk before it matters.
+Cancelling `run` leaves the container running, so pods survive a kubelet that ends; `stop` stops the
+container. State that a later kubelet needs is written to disk before it is needed.
 
           ┌─────────── backoff ◀── ended, policy says again ─┐
     waiting ──▶ launch ──▶ postStart ──▶ running + probes ───┴──▶ ended for good
@@ -76,7 +76,11 @@ class Surroundings(msgspec.Struct, frozen=True):
 
 
 class Runner:
-    """Runs one container of a pod."""
+    """Runs one container of a pod.
+
+    Invariant: state that a later kubelet needs is on disk before it is needed; cancelling `run`
+    leaves the container running.
+    """
 
     def __init__(self, container: Container, around: Surroundings) -> None:
         self.container = container
@@ -123,14 +127,14 @@ class Runner:
             killing.cancel()
 
     def kill(self) -> None:
-        """End the container's processes now; whoever waits for them goes on from there."""
+        """Kill the container's processes; tasks that wait for them then continue."""
         if self._process is not None:
             self._process.signal(signal.SIGKILL)
 
     # One run.
 
     async def _once(self, grace: int) -> Ended:
-        """Start the container and see it through to its end."""
+        """Start the container and wait for its end."""
         order = await self._configured()
         run_id = secrets.token_hex(32)
         order = msgspec.structs.replace(order, run=self._around.folder / run_id)
@@ -309,7 +313,10 @@ class Runner:
         await self._terminate(process, grace if own is None else own)
 
     async def _terminate(self, process: Process, grace: int) -> None:
-        """Ask, wait, then insist; "the preStop hook … counts against the grace period"."""
+        """Run preStop, send SIGTERM, wait, send SIGKILL.
+
+        "the preStop hook … counts against the grace period".
+        """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(grace):
                 hook = self.container.lifecycle.pre_stop
@@ -335,7 +342,7 @@ class Runner:
             return Answer(False, f"hook failed: {error}")
         return Answer(True)
 
-    # Memory, ours and the disk's.
+    # Saved state.
 
     def _set(self, **changes: object) -> None:
         view = msgspec.structs.replace(self.view, **changes)
@@ -353,7 +360,7 @@ class Runner:
 
 
 def load_saved(folder: Path) -> Saved:
-    """What an earlier kubelet knew; nothing, if it had not begun."""
+    """The state saved by an earlier kubelet; the initial state if there is none."""
     try:
         return msgspec.json.decode((folder / "state.json").read_bytes(), type=Saved)
     except (FileNotFoundError, msgspec.MsgspecError):

@@ -1,6 +1,6 @@
-"""One Kubelet object a node, one informer for all of them, and what earlier kubelets left.
+"""One Kubelet object for each node, one informer for all, and cleaning up after earlier kubelets.
 
-Decides which pod belongs to which node's worker, and ends what belongs to no pod any more.
+Hands each pod to its node's worker, and removes what belongs to no pod any more.
 """
 
 import asyncio
@@ -62,7 +62,7 @@ class Kubelet:
             self._workers[uid].removed()
 
     def sweep(self, wanted: frozenset[str]) -> None:
-        """After a list: end the workers of pods that are gone, and what no worker ever had."""
+        """After a list: end the workers of deleted pods, and remove leftovers without a worker."""
         for uid in set(self._workers) - wanted:
             self.remove(uid)
         if not self.node.pods.is_dir():
@@ -75,7 +75,7 @@ class Kubelet:
         while True:
             try:
                 await worker.run()
-            except Exception:  # the boundary of a pod: its trouble must not spoil the others
+            except Exception:  # the boundary of a pod: an error in one must not affect the others
                 log.exception("pod %s on %s: starting over", uid, self.node.name)
                 await asyncio.sleep(_WORKER_RETRY)
             else:
@@ -83,7 +83,7 @@ class Kubelet:
                 return
 
     async def _bury(self, uid: str) -> None:
-        """End the containers and undo the sandbox of a pod that is gone from the API."""
+        """Stop the containers and remove the sandbox of a pod that is deleted from the API."""
         log.info("pod %s on %s is gone from the API: cleaning up", uid, self.node.name)
         folder = self.node.pod_dir(uid)
         for state in folder.glob("containers/*/state.json"):
@@ -173,7 +173,7 @@ def _replace(pods: tuple[Pod, ...], kubelets: dict[str, Kubelet]) -> None:
 
 
 def _sweep_namespaces(lab: LabConfig, pods: tuple[Pod, ...]) -> None:
-    """Take away pod namespaces that no record tells of."""
+    """Remove pod namespaces without a record."""
     kept = {namespace_name(lab.lab, pod.metadata.uid) for pod in pods}
     for node in lab.nodes:
         kept |= {namespace_name(lab.lab, path.parent.name) for path in node.pods.glob("*/*.json")}

@@ -1,7 +1,7 @@
 """The mount namespace that all containers start from.
 
-A copy of the machine's mounts without the bind mounts of network namespaces: a container that
-held copies of those would keep the namespaces of pods alive that are long gone.
+A copy of the machine's mounts without the bind mounts of network namespaces: a container with
+copies of those would keep the namespaces of deleted pods alive.
 """
 
 import ctypes

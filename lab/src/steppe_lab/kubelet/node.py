@@ -57,7 +57,7 @@ Json = dict[str, Any]
 
 
 class NodeReporter:
-    """Keeps one Node's object and conditions true."""
+    """Keeps one Node object and its conditions up to date."""
 
     def __init__(
         self, node: NodeConfig, client: Client, threads: NamespaceThreads, sandboxes: Sandboxes
@@ -146,7 +146,7 @@ class NodeReporter:
             )
 
     async def _restore(self, problem: str | None) -> None:
-        """Report again what someone else made untrue: a late Lease has a node called Unknown."""
+        """Report again if someone else changed a condition: after a late Lease it is Unknown."""
         try:
             node = await self._client.get(NODES, self._node.name)
         except ApiError as error:
@@ -171,7 +171,7 @@ class NodeReporter:
         return [*found, ready | _times(now, self._since)]
 
     async def _insist(self, action: Callable[[], Awaitable[None]]) -> None:
-        """Try until the API server takes it."""
+        """Retry until the API server accepts it."""
         while True:
             try:
                 await action()
@@ -221,7 +221,7 @@ def status(node: NodeConfig) -> Json:
 
 
 async def renew_leases(client: Client, reporters: dict[str, NodeReporter]) -> None:
-    """Say that the nodes live, for all of them in one loop, for ever."""
+    """Renew the Leases of all nodes in one loop, until cancelled."""
     known: set[str] = set()
     while True:
         began = time.monotonic()

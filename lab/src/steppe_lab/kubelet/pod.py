@@ -49,7 +49,10 @@ class Host(msgspec.Struct, frozen=True):
 
 
 class PodWorker:
-    """Runs one pod."""
+    """Runs one pod.
+
+    Invariant: one task runs a pod; cancelling it leaves the pod running for the next kubelet.
+    """
 
     def __init__(self, pod: Pod, host: Host) -> None:
         self._pod = pod
@@ -57,7 +60,7 @@ class PodWorker:
         self._folder = host.node.pod_dir(pod.metadata.uid)
         self._sandbox: Sandbox | None = host.sandboxes.find(pod.metadata.uid)
         self._terminal = False
-        # Of a pod that ended under an earlier kubelet nothing is left to tell.
+        # The end of a pod under an earlier kubelet has been reported already.
         self._told = pod.status.phase in {"Succeeded", "Failed"}
         self._began = time.time()
         self._changed = asyncio.Event()
@@ -86,7 +89,7 @@ class PodWorker:
             runner.kill()  # the grace of a deletion that was under way is over, too
 
     async def run(self) -> None:
-        """From whatever state the pod is in to its end; returns when nothing of it is left."""
+        """Run the pod from its current state to its end; returns when nothing of it is left."""
         async with asyncio.TaskGroup() as group:
             reporting = group.create_task(self._report())
             living = group.create_task(self._live())
@@ -214,7 +217,7 @@ class PodWorker:
                 delay = min(delay * 2, _RETRY_CAP)
 
     async def _delete(self) -> None:
-        """Tell the API how it ended, then that nothing of it is left."""
+        """Write the final status, then delete the pod from the API."""
         meta = self._pod.metadata
         delay = 0.5
         while not self._removed:

@@ -1,7 +1,7 @@
-"""Asks a container how it is: exec, tcpSocket and httpGet probes, and the handlers of hooks.
+"""Runs probes (exec, tcpSocket, httpGet) and the handlers of lifecycle hooks.
 
-Connections are made from the node's namespace, as by a kubelet on that node: the socket is born
-there on a worker thread, and from then on the event loop uses it like any other.
+Connections are made from the node's namespace, as by a kubelet on that node: the socket is made
+there by a worker thread; then the event loop uses it like any other.
 """
 
 import asyncio

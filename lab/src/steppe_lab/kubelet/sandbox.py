@@ -1,7 +1,7 @@
 """A pod's sandbox: its network namespace and its attachment to the cluster's network.
 
-No process keeps it alive: the namespace is held by a bind mount, so `pause` costs nothing. What
-was made is on disk before it is made, so that whatever a killed kubelet left is found and undone.
+No process is needed for it: a bind mount keeps the namespace, so there is no `pause` process. Its
+record is written to disk before it is made, so that leftovers of a killed kubelet are found.
 """
 
 import fcntl
@@ -44,7 +44,10 @@ class SandboxError(SteppeError):
 
 
 class Sandbox(msgspec.Struct, frozen=True):
-    """What was, or is being, made for a pod. `network` is the one to undo, whatever comes later."""
+    """The record of a pod's sandbox, finished or not.
+
+    `network` is the configuration to DEL with.
+    """
 
     id: str
     netns: str
@@ -59,7 +62,11 @@ class Sandbox(msgspec.Struct, frozen=True):
 
 
 class Sandboxes:
-    """Makes and removes the sandboxes of one node."""
+    """Makes and removes the sandboxes of one node.
+
+    Invariant: a sandbox has a record on disk before anything of it is made, and until DEL has
+    succeeded.
+    """
 
     def __init__(self, lab: str, node: NodeConfig, threads: NamespaceThreads) -> None:
         self._lab = lab
@@ -141,7 +148,7 @@ class Sandboxes:
         attachment = sandbox.attachment
         if attachment is None:
             raise SandboxError("a pod network without an attachment")
-        # A namespace of that name was ours, of an attempt whose end nobody saw.
+        # A namespace of this name is from an earlier attempt of ours that was interrupted.
         await self._threads.plain(partial(netns.delete, sandbox.netns))
         await self._threads.plain(partial(netns.create, (sandbox.netns,)))
         await self._threads.run(sandbox.netns, partial(_configure, sysctls(pod)))

@@ -1,4 +1,4 @@
-"""What a pod's containers are doing, and the PodStatus that says so. Pure.
+"""The PodStatus of a pod, from the states of its containers. Pure.
 
 The rules are kubelet's: `getPhase` in pkg/kubelet/kubelet_pods.go, and pkg/kubelet/status.
 """
@@ -50,7 +50,7 @@ class View(msgspec.Struct, frozen=True):
 
 
 class Seen(msgspec.Struct, frozen=True):
-    """All that a kubelet knows of a pod."""
+    """Everything about a pod that its status depends on."""
 
     views: Mapping[str, View]
     addresses: tuple[str, ...] = ()

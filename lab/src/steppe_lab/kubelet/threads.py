@@ -52,7 +52,7 @@ class NamespaceThreads:
             return await asyncio.shield(future)
         except asyncio.CancelledError:
             await asyncio.wait([future])
-            future.exception()  # nobody is left to be told
+            future.exception()  # the caller was cancelled: mark the error as seen
             raise
 
     def _inside(self, netns: str, work: Callable[[], _T]) -> _T:
@@ -67,7 +67,7 @@ class NamespaceThreads:
         try:
             return work()
         finally:
-            # A thread that could not come home would do the next node's work in this one's
+            # A thread that could not return would do the next node's work in this one's
             # namespace. The kernel refuses only for lack of privilege, which we had a moment ago.
             enter(self._home, "the lab's own network namespace")
 

@@ -1,4 +1,4 @@
-"""One exchange over a socket that stands in the source's namespace.
+"""One exchange over a socket in the source's namespace.
 
 The question suits every server of the lab: `/clientip` over HTTP and `clientip` in a datagram are
 agnhost's, and echo answers anything with JSON that names the peer.
@@ -42,7 +42,7 @@ def make_socket(version: int, protocol: Protocol) -> socket.socket:
 
 
 async def dial(sock: socket.socket, probe: Probe) -> Answer:
-    """The answer to one probe, or what kept it from coming."""
+    """The answer to one probe, or the error in its place."""
     loop = asyncio.get_running_loop()
     began = loop.time()
     address = probe.target.address(probe.version)
@@ -74,7 +74,7 @@ async def _ask_stream(sock: socket.socket, probe: Probe) -> str:
     while chunk := await loop.sock_recv(sock, 4096):
         text += chunk
         if not text.startswith(b"HTTP/"[: len(text)]) and b"\n" in text:
-            break  # a line that came unasked: echo's plain TCP
+            break  # echo's plain TCP sends a line without a request
     return peer_told(text.rpartition(b"\r\n\r\n")[2] if text.startswith(b"HTTP/") else text)
 
 

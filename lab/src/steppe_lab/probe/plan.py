@@ -15,7 +15,7 @@ Protocol = Literal["tcp", "udp", "icmp"]
 
 
 class Port(msgspec.Struct, frozen=True, order=True):
-    """A port that answers; `tells` if the answer is the peer's address."""
+    """A port that answers; `tells`: the answer contains the client's address."""
 
     number: int
     protocol: Protocol
@@ -37,7 +37,7 @@ class Endpoint(msgspec.Struct, frozen=True):
 
 
 class Probe(msgspec.Struct, frozen=True):
-    """One exchange; an empty `expect` leaves the source open, as with ICMP, which tells none."""
+    """One exchange; an empty `expect` accepts any source, as for ICMP, which does not report it."""
 
     source: Endpoint
     target: Endpoint
@@ -64,7 +64,7 @@ def probes(endpoints: tuple[Endpoint, ...], versions: tuple[int, ...]) -> tuple[
 
 
 def _makes_sense(source: Endpoint, target: Endpoint) -> bool:
-    """Node to node is the fabric's own business; outside hosts have no route to pods."""
+    """Node to node is not probed, and outside hosts have no route to pods."""
     if source.kind == "pod":
         return source is not target
     return source.kind == "node" and target.kind == "pod"

@@ -28,7 +28,7 @@ _VERSIONS = {"dual": (4, 6), "ipv4": (4,), "ipv6": (6,)}
 
 
 class Result(msgspec.Struct, frozen=True):
-    """A probe and what came of it."""
+    """A probe and its result."""
 
     source: str
     target: str

@@ -1,14 +1,14 @@
-"""Sends first packets from namespaces, and sees in all namespaces where they turn up.
+"""Sends first packets from namespaces, and observes in all namespaces where they arrive.
 
 A raw socket is handed a copy of each packet that its namespace takes in, whether or not anyone
-listens there (raw(7)). So nothing has to be served, and what a receiver sees is known: which
-pod it is, the port, and the sender's address as it is by then.
+listens there (raw(7)). So no server is needed, and it is known what a receiver sees: which pod it
+is, the port, and the sender's address at that point.
 
     sender's namespace ── SYN, datagram, echo request, INIT ──▶ some namespace: arrived
            ▲                                                          │
            └───── its kernel's answer; for UDP and SCTP, ours ────────┘
 
-A socket belongs for ever to the namespace it was made in, so one thread of one process does it all.
+A socket always belongs to the namespace in which it was made, so one thread is enough.
 """
 
 import contextlib
@@ -31,9 +31,9 @@ from steppe_lab import netns
 from steppe_lab.probe import wire
 
 TRIES = (0.4, 0.8, 1.6)
-"""How long an answer that should come is waited for before the next try, in seconds."""
+"""Seconds to wait for an expected answer before the next try."""
 SILENCE_SECONDS = 0.3
-"""How long one that should not come is waited for, after all the others."""
+"""Seconds to wait for answers that should not come, after all others."""
 _SOURCE_PORTS = range(20000, 60000)
 _BUFFER = 4 << 20
 
@@ -43,7 +43,7 @@ Say = Callable[[int], None]
 class Shot(msgspec.Struct, frozen=True):
     """A packet to send from a namespace; the source port is chosen here.
 
-    One that is `hoped` for to be answered is waited for, and sent again if it is not.
+    `hoped`: an answer is expected; the packet is sent again if there is none.
     """
 
     netns: str
@@ -52,7 +52,7 @@ class Shot(msgspec.Struct, frozen=True):
 
 
 class Arrival(msgspec.Struct, frozen=True, order=True):
-    """Where a packet turned up, with the port and the sender's address it had by then."""
+    """Where a packet arrived, with its port and sender's address there."""
 
     netns: str
     port: int
@@ -60,7 +60,7 @@ class Arrival(msgspec.Struct, frozen=True, order=True):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """Where the packet arrived (more than one place is possible), and how the sender fared."""
+    """Where the packet arrived (several receivers are possible), and what the sender got back."""
 
     arrivals: tuple[Arrival, ...] = ()
     answered: bool = False
@@ -68,13 +68,16 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 class Wires:
-    """Raw sockets in many namespaces; a context, since they are to be closed."""
+    """Raw sockets in many namespaces; a context manager that closes them.
+
+    Invariant: every socket stays in the namespace in which it was made; all are closed on exit.
+    """
 
     def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()
         self._sockets: dict[tuple[str, Protocol, int], socket.socket] = {}
         self._ports = itertools.cycle(_SOURCE_PORTS)
-        # Neither an earlier verification's flows nor its late packets may be taken for ours.
+        # Start at a random port: flows and late packets of an earlier run must not match ours.
         for _ in range(random.randrange(len(_SOURCE_PORTS))):  # noqa: S311  nothing secret
             next(self._ports)
         self._first = random.getrandbits(31) | 1
@@ -91,7 +94,7 @@ class Wires:
         self._selector.close()
 
     def watch(self, name: str, protocols: Iterable[Protocol], versions: Sequence[int]) -> None:
-        """See what arrives in this namespace from now on, and what its senders are told."""
+        """Observe from now on what arrives in this namespace, and which answers its senders get."""
         wanted = [
             key
             for protocol in dict.fromkeys((*protocols, "ICMP"))  # which also tells of errors
@@ -105,7 +108,7 @@ class Wires:
             self._selector.register(sock, selectors.EVENT_READ, partial(self._take, key, sock))
 
     def shoot(self, shots: Sequence[Shot], rate: float, say: Say = lambda _: None) -> list[Outcome]:
-        """What came of each, at so many packets a second."""
+        """Send the shots, `rate` packets a second; returns the outcome of each."""
         start = len(self._began)
         for shot in shots:
             port = next(self._ports) if shot.packet.destination_port else 0
@@ -133,7 +136,7 @@ class Wires:
             say(count + 1)
 
     def _await(self, hoped: Sequence[int], seconds: float) -> list[int]:
-        """Those of them that are not answered in time."""
+        """The shots that are not answered in time."""
         deadline = time.monotonic() + seconds
         while hoped and (left := deadline - time.monotonic()) > 0:
             self._select(left)

@@ -1,4 +1,4 @@
-"""First packets of flows as bytes, each with a number by which it is known wherever it turns up.
+"""First packets of flows as bytes, each with a number that identifies it where it arrives.
 
     TCP     a SYN; the number is its sequence number, answered by SYN ACK or RST
     UDP     a datagram that holds the number

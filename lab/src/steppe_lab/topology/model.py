@@ -1,7 +1,7 @@
 """The lab's network as a value: subnets, hosts and their addresses.
 
 Decides names and addresses and touches nothing. All addresses come from the documentation ranges
-(RFC 5737, RFC 3849), so that a packet that ever left the lab would lead nowhere.
+(RFC 5737, RFC 3849), so that a packet that left the lab would not be routed anywhere.
 
     flat                                racks
       node-a  node-b  node-c              node-a  node-c     node-b  node-d

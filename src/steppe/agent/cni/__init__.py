@@ -1,7 +1,6 @@
-"""Pods attached to the node and detached, as the container runtime asks.
+"""Attaches pods to the node and detaches them, on request of the container runtime.
 
-Decides which address a pod gets, the steps of an attachment, and what a pod waits for before it
-starts. Reaches the kernel by what drivers/namespaces.py promises, and tells the compiler and the
-keeper of `node` what it has done. It must not import the feeds, nor what answers questions about
-the agent (`answers`, `server`).
+Decides which address a pod gets, the steps of an attachment, and how long a pod waits for its
+policies. Uses the kernel through drivers/namespaces.py, and reports each attachment to the compiler
+and to the keeper in `node`. It must not import the feeds, `answers` or `server`.
 """

@@ -1,10 +1,10 @@
-"""Which address the next pod gets, out of the node's own prefixes.
+"""Chooses the address of the next pod from the node's own prefixes.
 
-    in use = what the kernel's pod links say (their aliases) + reservations of ADDs under way
+    in use = addresses in the aliases of pod links + reservations of ADDs that are under way
 
-The search starts after the address given last, so that a pod's address is not another's at once:
-peers may still hold connections to it, or have it in a cache. Only prefixes and sets of integers
-are handled here; who is in the kernel is told by the caller.
+The search starts after the address given last, so that a freed address is not given to another pod
+at once: peers may still have connections to it, or have it in a cache. The caller passes the
+addresses that are in use in the kernel.
 """
 
 import threading
@@ -15,14 +15,14 @@ from steppe.net.address import IPAddress, IPNetwork
 
 
 class NoAddressError(SteppeError):
-    """No pod can be given an address now; the message says why, and the cure."""
+    """There is no free address; the message gives the reason and the cure."""
 
 
 def capacity(prefix: IPNetwork) -> int:
-    """How many pods a prefix has room for.
+    """How many addresses for pods a prefix has.
 
-    The first address is the prefix's own name (RFC 4291, section 2.6.1: in IPv6 it is the
-    Subnet-Router anycast address); the last is IPv4's directed broadcast (RFC 919).
+    The first address is not given out (in IPv6 it is the Subnet-Router anycast address, RFC 4291
+    section 2.6.1), nor the last one (IPv4's directed broadcast, RFC 919).
     """
     return max(0, prefix.num_addresses - (2 if prefix.version == 4 else 1))
 
@@ -30,11 +30,11 @@ def capacity(prefix: IPNetwork) -> int:
 def next_free(
     prefix: IPNetwork, used: Collection[IPAddress], last: IPAddress | None = None
 ) -> IPAddress | None:
-    """The first unused address after `last`, going round; None if every one is used."""
+    """The first unused address after `last`, starting again at the end; None if all are used."""
     size = capacity(prefix)
     first = int(prefix.network_address) + 1
     start = (int(last) - first + 1) % size if last is not None and last in prefix and size else 0
-    # No longer than it takes to pass every used address: an IPv6 prefix is never enumerated.
+    # At most one step more than there are used addresses: IPv6 prefixes are too large to list.
     for step in range(min(size, len(used) + 1)):
         candidate = prefix[1 + (start + step) % size]
         if candidate not in used:
@@ -43,7 +43,11 @@ def next_free(
 
 
 class Addresses:
-    """Reservations, and the memory of what was given last; one instance a node."""
+    """Reservations, and the address given last in each prefix; one instance for the node.
+
+    Invariant: no two reservations have an address in common, and none has one that was in use when
+    it was made.
+    """
 
     def __init__(
         self,
@@ -62,7 +66,9 @@ class Addresses:
     def reserve(
         self, link: str, in_use: Callable[[], Iterable[IPAddress]]
     ) -> tuple[IPAddress, ...]:
-        """One address a family for this link, nobody else's until `release`."""
+        """Reserve one address of each family for this link until `release`; NoAddressError if there
+        is none.
+        """
         prefixes = self._prefixes()
         if why := self._refused():
             raise NoAddressError(why)
@@ -72,7 +78,7 @@ class Addresses:
                 "kube-controller-manager with --allocate-node-cidrs"
             )
         with self._lock:
-            # Reservations first: one released while the kernel is read is in the kernel by then.
+            # Read reservations before the kernel: one that is released in between is in the kernel.
             used = {address for held in tuple(self._reserved.values()) for address in held}
             used.update(in_use())
             chosen = tuple(self._choose(prefix, used) for prefix in prefixes)
@@ -80,11 +86,11 @@ class Addresses:
         return chosen
 
     def release(self, link: str) -> None:
-        """The link's ADD is over: the kernel says now who has its addresses."""
+        """End the reservation: the link's ADD has ended, and the kernel now has its addresses."""
         self._reserved.pop(link, None)
 
     def shortage(self, in_use: Iterable[IPAddress]) -> str:
-        """Why `reserve` would fail now; "" if it would not."""
+        """Why `reserve` would fail now; "" if it would succeed."""
         used = set(in_use)
         if why := self._refused():
             return why
@@ -95,7 +101,7 @@ class Addresses:
 
     def _choose(self, prefix: IPNetwork, used: set[IPAddress]) -> IPAddress:
         inside = {address for address in used if address in prefix}
-        # After a restart the highest address in use is the best guess at the one given last.
+        # After a restart, take the highest address in use for the one given last.
         last = self._last.get(prefix) or max(inside, key=int, default=None)
         chosen = next_free(prefix, inside, last)
         if chosen is None:

@@ -1,13 +1,13 @@
-"""Attaches pods to the node, and detaches them; all of it in the kernel, nothing in a file.
+"""Attaches pods to the node and detaches them; the only record of an attachment is in the kernel.
 
-An attachment is complete once its link has its alias, which is set last and in one step:
+An attachment is complete when its link has its alias, which is set last and in one step:
 
-    checked ─▶ reserved ─▶ link made ─▶ pod side ─▶ host side ─▶ alias set: it is there
+    checked ─▶ reserved ─▶ link made ─▶ pod side ─▶ host side ─▶ alias set: complete
 
-A crash before the last step leaves a link without an alias, which is nobody's: it is removed at
-the agent's start, or by the next request for the same pod. With the link goes all the rest, since
-addresses, routes and neighbours live on it. Calls block and belong on a thread; the caller sees to
-it that there is one at a time for each link.
+After a crash before the last step, the link has no alias. It is removed when the agent starts, or
+by the next request for the same pod. The kernel removes addresses, routes and neighbour entries
+with their link. Calls block and run on a thread; the caller allows only one at a time for each
+link.
 """
 
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -36,11 +36,11 @@ from steppe.state.node import Key, NodeClaim, Value, settle
 from steppe.state.workload import host_mac, is_pod_link, parse_alias, pod_mac
 
 Steps = Generator[str, None, Workload]
-"""The steps of an ADD, by name, each yielded when it is done: a crash may come after any."""
+"""The names of the steps of an ADD; each is yielded when it is done."""
 
 
 class NodeView(Protocol):
-    """What attaching needs to know of the node; read anew each time."""
+    """What attaching needs to know about the node; read again for each request."""
 
     @property
     def name(self) -> str: ...
@@ -61,22 +61,22 @@ class SameNamespaceError(SteppeError):
 
 
 class Found(msgspec.Struct, frozen=True):
-    """A pod link in the kernel; one without a workload is half-made, or not ours."""
+    """A pod link in the kernel; without a workload it is incomplete, or not ours."""
 
     link: str
     workload: Workload | None
     half_made: bool = False
 
     def is_of(self, request: Request) -> bool:
-        """Whether it is the attachment of this very container's interface."""
+        """Whether it is the attachment of this container and this interface."""
         return self.workload is not None and self.workload.container == request.owner
 
 
 class Attachments:
-    """The pods of one node, as its kernel knows them.
+    """The attachments of one node, in its kernel.
 
-    Invariant: a link with an alias of ours has everything that its attachment needs, and what an
-    ADD has made is gone again if a later step fails. The host's driver is closed with this.
+    Invariant: a link with an alias of ours has had all steps of its attachment; if a step of an ADD
+    fails, what the earlier steps have made is removed. `close` also closes the host's driver.
     """
 
     def __init__(self, view: NodeView, host: Host, namespaces: Namespaces) -> None:
@@ -91,7 +91,7 @@ class Attachments:
         self._host.close()
 
     def found(self) -> tuple[Found, ...]:
-        """Every pod link that is there."""
+        """Every pod link in the kernel."""
         links = self._host.aliases()
         return tuple(self._seen(name, links[name]) for name in links if is_pod_link(name))
 
@@ -100,7 +100,7 @@ class Attachments:
         return Found(link, workload, half_made=not alias)
 
     def clean_up(self) -> tuple[Workload, ...]:
-        """At start: remove what a crash left half-made; answers the complete attachments."""
+        """At the agent's start: remove incomplete attachments; returns the complete ones."""
         found = self.found()
         for one in found:
             if one.half_made:
@@ -111,19 +111,20 @@ class Attachments:
         return complete
 
     def find(self, request: Request) -> Found | None:
-        """The link that a request is about, whichever sandbox it is of."""
+        """The link that a request is about, of any sandbox of its pod."""
         alias = self._host.alias(request.link)
         if alias is not None:
             return self._seen(request.link, alias)
         if request.uid:
             return None
-        # A runtime that has lost the pod's UID still knows its container.
+        # A runtime that does not send the pod's UID still sends the container ID.
         return next((one for one in self.found() if one.is_of(request)), None)
 
     def add(self, request: Request, replacing: Callable[[str], None] = lambda _: None) -> Steps:
-        """Attach a pod, step by step; what has failed is undone.
+        """Attach a pod, step by step; if a step fails, the earlier ones are undone.
 
-        `replacing` is told of a link of the pod's earlier sandbox before that is removed.
+        `replacing` is called with the link of the pod's earlier sandbox before that link is
+        removed.
         """
         with self._namespaces.opened(request.netns) as netns:
             if not request.host_allowed and self._namespaces.is_own(netns):
@@ -142,13 +143,13 @@ class Attachments:
             return workload
 
     def remove(self, link: str) -> None:
-        """Take a link away, and with it all that is on it; it may be gone already."""
+        """Delete a link, and all entries on it; no error if it does not exist."""
         self._delete(link)
         self._complete.pop(link, None)
         self._sandboxes.forget(link)
 
     def faults(self, request: Request) -> tuple[str, ...]:
-        """What is not as the ADD left it; the audit of one pod."""
+        """How the attachment differs from what its ADD made, in sentences; () if it does not."""
         one = self.find(request)
         if one is None or one.workload is None:
             return (f"the link {request.link} is gone",)
@@ -167,22 +168,22 @@ class Attachments:
         )
 
     def inner_faults(self, workload: Workload) -> tuple[Change, ...]:
-        """What inside a pod is not as its ADD left it; () where its namespace is not found."""
+        """The changes that restore the inside of a pod; () if its namespace is not found."""
         interface = _interface(workload)
         with self._sandboxes.opened(workload.link) as netns:
             if netns is None:
                 return ()
             actual = self._inside(netns, interface)
         wanted = settle(pod_claims(workload, self._view.mtu, interface))[0]
-        # Only what we made: others may have added more.
+        # Compare only what we made: other programs may have added entries.
         return ordered(diff(wanted, actual, wanted))
 
     def knows(self, workload: Workload) -> bool:
-        """Whether this very attachment is complete, and not undone or replaced since."""
+        """Whether this attachment is complete in the kernel, and was not removed or replaced."""
         return self._complete.get(workload.link) == workload
 
     def repair(self, workload: Workload) -> bool:
-        """Make the link of a pod anew, unless it is there; False if the pod itself is gone."""
+        """Make a pod's link again if it is missing; False if the pod's namespace is gone."""
         if any(one.link == workload.link and not one.half_made for one in self.found()):
             return True
         self._delete(workload.link)
@@ -195,7 +196,7 @@ class Attachments:
         return True
 
     def shortage(self) -> str:
-        """Why no pod can be given an address; "" while one can."""
+        """Why no pod can get an address now; "" if one can."""
         return self._addresses.shortage(self._in_use())
 
     def _attach(self, workload: Workload, netns: Netns, interface: str, mtu: int) -> Iterator[str]:
@@ -204,7 +205,7 @@ class Attachments:
         try:
             self._host.create_veth(link, bare, interface, pod_mac(link), netns.fd)
         except KernelError as error:
-            # The host side's place is free, or we would not be here.
+            # The host side's name is free (`_make_room`), so the name inside the pod is taken.
             if error.errno == EEXIST:
                 raise TakenError(
                     f"interface {interface} exists already in the container"
@@ -229,7 +230,7 @@ class Attachments:
         self._apply(self._host, (Change(LinkKey(link), Link(Veth(), 0, ""), None),))
 
     def _make_room(self, request: Request, replacing: Callable[[str], None]) -> None:
-        """Remove what stands where the new link goes, unless it is this very attachment."""
+        """Remove a link with the new name; TakenError if it is this attachment's or not ours."""
         one = self.find(request)
         if one is None:
             return
@@ -237,17 +238,17 @@ class Attachments:
             raise TakenError(f"interface {request.interface} exists already in this container")
         if one.workload is None and not one.half_made:
             raise TakenError(f"the node has a link {one.link} that is not Steppe's; rename it")
-        # Half-made by an agent that died, or of the pod's earlier sandbox: a pod has but one.
+        # Incomplete, or of the pod's earlier sandbox: a pod has only one.
         replacing(one.link)
         self.remove(one.link)
 
     def _in_use(self) -> Iterator[IPAddress]:
         for one in self.found():
             yield from one.workload.addresses if one.workload is not None else ()
-        # A link removed by hand will be made anew with the addresses it had.
+        # A link that was removed by hand will be made again with its addresses.
         for workload in tuple(self._complete.values()):
             yield from workload.addresses
-        # Such as another network plugin's bridge, left behind with the first address.
+        # Such as a bridge with the first address that another network plugin has left.
         yield from self._host.addresses()
 
     def _host_faults(self, workload: Workload, mtu: int) -> Iterator[str]:
@@ -266,7 +267,7 @@ class Attachments:
 
 
 def run(steps: Steps, done: Callable[[str], None] = lambda _: None) -> Workload:
-    """Take every step; `done` is told of each."""
+    """Run all steps; `done` is called with the name of each. Returns the workload."""
     while True:
         try:
             done(next(steps))
@@ -293,7 +294,7 @@ def _additions(claims: Iterable[NodeClaim]) -> tuple[Change, ...]:
 
 
 def _missing(where: str, wanted: dict[Key, Value], actual: dict[Key, Value]) -> Iterator[str]:
-    """Only what we made: later plugins of the chain may have added more."""
+    """Differences in what we made; later plugins of the chain may have added entries."""
     for key, value in wanted.items():
         seen = actual.get(key)
         if seen != value:

@@ -17,8 +17,8 @@ import msgspec
 
 from steppe.agent.shares import CNI_SOCKET
 from steppe.agent.unix_socket import Listening, listening
+from steppe.document_limits import check_json
 from steppe.errors import SteppeError
-from steppe.nesting import check_json
 from steppe.serving.limits import Limits
 from steppe.serving.listener import Listener, accepting
 

@@ -1,4 +1,4 @@
-"""Where a new pod waits for its policies: it starts when the kernel holds them, or not at all."""
+"""A new pod waits here for its policies: its ADD succeeds only when the kernel has them."""
 
 import asyncio
 from collections.abc import Callable
@@ -11,21 +11,21 @@ from steppe.errors import SteppeError
 from steppe.kube.objects import Workload
 
 WAIT_SECONDS = 10.0
-"""How long a pod waits; the plugin gives up after 30 s."""
+"""Seconds that a pod waits; the plugin gives up after 30 s."""
 
 
 _NOT_TAKEN = "the kernel has not taken its policies yet; the agent's log says why"
 
 
 class UnguardedError(SteppeError):
-    """A pod's policies did not get into the kernel, so it must not start."""
+    """A pod's policies are not in the kernel in time, so the pod must not start."""
 
 
 class Gate:
-    """Opens for a pod once its policies are where they belong.
+    """Lets a pod start when its policies are in the kernel.
 
-    Invariant: it never opens for a pod that a policy may select before the kernel holds what that
-    policy asks for.
+    Invariant: `wait` does not return for a pod that a policy may select before the kernel has the
+    entries of that policy.
     """
 
     def __init__(
@@ -41,10 +41,10 @@ class Gate:
         self._passes = passes
 
     async def wait(self, workload: Workload) -> None:
-        """Return once the pod is guarded; UnguardedError, with the reason, if that takes long.
+        """Return once the pod's policies are in the kernel; UnguardedError with the reason if not.
 
-        Where the API has not spoken by then it is taken to be away, and what the kernel remembers
-        of policies to hold: a pod that none of them can select need not wait for any.
+        If the API's lists are not complete after the wait, the API counts as unreachable. Then the
+        policy memory in the kernel decides: a pod that no policy can select may start.
         """
         if not self._compiler.settings.policies:
             return
@@ -60,18 +60,18 @@ class Gate:
             raise UnguardedError(reason) from error
 
     def _unknown(self, workload: Workload) -> str:
-        """What is not known of the pod's policies; "" for nothing."""
+        """Why the pod's policies are not known; "" if they are."""
         if not self._trusted():
-            return "its policies are not known: the API server has not told of all objects yet"
+            return "its policies are not known: not all lists of the API server have been read yet"
         if not self._compiler.policies.knows(workload):
-            return f"its policies are not known: the API has not told of {workload.ref}"
+            return f"its policies are not known: the API server has not sent {workload.ref} yet"
         return ""
 
     def _missing(self, workload: Workload, begun: int) -> bool:
-        """Whether the kernel has yet to take the policies that were known after `begun` passes.
+        """Whether the kernel does not have the policies yet that were known after `begun` passes.
 
-        It need not have those of this very moment: where policies change all the time it never
-        would.
+        It need not have the newest ones: if policies changed all the time, the pod would never
+        start.
         """
         keys = tuple(self._compiler.policies.keys(workload.link))
         if self._reconciler.ended > begun:
@@ -80,7 +80,9 @@ class Gate:
         return any(actual.get(key) != desired[key].value for key in keys)
 
     def _may_be_policed(self, workload: Workload) -> bool:
-        """Whether any policy known now, or when the kernel was last in step, may select the pod."""
+        """Whether a policy that is known now, or was when the kernel was last in sync, may select
+        the pod.
+        """
         kernel, namespace = self._reconciler.actual, workload.namespace
         known = self._compiler.policies.has_policies(namespace)
         return known or POLICIES.may_have_policies(kernel, namespace)

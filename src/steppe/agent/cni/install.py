@@ -1,7 +1,8 @@
-"""Puts the CNI plugin and its configuration where container runtimes look for them.
+"""Installs the CNI plugin and its configuration where container runtimes look for them.
 
-A runtime takes a node for ready as soon as a configuration is there. So it comes last, after the
-plugin it names and only from an agent that can serve; each file appears whole or not at all.
+A runtime reports the node as ready as soon as a configuration exists. So the configuration is
+written last, after the plugin and only when the agent can attach pods. Each file is renamed into
+place, so it is never incomplete.
 """
 
 import argparse
@@ -15,6 +16,7 @@ from typing import Any
 import msgspec
 
 from steppe.agent.cni import framing
+from steppe.agent.files import cure
 from steppe.cni import plugin
 from steppe.errors import SteppeError
 
@@ -24,7 +26,7 @@ SOCKET = Path("/run/steppe/cni.sock")
 PLUGIN = "steppe"
 CONFLIST = "10-steppe.conflist"
 
-# -I: no user's modules, no PYTHON* variables; -S: no site-packages. Neither is needed, and
+# -I: no modules of the user, no PYTHON* variables; -S: no site-packages. They are not needed, and
 # without them the interpreter starts in two thirds of the time.
 _INTERPRETERS = ("/usr/bin/python3", str(Path(sys.executable).resolve()))
 
@@ -34,7 +36,7 @@ class InstallError(SteppeError):
 
 
 def install(bin_dir: Path, conf_dir: Path, socket: Path) -> tuple[Path, ...]:
-    """Write plugin and configuration; answers the files that were not so already."""
+    """Write plugin and configuration; returns the files that have changed."""
     written = [_write_plugin(bin_dir / PLUGIN)]
     text = msgspec.json.format(msgspec.json.encode(conflist(bin_dir, socket)), indent=2)
     written.append(_write(conf_dir / CONFLIST, text + b"\n", 0o644))
@@ -42,7 +44,7 @@ def install(bin_dir: Path, conf_dir: Path, socket: Path) -> tuple[Path, ...]:
 
 
 def remove(bin_dir: Path, conf_dir: Path) -> None:
-    """Take both away, the configuration first: no runtime shall look for a missing plugin."""
+    """Remove both, the configuration first: a runtime must not look for a missing plugin."""
     try:
         (conf_dir / CONFLIST).unlink(missing_ok=True)
         (bin_dir / PLUGIN).unlink(missing_ok=True)
@@ -51,7 +53,7 @@ def remove(bin_dir: Path, conf_dir: Path) -> None:
 
 
 def conflist(bin_dir: Path, socket: Path) -> dict[str, Any]:
-    """The network configuration; host ports are chained where the node has the plugin for them."""
+    """The network configuration; with the portmap plugin for host ports if the node has it."""
     plugins: list[dict[str, Any]] = [{"type": PLUGIN, "socket": str(socket)}]
     if (bin_dir / "portmap").exists():
         plugins.append({"type": "portmap", "capabilities": {"portMappings": True}})
@@ -96,7 +98,7 @@ def _fault(interpreter: str, source: str) -> str:
 
 
 def _write(path: Path, data: bytes, mode: int) -> Path | None:
-    """The path, once it holds this for good; None if it did already."""
+    """Write the file durably; returns its path, or None if it had this content already."""
     new = path.with_name(f".{path.name}.new")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -114,7 +116,8 @@ def _write(path: Path, data: bytes, mode: int) -> Path | None:
         finally:
             os.close(folder)
     except OSError as error:
-        raise InstallError(f"cannot write {path}: {error.strerror}; is it writable?") from error
+        remedy = cure(error, "is it writable?")
+        raise InstallError(f"cannot write {path}: {error.strerror}; {remedy}") from error
     return path
 
 

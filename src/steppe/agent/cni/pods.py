@@ -1,10 +1,10 @@
-"""The node's own pods between the CNI server and the tables.
+"""Passes attachments of pods from the CNI server to the compiler, and lost links back to it.
 
-    CNI server ──attached, detached──▶ AttachedPods ──▶ compiler ──keys──▶ keeper
-    keeper ──lost pods──▶ Reattaching ──▶ CNI server, which makes the link anew
+CNI server ──attached, detached──▶ AttachedPods ──▶ compiler ──keys──▶ keeper
+    keeper ──lost pods──▶ Reattaching ──▶ CNI server, which makes the link again
 
-The CNI server puts a pod's own tables into the kernel, exactly as they compile. All but its nft
-elements: those take part in transactions with everyone else's, and are left to the keeper.
+The CNI server writes a pod's entries to the kernel, as they are compiled, except its nft elements:
+the keeper writes those, in transactions with other elements.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ log = logging.getLogger("steppe.agent")
 
 
 class AttachedPods:
-    """Tells the tables what the CNI server has done (server.Watcher)."""
+    """Reports to the compiler and the keeper what the CNI server has done (server.Watcher)."""
 
     def __init__(self, compiler: NodeCompiler, keeper: Keeper, gate: Gate) -> None:
         self._compiler = compiler
@@ -35,7 +35,7 @@ class AttachedPods:
         self._gate = gate
 
     def attached(self, workload: Workload) -> None:
-        """The CNI server has put a pod's tables into the kernel."""
+        """The CNI server has written a pod's entries to the kernel."""
         keys = self._compiler.set_workload(workload)
         elements = _elements(keys)
         self._keeper.reconciler.adopt(keys - elements)
@@ -45,7 +45,7 @@ class AttachedPods:
         await self._gate.wait(workload)
 
     def detached(self, link: str) -> None:
-        """The CNI server has taken a pod's link away, and with it all that stood on it."""
+        """The CNI server has deleted a pod's link, and with it all entries on it."""
         keys = self._compiler.remove_workload(link)
         elements = _elements(keys)
         self._keeper.reconciler.forget(keys - elements)
@@ -53,7 +53,7 @@ class AttachedPods:
 
 
 class Reattaching:
-    """Has the CNI server make lost links anew, or forget the pods that are gone."""
+    """Makes lost links again through the CNI server, or removes workloads whose pod is gone."""
 
     def __init__(self, lost: LostPods, cni: CniServer, pods: AttachedPods, keeper: Keeper) -> None:
         self._lost = lost
@@ -70,7 +70,7 @@ class Reattaching:
             there = await self._cni.repair(workload)
         except (SteppeError, OSError) as error:
             log.error(line("attach-failed", pod=workload.ref, link=workload.link, error=error))
-            # Compared again, it is found to be lost again.
+            # The next comparison finds that the link is still lost, and reports it again.
             asyncio.get_running_loop().call_later(
                 RETRY_SECONDS, self._keeper.touch, [LinkKey(workload.link)]
             )

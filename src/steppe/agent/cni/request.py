@@ -1,7 +1,7 @@
-"""What a runtime asks for, read from the plugin's request; pure.
+"""Reads a request of the runtime from the plugin's document; pure.
 
-The plugin has checked environment and configuration already. They are checked here again, by the
-same functions: the agent believes nobody.
+The plugin has checked environment and configuration. They are checked here again, by the same
+functions: the agent does not trust its clients.
 """
 
 import re
@@ -24,13 +24,13 @@ from steppe.kube.objects import NO_POD, Workload
 from steppe.net.address import IPAddress
 from steppe.state.workload import link_name
 
-# RFC 1123 names, as the API has them; also what an alias can hold without being misread.
+# RFC 1123 names, as in the API; such names cannot be misread in an alias.
 _POD_PART = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 _OWNER_LENGTH = 24
 
 
 class Previous(msgspec.Struct, frozen=True):
-    """A result that came with the request, in whichever version's shape."""
+    """A prevResult that came with the request, in the format of any CNI version."""
 
     interfaces: tuple[dict[str, Any], ...] = ()
     ips: tuple[dict[str, Any], ...] = ()
@@ -39,7 +39,7 @@ class Previous(msgspec.Struct, frozen=True):
 
 
 class Request(msgspec.Struct, frozen=True):
-    """One verb for one attachment; GC and STATUS speak of none, and `valid` is GC's list."""
+    """One verb for one attachment. GC and STATUS name no attachment; `valid` is GC's list."""
 
     command: str
     version: str
@@ -56,12 +56,12 @@ class Request(msgspec.Struct, frozen=True):
 
     @property
     def link(self) -> str:
-        """The host-side link: of the pod where there is one, else of the container."""
+        """The host-side link's name: from the pod's UID if known, else from the container ID."""
         return link_name(self.uid or self.container, self.interface)
 
     @property
     def owner(self) -> str:
-        """What the link's alias says of whose attachment it is."""
+        """The word in the link's alias that names container and interface."""
         return owner_word(self.container, self.interface)
 
     @property
@@ -76,7 +76,7 @@ class Request(msgspec.Struct, frozen=True):
 
 
 def owner_word(container: str, interface: str) -> str:
-    """`container/interface`, with a long container ID cut to what still tells it from others."""
+    """`container/interface`; a long container ID is cut and gets a hash to stay unique."""
     if len(container) > _OWNER_LENGTH:
         digest = sha256(container.encode()).hexdigest()
         container = f"{container[:12]}~{digest[: _OWNER_LENGTH - 13]}"
@@ -84,7 +84,7 @@ def owner_word(container: str, interface: str) -> str:
 
 
 def request_from(document: Mapping[str, Any]) -> Request:
-    """The request; CniError with one of CNI's codes for what cannot be served."""
+    """The request; CniError with one of CNI's codes if it cannot be served."""
     env, config = document.get("env"), document.get("config")
     if not isinstance(env, dict) or not isinstance(config, dict):
         raise CniError(DECODING_FAILURE, "the request holds no env and config objects")
@@ -105,17 +105,17 @@ def request_from(document: Mapping[str, Any]) -> Request:
         uid=args["K8S_POD_UID"],
         host_allowed=env.get("CNI_NETNS_OVERRIDE", "").lower() in ("1", "true"),
         dns=_object(config.get("dns")),
-        # DEL needs no memory of the ADD, so a broken one is no reason to keep a pod.
+        # DEL does not need prevResult: if it cannot be read, the pod must still be detached.
         previous=_previous(config.get("prevResult")) if command in ("ADD", "CHECK") else None,
         valid=_valid(config.get(VALID_ATTACHMENTS)) if command == "GC" else None,
     )
 
 
 def _args(text: str) -> dict[str, str]:
-    """The arguments we use, "" where not given.
+    """The arguments that we use; "" if one is not given.
 
-    Others are let pass, with IgnoreUnknown or without: to refuse them would help nobody, and
-    could keep a pod from being taken down.
+    Unknown arguments are ignored, with or without IgnoreUnknown: an error could keep a pod from
+    being detached.
     """
     pairs = [pair.partition("=") for pair in text.split(";") if pair]
     if not all(equals for _, equals, _ in pairs):

@@ -1,8 +1,8 @@
-"""The results of ADD, in the shape of the version asked for, and what CHECK holds against them.
+"""The results of ADD, in the format of the requested version, and what CHECK compares with them.
 
 interfaces  [host side, the pod's side with its sandbox]
-ips         /32 and /128, each with the gateway that nobody has
-routes      a default route a family
+ips         /32 and /128, each with the gateway (no link has it, see compile/pod.py)
+routes      a default route for each family
 """
 
 import ipaddress
@@ -20,7 +20,7 @@ _DEFAULTS = {4: "0.0.0.0/0", 6: "::/0"}
 
 
 def add_result(request: Request, workload: Workload, mtu: int) -> Result:
-    """What ADD prints: what came before in the chain, and after it what we made."""
+    """The result that ADD prints: what earlier plugins of the chain made, then what we made."""
     before = request.previous or Previous()
     mine = len(before.interfaces) + 1
     return {
@@ -62,30 +62,30 @@ def _routes(workload: Workload) -> Iterator[Result]:
 
 
 def expected_link(request: Request, workload: Workload, mtu: int) -> tuple[str, int]:
-    """MAC address and MTU of the pod's interface: the final result tells what they shall be.
+    """The expected MAC address and MTU of the pod's interface, from the chain's final result.
 
-    CHECK must allow for what later plugins of the chain (tuning) have changed.
+    Later plugins of the chain (tuning) may have changed them, and CHECK must accept that.
     """
     for interface in request.previous.interfaces if request.previous is not None else ():
         if interface.get("name") == request.interface and interface.get("sandbox"):
-            mac, told = interface.get("mac"), interface.get("mtu")
+            mac, given = interface.get("mac"), interface.get("mtu")
             return (
                 str(mac).lower() if mac else pod_mac(workload.link),
-                told if isinstance(told, int) and told else mtu,
+                given if isinstance(given, int) and given else mtu,
             )
     return pod_mac(workload.link), mtu
 
 
 def faults_of_previous(request: Request, workload: Workload) -> Iterator[str]:
-    """Where the runtime's memory of the ADD and ours differ."""
+    """How prevResult, the runtime's record of the ADD, differs from ours."""
     before = request.previous or Previous()
     names = {interface.get("name") for interface in before.interfaces}
     for name in (workload.link, request.interface):
         if name not in names:
             yield f"prevResult lists no interface {name}"
-    told = {_address(entry.get("address")) for entry in before.ips}
+    listed = {_address(entry.get("address")) for entry in before.ips}
     for address in workload.addresses:
-        if address not in told:
+        if address not in listed:
             yield f"prevResult does not list {address}, which this pod was given"
 
 

@@ -1,9 +1,9 @@
-"""Where pods' network namespaces are to be found, should a link have to be made anew.
+"""Remembers the network namespaces of pods, in case a link has to be made again.
 
-A veth pair dies as a whole, so a link removed by hand leaves nothing that leads to its pod. Hence
-each pod's namespace is remembered from its ADD on; after a restart it is found by the number that
-the link itself names, among the namespaces that have a name. No file is held open: that would
-keep a namespace alive after its pod.
+Deleting one end of a veth pair deletes both, so after that nothing in the kernel leads to the pod.
+So the path of each pod's namespace is remembered from its ADD on. After a restart it is found among
+the namespaces that have a name, by the number (nsid) that the link reports. No file is kept open:
+it would keep a namespace alive after its pod.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ from steppe.drivers.netlink.netns import NetnsError
 
 
 class Sandbox(msgspec.Struct, frozen=True):
-    """A namespace by its path, and by what tells it from one that took its path over."""
+    """A namespace's path, with device and inode: another namespace may get the same path later."""
 
     path: str
     device: int
@@ -25,7 +25,7 @@ class Sandbox(msgspec.Struct, frozen=True):
 
 
 class Sandboxes:
-    """The namespaces of the pods on this node, by the pods' links."""
+    """The namespaces of this node's pods, by the name of the pod's link."""
 
     def __init__(self, host: Host, namespaces: Namespaces) -> None:
         self._host = host
@@ -40,25 +40,25 @@ class Sandboxes:
 
     @contextlib.contextmanager
     def opened(self, link: str) -> Iterator[Netns | None]:
-        """The namespace that the link led to; None if it is gone, or was never found."""
+        """Open the namespace of a link; None if it no longer exists, or was never found."""
         known = self._known.get(link)
         with contextlib.ExitStack() as stack:
             netns: Netns | None = None
             if known is not None:
                 with contextlib.suppress(NetnsError):
                     netns = stack.enter_context(self._namespaces.opened(known.path))
-                    # Another namespace may have the path by now.
+                    # Another namespace may have this path now.
                     netns = netns if _sandbox(known.path, netns) == known else None
             yield netns
 
     def learn(self, links: Iterable[str]) -> None:
-        """Find the namespaces that these links lead to."""
+        """Find the namespaces of these links."""
         by_number = dict(self._numbered())
         for link in links:
             try:
                 number = self._host.number_behind(link)
             except KernelError:
-                continue  # a pod whose link cannot be made anew is still one that works
+                continue  # the pod works; only its link could not be made again
             if number in by_number:
                 self._known[link] = by_number[number]
 

@@ -1,9 +1,9 @@
-"""CNI's verbs, for the plugin to call: one attachment at a time, different ones side by side.
+"""The CNI verbs, called by the plugin: serial for one attachment, parallel for different ones.
 
     plugin ──▶ cni.sock ──▶ request_from ──▶ Attachments (on a thread) ──▶ result, or CNI error
 
-What the kernel did is told to the agent at once, so that it neither repairs nor removes what is
-being made or taken down here.
+Each result is reported to the rest of the agent at once, so that it does not repair or delete what
+is being attached or detached here.
 """
 
 import asyncio
@@ -53,23 +53,27 @@ KERNEL_REFUSED = 102
 GC_INCOMPLETE = 103
 
 THREADS = 4
-"""Each ADD waits mostly for the kernel's one lock over all links (RTNL)."""
+"""Number of threads. An ADD mostly waits for the kernel's single lock on all links (RTNL)."""
 
 T = TypeVar("T")
 
 
 class Watcher(Protocol):
-    """Who is told of what happens to workloads; called in the event loop's thread."""
+    """Is called when a workload is attached or detached, in the event loop's thread."""
 
     def attached(self, workload: Workload) -> None: ...
     async def guarded(self, workload: Workload) -> None:
-        """Return once the pod's policies are in the kernel; UnguardedError if that takes long."""
+        """Return once the pod's policies are in the kernel; UnguardedError after a time limit."""
 
     def detached(self, link: str) -> None: ...
 
 
 class CniServer:
-    """The verbs on one node; the attachments are closed when it has served."""
+    """The CNI verbs on one node; `close` closes the attachments.
+
+    Invariant: at most one request at a time works on one link, and the watcher has been called
+    before the plugin gets its answer.
+    """
 
     def __init__(
         self,
@@ -87,31 +91,31 @@ class CniServer:
         self._waiting: dict[str, int] = {}
 
     async def clean_up(self) -> None:
-        """Remove what an earlier agent left half-made, and tell of what it has attached.
+        """Remove incomplete attachments of an earlier agent, and report the complete ones.
 
-        Done once, before anything is answered: later on, what is half-made is under way.
+        Done once, before any request: later, an incomplete attachment is one that is being made.
         """
         for workload in await self._in_thread(self._attachments.clean_up):
             self._watcher.attached(workload)
 
     @contextlib.asynccontextmanager
     async def serving(self, path: Path) -> AsyncIterator[Listening]:
-        """Answer the plugin on this socket."""
+        """Answer the plugin on this socket while the context lasts."""
         async with framing.serving(path, self.answer, _refusal) as made:
             yield made
 
     async def run(self, path: Path) -> None:
-        """Answer the plugin until cancelled, or until the socket is gone (SocketError)."""
+        """Answer the plugin until cancelled; SocketError if the socket's file was removed."""
         async with self.serving(path) as made:
             await made.until_gone()
 
     def close(self) -> None:
-        """Wait for what is under way, and close what is open."""
+        """Wait for requests that are being served, and close the attachments."""
         self._pool.shutdown()
         self._attachments.close()
 
     async def answer(self, document: dict[str, Any]) -> framing.Document:
-        """What the plugin is to print, and its exit code."""
+        """The document for the plugin: what it prints, and its exit code."""
         version = _version(document)
         try:
             request = request_from(document)
@@ -121,10 +125,10 @@ class CniServer:
             return _failed(version, error)
 
     async def repair(self, workload: Workload) -> bool:
-        """Make a pod's lost link anew; False if the pod is gone, and its addresses free."""
+        """Make a pod's lost link again; False if the pod is gone and its addresses are free."""
         async with self._alone(workload.link):
             if not self._attachments.knows(workload):
-                return False  # undone or replaced while we waited, and told by who did it
+                return False  # removed or replaced while we waited, and reported by that request
             if await self._in_thread(lambda: self._attachments.repair(workload)):
                 return True
             self._watcher.detached(workload.link)
@@ -132,7 +136,7 @@ class CniServer:
             return False
 
     async def inner_faults(self, workload: Workload) -> tuple[Change, ...]:
-        """What inside a pod is not as its ADD left it; () for a pod that is gone by now."""
+        """The changes that restore the inside of a pod; () for a pod that no longer exists."""
         async with self._alone(workload.link):
             if not self._attachments.knows(workload):
                 return ()
@@ -170,7 +174,7 @@ class CniServer:
         return add_result(request, workload, self._view.mtu)
 
     def _replacing(self) -> Callable[[str], None]:
-        """Tells, from the thread, of an earlier sandbox's link that is about to go."""
+        """A callback for the thread: reports an earlier sandbox's link before it is removed."""
         loop = asyncio.get_running_loop()
 
         def tell(link: str) -> None:
@@ -188,7 +192,7 @@ class CniServer:
                 # A late DEL for an earlier sandbox must not take down its successor.
                 log.info(line("not-detached", pod=workload.ref, now=workload.container))
                 return
-            # Told first: what is taken down must not be repaired meanwhile.
+            # Reported first: a link that is being removed must not be repaired.
             self._watcher.detached(found.link)
             self._on_step("found")
             await self._in_thread(lambda: self._attachments.remove(found.link))
@@ -208,10 +212,10 @@ class CniServer:
             )
 
     async def _collect(self, request: Request) -> None:
-        """Detach what the runtime no longer knows; without a list, only what is half-made.
+        """Detach what is not in the runtime's list; without a list, only incomplete attachments.
 
-        The spec has an absent list mean that nothing is valid. To believe that, coming from a
-        tool that never sends one (cnitool), would unplug every pod on the node.
+        By the specification an absent list means that no attachment is valid. But cnitool never
+        sends a list, and every pod on the node would be detached.
         """
         failures: list[str] = []
         for found in await self._in_thread(self._attachments.found):
@@ -224,7 +228,7 @@ class CniServer:
             raise CniError(GC_INCOMPLETE, f"GC: {failures[0]}", "; ".join(failures))
 
     async def _collect_one(self, link: str, valid: frozenset[str] | None) -> None:
-        # Looked at again: it may have been completed or replaced while we waited.
+        # Read it again: it may have been completed or replaced while we waited.
         for one in await self._in_thread(self._attachments.found):
             if one.link != link:
                 continue
@@ -247,7 +251,7 @@ class CniServer:
 
     @contextlib.asynccontextmanager
     async def _alone(self, link: str) -> AsyncIterator[None]:
-        """One at a time for each link; locks that nobody waits for are forgotten."""
+        """A lock for each link; it is deleted when nobody waits for it."""
         lock = self._locks.setdefault(link, asyncio.Lock())
         self._waiting[link] = self._waiting.get(link, 0) + 1
         try:
@@ -263,7 +267,7 @@ CURE = "`steppe status` on this node says more; it is tried again by itself"
 
 
 def _as_cni(error: SteppeError | OSError, request: Request) -> CniError:
-    """The error with CNI's number for it, and the pod it is about."""
+    """The error as a CniError with CNI's code and the pod's name."""
     if isinstance(error, NoAddressError | UnguardedError):
         code = TRY_AGAIN
     elif isinstance(error, SameNamespaceError):

@@ -1,4 +1,5 @@
-"""Packets that policies denied: counted, and told one by one to those who follow.
+"""Packets that policies denied: counters, and a stream of samples.
 
-It reads the compiler's tables and the kernel's counters, and must not import `node` or `cni`.
+Decides which pod and which policies a count or a sample belongs to. It reads the compiler's tables
+and the kernel's counters, and must not import `node` or `cni`.
 """

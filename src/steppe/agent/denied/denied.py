@@ -1,8 +1,8 @@
-"""Packets that policies denied to this node's pods: how many, and by which policies.
+"""How many packets policies denied to this node's pods, by pod and policy.
 
-The kernel counts by address. Which pod has the address, and which policies guard it, is told by
-the tables of the moment in which the counters are read: for a packet denied just before either
-changed, this may be the new ones.
+The kernel counts by address. The pod of an address and the policies that guard it are those at the
+time when the counters are read: if they have just changed, packets denied before may be counted for
+the new ones.
 """
 
 import asyncio
@@ -20,10 +20,10 @@ from steppe.kube.policies import Direction
 from steppe.net.address import IPAddress
 
 INTERVAL_SECONDS = 10.0
-"""How often the counters are read for the metrics."""
+"""Seconds between two readings of the counters."""
 MOST_SERIES = 1000
 OTHERS = "others"
-"""Stands for the policies for which there is no room in the metrics."""
+"""The name of the metrics' series for all policies beyond MOST_SERIES."""
 DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
 _POLICIES = ("ClusterNetworkPolicy", "NetworkPolicy")
 
@@ -31,7 +31,7 @@ Counted = Mapping[tuple[Direction, IPAddress], int]
 
 
 def read(counters: Counters) -> Counted:
-    """What the kernel has counted."""
+    """Read the kernel's counters."""
     return {
         (direction, address): packets
         for direction in DIRECTIONS
@@ -43,18 +43,18 @@ def read(counters: Counters) -> Counted:
 
 
 def guarding(compiler: NodeCompiler, direction: Direction, link: str) -> tuple[ObjectRef, ...]:
-    """The policies that guard the pod behind a link; none for a pod that is not known yet."""
+    """The policies that guard the pod behind a link; () for a pod that is not known yet."""
     guard = compiler.policies.guard(direction, link)
     because = guard.because if guard is not None else ()
     return tuple(sorted({cause.ref for cause in because if cause.ref.kind in _POLICIES}))
 
 
 class Denials:
-    """What has been denied to each pod since the agent started, or before by a kernel that kept
-    count.
+    """Denied packets of each pod, since the agent started or, if the kernel's counters are older,
+    since before.
 
-    Invariant: a packet is added once, to a pod that is here now; `_series` are the series that the
-    metrics have, never more than MOST_SERIES and OTHERS.
+    Invariant: a packet is added once, to a pod that is on this node when it is read; `_series` are
+    the series of the metrics, at most MOST_SERIES and OTHERS.
     """
 
     def __init__(self, compiler: NodeCompiler, read: Callable[[], Counted], total: Counter) -> None:
@@ -66,7 +66,7 @@ class Denials:
         self._packets: dict[tuple[str, Direction], int] = {}
 
     async def run(self) -> None:
-        """Keep the metrics true, for ever."""
+        """Update the metrics until cancelled."""
         while True:
             await self.look()
             await asyncio.sleep(INTERVAL_SECONDS)
@@ -76,11 +76,11 @@ class Denials:
         self.take(await asyncio.to_thread(self._read))
 
     def take(self, counted: Counted) -> None:
-        """Account for what has been counted since the last time."""
+        """Add the packets that were counted since the last call."""
         workloads = {a: w for w in self._compiler.workloads.values() for a in w.addresses}
         for (direction, address), packets in counted.items():
             before = self._counted.get((direction, address), 0)
-            # A table that was made anew, or an address forgotten meanwhile, counts from nothing.
+            # If the table was made again, or the address's counter expired, it counts from 0.
             more = packets - before if packets >= before else packets
             if more and address in workloads:
                 self._add(direction, workloads[address], more)
@@ -91,7 +91,7 @@ class Denials:
         key = (workload.link, direction)
         self._packets[key] = self._packets.get(key, 0) + more
         refs = guarding(self._compiler, direction, workload.link)
-        # A packet denied to a pod counts for every policy that guards it: none let it through.
+        # A packet denied to a pod counts for every policy that guards it: none allowed it.
         for policy in {self._series_of(direction, str(ref)) for ref in refs or ("",)}:
             self._total.labels(direction, policy).inc(more)
 
@@ -102,7 +102,7 @@ class Denials:
         return policy
 
     def _forget(self, links: set[str]) -> None:
-        """Pods that are gone, and policies that guard none of this node's pods any more."""
+        """Remove pods that are gone, and series of policies that guard no pod of this node."""
         self._packets = {k: packets for k, packets in self._packets.items() if k[0] in links}
         guarding_some = {
             (direction, str(ref))
@@ -116,7 +116,7 @@ class Denials:
                 self._series.discard((direction, policy))
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """A row each pod and direction with denied packets, by name."""
+        """One row for each pod and direction with denied packets, sorted by name."""
         workloads = self._compiler.workloads
         here = (
             (workloads[link], d, p) for (link, d), p in self._packets.items() if link in workloads

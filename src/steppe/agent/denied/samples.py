@@ -1,6 +1,4 @@
-"""Samples of denied packets, told to whoever follows; the kernel makes them only as long as
-somebody does.
-"""
+"""Samples of denied packets for followers; the kernel makes them only while there is a follower."""
 
 import asyncio
 import contextlib
@@ -19,32 +17,32 @@ from steppe.net.address import IPAddress
 Document = dict[str, Any]
 
 WAITING = 1000
-"""Samples that wait for one slow follower; further ones are left out."""
+"""The most samples that wait for one slow follower; further ones are dropped."""
 SILENCE_SECONDS = 2.0
-"""After this long without a sample a follower's being there is made sure of."""
+"""Seconds without a sample after which it is tested whether a follower is still connected."""
 
 
 class Log(Protocol):
-    """Where samples come from."""
+    """The source of samples."""
 
     def fileno(self) -> int:
-        """Readable when there are some."""
+        """A descriptor that is readable when there are samples."""
 
     def drain(self) -> tuple[Sample, ...]:
-        """Those of now."""
+        """The samples since the last call; never waits."""
 
     def close(self) -> None:
-        """No more of them."""
+        """Stop making samples."""
 
 
 class Follower:
-    """Who follows the samples; those that he is too slow for are left out."""
+    """A queue of samples for one client; samples that a slow client has no room for are dropped."""
 
     def __init__(self) -> None:
         self._waiting: asyncio.Queue[Document | None] = asyncio.Queue(WAITING)
 
     def tell(self, sample: Document | None) -> None:
-        """Let him have a sample, or None to wake him up."""
+        """Queue a sample, or None to wake the client up."""
         if not self._waiting.full():
             self._waiting.put_nowait(sample)
 
@@ -58,10 +56,10 @@ class Follower:
 
 
 class Samples:
-    """Listens while it has followers.
+    """Listens to the kernel's log group while it has followers.
 
-    Invariant: the kernel makes samples exactly while somebody follows, and a follower that does not
-    keep up holds up nobody else: what it has no room for is left out.
+    Invariant: the kernel makes samples exactly while there is a follower, and a slow follower does
+    not delay the others: samples that its queue has no room for are dropped.
     """
 
     def __init__(
@@ -78,7 +76,7 @@ class Samples:
 
     @contextlib.contextmanager
     def following(self) -> Iterator[Follower]:
-        """Someone who is told every sample from now on; KernelError if there are none to be had."""
+        """A follower that gets every sample from now on; KernelError if the kernel refuses."""
         follower = Follower()
         self._join(follower)
         try:
@@ -100,7 +98,7 @@ class Samples:
             self._log = None
 
     def _hand_out(self) -> None:
-        # Another program's rule may have our group, and its packets another prefix.
+        # Another program's rule may use our group; its packets have another prefix.
         samples = self._log.drain() if self._log is not None else ()
         ours = [sample for sample in samples if sample.prefix in DIRECTIONS]
         names = self._names() if ours else {}
@@ -122,7 +120,7 @@ class Samples:
 def described(
     sample: Sample, compiler: NodeCompiler, names: Mapping[IPAddress, str], now: datetime
 ) -> dict[str, Any]:
-    """A sample with its pods and the policies that guard this node's of them."""
+    """A sample with the names of its pods, and the policies that guard those on this node."""
     direction: Direction = "ingress" if sample.prefix == "ingress" else "egress"
     own = sample.destination if direction == "ingress" else sample.source
     links = [w.link for w in compiler.workloads.values() if own in w.addresses]

@@ -1,4 +1,4 @@
-"""Peers whose Node object was deleted, and whose network stays for a while in case it comes back.
+"""Deleted peers, whose routes stay for a while in case their Node is registered again.
 
 A Node that is deleted by mistake is registered again by its kubelet. Its pods run on meanwhile, and
 their objects stay too: kube-controller-manager deletes the pods of a node that is not there after
@@ -15,7 +15,7 @@ HOLD_SECONDS = 60.0
 
 
 class Departed:
-    """Names of deleted peers, each with the time until which its network stays.
+    """The names of deleted peers, each with the time until which its routes stay.
 
     Whoever asked for something that another node, present or departed, asks for as well is not
     kept: who that is, the caller says.

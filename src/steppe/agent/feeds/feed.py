@@ -1,6 +1,7 @@
-"""What a feed is: mirrors of one or more kinds, and how their objects go to the compiler.
+"""What a feed is: mirrors of one or more kinds, and the code that gives their objects to the
+compiler.
 
-To make the agent follow one more kind of object: a module with a feed, and a line in `Feeds`.
+To follow one more kind of object: a module with a feed, and a line in `Feeds`.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -19,18 +20,18 @@ T = TypeVar("T")
 
 
 class Follow(msgspec.Struct, frozen=True):
-    """A kind of object to follow, and who takes its events; it answers the keys one touched."""
+    """A kind of object to follow, and the method for its events, which returns the touched keys."""
 
     kind: Kind[Any, Any]
     take: Callable[[WatchEvent[Any]], frozenset[Key]]
 
 
 class Feed(Protocol):
-    """Keeps what the compiler knows of some kinds that of the API."""
+    """Keeps the compiler's objects of some kinds equal to those of the API."""
 
     @property
     def complete(self) -> bool:
-        """Whether enough is known for the kernel to be changed by it."""
+        """Whether its lists are complete, so that the kernel may be changed by them."""
 
     @property
     def problems(self) -> Iterable[Problem]: ...
@@ -40,13 +41,13 @@ class Feed(Protocol):
 
 
 class Together:
-    """Mirrors whose objects are of use only together: none reach the compiler before all lists.
+    """Mirrors whose objects are used only together: the compiler gets none before all lists.
 
-    One list without the others looks like deletions: of endpoints, of policies' peers.
+    One list without the others would look like deletions: of backends, of policies' peers.
     """
 
     def __init__(self, load: Callable[[], frozenset[Key]], *mirrors: Mirror[Any, Any]) -> None:
-        """`load` hands all that is known to the compiler, once, with the last of the lists."""
+        """`load` gives all objects to the compiler, once, when the last list has arrived."""
         self._load = load
         self._mirrors = mirrors
 
@@ -60,7 +61,7 @@ class Together:
         event: WatchEvent[Any],
         apply: Callable[[dict[Name, T | None]], frozenset[Key]],
     ) -> frozenset[Key]:
-        """Answers the keys the event touched."""
+        """Returns the keys that the event touched."""
         was_complete = self.complete
         changed = mirror.take(event)
         if not self.complete:
@@ -73,7 +74,7 @@ def applied(
     set_: Callable[[T], frozenset[Key]],
     remove: Callable[[Name], frozenset[Key]],
 ) -> frozenset[Key]:
-    """Hand each changed object to the compiler; answers the keys they touched."""
+    """Give each changed object to the compiler; returns the touched keys."""
     return NONE.union(
         *(set_(now) if now is not None else remove(name) for name, now in changed.items())
     )

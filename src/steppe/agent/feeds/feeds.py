@@ -1,7 +1,7 @@
-"""What the API says, kept in the compiler: every list followed, and when to believe them all.
+"""Follows every list of the API for the compiler, and knows when all are complete.
 
-Fail static: until every list that the kernel depends on has been seen, nothing of the kernel is
-changed. What an earlier agent left there goes on serving.
+Fail static: an incomplete list looks like deletions, so nothing in the kernel is changed before
+every list that it depends on is complete. The entries of an earlier agent stay in use.
 """
 
 import contextlib
@@ -34,13 +34,13 @@ log = logging.getLogger("steppe.agent")
 
 
 class Listener(Protocol):
-    """Who is told of what the API has changed."""
+    """Is called when the API has changed something."""
 
     def touch(self, keys: Iterable[Key]) -> None:
         """These keys' entries may have changed."""
 
     async def nodes_listed(self) -> None:
-        """All nodes are known now, or anew."""
+        """A complete list of nodes has arrived, the first or a later one."""
 
 
 class Feeds:
@@ -65,16 +65,16 @@ class Feeds:
             *((self.services, self.ranges) if settings.services else ()),
             *((self.policies,) if settings.policies else ()),
         ]
-        """The registry: what is in it is followed, waited for, and its Problems told."""
+        """The registry: all feeds in it are followed, waited for, and asked for Problems."""
         self.health_ports = HealthPortServer(compiler, lambda: proxy_health.healthy)
         self.proxy_health = proxy_health
         self.status = WatchStatus()
-        """Of the watch of nodes: all go to the same API server."""
+        """The status of the nodes' watch; all watches go to the same API server."""
         self.watches = {NODES.plural: self.status}
 
     @property
     def trusted(self) -> bool:
-        """Whether all is known that the kernel depends on; an incomplete view deletes nothing."""
+        """Whether every list that the kernel depends on is complete; else nothing is changed."""
         return all(feed.complete for feed in self.followed)
 
     @property
@@ -83,14 +83,14 @@ class Feeds:
         found += self._not_listed({problem.cause for problem in found})
         return (*found, *self.health_ports.problems, *self.proxy_health.problems)
 
-    def _not_listed(self, told: Container[Cause]) -> Iterator[Problem]:
-        """Kinds whose first list fails while others come: the API server is there, all waits."""
+    def _not_listed(self, reported: Container[Cause]) -> Iterator[Problem]:
+        """A Problem for each kind whose first list fails while others arrive: everything waits."""
         if self.status.synced_since is None:
             return
         for kind in (follow.kind for feed in self.followed for follow in feed.follows):
             status = self.watches.get(kind.resource.plural)
             waiting = status is not None and not status.relists and status.last_error
-            if waiting and kind.cause not in told:
+            if waiting and kind.cause not in reported:
                 yield Problem(kind.cause, f"not listed yet: {waiting}; {kind.until_listed}")
 
     @property
@@ -108,7 +108,7 @@ class Feeds:
         return status.last_error or f"{kind.resource.plural} are not listed yet"
 
     def jobs(self, listener: Listener) -> Iterable[Job]:
-        """What follows the API, each until it is cancelled; one that starts again lists anew."""
+        """The jobs that follow the API, one for each kind; a restarted job lists again."""
         for feed in self.followed:
             for follow in feed.follows:
                 plural = follow.kind.resource.plural
@@ -147,11 +147,11 @@ class Feeds:
                     await listener.nodes_listed()
                 if listed or resource is SERVICES or (touched and resource is NODES):
                     self.health_ports.changed()
-                # Nodes report many times a minute; of the others each event counts, for a pod may
-                # be waiting to be known.
+                # Nodes are updated many times a minute. Every event of other kinds counts, because
+                # a pod may be waiting for it.
                 if listed or touched or resource is not NODES:
                     listener.touch(touched)
-                del event  # it may be a whole list, and the next one may be long in coming
+                del event  # a list may be large: free it before waiting for the next event
 
     def _tell_listed(self, seconds: float) -> None:
         nodes, entries = len(self._compiler.nodes), len(self._compiler.state)

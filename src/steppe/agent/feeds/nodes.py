@@ -1,14 +1,14 @@
-"""Node events into the compiler, and when not to believe them.
+"""Gives Node events to the compiler, and decides when not to use them.
 
-An incomplete or missing view deletes nothing (client/mirror.py). Of nodes there are more of those
-than of other kinds:
+An incomplete or missing view deletes nothing (client/mirror.py). For nodes there are more such
+cases than for other kinds:
 
     a list without our own node       not our cluster's (an API server restored from nothing, a
                                       wrong kubeconfig), or our node is not registered yet: all
                                       stays as it was until our node is there, then the whole list
                                       counts
-    our own Node is deleted           its pods run on, and keep their network
-    a peer's Node is deleted          its network goes after a while (departed.py)
+        our own Node is deleted           its pods go on running and keep their network
+        a peer's Node is deleted          its routes are removed after a while (departed.py)
     a Node without what it once had   it was registered again, and its podCIDRs or addresses are
                                       not set yet: those known from before stay in force
 """
@@ -33,11 +33,11 @@ from steppe.settings import SETTINGS_ANNOTATION
 from steppe.state.node import Key
 
 DELETION_TAINT = "ToBeDeletedByClusterAutoscaler"
-"""What the cluster autoscaler puts on a node before it drains and deletes it."""
+"""The taint that the cluster autoscaler sets before it drains and deletes a node."""
 
 
 class SeenNode(msgspec.Struct, frozen=True):
-    """A Node object: the node, whether it is being deleted, the settings it says its agent has."""
+    """A decoded Node object: the node, whether it is being deleted, and its agent's settings."""
 
     node: Node
     leaving: bool
@@ -56,11 +56,11 @@ NODE = Kind(resource=NODES, wire=wire.Node, parse=_seen_node)
 
 
 class NodeFeed:
-    """Keeps the compiler's nodes those of the API.
+    """Keeps the compiler's nodes equal to those of the API.
 
-    Invariant: where the last list held our own node (`believed`), the compiler has the nodes of the
-    mirror, each completed by what it had before, and besides them our own, should its object be
-    deleted, and peers that have just departed. Otherwise it has what it had before that list.
+    Invariant: if the last list had our own node (`believed`), the compiler has the nodes of the
+    mirror, each completed by what it had before; also our own node if its object was deleted, and
+    peers that were just deleted. Otherwise it has the nodes that it had before that list.
     """
 
     def __init__(
@@ -79,18 +79,18 @@ class NodeFeed:
         self._lacking: dict[str, tuple[Problem, ...]] = {}
         self._doubt: Problem | None = None
         self.believed = False
-        """Whether the last list held our own node, or it has come since."""
+        """Whether the last list, or an event since, had our own node."""
         self.underlay = underlay
         self.published: Underlay | None = None
-        """What our own Node object says of our underlay."""
+        """The underlay in our own Node object's annotations."""
         self.published_settings = ""
-        """What it says of the settings that its agent runs with."""
+        """The agent's settings in our own Node object's annotations."""
         self.trusted = False
-        """Whether a list that holds our own node has been seen."""
+        """Whether a list with our own node has arrived."""
         self.leaving = False
-        """Whether our own node is being deleted: load balancers shall look for others."""
+        """Whether our own node is being deleted: load balancers should use other nodes."""
         self.departing = asyncio.Event()
-        """Whether peers have departed whose network has to go after a while."""
+        """Set while there are deleted peers whose routes have to be removed later."""
 
     @property
     def complete(self) -> bool:
@@ -108,7 +108,9 @@ class NodeFeed:
         return (Follow(NODE, self.take),)
 
     def take(self, event: WatchEvent[wire.Node]) -> frozenset[Key]:
-        """Believe the event or not; answers the keys it touched."""
+        """Take in an event; returns the touched keys: none while lists without our node are
+        ignored.
+        """
         changed = self._mirror.take(event)
         if self._own not in self._mirror.known and isinstance(event, Replaced):
             self.believed = False
@@ -118,7 +120,7 @@ class NodeFeed:
             return self._apply(changed)
         if self._own not in self._mirror.known:
             return NONE
-        # All that was heard of while our own node was not there counts now.
+        # All events that came while our own node was missing count now.
         self.believed = self.trusted = True
         gone = self._compiler.nodes.keys() - {name for _, name in self._mirror.known}
         return self._apply({**self._mirror.known, **{("", name): None for name in gone}})
@@ -130,7 +132,7 @@ class NodeFeed:
         return self._compiler.set_node(self._with_underlay(here)) if here is not None else NONE
 
     async def let_go(self, touch: Callable[[frozenset[Key]], None]) -> None:
-        """Take departed peers' network away when their time is over, until cancelled."""
+        """Remove the routes of deleted peers when their time is over, until cancelled."""
         while True:
             await self.departing.wait()
             while (due := self._departed.due) is not None:
@@ -139,13 +141,13 @@ class NodeFeed:
             self.departing.clear()
 
     def release(self) -> frozenset[Key]:
-        """Take away what is of peers that departed long enough ago; answers the keys touched."""
+        """Remove the deleted peers whose time is over; returns the touched keys."""
         return NONE.union(*map(self._remove, self._departed.let_go(self.clock())))
 
     def _apply(self, changed: Mapping[Name, SeenNode | None]) -> frozenset[Key]:
-        """Departures first: what a newcomer takes over is not kept for who had it before.
+        """Deletions first, since a new node may take over a prefix of a deleted one.
 
-        Then our own node, against which all peers are compiled.
+        Then our own node, since all peers are compiled against it.
         """
         touched = [self._depart(name) for (_, name), seen in changed.items() if seen is None]
         present = [seen for seen in changed.values() if seen is not None]
@@ -183,7 +185,7 @@ class NodeFeed:
         return self._remove(name)
 
     def _hold(self, name: str) -> bool:
-        """Keep a departed peer's network for a while, unless another wants the same."""
+        """Keep a deleted peer's routes for a while, unless another node has the same prefixes."""
         known = self._compiler.nodes.get(name)
         if known is None or not self._compiler.is_undisputed(name):
             return False
@@ -209,10 +211,10 @@ class NodeFeed:
 
 
 def completed(seen: Node, known: Node | None) -> tuple[Node, tuple[Problem, ...]]:
-    """A node with what it lacks and once had, and a Problem for each such part.
+    """The node, completed by parts that it once had and now lacks; a Problem for each of them.
 
-    "podCIDRs … may only be set once" (validation of core/v1 NodeSpec): an object that has none
-    after one that had is a new one, to which they are still to be given.
+    "podCIDRs … may only be set once" (validation of core/v1 NodeSpec): if an object without them
+    follows one that had them, it is a new object, and they have not been set yet.
     """
     if known is None:
         return seen, ()

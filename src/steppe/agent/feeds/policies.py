@@ -1,8 +1,9 @@
-"""Pods, namespaces, NetworkPolicies and ClusterNetworkPolicies into the compiler.
+"""Gives pods, namespaces, NetworkPolicies and ClusterNetworkPolicies to the compiler.
 
-Fail closed: nothing is compiled, and so nothing in the kernel changes, before all four lists are
-there. A policy that cannot be read closes all pods that it may mean: its namespace's, or the
-cluster's. Only where the server has no ClusterNetworkPolicies at all there are none.
+Fail closed: before all four lists are complete, nothing is compiled and so nothing in the kernel
+changes. A policy that cannot be read denies all traffic of the pods that it may select: those of
+its namespace, or of the cluster. Only if the server does not have the kind ClusterNetworkPolicy
+(404), an empty list is assumed.
 """
 
 from collections.abc import Iterable
@@ -68,7 +69,7 @@ CLUSTER_POLICY = Kind(
 
 
 class PolicyFeed:
-    """Keeps what the compiler knows of policies that of the API."""
+    """Keeps the compiler's policies, and the objects they select, equal to those of the API."""
 
     def __init__(self, compiler: NodeCompiler) -> None:
         self._tables = compiler.policies
@@ -82,18 +83,18 @@ class PolicyFeed:
 
     @property
     def complete(self) -> bool:
-        """Whether all four lists have been seen, or that the last is not to be had."""
+        """Whether all four lists have arrived (the last one may be absent)."""
         return self._all.complete
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        # What had to be left out of a Pod or a Namespace is not for policy to tell.
+        # Without the Problems about parts of Pods and Namespaces: they do not concern policies.
         peers = (*self._pods.doubts, *self._namespaces.doubts)
         return (*peers, *self._policies.problems, *self._cluster_policies.problems)
 
     @property
     def pods(self) -> Iterable[Pod]:
-        """All pods of the cluster that can be read."""
+        """All readable pods of the cluster."""
         return self._pods.known.values()
 
     @property
@@ -106,21 +107,21 @@ class PolicyFeed:
         )
 
     def take_pod(self, event: WatchEvent[wire.Pod]) -> frozenset[Key]:
-        """Answers the keys the event touched."""
+        """Returns the keys that the event touched."""
         return self._all.take(self._pods, event, self._set_pods)
 
     def take_namespace(self, event: WatchEvent[policy_wire.Namespace]) -> frozenset[Key]:
-        """Answers the keys the event touched."""
+        """Returns the keys that the event touched."""
         return self._all.take(self._namespaces, event, self._set_namespaces)
 
     def take_policy(self, event: WatchEvent[policy_wire.NetworkPolicy]) -> frozenset[Key]:
-        """Answers the keys the event touched."""
+        """Returns the keys that the event touched."""
         return self._all.take(self._policies, event, self._set_policies)
 
     def take_cluster_policy(
         self, event: WatchEvent[policy_wire.ClusterNetworkPolicy]
     ) -> frozenset[Key]:
-        """Answers the keys the event touched."""
+        """Returns the keys that the event touched."""
         return self._all.take(self._cluster_policies, event, self._set_cluster_policies)
 
     def _load(self) -> frozenset[Key]:

@@ -1,8 +1,8 @@
-"""ServiceCIDR events into the compiler: where no Service has an address, nothing shall answer.
+"""Gives ServiceCIDR events to the compiler: packets to unused cluster IPs are refused.
 
-Clusters before Kubernetes 1.33 may not have the kind: there the set stays empty, and packets to
-unused addresses go where the routes lead. Where the agent may not see it (403), that is a Problem,
-but no reason to hold up all else: the prefixes that the kernel has stay there.
+Clusters before Kubernetes 1.33 may not have the kind: then the set stays empty, and packets to
+unused addresses follow the routes. If the agent may not list it (403), that is a Problem, but
+nothing else waits for it: the prefixes in the kernel stay.
 """
 
 from collections.abc import Iterable
@@ -29,7 +29,7 @@ RANGE = Kind(
 
 
 class RangeFeed:
-    """Keeps the compiler's service ranges those of the API."""
+    """Keeps the compiler's ranges of cluster IPs equal to those of the API."""
 
     def __init__(self, compiler: NodeCompiler) -> None:
         self._compiler = compiler
@@ -38,7 +38,7 @@ class RangeFeed:
 
     @property
     def complete(self) -> bool:
-        """Whether the list has been seen, or that there is none to be had."""
+        """Whether the list has arrived, or the server refuses it."""
         return self._ranges.listed or bool(self._ranges.refused)
 
     @property
@@ -50,14 +50,14 @@ class RangeFeed:
         return (Follow(RANGE, self.take),)
 
     def remember(self, kernel: Iterable[Key]) -> None:
-        """What an earlier agent left in the kernel stays until the API has told of the ranges."""
+        """Keep the ranges that an earlier agent left in the kernel until the list has arrived."""
         prefixes = tuple(data_plane(self._compiler.settings).service_ranges(kernel))
         if prefixes and not self._ranges.listed:
             self._remembered = ServiceRange("", prefixes)
             self._compiler.set_service_range(self._remembered)
 
     def take(self, event: WatchEvent[wire.ServiceCIDR]) -> frozenset[Key]:
-        """Answers the keys the event touched."""
+        """Returns the keys that the event touched."""
         touched = self._set(self._ranges.take(event))
         if self._ranges.listed and self._remembered is not None:
             touched |= self._compiler.remove_service_range(self._remembered.name)

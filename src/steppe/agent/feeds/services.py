@@ -1,7 +1,7 @@
-"""Service and EndpointSlice events into the compiler.
+"""Gives Service and EndpointSlice events to the compiler.
 
-Nothing is compiled, and so nothing in the kernel changes, before both lists are there: Services
-without their slices would look as if all endpoints had gone.
+Before both lists are complete nothing is compiled, and so nothing in the kernel changes: Services
+without their slices would look as if all backends were deleted.
 """
 
 from collections.abc import Iterable
@@ -32,7 +32,7 @@ SLICE = Kind(
 
 
 class ServiceFeed:
-    """Keeps the compiler's Services and slices those of the API."""
+    """Keeps the compiler's Services and slices equal to those of the API."""
 
     def __init__(self, compiler: NodeCompiler) -> None:
         self._compiler = compiler
@@ -42,7 +42,7 @@ class ServiceFeed:
 
     @property
     def complete(self) -> bool:
-        """Whether both lists have been seen."""
+        """Whether both lists have arrived."""
         return self._both.complete
 
     @property
@@ -54,11 +54,11 @@ class ServiceFeed:
         return (Follow(SERVICE, self.take_service), Follow(SLICE, self.take_slice))
 
     def take_service(self, event: WatchEvent[wire.Service]) -> frozenset[Key]:
-        """Answers the keys the event touched."""
+        """Returns the keys that the event touched."""
         return self._both.take(self._services, event, self._set_services)
 
     def take_slice(self, event: WatchEvent[wire.EndpointSlice]) -> frozenset[Key]:
-        """Answers the keys the event touched."""
+        """Returns the keys that the event touched."""
         return self._both.take(self._slices, event, self._set_slices)
 
     def _load(self) -> frozenset[Key]:

@@ -1,4 +1,5 @@
-"""What the agent tells over HTTP of its own health and its Services'.
+"""Serves the agent's health, its metrics and the health of Services over HTTP.
 
-It must not import the other rooms: what it is to tell is handed in.
+Decides the answers to load balancers and probes. It must not import the agent's other packages: its
+values are passed in.
 """

@@ -34,7 +34,7 @@ RETRY_SECONDS = 2.0
 
 
 class HealthPortServer:
-    """Told that Services or the node have changed; opens and closes ports to match."""
+    """Opens and closes health check ports when Services or the node have changed."""
 
     def __init__(
         self,
@@ -79,7 +79,8 @@ class HealthPortServer:
         if vantage is not None:
             wanted = health_ports(vantage, self._compiler.services)
             self._services, self._doubled = wanted.services, wanted.problems
-        self._refused = {}
+        # What was refused stays told of while it is tried again.
+        self._refused = {p: why for p, why in self._refused.items() if p in self._services}
         for place in self._sites.keys() - self._services.keys():
             for each in self._sites.pop(place):
                 listener.shut(each)
@@ -99,6 +100,7 @@ class HealthPortServer:
         for each in site:
             listener.open(each)
         self._sites[place] = site
+        self._refused.pop(place, None)
         log.info(line("health-port-open", address=address, port=port, cause=service.ref))
 
     async def _answer(self, request: web.Request) -> web.Response:

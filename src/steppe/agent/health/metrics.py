@@ -1,4 +1,4 @@
-"""Prometheus metrics and health, over HTTP, on loopback unless told otherwise.
+"""Prometheus metrics and health, over HTTP, on loopback by default.
 
 /healthz answers 200 while the process works at all; /readyz only once pods can be attached.
 """
@@ -17,7 +17,7 @@ from steppe.serving.sockets import tcp_sockets
 
 
 class Metrics:
-    """The agent's figures, in a registry of its own."""
+    """The agent's metrics, in a registry of their own."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -52,7 +52,7 @@ class Metrics:
         )
 
     def count(self, entries: Mapping[str, int]) -> None:
-        """Take these for the numbers of entries desired, by table."""
+        """Set the numbers of desired entries, by table."""
         for table, number in entries.items() - self._counted.items():
             self.entries.labels(table).set(number)
         self._counted = dict(entries)

@@ -6,7 +6,7 @@ to target the service proxy's readiness port and path. In the case of kube-proxy
 ${NODE_IP}:10256/healthz." (Virtual IPs and Service Proxies)
 
     GET /healthz   200 while the agent makes progress and the node is not being deleted, else 503
-    GET /livez     the same whatever becomes of the node: whether to start the agent anew
+    GET /livez     the same without regard to the node: whether to restart the agent
 
 A port that cannot be had is a Problem of the Node and is tried again: while one proxy takes over
 from another, both want it.
@@ -32,12 +32,12 @@ from steppe.serving.sockets import tcp_sockets
 log = logging.getLogger("steppe.agent")
 
 LATE_SECONDS = 60.0
-"""How long one pass over the kernel may take: kube-proxy's own limit is twice its syncPeriod."""
+"""Seconds that one pass over the kernel may take; kube-proxy's limit is twice its syncPeriod."""
 RETRY_SECONDS = 2.0
 
 
 class Place(msgspec.Struct, frozen=True):
-    """Where to listen: on all of the machine's addresses where the host is ""."""
+    """Where to listen; with the host "" on all addresses of the machine."""
 
     host: str
     port: int
@@ -80,7 +80,7 @@ class ProxyHealth:
         app = web.Application()
         app.add_routes([web.get("/healthz", self._healthz), web.get("/livez", self._livez)])
         async with running(app, self._limits) as listener:
-            # Nobody tells when a port becomes free.
+            # There is no notification when a port becomes free, so try again.
             while not await self._listen(listener, self._place):  # noqa: ASYNC110
                 await asyncio.sleep(RETRY_SECONDS)
             await asyncio.Event().wait()
@@ -112,7 +112,7 @@ class ProxyHealth:
         now = datetime.now(UTC)
         # Of a healthy proxy kube-proxy says that it was updated just now.
         updated = now if good else now - timedelta(seconds=self._busy())
-        told = {"lastUpdated": updated.isoformat(), "currentTime": now.isoformat(), **more}
+        document = {"lastUpdated": updated.isoformat(), "currentTime": now.isoformat(), **more}
         return web.json_response(
-            told, status=200 if good else 503, headers={"X-Content-Type-Options": "nosniff"}
+            document, status=200 if good else 503, headers={"X-Content-Type-Options": "nosniff"}
         )

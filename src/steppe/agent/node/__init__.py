@@ -1,6 +1,6 @@
-"""The node's own kernel against its tables: the keeper, what it is told, and what follows.
+"""Keeps the node's kernel equal to the compiled tables (`keeper`), and acts on the results.
 
-Decides when the kernel is read and changed. It knows the compiler, reaches the kernel by the Driver
-protocol, and hears of the API by feeds. It must not import `cni`: what cni has to do, as for a lost
-pod, waits here until it is taken.
+Decides when the kernel is read and changed. It uses the compiler, the Driver protocol and the
+feeds. It must not import `cni`: work for cni, such as a lost link, is queued here until cni takes
+it.
 """

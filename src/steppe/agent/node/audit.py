@@ -1,12 +1,13 @@
-"""The kernel against what it shall hold, and what else there may send packets astray.
+"""Compares the kernel with the desired tables, and finds what else may lead packets astray.
 
-    differences   entries of Steppe's tables, what those stand on (nftables' chains and sets), and
-                  inside pods what attaching them has put there
-    flows         tracked flows that go on to what is no endpoint any more
-    others        other programs' rules that drop, and settings and routes that overrule ours
+    differences   entries of Steppe's tables, their base (nftables' chains and sets), and the
+                  entries inside pods that attaching has made
+    flows         tracked flows to addresses that are no longer backends
+    others        other programs' rules that drop, and settings and routes that override ours
 
-Entries and flows are put right on demand. What is inside a pod comes right when the pod is made
-anew, for later plugins of the chain may have had a hand in it. What is others' is only told.
+Entries and flows are repaired on request. The inside of a pod is only reported, since later plugins
+of the chain may have changed it: recreate the pod. Settings and rules of other programs are only
+reported too.
 """
 
 import asyncio
@@ -16,8 +17,8 @@ from typing import Any, Protocol
 from steppe.agent.node.flows import stale_now
 from steppe.agent.node.keeper import Keeper
 from steppe.compile.incremental import NodeCompiler
-from steppe.drivers.beside import Other
 from steppe.drivers.driver import Fault
+from steppe.drivers.inspection import Other
 from steppe.kube.cause import Cause
 from steppe.kube.objects import Workload
 from steppe.net.flow import Flow
@@ -29,19 +30,19 @@ from steppe.state.route import RouteKey
 Json = dict[str, Any]
 
 SETTLE_SECONDS = 0.5
-"""How long a change may be on its way from the API to the kernel without anything being wrong."""
+"""Seconds that a change may take from the API to the kernel without being reported as drift."""
 
 InnerFaults = Callable[[Workload], Awaitable[Iterable[Change]]]
 
 
-class Beside(Protocol):
-    """What is beside the tables, read anew each time; each may block (drivers.beside)."""
+class Inspection(Protocol):
+    """Kernel state outside the tables, read at each call; calls may block (drivers.inspection)."""
 
     def tracked(self) -> tuple[Flow, ...]:
         """The flows that are tracked; SteppeError where they cannot be read."""
 
     def end(self, flows: Iterable[Flow]) -> None:
-        """Forget these flows."""
+        """Delete these flows from the connection table."""
 
     def others(self, routes: Iterable[RouteKey], link: str) -> Iterable[Other]:
         """Others' rules, settings and routes that may lead packets astray.
@@ -58,15 +59,15 @@ class Audit:
         compiler: NodeCompiler,
         keeper: Keeper,
         inner_faults: InnerFaults,
-        beside: Beside,
+        inspection: Inspection,
     ) -> None:
         self._compiler = compiler
         self._keeper = keeper
         self._inner_faults = inner_faults
-        self._beside = beside
+        self._inspection = inspection
 
     async def look(self, *, repair: bool) -> Json:
-        """What is wrong at this time; then repaired, if it shall be."""
+        """What is wrong now; with `repair` it is repaired after that."""
         seen, changes, faults = await self._drift()
         inside = [
             (workload, fault)
@@ -78,14 +79,14 @@ class Audit:
         routes = tuple(key for key in self._compiler.state if isinstance(key, RouteKey))
         here = self._compiler.here
         link = here.underlay.link if here is not None else ""
-        others = await asyncio.to_thread(self._beside.others, routes, link)
+        others = await asyncio.to_thread(self._inspection.others, routes, link)
         ordered = sorted(changes, key=lambda c: (TABLES.index(c.key.table), str(c.key)))
         rows = [_row(c, self._keeper.reconciler.because(c)) for c in ordered]
         flows = [{"flow": str(flow), "because": self._because(flow)} for flow in stale]
         if repair and (changes or faults):
             await self._keeper.repair(seen)
         if repair and stale:
-            await asyncio.to_thread(self._beside.end, stale)
+            await asyncio.to_thread(self._inspection.end, stale)
         for change, row in zip(ordered, rows, strict=True):
             failure = self._keeper.reconciler.failed.get(change.key)
             row["refused"] = str(failure.error) if failure is not None else None
@@ -116,7 +117,7 @@ class Audit:
         return seen, tuple(c for c in drift if c in first), tuple(f for f in later if f in faults)
 
     async def _stale_flows(self) -> tuple[Flow, ...]:
-        flows = await asyncio.to_thread(self._beside.tracked)
+        flows = await asyncio.to_thread(self._inspection.tracked)
         # In this thread, for what the compiler knows changes in it.
         return stale_now(self._compiler, flows)
 

@@ -1,7 +1,7 @@
-"""The node as its own kernel knows it, for when the API cannot be asked.
+"""The node's own object rebuilt from its kernel, for a start while the API server is unreachable.
 
-A node that restarts without its API server goes on: its prefixes still stand in the kernel as
-the unreachable routes that guard them, and its addresses on its underlay.
+Its pod prefixes are in the kernel as the unreachable routes of compile/local.py, and its addresses
+are on its underlay's link.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from steppe.state.route import Route, RouteKey
 
 
 def node_from_kernel(name: str, underlay: Underlay, actual: Mapping[Key, Value]) -> Node | None:
-    """What an earlier agent left in the kernel, as a Node; None where there is nothing."""
+    """The Node that an earlier agent's entries belong to; None if there are no such entries."""
     networks = dict.fromkeys(
         key.prefix
         for key, value in actual.items()

@@ -1,11 +1,11 @@
-"""What a pass over the kernel changed, told in the log and counted in the metrics.
+"""Logs the changes of a pass over the kernel, and counts them in the metrics.
 
     add table=routes key="10.244.1.0/24 dev …" value=… cause="Node/node-b spec.podCIDRs[0]"
     add table=elements count=10901 because="NetworkPolicy/shop/open (401), Pod/a/p1 (2), 4999 more"
 
-A change is a line, unless there are many of them: then what was made of them is summed up, and
-their lines are for level debug. What failed is told one by one, and once: a change that the kernel
-refuses is tried again every second, and only another answer is news.
+Each change is one line. If a pass has many changes, they are summed up, and their lines have level
+debug. Each failure is one line, logged once: a change that the kernel refuses is tried again every
+second, and only a different error is logged again.
 """
 
 import logging
@@ -22,14 +22,14 @@ from steppe.state.node import Key
 log = logging.getLogger("steppe.agent")
 
 MANY = 200
-"""A policy for thousands of peers would fill the log with what nobody reads, and writing it takes
-longer than compiling it: 17 µs a line."""
+"""With more changes than this, they are summed up: a policy may change thousands of entries, and
+17 µs for each line is more than compiling it takes."""
 NAMED_CHANGES = 50_000
-"""Of more changes, which are those of a start, not even the objects are counted, and `because` need
-name those of failures alone."""
+"""With more changes than this (when an agent starts), the objects are not counted either, and
+`because` needs only the causes of failures."""
 _UNCOUNTED = "more objects than are counted here"
 _NAMED = 3
-"""How many of the objects behind a summary are named."""
+"""How many objects a summary names."""
 
 Because = Mapping[Key, tuple[Cause, ...]]
 
@@ -41,9 +41,9 @@ def tell(
     metrics: Metrics,
     before: Mapping[Key, Failure],
 ) -> None:
-    """What became of these changes, with the objects that asked for them.
+    """Log and count the results of these changes, with the objects that caused them.
 
-    `before`: what had failed until now, so that the same answer is not told again.
+    `before`: the failures so far, so that the same error is not logged again.
     """
     level = logging.INFO if len(changes) <= MANY else logging.DEBUG
     each = log.isEnabledFor(level)

@@ -1,13 +1,14 @@
-"""Ends the tracked flows that a change of endpoints has left without one.
+"""Ends the tracked flows whose backend no longer exists.
 
-What changed is gathered while the table is being read, so a rolling restart costs a few readings,
-not one an endpoint. At start every frontend is looked at once: an endpoint may have gone while no
-agent ran.
+Changes are collected while the connection table is being read, so a rolling restart needs a few
+readings and not one for each backend. When the agent starts, every frontend is checked once: a
+backend may have been deleted while no agent ran.
 """
 
 import asyncio
 import logging
-from collections.abc import Collection, Iterable
+import time
+from collections.abc import Collection
 
 from steppe.agent.log import line
 from steppe.compile.incremental import NodeCompiler
@@ -15,17 +16,20 @@ from steppe.dataplane.registry import data_plane
 from steppe.drivers.conntrack import Conntrack
 from steppe.errors import SteppeError
 from steppe.net.flow import Flow
-from steppe.plan.flows import ENDED, answering, frontend_of, frontends_within, stale_flows
+from steppe.plan.flows import ENDED, OPENING, answering, frontend_of, frontends_within, stale_flows
 from steppe.service.table import Frontend
 from steppe.state.node import Key
 
 log = logging.getLogger("steppe.agent")
 
+_REST = 4
+"""How many times as long as a reading took the next one waits, however much changes."""
+
 
 def stale_now(compiler: NodeCompiler, flows: Collection[Flow]) -> tuple[Flow, ...]:
-    """Of all that are tracked, those that are answered by what is no endpoint any more.
+    """The tracked flows whose destination is translated to something that is not a backend.
 
-    In a range of cluster IPs that holds for addresses that no Service has, too.
+    Also flows to addresses in a range of cluster IPs that no Service has.
     """
     served = compiler.served(map(frontend_of, flows))
     ranges = (prefix for known in compiler.service_ranges for prefix in known.prefixes)
@@ -33,10 +37,11 @@ def stale_now(compiler: NodeCompiler, flows: Collection[Flow]) -> tuple[Flow, ..
 
 
 class FlowEnder:
-    """Told of keys that have changed in the kernel; ends what they leave stale.
+    """Ends the flows that changed keys leave stale.
 
-    Invariant: a frontend that a changed key belongs to stays in `_fronts` until a reading of the
-    connection table that began later has been worked off.
+    Invariant: the frontend of a changed key stays in `_fronts` until a reading of the connection
+    table that began after the change has been processed. After a change of a frontend of OPENING
+    there is such a reading.
     """
 
     def __init__(self, compiler: NodeCompiler, conntrack: Conntrack) -> None:
@@ -46,28 +51,36 @@ class FlowEnder:
         self._fronts: frozenset[Frontend] = frozenset()
         self._wake = asyncio.Event()
 
-    def changed(self, keys: Iterable[Key]) -> None:
-        """The kernel now holds these keys as they shall be."""
+    def changed(self, keys: Collection[Key]) -> None:
+        """The kernel has the desired values of these keys now."""
         fronts = self._plane.frontends(keys, ENDED)
-        if fronts:
-            self._fronts |= fronts
+        self._fronts |= fronts
+        # Whether there is one is enough; which they are is told by the few flows there are.
+        if fronts or any(self._plane.frontends((key,), OPENING) for key in keys):
             self._wake.set()
 
     async def run(self) -> None:
-        """End what has become stale, for ever; an error of the kernel's, and run again is right."""
+        """End stale flows until cancelled; after a KernelError it can be run again."""
         while True:
             await self._wake.wait()
             self._wake.clear()
             fronts, self._fronts = self._fronts, frozenset()
+            began = time.monotonic()
             try:
-                flows = await asyncio.to_thread(self._conntrack.flows, ENDED)
-                met = fronts.intersection(map(frontend_of, flows))
-                stale = stale_flows(flows, answering(met, self._compiler.served(met)))
+                flows = await asyncio.to_thread(self._conntrack.flows, ENDED, OPENING)
+                stale = self._stale(fronts, flows)
                 await asyncio.to_thread(self._conntrack.end, stale)
             except (SteppeError, OSError):
-                # Tried again with what changes meanwhile.
+                # They are tried again, together with later changes.
                 self._fronts |= fronts
                 self._wake.set()
                 raise
             for flow in stale:
-                log.info(line("ended", flow=flow, cause="its endpoint is gone"))
+                log.info(line("ended", flow=flow, cause="its endpoint is gone, or it had none"))
+            await asyncio.sleep(_REST * (time.monotonic() - began))
+
+    def _stale(self, fronts: frozenset[Frontend], flows: Collection[Flow]) -> tuple[Flow, ...]:
+        met = fronts.intersection(map(frontend_of, flows))
+        opening = {frontend_of(flow) for flow in flows if flow.protocol in OPENING}
+        served = self._compiler.served(met | opening)
+        return stale_flows(flows, answering(met | (opening & served.keys()), served))

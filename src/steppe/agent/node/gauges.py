@@ -1,4 +1,4 @@
-"""Keeps the metrics that count what is there, after each pass over the kernel."""
+"""Updates the metrics about entries and Problems after each pass over the kernel."""
 
 from collections.abc import Callable, Collection
 
@@ -20,7 +20,7 @@ class Gauges:
         out_of_sync: Callable[[], str],
         problems: Callable[[], Collection[Problem]],
     ) -> None:
-        """`out_of_sync`: why changes in the API do not all come in; "" while they do."""
+        """`out_of_sync`: why not every kind is watched; "" if all are in sync."""
         self._metrics = metrics
         self._compiler = compiler
         self._reconciler = reconciler

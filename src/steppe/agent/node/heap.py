@@ -1,4 +1,4 @@
-"""Memory after a large pass: what stays is left alone, what was only passing is given back."""
+"""Frees memory after a large pass, and excludes long-lived objects from garbage collection."""
 
 import contextlib
 import ctypes
@@ -6,11 +6,11 @@ import gc
 
 
 def settle_heap(*, grown: bool) -> None:
-    """Call it when as much as the tables of all Services has been looked through.
+    """Call it after work on the tables of all Services.
 
-    `grown`: much of it has come to stay. The garbage collector need never look at that again: each
-    of its full passes would hold up the event loop, 0.3 s at 110,000 entries. The C library keeps
-    what was freed until it is told otherwise.
+    `grown`: many new objects will stay. They are excluded from garbage collection, since a full
+    collection blocks the event loop (0.3 s at 110,000 entries). The C library returns freed memory
+    to the system only on request (malloc_trim).
     """
     if grown:
         gc.freeze()

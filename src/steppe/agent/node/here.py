@@ -1,4 +1,4 @@
-"""What others need to know of this agent's own node."""
+"""The agent's own node, for the CNI server and others."""
 
 from steppe.agent.node.underlay import UnderlayView
 from steppe.compile.incremental import NodeCompiler
@@ -7,12 +7,12 @@ from steppe.net.address import IPAddress, IPNetwork
 
 
 def own_addresses(compiler: NodeCompiler) -> tuple[IPAddress, ...]:
-    """By which addresses other nodes know this one; none before the API has told."""
+    """The addresses in the node's own object; () before it is known."""
     return compiler.here.addresses if compiler.here is not None else ()
 
 
 class Here:
-    """The node as it is now; every property is read anew."""
+    """The current state of the node; every property is computed when it is read."""
 
     def __init__(self, compiler: NodeCompiler, underlay: UnderlayView) -> None:
         self._compiler = compiler
@@ -24,7 +24,7 @@ class Here:
 
     @property
     def prefixes(self) -> tuple[IPNetwork, ...]:
-        """Where pods get their addresses from."""
+        """The pod prefixes of this node."""
         here = self._compiler.here
         return here.networks if here is not None else ()
 
@@ -42,10 +42,10 @@ class Here:
         return fabric_of(settings).mtu(settings, here) if here else self._underlay.value.mtu
 
     def why_not_ready(self) -> str:
-        """Why pods cannot be attached now; "" when they can."""
+        """Why pods cannot be attached now; "" if they can."""
         here = self._compiler.here
         if here is None:
-            return f"waiting for the API to tell of Node {self.name}"
+            return f"waiting for the API server to send Node {self.name}"
         if self.refused:
             return self.refused
         if not here.prefixes:

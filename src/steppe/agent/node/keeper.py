@@ -1,11 +1,11 @@
-"""Keeps one kernel in step with the compiler's tables.
+"""The reconciliation loop: makes one kernel's actual tables equal the compiler's desired ones.
 
     touched keys ──▶ wake ──▶ sync: plan, apply, settle ──▶ kernel
     kernel events ─▶ observe ──▲                              │
     full readings ─▶ replace ──┴──────────────────────────────┘
 
-Everything but `apply` and `read` runs in the event loop's thread, so nothing needs a lock but
-the kernel itself: one reader or writer of it at a time.
+Only `apply` and `read` of the driver run on other threads; all else runs in the event loop's
+thread. One lock allows a single reader or writer of the kernel at a time.
 """
 
 import asyncio
@@ -31,31 +31,38 @@ from steppe.state.sysctl import SysctlKey
 log = logging.getLogger("steppe.agent")
 
 COALESCE_SECONDS = 0.03
-"""How long the kernel's notifications gather: a link that goes is announced bit by bit, and to
-repair what is still going away would fail."""
+"""Seconds for which notifications of the kernel are collected: the deletion of a link comes as
+several events, and repairs before the last one would fail."""
 RETRY_SECONDS = 1.0
-"""How long what the kernel refused waits for its next try."""
+"""Seconds until changes that the kernel refused are tried again."""
 
 
 class Owner(Protocol):
-    """Who is told of what happens to the kernel."""
+    """Is asked whether the kernel may be changed, and called with the results."""
 
     @property
     def trusted(self) -> bool:
-        """Whether all is known that the kernel depends on; half the truth would take away."""
+        """Whether every list that the kernel depends on is complete; an incomplete list looks like
+        deletions, so nothing is changed before.
+        """
 
     def applied(self, keys: Collection[Key]) -> None:
-        """The kernel now holds these as they shall be, but for those it refused."""
+        """The kernel has the desired values of these keys now, except those that it refused."""
 
     async def lost(self, workload: Workload) -> None:
-        """A pod's link is not there any more."""
+        """A pod's link is missing from the kernel."""
 
     async def in_step(self) -> None:
-        """All that was asked for so far has been tried."""
+        """A pass has ended: all changes that were wanted when it began have been tried."""
 
 
 class Keeper:
-    """One kernel, what it holds, and what of that has to change."""
+    """The reconciliation loop of one kernel.
+
+    Invariant: a key whose desired or actual value may have changed is compared in a later pass,
+    also after errors; while `trusted` is false, or the kernel's tables are not known, nothing in
+    the kernel is changed; one task at a time uses the driver.
+    """
 
     def __init__(
         self,
@@ -76,24 +83,24 @@ class Keeper:
         self._retrying = False
         self._busy_since: float | None = None
         self._unread = False
-        """The kernel's tables are not known, for they could not be read or changed as a whole."""
+        """Whether the kernel has to be read first: reading or changing it failed as a whole."""
         self.reconciler = Reconciler(compiler)
 
     @property
     def busy(self) -> float:
-        """For how many seconds the pass under way has been going on; 0 where there is none."""
+        """The seconds since the current pass began; 0 if there is none."""
         return time.monotonic() - self._busy_since if self._busy_since is not None else 0.0
 
     def touch(self, keys: Iterable[Key]) -> None:
-        """Entries may have changed: compare and apply them soon."""
+        """The desired values of these keys may have changed: compare and apply them soon."""
         self.reconciler.touch(keys)
         self._wake.set()
 
     async def run(self) -> None:
-        """Whenever something may differ: plan, apply, remember what failed.
+        """Whenever something may differ: plan, apply, and remember failures.
 
-        A SteppeError ends it, such as for tables that are never at rest while they are read. It
-        may be run again: it then begins by reading the kernel, and no change is forgotten.
+        A SteppeError ends it, for example if tables change during every attempt to read them. It
+        can be run again: it then reads the kernel first, and no change is lost.
         """
         while True:
             await self._wake.wait()
@@ -108,30 +115,30 @@ class Keeper:
                     settle_heap(grown=self.reconciler.planned > MANY_KEYS)
 
     async def follow(self, heard: AsyncGenerator[Sequence[Event], None]) -> None:
-        """Note what the kernel says of itself; needs the loop of `run` beside it.
+        """Take in the kernel's events while `run` runs beside it.
 
-        It may be run again after an error: the events that it has not noted by then are made up
-        for by reading the kernel.
+        It can be run again after an error: the kernel is then read, which replaces lost events.
         """
         async with contextlib.aclosing(heard):
             async for events in heard:
                 if not events:
-                    continue  # our own transactions are heard as nothing
+                    continue  # only events of our own transactions, which the watch leaves out
                 with self._read_anew_after_errors():
                     await self._note(events if self._repairs else ())
                 asyncio.get_running_loop().call_later(COALESCE_SECONDS, self._wake.set)
 
     async def read(self) -> None:
-        """Make what the tables stand on, and read all that the kernel holds of ours.
+        """Make the base of the tables (driver.ensure), then read all our entries from the kernel.
 
-        The next pass compares every key. A TablesChangedError says that they would not keep still.
+        The next pass compares every key. TablesChangedError if the tables changed during every
+        attempt to read them.
         """
         async with self._lock:
             self.reconciler.replace_actual(await asyncio.to_thread(self._ensured))
             self._unread = False
 
     async def read_settings(self) -> None:
-        """Read the settings that matter by now, for the rest is known; then compare every key."""
+        """Read the sysctls that are desired now (the rest is known), then compare every key."""
         async with self._lock:
             settings = await asyncio.to_thread(
                 self._driver.read, self._wanted(), frozenset((SysctlKey.table,))
@@ -139,17 +146,17 @@ class Keeper:
             self.reconciler.replace_actual({**self.reconciler.actual, **settings})
 
     async def look(self) -> dict[Key, Value]:
-        """All that the kernel holds of ours, read anew; nothing is changed."""
+        """Read all our entries from the kernel; changes nothing."""
         async with self._lock:
             return await asyncio.to_thread(self._look)
 
     async def check(self) -> tuple[Fault, ...]:
-        """What the tables stand on, such as nftables' rules, that is not as it must be."""
+        """Faults in the base of the tables, such as nftables' rules (driver.check)."""
         async with self._lock:
             return await asyncio.to_thread(self._driver.check)
 
     async def repair(self, seen: dict[Key, Value]) -> None:
-        """Make a kernel that holds `seen` agree, at once."""
+        """Compare with these actual tables and apply the changes now."""
         async with self._lock:
             await asyncio.to_thread(self._ensure)
         with self._read_anew_after_errors():
@@ -164,7 +171,7 @@ class Keeper:
 
     @contextlib.contextmanager
     def _read_anew_after_errors(self) -> Iterator[None]:
-        """Work that, should it not come to its end, leaves the kernel's tables unknown."""
+        """If the work inside fails, the kernel is read again before the next pass."""
         done = False
         try:
             yield
@@ -187,7 +194,7 @@ class Keeper:
             asyncio.get_running_loop().call_later(RETRY_SECONDS, self._retry)
 
     async def _apply(self, changes: tuple[Change, ...]) -> None:
-        # Asked now: what is asked for may be another thing once the kernel has answered.
+        # Find the causes now: the desired entries may change before the kernel answers.
         named = changes if len(changes) <= NAMED_CHANGES else ()
         because = {change.key: self.reconciler.because(change) for change in named}
         with self._metrics.apply_seconds.time():

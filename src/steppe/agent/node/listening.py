@@ -1,4 +1,4 @@
-"""What the API has changed, for the keeper; and what of the kernel it has made worth knowing."""
+"""Passes changes of the API and of the underlay to the keeper."""
 
 from collections.abc import Iterable
 
@@ -10,7 +10,7 @@ from steppe.state.node import Key
 
 
 class FeedListener:
-    """Who is told of what the API has changed (feeds.Listener), and of the underlay."""
+    """Is called when the API (feeds.Listener) or the underlay has changed something."""
 
     def __init__(self, feeds: Feeds, keeper: Keeper, underlay: UnderlayView) -> None:
         self._feeds = feeds
@@ -18,21 +18,21 @@ class FeedListener:
         self._underlay = underlay
 
     def touch(self, keys: Iterable[Key]) -> None:
-        """Entries may have changed: compare and apply them soon."""
+        """The entries of these keys may have changed: compare and apply them soon."""
         self._keeper.touch(keys)
 
     async def nodes_listed(self) -> None:
-        """The list says which settings matter, and by which addresses this node is known."""
+        """After a list of nodes: read the sysctls that it makes desired, and the underlay again."""
         self._underlay.published(self._feeds.nodes.published)
         self.see(self._underlay.value)
         await self.look()
         await self._keeper.read_settings()
 
     async def look(self) -> None:
-        """See the underlay anew."""
+        """Read the underlay again."""
         self.see(await self._underlay.look())
 
     def see(self, underlay: Underlay) -> None:
-        """The underlay is this now; what the kernel refused may be possible by now."""
+        """The underlay has changed; changes that the kernel refused are tried again."""
         self._keeper.touch(self._feeds.nodes.see_underlay(underlay))
         self._keeper.touch(tuple(self._keeper.reconciler.failed))

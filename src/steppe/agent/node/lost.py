@@ -1,4 +1,4 @@
-"""Pods whose link is gone, waiting to be attached anew; one entry a link."""
+"""A queue of pods whose link is missing and has to be made again; each link once."""
 
 import asyncio
 
@@ -6,7 +6,7 @@ from steppe.kube.objects import Workload
 
 
 class LostPods:
-    """What the keeper has found to be lost, for the CNI room to take."""
+    """Lost pods that the keeper has found, for `cni` to take."""
 
     def __init__(self) -> None:
         self._waiting: dict[str, Workload] = {}
@@ -17,7 +17,7 @@ class LostPods:
         self._some.set()
 
     async def take(self) -> Workload:
-        """The next one, waiting for it if there is none."""
+        """The next lost pod; waits until there is one."""
         await self._some.wait()
         workload = self._waiting.pop(next(iter(self._waiting)))
         if not self._waiting:

@@ -1,10 +1,10 @@
-"""What follows from a pass over the kernel, for the keeper to tell.
+"""Passes the results of the keeper's passes on to those who act on them.
 
-    keeper ──changed keys──▶ stale flows, forbidden flows
-           ──lost pods─────▶ pods to attach anew
-           ──pass ended────▶ who waits for it
+keeper ──changed keys──▶ stale flows, forbidden flows
+                  ──lost pods─────▶ pods to attach again
+                  ──pass ended────▶ tasks that wait for it
 
-Nothing here calls the keeper, so the way from an event to the kernel and on has no circle.
+       Nothing here calls the keeper, so there is no cycle from an event to the kernel and on.
 """
 
 from collections.abc import Callable, Collection
@@ -19,9 +19,9 @@ from steppe.state.node import Key
 
 
 class Outcome:
-    """Who is told of what happens to the kernel (keeper.Owner).
+    """The keeper's Owner.
 
-    `complete`: whether all is known that the kernel depends on.
+    `complete`: whether every list that the kernel depends on is complete.
 
     `attachable`: whether pods can be attached now.
     """
@@ -48,7 +48,7 @@ class Outcome:
 
     @property
     def trusted(self) -> bool:
-        """Whether all is known that the kernel depends on; else nothing is changed."""
+        """Whether every list that the kernel depends on is complete; else nothing is changed."""
         return self._complete()
 
     def applied(self, keys: Collection[Key]) -> None:
@@ -60,7 +60,7 @@ class Outcome:
 
     async def in_step(self) -> None:
         if not self._looked and self._attachable():
-            # An endpoint or a policy may have changed while no agent ran.
+            # A backend or a policy may have changed while no agent ran.
             self._looked = True
             self.applied(self._compiler.state)
         await self._passes.ended()

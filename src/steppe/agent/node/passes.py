@@ -1,4 +1,4 @@
-"""The passes over the kernel, for those who wait until one has ended.
+"""Counts the passes over the kernel, for tasks that wait until one has ended.
 
 keeper ──ended──▶ Passes ◀──wait── pods that need their policies, metrics, the installation
 """
@@ -15,17 +15,17 @@ class Passes:
         self._count = 0
 
     async def ended(self) -> None:
-        """All that was asked for so far has been tried."""
+        """A pass has ended: all changes that were wanted when it began have been tried."""
         async with self._condition:
             self._count += 1
             self._condition.notify_all()
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        """Return once this holds after a pass, or at once if it holds already."""
+        """Return once the condition is true, tested now and after each pass."""
         async with self._condition:
             await self._condition.wait_for(condition)
 
     async def next(self, seen: int) -> int:
-        """Wait until more passes than those seen have ended; how many there have been."""
+        """Wait until more than `seen` passes have ended; returns their number."""
         await self.until(lambda: self._count > seen)
         return self._count

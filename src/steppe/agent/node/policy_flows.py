@@ -1,7 +1,7 @@
-"""Ends the tracked flows that a change of policies forbids, and no other.
+"""Ends the tracked flows that a change of policies forbids, and no others.
 
-The kernel asks policies about a connection's first packet only. What follows of a flow that is
-taken out of its connection table is a first packet again, and is dropped.
+The policy chains see only the first packet of a connection. After a flow is deleted from the
+connection table, its next packet counts as a first packet, and is dropped.
 """
 
 import asyncio
@@ -24,14 +24,14 @@ log = logging.getLogger("steppe.agent")
 
 _JUDGED: tuple[Protocol, ...] = ("TCP", "UDP", "SCTP")
 _REST = 4
-"""How many times as long as a reading took the next one waits, however much changes."""
+"""The pause after a reading, as a multiple of the time that the reading took."""
 
 
 class PolicyFlowEnder:
-    """Told of keys that have changed in the kernel; ends the flows they forbid.
+    """Ends the flows that changed keys forbid.
 
-    Invariant: after the last change of a policy's entry the connection table is read at least once
-    more, and a flow is ended only if the entries asked for after that reading forbid it.
+    Invariant: after the last change of a policy's entry, the connection table is read at least once
+    more, and a flow is ended only if the entries that are desired after that reading forbid it.
     """
 
     def __init__(self, compiler: NodeCompiler, conntrack: Conntrack) -> None:
@@ -40,7 +40,7 @@ class PolicyFlowEnder:
         self._wake = asyncio.Event()
 
     def changed(self, keys: Iterable[Key]) -> None:
-        """The kernel now holds these keys as they shall be."""
+        """The kernel has the desired values of these keys now."""
         if any(POLICIES.is_policy(key) for key in keys):
             self._wake.set()
 
@@ -58,7 +58,8 @@ class PolicyFlowEnder:
 
     async def _look(self) -> None:
         flows = await asyncio.to_thread(self._conntrack.flows, _JUDGED)
-        # What is asked for after the reading: nothing begun since by leave of it is among them.
+        # Use the entries desired after the reading: flows that they allow and that began since
+        # then are not in the reading.
         state = self._compiler.state.only(POLICIES.is_policy_set)
         ended = await asyncio.to_thread(forbidden, flows, state, self._own_addresses())
         await asyncio.to_thread(self._conntrack.end, ended)

@@ -1,7 +1,8 @@
-"""When the kernel is read as a whole: at the start, once in a while, and after an error.
+"""When the whole kernel is read: at the start, periodically, and after an error.
 
-An agent that starts takes over what an earlier one left: first the tables, then the node itself
-and its pods. Nothing is changed before all of that is known; what is missing would be taken away.
+An agent that starts takes over the entries of an earlier one: first the tables, then the node and
+its pods. Nothing is changed before all of them are known, since missing objects look like
+deletions.
 """
 
 import asyncio
@@ -16,7 +17,7 @@ from steppe.state.node import Key
 
 
 class Start:
-    """Takes over from an earlier agent; tried again from the beginning if it fails."""
+    """Takes over from an earlier agent; if it fails, it is run again from the beginning."""
 
     def __init__(
         self,
@@ -26,9 +27,9 @@ class Start:
         remember: Callable[[Collection[Key]], None],
         clean_up: Callable[[], Awaitable[None]],
     ) -> None:
-        """`remember` is told what the kernel holds.
+        """`remember` is called with the kernel's entries.
 
-        `clean_up` tells of the pods that are attached, and removes those that are half-made.
+        `clean_up` reports the attached pods, and removes incomplete attachments.
         """
         self._remember = remember
         self._compiler = compiler
@@ -41,7 +42,7 @@ class Start:
         underlay = await self._underlay.look()
         await self._keeper.read()
         actual = self._keeper.reconciler.actual
-        # What an earlier agent left in the kernel serves until the API has spoken.
+        # The entries of an earlier agent stay in use until the API's lists are complete.
         known = node_from_kernel(self._compiler.name, underlay, actual)
         if known is not None:
             self._compiler.set_node(known)
@@ -53,12 +54,12 @@ class Start:
 
 
 class FullPasses:
-    """Compares everything once in a while, and sooner if the last time failed."""
+    """Reads and compares everything periodically, and sooner after a failure (resync)."""
 
     def __init__(
         self, keeper: Keeper, look: Callable[[], Awaitable[None]], seconds: float, *, repair: bool
     ) -> None:
-        """`look`: see the node's underlay anew. `seconds`: from one pass to the next."""
+        """`look`: read the node's underlay again. `seconds`: between two full passes."""
         self._keeper = keeper
         self._look = look
         self._seconds = seconds

@@ -1,13 +1,13 @@
-"""What the kernel holds against what it shall hold, and the changes between the two.
+"""Compares desired and actual tables, and plans the changes between the two.
 
-No I/O happens here: the daemon reads, applies and listens, and tells the reconciler what it saw.
+Without I/O: the keeper reads, applies and listens, and passes the results to the reconciler.
 
     compiler.state (desired) ─┐
                               ├─ plan() ─▶ changes ─▶ [driver] ─▶ settle(changes, failures)
     actual, as last seen ─────┘                            └─────▶ observe(key, value)
 
-A pod's link and everything on it belong to the CNI server until its attachment is complete, so
-what stands on a pod link that is no known workload's is never deleted from here.
+A pod's link and all entries on it belong to the CNI server until the attachment is complete. So
+entries on a pod link without a known workload are never deleted from here.
 """
 
 from collections.abc import Iterable, Mapping
@@ -26,27 +26,31 @@ from steppe.state.node import Key, Value
 from steppe.state.workload import is_pod_link
 
 MANY_KEYS = 10_000
-"""So many keys are a reading of the whole kernel: the memory they take is worth saving."""
+"""A pass over more keys than this is large: equal values are then shared and memory is freed."""
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """Changes for the driver, and pods whose link is gone: those the CNI server attaches anew."""
+    """Changes for the driver, and pods whose link is missing: the CNI server makes it again."""
 
     changes: tuple[Change, ...] = ()
     lost: tuple[Workload, ...] = ()
 
 
 class Reconciler:
-    """One node's desired and actual tables, and which keys are worth comparing."""
+    """One node's desired and actual tables, and the keys that have to be compared.
+
+    Invariant: a key whose values may differ is in the set of keys to compare, or is planned and not
+    settled yet, or has failed; `plan` returns changes only for keys that were compared.
+    """
 
     def __init__(self, compiler: NodeCompiler) -> None:
         self._compiler = compiler
         self.actual: dict[Key, Value] = {}
         self.failed: dict[Key, Failure] = {}
         self.begun = self.ended = 0
-        """How many passes have been planned, and how many of those the kernel has answered."""
+        """The number of planned passes, and of those that the kernel has answered."""
         self.compared = self.planned = 0
-        """How many keys the last pass has looked at, and how many of them it is to change."""
+        """The number of keys that the last pass has compared, and of its changes."""
         self._dirty: set[Key] = set()
 
     def touch(self, keys: Iterable[Key]) -> None:
@@ -54,12 +58,12 @@ class Reconciler:
         self._dirty.update(keys)
 
     def replace_actual(self, seen: Mapping[Key, Value]) -> None:
-        """The kernel was read as a whole: every key is worth comparing again."""
+        """The whole kernel was read: compare every key again."""
         self.actual = dict(seen)
         self._dirty = {*seen, *self._compiler.state}
 
     def observe(self, key: Key, value: Value | None) -> bool:
-        """The kernel says that a key now holds this; answers whether that is not as it shall be."""
+        """The kernel reports a key's new value; returns whether it differs from the desired one."""
         if value is None:
             self.actual.pop(key, None)
         else:
@@ -71,20 +75,20 @@ class Reconciler:
         return differs
 
     def adopt(self, keys: Iterable[Key]) -> None:
-        """Someone of ours has just put these into the kernel as they are desired."""
+        """Another part of the agent has just written the desired values of these keys."""
         for key in keys:
             entry = self._compiler.state.get(key)
             if entry is not None:
                 self.actual[key] = entry.value
 
     def forget(self, keys: Iterable[Key]) -> None:
-        """Someone of ours has just taken these out of the kernel."""
+        """Another part of the agent has just deleted these keys from the kernel."""
         for key in keys:
             self.actual.pop(key, None)
             self.failed.pop(key, None)
 
     def lose(self, link: str) -> None:
-        """A link is down or gone: whatever stood on it may be gone without a further word."""
+        """A link is down or deleted: entries on it may be gone without further events."""
         for key in [
             key
             for key, value in self.actual.items()
@@ -94,7 +98,7 @@ class Reconciler:
             self._dirty.add(key)
 
     def plan(self) -> Plan:
-        """What to do now, in order; what is planned is no longer dirty."""
+        """The changes to make now, in order; the planned keys need no more comparison."""
         dirty, self._dirty = self._dirty, set()
         if len(dirty) > MANY_KEYS:
             self.actual = self._compiler.state.share(self.actual)
@@ -109,7 +113,7 @@ class Reconciler:
         return plan
 
     def settle(self, changes: Iterable[Change], failures: Iterable[Failure]) -> None:
-        """The changes were made, but for these failures."""
+        """The changes were made, except for these failures."""
         self.ended = self.begun
         refused = {failure.change.key: failure for failure in failures}
         for change in changes:
@@ -124,17 +128,17 @@ class Reconciler:
         self.failed.update(refused)
 
     def retry(self) -> None:
-        """Try again what failed, as far as it is still desired; until then it has failed."""
+        """Compare failed keys again in the next pass; until then they count as failed."""
         self._dirty.update(self.failed)
 
     def because(self, change: Change) -> tuple[Cause, ...]:
-        """The objects that ask for a change; none when what is deleted is asked for no more."""
+        """The causes of a change; () to delete an entry that no object claims any more."""
         return self._compiler.state.because(change.key)
 
     def drift(
         self, seen: Mapping[Key, Value], keys: Iterable[Key] | None = None
     ) -> tuple[Change, ...]:
-        """What it would take to make a kernel that holds `seen` agree, in all or in these keys."""
+        """The changes from the tables `seen` to the desired ones, for all keys or only these."""
         changes = diff(self._compiler.state, seen, keys)
         known = (change for change in changes if not self._is_under_way(change))
         return ordered(known)
@@ -158,5 +162,5 @@ def _is_lost_pod(change: Change) -> bool:
 
 
 def _links(change: Change) -> tuple[str, ...]:
-    """The links that the entry is on, or was."""
+    """The links of the changed entry: of its desired value, or of the deleted one."""
     return change.key.links(change.new if change.new is not None else change.old)

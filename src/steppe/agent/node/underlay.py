@@ -1,20 +1,20 @@
-"""The node's way to the other nodes, as a watched value: the last known good one stays in force.
+"""The node's underlay (its link to the other nodes) as a watched value; the last good one is kept.
 
     kernel's notifications ─┐
     full passes, node list ─┴─▶ look (on a thread) ─▶ value ─▶ followers
 
-A link that loses its addresses, or a default route that goes, is a Problem and changes nothing: the
-node's tables go on naming the link that is known. An agent that starts without a way to other
-nodes takes the one that an earlier agent has published on the Node, until there is one.
+If the link loses its addresses, or the default route is deleted, that is a Problem and changes
+nothing: the node's tables keep the known link. An agent that starts without an underlay uses the
+one that an earlier agent has published on the Node, until it finds one.
 
-A link that loses some of its addresses keeps them here, and that is a Problem too. Without this,
-a node that loses its IPv4 address would take its peers for nodes of another subnet, and send IPv6
-packets to them by a tunnel that needs the lost address.
+If the link loses some of its addresses, the known ones stay here, and that is a Problem too.
+Without this, a node that loses its IPv4 address would treat its peers as nodes of another subnet,
+and send IPv6 packets to them by a tunnel that needs the lost address.
 
-Invariant: `value` is what the kernel said last, what was published, or the guess that compiling
-makes for nodes that have published nothing; `known` tells whether the kernel has said it. What
-holds an address that the node is known by is never replaced by what holds none, and a link keeps
-such an address for as long as the node is known by it.
+Invariant: `value` is the last underlay read from the kernel, or the published one, or the default
+that compiling uses for nodes that have published none; `known` is whether it was read from the
+kernel. An underlay with an address of the Node is never replaced by one without, and an address of
+the Node on the link stays in `value` for as long as the Node has it.
 """
 
 import asyncio
@@ -34,19 +34,19 @@ from steppe.net.address import IPAddress
 log = logging.getLogger("steppe.agent")
 
 GATHER_SECONDS = 0.1
-"""How long notifications gather before the kernel is asked: they come in flocks."""
+"""Seconds for which notifications are collected before the kernel is read: they come in bursts."""
 AGAIN_SECONDS = 5.0
-"""How long until the kernel is asked again while there is a Problem: not every cure is notified."""
+"""Seconds until the next reading while there is a Problem: not every cure causes an event."""
 
 
 class Source(Protocol):
-    """Where the underlay is read from, and who tells that it may have changed."""
+    """Reads the underlay, and reports that it may have changed."""
 
     def read(self, addresses: Sequence[IPAddress]) -> Underlay:
-        """The underlay as it is now; SteppeError where there is none. It may block."""
+        """The current underlay; SteppeError if there is none. It may block."""
 
     def events(self) -> AsyncIterator[Sequence[str]]:
-        """What has changed in the kernel, as it changes."""
+        """Changes in the kernel that may concern the underlay, as they happen."""
 
 
 class UnderlayView:
@@ -55,7 +55,7 @@ class UnderlayView:
     def __init__(
         self, node: str, source: Source, addresses: Callable[[], Sequence[IPAddress]]
     ) -> None:
-        """`addresses`: by which the node is known now."""
+        """`addresses`: the node's addresses in the API."""
         self._cause = Cause(ObjectRef("Node", "", node))
         self._source = source
         self._addresses = addresses
@@ -65,7 +65,7 @@ class UnderlayView:
         self.problems: tuple[Problem, ...] = ()
 
     def published(self, underlay: Underlay | None) -> None:
-        """Our own Node object says this; what holds an address of the node is better than not."""
+        """Our own Node object has this underlay; it is used if it has an address of the node."""
         if underlay is None:
             return
         addresses = self._addresses()
@@ -76,7 +76,7 @@ class UnderlayView:
             self.value = _completed(self.value, underlay, addresses)
 
     async def look(self) -> Underlay:
-        """Ask the kernel now; the answer, or the last known good one and a Problem."""
+        """Read the kernel now; the underlay, or the last good one with a Problem."""
         async with self._looking:
             addresses = self._addresses()
             try:
@@ -88,14 +88,14 @@ class UnderlayView:
         return self.value
 
     async def follow(self, changed: Callable[[Underlay], None]) -> None:
-        """Tell of the underlay whenever the kernel says that something of it has changed."""
+        """Call `changed` with the underlay after each event that may have changed it."""
         events = self._source.events()
         stirred = asyncio.Event()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(_stir(events, stirred))
             while True:
                 changed(await self.look())
-                # A reading that failed for a reason of its own is followed by no notification.
+                # After a reading that failed by itself there will be no notification.
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(AGAIN_SECONDS if self.problems else None):
                         await stirred.wait()
@@ -104,7 +104,7 @@ class UnderlayView:
 
     def _take(self, found: Underlay, addresses: Sequence[IPAddress]) -> None:
         if _holds(self.value, addresses) and not _holds(found, addresses):
-            # The default route may be another link's: that of the management network, say.
+            # The default route may be on another link, for example of a management network.
             known = ", ".join(map(str, addresses))
             self._doubt(f"no link holds {known}; give {self.value.link} its addresses again")
             return

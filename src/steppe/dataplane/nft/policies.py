@@ -2,10 +2,10 @@
 
     ingress_guarded4   10.244.1.5                                  an ingress policy selects the pod
     ingress_peer4      10.244.2.7 : 3735928559                     a peer's identity, as a number
-    ingress_block4     10.0.0.0/8 : 1146372133                     of all others in a prefix
-    (ipBlock) ingress_allowed4   3735928559 . 10.244.1.5 : goto ingress-allow-tcp-80 ingress_anyone4
-    10.244.1.5 : goto ingress-allow-udp-53      peers without such an element itself4
-    10.244.1.5 . 10.244.1.5 : 1                 a pod that connects to itself
+    ingress_block4     10.0.0.0/8 : 1146372133                     all others in an ipBlock's prefix
+    ingress_allowed4   3735928559 . 10.244.1.5 : goto ingress-allow-tcp-80
+    ingress_anyone4    10.244.1.5 : goto ingress-allow-udp-53      peers without such an element
+    itself4            10.244.1.5 . 10.244.1.5 : 1                 a pod that connects to itself
 
 Egress has the same maps; there the peers are receivers. A peer that no rule of this node's pods
 selects has no element: its identity is number 0 (policy/numbers.py).
@@ -14,15 +14,14 @@ selects has no element: its identity is number 0 (policy/numbers.py).
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
-from steppe.dataplane.nft import policy_chains
-from steppe.dataplane.nft.policy_chains import Span, allowing
+from steppe.dataplane.nft.policy_chains import allowing
 from steppe.dataplane.nft.sets import ITSELF as ITSELF_MAP
 from steppe.dataplane.nft.sets import policy_sets
 from steppe.kube.cause import Cause, Problem
 from steppe.kube.objects import Workload
 from steppe.kube.policies import Direction
 from steppe.net.address import IPAddress, IPNetwork
-from steppe.net.ports import OTHER
+from steppe.net.ports import OTHER, PortRange
 from steppe.policy.guards import Guard, Piece
 from steppe.policy.numbers import ITSELF
 from steppe.policy.rulings import Ruling
@@ -58,8 +57,8 @@ def overfull(found: Ruling) -> Iterator[Problem]:
     if left_out:
         first = left_out[0]
         message = (
-            f"{len(left_out)} ranges of ports from {first.protocol} {first.first} on are too "
-            "many for one peer and stay closed; use endPort for wider ranges"
+            f"{len(left_out)} ranges of ports from {first.protocol.lower()} {first.first} on are "
+            "too many for one peer and stay closed; use endPort for wider ranges"
         )
         yield from (Problem(cause, message) for cause in found.because)
 
@@ -85,11 +84,11 @@ def _ruling_claims(key: ElementKey, found: Ruling) -> Iterator[NodeClaim]:
 
 
 @lru_cache(maxsize=4096)  # each is computed again for every pod of a group
-def _chain(found: Ruling) -> tuple[str, tuple[Span, ...]]:
-    return allowing(found.direction, map(_span, found.ports))
+def _chain(found: Ruling) -> tuple[str, tuple[PortRange, ...]]:
+    return allowing(found.direction, map(_ports, found.ports))
 
 
-def _span(piece: Piece) -> Span:
+def _ports(piece: Piece) -> PortRange:
     if piece.protocol == OTHER:
-        return Span(policy_chains.OTHER)
-    return Span(piece.protocol.lower(), piece.first, piece.last)
+        return PortRange(OTHER, 0, 0)
+    return PortRange(piece.protocol, piece.first, piece.last)

@@ -16,6 +16,7 @@ number from a map. It is cleared before the packet goes on.
 import re
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
+from typing import ClassVar, Self, get_args
 
 import msgspec
 
@@ -23,34 +24,73 @@ from steppe.dataplane.nft.denied import denied_rules
 from steppe.dataplane.nft.service_chains import FAMILIES
 from steppe.dataplane.nft.sets import ITSELF, policy_sets
 from steppe.kube.policies import Direction
+from steppe.net.ports import OTHER, PortProtocol, PortRange
 from steppe.state.nft import Chain, Clear, Dispatch, Go, Hook, Match, Recall, Rule
 
 NAME_LIMIT = 255
 """The longest name of a chain, in bytes (NFT_NAME_MAXLEN in nf_tables.h is 256, with the NUL)."""
-LAST_PORT = 65535
-OTHER = "other"
-"""The span that stands for all protocols without ports."""
 ACCEPTED = "policy-accepted"
 
-_PROTOCOLS = ("tcp", "udp", "sctp")
-_CHAIN = re.compile(
-    r"(?:ingress|egress)-allow((?:-(?:tcp|udp|sctp)(?:-[0-9]{1,5}(?:_[0-9]{1,5})?)*)*)(-other)?"
-)
+_PROTOCOLS: tuple[str, ...] = get_args(PortProtocol)
+_WORDS = {protocol.lower(): protocol for protocol in _PROTOCOLS}
+_NO_PORTS = PortRange(OTHER, 0, 0)
+EVERYTHING = (*map(PortRange, sorted(_PROTOCOLS)), _NO_PORTS)
 
 
-class Span(msgspec.Struct, frozen=True, order=True):
-    """A range of ports of one protocol (in nft's word for it), both ends included."""
+class Allowed(msgspec.Struct, frozen=True):
+    """The ports that a chain lets through, and its name, which says them all.
 
-    protocol: str
-    first: int = 0
-    last: int = LAST_PORT
+    Invariant: the ranges are in order, the protocols without ports last; none touch or overlap.
+    """
+
+    direction: str
+    ports: tuple[PortRange, ...]
+
+    _SHAPE: ClassVar = re.compile(
+        r"(ingress|egress)-allow((?:-(?:tcp|udp|sctp)(?:-[0-9]{1,5}(?:_[0-9]{1,5})?)*)*)(-other)?"
+    )
 
     @property
-    def whole(self) -> bool:
-        return self.first <= 1 and self.last == LAST_PORT
+    def name(self) -> str:
+        if not self.ports:
+            return denied(self.direction)
+        name = f"{self.direction}-allow"
+        if {r.protocol for r in self.ports if r.whole or r == _NO_PORTS} == {*_PROTOCOLS, OTHER}:
+            return name
+        protocols = ("", *(r.protocol for r in self.ports))
+        return name + "".join(map(_word, self.ports, protocols))
+
+    @classmethod
+    def parse(cls, name: str) -> Self | None:
+        """What a name says; None if it is not the name of a chain that lets anything through."""
+        found = cls._SHAPE.fullmatch(name)
+        if found is None:
+            return None
+        direction, words, others = found[1], found[2].split("-")[1:], found[3]
+        if not words and not others:
+            return cls(direction, EVERYTHING)
+        return cls(direction, (*_ranges(words), *((_NO_PORTS,) if others else ())))
 
 
-EVERYTHING = (*(Span(protocol) for protocol in sorted(_PROTOCOLS)), Span(OTHER))
+def _word(ports: PortRange, after: str) -> str:
+    """A range in a chain's name, behind one of a protocol."""
+    word = "" if ports.protocol == after else f"-{ports.protocol.lower()}"
+    if ports.whole or ports == _NO_PORTS:
+        return word
+    last = "" if ports.first == ports.last else f"_{ports.last}"
+    return f"{word}-{ports.first}{last}"
+
+
+def _ranges(words: list[str]) -> Iterator[PortRange]:
+    protocol = ""
+    for word, following in pairwise((*words, _PROTOCOLS[0].lower())):
+        if word in _WORDS:
+            protocol = _WORDS[word]
+            if following in _WORDS:
+                yield PortRange(protocol)
+            continue
+        first, _, last = word.partition("_")
+        yield PortRange(protocol, int(first), int(last or first))
 
 
 def denied(direction: str) -> str:
@@ -58,69 +98,61 @@ def denied(direction: str) -> str:
     return f"{direction}-denied"
 
 
-def allowing(direction: str, spans: Iterable[Span]) -> tuple[str, tuple[Span, ...]]:
-    """The name of the chain that allows these spans, and the spans that do not fit into a name."""
-    found = merged(spans)
-    if not found:
-        return denied(direction), ()
-    name = f"{direction}-allow"
-    if {span.protocol for span in found if span.whole} == {*_PROTOCOLS, OTHER}:
-        return name, ()
-    left_out: list[Span] = []
-    protocol = ""
-    # The protocols without ports come last: their word is the shortest.
-    for span in sorted(found, key=lambda span: (span.protocol == OTHER, span)):
-        word = "" if span.protocol == protocol else f"-{span.protocol}"
-        ports = str(span.first) if span.first == span.last else f"{span.first}_{span.last}"
-        longer = name + word + ("" if span.whole else f"-{ports}")
-        if len(longer) > NAME_LIMIT - (0 if span.protocol == OTHER else len(f"-{OTHER}")):
-            left_out.append(span)
+def allowing(direction: str, ports: Iterable[PortRange]) -> tuple[str, tuple[PortRange, ...]]:
+    """The name of the chain that allows these ports, and the ports that do not fit into a name."""
+    kept: list[PortRange] = []
+    left_out: list[PortRange] = []
+    found = merged(ports)
+    if {r.protocol for r in found if r.whole or r == _NO_PORTS} == {*_PROTOCOLS, OTHER}:
+        return Allowed(direction, EVERYTHING).name, ()
+    room, after = NAME_LIMIT - len(f"{direction}-allow"), ""
+    for r in found:
+        word = _word(r, after)
+        if len(word) > room - (0 if r == _NO_PORTS else len(f"-{OTHER}")):
+            left_out.append(r)
         else:
-            name, protocol = longer, span.protocol
-    return name, tuple(left_out)
+            kept.append(r)
+            room, after = room - len(word), r.protocol
+    return Allowed(direction, tuple(kept)).name, tuple(left_out)
 
 
-def merged(spans: Iterable[Span]) -> list[Span]:
-    """The same ports in the fewest possible spans, sorted."""
-    found: list[Span] = []
-    for span in sorted(spans):
+def merged(ports: Iterable[PortRange]) -> list[PortRange]:
+    """The same ports in the fewest possible ranges, sorted."""
+    found: list[PortRange] = []
+    for r in sorted(ports):
         before = found[-1] if found else None
-        if before and before.protocol == span.protocol and span.first <= before.last + 1:
-            found[-1] = Span(span.protocol, before.first, max(before.last, span.last))
+        if before and before.protocol == r.protocol and r.first <= before.last + 1:
+            found[-1] = PortRange(r.protocol, before.first, max(before.last, r.last))
         else:
-            found.append(span)
+            found.append(r)
     return found
 
 
 def ports_chain(name: str) -> Chain | None:
     """The chain of this name; None if it is not the name of a policy chain."""
-    found = _CHAIN.fullmatch(name)
+    found = Allowed.parse(name)
     if found is None:
         return None
-    direction = name.partition("-")[0]
-    accepted = Go("goto", ACCEPTED)
-    if not found[1] and not found[2]:
+    accepted, closed = Go("goto", ACCEPTED), Go("goto", denied(found.direction))
+    if found.ports == EVERYTHING:
         return Chain(name, (Rule((), accepted),))
-    words = found[1].removeprefix("-").split("-") if found[1] else []
-    rules = [Rule((match,), accepted) for match in _matches(words)]
-    if found[2]:
+    others = _NO_PORTS in found.ports
+    rules = [Rule((_match(r),), accepted) for r in found.ports if r != _NO_PORTS]
+    if others:
         rules += (
-            Rule((Match("meta l4proto", literal=protocol),), Go("goto", denied(direction)))
+            Rule((Match("meta l4proto", literal=protocol.lower()),), closed)
             for protocol in _PROTOCOLS
         )
-    rules.append(Rule((), accepted if found[2] else Go("goto", denied(direction))))
+    rules.append(Rule((), accepted if others else closed))
     return Chain(name, tuple(rules))
 
 
-def _matches(words: list[str]) -> Iterator[Match]:
-    protocol = ""
-    for word, following in pairwise((*words, "tcp")):
-        if word not in _PROTOCOLS:
-            yield Match(f"{protocol} dport", literal=word.replace("_", "-"))
-            continue
-        protocol = word
-        if following in _PROTOCOLS:
-            yield Match("meta l4proto", literal=protocol)
+def _match(ports: PortRange) -> Match:
+    protocol = ports.protocol.lower()
+    if ports.whole:
+        return Match("meta l4proto", literal=protocol)
+    last = "" if ports.first == ports.last else f"-{ports.last}"
+    return Match(f"{protocol} dport", literal=f"{ports.first}{last}")
 
 
 def direction_chains(direction: Direction, own: str, peer: str) -> Iterator[Chain]:

@@ -1,4 +1,4 @@
-"""Listening to what the kernel sends by itself: without our own echo, and inside an event loop."""
+"""Receives the kernel's notifications in an event loop, without those of our own changes."""
 
 import asyncio
 import ctypes
@@ -20,10 +20,10 @@ def join(hearing: socket.socket, groups: Sequence[int]) -> None:
 
 
 def ignore(hearing: socket.socket, port: int, unless: Sequence[int] = ()) -> None:
-    """Drop what the netlink socket with this port causes, but for these types of message.
+    """Drop notifications caused by the netlink socket with this port, except these message types.
 
-    It happens inside the kernel, so that loading 10,000 entries does not come back as 10,000
-    events. Classic BPF (bpf(4)) loads in network order, netlink headers are in the machine's own.
+    The kernel filters, so that loading 10,000 entries does not cause 10,000 events here. Classic
+    BPF (bpf(4)) loads in network order, netlink headers are in the machine's own.
     """
     accept, drop = 0xFFFFFFFF, 0
 
@@ -53,9 +53,9 @@ def ignore(hearing: socket.socket, port: int, unless: Sequence[int] = ()) -> Non
 def heard(
     descriptor: int, drain: Callable[[], tuple[T, ...]]
 ) -> AsyncGenerator[tuple[T, ...], None]:
-    """What `drain` finds whenever the descriptor has something to read, for ever.
+    """The results of `drain` whenever the descriptor is readable, until cancelled.
 
-    To be closed (`aclose`) before anybody else waits for the same descriptor.
+    Close it (`aclose`) before another task waits for the same descriptor.
     """
     return heard_any((descriptor,), drain)
 

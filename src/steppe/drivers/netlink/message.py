@@ -3,7 +3,7 @@
     | length u32 | type u16 | flags u16 | sequence u32 | port u32 | body ... |
     body: a fixed struct of the object's own, then | length u16 | type u16 | payload, padded |...
 
-No socket here, and no meaning: the modules beside this one know the objects.
+Bytes only, without sockets: the other modules of this package know the objects.
 """
 
 import struct
@@ -35,11 +35,11 @@ _PADDING = (b"", b"\0\0\0", b"\0\0", b"\0")
 
 
 class MalformedError(SteppeError):
-    """The kernel sent bytes that are not netlink; never seen, and never to be guessed at."""
+    """The kernel sent bytes that are not netlink; this was never seen."""
 
 
 class Request(msgspec.Struct, frozen=True):
-    """What to send, still without the sequence number that the socket gives it."""
+    """A request without the sequence number, which the socket adds."""
 
     kind: int
     body: bytes

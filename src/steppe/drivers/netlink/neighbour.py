@@ -52,7 +52,7 @@ def list_forwarding(index: int) -> Request:
 
 
 def set_neighbour(address: IPAddress, mac: str, index: int) -> Request:
-    """A permanent entry in place of whatever the kernel has learned about this address."""
+    """Set a permanent entry; it replaces what the kernel has learned about this address."""
     body = (
         _NDMSG.pack(_family(address), 0, index, _NUD_PERMANENT, 0, 0)
         + nl.attribute(_NDA_DST, address.packed)

@@ -1,10 +1,10 @@
 """Other network namespaces: open one, do something inside, ask for its number.
 
-setns(2) moves the calling thread only, so whatever must happen inside another namespace happens
-in a thread that ends with it; the process stays where it is. A socket belongs for good to the
-namespace that it was made in, so one such call gives a socket that the caller can go on using.
-(`os.setns` came with Python 3.12; until then it is ctypes.) Nobody else calls setns or unshare for
-a network namespace.
+setns(2) moves only the calling thread, so work inside another namespace is done in a thread of its
+own that ends after it; the rest of the process stays in its namespace. A socket always belongs to
+the namespace in which it was made, so such a call can return a socket for further use. (`os.setns`
+needs Python 3.12; until then ctypes is used.) No other module calls setns or unshare for a network
+namespace.
 """
 
 import contextlib
@@ -61,7 +61,7 @@ def call_in(netns_fd: int, work: Callable[[], _T]) -> _T:
 
 
 def call_in_new(work: Callable[[], _T]) -> _T:
-    """The same inside a new namespace, which is gone when the work has closed its sockets."""
+    """The same inside a new namespace, which ends when the work has closed its sockets."""
 
     def body() -> _T:
         enter_new()
@@ -71,7 +71,7 @@ def call_in_new(work: Callable[[], _T]) -> _T:
 
 
 def in_thread(work: Callable[[], _T]) -> _T:
-    """Work in a thread of its own: whichever namespaces it moves to, it ends there."""
+    """Do the work in a thread of its own, which may change its namespace and then ends."""
     results: list[_T] = []
     errors: list[BaseException] = []
 

@@ -45,7 +45,7 @@ def get_nexthop(number: int) -> Request:
 
 
 def add_nexthop(number: int, via: IPAddress, index: int, *, onlink: bool) -> Request:
-    """Add it; refused where anybody's object has this id."""
+    """Add an object; refused if an object with this id exists."""
     family = _AF_INET if via.version == 4 else _AF_INET6
     body = (
         _NHMSG.pack(family, 0, PROTOCOL, 0, _RTNH_F_ONLINK if onlink else 0)
@@ -79,6 +79,8 @@ def read_nexthop(message: Message) -> NexthopInfo:
 
 
 def takes_routes(message: Message) -> bool:
-    """Whether routes went, or changed their next hop, with an object: of that they do not tell."""
+    """Whether the message means that routes were deleted or changed with an object: the kernel
+    sends no events for those routes.
+    """
     replaced = message.kind == RTM_NEWNEXTHOP and message.flags & nl.NLM_F_REPLACE
     return bool(replaced) or message.kind == RTM_DELNEXTHOP

@@ -1,7 +1,7 @@
 """Numbers that a network namespace gives to its peers (ip-netns(8), `list-id`).
 
-A veth end tells the number of the namespace that holds its other end. So the namespaces with a
-name can be told apart by who is in them, without entering one.
+A veth end reports the number of the namespace that has its other end. So the namespace of a pod is
+found among the named ones without entering them.
 """
 
 import struct

@@ -1,8 +1,8 @@
 """Routes (`ip route`, ip-route(8)).
 
-A route is found by prefix, routing table and metric; ours always say their metric, because the two
-families differ in what they make of a route without (IPv4 takes 0, IPv6 1024). An IPv4 route of
-metric 0 is an earlier version's, and is only ever deleted.
+The key of a route is prefix, routing table and metric. Ours always have a metric, because the
+defaults of the two families differ (IPv4 0, IPv6 1024). An IPv4 route of ours with metric 0 is from
+an earlier version, and is only deleted.
 """
 
 import struct
@@ -72,10 +72,10 @@ def list_routes(family: int, protocol: int = 0) -> Request:
 def add_route(
     key: RouteKey, route: Route, index: Index, *, replace: bool = False, nexthop: int = 0
 ) -> Request:
-    """Add, or put in the place of the route that has this key.
+    """Add a route, or replace the route with this key.
 
-    `index` tells the number of a link. `nexthop` is the id of an object that stands for the one
-    hop of the route; 0 writes the hop into the route itself.
+    `index` gives the index of a link. `nexthop` is the id of a nexthop object for the route's only
+    hop; with 0 the hop is written into the route itself.
     """
     flags = nl.NLM_F_CREATE | (nl.NLM_F_REPLACE if replace else nl.NLM_F_EXCL)
     # "link for direct unicast and broadcast routes", "global for all gatewayed unicast routes"

@@ -35,7 +35,7 @@ _ERROR_CODE = struct.Struct("=i")
 
 
 class NetlinkError(SteppeError):
-    """The kernel refused a request; `detail` is its own explanation, where it gives one."""
+    """The kernel refused a request; `detail` is its explanation, if it gives one."""
 
     def __init__(self, errno: int, detail: str = "") -> None:
         text = os.strerror(errno)
@@ -45,7 +45,7 @@ class NetlinkError(SteppeError):
 
 
 class DumpInterruptedError(NetlinkError):
-    """The tables changed whenever they were read; a later try may find them at rest."""
+    """The tables changed during every attempt to read them; try again later."""
 
     def __init__(self) -> None:
         super().__init__(EINTR, f"they changed during each of {_DUMP_ATTEMPTS} attempts")
@@ -73,11 +73,11 @@ class NetlinkSocket:
         return self._socket.fileno()
 
     def unasked(self) -> list[Message]:
-        """The next of what the kernel sends by itself; never waits, and BlockingIOError is none."""
+        """The next notifications; never waits: BlockingIOError if there are none."""
         return list(nl.messages(self._socket.recv(_DATAGRAM, socket.MSG_DONTWAIT)))
 
     def get(self, request: Request) -> Message:
-        """The one answer to a question about one object; NetlinkError if there is none."""
+        """The answer to a request for one object; NetlinkError if there is none."""
         with self._lock:
             last = self._send((request,))
             answer: Message | None = None
@@ -96,9 +96,9 @@ class NetlinkSocket:
                     return answer
 
     def dump(self, request: Request) -> list[Message]:
-        """All objects that the request asks for, from one moment of the kernel's state.
+        """All requested objects, in one consistent state.
 
-        DumpInterruptedError where there is no such moment.
+        DumpInterruptedError if they changed during every attempt.
         """
         for _ in range(_DUMP_ATTEMPTS):
             with self._lock:
@@ -109,7 +109,7 @@ class NetlinkSocket:
         raise DumpInterruptedError
 
     def batch(self, requests: Sequence[Request]) -> list[NetlinkError | None]:
-        """Send all requests, in order and on past refusals; each one's error, or None."""
+        """Send all requests in order, also after refusals; returns each one's error, or None."""
         errors: list[NetlinkError | None] = []
         with self._lock:
             for start in range(0, len(requests), _BATCH):
@@ -117,7 +117,7 @@ class NetlinkSocket:
         return errors
 
     def request(self, *requests: Request) -> None:
-        """Send requests of which each must succeed; raises the first one's error."""
+        """Send requests that must all succeed; raises the first error."""
         for error in self.batch(requests):
             if error is not None:
                 raise error

@@ -8,5 +8,5 @@ wire       elements as the bytes of nf_tables, and back
 elements   additions and deletions as one nfnetlink transaction
 dump       what the kernel has: the table's form, and elements
 expected   the form that the skeleton's table has in the kernel
-driver     Nft: makes the table what the skeleton says, and moves elements
+driver     Nft: makes the table as in the skeleton, adds and deletes elements
 """

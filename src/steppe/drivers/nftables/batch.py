@@ -1,4 +1,4 @@
-"""Changes to elements, gathered into the commands of one transaction."""
+"""Changes to elements, collected into one transaction."""
 
 from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from ipaddress import IPv4Network, IPv6Network
@@ -16,11 +16,11 @@ _BULK = 5000
 
 _Key = tuple[Atom, ...]
 Covers = MutableMapping[tuple[str, _Key], Cover]
-"""Of each interval set the prefixes claimed, apart for each value of the fields behind them."""
+"""The claimed prefixes of each interval set, separate for each value of the other fields."""
 
 
 class Batch:
-    """One transaction in the making. `undo` takes back what it has noted in `covers`."""
+    """The changes of one transaction. `undo` restores `covers`, if the transaction fails."""
 
     def __init__(self, skeleton: Skeleton, sets: Mapping[str, Set], covers: Covers) -> None:
         self._skeleton = skeleton
@@ -31,12 +31,12 @@ class Batch:
         self._noted: list[tuple[Cover, IPNetwork, bool]] = []
 
     def take(self, change: Change) -> None:
-        """One change more."""
+        """Add a change."""
         key, new = change.key, change.new
         if not isinstance(key, ElementKey) or key.set not in self._sets:
             raise NftError(f"there is no set for {key}")
         spec = self._sets[key.set]
-        # Of a map's prefixes none may cover another: they would say different things.
+        # A map's prefixes must not cover each other: they may have different data.
         if spec.interval and not spec.data:
             self._move_prefix(key, new)
             return
@@ -53,7 +53,7 @@ class Batch:
                 cover.add(prefix)
 
     def chains(self, known: Iterable[str]) -> list[Chain]:
-        """The chains that must be there first, besides those known to be."""
+        """The chains that must be made before, without the known ones."""
         return chains_for(self._skeleton, self.added, known)
 
     def _move_prefix(self, key: ElementKey, new: Value | None) -> None:
@@ -70,7 +70,7 @@ class Batch:
             self._add(key.set, (come, *rest), Element())
 
     def _delete(self, name: str, key: _Key) -> None:
-        # What this very transaction was about to add never reaches the kernel.
+        # An element that this transaction was to add is not sent to the kernel at all.
         if self.added.get(name, {}).pop(key, None) is None:
             self.deleted.setdefault(name, {})[key] = None
 

@@ -1,9 +1,9 @@
-"""A large change in several transactions, where no packet can tell.
+"""Splits a large change into several transactions, as far as no packet can be affected by that.
 
-The kernel's worker makes the hash table of a set larger while nothing is being added. The elements
-of one large transaction are faster than that: they queue up in buckets that are long since full
-(`rhashtable_insert_slow` in lib/rhashtable.c). 260,000 elements take 3 to 6 s of the kernel's time
-in one transaction, 0.55 s in chunks of 10,000.
+The kernel enlarges the hash table of a set in a worker, while no elements are added. In one large
+transaction the elements are added faster than that, to buckets that are full
+(`rhashtable_insert_slow` in lib/rhashtable.c). 260,000 elements take 3 to 6 s of kernel time in one
+transaction, 0.55 s in chunks of 10,000.
 """
 
 from collections.abc import Container, Iterator, Mapping, Sequence
@@ -16,7 +16,7 @@ _DESTINATIONS = ("ipv4_addr", "ipv6_addr")
 
 
 def chunks(sets: Mapping[str, Set], changes: Sequence[Change]) -> Iterator[Sequence[Change]]:
-    """The changes as transactions: what may go ahead in small ones, then all the rest at once."""
+    """The changes as transactions: first additions without effect, in chunks; then all the rest."""
     if len(changes) <= AT_ONCE:
         yield changes
         return
@@ -32,10 +32,11 @@ def chunks(sets: Mapping[str, Set], changes: Sequence[Change]) -> Iterator[Seque
 
 
 def _may_go_ahead(destinations: Container[str], change: Change) -> bool:
-    """Whether it adds a destination: only `dnat` asks for one, by a choice that a verdict leads to.
+    """Whether the change adds a destination, which has no effect before its verdict is added.
 
-    Verdicts are among the rest. Those in the kernel by now choose among fewer, or what they choose
-    is missing and is put back.
+    Only `dnat` looks destinations up, by a number that a verdict's chain has chosen. Verdicts are
+    in the last transaction. The verdicts that are in the kernel choose among fewer destinations, or
+    their destination is missing and is being restored.
     """
     if change.old is not None or change.new is None or not isinstance(change.key, ElementKey):
         return False

@@ -1,6 +1,6 @@
-"""What the kernel has counted for each element of a set whose elements count packets.
+"""Reads the packet counters of the elements of a counting set.
 
-Such sets are dynamic: rules put the elements in, so nobody claims or repairs them.
+Such sets are dynamic: rules add the elements in the kernel, and they are not claimed or repaired.
 """
 
 from errno import ENOENT

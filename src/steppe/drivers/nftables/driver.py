@@ -1,10 +1,11 @@
-"""Nft: keeps one table as its skeleton says, and moves the elements of its sets and maps.
+"""Nft: keeps one table equal to its skeleton, and adds and deletes the elements of its sets and
+maps.
 
-No other table is ever listed, changed or flushed. Changes are one transaction, or several where no
-packet can tell (chunking.py); one that fails is halved until the bad element is found, so that one
-never keeps another out. Elements go to the kernel and everything is read from it by nfnetlink; what
-libnftables does is make the table and its chains. Chains from templates are made just before the
-first element that leads to them, and stay.
+No other table is listed, changed or flushed. Changes are one transaction, or several if no packet
+can be affected by that (chunking.py). A transaction that fails is halved until the wrong element is
+found, so that it keeps no other element out. Elements are written by nfnetlink, and everything is
+read by nfnetlink; libnftables only makes the table and its chains. Chains from templates are made
+just before the first element that leads to them, and stay.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -30,7 +31,11 @@ from steppe.state.node import Key, Value
 
 
 class Nft:
-    """One table, in the network namespace of the thread that makes this object."""
+    """One table, in the network namespace of the thread that makes this object.
+
+    Invariant: an element is added only after the chain that it leads to has been made; a change
+    that fails keeps no other change out.
+    """
 
     tables = frozenset((ElementKey.table,))
 
@@ -56,35 +61,35 @@ class Nft:
         self._dump.close()
 
     def watch(self) -> RulesetWatch:
-        """What others do to the table, from now on."""
+        """Changes of the table by other programs, from now on."""
         return RulesetWatch(self._skeleton.table, self._elements.port)
 
     def check(self) -> tuple[Fault, ...]:
-        """What of the table is not as the skeleton says; elements are no matter of this."""
+        """How the table differs from the skeleton; elements are not compared."""
         actual, wanted, _ = self._forms()
         return faults(self._skeleton.table, actual, wanted)
 
     def ensure(self) -> tuple[Fault, ...]:
-        """Make the table what the skeleton says, keeping its elements; what it was not.
+        """Make the table equal to the skeleton, keeping its elements; returns the repaired faults.
 
-        It is replaced in one transaction: no packet meets a table that is half made.
+        It is replaced in one transaction: no packet meets an incomplete table.
         """
         actual, wanted, made = self._forms()
         found = faults(self._skeleton.table, actual, wanted)
         if not found:
             self._made = made
             return ()
-        self._make_anew(actual, wanted)
+        self._replace_table(actual, wanted)
         return found
 
     def _forms(self) -> tuple[Form | None, Form, set[str]]:
-        """The table's form in the kernel, the one it shall have, and its chains from templates."""
+        """The table's form in the kernel, the desired form, and its chains from templates."""
         actual = self._dump.form()
         names = actual.chains.keys() - _names(self._skeleton.chains) if actual is not None else ()
         made = {name for name in names if self._skeleton.chain(name) is not None}
         return actual, self._expected.form(made), made
 
-    def _make_anew(self, actual: Form | None, wanted: Form) -> None:
+    def _replace_table(self, actual: Form | None, wanted: Form) -> None:
         kept = self._kept(actual, wanted) if actual is not None else {}
         chains = chains_for(self._skeleton, {name: dict(rows) for name, rows in kept.items()}, ())
         text = skeleton_text(self._skeleton)
@@ -102,7 +107,7 @@ class Nft:
     def read(
         self, wanted: Collection[Key] = (), tables: Collection[str] | None = None
     ) -> dict[Key, Value]:
-        """The elements of all sets, whatever is wanted; none if the table is not there."""
+        """The elements of all sets; () if there is no table. `wanted` is not used."""
         del wanted
         if tables is not None and ElementKey.table not in tables:
             return {}
@@ -127,7 +132,7 @@ class Nft:
         return self._isolate(changes, error)
 
     def _isolate(self, changes: Sequence[Change], error: NftError) -> tuple[Failure, ...]:
-        """Make what can be made of changes that were refused together."""
+        """Make as many as possible of the changes that were refused together."""
         if len(changes) == 1:
             return self._settle(changes[0], error)
         half = len(changes) // 2
@@ -139,7 +144,7 @@ class Nft:
         return failures
 
     def _refusal(self, changes: Sequence[Change]) -> NftError | None:
-        """Make the changes as one transaction; why not, if they were not made."""
+        """Make the changes as one transaction; returns the error, or None."""
         try:
             self._transact(changes)
         except NftError as error:
@@ -158,20 +163,22 @@ class Nft:
             raise
 
     def _make(self, chains: Sequence[Chain]) -> None:
-        """Chains come in a transaction of their own: none does anything until one leads to it."""
+        """Make chains in a transaction of their own: they have no effect until an element names
+        them.
+        """
         if chains:
             self._library.run("".join(chain_text(self._skeleton.table, c) for c in chains))
             self._elements.fill(chains)
             self._made |= _names(chains)
 
     def _settle(self, change: Change, error: NftError) -> tuple[Failure, ...]:
-        """One change that was refused: the kernel may hold something else than we thought."""
+        """One change that was refused alone: the kernel may have another value than we expect."""
         key = change.key
         if not isinstance(key, ElementKey) or key.set not in self._sets:
             return (_failure(change, error),)
         try:
             if self._is_there(key):
-                # The kernel refuses to replace what a map holds, so it is deleted first.
+                # The kernel refuses to replace an element of a map, so it is deleted first.
                 self._transact([Change(key, Element(), change.new)])
             elif change.new is not None:
                 self._transact([Change(key, None, change.new)])
@@ -180,7 +187,7 @@ class Nft:
         return ()
 
     def _is_there(self, key: ElementKey) -> bool:
-        """Whether the kernel holds anything under a key."""
+        """Whether the kernel has an element with this key."""
         spec = self._sets[key.set]
         if spec.interval:
             return any(there == key.key for there, _ in self._rows(spec))
@@ -188,7 +195,7 @@ class Nft:
         return self._dump.has(spec, packed)
 
     def _kept(self, actual: Form, wanted: Form) -> dict[str, list[Row]]:
-        """The elements of all sets that are of the form they shall have."""
+        """The elements of all sets whose form is the desired one."""
         found: dict[str, list[Row]] = {}
         for spec in self._skeleton.sets:
             there = actual.sets.get(spec.name)
@@ -201,13 +208,13 @@ class Nft:
         return found
 
     def _leads_somewhere(self, spec: Set, value: Element) -> bool:
-        """False for a verdict whose chain means nothing to us any more."""
+        """False for a verdict with a chain that this version does not know."""
         if spec.data != "verdict" or value.data == ("drop",):
             return True
         return self._skeleton.chain(str(value.data[0])) is not None
 
     def _rows(self, spec: Set) -> list[Row]:
-        """The kernel's elements; of intervals also those we know that they cover."""
+        """The kernel's elements, and the claimed prefixes that intervals among them cover."""
         rows = self._dump.elements(spec)
         if not spec.interval or spec.data:
             return rows
@@ -226,13 +233,13 @@ class Nft:
 
 
 def _with_known(tops: Sequence[IPNetwork], known: Cover) -> Cover:
-    """The kernel's prefixes and, of those known before, the ones they cover."""
+    """The kernel's prefixes, and the known prefixes that they cover."""
     actual = Cover(tops)
     for prefix in known:
         if prefix in actual:
             continue
         taken, _ = actual.add(prefix)
-        if taken:  # nothing covers it: someone has taken it out of the kernel
+        if taken:  # nothing covers it: another program has deleted it from the kernel
             actual.remove(prefix)
     return actual
 

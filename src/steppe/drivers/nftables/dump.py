@@ -1,4 +1,4 @@
-"""A table as the kernel tells it over nfnetlink: its form, and apart from that its elements.
+"""Reads a table by nfnetlink: its form and, separately, its elements.
 
     form       the table, its sets, chains and rules, as the kernel's own bytes
     elements   those of one set, decoded (wire.py)
@@ -32,7 +32,7 @@ _NFTA_SET_ELEMENTS = (3, 4, 5, 6, 7)  # FLAGS, KEY_TYPE, KEY_LEN, DATA_TYPE, DAT
 _NFTA_SET = (8, 9, 11, 12, 13, 17, 18)
 """POLICY, DESC, TIMEOUT, GC_INTERVAL, USERDATA (its comment), EXPR, EXPRESSIONS."""
 _ATTEMPTS = 10
-"""How often a set is read that keeps growing meanwhile."""
+"""How often a set that grows during each reading is read."""
 
 _Attributes = tuple[bytes | None, ...]
 
@@ -50,10 +50,10 @@ class ChainForm(msgspec.Struct, frozen=True):
 
 
 class Form(msgspec.Struct, frozen=True):
-    """All of a table but its elements and what counts or numbers; equal if declared alike.
+    """All of a table except its elements, counters and handles; equal for equal declarations.
 
-    `uses` is how many chains, sets and other things the table has: it betrays those of kinds that
-    are not looked into.
+    `uses` is the number of chains, sets and other objects of the table: it also counts kinds that
+    are not read, so one of them makes a difference.
     """
 
     flags: bytes | None
@@ -73,7 +73,7 @@ class Dump:
         self._socket.close()
 
     def form(self) -> Form | None:
-        """What the table holds besides elements; None if it is not there."""
+        """The form of the table; None if there is no table."""
         try:
             table = nfnl.attributes(self._socket.get(self._request(msg.GETTABLE)))
             rules: dict[str, list[_Attributes]] = {}
@@ -101,10 +101,10 @@ class Dump:
         )
 
     def elements(self, spec: Set) -> list[Row]:
-        """The elements of a set or map; none if it is not there.
+        """The elements of a set or map; [] if it does not exist, and for a dynamic one.
 
-        Those of a dynamic one are not ours. Nobody but us changes the others, and not while we
-        read; whoever meddles may be noticed with the next reading only, as at any other moment.
+        We do not change the sets while we read. A change by another program during the reading may
+        be seen only by the next reading.
         """
         if spec.dynamic:
             return []
@@ -131,7 +131,7 @@ class Dump:
         return list(unpacked_elements(spec, lists))
 
     def has(self, spec: Set, element: bytes) -> bool:
-        """Whether the set holds anything under the key of this element, packed."""
+        """Whether the set has an element with the key of this packed element."""
         of = nl.text(msg.ELEM_LIST_SET, spec.name)
         key = nl.nested(msg.ELEM_LIST_ELEMENTS, element)
         try:
@@ -143,7 +143,7 @@ class Dump:
         return True
 
     def _list(self, kind: int) -> Iterator[dict[int, bytes]]:
-        """All things of a kind in the table; of chains the kernel tells every table's."""
+        """All objects of a kind in the table (for chains the kernel lists those of all tables)."""
         for message in self._socket.dump(self._request(kind)):
             found = nfnl.attributes(message)
             if nl.string(found[msg.TABLE]) == self._table:

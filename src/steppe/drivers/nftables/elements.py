@@ -1,4 +1,4 @@
-"""Elements into and out of sets and maps: our own nfnetlink batch, without libnftables.
+"""Adds and deletes elements of sets and maps by our own nfnetlink batch, without libnftables.
 
     BATCH_BEGIN | DELSETELEM ... | NEWSETELEM ... | BATCH_END      one datagram, one transaction
 
@@ -62,13 +62,13 @@ class Elements:
         self._socket.close()
 
     def move(self, deleted: Rows, added: Rows) -> None:
-        """Take elements out, then put others in, as one transaction: all of it, or NftError."""
+        """Delete elements, then add others, as one transaction; NftError if nothing was changed."""
         self._send(
             [*self._requests(msg.DELSETELEM, deleted), *self._requests(msg.NEWSETELEM, added)]
         )
 
     def fill(self, chains: Iterable[Chain]) -> None:
-        """Put their rules into those chains that remember, which are there and empty."""
+        """Add the rules of the chains of remember.py, which exist and are empty."""
         remembering = [chain for chain in chains if is_remembering(chain)]
         self._send([self._rule(chain, rule) for chain in remembering for rule in chain.rules])
 

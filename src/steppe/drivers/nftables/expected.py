@@ -1,7 +1,7 @@
-"""What the kernel tells of a table that libnftables has just made: the measure for the real one.
+"""The form in the kernel of a table that libnftables has just made, to compare the real one with.
 
 Rules are compared as the kernel's bytes, so none need be read back into nft's words. A namespace
-of its own, which nobody else sees, holds the table for as long as it takes to read it.
+of its own, which no other program uses, has the table while it is read.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -56,7 +56,7 @@ class Expected:
 
 
 def faults(table: str, actual: Form | None, wanted: Form) -> tuple[Fault, ...]:
-    """Where the table that is there is not as it shall be; () only if it is the same."""
+    """How the actual table differs from the wanted one; () only if they are equal."""
     whole = f"table inet {table}"
     if actual is None:
         return (Fault(whole, "missing"),)

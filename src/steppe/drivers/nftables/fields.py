@@ -20,9 +20,9 @@ _WORDS = {number: word for word, number in _PROTOCOLS.items()}
 
 
 class _Field(msgspec.Struct, frozen=True):
-    """`code` is its form for struct(3), in network order; `write` makes of a value what struct
-    packs, `read` a value of what it unpacks. Without them that is the value itself. What has no
-    place in the field raises TypeError, OverflowError or struct.error.
+    """`code` is the format for Python's struct, in network order. `write` turns a value into what
+    struct packs, `read` turns what it unpacks into a value; None: the value itself. A value that
+    does not fit raises TypeError, OverflowError or struct.error.
     """
 
     code: str

@@ -1,8 +1,8 @@
 """Prefixes that may overlap, over a set that refuses overlaps.
 
 An interval set takes 10.0.0.0/8 or 10.1.0.0/16 but not both ("interval overlaps with an existing
-one"), although a packet cares for the union only. So the kernel holds the prefixes that no other
-one covers, and this keeps those beneath: when their cover goes, they come up.
+one"), although only the union matters for a packet. So the kernel has the prefixes that no other
+one covers, and this class remembers the covered ones: they are added when their cover is deleted.
 """
 
 from bisect import bisect_left, insort
@@ -14,12 +14,15 @@ _Level = dict[int, IPNetwork]
 
 
 class Cover:
-    """All prefixes claimed of one set (one family); `top` of them are in the kernel."""
+    """All claimed prefixes of one set (one family).
+
+    Invariant: the kernel's set has exactly the prefixes of `top`: those that no other one covers.
+    """
 
     def __init__(self, prefixes: Iterable[IPNetwork] = ()) -> None:
         self._levels: dict[int, _Level] = {}
-        # By first address, then length: what lies beneath a prefix stands together. A list, since
-        # moving its tail is faster in C than any tree in Python at the sizes of clusters.
+        # By first address, then length: the prefixes covered by one are adjacent. A list, since for
+        # the size of clusters moving its tail is faster than a tree in Python.
         self._order: list[tuple[int, int]] = []
         for prefix in prefixes:
             self._put(prefix)
@@ -39,7 +42,7 @@ class Cover:
         return [prefix for prefix in self if not self._is_covered(prefix)]
 
     def add(self, prefix: IPNetwork) -> tuple[list[IPNetwork], list[IPNetwork]]:
-        """Claim one; what the kernel's set must take in, and before that let go."""
+        """Add a prefix; returns what to add to the kernel's set, and what to delete before."""
         if prefix in self:
             return [], []
         covered = self._is_covered(prefix)
@@ -48,7 +51,7 @@ class Cover:
         return ([], []) if covered else ([prefix], beneath)
 
     def remove(self, prefix: IPNetwork) -> tuple[list[IPNetwork], list[IPNetwork]]:
-        """Claim one no more; what the kernel's set must take in, and before that let go."""
+        """Remove a prefix; returns what to add to the kernel's set, and what to delete before."""
         if prefix not in self:
             return [], []
         level = self._levels[prefix.prefixlen]

@@ -1,4 +1,4 @@
-"""Rules that put a packet's priority into a dynamic map, or take it out, as bytes of nf_tables.
+"""Rules that add a packet's priority to a dynamic map, or delete it, as bytes of nf_tables.
 
     rule        NFTA_RULE_EXPRESSIONS { expression ... }
     expression  NFTA_LIST_ELEM { NAME | DATA { ... } }
@@ -31,7 +31,7 @@ _PAYLOADS = {
 
 
 def is_remembering(chain: Chain) -> bool:
-    """Whether this is for us to write: such rules are in chains of their own."""
+    """Whether the chain's rules are written here; such rules are in chains of their own."""
     return any(isinstance(rule.action, Remember | Forget) for rule in chain.rules)
 
 

@@ -46,7 +46,7 @@ def identifier(name: str) -> str:
 
 
 def skeleton_text(skeleton: Skeleton) -> str:
-    """Commands that make the table anew, from nothing or from whatever holds its name."""
+    """Commands that make the table again, whether a table of this name exists or not."""
     table = identifier(skeleton.table)
     # `delete` fails without a table, so there is one first; all of it is one transaction.
     lines = [f"add table inet {table}", f"delete table inet {table}", f"table inet {table} {{"]

@@ -1,10 +1,10 @@
-"""Tells that another program has changed our table: `nft flush ruleset`, or a rule put in by hand.
+"""Reports that another program has changed our table: `nft flush ruleset`, or a rule added by hand.
 
     transaction   NEWRULE, DELSETELEM … of any table | NEWGEN {PROC_PID}
 
-What exactly has changed is not worth decoding: it is rare, and the table is read again. Our own
-elements are filtered out inside the kernel; what libnftables does for us is told by the last
-message of its transaction, which names the thread behind it.
+The change itself is not decoded: it is rare, and the table is read again. Events of our own
+elements are filtered out inside the kernel; a transaction of libnftables is recognized by its last
+message, which has the id of the thread.
 """
 
 import socket
@@ -53,7 +53,7 @@ class RulesetWatch:
         return (self._socket.fileno(),)
 
     def drain(self) -> tuple[Lost, ...]:
-        """What has happened since the last call, one Lost at most; never waits."""
+        """The events since the last call, at most one Lost; never waits."""
         reason = ""
         for _ in range(_DATAGRAMS):
             try:
@@ -73,7 +73,7 @@ class RulesetWatch:
         return (Lost(reason),) if reason else ()
 
     def events(self) -> AsyncGenerator[tuple[Lost, ...], None]:
-        """What happens, as it happens, for ever."""
+        """The events as they happen, until cancelled."""
         return heard(self._socket.fileno(), self.drain)
 
     def _is_ours(self, message: Message) -> bool:
@@ -82,7 +82,7 @@ class RulesetWatch:
         return nl.string(nfnl.attributes(message).get(msg.TABLE, b"")) == self._table
 
     def _end(self, message: Message) -> str:
-        """Why to read the table again after this transaction; "" for no reason."""
+        """Why the table must be read again after this transaction; "" if it need not be."""
         touched, self._touched = self._touched, False
         thread = int.from_bytes(nfnl.attributes(message)[_NFTA_GEN_PROC_PID], "big")
         if not touched or (_THREADS / str(thread)).exists():

@@ -4,7 +4,7 @@
     value     the fields one after the other (fields.py)
 
 It writes what nft 1.0.6 writes for the same words, so either may take back what the other put in.
-What we never write, such as a range of addresses that is no prefix, is left out when read.
+Elements that we never write, such as a range that is not a prefix, are left out when reading.
 """
 
 import struct
@@ -43,7 +43,7 @@ Row = tuple[_Key, Element]
 
 
 def packed_elements(spec: Set, rows: Iterable[tuple[_Key, Element | None]]) -> Iterator[bytes]:
-    """The attributes of each element; what only names a key, as for a deletion, has no value.
+    """The attributes of each element; without a value only the key is written, as for a deletion.
 
     Intervals come in the order of their addresses, each one's start and end together. The kernel
     pairs them by that (`start_rbe_cookie` in net/netfilter/nft_set_rbtree.c), and some versions
@@ -73,7 +73,7 @@ def _interval(spec: Set, fields: Layout, key: _Key, value: Element | None) -> by
 
 
 def _concatenated(spec: Set, fields: Layout, key: _Key, value: Element | None) -> bytes:
-    """A prefix and what stands behind it, from the first such key to the last, both included."""
+    """A prefix and the fields after it, as a range of keys from the first to the last."""
     prefix = _prefix(key)
     first = fields.pack(spec, (prefix.network_address, *key[1:]))
     last = prefix.broadcast_address.packed + first[prefix.max_prefixlen // 8 :]
@@ -90,7 +90,7 @@ def _value(kind: int, data: bytes) -> bytes:
 
 
 def _data(spec: Set, value: Element | None) -> bytes:
-    """What a map holds; nothing of a set, or where the key alone is wanted."""
+    """The data of a map's element; empty for a set, or if there is no value."""
     if not spec.data or value is None:
         return b""
     if spec.data == "verdict":
@@ -101,7 +101,7 @@ def _data(spec: Set, value: Element | None) -> bytes:
 
 @lru_cache
 def _head(kind: int, fields: Layout) -> bytes:
-    """What stands before the fields: the headers of `_value`, which are always the same."""
+    """The bytes before the fields: the headers of `_value`, always the same for a layout."""
     return _value(kind, bytes(fields.size))[:_HEAD]
 
 
@@ -142,29 +142,29 @@ def unpacked_elements(spec: Set, lists: Iterable[bytes]) -> Iterator[Row]:
 
 
 def _keyed(lists: Iterable[bytes]) -> Iterator[dict[int, bytes]]:
-    """Elements by their attributes, but for what nft calls `*`, which stands for all other keys."""
+    """The attributes of each element, without the catch-all element (`*` in nft)."""
     raw = (nl.attributes(element) for some in lists for _, element in nl.sequence(some))
     return (element for element in raw if _NFTA_SET_ELEM_KEY in element)
 
 
 class _Records:
-    """Lists of elements that are all of one size and have the same headers, as most have."""
+    """Decodes lists whose elements have the same size and headers, as nearly all have."""
 
     def __init__(self, spec: Set) -> None:
         self._key, self._type = layout(spec.type), spec.data
         codes = [f"{4 + _HEAD}s{self._key.code}"]
-        parts = [_told(_NFTA_SET_ELEM_KEY, self._key)]
+        parts = [_value_as_read(_NFTA_SET_ELEM_KEY, self._key)]
         if spec.data:
             held = layout(spec.data)
             codes.append(f"{_HEAD}s{held.code}")
-            parts.append(_told(_NFTA_SET_ELEM_DATA, held))
+            parts.append(_value_as_read(_NFTA_SET_ELEM_DATA, held))
         self._struct = struct.Struct(">" + "".join(codes))
         self._behind = 1 + len(self._key)
         model = self._struct.unpack(nl.attribute(_NFTA_LIST_ELEM, b"".join(parts)))
         self._heads = self._heads_of(model)
 
     def read(self, elements: bytes) -> list[Row] | None:
-        """The rows of a list; None if one of its elements is of another form."""
+        """The rows of a list; None if one of its elements has another size or other headers."""
         if len(elements) % self._struct.size:
             return None
         behind, rows = self._behind, []
@@ -176,18 +176,18 @@ class _Records:
         return rows
 
     def _heads_of(self, record: tuple[Any, ...]) -> tuple[bytes, ...]:
-        """What stands before the key and, in a map, what stands before the data."""
+        """The headers before the key and, in a map, before the data."""
         return record[0 : self._behind + 1 : self._behind]
 
 
-def _told(kind: int, fields: Layout) -> bytes:
-    """A value as the kernel tells it: it marks no attribute as nested."""
+def _value_as_read(kind: int, fields: Layout) -> bytes:
+    """The headers of a value as read from the kernel, which marks no attribute as nested."""
     return nl.attribute(kind, nl.attribute(_NFTA_DATA_VALUE, bytes(fields.size)))
 
 
 @lru_cache(maxsize=1 << 16)
 def _element(type_: str, unpacked: tuple[Any, ...]) -> Element:
-    """Many frontends share a backend."""
+    """Cached, since many frontends share a backend."""
     return Element(layout(type_).read(unpacked))
 
 
@@ -246,7 +246,7 @@ def _prefix_of(first: IPAddress, last: int) -> IPNetwork | None:
 
 
 def _held(spec: Set, element: dict[int, bytes]) -> Element | None:
-    """What a map holds; None for a verdict of a kind that we never write."""
+    """The data of a map's element; None for a kind of verdict that we never write."""
     if not spec.data:
         return _NOTHING
     return _unpacked_data(spec.data, element[_NFTA_SET_ELEM_DATA])

@@ -4,7 +4,7 @@ from functools import partial
 
 import msgspec
 
-from steppe.nesting import TooDeepError, check_json
+from steppe.document_limits import TooDeepError, check_json
 from steppe_lab.apiserver import kinds
 from steppe_lab.apiserver.api import Api, Call, Reply
 from steppe_lab.apiserver.kinds import FieldError, Kind

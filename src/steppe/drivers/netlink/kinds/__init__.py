@@ -1,6 +1,6 @@
 """How each kind of link is written to the kernel and read back: one module each, one line here.
 
-It knows bytes and the kinds of state/device.py; what links have in common is netlink/link.py's.
+It knows bytes and the kinds of state/device.py; what all links have is in netlink/link.py.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""A veth link as the kernel tells of it; pairs are made by netlink/link.py's create_veth."""
+"""A veth link as read from the kernel; pairs are made by create_veth in netlink/link.py."""
 
 from collections.abc import Mapping
 
@@ -6,7 +6,7 @@ from steppe.state.device import Kind, Veth
 
 
 def encoded(kind: Kind, lower: int) -> bytes:
-    """Nothing: a pair is made whole, and the other end is no setting of this one."""
+    """No attributes: a pair is made as a whole, and the other end is not a setting of this one."""
     del kind, lower
     return b""
 

@@ -3,6 +3,7 @@
 import ipaddress
 from typing import Any
 
+from steppe.net.address import holds
 from steppe_lab.apiserver.kinds.model import Json
 from steppe_lab.apiserver.kinds.validate.fields import (
     Errors,
@@ -81,8 +82,8 @@ def _ip_block(errors: Errors, where: str, block: Json) -> None:
         part = network(errors, field, text)
         if whole is None or part is None:
             continue
-        inside = part.version == whole.version and part.network_address in whole
-        if not inside or part.prefixlen <= whole.prefixlen:
+        inside = part.version == whole.version and holds(whole, part)
+        if not inside or part == whole:
             errors.invalid(field, text, f"must be a strict subset of `{whole}`")
 
 

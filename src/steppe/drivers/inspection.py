@@ -33,7 +33,7 @@ class Other(msgspec.Struct, frozen=True):
     text: str
 
 
-class KernelBeside:
+class KernelInspection:
     """Of the caller's network namespace; `own`: the nftables table that is ours."""
 
     def __init__(self, own: Table, protocols: Collection[Protocol]) -> None:

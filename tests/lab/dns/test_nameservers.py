@@ -8,8 +8,8 @@ import pytest
 
 from steppe.client.client import Client
 from steppe.client.config import load_config
+from steppe_lab.dns.nameservers import DnsServers, nameservers, service_manifests
 from steppe_lab.dns.objects import EndpointSlice, Service
-from steppe_lab.dns.place import Place, nameservers, service_manifests
 from steppe_lab.dns.records import cluster_ips, service_ports
 from steppe_lab.kubelet.config import DnsSettings, LabConfig, NodeConfig
 from steppe_lab.manifests import apply
@@ -22,12 +22,12 @@ NODES = describe("lab", 2, "dual", "racks").nodes
 @pytest.mark.parametrize(
     ("family", "place", "expected"),
     [
-        ("dual", Place.NODE, ("192.0.2.11", "2001:db8:0:1::11")),
-        ("ipv4", Place.NODE, ("192.0.2.11",)),
-        ("ipv6", Place.NODE, ("2001:db8:0:1::11",)),
-        ("dual", Place.SERVICE, ("10.96.0.10", "fd00:10:96::a")),
-        ("ipv4", Place.SERVICE, ("10.96.0.10",)),
-        ("ipv6", Place.SERVICE, ("fd00:10:96::a",)),
+        ("dual", DnsServers.NODE, ("192.0.2.11", "2001:db8:0:1::11")),
+        ("ipv4", DnsServers.NODE, ("192.0.2.11",)),
+        ("ipv6", DnsServers.NODE, ("2001:db8:0:1::11",)),
+        ("dual", DnsServers.SERVICE, ("10.96.0.10", "fd00:10:96::a")),
+        ("ipv4", DnsServers.SERVICE, ("10.96.0.10",)),
+        ("ipv6", DnsServers.SERVICE, ("fd00:10:96::a",)),
     ],
 )
 def test_a_pod_asks_one_server_a_family(family, place, expected) -> None:

@@ -1,9 +1,8 @@
-"""A path as the API promises it: what happens, and not by which means."""
+"""A path of the oracle as steps: what happens, without how a node does it."""
 
 from collections.abc import Iterator
 
 from steppe.explain.model import Path, Step
-from steppe.explain.refusals import reason_of
 from steppe.explain.steps import (
     Answered,
     Balanced,
@@ -14,6 +13,7 @@ from steppe.explain.steps import (
     Stopped,
     Unasked,
 )
+from steppe.explain.stop_reasons import reason_of
 from steppe.kube.cause import Cause
 from steppe.kube.cluster import Cluster
 from steppe.kube.services import Service
@@ -25,7 +25,7 @@ from steppe.walk.trace import Stage
 
 
 def path_of(part: Cluster, sent: Packet, promised: PromisedPath) -> Path:
-    """One promised path, told."""
+    """The explanation's path for one path of the oracle."""
     steps = (*first_steps(part, sent, promised), *_steps(part, sent, promised))
     return Path(
         fate=promised.fate,
@@ -43,7 +43,7 @@ def path_of(part: Cluster, sent: Packet, promised: PromisedPath) -> Path:
 
 
 def receiver_of(part: Cluster, address: IPAddress) -> str:
-    """Who has the address: `shop/db-0`, `node/node-a`, or the address itself."""
+    """The name for an address: `shop/db-0`, `node/node-a`, or the address itself."""
     for pod in part.pods_at(address):
         return f"{pod.namespace}/{pod.name}"
     for node in part.nodes_at(address):
@@ -53,7 +53,7 @@ def receiver_of(part: Cluster, address: IPAddress) -> str:
 
 
 def first_steps(part: Cluster, sent: Packet, promised: PromisedPath) -> Iterator[Step]:
-    """Who sends, and where the packet comes to the network."""
+    """The first steps: who sends, and where a packet from outside comes in."""
     for pod in part.pods_at(sent.source):
         what = Sent(f"{pod.namespace}/{pod.name}", sent)
         yield Step(pod.node, Stage.SEND, what, (Cause(pod.ref, "status.podIPs"),))
@@ -83,7 +83,7 @@ def _steps(part: Cluster, sent: Packet, promised: PromisedPath) -> Iterator[Step
 
 
 def _delivery(part: Cluster, promised: PromisedPath) -> Iterator[Step]:
-    """The network model's part: everyone reaches pods by their own addresses."""
+    """The last step, by the Kubernetes network model: pods are reached at their own addresses."""
     to = receiver_of(part, promised.received.destination)
     match promised.kind:
         case "pod" | "node" | "outside" as kind:
@@ -92,7 +92,7 @@ def _delivery(part: Cluster, promised: PromisedPath) -> Iterator[Step]:
 
 
 def _behind(part: Cluster, dialled: Packet, endpoint: Packet) -> Iterator[Cause]:
-    """The Service that has the address, and where its slice lists the endpoint."""
+    """The causes of a translation: the Service with the address, and the endpoint in its slice."""
     services = [s for s in named_by(part, dialled) if _names(s, dialled)]
     for service in services:
         yield Cause(service.ref)

@@ -1,7 +1,7 @@
-"""One end of a closed flow as a rule would name it: to the oracle, in words, and as the API's JSON.
+"""The peer that a rule would need to allow one end of a flow: as values, as text and as JSON.
 
-A pod is named by its workload's labels, so that the rule still holds when the pod is replaced;
-everyone else by address.
+A pod becomes a selector of its workload's labels, so that the rule still matches when the pod is
+replaced. Everyone else becomes an ipBlock.
 """
 
 import re
@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from steppe.ends.workloads import workload_labels, workload_name
-from steppe.explain.say import listed
+from steppe.explain.sentences import listed
 from steppe.kube.objects import Pod
 from steppe.kube.policies import Block, Namespace, Peer, Pods
 from steppe.kube.selectors import Selector, labels_are
@@ -22,8 +22,8 @@ Json = dict[str, Any]
 _NAMESPACE_LABEL = "kubernetes.io/metadata.name"
 
 
-class Partner(msgspec.Struct, frozen=True):
-    """Whom a rule would let in or out; `name` is short, for the name of a policy."""
+class NewPeer(msgspec.Struct, frozen=True):
+    """The peers of a rule that would allow one end; `name` is short, for use in a policy's name."""
 
     name: str
     text: str
@@ -40,28 +40,28 @@ class Partner(msgspec.Struct, frozen=True):
         return [*pods, *([{"networks": networks}] if networks else ())]
 
 
-def pod_partner(pod: Pod, space: Namespace | None, *, same_namespace: bool) -> Partner | None:
-    """The pods of a pod's workload; None where no selector takes them (oracle/policy_match.py)."""
+def pod_peer(pod: Pod, space: Namespace | None, *, same_namespace: bool) -> NewPeer | None:
+    """The pods of this pod's workload; None if no selector can match them (see policy_match.py)."""
     labels = workload_labels(pod)
     pods, name = labels_are(labels), workload_name(pod)
     text = f"podSelector {pods}" if labels else "podSelector {} (all pods)"
     if same_namespace:
-        return Partner(name, text, (Pods(pods=pods, within=pod.namespace),))
+        return NewPeer(name, text, (Pods(pods=pods, within=pod.namespace),))
     if space is None:
         return None
     if not space.labels:
         text = f"namespaceSelector {{}} (all namespaces) with {text}"
-        return Partner(name, text, (Pods(pods=pods),))
+        return NewPeer(name, text, (Pods(pods=pods),))
     known = _NAMESPACE_LABEL if _NAMESPACE_LABEL in space.labels else min(space.labels)
     spaces = labels_are({known: space.labels[known]})
-    return Partner(name, f"namespaceSelector {spaces} with {text}", (Pods(spaces, pods),))
+    return NewPeer(name, f"namespaceSelector {spaces} with {text}", (Pods(spaces, pods),))
 
 
-def outside_partner(name: str, prefixes: Iterable[IPNetwork]) -> Partner:
+def outside_peer(name: str, prefixes: Iterable[IPNetwork]) -> NewPeer:
     """Everyone with an address of these prefixes."""
     blocks = tuple(map(Block, prefixes))
     text = f"ipBlock {listed(str(block.prefix) for block in blocks)}"
-    return Partner(name, text, blocks)
+    return NewPeer(name, text, blocks)
 
 
 def object_name(*words: str) -> str:
@@ -79,7 +79,7 @@ def _peer(peer: Peer) -> Json:
             return own if within else {"namespaceSelector": _selector(namespaces)} | own
         case Block(prefix):
             return {"ipBlock": {"cidr": str(prefix)}}
-    raise TypeError(peer)  # no Partner has another kind of peer
+    raise TypeError(peer)  # there are no other kinds of peer here
 
 
 def _selector(selector: Selector) -> Json:

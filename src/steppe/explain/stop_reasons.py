@@ -1,12 +1,12 @@
-"""Why a packet gets no further for want of a Service or an address, in words."""
+"""The text for why no Service or address takes a packet (oracle/stop.py)."""
 
-from steppe.explain.say import listed, named, traffic
+from steppe.explain.sentences import listed, object_text, traffic
 from steppe.kube.services import Service
 from steppe.oracle.stop import Stop
 
 
 def reason_of(stop: Stop | None) -> str:
-    """The reason in a sentence's words; "" for a packet that is stopped by nothing of the kind."""
+    """The reason, as a part of a sentence; "" for None."""
     if stop is None:
         return ""
     if stop.service is not None:
@@ -24,7 +24,7 @@ def reason_of(stop: Stop | None) -> str:
 
 
 def _of_service(stop: Stop, service: Service) -> str:
-    who, destination = named(service.ref), stop.packet.destination
+    who, destination = object_text(service.ref), stop.packet.destination
     match stop.reason:
         case "no endpoint":
             which = f": none of its {stop.endpoints} is ready" if stop.endpoints else " at all"
@@ -46,7 +46,7 @@ def _of_service(stop: Stop, service: Service) -> str:
 
 
 def _way_in(service: Service) -> str:
-    """Why a Service has no way in from outside."""
+    """Why a Service cannot be reached from outside."""
     match service.type:
         case "LoadBalancer":
             return "has neither an address from its load balancer yet nor a node port"

@@ -11,7 +11,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from steppe.nesting import DEEPEST, TooDeepError, check_json, check_yaml
+from steppe.document_limits import DEEPEST, TooDeepError, check_json, check_yaml
 
 LAUGHS = b"a: &a [x, x, x, x, x, x, x, x, x, x]\n" + b"".join(
     b"%c: &%c [%b]\n" % (name, name, b",".join([b"*%c" % (name - 1)] * 10))

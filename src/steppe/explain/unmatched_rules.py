@@ -1,9 +1,9 @@
-"""Why the rules of the policies that isolate a pod do not take a packet, one by one."""
+"""Why each rule of the policies that isolate a pod does not match a packet."""
 
 from collections.abc import Iterator
 
 from steppe.explain.model import Miss
-from steppe.explain.say import listed, traffic
+from steppe.explain.sentences import listed, traffic
 from steppe.kube.cause import Cause
 from steppe.kube.policies import (
     Anyone,
@@ -28,7 +28,7 @@ _SHOWN = 4
 def misses(
     world: World, policy: NetworkPolicy, direction: Direction, packet: Packet
 ) -> Iterator[Miss]:
-    """What each rule of a policy takes instead."""
+    """For each rule of a policy, what it allows instead."""
     rules = policy.rules(direction)
     if not rules:
         text = f"has no {direction} rule: it lets nothing through"
@@ -57,7 +57,7 @@ def _some(texts: Iterator[str], none: str) -> str:
 
 
 def peer_text(peer: Peer) -> str:
-    """A peer as a person would say it."""
+    """A peer in words."""
     match peer:
         case Anyone():
             return "anyone"
@@ -77,7 +77,7 @@ def peer_text(peer: Peer) -> str:
 
 
 def _labels(selector: Selector) -> str:
-    """The selector, with labels written as people do: `app=web`."""
+    """The selector in words, with labels as `app=web`."""
     return ", ".join(
         f"{each.key}={min(each.values)}"
         if each.operator == "In" and len(each.values) == 1
@@ -87,7 +87,7 @@ def _labels(selector: Selector) -> str:
 
 
 def port_text(port: Port) -> str:
-    """A port as a person would say it."""
+    """A port in words."""
     match port:
         case AnyTraffic():
             return "all traffic"

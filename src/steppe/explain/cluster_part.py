@@ -1,8 +1,9 @@
-"""The part of a cluster that one flow can have to do with.
+"""The part of a cluster that may affect one flow.
 
-Every table is searched by what a packet carries, and every entry comes from one object. So the
-tables that these few objects compile to answer for this packet as those of the whole cluster
-would, and so does the oracle: both are asked about the part alone, whatever the cluster's size.
+Tables are searched by a packet's fields, and every entry comes from one object. So for one packet
+the tables compiled from these few objects give the same result as those of the whole cluster, and
+the oracle does too. Both are used with the part alone, so the cost does not depend on the cluster's
+size.
 """
 
 from collections.abc import Container, Iterable, Iterator
@@ -16,7 +17,7 @@ from steppe.net.packet import Packet
 
 
 def part_for(cluster: Cluster, cases: Iterable[Case]) -> Cluster:
-    """All that these packets may meet, from wherever they come in."""
+    """All objects that may affect these packets, at any node where they may come in."""
     packets = {case.packet: case.entering for case in cases}
     found = (service for packet in packets for service in _services(cluster, packet))
     services = {service.ref: service for service in found}.values()
@@ -30,7 +31,7 @@ def part_for(cluster: Cluster, cases: Iterable[Case]) -> Cluster:
     }
     namespaces = cluster.namespaces
     return cluster_of(
-        # In the order of the whole cluster's: where objects clash, that may decide.
+        # In the same order as in the whole cluster: it may decide between conflicting objects.
         sorted(nodes.values(), key=lambda node: node.name),
         pods.values(),
         [namespaces[name] for name in {p.namespace for p in pods.values()} if name in namespaces],
@@ -43,7 +44,7 @@ def part_for(cluster: Cluster, cases: Iterable[Case]) -> Cluster:
 
 
 def _services(cluster: Cluster, packet: Packet) -> Iterator[Service]:
-    """Those that name the address, whatever the port: theirs is the answer for all of them."""
+    """The Services with this address, on any port (they decide for all ports of it)."""
     yield from cluster.services_at(packet.destination)
     if cluster.nodes_at(packet.destination):
         yield from cluster.services_on(packet.protocol, packet.destination_port)
@@ -63,7 +64,7 @@ def _nodes(
     slices: Iterable[EndpointSlice],
     entrances: Iterable[str],
 ) -> Iterator[Node]:
-    """The nodes at the ends, those that own a prefix around one, and those that objects name."""
+    """The nodes with these addresses, with a prefix around one of them, or named by the objects."""
     for address in ends:
         yield from cluster.nodes_at(address)
         yield from cluster.nodes_around(address)
@@ -74,7 +75,9 @@ def _nodes(
 
 
 def own_prefix(cluster: Cluster, address: IPAddress) -> IPNetwork | None:
-    """What of the cluster's own the address is in: somebody's, or kept for pods or Services."""
+    """The cluster's prefix that contains the address: a pod prefix, a service range, or the address
+    itself if a node, pod or Service has it; None if it is outside the cluster.
+    """
     for node in cluster.nodes_around(address):
         return next(prefix for prefix in node.networks if address in prefix)
     for range_ in cluster.service_ranges.values():

@@ -1,4 +1,4 @@
-"""Where pods find DNS: on their own node, or behind a Service as on any cluster.
+"""The nameservers of pods: their node's own addresses, or a Service as on any cluster.
 
 NODE      a pod asks its node's own addresses: nothing between but the pod network
 SERVICE   a pod asks the 10th address of the service range; a node's data plane takes it from
@@ -21,15 +21,15 @@ _NAMESPACE, _NAME = "kube-system", "kube-dns"
 _PORTS = (("dns", "UDP"), ("dns-tcp", "TCP"))
 
 
-class Place(Enum):
-    """Whom a pod's resolv.conf names."""
+class DnsServers(Enum):
+    """Which nameservers a pod's resolv.conf has."""
 
     NODE = "node"
     SERVICE = "service"
 
 
 class Host(Protocol):
-    """What a node is known by."""
+    """The fields of a node in use."""
 
     @property
     def name(self) -> str: ...
@@ -37,9 +37,9 @@ class Host(Protocol):
     def addresses(self) -> tuple[str, ...]: ...
 
 
-def nameservers(place: Place, node: Host) -> tuple[str, ...]:
+def nameservers(servers: DnsServers, node: Host) -> tuple[str, ...]:
     """The servers for pods of this node, one a family."""
-    if place is Place.NODE:
+    if servers is DnsServers.NODE:
         return node.addresses
     return tuple(str(_RANGES[version][_HOST]) for version in _versions((node,)))
 

@@ -1,4 +1,4 @@
-"""The words of an explanation: the verdict in one sentence, and what each end's policies say."""
+"""The sentences of an explanation: the verdict, and the decision of each end's policies."""
 
 from collections.abc import Iterable, Sequence
 
@@ -14,15 +14,15 @@ from steppe.oracle.policy import Decision
 _NAMED = 3
 
 
-def named(ref: ObjectRef) -> str:
-    """An object as people write it: `NetworkPolicy shop/db`."""
+def object_text(ref: ObjectRef) -> str:
+    """An object as text: `NetworkPolicy shop/db`."""
     kind, _, name = str(ref).partition("/")
     return f"{kind} {name}"
 
 
-def why(cause: Cause) -> str:
-    """An object and its field: `NetworkPolicy shop/db spec.ingress[0]`."""
-    return f"{named(cause.ref)} {cause.field}".rstrip()
+def cause_text(cause: Cause) -> str:
+    """An object and its field as text: `NetworkPolicy shop/db spec.ingress[0]`."""
+    return f"{object_text(cause.ref)} {cause.field}".rstrip()
 
 
 def traffic(packet: Packet | Flow) -> str:
@@ -38,7 +38,7 @@ def listed(texts: Iterable[str]) -> str:
 
 
 def verdict(flow: Flow, kind: Kind, cases: Sequence[Case]) -> str:
-    """The whole answer in one sentence."""
+    """The verdict as one sentence."""
     who, whom, how = str(flow.source), str(flow.destination), traffic(flow)
     head = f"{who} {'cannot reach' if kind == 'denied' else 'reaches'} {whom} on {how}"
     if flow.protocol == "ICMP":
@@ -55,7 +55,7 @@ def verdict(flow: Flow, kind: Kind, cases: Sequence[Case]) -> str:
 
 
 def _way_in(flow: Flow, cases: Sequence[Case]) -> str:
-    """The node port by which senders outside come in, where they dial no address of a Service."""
+    """The node port that senders outside use, if they use no address of the Service."""
     if not (isinstance(flow.source, RangeTarget) and isinstance(flow.destination, ServiceTarget)):
         return ""
     service = flow.destination.service
@@ -88,7 +88,7 @@ def _endpoints(flow: Flow, cases: Sequence[Case]) -> str:
 
 
 def _receivers(cases: Iterable[Case]) -> dict[str, bool]:
-    """Whether each of the receivers is reached by all ways to it."""
+    """For each receiver, whether all paths to it are open."""
     found: dict[str, bool] = {}
     for path in (path for case in cases for path in case.paths):
         found[path.receiver] = found.get(path.receiver, True) and path.open
@@ -96,7 +96,7 @@ def _receivers(cases: Iterable[Case]) -> dict[str, bool]:
 
 
 def _which(flow: Flow, cases: Sequence[Case]) -> str:
-    """What gets through and what does not."""
+    """Which cases or receivers are open and which are not."""
     if isinstance(flow.destination, ServiceTarget) and flow.destination.service.headless:
         whole = _receivers(cases)
         return f"{sum(whole.values())} of {len(whole)} endpoints can be reached"
@@ -115,7 +115,7 @@ def _which(flow: Flow, cases: Sequence[Case]) -> str:
 
 
 def reason(flow: Flow, path: Path) -> str:
-    """Why a path is closed."""
+    """Why a path is not open."""
     if path.fate != "denied":
         return path.reason
     if not path.egress.allowed:
@@ -124,10 +124,10 @@ def reason(flow: Flow, path: Path) -> str:
 
 
 def refusal(decision: Decision, direction: Direction, pod: str, peer: str, packet: Packet) -> str:
-    """Why the policies of one pod let nothing through."""
+    """Why the policies of one pod deny the packet."""
     if decision.by != "NetworkPolicy":
-        return f"{listed(map(why, decision.because))} denies it ({decision.by} tier)"
-    policies = listed(named(cause.ref) for cause in decision.because)
+        return f"{listed(map(cause_text, decision.because))} denies it ({decision.by} tier)"
+    policies = listed(object_text(cause.ref) for cause in decision.because)
     several = len(decision.because) > 1
     takes = f"takes {peer}" if direction == "ingress" else f"lets it reach {peer}"
     return (
@@ -137,10 +137,10 @@ def refusal(decision: Decision, direction: Direction, pod: str, peer: str, packe
 
 
 def decided(decision: Decision, direction: Direction, pod: str, peer: str, packet: Packet) -> str:
-    """What the policies of one end say, allowed or not."""
+    """The decision of one end's policies, allowed or denied."""
     if not decision.allowed:
         return refusal(decision, direction, pod, peer, packet)
-    rules = listed(map(why, decision.because)) if decision.because else ""
+    rules = listed(map(cause_text, decision.because)) if decision.because else ""
     return {
         "no pod": f"{pod} is no pod, so no policy is for it",
         "itself": "a pod always reaches itself",
