@@ -161,9 +161,11 @@ def _addresses(
     for index, address in enumerate(service.cluster_ips):
         yield address, port.port, "cluster", f"spec.clusterIPs[{index}]"
     for index, address in enumerate(service.external_ips):
-        yield address, port.port, "external", f"spec.externalIPs[{index}]"
+        if address not in service.refused:
+            yield address, port.port, "external", f"spec.externalIPs[{index}]"
     for address in service.load_balancer_ips:
-        yield address, port.port, "balancer", "status.loadBalancer.ingress"
+        if address not in service.refused:
+            yield address, port.port, "balancer", "status.loadBalancer.ingress"
     if port.node_port:
         for address in vantage.node_ports:
             # Never on loopback: packets from and to loopback addresses cannot leave the node.
