@@ -4,6 +4,7 @@ from ipaddress import ip_network
 
 import pytest
 
+from steppe.drivers import inspection
 from steppe.drivers.inspection import KernelInspection, Other
 from steppe.drivers.netlink.netns import call_in
 from steppe.drivers.netlink.socket import NetlinkError
