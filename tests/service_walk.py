@@ -7,12 +7,15 @@ import msgspec
 from steppe.dataplane.nft.masquerade import cluster_elements, local_pod_elements
 from steppe.dataplane.nft.services import hairpin_elements, service_claims, service_range_elements
 from steppe.dataplane.nft.skeleton import SKELETON
-from steppe.kube.cause import Cause, ObjectRef, Problem
+from steppe.kube.cause import Cause, Problem
+from steppe.kube.claims import NodeClaims
 from steppe.kube.objects import Node, Workload
+from steppe.kube.services import ServiceRange
 from steppe.net.address import IPAddress
 from steppe.net.packet import Packet
 from steppe.oracle.service import Backend, World
 from steppe.service.backends import Vantage, service_table
+from steppe.service.claims import ServiceClaims
 from steppe.service.ownership import FrontendOwners
 from steppe.state.node import NodeState, settle
 from steppe.walk.nft import Ruleset, State
@@ -33,7 +36,11 @@ def tables(
     """The elements of a world's node."""
     node = msgspec.structs.replace(world.node, zone=world.zone)
     vantage = Vantage.of(node, world.node_port_addresses)
-    ownership = FrontendOwners.of(vantage, world.services)
+    range_ = ServiceRange("kubernetes", world.service_ranges)
+    claims = NodeClaims.of((), (node, *peers, range_))
+    offers = ServiceClaims.of(claims, world.external_ips, ((each, ()) for each in world.services))
+    given = tuple(map(offers.service, world.services))
+    owners = FrontendOwners.of(vantage, given)
 
     def blocks():
         yield from local_pod_elements(world.node)
@@ -41,15 +48,15 @@ def tables(
             yield from cluster_elements(node)
         for workload in workloads:
             yield from hairpin_elements(workload)
-        cause = Cause(ObjectRef("ServiceCIDR", "", "kubernetes"))
-        yield from service_range_elements(world.service_ranges, cause)
-        for service in world.services:
+        yield from service_range_elements(range_.prefixes, Cause(range_.ref))
+        for service in given:
+            yield from offers.problems(service)
             mine = [
                 s
                 for s in world.slices
                 if (s.namespace, s.service) == (service.namespace, service.name)
             ]
-            table = service_table(vantage, service, mine, ownership.owner)
+            table = service_table(vantage, service, mine, owners.owner)
             yield from table.problems
             yield from service_claims(table)
 

@@ -14,6 +14,8 @@ POD_ADDRESSES = tuple(
     for text in ("10.244.1.5", "10.244.1.6", "10.244.2.5", "fd00:1::5", "fd00:1::6", "fd00:2::5")
 )
 ZONES = ("", "za", "zb")
+# Addresses of nodes, pods and Services, which a Service may name and must not take.
+SOMEBODYS = ("192.0.2.11", "192.0.2.12", "10.244.1.7", "10.244.2.5", "10.96.0.11", "fd00:10:96::c")
 
 ports = st.sampled_from(
     [
@@ -46,8 +48,8 @@ def services() -> st.SearchStrategy[Service]:
             ]
         ),
         ports=ports,
-        external_ips=_some(["203.0.113.80", "2001:db8:f::80"]),
-        load_balancer_ips=_some(["198.18.0.5", "198.18.0.6", "2001:db8:f::5"]),
+        external_ips=_some(["203.0.113.80", "2001:db8:f::80", *SOMEBODYS]),
+        load_balancer_ips=_some(["198.18.0.5", "198.18.0.6", "2001:db8:f::5", *SOMEBODYS]),
         source_ranges=st.sampled_from(
             [(), (ip_network("203.0.113.0/25"),), (ip_network("2001:db8:f::/64"),)]
         ),

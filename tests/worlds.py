@@ -127,3 +127,32 @@ def any_nodes(draw: st.DrawFn) -> Node:
             "eth0", 1500, tuple(ip_interface(f"{a}/{lengths[a.version]}") for a in own)
         ),
     )
+
+
+# What a Node may claim that is not its own: pods' addresses, all of them, Services', anything.
+_FALSE_PREFIXES = (
+    *("10.244.1.2/32", "10.244.1.0/25", "10.244.0.0/16", "10.0.0.0/8", "0.0.0.0/0"),
+    *("10.96.0.0/16", "127.0.0.0/8", "224.0.0.0/8", "169.254.0.0/16", "192.0.2.0/24"),
+    *("192.0.2.11/32", "10.250.0.0/24"),
+)
+_FALSE_PREFIXES_6 = (
+    *("fd00:10:244:1::2/128", "fd00:10:244::/48", "::/0", "fe80::/64", "ff00::/16"),
+    *("2001:db8::/64", "fd00:10:96::/112", "fd00:10:250::/64"),
+)
+_FALSE_ADDRESSES = ("192.0.2.11", "192.0.2.12", "10.244.1.2", "10.96.0.10", "2001:db8::b")
+
+
+@st.composite
+def claimants(draw: st.DrawFn) -> Node:
+    """A younger node without pods that claims what may be others'."""
+    name = f"late-{draw(st.integers(0, 2))}"
+    prefixes = draw(st.lists(st.sampled_from(_FALSE_PREFIXES), max_size=1))
+    prefixes += draw(st.lists(st.sampled_from(_FALSE_PREFIXES_6), max_size=1))
+    addresses = draw(st.lists(st.sampled_from(_FALSE_ADDRESSES), max_size=2, unique=True))
+    own = (ip_address("192.0.2.99"), ip_address("2001:db8::99"))
+    return Node(
+        name=name,
+        created=draw(st.sampled_from(["2026-02-01T00:00:00Z", "2026-02-02T00:00:00Z"])),
+        prefixes=pod_cidrs(name, map(ip_network, prefixes)),
+        addresses=(*map(ip_address, addresses), *own[: draw(st.integers(0, 2))]),
+    )

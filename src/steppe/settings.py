@@ -10,7 +10,9 @@ SETTINGS_ANNOTATION = "steppe.dev/settings"
 """The annotation of a Node in which its agent publishes its settings (JSON), for offline tools."""
 
 NodePortAddresses = tuple[IPNetwork, ...] | Literal["primary"]
-"""The addresses of a node that serve node ports; `()` means all of them."""
+"""Which of a node's addresses node ports are served on: `()` is all of them."""
+ExternalIPs = Literal["allow", "warn", "deny"]
+"""What becomes of Services' externalIPs: served, served with a Problem, or not served."""
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -32,6 +34,11 @@ class Settings(msgspec.Struct, frozen=True):
     NodePort services will only be accepted on node IPs in one of the indicated ranges. If set to
     'primary', NodePort services will only be accepted on the node's primary IPv4 and/or IPv6
     address according to the Node object."
+
+    `pod_ranges`: the prefixes that all pods' addresses lie in; `()` where nobody has said. A Node's
+    podCIDR outside of them is not used.
+
+    `external_ips`: whether Services may have externalIPs (CVE-2020-8554).
     """
 
     fabric: str = "auto"
@@ -41,6 +48,8 @@ class Settings(msgspec.Struct, frozen=True):
     policies: bool = True
     data_plane: str = "nftables"
     node_port_addresses: NodePortAddresses = ()
+    pod_ranges: tuple[IPNetwork, ...] = ()
+    external_ips: ExternalIPs = "warn"
 
 
 class _Wire(msgspec.Struct, rename="camel"):
@@ -50,6 +59,8 @@ class _Wire(msgspec.Struct, rename="camel"):
     policies: bool
     node_port_addresses: tuple[str, ...] | Literal["primary"]
     fabric_options: dict[str, int] = {}
+    pod_ranges: tuple[str, ...] = ()
+    external_ips: ExternalIPs = "warn"
 
 
 def settings_annotation(settings: Settings) -> str:
@@ -58,6 +69,7 @@ def settings_annotation(settings: Settings) -> str:
     fields = msgspec.structs.asdict(settings)
     fields["node_port_addresses"] = given if given == "primary" else tuple(map(str, given))
     fields["fabric_options"] = dict(settings.fabric_options)
+    fields["pod_ranges"] = tuple(map(str, settings.pod_ranges))
     del fields["data_plane"]
     return msgspec.json.encode(_Wire(**fields)).decode()
 
@@ -68,4 +80,5 @@ def settings_from(text: str) -> Settings:
     given = fields["node_port_addresses"]
     fields["node_port_addresses"] = given if given == "primary" else tuple(map(parse_prefix, given))
     fields["fabric_options"] = tuple(sorted(fields["fabric_options"].items()))
+    fields["pod_ranges"] = tuple(map(parse_prefix, fields["pod_ranges"]))
     return Settings(**fields)

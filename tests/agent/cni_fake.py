@@ -25,6 +25,7 @@ class View(msgspec.Struct):
     prefixes: tuple[IPNetwork, ...]
     name: str = "node-a"
     mtu: int = 1450
+    refused: str = ""
 
 
 class Told:

@@ -30,6 +30,7 @@ class View(msgspec.Struct, frozen=True):
     prefixes: tuple[IPNetwork, ...]
     name: str = "node-a"
     mtu: int = 1450
+    refused: str = ""
 
 
 class Told:

@@ -14,7 +14,7 @@ from steppe.agent.node.passes import Passes
 from steppe.client.informer import WatchStatus
 from steppe.drivers.errors import KernelError
 from steppe.kube.cause import Cause, ObjectRef, Problem
-from steppe.state.document import held_from
+from steppe.state.document import key_state_from
 from steppe.state.link import LinkKey
 from steppe.state.route import route_by
 from tests.agent.keeper_world import STRAY, TO_B, TO_C, World
@@ -43,9 +43,9 @@ class Asked:
     def __init__(self) -> None:
         self.world = World()
         self.watch = WatchStatus()
-        self.watch.version, self.watch.synced_since = "17", 1.0
+        self.watch.version = "17"
         self.feeds: Any = SimpleNamespace(
-            trusted=True, status=self.watch, watches={"nodes": self.watch}
+            trusted=True, out_of_sync="", watches={"nodes": self.watch}
         )
         self.denials = Denials()
         self.why = ""
@@ -82,7 +82,7 @@ async def test_a_node_that_is_well_says_so(asked: Asked) -> None:
 
 async def test_what_is_wrong_is_in_the_status(asked: Asked) -> None:
     asked.why, asked.problems = "the kernel is being read", (TWIN,)
-    asked.watch.synced_since, asked.watch.last_error = None, "no answer in time"
+    asked.feeds.out_of_sync = "no answer in time"
     asked.world.keeper.reconciler.observe(TO_B, None)
     asked.world.keeper.reconciler.observe(STRAY, route_by("eth0"))
     found = await asked.answers.status()
@@ -108,7 +108,7 @@ async def test_tables_tell_what_the_kernel_has_now_beside_what_it_shall_have(ask
     asked.world.kernel.remove(TO_B)
     found = await asked.answers.tables(frozenset((ip_address("10.244.2.9"),)))
     assert found["schema"] == "steppe.tables/v1"
-    held = {each.key: each for each in map(held_from, found["entries"])}
+    held = {each.key: each for each in map(key_state_from, found["entries"])}
     assert held[TO_B].desired == asked.world.desired[TO_B]
     assert held[TO_B].actual is None
     assert held[TO_C].actual == held[TO_C].desired is not None
@@ -128,7 +128,7 @@ async def test_denied_counts_anew_and_an_error_of_the_kernel_is_no_empty_answer(
 async def test_metrics_count_what_is_there_after_each_pass(asked: Asked) -> None:
     world, passes = asked.world, Passes()
     gauges = Gauges(
-        world.metrics, world.compiler, world.keeper.reconciler, asked.watch, lambda: (TWIN,)
+        world.metrics, world.compiler, world.keeper.reconciler, lambda: "", lambda: (TWIN,)
     )
     value = world.metrics.registry.get_sample_value
 

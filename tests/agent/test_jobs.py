@@ -202,7 +202,14 @@ KERNEL: dict[str, tuple[Prepare, Exception]] = {
     "events": (has_an_event, EMFILE),
 }
 """What each job waits for, and how what it stands on fails."""
-NOTHING_TO_FAIL = ("departed-nodes", "health-check-ports", "proxy-health", "lost-pods", "gauges")
+NOTHING_TO_FAIL = (
+    "departed-nodes",
+    "policy-work",
+    "health-check-ports",
+    "proxy-health",
+    "lost-pods",
+    "gauges",
+)
 """Jobs that answer for all the errors they know of: shown by their own tests."""
 PLACES: dict[str, tuple[Prepare, Callable[[World], Path]]] = {
     "agent-socket": (nothing, lambda world: world.state),

@@ -18,6 +18,15 @@ def test_node_ports_are_served_everywhere_or_where_the_operator_says() -> None:
     assert served("--node-port-addresses=192.0.2.1/24, 2001:db8::/32") == both
 
 
+def test_what_objects_may_ask_for_is_the_operators_to_say() -> None:
+    chosen = parse(["--node", "n"]).settings
+    assert (chosen.pod_ranges, chosen.external_ips) == ((), "warn")
+    given = ["--pod-ranges=10.244.0.0/16,fd00::/48", "--external-ips=deny"]
+    chosen = parse(["--node", "n", *given]).settings
+    assert chosen.pod_ranges == (ip_network("10.244.0.0/16"), ip_network("fd00::/48"))
+    assert chosen.external_ips == "deny"
+
+
 def test_load_balancers_may_ask_on_every_address_by_default() -> None:
     def place(*arguments: str) -> Place | None:
         return parse(["--node", "n", *arguments]).proxy_health_listen
@@ -32,6 +41,7 @@ def test_load_balancers_may_ask_on_every_address_by_default() -> None:
     [
         "--node-port-addresses=192.0.2.1",
         "--node-port-addresses=primary,192.0.2.0/24",
+        "--pod-ranges=10.244.0.0",
         "--proxy-health-listen=10.0.0.1",
         "--proxy-health-listen=:http",
         "--proxy-health-listen=:0",

@@ -342,3 +342,21 @@ async def test_where_the_api_stays_away_the_kernel_remembers_which_namespaces_ha
         return
     with pytest.raises(UnguardedError, match="polic"):
         await after.gate.wait(WEB)
+
+
+async def test_long_work_gives_others_their_turn_and_is_touched_at_its_end(
+    compiler: NodeCompiler, feed: PolicyFeed
+) -> None:
+    compiler.policies.work_in_slices(feed.behind.set, size=1)
+    listed(feed, policy(ingress=[{"from": [{"podSelector": {}}]}]))
+    assert not feed.complete, "what is not worked out would look like deletions"
+    turns, touched = 0, list[ElementKey]()
+    async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+        job = tasks.create_task(feed.work(touched.extend))  # type: ignore[arg-type]
+        while not feed.complete:
+            assert not touched
+            turns += 1
+            await asyncio.sleep(0)
+        job.cancel()
+    assert turns > 3
+    assert {key.set for key in touched} >= {"ingress_guarded4", "ingress_allowed4"}

@@ -11,7 +11,7 @@ from aiohttp import web
 from steppe.agent.feeds.feeds import Feeds
 from steppe.agent.health.proxy_health import ProxyHealth
 from steppe.agent.node.underlay import UnderlayView
-from steppe.agent.publish import Publisher, teller
+from steppe.agent.publish import Publisher, teller, witness
 from steppe.client.client import Client
 from steppe.client.errors import ApiError, UnreachableError
 from steppe.client.events import EventRecorder
@@ -38,8 +38,9 @@ class Told:
 
     def __init__(self, client: Client, node: str, settings: Settings = DEFAULTS) -> None:
         compiler = self.compiler = NodeCompiler(settings, node)
-        for name in NODES:
-            compiler.set_node(Node(name, prefixes=pod_cidrs(name, [ip_network("10.244.1.0/24")])))
+        for number, name in enumerate(NODES, 1):
+            prefix = ip_network(f"10.244.{number}.0/24")
+            compiler.set_node(Node(name, prefixes=pod_cidrs(name, [prefix])))
         health = ProxyHealth(node, None, busy=lambda: 0.0, leaving=lambda: False)
         self.feeds = Feeds(client, compiler, DEFAULT_UNDERLAY, health)
         self.events = EventRecorder(client, "steppe-agent", node)
@@ -111,6 +112,22 @@ async def test_an_agent_that_may_not_look_at_the_object_reports_it_all_the_same(
         await told.tell()
         (event,) = await written(api)
     assert event["involvedObject"].get("uid", "") == ""
+
+
+async def test_a_node_that_claims_anothers_prefix_is_told_by_another_for_it_may_have_no_agent() -> (
+    None
+):
+    late = Node("late", "2026-12-01", pod_cidrs("late", [ip_network("10.244.1.7/32")]))
+    async with fake_api() as (api, client):
+        await api.put(NODES_PATH, "late")
+        for node in NODES:
+            told = Told(client, node)
+            told.compiler.set_node(late)
+            await told.tell()
+        events = list(api.objects.get(EVENTS.path("default"), {}).values())
+    (event,) = (e for e in events if e["involvedObject"]["name"] == "late")
+    assert event["message"].startswith("spec.podCIDRs[0]: 10.244.1.7/32 is not used: it overlaps")
+    assert event["source"]["host"] == witness(late.ref, NODES)
 
 
 async def test_an_object_that_is_gone_and_a_whole_kind_have_no_events() -> None:

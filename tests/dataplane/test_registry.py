@@ -58,7 +58,7 @@ class Toy:
     def nothing(*_: object) -> Iterator[object]:
         return iter(())
 
-    own_node = other_node = pod = service_range = service_ranges = nothing
+    own_node = other_node = pod = pod_outside = service_range = service_ranges = nothing
 
     @staticmethod
     def service(table: ServiceTable) -> Iterator[object]:

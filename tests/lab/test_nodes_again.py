@@ -148,7 +148,7 @@ def test_nodes_that_are_deleted_and_registered_again_lose_no_packet(
     ]
     wanted = "ready" if prefixes else "podCIDRs: none any more"
     try:
-        with stopped(lab, "machinery", "kubelet", "controller"):
+        with stopped(lab, "controller-manager", "kubelet", "controller"):
             unregister(lab, names, restarted=restarted)
             for name in names:
                 register(lab, before[name], tmp_path, prefixes=prefixes)

@@ -233,6 +233,30 @@ def test_any_history_of_events_ends_in_the_from_scratch_tables(world, history) -
 
 
 @settings(max_examples=EXAMPLES, deadline=None)
+@given(worlds(), st.lists(st.tuples(events, st.integers(0, 3)), max_size=25))
+def test_work_in_slices_ends_in_the_same_and_hands_nothing_out_before(world, history) -> None:
+    world = History(world)
+    policies = world.compiler.policies
+    policies.work_in_slices(lambda: None, size=1)
+    kernel = values(world.compiler.state)
+    for event, slices in history:
+        touched = world.do(*event)
+        for _ in range(slices):
+            touched |= policies.more()
+        given_out = touched - policies.pending
+        kernel = applied(kernel, diff(world.compiler.state, kernel, given_out))
+    touched = frozenset()
+    while policies.waiting:
+        touched |= policies.more()
+    kernel = applied(kernel, diff(world.compiler.state, kernel, touched))
+    assert kernel == values(world.compiler.state)
+    objects, workloads = world.objects(), world.workloads.values()
+    state, problems = compile_node(DIRECT, world.here, [world.here], workloads, policies=objects)
+    assert world.compiler.state == state
+    assert world.compiler.problems == problems
+
+
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(worlds(), st.lists(events, max_size=25))
 def test_shared_numbers_depend_on_what_there_is_and_not_on_what_there_was(world, history) -> None:
     world = History(world)

@@ -13,7 +13,15 @@ from steppe.net.packet import Packet
 from steppe.oracle.service import World, answer
 from steppe.state.node import causes
 from tests.service_walk import Fate, fate, leaves, ruleset, tables
-from tests.service_worlds import POD_ADDRESSES, SERVICES, ZONES, endpoints, services, slices
+from tests.service_worlds import (
+    POD_ADDRESSES,
+    SERVICES,
+    SOMEBODYS,
+    ZONES,
+    endpoints,
+    services,
+    slices,
+)
 from tests.worlds import node_at
 
 SECOND = tuple(map(ip_address, ("192.0.2.211", "2001:db8::d3")))
@@ -54,6 +62,7 @@ DESTINATIONS = (
             "2001:db8:f::5",
         ),
     ),
+    *map(ip_address, ("10.244.1.7", "10.244.2.5")),
     *HERE.addresses,
     *PEER.addresses,
 )
@@ -90,6 +99,8 @@ def worlds(draw: st.DrawFn) -> World:
         zone=draw(st.sampled_from(ZONES)),
         node_port_addresses=draw(st.sampled_from(NODE_PORT_ADDRESSES)),
         service_ranges=(ip_network("10.96.0.0/24"), ip_network("fd00:10:96::/120")),
+        nodes=(PEER,),
+        external_ips=draw(st.sampled_from(["allow", "warn", "deny"])),
     )
 
 
@@ -139,7 +150,27 @@ def test_every_element_and_every_problem_names_an_object_that_is_there(world: Wo
 def test_no_table_key_of_services_is_ever_contested(world: World) -> None:
     """Places are given out whole, so that settling never mixes two Services' elements."""
     _, problems = tables(world)
-    assert all("already served for" in problem.message for problem in problems)
+    words = ("already served for", "not served", "CVE-2020-8554")
+    assert all(any(word in problem.message for word in words) for problem in problems)
+
+
+@given(worlds())
+def test_every_address_that_is_somebodys_is_a_problem_and_none_leads_to_a_service(
+    world: World,
+) -> None:
+    state, problems = tables(world, peers=(PEER,))
+    told = [p.message for p in problems if "CVE" not in p.message]
+    ways = {key for key in state if str(key).startswith("@service")}
+    for text in SOMEBODYS[:4]:
+        asked = any(
+            ip_address(text) in (*s.external_ips, *s.load_balancer_ips) for s in world.services
+        )
+        refused = any(
+            message.startswith(f"{text} ") and "not served" in message for message in told
+        )
+        assert asked == refused
+        node_port = {key for key in ways if f" {text} " in f" {key} "}
+        assert all("300" in str(key) for key in node_port), "by its node ports alone"
 
 
 @given(worlds(), st.sampled_from(SERVICES))

@@ -1,6 +1,6 @@
 """Laws of compiling, settling and diffing, over clusters sound and unsound."""
 
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +9,7 @@ from steppe.compile.incremental import NodeCompiler
 from steppe.compile.node import compile_cluster, compile_node
 from steppe.kube.cluster import Cluster, cluster_of
 from steppe.kube.objects import Node, Workload
-from steppe.kube.services import EndpointSlice, Service
+from steppe.kube.services import EndpointSlice, Service, ServiceRange
 from steppe.plan.diff import applied, diff
 from steppe.plan.order import ordered
 from steppe.settings import Settings
@@ -19,6 +19,7 @@ from tests.service_worlds import SERVICES, SLICES, services, slices
 from tests.worlds import (
     NAMES,
     any_nodes,
+    claimants,
     settings,
     sound_clusters,
 )
@@ -36,6 +37,15 @@ workloads = st.builds(
     ),
 )
 
+service_ranges = st.builds(
+    ServiceRange,
+    name=st.sampled_from(["kubernetes", "more"]),
+    prefixes=st.sampled_from(
+        [(ip_network("10.96.0.0/24"),), (ip_network("10.244.2.0/23"), ip_network("fd00:1::/112"))]
+    ),
+    created=st.sampled_from(["2025-01-01T00:00:00Z", "2026-01-02T00:00:00Z"]),
+)
+
 events = st.lists(
     st.one_of(
         st.tuples(st.just("node"), any_nodes()),
@@ -46,6 +56,10 @@ events = st.lists(
         st.tuples(st.just("no service"), st.sampled_from(SERVICES)),
         st.tuples(st.just("slice"), slices()),
         st.tuples(st.just("no slice"), st.sampled_from(SLICES)),
+        st.tuples(st.just("claimant"), claimants()),
+        st.tuples(st.just("gone"), st.sampled_from(["late-0", "late-1", "late-2"])),
+        st.tuples(st.just("range"), service_ranges),
+        st.tuples(st.just("no range"), st.sampled_from(["kubernetes", "more"])),
     ),
     max_size=25,
 )
@@ -60,9 +74,10 @@ def test_any_history_of_events_ends_in_the_from_scratch_tables(
     attached: dict[str, Workload] = {}
     offered: dict[str, Service] = {}
     listed: dict[str, EndpointSlice] = {}
+    ranges: dict[str, ServiceRange] = {}
     actual: dict[object, object] = {}
     for what, arg in history:
-        touched = _feed(compiler, (nodes, attached, offered, listed), what, arg)
+        touched = _feed(compiler, (nodes, attached, offered, listed, ranges), what, arg)
         # Only the keys an event answers are diffed: that must be enough to stay in sync.
         actual = applied(actual, diff(compiler.state, actual, touched))  # type: ignore[arg-type,assignment]
         assert actual == values(compiler.state)
@@ -73,17 +88,24 @@ def test_any_history_of_events_ends_in_the_from_scratch_tables(
             nodes.values(),
             attached.values(),
             [(s, [x for x in listed.values() if x.service == s.name]) for s in offered.values()],
+            ranges=ranges.values(),
         )
         assert compiler.state == state
         assert compiler.problems == problems
     else:
-        assert compiler.state == {}
+        assert {key.table for key in compiler.state} <= {"elements"}, "ranges need no node"
 
 
 def _feed(compiler, known, what, arg):  # noqa: PLR0911
-    nodes, attached, offered, listed = known
+    nodes, attached, offered, listed, ranges = known
     match what:
-        case "node":
+        case "range":
+            ranges[arg.name] = arg
+            return compiler.set_service_range(arg)
+        case "no range":
+            ranges.pop(arg, None)
+            return compiler.remove_service_range(arg)
+        case "node" | "claimant":
             nodes[arg.name] = arg
             return compiler.set_node(arg)
         case "gone":

@@ -324,3 +324,10 @@ def test_a_headless_service_is_each_of_its_endpoints() -> None:
 def test_services_that_dns_alone_knows_are_a_sentence(cluster: Cluster, said: str) -> None:
     with pytest.raises(BadFlowError, match=said):
         Explainer(cluster).flow("default/client", "svc/default/web", "80")
+
+
+def test_an_address_that_a_service_must_not_take_is_a_note() -> None:
+    greedy = service(external_ips=(ip_address("10.244.1.3"),))
+    objects = {"services": [greedy], "slices": [slice_to(READY)]}
+    said = explained(world(**objects), "default/client", "10.244.1.3", "80")
+    assert any("spec.externalIPs[0]: 10.244.1.3 lies in the pod prefix" in n for n in said.notes)

@@ -256,3 +256,31 @@ def test_json_has_its_schema(tmp_path: Path) -> None:
     (found,) = document["findings"]
     assert found["object"] == {"kind": "Service", "namespace": "shop", "name": "db"}
     assert (found["check"], found["field"]) == ("all-denied", "spec.ports[0]")
+
+
+NODES = """
+kind: Node
+metadata: {name: a, creationTimestamp: "2026-01-01T00:00:00Z"}
+spec: {podCIDRs: [10.244.1.0/24]}
+status: {addresses: [{type: InternalIP, address: 192.0.2.11}]}
+---
+kind: Node
+metadata: {name: b, creationTimestamp: "2026-02-01T00:00:00Z"}
+spec: {podCIDRs: [10.244.1.7/32]}
+status: {addresses: [{type: InternalIP, address: 192.0.2.12}]}
+"""
+
+
+def test_a_prefix_that_is_an_older_nodes_is_told() -> None:
+    assert told(NODES) == [("not-its-own", "Node/b spec.podCIDRs[0]")]
+
+
+def test_external_ips_are_told_and_so_is_an_address_that_is_a_nodes() -> None:
+    service = (
+        "kind: Service\nmetadata: {name: web, namespace: shop}\n"
+        "spec: {clusterIP: 10.96.0.10, externalIPs: [IP], ports: [{port: 80}]}\n"
+    )
+    own, free = (service.replace("IP]", f"{ip}]") for ip in ("192.0.2.11", "203.0.113.9"))
+    fine = NODES.replace("10.244.1.7/32", "10.244.2.0/24")
+    assert told(fine, own) == [("not-its-own", "Service/shop/web spec.externalIPs[0]")]
+    assert told(fine, free) == [("external-ips", "Service/shop/web spec.externalIPs")]

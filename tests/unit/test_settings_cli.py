@@ -15,6 +15,7 @@ from steppe.kube.selectors import EVERYTHING
 from steppe.kube.services import Endpoint, EndpointSlice, Service, ServicePort
 from steppe.manifests.cluster import Loaded, loaded_from
 from steppe.manifests.documents import Manifest
+from steppe.net.address import parse_prefix
 from steppe.settings import SETTINGS_ANNOTATION, Settings, settings_annotation, settings_from
 from tests.worlds import node_at, pod_on
 
@@ -42,10 +43,24 @@ def says(settings: Settings) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    "settings", [Settings(), VXLAN, SOME, Settings(node_port_addresses="primary", services=False)]
+    "settings",
+    [
+        Settings(),
+        VXLAN,
+        SOME,
+        Settings(node_port_addresses="primary", services=False),
+        Settings(pod_ranges=(parse_prefix("10.244.0.0/16"),), external_ips="deny"),
+    ],
 )
 def test_what_an_agent_says_is_read_back(settings: Settings) -> None:
     assert settings_from(settings_annotation(settings)) == settings
+
+
+def test_what_an_agent_said_that_knew_nothing_of_claims_is_read_too() -> None:
+    text = settings_annotation(Settings(fabric="direct"))
+    older = text.replace(',"podRanges":[],"externalIps":"warn"', "")
+    assert older != text
+    assert settings_from(older) == Settings(fabric="direct")
 
 
 def test_what_an_agent_said_before_fabrics_had_options_of_their_own_is_read_too() -> None:

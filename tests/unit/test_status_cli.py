@@ -79,7 +79,7 @@ def asked(*arguments: str) -> Result:
     ("answer", "code", "says"),
     [
         (WELL, 0, "node-a  ready    in sync  auto      3        2       79         0          0\n"),
-        (AWAY, 1, "node-a: the API is away, so the network stays as it is: GET /api/v1/nodes: ref"),
+        (AWAY, 1, "node-a: changes in the API do not all come in: GET /api/v1/nodes: refused"),
         (LATE, 1, "node-a: routes 10.0.0.0/8 pending"),
         (NOT_READY, 1, "node-a: the kernel is being read"),
         (WRONG, 1, "Service/shop/web spec.ports: taken by another (seen by node-a)"),

@@ -4,14 +4,15 @@ import argparse
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import get_args
 
 import msgspec
 
 from steppe.agent.health.proxy_health import Place
 from steppe.fabric.protocol import Option
 from steppe.fabric.registry import FABRICS, all_options, summaries
-from steppe.net.address import parse_prefix
-from steppe.settings import NodePortAddresses, Settings
+from steppe.net.address import IPNetwork, parse_prefix
+from steppe.settings import ExternalIPs, NodePortAddresses, Settings
 
 STATE_DIR = Path("/run/steppe")
 METRICS = "127.0.0.1:9465"
@@ -70,6 +71,8 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
             services=given.services == "on",
             policies=given.policies == "on",
             node_port_addresses=given.node_port_addresses,
+            pod_ranges=given.pod_ranges,
+            external_ips=given.external_ips,
         ),
         metrics_listen=given.metrics_listen,
         proxy_health_listen=given.proxy_health_listen,
@@ -97,6 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     for flag, meaning in _SWITCHES.items():
         add(flag, choices=("on", "off"), default="on", help=f"{meaning} (%(default)s)")
     _add_places(add)
+    _add_claims(add)
     add("--cni-bin", type=Path, help="install the CNI plugin into this folder")
     add("--cni-conf", type=Path, help="install the CNI configuration into this folder")
     add("--resync", type=float, default=60.0, help="seconds between full comparisons")
@@ -163,6 +167,24 @@ def _add_places(add: Callable[..., argparse.Action]) -> None:
     )
 
 
+def _add_claims(add: Callable[..., argparse.Action]) -> None:
+    """What objects may ask for."""
+    add(
+        "--pod-ranges",
+        default=(),
+        type=_prefixes,
+        metavar="CIDR,…",
+        help="use no Node's podCIDR that does not lie in these; empty for any (default)",
+    )
+    add(
+        "--external-ips",
+        choices=get_args(ExternalIPs),
+        default=Settings().external_ips,
+        help="whether Services may have externalIPs, by which whoever writes one may take any "
+        "address (CVE-2020-8554): warn tells of each, deny serves none (%(default)s)",
+    )
+
+
 def _place(text: str) -> Place | None:
     host, _, port = text.rpartition(":")
     if not text:
@@ -173,11 +195,13 @@ def _place(text: str) -> Place | None:
 
 
 def _node_port_addresses(text: str) -> NodePortAddresses:
-    if text == "primary":
-        return "primary"
+    return "primary" if text == "primary" else _prefixes(text, or_else=", or primary")
+
+
+def _prefixes(text: str, or_else: str = "") -> tuple[IPNetwork, ...]:
     try:
         return tuple(parse_prefix(part.strip()) for part in text.split(",") if part.strip())
     except ValueError as error:
         raise argparse.ArgumentTypeError(
-            f"{error}; give prefixes such as 192.0.2.0/24,2001:db8::/32, or primary"
+            f"{error}; give prefixes such as 192.0.2.0/24,2001:db8::/32{or_else}"
         ) from error

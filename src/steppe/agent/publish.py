@@ -54,6 +54,12 @@ def teller(ref: ObjectRef, nodes: Iterable[str]) -> str:
     return ref.name if ref.full_kind == NODES.kind else max(nodes, key=weight, default="")
 
 
+def witness(ref: ObjectRef, nodes: Iterable[str]) -> str:
+    """The node whose agent tells what peers find wrong with a Node, which may have no agent."""
+    others = (name for name in nodes if name != ref.name)
+    return teller(ObjectRef("", "", ref.name), others)
+
+
 class Publisher:
     """Keeps what this node publishes in the API up to date.
 
@@ -139,7 +145,12 @@ class Publisher:
             if problem in local
             or not problem.cause.ref.name  # of a whole kind: what the API refuses this agent
             or teller(problem.cause.ref, self._compiler.nodes) == self._compiler.name
+            or (problem not in shared and self._is_witness(problem.cause.ref))
         )
+
+    def _is_witness(self, ref: ObjectRef) -> bool:
+        nodes = self._compiler.nodes
+        return ref.kind == NODES.kind and witness(ref, nodes) == self._compiler.name
 
     async def _tell(self, problem: Problem) -> None:
         ref = problem.cause.ref

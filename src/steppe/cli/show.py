@@ -98,8 +98,8 @@ def _print_status(answers: list[dict[str, Any]]) -> None:
         if answer["reason"]:
             click.echo(f"{answer['node']}: {answer['reason']}")
         if not answer["api"]["inSync"]:
-            why = answer["api"]["lastError"] or "it has not been listed yet"
-            click.echo(f"{answer['node']}: the API is away, so the network stays as it is: {why}")
+            why = answer["api"]["lastError"]
+            click.echo(f"{answer['node']}: changes in the API do not all come in: {why}")
         for row in answer["notInKernel"]:
             click.echo(f"{answer['node']}: {row['table']} {row['key']} {row['state']}")
     told: dict[str, list[str]] = {}

@@ -10,6 +10,7 @@ depend on it.
 """
 
 from collections.abc import Collection, Iterable
+from itertools import chain
 
 from steppe.compile.node import (
     claims_of_own_node,
@@ -22,9 +23,12 @@ from steppe.compile.owners import LinkOwner
 from steppe.compile.policy_tables import PolicyTables
 from steppe.compile.tables import Entries, Tables
 from steppe.kube.cause import ObjectRef, Problem
+from steppe.kube.claims import NodeClaims
 from steppe.kube.objects import Node, Workload
 from steppe.kube.services import EndpointSlice, Service, ServiceRange
+from steppe.net.overlaps import Block
 from steppe.service.backends import Vantage, service_table
+from steppe.service.claims import API_SERVER, ServiceClaims
 from steppe.service.ownership import FrontendOwners, ServiceName
 from steppe.service.table import Backends, Frontend
 from steppe.settings import Settings
@@ -48,6 +52,8 @@ class NodeCompiler:
         self._slices: dict[ServiceName, dict[str, EndpointSlice]] = {}
         self._slice_owner: dict[ServiceName, ServiceName] = {}
         self._ranges: dict[str, ServiceRange] = {}
+        self._claims = NodeClaims(settings.pod_ranges)
+        self._offers = ServiceClaims(self._claims, settings.external_ips)
         self._owners = FrontendOwners()
         self._vantage: Vantage | None = None
         self._tables = Tables()
@@ -56,8 +62,11 @@ class NodeCompiler:
 
     @property
     def here(self) -> Node | None:
-        """The node's own object; until it is known, nothing that depends on it is compiled."""
-        return self._nodes.get(self.name)
+        """The node's own object, without prefixes that are others'; until it is known there are no
+        tables.
+        """
+        here = self._nodes.get(self.name)
+        return self._claims.own_node(here) if here is not None else None
 
     @property
     def vantage(self) -> Vantage | None:
@@ -66,7 +75,17 @@ class NodeCompiler:
 
     @property
     def nodes(self) -> dict[str, Node]:
+        """As they were told of, with what they ask for and may not have."""
         return self._nodes
+
+    @property
+    def refused_here(self) -> tuple[Problem, ...]:
+        """What of its own Node's addresses and prefixes is not used, and why."""
+        return self._claims.problems(ObjectRef("Node", "", self.name))
+
+    def rivals(self, node: Node) -> frozenset[str]:
+        """Other Nodes that ask for an address or a prefix that this one asks for."""
+        return self._claims.rivals(node)
 
     @property
     def workloads(self) -> dict[str, Workload]:
@@ -92,7 +111,8 @@ class NodeCompiler:
         fronts = frozenset(wanted)
         for name in set(filter(None, map(self._owners.find, fronts))):
             slices = self._slices.get(name, {}).values()
-            table = service_table(vantage, self._services[name], slices, self._owners.owner)
+            service = self._offers.service(self._services[name])
+            table = service_table(vantage, service, slices, self._owners.owner)
             found.update(row for row in table.rows if row[0] in fronts)
         return found
 
@@ -108,20 +128,47 @@ class NodeCompiler:
         if self._nodes.get(node.name) == node:
             return frozenset()
         self._nodes[node.name] = node
-        touched = self.policies.set_node(node) if self.settings.policies else frozenset[Key]()
-        return touched | self._compile_node(node.name)
+        before = self._claims.blocks(node.ref)
+        return self._compile_claimants(self._claims.ask(node), before)
 
     def remove_node(self, name: str) -> frozenset[Key]:
         if self._nodes.pop(name, None) is None:
             return frozenset()
-        return self.policies.remove_node(name) | self._compile_node(name)
+        ref = ObjectRef("Node", "", name)
+        before = self._claims.blocks(ref)
+        touched = self.policies.remove_node(name)
+        return touched | self._compile_claimants(self._claims.withdraw(ref), before)
 
     def is_undisputed(self, name: str) -> bool:
         """Whether a node's claims have no Problem, and no other object claims one of their keys."""
         return self._tables.is_undisputed(ObjectRef("Node", "", name))
 
-    def _compile_node(self, name: str) -> frozenset[Key]:
-        return self._compile_all() if name == self.name else self._compile_peer(name)
+    def _compile_claimants(
+        self, refs: Collection[ObjectRef], before: Collection[Block]
+    ) -> frozenset[Key]:
+        """Nodes and ranges that may have got other addresses, and the Services they concern.
+
+        `before` are the blocks that the first of them asked for until now.
+        """
+        names = sorted(ref.name for ref in refs if ref.kind == "Node")
+        present = [name for name in names if name in self._nodes]
+        parts: list[frozenset[Key]] = []
+        if self.settings.policies:
+            parts += [self.policies.set_node(self._given(name)) for name in present]
+        blocks = chain(before, *map(self._claims.blocks, refs))
+        concerned = self._offers.near(frozenset(blocks))
+        parts += [self._compile_range(ref.name) for ref in refs if ref.kind != "Node"]
+        if self.name in names:
+            parts.append(self._compile_all())
+        else:
+            parts += map(self._compile_peer, names)
+            parts += map(self._compile_rivals, concerned)
+        return frozenset[Key]().union(*parts)
+
+    def _given(self, name: str) -> Node:
+        """A node as it is for this one."""
+        node = self._nodes[name]
+        return self._claims.own_node(node) if name == self.name else self._claims.node(node)
 
     def set_workload(self, workload: Workload) -> frozenset[Key]:
         self._workloads[workload.link] = workload
@@ -136,11 +183,14 @@ class NodeCompiler:
         if self._services.get(name) == service:
             return frozenset()
         self._services[name] = service
-        return self._compile_rivals(name)
+        return self._compile_offers(self._offers.ask(service))
 
     def remove_service(self, namespace: str, name: str) -> frozenset[Key]:
         self._services.pop((namespace, name), None)
-        return self._compile_rivals((namespace, name))
+        return self._compile_offers(self._offers.withdraw((namespace, name)))
+
+    def _compile_offers(self, names: Iterable[ServiceName]) -> frozenset[Key]:
+        return frozenset[Key]().union(*map(self._compile_rivals, names))
 
     def set_slice(self, slice_: EndpointSlice) -> frozenset[Key]:
         """Add or replace a slice; its label names its Service and may change to another one's."""
@@ -153,7 +203,7 @@ class NodeCompiler:
             return touched
         slices[slice_.name] = slice_
         self._slice_owner[name] = owner
-        return touched | self._compile_service(owner)
+        return touched | self._compile_endpoints(owner)
 
     def remove_slice(self, namespace: str, name: str) -> frozenset[Key]:
         owner = self._slice_owner.pop((namespace, name), None)
@@ -163,22 +213,40 @@ class NodeCompiler:
         del slices[name]
         if not slices:
             del self._slices[owner]
-        return self._compile_service(owner)
+        return self._compile_endpoints(owner)
+
+    def _compile_endpoints(self, owner: ServiceName) -> frozenset[Key]:
+        touched = self._compile_service(owner)
+        if owner == API_SERVER:
+            slices = self._slices.get(owner, {}).values()
+            touched |= self._compile_offers(self._offers.set_api_servers(slices))
+        return touched
 
     def set_service_range(self, known: ServiceRange) -> frozenset[Key]:
-        """Prefixes of cluster IPs do not depend on the node's own object: compiled at once."""
+        before = self._claims.blocks(known.ref)
         self._ranges[known.name] = known
-        return self._tables.replace(known.ref, claims_of_service_range(self.settings, known))
+        return self._compile_claimants(self._claims.ask(known), before)
 
     def remove_service_range(self, name: str) -> frozenset[Key]:
+        ref = ServiceRange(name).ref
+        before = self._claims.blocks(ref)
         self._ranges.pop(name, None)
-        return self._tables.replace(ServiceRange(name).ref, ())
+        return self._compile_claimants(self._claims.withdraw(ref), before)
+
+    def _compile_range(self, name: str) -> frozenset[Key]:
+        """Prefixes of cluster IPs are the same on every node, and need no Node to be known."""
+        known, ref = self._ranges.get(name), ServiceRange(name).ref
+        if known is None:
+            return self._tables.replace(ref, ())
+        given = self._claims.service_range(known)
+        block = claims_of_service_range(self.settings, given)
+        return self._tables.replace(ref, (*block, *self._claims.problems(ref)))
 
     def _compile_all(self) -> frozenset[Key]:
         here = self.here
         served = self.settings.node_port_addresses
         self._vantage = Vantage.of(here, served) if here is not None else None
-        own = claims_of_own_node(self.settings, here) if here is not None else ()
+        own = claims_of_own_node(self.settings, here, self.refused_here) if here is not None else ()
         touched = self._tables.replace(ObjectRef("Node", "", self.name), own)
         parts = [self._compile_peer(name) for name in self._nodes if name != self.name]
         parts += [self._compile_workload(link) for link in self._workloads]
@@ -192,7 +260,8 @@ class NodeCompiler:
         owner = ObjectRef("Node", "", name)
         if here is None or peer is None:
             return self._tables.replace(owner, ())
-        return self._tables.replace(owner, claims_of_peer(self.settings, here, peer))
+        block = claims_of_peer(self.settings, here, self._claims.node(peer))
+        return self._tables.replace(owner, (*block, *self._claims.problems(owner)))
 
     def _compile_workload(self, link: str) -> frozenset[Key]:
         here, workload = self.here, self._workloads.get(link)
@@ -205,7 +274,9 @@ class NodeCompiler:
         return touched
 
     def _note_frontends(self, name: ServiceName) -> frozenset[ServiceName]:
-        return self._owners.note(name, self._services.get(name), self.vantage)
+        service = self._services.get(name)
+        asked = self._offers.service(service) if service is not None else None
+        return self._owners.note(name, asked, self.vantage)
 
     def _compile_rivals(self, name: ServiceName) -> frozenset[Key]:
         """One Service, and the others that share a frontend with it, before or after."""
@@ -218,5 +289,7 @@ class NodeCompiler:
         if vantage is None or service is None:
             return self._tables.replace(owner, ())
         slices = self._slices.get(name, {}).values()
-        claim_set = claims_of_service(self.settings, vantage, service, slices, self._owners)
-        return self._tables.replace(owner, claim_set)
+        given = self._offers.service(service)
+        block = claims_of_service(self.settings, vantage, given, slices, self._owners)
+        problems = self._offers.problems(service) if self.settings.services else ()
+        return self._tables.replace(owner, (*block, *problems))

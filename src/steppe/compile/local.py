@@ -11,14 +11,17 @@ from steppe.state.route import Route, RouteKey
 from steppe.state.sysctl import Sysctl, SysctlKey
 
 
-def local_claims(here: Node) -> Iterator[NodeClaim | Problem]:
-    """Forwarding for each family in use, and an unreachable route for each of its pod prefixes."""
-    if not here.prefixes:
-        yield Problem(
-            no_prefix(here.ref),
-            "no pod prefix yet, so pods cannot start here; run steppe's controller, or "
-            "kube-controller-manager with --allocate-node-cidrs",
-        )
+def lacks_prefix(here: Node) -> Problem:
+    """That nothing gives the node a prefix."""
+    return Problem(
+        no_prefix(here.ref),
+        "no pod prefix yet, so pods cannot start here; run steppe's controller, or "
+        "kube-controller-manager with --allocate-node-cidrs",
+    )
+
+
+def local_claims(here: Node) -> Iterator[NodeClaim]:
+    """Forwarding for each family in use, and no way out for unused addresses of the prefix."""
     for prefix in here.prefixes:
         cause = prefix.cause
         yield from _forwarding(here, prefix.version, cause)

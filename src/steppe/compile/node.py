@@ -11,26 +11,36 @@ Five kinds of object matter to a node. The claims of each object are compiled by
     The claims of policies depend on more than one object: policy_claims (compile/policy_tables.py).
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Self
 
-from steppe.compile.local import local_claims
+import msgspec
+
+from steppe.compile.local import lacks_prefix, local_claims
 from steppe.compile.pod import workload_claims
 from steppe.compile.policy_tables import PolicyObjects, policy_claims
 from steppe.dataplane.registry import EDGES, POLICIES, data_plane
 from steppe.fabric.registry import fabric_of
 from steppe.kube.cause import Problem
+from steppe.kube.claims import NodeClaims
 from steppe.kube.cluster import Cluster
 from steppe.kube.objects import Node, Workload
 from steppe.kube.services import EndpointSlice, Service, ServiceRange
 from steppe.service.backends import Vantage, service_table
+from steppe.service.claims import ServiceClaims
 from steppe.service.ownership import FrontendOwners
 from steppe.settings import Settings
 from steppe.state.node import NodeClaim, NodeState, settle
 from steppe.state.workload import workloads_on
 
 
-def claims_of_own_node(settings: Settings, here: Node) -> Iterator[NodeClaim | Problem]:
-    """The claims of the node's own object."""
+def claims_of_own_node(
+    settings: Settings, here: Node, refused: tuple[Problem, ...] = ()
+) -> Iterator[NodeClaim | Problem]:
+    """What the node's own object asks for; `refused` says what of it is somebody else's."""
+    yield from refused
+    if not (here.prefixes or refused):
+        yield lacks_prefix(here)
     yield from local_claims(here)
     if here.prefixes:
         fabric = fabric_of(settings)
@@ -56,6 +66,9 @@ def claims_of_workload(
 ) -> Iterator[NodeClaim | Problem]:
     """The claims of one attached pod."""
     yield from workload_claims(workload, fabric_of(settings).mtu(settings, here))
+    stray = tuple(each for each in workload.addresses if not here.has_pods_at(each))
+    if stray:
+        yield from data_plane(settings).pod_outside(settings, workload, stray)
     if settings.services:
         yield from data_plane(settings).pod(workload)
 
@@ -91,28 +104,67 @@ def compile_node(
     policies: PolicyObjects = PolicyObjects(),  # noqa: B008 - it is frozen
     ranges: Iterable[ServiceRange] = (),
 ) -> tuple[NodeState, tuple[Problem, ...]]:
-    """All tables of one node compiled from scratch, and all Problems found."""
-    known_nodes = tuple(nodes)
+    """All tables of one node from scratch, and all Problems on the way."""
+    world = _World.of(settings, (here, *nodes), services, ranges)
+    return settle(_blocks(world, here.name, tuple(workloads), policies))
 
-    def all_claims() -> Iterator[NodeClaim | Problem]:
-        yield from claims_of_own_node(settings, here)
-        for node in known_nodes:
-            if node.name != here.name:
-                yield from claims_of_peer(settings, here, node)
-        attached = tuple(workloads)
-        for workload in attached:
-            yield from claims_of_workload(settings, here, workload)
-        if settings.policies:
-            yield from policy_claims(policies, known_nodes, attached)
-        for range_ in ranges if settings.services else ():
-            yield from claims_of_service_range(settings, range_)
-        known = tuple(services)
-        vantage = Vantage.of(here, settings.node_port_addresses)
-        owners = FrontendOwners.of(vantage, (service for service, _ in known))
-        for service, slices in known:
-            yield from claims_of_service(settings, vantage, service, slices, owners)
 
-    return settle(all_claims())
+class _World(msgspec.Struct, frozen=True):
+    """What a node's tables depend on beside its own pods, and who may have what of it."""
+
+    settings: Settings
+    nodes: Mapping[str, Node]
+    services: tuple[tuple[Service, tuple[EndpointSlice, ...]], ...]
+    ranges: tuple[ServiceRange, ...]
+    claims: NodeClaims
+    offers: ServiceClaims
+
+    @classmethod
+    def of(
+        cls,
+        settings: Settings,
+        nodes: Iterable[Node],
+        services: Iterable[tuple[Service, Iterable[EndpointSlice]]],
+        ranges: Iterable[ServiceRange],
+    ) -> Self:
+        by_name = {node.name: node for node in nodes}
+        known = tuple((service, tuple(slices)) for service, slices in services)
+        kept = tuple(ranges)
+        claims = NodeClaims.of(settings.pod_ranges, (*by_name.values(), *kept))
+        offers = ServiceClaims.of(claims, settings.external_ips, known)
+        return cls(settings, by_name, known, kept, claims, offers)
+
+
+def _blocks(
+    world: _World, name: str, attached: tuple[Workload, ...], policies: PolicyObjects
+) -> Iterator[NodeClaim | Problem]:
+    """Every block of one node, with a Problem for all that is refused."""
+    settings, claims = world.settings, world.claims
+    here = claims.own_node(world.nodes[name])
+    peers = tuple(claims.node(node) for node in world.nodes.values() if node.name != name)
+    yield from claims_of_own_node(settings, here, claims.problems(here.ref))
+    for peer in peers:
+        yield from claims_of_peer(settings, here, peer)
+        yield from claims.problems(peer.ref)
+    for workload in attached:
+        yield from claims_of_workload(settings, here, workload)
+    if settings.policies:
+        yield from policy_claims(policies, (here, *peers), attached)
+    if settings.services:
+        yield from _service_blocks(world, here)
+
+
+def _service_blocks(world: _World, here: Node) -> Iterator[NodeClaim | Problem]:
+    for known in world.ranges:
+        yield from claims_of_service_range(world.settings, world.claims.service_range(known))
+        yield from world.claims.problems(known.ref)
+    vantage = Vantage.of(here, world.settings.node_port_addresses)
+    given = [(world.offers.service(service), slices) for service, slices in world.services]
+    owners = FrontendOwners.of(vantage, (service for service, _ in given))
+    for service, slices in given:
+        yield from claims_of_service(world.settings, vantage, service, slices, owners)
+    for service, _ in world.services:
+        yield from world.offers.problems(service)
 
 
 def compile_cluster(
@@ -127,16 +179,13 @@ def compile_cluster(
         tuple(cluster.network_policies.values()),
         tuple(cluster.cluster_policies.values()),
     )
-    services = tuple(cluster.services_with_slices())
-    for here in cluster.nodes.values():
-        states[here.name], found = compile_node(
-            settings,
-            here,
-            cluster.nodes.values(),
-            workloads_on(cluster, here.name),
-            services,
-            policies=policies,
-            ranges=cluster.service_ranges.values(),
-        )
+    world = _World.of(
+        settings,
+        cluster.nodes.values(),
+        cluster.services_with_slices(),
+        cluster.service_ranges.values(),
+    )
+    for name in cluster.nodes:
+        states[name], found = settle(_blocks(world, name, workloads_on(cluster, name), policies))
         problems.update(dict.fromkeys(found))
     return states, tuple(sorted(problems))

@@ -3,12 +3,13 @@
     policies of pods here ─▶ their rules ─▶ identity of each peer ─▶ number ─▶ peer, block
               └─▶ guard of each pod ──────────────────┴─▶ ruling ─▶ allowed, anyone
 
-Only rules that apply to pods of this node give peers different identities. Changes are collected
-and compiled by `settle`: a changed peer costs its own elements, a changed policy costs the pods
-that it selects and the peers that its rules select.
+Only rules that apply to pods of this node tell peers apart. What changed is gathered and worked
+off by `work`: a peer costs its own elements, a policy the pods it selects and the peers its rules
+take.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from itertools import chain
 from typing import Protocol
 
 from steppe.compile.identity_counts import IdentityCounts
@@ -20,6 +21,7 @@ from steppe.compile.owners import (
     PrefixesOwner,
     RulingOwner,
 )
+from steppe.compile.slices import Slices, Work
 from steppe.compile.subjects import Group, Subject
 from steppe.dataplane.registry import PolicyPlane
 from steppe.kube.cause import Cause, ObjectRef, Problem
@@ -70,11 +72,11 @@ class ClusterObjects:
 
 
 class PolicySide:
-    """One direction; after any number of changes, `settle` returns the keys to diff.
+    """One direction; `work` has the keys to diff after anything was told.
 
-    Invariant, after `settle`: `claim_sets` holds what a new PolicySide would make of the same
-    subjects, peers and namespaces, whatever the order of the changes. A pod has a group exactly
-    while a policy guards it, and only rules in use give peers different identities.
+    Invariant, after all work: `claim_sets` holds what a new PolicySide would make of
+    the same subjects, peers and namespaces, whatever was told before and in which order. A pod has
+    a group exactly while a policy guards it, and only rules in use tell identities apart.
     """
 
     def __init__(
@@ -82,9 +84,12 @@ class PolicySide:
         direction: Direction,
         claim_sets: ClaimSets,
         cluster: ClusterObjects,
+        *,
         number: Numbering,
         plane: PolicyPlane,
+        slices: Slices,
     ) -> None:
+        self._slices = slices
         self._direction: Direction = direction
         self._plane = plane
         self._claim_sets = claim_sets
@@ -101,7 +106,7 @@ class PolicySide:
         self._held: dict[ObjectRef, AddressIdentities] = {}
         self._atoms: tuple[Identity, ...] = ()
         self._numbers: dict[str, set[int]] = {}
-        self._changed_rules: list[AnyRule] = []
+        self._changed_rules: list[tuple[Cause, AnyRule]] = []
         self._changed_links: set[str] = set()
         self._changed_peers: set[ObjectRef] = set()
 
@@ -151,30 +156,44 @@ class PolicySide:
         self._touch_residents(name)
 
     def touch_peer(self, ref: ObjectRef) -> None:
-        """A pod or a node was added, changed or deleted: compile it in the next `settle`."""
+        """A pod or a node was added, changed or deleted: compiled by the next `work`."""
         self._changed_peers.add(ref)
 
-    def settle(self) -> frozenset[Key]:
-        """Compile what has changed; returns the keys whose entries may have changed."""
-        rules, self._changed_rules = self._changed_rules, []
+    def work(self) -> tuple[Work, frozenset[Cause], frozenset[str]]:
+        """The steps that make the claims what they shall be, of all that was told until now.
+
+        With it the rules and the links that it is because of.
+        """
+        changed, self._changed_rules = self._changed_rules, []
         peers, self._changed_peers = self._changed_peers, set()
         links, self._changed_links = self._changed_links, set()
-        touched: set[Key] = set()
-        if rules:
-            peers.update(self._concerned(rules))
-        for ref in peers:
-            touched |= self._compile_peer(ref)
-        changed_again = {link for ref in peers for link in self._links_of.get(ref, ())}
+        causes, rules = frozenset(cause for cause, _ in changed), [rule for _, rule in changed]
+        return self._steps(rules, peers, frozenset(links)), causes, frozenset(links)
+
+    def is_waiting(self, link: str) -> bool:
+        """Whether what the pod behind a link asks for is not all worked off."""
+        refs = self._policies_of.get(link, frozenset())
+        return link in self._slices.links or any(c.ref in refs for c in self._slices.causes)
+
+    def _steps(
+        self, rules: Collection[AnyRule], peers: Collection[ObjectRef], links: frozenset[str]
+    ) -> Work:
+        changed_again: set[str] = set()
+        concerned = self._concerned(rules) if rules else ()
+        for ref in chain(peers, concerned):
+            if ref is not None:
+                changed_again.update(self._links_of.get(ref, ()))
+            yield self._compile_peer(ref) if ref is not None else NONE
         if any(isinstance(peer, Block) for rule in rules for peer in rule.peers):
-            touched |= self._compile_blocks()
+            yield self._compile_blocks()
             changed_again.update(self._subjects)
-        for number, traits in self._identity_counts.changed().items():
-            touched |= self._compile_number(number, traits)
+        changed = self._identity_counts.changed()
+        for number, traits in changed.items():
+            yield self._compile_number(number, traits)
         for link in links:
-            touched |= self._compile_rulings(link)
+            yield from self._compile_rulings(link, changed.keys())
         for link in links | changed_again:
-            touched |= self._compile_guard(link)
-        return frozenset(touched)
+            yield self._compile_guard(link)
 
     def _join(self, link: str, guard: Guard) -> None:
         group = self._groups.get(guard)
@@ -220,26 +239,29 @@ class PolicySide:
         for cause, rule in old.items():
             if new.get(cause) != rule:
                 self._identities.remove(cause)
-                self._changed_rules.append(rule)
+                self._changed_rules.append((cause, rule))
         for cause, rule in new.items():
             if old.get(cause) != rule:
                 self._identities.add(cause, rule)
-                self._changed_rules.append(rule)
+                self._changed_rules.append((cause, rule))
 
     def _touch_residents(self, namespace: str) -> None:
         self._changed_peers.update(
             pod.ref for pod in self._cluster.pods.values() if pod.namespace == namespace
         )
 
-    def _concerned(self, rules: Collection[AnyRule]) -> Iterator[ObjectRef]:
-        """The peers whose identity these rules may change."""
+    def _concerned(self, rules: Collection[AnyRule]) -> Iterator[ObjectRef | None]:
+        """The peers that may be others by these rules than without them; None for one that is not.
+
+        Those that come while this goes on are told by the rules as they are now.
+        """
         everyone = len(rules) > _MANY_RULES
         scope = RuleScope(rules)
-        for pod in self._cluster.pods.values():
-            if everyone or scope.touches(pod, self._cluster.namespaces.get(pod.namespace)):
-                yield pod.ref
+        for pod in tuple(self._cluster.pods.values()):
+            touched = everyone or scope.touches(pod, self._cluster.namespaces.get(pod.namespace))
+            yield pod.ref if touched else None
         if everyone or scope.beyond_pods:
-            yield from (node.ref for node in self._cluster.nodes.values())
+            yield from (node.ref for node in tuple(self._cluster.nodes.values()))
 
     def _compile_peer(self, ref: ObjectRef) -> frozenset[Key]:
         held = self._holding(ref)
@@ -256,7 +278,11 @@ class PolicySide:
             for address, identity, distinct in held
             if distinct
         ]
-        return self._claim_sets.replace(PeerOwner(self._direction, ref), claims)
+        touched = self._claim_sets.replace(PeerOwner(self._direction, ref), claims)
+        unsettled = self._slices.causes
+        if unsettled and any(not identity.rules.isdisjoint(unsettled) for _, identity, _ in held):
+            return self._slices.defer(touched)
+        return touched
 
     def _holding(self, ref: ObjectRef) -> AddressIdentities:
         identities = self._identities
@@ -280,7 +306,8 @@ class PolicySide:
                 self._direction, prefix, self._identity_counts.number(identity), identity.rules
             )
         )
-        return self._claim_sets.replace(PrefixesOwner(self._direction), claims)
+        touched = self._claim_sets.replace(PrefixesOwner(self._direction), claims)
+        return self._slices.defer(touched) if self._slices.waiting else touched
 
     def _compile_number(self, number: int, traits: Iterable[Trait]) -> set[Key]:
         """The rulings of all guards concerned on the peers with this number."""
@@ -294,18 +321,20 @@ class PolicySide:
                 touched |= self._put(link, number, found)
         return touched
 
-    def _compile_rulings(self, link: str) -> set[Key]:
-        """The rulings of the pod behind a link on all numbers."""
+    def _compile_rulings(self, link: str, told: Collection[int]) -> Iterator[frozenset[Key]]:
+        """What the pod behind a link makes of all numbers, but those that all have been told of."""
         group = self._group_of.get(link)
-        numbers = self._identity_counts.numbers_with(group.looks_at) if group is not None else set()
-        touched: set[Key] = set()
-        for number in numbers | self._numbers.get(link, set()):
+        watched = self._identity_counts.numbers_with(group.looks_at) if group is not None else set()
+        for number in watched.difference(told) | self._numbers.get(link, set()).difference(watched):
+            # Asked anew: others may have had their turn in between.
+            group = self._group_of.get(link)
             identities = self._identity_counts.of_number(number)
             found = group.ruling(identities) if group is not None else None
-            touched |= self._put(link, number, found)
-        return touched
+            yield self._put(link, number, found)
 
     def _put(self, link: str, number: int, found: Ruling | None) -> frozenset[Key]:
+        if found is None and number not in self._numbers.get(link, ()):
+            return NONE
         numbers = self._numbers.setdefault(link, set())
         claim_set: tuple[NodeClaim | Problem, ...] = ()
         if found is not None:

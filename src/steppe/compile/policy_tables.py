@@ -5,12 +5,15 @@ the number of policies in the cluster. Compiling from scratch uses the same code
 at once.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Set as AbstractSet
+from itertools import chain
 
 import msgspec
 
 from steppe.compile.owners import Owner
 from steppe.compile.policy_side import ClaimSets, ClusterObjects, Name, PolicySide
+from steppe.compile.slices import SLICE, Slices
 from steppe.compile.subjects import Subject
 from steppe.dataplane.registry import POLICIES, PolicyPlane
 from steppe.kube.cause import ObjectRef, Problem
@@ -18,6 +21,7 @@ from steppe.kube.cluster_policies import ClusterNetworkPolicy
 from steppe.kube.objects import NO_POD, Node, Pod, Workload
 from steppe.kube.policies import Direction, Namespace, NetworkPolicy
 from steppe.policy.guards import Guard, isolates, selects
+from steppe.policy.identities import NO_RULES
 from steppe.policy.numbers import Numbering, number_of
 from steppe.state.node import Key, NodeClaim
 
@@ -80,15 +84,27 @@ class PolicyTables:
         self._claim_sets = claim_sets
         self._plane = plane
         self._cluster = ClusterObjects()
-        self._ingress = PolicySide("ingress", claim_sets, self._cluster, number, plane)
-        self._egress = PolicySide("egress", claim_sets, self._cluster, number, plane)
+        self._slices = Slices()
+        self._ingress = PolicySide(
+            "ingress", claim_sets, self._cluster, number=number, plane=plane, slices=self._slices
+        )
+        self._egress = PolicySide(
+            "egress", claim_sets, self._cluster, number=number, plane=plane, slices=self._slices
+        )
         self._sides = (self._ingress, self._egress)
         self._policies: dict[str, dict[str, NetworkPolicy]] = {}
         self._cluster_policies: dict[str, ClusterNetworkPolicy] = {}
         self._subjects: dict[str, Subject] = {}
+        self.loaded = True
+        """Whether what was learnt at once is worked off: until then an entry may be missing."""
 
     def knows(self, workload: Workload) -> bool:
-        """Whether the pod's policies are known: its object is known, or no policy may select it."""
+        """Whether the pod's policies are known: the API has told of it, or nothing selects it.
+
+        What is known of them is all worked off as well.
+        """
+        if any(side.is_waiting(workload.link) for side in self._sides):
+            return False
         name = (workload.namespace, workload.name)
         return name in self._cluster.pods or not self.has_policies(workload.namespace)
 
@@ -107,6 +123,26 @@ class PolicyTables:
         for side in self._sides:
             yield from side.keys(link)
 
+    def work_in_slices(self, behind: Callable[[], None], size: int = SLICE) -> None:
+        """From now on long work waits: `behind` is called, and then `more` has to be."""
+        self._slices.behind, self._slices.size = behind, size
+
+    def more(self) -> frozenset[Key]:
+        """One slice of what waits; with the last one, all keys that it has touched."""
+        found = self._slices.more()
+        self.loaded = self.loaded or not self._slices.waiting
+        return found
+
+    @property
+    def waiting(self) -> bool:
+        """Whether there is work that waits: the entries are then half of a change."""
+        return self._slices.waiting
+
+    @property
+    def pending(self) -> AbstractSet[Key]:
+        """The keys of what waits: their entries must not get into the kernel yet."""
+        return self._slices.pending
+
     def learn(self, objects: PolicyObjects) -> frozenset[Key]:
         """Take in all objects at once, which costs less than one after the other."""
         for namespace in objects.namespaces:
@@ -117,7 +153,9 @@ class PolicyTables:
             self._note_pod(pod)
         for link in tuple(self._subjects):
             self._select(link)
-        return self._settled(*touched)
+        found = self._settled(*touched)
+        self.loaded = not self.waiting
+        return found
 
     def set_workload(self, link: str, workload: Workload | None) -> frozenset[Key]:
         """Set the workload behind a link; None removes it."""
@@ -197,7 +235,11 @@ class PolicyTables:
         return self._settled(touched)
 
     def _settled(self, *touched: frozenset[Key]) -> frozenset[Key]:
-        return NONE.union(*touched, *(side.settle() for side in self._sides))
+        found = [side.work() for side in self._sides]
+        work = chain.from_iterable(steps for steps, _, _ in found)
+        causes = NO_RULES.union(*(causes for _, causes, _ in found))
+        links = frozenset[str]().union(*(links for _, _, links in found))
+        return NONE.union(*touched, self._slices.begin(work, causes, links))
 
     def _note_pod(self, pod: Pod) -> None:
         self._cluster.pods[pod.namespace, pod.name] = pod

@@ -41,6 +41,13 @@ class DataPlane(Protocol):
     def pod(self, workload: Workload) -> Claims:
         """The claims of a pod of this node, which may reach itself through a Service."""
 
+    def pod_outside(
+        self, settings: Settings, workload: Workload, addresses: Iterable[IPAddress]
+    ) -> Claims:
+        """Of a pod of this node at addresses that lie in none of the node's prefixes: it was
+        attached before the prefix turned out to be another's.
+        """
+
     def service(self, table: ServiceTable) -> Claims:
         """The claims of a Service and its EndpointSlices."""
 
@@ -74,7 +81,7 @@ class PolicyPlane(Protocol):
         """The identity's number of a peer, for one of its addresses."""
 
     def block(
-        self, direction: Direction, prefix: IPNetwork, number: int, rules: Iterable[Cause]
+        self, direction: Direction, prefix: IPNetwork, number: int, rules: frozenset[Cause]
     ) -> Iterator[NodeClaim]:
         """The identity's number of all others in a prefix (an ipBlock of a policy)."""
 

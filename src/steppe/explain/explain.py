@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
+from steppe.explain.asked import refusals
 from steppe.explain.cases import cases_of, claiming
 from steppe.explain.cluster_part import part_for
 from steppe.explain.flow import BadFlowError, flow_of
@@ -22,8 +23,10 @@ from steppe.net.address import IPAddress
 from steppe.net.packet import Protocol
 from steppe.oracle.policy_match import World
 from steppe.oracle.promised_path import Oracle, PromisedPath
-from steppe.settings import NodePortAddresses
+from steppe.service.granted import granted
+from steppe.settings import Settings
 
+DEFAULTS = Settings()
 INGRESS: Direction = "ingress"
 EGRESS: Direction = "egress"
 
@@ -49,10 +52,11 @@ class Explainer:
         self,
         cluster: Cluster,
         in_tables: InTables | None = None,
-        node_port_addresses: NodePortAddresses = (),
+        settings: Settings = DEFAULTS,
     ) -> None:
-        self.cluster = cluster
-        self._node_port_addresses = node_port_addresses
+        self._asking = cluster
+        self.cluster, self._refused = granted(cluster, settings)
+        self._node_port_addresses = settings.node_port_addresses
         self._in_tables = in_tables
 
     def flow(
@@ -96,7 +100,7 @@ class Explainer:
             basis="promises" if self._in_tables is None else "tables",
             cases=found,
             changes=() if kind == "allowed" else changes_for(self.cluster, asked),
-            notes=notes,
+            notes=(*notes, *refusals(self._asking, self._refused, wanted)),
             conflicts=conflicts,
         )
 

@@ -40,7 +40,7 @@ def explainer_of(
     # Services of another proxy are not in the compiled tables.
     if in_tables is None and settings.services:
         in_tables = compiled(settings)
-    return Explainer(cluster, in_tables, settings.node_port_addresses)
+    return Explainer(cluster, in_tables, settings)
 
 
 def compiled(settings: Settings) -> InTables:

@@ -26,8 +26,10 @@ from steppe.kube.policies import (
     Pods,
     Port,
     PortName,
+    blocks_of,
     prefix_from,
 )
+from steppe.kube.policy_limits import too_entangled, too_many
 from steppe.kube.selectors import selector_from
 from steppe.net.ports import LAST_PORT, PortProtocol, PortRange
 
@@ -78,8 +80,7 @@ def cluster_policy_from(
     problems: list[Problem] = []
     spec, ref = seen.spec, ObjectRef("ClusterNetworkPolicy", "", seen.metadata.name)
     subject, sure = _subject(spec.subject, ref, problems)
-    ingress = _rules(spec.ingress or (), ref, "spec.ingress", "from", problems)
-    egress = _rules(spec.egress or (), ref, "spec.egress", "to", problems)
+    ingress, egress = _both(spec, ref, problems)
     tier, priority = spec.tier, spec.priority
     if tier not in get_args(Tier):
         message = f"the tier {tier!r} is not known; use Admin or Baseline"
@@ -102,6 +103,26 @@ def cluster_policy_from(
         egress,
     )
     return policy, tuple(problems)
+
+
+def _both(
+    spec: wire.ClusterNetworkPolicySpec, ref: ObjectRef, problems: list[Problem]
+) -> tuple[tuple[ClusterRule, ...], tuple[ClusterRule, ...]]:
+    """The rules of both directions; where there are too many, each direction denies all."""
+    seen: tuple[wire.ClusterIngressRule | wire.ClusterEgressRule, ...]
+    seen = (*(spec.ingress or ()), *(spec.egress or ()))
+    namespaced = spec.subject.pods or wire.NamespacedPod()
+    selectors = (spec.subject.namespaces, namespaced.namespace_selector, namespaced.pod_selector)
+    large = too_many(seen, *selectors)
+    if not large:
+        ingress = _rules(spec.ingress or (), ref, "spec.ingress", "from", problems)
+        egress = _rules(spec.egress or (), ref, "spec.egress", "to", problems)
+        large = too_entangled(blocks_of((*ingress, *egress)))
+        if not large:
+            return ingress, egress
+    problems.append(Problem(Cause(ref, "spec"), large))
+    closed = ClusterRule("spec", "", "Deny", (Anyone(),), (AnyTraffic(),))
+    return (closed,) if spec.ingress else (), (closed,) if spec.egress else ()
 
 
 def _only_denying(rules: Iterable[ClusterRule]) -> Iterator[ClusterRule]:

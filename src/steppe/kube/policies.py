@@ -7,12 +7,13 @@ docs/decisions/0009-policy-semantics.md.
 """
 
 from collections.abc import Iterable
-from typing import Literal, get_args
+from typing import Literal, Protocol, get_args
 
 import msgspec
 
 from steppe.kube import policy_wire as wire
 from steppe.kube.cause import Cause, ObjectRef, Problem
+from steppe.kube.policy_limits import Blocks, too_entangled, too_many
 from steppe.kube.selectors import EVERYTHING, Selector, selector_from
 from steppe.net.address import IPNetwork, holds, parse_prefix
 from steppe.net.ports import LAST_PORT, PortProtocol, PortRange
@@ -83,6 +84,13 @@ class Rule(msgspec.Struct, frozen=True):
     ports: tuple[Port, ...]
 
 
+class HasPeers(Protocol):
+    """A rule of either kind of policy."""
+
+    @property
+    def peers(self) -> tuple[Peer, ...]: ...
+
+
 class NetworkPolicy(msgspec.Struct, frozen=True):
     """A checked NetworkPolicy: which pods it isolates, in which directions, and what it allows."""
 
@@ -111,9 +119,17 @@ def network_policy_from(seen: wire.NetworkPolicy) -> tuple[NetworkPolicy, tuple[
     meta, spec = seen.metadata, seen.spec
     ref = ObjectRef("NetworkPolicy", meta.namespace, meta.name)
     pods, sure = selector_from(spec.pod_selector, ref, "spec.podSelector", problems)
-    ingress = _rules(spec.ingress or (), ref, "spec.ingress", "from", problems)
-    egress = _rules(spec.egress or (), ref, "spec.egress", "to", problems)
     named, isolates = _directions(spec, ref, problems)
+    ingress: tuple[Rule, ...] = ()
+    egress: tuple[Rule, ...] = ()
+    large = too_many((*(spec.ingress or ()), *(spec.egress or ())), spec.pod_selector)
+    if not large:
+        ingress = _rules(spec.ingress or (), ref, "spec.ingress", "from", problems)
+        egress = _rules(spec.egress or (), ref, "spec.egress", "to", problems)
+        large = too_entangled(blocks_of((*ingress, *egress)))
+    if large:
+        problems.append(Problem(Cause(ref, "spec"), large))
+        sure = False
     return (
         NetworkPolicy(
             namespace=meta.namespace,
@@ -126,6 +142,16 @@ def network_policy_from(seen: wire.NetworkPolicy) -> tuple[NetworkPolicy, tuple[
             egress=egress if sure and "egress" in named else (),
         ),
         tuple(problems),
+    )
+
+
+def blocks_of(rules: Iterable[HasPeers]) -> Blocks:
+    """The blocks that these rules name, each with its rule's number."""
+    return (
+        (number, peer.prefix, peer.excepted)
+        for number, rule in enumerate(rules)
+        for peer in rule.peers
+        if isinstance(peer, Block)
     )
 
 

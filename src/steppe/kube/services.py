@@ -33,7 +33,8 @@ class Service(msgspec.Struct, frozen=True, gc=False):
 
     `restricted`: only senders in `source_ranges` may use load balancer addresses; nobody may if
     no range could be read. `affinity_seconds` is 0 without session affinity.
-    `load_balancer_ips` contains those with ipMode VIP.
+    `load_balancer_ips` contains those with ipMode VIP. `refused` are the addresses of these and of
+    `external_ips` that belong to something else, and are not served (service/claims.py).
     """
 
     namespace: str
@@ -53,6 +54,7 @@ class Service(msgspec.Struct, frozen=True, gc=False):
     type: str = "ClusterIP"
     headless: bool = False
     external_name: str = ""
+    refused: tuple[IPAddress, ...] = ()
 
     @property
     def ref(self) -> ObjectRef:
@@ -61,7 +63,10 @@ class Service(msgspec.Struct, frozen=True, gc=False):
     @property
     def addresses(self) -> tuple[IPAddress, ...]:
         """The Service's own addresses; not those of nodes, on which its node ports are."""
-        return (*self.cluster_ips, *self.external_ips, *self.load_balancer_ips)
+        outer = (*self.external_ips, *self.load_balancer_ips)
+        if self.refused:
+            outer = tuple(address for address in outer if address not in self.refused)
+        return (*self.cluster_ips, *outer)
 
 
 class Endpoint(msgspec.Struct, frozen=True, gc=False):
@@ -107,6 +112,7 @@ class ServiceRange(msgspec.Struct, frozen=True, gc=False):
 
     name: str
     prefixes: tuple[IPNetwork, ...] = ()
+    created: str = ""
 
     @property
     def ref(self) -> ObjectRef:
@@ -124,7 +130,8 @@ def range_from(seen: wire.ServiceCIDR) -> tuple[ServiceRange, tuple[Problem, ...
         except ValueError as error:
             cause = Cause(ref, f"spec.cidrs[{index}]")
             problems.append(Problem(cause, f"not a prefix: {error}"))
-    return ServiceRange(seen.metadata.name, tuple(prefixes)), tuple(problems)
+    created = seen.metadata.creation_timestamp or ""
+    return ServiceRange(seen.metadata.name, tuple(prefixes), created), tuple(problems)
 
 
 def service_from(seen: wire.Service) -> tuple[Service, tuple[Problem, ...]]:
@@ -190,7 +197,8 @@ def _addresses(
             continue
         # The API refuses these for endpoints and load balancers ("may not be loopback …,
         # link-local …"): as a Service's address they would redirect traffic every machine needs.
-        if address.is_unspecified or address.is_loopback or address.is_multicast:
+        special = address.is_unspecified or address.is_loopback or address.is_multicast
+        if special or address.is_link_local:
             problems.append(
                 Problem(cause, f"{address} can be no Service's address; it is not used")
             )

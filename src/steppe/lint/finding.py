@@ -18,6 +18,8 @@ Check = Literal[
     "all-denied",
     "partly-denied",
     "mtu-differs",
+    "not-its-own",
+    "external-ips",
 ]
 
 

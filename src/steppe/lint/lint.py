@@ -6,10 +6,13 @@ from steppe.kube.cause import Cause
 from steppe.kube.objects import DEFAULT_UNDERLAY
 from steppe.lint.covered import covered_rules
 from steppe.lint.facts import Facts
-from steppe.lint.finding import Finding
+from steppe.lint.finding import Check, Finding
 from steppe.lint.policies import policy_findings
 from steppe.lint.services import closed_services, service_findings
 from steppe.manifests.cluster import Loaded
+from steppe.service.claims import DOUBTFUL
+from steppe.service.granted import granted
+from steppe.settings import Settings
 
 
 def lint(loaded: Loaded) -> tuple[Finding, ...]:
@@ -22,8 +25,17 @@ def lint(loaded: Loaded) -> tuple[Finding, ...]:
         *service_findings(facts),
         *closed_services(facts),
         *_different_mtus(facts),
+        *_refused(facts),
     }
     return tuple(sorted(found))
+
+
+def _refused(facts: Facts) -> Iterator[Finding]:
+    """Addresses and prefixes that are somebody else's, and externalIPs at all."""
+    _, problems = granted(facts.cluster, Settings())
+    for problem in problems:
+        check: Check = "external-ips" if problem.message == DOUBTFUL else "not-its-own"
+        yield Finding(problem.cause, check, problem.message)
 
 
 def _different_mtus(facts: Facts) -> Iterator[Finding]:

@@ -16,13 +16,14 @@ import msgspec
 from steppe.kube.cause import Cause
 from steppe.kube.cluster import Cluster
 from steppe.kube.objects import Node, Pod
-from steppe.net.address import IPAddress, sort_key
+from steppe.net.address import IPAddress, IPNetwork, sort_key
 from steppe.net.packet import Packet
 from steppe.oracle import policy, service
+from steppe.oracle.claims import honoured
 from steppe.oracle.network import promise
 from steppe.oracle.policy import Decision
 from steppe.oracle.policy_match import World, world_of
-from steppe.oracle.service import NodePortAddresses
+from steppe.oracle.service import ExternalIPs, NodePortAddresses, api_servers
 from steppe.oracle.stop import Stop, at_nobody, at_service, named_by
 
 Fate = Literal["delivered", "denied", "refused", "dropped"]
@@ -83,9 +84,19 @@ class Oracle:
     operator's node port addresses alone.
     """
 
-    def __init__(self, cluster: Cluster, node_port_addresses: NodePortAddresses = ()) -> None:
-        self._cluster = cluster
+    def __init__(
+        self,
+        cluster: Cluster,
+        node_port_addresses: NodePortAddresses = (),
+        *,
+        pod_ranges: tuple[IPNetwork, ...] = (),
+        external_ips: ExternalIPs = "warn",
+    ) -> None:
+        cluster = honoured(cluster, pod_ranges)
+        self.cluster = cluster
         self._node_port_addresses = node_port_addresses
+        self._external_ips = external_ips
+        self._api_servers = api_servers(cluster)
         self.world: World = world_of(
             cluster.pods.values(),
             cluster.namespaces.values(),
@@ -109,12 +120,12 @@ class Oracle:
             because = (Cause(pod.ref, "status.podIPs"),)
             stop = Stop("forged source", packet, because, node=pod.node)
             return (PromisedPath("dropped", Fraction(1), packet, stop=stop, entered=pod.node),)
-        first = self._node_of(packet.source, packet.destination) or self._cluster.nodes.get(at)
+        first = self._node_of(packet.source, packet.destination) or self.cluster.nodes.get(at)
         begun = self._served(_InTransit(packet), first) if first else iter((_InTransit(packet),))
         return tuple(path for each in begun for path in self._from(each, packet, first))
 
     def _pod_at(self, address: IPAddress) -> Pod | None:
-        return next(iter(self._cluster.pods_at(address)), None)
+        return next(iter(self.cluster.pods_at(address)), None)
 
     def _from(
         self, transit: _InTransit, sent: Packet, first: Node | None
@@ -146,18 +157,18 @@ class Oracle:
             return msgspec.structs.replace(path, stop=transit.stop)
         ingress = self._judge(seen, transit).ingress
         # The fabric delivers a packet that a node translated as a packet from that node.
-        by = self._cluster.nodes.get(transit.served[-1].node) if transit.served else None
+        by = self.cluster.nodes.get(transit.served[-1].node) if transit.served else None
         is_local = self.world.pods.get(sent.source) is not None
         sender = None if by is None or is_local else by.address(sent.source.version)
         promised = promise(
-            self._cluster, msgspec.structs.replace(seen, source=sender or sent.source)
+            self.cluster, msgspec.structs.replace(seen, source=sender or sent.source)
         )
         path = msgspec.structs.replace(
             path, kind=promised.kind, target=promised.target, ingress=ingress
         )
         if egress.allowed and promised.kind == "dropped":
             outside = self._node_of(sent.source, seen.destination) is None
-            stop = at_nobody(self._cluster, seen, from_outside=outside)
+            stop = at_nobody(self.cluster, seen, from_outside=outside)
             return msgspec.structs.replace(path, fate="dropped", stop=stop)
         allowed = egress.allowed and ingress.allowed
         return msgspec.structs.replace(path, fate="delivered" if allowed else "denied")
@@ -165,14 +176,17 @@ class Oracle:
     def _served(self, transit: _InTransit, node: Node) -> Iterator[_InTransit]:
         """The packet after the Services of one node: one result for each endpoint."""
         # No other Service can match this packet, on any node.
-        named = named_by(self._cluster, transit.packet)
+        named, destination = named_by(self.cluster, transit.packet), transit.packet.destination
         world = service.World(
             node,
             named,
-            tuple(slice_ for each in named for slice_ in self._cluster.slices_of(each)),
+            tuple(slice_ for each in named for slice_ in self.cluster.slices_of(each)),
             node.zone,
             self._node_port_addresses,
             service_ranges=self._ranges,
+            nodes=(*self.cluster.nodes_at(destination), *self.cluster.nodes_around(destination)),
+            api_servers=self._api_servers,
+            external_ips=self._external_ips,
         )
         packet = transit.packet
         said = service.answer(world, packet)
@@ -187,7 +201,7 @@ class Oracle:
                     yield _InTransit(to, share, (*transit.served, done))
             case "reject" | "drop":
                 fate: Fate = "refused" if said.action == "reject" else "dropped"
-                stop = at_service(self._cluster, packet, node.name)
+                stop = at_service(self.cluster, packet, node.name)
                 yield _InTransit(packet, transit.share, transit.served, stop, fate)
 
     def _as_received(self, transit: _InTransit) -> Packet:
@@ -197,7 +211,7 @@ class Oracle:
         other node.
         """
         for done in transit.served:
-            node = self._cluster.nodes[done.node]
+            node = self.cluster.nodes[done.node]
             receiver = self.world.pods.get(transit.packet.destination)
             own = node.address(transit.packet.source.version)
             if done.masquerade and own and (receiver is None or receiver.node != node.name):
@@ -211,9 +225,9 @@ class Oracle:
         """The first node: the sender's own, or for a sender outside the node that it addresses."""
         pod = self.world.pods.get(source)
         if pod is not None:
-            return self._cluster.nodes.get(pod.node)
+            return self.cluster.nodes.get(pod.node)
         return self._node_at(source) or self._node_at(destination)
 
     def _node_at(self, address: IPAddress) -> Node | None:
-        found = self._cluster.nodes_at(address)
+        found = self.cluster.nodes_at(address)
         return next((node for node in found if address in node.addresses), None)

@@ -9,6 +9,7 @@ from typing import Literal
 
 import msgspec
 
+from steppe.kube.cluster import Cluster
 from steppe.kube.objects import Node
 from steppe.kube.services import Endpoint, EndpointSlice, Service, ServicePort
 from steppe.net.address import IPAddress, IPNetwork
@@ -16,7 +17,9 @@ from steppe.net.packet import Packet
 
 Backend = tuple[IPAddress, int]
 NodePortAddresses = tuple[IPNetwork, ...] | Literal["primary"]
-"""The addresses of a node that serve node ports, set by the operator; `()` means all of them."""
+"""Which of a node's addresses node ports are served on, as the operator says; `()` is all."""
+ExternalIPs = Literal["allow", "warn", "deny"]
+"""Whether Services may have externalIPs, as the operator says: only `deny` forbids them."""
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -31,7 +34,9 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 class World(msgspec.Struct, frozen=True):
-    """All that an answer may depend on. `zone` is the node's, "" if it has none."""
+    """All that an answer may depend on. `zone` is the node's, "" where it has none. `nodes` are the
+    other nodes, at least those that have the packet's destination or a prefix around it.
+    """
 
     node: Node
     services: tuple[Service, ...]
@@ -39,6 +44,9 @@ class World(msgspec.Struct, frozen=True):
     zone: str = ""
     node_port_addresses: NodePortAddresses = ()
     service_ranges: tuple[IPNetwork, ...] = ()
+    nodes: tuple[Node, ...] = ()
+    api_servers: tuple[IPAddress, ...] = ()
+    external_ips: ExternalIPs = "warn"
 
 
 class _Front(msgspec.Struct, frozen=True):
@@ -80,9 +88,12 @@ def _fronts(world: World, packet: Packet) -> Iterator[_Front]:
             if port.port == packet.destination_port:
                 if destination in service.cluster_ips:
                     yield _Front(service, port, "cluster")
-                if destination in service.external_ips:
-                    yield _Front(service, port, "external")
-                if destination in service.load_balancer_ips:
+                if _is_somebodys(world, service, destination):
+                    pass
+                elif destination in service.external_ips:
+                    if world.external_ips != "deny":
+                        yield _Front(service, port, "external")
+                elif destination in service.load_balancer_ips:
                     yield _Front(service, port, "balancer")
             if port.node_port == packet.destination_port and has_node_ports(
                 world.node, world.node_port_addresses, destination
@@ -102,6 +113,37 @@ def has_node_ports(node: Node, served: NodePortAddresses, address: IPAddress) ->
         of_family = [each for each in node.addresses if each.version == address.version]
         return address == of_family[0]
     return not served or any(address in prefix for prefix in served)
+
+
+def _is_somebodys(world: World, service: Service, address: IPAddress) -> bool:
+    """Whether an address that a Service names from outside the cluster is given out inside it: then
+    "a malicious user … could intercept traffic to" it (CVE-2020-8554), whoever is older.
+    """
+    for node in (world.node, *world.nodes):
+        if address in (*node.addresses, *node.external_addresses) or node.has_pods_at(address):
+            return True
+    if any(address in range_ for range_ in world.service_ranges):
+        return True
+    if address in world.api_servers and not _is_api_server(service.namespace, service.name):
+        return True
+    others = (s for s in world.services if (s.namespace, s.name) != _name(service))
+    return any(address in other.cluster_ips for other in others)
+
+
+def _name(service: Service) -> tuple[str, str]:
+    return service.namespace, service.name
+
+
+def _is_api_server(namespace: str, name: str) -> bool:
+    """Whether it is the Service that stands for the API server."""
+    return (namespace, name) == ("default", "kubernetes")
+
+
+def api_servers(cluster: Cluster) -> tuple[IPAddress, ...]:
+    """The addresses behind the Service that stands for the API server."""
+    known = cluster.services.get(("default", "kubernetes"))
+    slices = cluster.slices_of(known) if known is not None else ()
+    return tuple(endpoint.address for slice_ in slices for endpoint in slice_.endpoints)
 
 
 def _age(front: _Front) -> tuple[str, str, str]:

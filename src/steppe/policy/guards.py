@@ -5,8 +5,8 @@ pieces: port ranges that are allowed or denied, each with the rules that decide 
 of these pieces. Pods with the same policies have equal guards.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
-from itertools import pairwise
 from typing import get_args
 
 import msgspec
@@ -27,6 +27,7 @@ from steppe.kube.policies import (
 )
 from steppe.net.ports import LAST_PORT, OTHER, PortProtocol, PortRange
 from steppe.policy.identities import Identity, Trait
+from steppe.policy.sweep import Span, swept
 
 
 class Piece(msgspec.Struct, frozen=True):
@@ -49,9 +50,6 @@ class _Entry(msgspec.Struct, frozen=True):
     action: Action
     for_anyone: bool
     ports: tuple[Port, ...]
-
-
-_Ranged = tuple[_Entry, tuple[PortRange | AnyTraffic, ...]]
 
 
 class Guard(msgspec.Struct, frozen=True, cache_hash=True):
@@ -101,34 +99,48 @@ class Guard(msgspec.Struct, frozen=True, cache_hash=True):
         """The decision for every port, in order, for peers of this identity."""
         # A port name is a name of the receiver's port: the pod's in ingress, the peer's in egress.
         names = self.ports if self.direction == "ingress" else identity.ports
-        tiers = [
-            [(e, tuple(_ranges(e, names))) for e in entries if _matches(e, identity)]
-            for entries in (self.admin, self.allowing, self.baseline)
-        ]
+        tiers = _Tiers(
+            *(
+                [entry for entry in entries if _matches(entry, identity)]
+                for entries in (self.admin, sorted(self.allowing, key=_cause), self.baseline)
+            )
+        )
+        ranges = [tuple(_ranges(entry, names)) for entry in tiers.entries]
         found: list[Piece] = []
         for protocol in get_args(PortProtocol):
-            for first, last in _segments(protocol, [r for tier in tiers for _, r in tier]):
-                piece = Piece(protocol, first, last, *self._fate(tiers, protocol, first))
-                before = found[-1] if found else None
-                if before is not None and _alike(before, piece):
-                    found[-1] = msgspec.structs.replace(before, last=last)
-                else:
-                    found.append(piece)
-        return (*found, Piece(OTHER, 0, 0, *self._fate(tiers, OTHER, 0)))
+            for first, last, active in swept([_spans(some, protocol) for some in ranges]):
+                piece = Piece(protocol, first, last, *self._fate(tiers, active))
+                if found and _alike(found[-1], piece):
+                    piece = msgspec.structs.replace(found.pop(), last=last)
+                found.append(piece)
+        others = [number for number, some in enumerate(ranges) if AnyTraffic() in some]
+        return (*found, Piece(OTHER, 0, 0, *self._fate(tiers, others)))
 
-    def _fate(
-        self, tiers: list[list[_Ranged]], protocol: str, port: int
-    ) -> tuple[bool, tuple[Cause, ...]]:
-        """Whether traffic to this port is allowed, tier by tier, and why."""
-        admin, allowing, baseline = ([e for e, r in t if _in(r, protocol, port)] for t in tiers)
+    def _fate(self, tiers: "_Tiers", active: list[int]) -> tuple[bool, tuple[Cause, ...]]:
+        """Whether traffic that these rules speak of is allowed, tier by tier, and why."""
+        admin, allowing, baseline = tiers.parts(active)
         if admin and admin[0].action != "Pass":
             return admin[0].action == "Accept", (admin[0].cause,)
         if self.isolated:
-            causes = tuple(sorted(entry.cause for entry in allowing))
+            causes = tuple([entry.cause for entry in allowing])
             return bool(causes), causes or self.isolated
         if baseline and baseline[0].action != "Pass":
             return baseline[0].action == "Accept", (baseline[0].cause,)
         return True, ()
+
+
+class _Tiers:
+    """The rules that take a peer, numbered through all tiers in order."""
+
+    def __init__(self, admin: list[_Entry], allowing: list[_Entry], baseline: list[_Entry]) -> None:
+        self.entries = (*admin, *allowing, *baseline)
+        self._cuts = (len(admin), len(admin) + len(allowing))
+
+    def parts(self, numbers: list[int]) -> tuple[list[_Entry], list[_Entry], list[_Entry]]:
+        """Rules by their numbers, which are in order: each tier's own."""
+        first, second = (bisect_left(numbers, cut) for cut in self._cuts)
+        found = [self.entries[number] for number in numbers]
+        return found[:first], found[first:second], found[second:]
 
 
 def guard_of(
@@ -221,26 +233,22 @@ def _ranges(entry: _Entry, names: frozenset[NamedPort]) -> Iterator[PortRange | 
                 yield PortRange(name.protocol, name.number, name.number)
 
 
-def _in(ranges: tuple[PortRange | AnyTraffic, ...], protocol: str, port: int) -> bool:
-    return any(
-        isinstance(r, AnyTraffic) or (r.protocol == protocol and r.first <= port <= r.last)
-        for r in ranges
-    )
+def _spans(ranges: Iterable[PortRange | AnyTraffic], protocol: str) -> list[Span]:
+    """The ports of one protocol among these."""
+    return [
+        (0, LAST_PORT) if isinstance(some, AnyTraffic) else (some.first, some.last)
+        for some in ranges
+        if isinstance(some, AnyTraffic) or some.protocol == protocol
+    ]
 
 
-def _segments(
-    protocol: str, ranges: Iterable[tuple[PortRange | AnyTraffic, ...]]
-) -> Iterator[tuple[int, int]]:
-    """The ports, cut where a range begins or ends: one decision holds for a whole segment."""
-    cuts = {0, LAST_PORT + 1}
-    for some in ranges:
-        for r in some:
-            if isinstance(r, PortRange) and r.protocol == protocol:
-                cuts |= {r.first, r.last + 1}
-    ordered = sorted(cuts)
-    for first, beyond in pairwise(ordered):
-        yield first, beyond - 1
+def _cause(entry: _Entry) -> Cause:
+    return entry.cause
 
 
 def _alike(before: Piece, after: Piece) -> bool:
-    return msgspec.structs.replace(after, first=before.first, last=before.last) == before
+    return (before.protocol, before.allowed, before.because) == (
+        after.protocol,
+        after.allowed,
+        after.because,
+    )

@@ -16,6 +16,7 @@ part of identities.
 
 from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Mapping
+from typing import Generic, TypeVar
 
 import msgspec
 
@@ -42,8 +43,11 @@ Trait = Cause | str
 """A rule, or the name of a port."""
 AnyRule = Rule | ClusterRule
 AnyPolicy = NetworkPolicy | ClusterNetworkPolicy
+MOST_REMEMBERED = 20_000
+"""Of how many kinds of pods it is remembered which rules take them; pods come and go for ever."""
 _EVERYWHERE = (parse_prefix("0.0.0.0/0"), parse_prefix("::/0"))
 _IndexKey = tuple[str, ...]
+R = TypeVar("R", bound=Hashable)
 _Blocks = Mapping[Cause, tuple[Block, ...]]
 
 
@@ -93,7 +97,7 @@ class Identities:
         self._direction = direction
         self._rules: dict[Cause, AnyRule] = {}
         self._namespaces: dict[str, Namespace] = {}
-        self._pods = _PodRules()
+        self._pods = _PodRules[Cause]()
         self._nodes: dict[Cause, tuple[Nodes, ...]] = {}
         self._blocks: dict[Cause, tuple[Block, ...]] = {}
         self._port_names: Counter[tuple[str, str]] = Counter()
@@ -133,7 +137,10 @@ class Identities:
         for peer in () if Anyone() in rule.peers else rule.peers:
             if isinstance(peer, Pods):
                 self._pods.remove(cause, peer)
-                self._label_keys -= Counter(r.key for r in peer.pods.requirements)
+                for requirement in peer.pods.requirements:
+                    self._label_keys[requirement.key] -= 1
+                    if not self._label_keys[requirement.key]:
+                        del self._label_keys[requirement.key]
         self._nodes.pop(cause, None)
         if self._blocks.pop(cause, None):
             self._atoms = None
@@ -170,7 +177,11 @@ class Identities:
         key = (pod.namespace, labels, pod.ports)
         known = self._by_labels.get(key)
         if known is None:
-            known = self._by_labels[key] = self._computed_by_labels(pod)
+            if len(self._by_labels) >= MOST_REMEMBERED:
+                self._by_labels.clear()
+            told = self._computed_by_labels(pod)
+            # Thousands of pods may differ in labels and not in what rules make of them.
+            known = self._by_labels[key] = self._by_labels.setdefault(told, told)
         return known
 
     def of_node(self, node: Node, address: IPAddress) -> Identity:
@@ -244,32 +255,39 @@ def rules_of(policy: AnyPolicy, direction: Direction) -> Iterator[tuple[Cause, A
         yield Cause(policy.ref, rule.field), rule
 
 
-class _PodRules:
-    """Which rules match a pod. An index by required label: of thousands of rules only the few that
-    may match a pod are tried.
+class _PodRules(Generic[R]):
+    """Which rules take a pod: each is tried only on pods with a label that it requires.
+
+    Among thousands of rules, few speak of any one pod. A peer that several entries of a rule name
+    is tried once.
     """
 
     def __init__(self) -> None:
-        self._by_key: dict[_IndexKey, dict[Cause, list[Pods]]] = {}
+        self._by_key: dict[_IndexKey, dict[R, dict[Pods, None]]] = {}
 
-    def add(self, cause: Cause, peer: Pods) -> None:
+    def add(self, rule: R, peer: Pods) -> None:
         for key in _keys_of_peer(peer):
-            self._by_key.setdefault(key, {}).setdefault(cause, []).append(peer)
+            self._by_key.setdefault(key, {}).setdefault(rule, {})[peer] = None
 
-    def remove(self, cause: Cause, peer: Pods) -> None:
+    def remove(self, rule: R, peer: Pods) -> None:
         for key in _keys_of_peer(peer):
             found = self._by_key.get(key, {})
-            found.pop(cause, None)
+            found.pop(rule, None)
             if not found:
                 self._by_key.pop(key, None)
 
-    def of(self, pod: Pod, namespace: Namespace | None) -> Rules:
-        return frozenset(
-            cause
-            for key in _keys_of_pod(pod, namespace)
-            for cause, peers in self._by_key.get(key, {}).items()
-            if any(matches_pod(peer, pod, namespace) for peer in peers)
-        )
+    def of(self, pod: Pod, namespace: Namespace | None) -> frozenset[R]:
+        return frozenset(self._of(pod, namespace))
+
+    def any(self, pod: Pod, namespace: Namespace | None) -> bool:
+        """Whether any of the rules takes the pod."""
+        return next(self._of(pod, namespace), None) is not None
+
+    def _of(self, pod: Pod, namespace: Namespace | None) -> Iterator[R]:
+        for key in _keys_of_pod(pod, namespace):
+            for rule, peers in self._by_key.get(key, {}).items():
+                if any(matches_pod(peer, pod, namespace) for peer in peers):
+                    yield rule
 
 
 def matches_pod(peer: Pods, pod: Pod, namespace: Namespace | None) -> bool:
@@ -332,24 +350,24 @@ class RuleScope:
     """Tells which peers may get another identity when these rules change."""
 
     def __init__(self, rules: Iterable[AnyRule]) -> None:
-        peers = [peer for rule in rules for peer in rule.peers]
-        self._pods = tuple(dict.fromkeys(peer for peer in peers if isinstance(peer, Pods)))
-        self._prefixes = [
-            (p.prefix.version, int(p.prefix[0]), int(p.prefix[-1]))
-            for p in peers
-            if isinstance(p, Block)
-        ]
-        self._names = {p.name for r in rules for p in r.ports if isinstance(p, PortName)}
-        self.beyond_pods = any(isinstance(peer, Block | Nodes) for peer in peers)
+        self._pods = _PodRules[int]()
+        self._names: set[str] = set()
+        self.beyond_pods = False
+        prefixes: dict[IPNetwork, None] = {}
+        for number, rule in enumerate(rules):
+            self._names.update(port.name for port in rule.ports if isinstance(port, PortName))
+            for peer in rule.peers:
+                if isinstance(peer, Pods):
+                    self._pods.add(number, peer)
+                elif isinstance(peer, Block):
+                    prefixes[peer.prefix] = None
+                self.beyond_pods |= isinstance(peer, Block | Nodes)
+        self._prefixes = LongestPrefix(prefixes) if prefixes else None
 
     def touches(self, pod: Pod, namespace: Namespace | None) -> bool:
-        for peer in self._pods:
-            if matches_pod(peer, pod, namespace):
-                return True
+        if self._pods.any(pod, namespace):
+            return True
         if self._names and any(port.name in self._names for port in pod.ports):
             return True
-        return bool(self._prefixes) and any(
-            version == address.version and first <= int(address) <= last
-            for address in pod.addresses
-            for version, first, last in self._prefixes
-        )
+        within = self._prefixes
+        return within is not None and any(within.lookup(each) for each in pod.addresses)

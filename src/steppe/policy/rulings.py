@@ -12,13 +12,19 @@ import msgspec
 
 from steppe.kube.cause import Cause
 from steppe.kube.policies import Direction
+from steppe.net.ports import PROTOCOLS
 from steppe.policy.guards import Guard, Piece
+from steppe.policy.sweep import swept
+
+MOST_NAMED = 8
+"""How many causes an element names: with thousands of rules they would be most of the memory."""
 
 
 class Ruling(msgspec.Struct, frozen=True, cache_hash=True):
     """The open ports, in order, as pieces without causes; all other ports are closed.
 
-    `because` are the rules that open them, or if no port is open the causes of that.
+    `because` are the rules that open them, or those that close all where none is open; of very
+    many the first `MOST_NAMED`, for each element of each peer names them.
     """
 
     direction: Direction
@@ -39,15 +45,19 @@ def ruling(guard: Guard, answers: Iterable[tuple[Piece, ...]]) -> Ruling:
             causes.update(dict.fromkeys(piece.because))
         here = tuple(Piece(piece.protocol, piece.first, piece.last, True) for piece in allowed)
         ports = here if ports is None else common(ports, here)
-    return Ruling(guard.direction, ports or (), tuple(causes) or guard.because)
+    because = tuple(causes) or guard.because
+    return Ruling(guard.direction, ports or (), because[:MOST_NAMED])
 
 
 def common(some: Iterable[Piece], others: Iterable[Piece]) -> tuple[Piece, ...]:
-    """The ports that are in both."""
-    apart = tuple(others)
-    return tuple(
-        Piece(one.protocol, max(one.first, other.first), min(one.last, other.last), True)
-        for one in some
-        for other in apart
-        if one.protocol == other.protocol and one.first <= other.last and other.first <= one.last
-    )
+    """The ports that are in both, in order."""
+    apart = tuple(some), tuple(others)
+    found: list[Piece] = []
+    for protocol in PROTOCOLS:
+        spans = [[(p.first, p.last) for p in pieces if p.protocol == protocol] for pieces in apart]
+        found += (
+            Piece(protocol, first, last, True)
+            for first, last, active in swept(spans)
+            if len(active) == len(spans)
+        )
+    return tuple(found)

@@ -31,6 +31,8 @@ from steppe.reach.groups import (
 )
 from steppe.reach.matrix import Mask, Matrix, Row, both_of, pieces_between
 from steppe.reach.policy_classes import PolicyClass, PolicyClasses
+from steppe.service.granted import granted
+from steppe.settings import Settings
 
 End = Pod | Node | IPAddress
 """A pod, a node (by its first address of a family), or an address outside the cluster."""
@@ -163,12 +165,16 @@ class Reach:
         )
 
 
+DEFAULTS = Settings()
+
+
 def reach_of(
     cluster: Cluster,
     wanted: PortSet = EVERYTHING,
     mark: Callable[[Member], object] = lambda _: None,
 ) -> Reach:
-    """Reach in one cluster; members with different marks are in different groups."""
+    """Reach in one cluster; `mark` keeps members apart although no policy does."""
+    cluster, _ = granted(cluster, DEFAULTS)
     classes = PolicyClasses(cluster)
     members = classed_members(cluster, classes)
     return Reach(cluster, classes, groups_of(members, mark), wanted)

@@ -20,6 +20,8 @@ from steppe.net.address import IPAddress, of_version
 from steppe.service.table import Backend, Backends, Frontend, ServiceTable, SourceRanges
 from steppe.settings import NodePortAddresses
 
+MAX_ENTRIES = 20_000
+"""How much one Service may ask of a node: about its frontends times its endpoints."""
 Kind = Literal["cluster", "external", "balancer", "node"]
 
 
@@ -71,22 +73,46 @@ def service_table(
 ) -> ServiceTable:
     """The rows of one Service on this node; `owner` returns the Service that owns a frontend."""
     ref = service.ref
-    own: list[NamedFrontend] = []
+    own: dict[Frontend, NamedFrontend] = {}
     problems: list[Problem] = []
     for named in named_frontends(vantage, service):
         rival = owner(named.front)
         if rival == ref:
-            own.append(named)
+            own[named.front] = named
         else:
             problems.append(_taken(service, named, rival))
+    found: list[tuple[Frontend, Backends]] = []
+    room = MAX_ENTRIES
+    for row in frontends(vantage, service, slices, own.values()):
+        room -= _size(row[1])
+        if room < 0:
+            problems.append(_too_large(service, list(own.values())[len(found) :]))
+            break
+        found.append(row)
     return ServiceTable(
         ref,
         tuple(
             (address, Cause(ref, f"spec.clusterIPs[{index}]"))
             for index, address in enumerate(service.cluster_ips)
         ),
-        tuple(frontends(vantage, service, slices, own)),
+        tuple(found),
         tuple(problems),
+    )
+
+
+def _size(backends: Backends) -> int:
+    """About how many entries a frontend needs in a data plane."""
+    choices = len(backends.inside) + (len(backends.outside) if backends.local else 0)
+    admitted = len(backends.admitted.prefixes) if backends.admitted is not None else 0
+    return 1 + choices * (3 if backends.affinity_seconds else 1) + admitted
+
+
+def _too_large(service: Service, left: list[NamedFrontend]) -> Problem:
+    return Problem(
+        Cause(service.ref, "spec.ports"),
+        f"its addresses and ports times its endpoints are more than {MAX_ENTRIES:,}, so "
+        f"{left[0].front} and {len(left) - 1} after it are not served; make several Services of "
+        "it, with fewer ports or endpoints each",
     )
 
 
@@ -135,9 +161,11 @@ def _addresses(
     for index, address in enumerate(service.cluster_ips):
         yield address, port.port, "cluster", f"spec.clusterIPs[{index}]"
     for index, address in enumerate(service.external_ips):
-        yield address, port.port, "external", f"spec.externalIPs[{index}]"
+        if address not in service.refused:
+            yield address, port.port, "external", f"spec.externalIPs[{index}]"
     for address in service.load_balancer_ips:
-        yield address, port.port, "balancer", "status.loadBalancer.ingress"
+        if address not in service.refused:
+            yield address, port.port, "balancer", "status.loadBalancer.ingress"
     if port.node_port:
         for address in vantage.node_ports:
             # Never on loopback: packets from and to loopback addresses cannot leave the node.

@@ -51,9 +51,9 @@ class Predictor:
 
     def __init__(self, cluster: Cluster, names: Mapping[IPAddress, str]) -> None:
         """`names` has the ends that are observed, by each of their addresses."""
-        self._cluster = cluster
-        self._names = names
         self._oracle = Oracle(cluster)
+        self._cluster = self._oracle.cluster
+        self._names = names
 
     def predictions(self, check: Check) -> tuple[Prediction, ...]:
         """All permitted results for the packet: one of them must be observed."""

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from tests.apiserver.cluster import Remote, Server
 from tests.apiserver.contract.http import Http, config_map, connected, fresh
-from tests.unit.test_nesting import LAUGHS, MERGES
+from tests.unit.test_document_limits import LAUGHS, MERGES
 from tests.waiting import patience
 
 NAMESPACE = fresh("odd")

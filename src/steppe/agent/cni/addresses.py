@@ -49,9 +49,16 @@ class Addresses:
     it was made.
     """
 
-    def __init__(self, node: str, prefixes: Callable[[], tuple[IPNetwork, ...]]) -> None:
+    def __init__(
+        self,
+        node: str,
+        prefixes: Callable[[], tuple[IPNetwork, ...]],
+        refused: Callable[[], str] = str,
+    ) -> None:
+        """`refused` says why a prefix of the node is not its own; "" where all are."""
         self._node = node
         self._prefixes = prefixes
+        self._refused = refused
         self._lock = threading.Lock()
         self._reserved: dict[str, tuple[IPAddress, ...]] = {}
         self._last: dict[IPNetwork, IPAddress] = {}
@@ -63,6 +70,8 @@ class Addresses:
         is none.
         """
         prefixes = self._prefixes()
+        if why := self._refused():
+            raise NoAddressError(why)
         if not prefixes:
             raise NoAddressError(
                 f"{self._node} has no pod prefix yet; run steppe's controller, or "
@@ -83,6 +92,8 @@ class Addresses:
     def shortage(self, in_use: Iterable[IPAddress]) -> str:
         """Why `reserve` would fail now; "" if it would succeed."""
         used = set(in_use)
+        if why := self._refused():
+            return why
         if not self._prefixes():
             return f"{self._node} has no pod prefix yet"
         full = (prefix for prefix in self._prefixes() if next_free(prefix, used) is None)

@@ -47,6 +47,8 @@ class NodeView(Protocol):
     @property
     def prefixes(self) -> tuple[IPNetwork, ...]: ...
     @property
+    def refused(self) -> str: ...
+    @property
     def mtu(self) -> int: ...
 
 
@@ -83,7 +85,7 @@ class Attachments:
         self._namespaces = namespaces
         self._sandboxes = Sandboxes(host, namespaces)
         self._complete: dict[str, Workload] = {}
-        self._addresses = Addresses(view.name, lambda: view.prefixes)
+        self._addresses = Addresses(view.name, lambda: view.prefixes, lambda: view.refused)
 
     def close(self) -> None:
         self._host.close()

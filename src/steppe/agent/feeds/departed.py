@@ -1,14 +1,15 @@
 """Deleted peers, whose routes stay for a while in case their Node is registered again.
 
-A Node that is deleted by mistake is registered again by its kubelet. Its pods go on running, and
-their objects stay: kube-controller-manager deletes the pods of a missing node after 40 s, and
-checks every 20 s (quarantineTime and gcCheckPeriod in pkg/controller/podgc). For that time the
-peer's routes stay. They are removed at once if another Node gets a prefix or an address of the
-peer.
+A Node that is deleted by mistake is registered again by its kubelet. Its pods run on meanwhile, and
+their objects stay too: kube-controller-manager deletes the pods of a node that is not there after
+40 s, looked for every 20 s (quarantineTime and gcCheckPeriod in pkg/controller/podgc). For as long,
+the deletion of the Node alone does not cut them off. A Node that asks for an address or a prefix
+that overlaps one of such a peer ends that at once.
 """
 
+from collections.abc import Collection, Iterable
+
 from steppe.kube.objects import Node
-from steppe.net.address import IPAddress, IPNetwork
 
 HOLD_SECONDS = 60.0
 
@@ -16,53 +17,40 @@ HOLD_SECONDS = 60.0
 class Departed:
     """The names of deleted peers, each with the time until which its routes stay.
 
-    Invariant: no two of them have a prefix or an address in common; a peer that shares one with
-    another node, present or deleted, is not kept.
+    Whoever asked for something that another node, present or departed, asks for as well is not
+    kept: who that is, the caller says.
     """
 
     def __init__(self) -> None:
-        self._held: dict[str, tuple[float, Node]] = {}
-        self._holders: dict[IPNetwork | IPAddress, str] = {}
+        self._held: dict[str, float] = {}
+
+    def __bool__(self) -> bool:
+        """Whether there is any."""
+        return bool(self._held)
 
     @property
     def due(self) -> float | None:
-        """The earliest time at which a peer has to be removed; None if there is no peer."""
-        return min((until for until, _ in self._held.values()), default=None)
+        """When the next is to be let go; None where there are none."""
+        return min(self._held.values(), default=None)
 
     def hold(self, node: Node, now: float) -> bool:
-        """Keep a deleted peer for a while; False if it has nothing to keep."""
-        if node.name in self._held:
-            return True
-        parts = _parts(node)
-        if not (node.prefixes and node.addresses) or not self._holders.keys().isdisjoint(parts):
+        """Keep its network for a while; False where there is none to keep."""
+        if not (node.prefixes and node.addresses):
             return False
-        self._held[node.name] = now + HOLD_SECONDS, node
-        self._holders.update(dict.fromkeys(parts, node.name))
+        self._held.setdefault(node.name, now + HOLD_SECONDS)
         return True
 
-    def superseded(self, by: Node) -> frozenset[str]:
-        """Remove and return the peers with a prefix or an address that a present node has now."""
-        if not self._held:
-            return frozenset()
-        self._drop(by.name)
-        names = {self._holders[part] for part in _parts(by) if part in self._holders}
-        for name in names:
-            self._drop(name)
-        return frozenset(names)
+    def superseded(self, name: str, rivals: Collection[str]) -> frozenset[str]:
+        """Those of a present node's rivals that are held; they and the node are held no more."""
+        self._held.pop(name, None)
+        return self._drop(self._held.keys() & rivals)
 
     def let_go(self, now: float) -> frozenset[str]:
-        """Remove and return the peers whose time is over."""
-        names = frozenset(name for name, (until, _) in self._held.items() if until <= now)
-        for name in names:
-            self._drop(name)
-        return names
+        """Those whose time is over; they are held no more."""
+        return self._drop({name for name, until in self._held.items() if until <= now})
 
-    def _drop(self, name: str) -> None:
-        _, node = self._held.pop(name, (0.0, None))
-        if node is not None:
-            for part in _parts(node):
-                del self._holders[part]
-
-
-def _parts(node: Node) -> tuple[IPNetwork | IPAddress, ...]:
-    return (*node.networks, *node.addresses)
+    def _drop(self, names: Iterable[str]) -> frozenset[str]:
+        gone = frozenset(names)
+        for name in gone:
+            del self._held[name]
+        return gone

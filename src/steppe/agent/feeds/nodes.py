@@ -159,7 +159,10 @@ class NodeFeed:
         self._lacking.pop(node.name, None)
         if lacking:
             self._lacking[node.name] = lacking
-        touched = NONE.union(*map(self._remove, self._departed.superseded(node)))
+        touched = NONE
+        if self._departed:
+            gone = self._departed.superseded(node.name, self._compiler.rivals(node))
+            touched = touched.union(*map(self._remove, gone))
         if node.name != self._name:
             return touched | self._compiler.set_node(node)
         self._doubt = None
@@ -185,6 +188,8 @@ class NodeFeed:
         """Keep a deleted peer's routes for a while, unless another node has the same prefixes."""
         known = self._compiler.nodes.get(name)
         if known is None or not self._compiler.is_undisputed(name):
+            return False
+        if self._compiler.rivals(known):
             return False
         held = self._departed.hold(known, self.clock())
         if held:

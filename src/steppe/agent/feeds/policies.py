@@ -6,7 +6,8 @@ its namespace, or of the cluster. Only if the server does not have the kind Clus
 (404), an empty list is assumed.
 """
 
-from collections.abc import Iterable
+import asyncio
+from collections.abc import Callable, Iterable
 
 from steppe.agent.feeds.feed import Follow, Together, applied
 from steppe.client.informer import WatchEvent
@@ -73,6 +74,9 @@ class PolicyFeed:
 
     def __init__(self, compiler: NodeCompiler) -> None:
         self._tables = compiler.policies
+        self.behind = asyncio.Event()
+        """Set while there is work that `work` has to go on with."""
+        self._tables.work_in_slices(self.behind.set)
         self._pods = Mirror(POD)
         self._namespaces = Mirror(NAMESPACE)
         self._policies = Mirror(POLICY)
@@ -81,10 +85,23 @@ class PolicyFeed:
             self._load, self._pods, self._namespaces, self._policies, self._cluster_policies
         )
 
+    async def work(self, touch: Callable[[Iterable[Key]], None]) -> None:
+        """Go on with what takes long, a slice at a time, between which others have their turn."""
+        while True:
+            await self.behind.wait()
+            while self._tables.waiting:
+                touched = self._tables.more()
+                if not self._tables.waiting:
+                    touch(touched)
+                await asyncio.sleep(0)
+            self.behind.clear()
+
     @property
     def complete(self) -> bool:
-        """Whether all four lists have arrived (the last one may be absent)."""
-        return self._all.complete
+        """Whether all four lists have been seen, or that the last is not to be had, and what they
+        come to is worked out.
+        """
+        return self._all.complete and self._tables.loaded
 
     @property
     def problems(self) -> tuple[Problem, ...]:

@@ -29,6 +29,12 @@ class Here:
         return here.networks if here is not None else ()
 
     @property
+    def refused(self) -> str:
+        """Why pods are given no address although the node has a prefix; "" where they are."""
+        prefixes = (p for p in self._compiler.refused_here if p.cause.field != "status.addresses")
+        return "; ".join(str(problem) for problem in prefixes)
+
+    @property
     def mtu(self) -> int:
         """The MTU of pods' links, in bytes."""
         here = self._compiler.here
@@ -40,6 +46,8 @@ class Here:
         here = self._compiler.here
         if here is None:
             return f"waiting for the API server to send Node {self.name}"
+        if self.refused:
+            return self.refused
         if not here.prefixes:
             return f"Node {here.name} has no pod prefix yet"
         return ""

@@ -82,6 +82,7 @@ class Keeper:
         self._wake = asyncio.Event()
         self._retrying = False
         self._busy_since: float | None = None
+        self._mended = False
         self._unread = False
         """Whether the kernel has to be read first: reading or changing it failed as a whole."""
         self.reconciler = Reconciler(compiler)
@@ -134,8 +135,13 @@ class Keeper:
         attempt to read them.
         """
         async with self._lock:
+            known = bool(self.reconciler.actual)
             self.reconciler.replace_actual(await asyncio.to_thread(self._ensured))
             self._unread = False
+        if self._mended and known:
+            # Flows that began while the rules were gone are looked at, though no entry changes.
+            self._owner.applied(self._wanted())
+        self._mended = False
 
     async def read_settings(self) -> None:
         """Read the sysctls that are desired now (the rest is known), then compare every key."""
@@ -231,6 +237,7 @@ class Keeper:
 
     def _ensure(self) -> None:
         for fault in self._driver.ensure():
+            self._mended = True
             log.info(line("made-right", what=fault.what, was=fault.how))
 
     def _ensured(self) -> dict[Key, Value]:

@@ -63,4 +63,5 @@ class Outcome:
             # A backend or a policy may have changed while no agent ran.
             self._looked = True
             self.applied(self._compiler.state)
+        self._policy_flows.in_step()
         await self._passes.ended()

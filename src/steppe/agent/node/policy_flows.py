@@ -38,10 +38,17 @@ class PolicyFlowEnder:
         self._compiler = compiler
         self._conntrack = conntrack
         self._wake = asyncio.Event()
+        self._put_off = False
 
     def changed(self, keys: Iterable[Key]) -> None:
         """The kernel has the desired values of these keys now."""
         if any(POLICIES.is_policy(key) for key in keys):
+            self._wake.set()
+
+    def in_step(self) -> None:
+        """A pass has ended, as one does after policies are worked out."""
+        if self._put_off and not self._compiler.policies.waiting:
+            self._put_off = False
             self._wake.set()
 
     async def run(self) -> None:
@@ -58,8 +65,11 @@ class PolicyFlowEnder:
 
     async def _look(self) -> None:
         flows = await asyncio.to_thread(self._conntrack.flows, _JUDGED)
-        # Use the entries desired after the reading: flows that they allow and that began since
-        # then are not in the reading.
+        if self._compiler.policies.waiting:
+            # Half of a change forbids what neither the policies before nor those after it do.
+            self._put_off = True
+            return
+        # What is asked for after the reading: nothing begun since by leave of it is among them.
         state = self._compiler.state.only(POLICIES.is_policy_set)
         ended = await asyncio.to_thread(forbidden, flows, state, self._own_addresses())
         await asyncio.to_thread(self._conntrack.end, ended)

@@ -100,6 +100,8 @@ class Reconciler:
     def plan(self) -> Plan:
         """The changes to make now, in order; the planned keys need no more comparison."""
         dirty, self._dirty = self._dirty, set()
+        # They are touched again when the change that they are part of is complete.
+        dirty -= self._compiler.policies.pending
         if len(dirty) > MANY_KEYS:
             self.actual = self._compiler.state.share(self.actual)
         self.compared = len(dirty)
@@ -138,8 +140,9 @@ class Reconciler:
     def drift(
         self, seen: Mapping[Key, Value], keys: Iterable[Key] | None = None
     ) -> tuple[Change, ...]:
-        """The changes from the tables `seen` to the desired ones, for all keys or only these."""
-        changes = diff(self._compiler.state, seen, keys)
+        """What it would take to make a kernel that holds `seen` agree, in all or in these keys."""
+        pending = self._compiler.policies.pending
+        changes = [c for c in diff(self._compiler.state, seen, keys) if c.key not in pending]
         known = (change for change in changes if not self._is_under_way(change))
         return ordered(known)
 

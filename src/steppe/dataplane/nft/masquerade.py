@@ -5,12 +5,12 @@ of this node's pods (the senders), `cluster` has all pod prefixes and node addre
 that are not masqueraded).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from steppe.dataplane.nft.sets import CLUSTER, LOCAL_PODS
 from steppe.kube.cause import Cause
-from steppe.kube.objects import Node
-from steppe.net.address import host_prefix, parse_prefix
+from steppe.kube.objects import Node, Workload
+from steppe.net.address import IPAddress, host_prefix, parse_prefix
 from steppe.state.claim import Claim
 from steppe.state.nft import Element
 from steppe.state.node import NodeClaim
@@ -20,6 +20,13 @@ def local_pod_elements(here: Node) -> Iterator[NodeClaim]:
     """The pod prefixes of this node, whose packets may be masqueraded."""
     for prefix in here.prefixes:
         yield Claim(LOCAL_PODS.key(prefix.network), Element(), prefix.cause)
+
+
+def stray_pod_elements(workload: Workload, addresses: Iterable[IPAddress]) -> Iterator[NodeClaim]:
+    """Pods of this node that are in none of its prefixes, one by one."""
+    cause = Cause(workload.ref, "status.podIPs")
+    for address in addresses:
+        yield Claim(LOCAL_PODS.key(host_prefix(address)), Element(), cause)
 
 
 def everything_is_inside(here: Node) -> Iterator[NodeClaim]:

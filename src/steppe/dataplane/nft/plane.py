@@ -1,11 +1,12 @@
 """nftables as a DataPlane: the elements of each object in the sets and maps of `inet steppe`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from steppe.dataplane.nft.masquerade import (
     cluster_elements,
     everything_is_inside,
     local_pod_elements,
+    stray_pod_elements,
 )
 from steppe.dataplane.nft.services import (
     frontends_behind,
@@ -17,6 +18,7 @@ from steppe.dataplane.nft.services import (
 from steppe.kube.cause import Cause
 from steppe.kube.objects import Node, Workload
 from steppe.kube.services import ServiceRange
+from steppe.net.address import IPAddress
 from steppe.service.table import ServiceTable
 from steppe.settings import Settings
 from steppe.state.node import NodeClaim
@@ -38,6 +40,13 @@ def other_node(settings: Settings, node: Node) -> Iterator[NodeClaim]:
 
 def pod(workload: Workload) -> Iterator[NodeClaim]:
     return hairpin_elements(workload)
+
+
+def pod_outside(
+    settings: Settings, workload: Workload, addresses: Iterable[IPAddress]
+) -> Iterator[NodeClaim]:
+    if settings.masquerade or settings.services:
+        yield from stray_pod_elements(workload, addresses)
 
 
 def service(table: ServiceTable) -> Iterator[NodeClaim]:

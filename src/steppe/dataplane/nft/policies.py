@@ -13,6 +13,7 @@ selects has no element: its identity is number 0 (policy/numbers.py).
 
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
+from heapq import nsmallest
 
 from steppe.dataplane.nft.policy_chains import allowing
 from steppe.dataplane.nft.sets import ITSELF as ITSELF_MAP
@@ -24,7 +25,7 @@ from steppe.net.address import IPAddress, IPNetwork
 from steppe.net.ports import OTHER, PortRange
 from steppe.policy.guards import Guard, Piece
 from steppe.policy.numbers import ITSELF
-from steppe.policy.rulings import Ruling
+from steppe.policy.rulings import MOST_NAMED, Ruling
 from steppe.state.claim import Claim
 from steppe.state.nft import Element, ElementKey
 from steppe.state.node import NodeClaim
@@ -60,7 +61,8 @@ def overfull(found: Ruling) -> Iterator[Problem]:
             f"{len(left_out)} ranges of ports from {first.protocol.lower()} {first.first} on are "
             "too many for one peer and stay closed; use endPort for wider ranges"
         )
-        yield from (Problem(cause, message) for cause in found.because)
+        # Once an object: a rule has a range or two, and the object has too many of them.
+        yield from (Problem(cause, message) for cause in _one_each(found.because))
 
 
 def peer_claim(direction: Direction, address: IPAddress, number: int, cause: Cause) -> NodeClaim:
@@ -69,12 +71,22 @@ def peer_claim(direction: Direction, address: IPAddress, number: int, cause: Cau
 
 
 def block_claims(
-    direction: Direction, prefix: IPNetwork, number: int, rules: Iterable[Cause]
+    direction: Direction, prefix: IPNetwork, number: int, rules: frozenset[Cause]
 ) -> Iterator[NodeClaim]:
     """The identity's number of a prefix."""
     key = policy_sets(direction).block.key(prefix)
-    for cause in rules:
+    for cause in _first_named(rules):
         yield Claim(key, Element((number,)), cause)
+
+
+@lru_cache(maxsize=256)  # an except list makes a hundred prefixes of one
+def _first_named(rules: frozenset[Cause]) -> tuple[Cause, ...]:
+    return tuple(nsmallest(MOST_NAMED, rules) if len(rules) > MOST_NAMED else rules)
+
+
+def _one_each(causes: Iterable[Cause]) -> Iterable[Cause]:
+    """The first cause of each object."""
+    return {cause.ref: cause for cause in reversed(tuple(causes))}.values()
 
 
 def _ruling_claims(key: ElementKey, found: Ruling) -> Iterator[NodeClaim]:

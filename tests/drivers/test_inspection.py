@@ -3,9 +3,9 @@
 from ipaddress import ip_network
 
 import pytest
-from steppe.drivers.beside import KernelBeside, Other
 
-from steppe.drivers import beside
+from steppe.drivers import inspection
+from steppe.drivers.inspection import KernelInspection, Other
 from steppe.drivers.netlink.netns import call_in
 from steppe.drivers.netlink.socket import NetlinkError
 from steppe.drivers.nftables.library import NftError
@@ -15,7 +15,7 @@ from tests.drivers.conftest import Namespace
 pytestmark = pytest.mark.kernel
 
 OURS = RouteKey(ip_network("10.244.2.0/24"))
-IT = KernelBeside(("inet", "steppe"), ("UDP",))
+IT = KernelInspection(("inet", "steppe"), ("UDP",))
 
 
 def others(node: Namespace, link: str = "eth0") -> dict[str, str]:
@@ -62,8 +62,8 @@ def test_what_cannot_be_read_is_told_as_such(
     def no_routes(_: object) -> None:
         raise NetlinkError(105, "no buffer space")
 
-    monkeypatch.setattr(beside, "dropping", no_rules)
-    monkeypatch.setattr(beside, "preferred", no_routes)
+    monkeypatch.setattr(inspection, "dropping", no_rules)
+    monkeypatch.setattr(inspection, "preferred", no_routes)
     for link in ("all", "eth0"):
         set_filter(node, link, 0)
     rules, routes = call_in(node.fd, lambda: IT.others([OURS], "eth0"))

@@ -1,0 +1,121 @@
+"""Whose an address is that several objects claim: the rule alone, read from the objects.
+
+"Each pod in a cluster gets its own unique cluster-wide IP address" (The Kubernetes network model),
+so of two nodes that claim an address one has to go without, and it is the younger one: what an
+object gets must not be lost to one that comes later. The same holds between nodes and the ranges
+that ServiceCIDRs keep for Services.
+
+What no pod can have at all is no node's prefix: the unspecified, loopback, link-local and multicast
+addresses (RFC 6890), and prefixes that are most of an address space.
+"""
+
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from steppe.kube.cluster import Cluster
+from steppe.kube.objects import Node
+from steppe.kube.services import ServiceRange
+from steppe.net.address import IPNetwork, host_prefix, parse_prefix
+
+_NOBODYS = tuple(
+    map(
+        parse_prefix,
+        (
+            *("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4"),
+            *("::/96", "::ffff:0:0/96", "fe80::/10", "ff00::/8"),
+        ),
+    )
+)
+_LINK_LOCAL = (_NOBODYS[2], _NOBODYS[6])
+
+
+def honoured(cluster: Cluster, pod_ranges: tuple[IPNetwork, ...] = ()) -> Cluster:
+    """The cluster with what each Node and ServiceCIDR may have of what it claims."""
+    given = _Given()
+    nodes, ranges = dict(cluster.nodes), dict(cluster.service_ranges)
+    asking: list[Node | ServiceRange] = [*nodes.values(), *ranges.values()]
+    for each in sorted(asking, key=lambda one: (one.created, one.ref)):
+        if isinstance(each, ServiceRange):
+            kept = tuple(p for p in each.prefixes if _is_fit(p) and not given.to_nodes(p))
+            given.give_range(kept)
+            ranges[each.name] = msgspec.structs.replace(each, prefixes=kept)
+            continue
+        addresses = tuple(
+            address
+            for address in each.addresses
+            if _is_fit(host_prefix(address)) and not given.to_anyone(host_prefix(address))
+        )
+        given.give_node(map(host_prefix, addresses))
+        prefixes = tuple(
+            prefix
+            for prefix in each.prefixes
+            if _is_fit(prefix.network)
+            and _is_inside(prefix.network, pod_ranges)
+            and not given.to_anyone(prefix.network)
+        )
+        given.give_node(prefix.network for prefix in prefixes)
+        nodes[each.name] = msgspec.structs.replace(each, addresses=addresses, prefixes=prefixes)
+    return msgspec.structs.replace(cluster, nodes=nodes, service_ranges=ranges)
+
+
+class _Given:
+    """What has been given out so far: each prefix, and all the prefixes around it."""
+
+    def __init__(self) -> None:
+        self._nodes = _Prefixes()
+        self._ranges = _Prefixes()
+
+    def give_node(self, prefixes: Iterable[IPNetwork]) -> None:
+        self._nodes.add(prefixes)
+
+    def give_range(self, prefixes: Iterable[IPNetwork]) -> None:
+        self._ranges.add(prefixes)
+
+    def to_nodes(self, prefix: IPNetwork) -> bool:
+        return self._nodes.overlap(prefix)
+
+    def to_anyone(self, prefix: IPNetwork) -> bool:
+        return self._nodes.overlap(prefix) or self._ranges.overlap(prefix)
+
+
+class _Prefixes:
+    def __init__(self) -> None:
+        self._given: set[tuple[int, int, int]] = set()
+        self._around: set[tuple[int, int, int]] = set()
+
+    def add(self, prefixes: Iterable[IPNetwork]) -> None:
+        for prefix in prefixes:
+            around = list(_around(prefix))
+            self._given.add(around[0])
+            self._around.update(around)
+
+    def overlap(self, prefix: IPNetwork) -> bool:
+        around = list(_around(prefix))
+        return around[0] in self._around or not self._given.isdisjoint(around)
+
+
+def _around(prefix: IPNetwork) -> Iterator[tuple[int, int, int]]:
+    """The prefix, and every shorter one that holds it."""
+    first, bits = int(prefix.network_address), prefix.max_prefixlen
+    for length in range(prefix.prefixlen, -1, -1):
+        yield prefix.version, length, first >> bits - length
+
+
+def _is_fit(prefix: IPNetwork) -> bool:
+    if prefix.prefixlen < (8 if prefix.version == 4 else 32):
+        return False
+    alone = prefix.prefixlen == prefix.max_prefixlen
+    return not any(
+        prefix.overlaps(each)
+        for each in _NOBODYS
+        if each.version == prefix.version and not (alone and each in _LINK_LOCAL)
+    )
+
+
+def _is_inside(prefix: IPNetwork, ranges: tuple[IPNetwork, ...]) -> bool:
+    """Whether the operator's ranges for pods, where there are any, hold the prefix."""
+    return not ranges or any(
+        prefix.version == each.version and prefix.subnet_of(each)  # type: ignore[arg-type]
+        for each in ranges
+    )

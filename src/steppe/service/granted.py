@@ -1,0 +1,37 @@
+"""A cluster with what its objects may have of what they ask for, for whoever looks at all of it.
+
+Agents follow events instead (compile/incremental.py); the rules are the same (kube/claims.py,
+service/claims.py), and a cluster that has gone through them once stays as it is.
+"""
+
+from collections.abc import Iterator
+
+import msgspec
+
+from steppe.kube.cause import Problem
+from steppe.kube.claims import Claimant, NodeClaims
+from steppe.kube.cluster import Cluster
+from steppe.service.claims import ServiceClaims
+from steppe.settings import Settings
+
+
+def granted(cluster: Cluster, settings: Settings) -> tuple[Cluster, tuple[Problem, ...]]:
+    """The cluster without what is refused, and a Problem for each such part."""
+    asking: tuple[Claimant, ...] = (*cluster.nodes.values(), *cluster.service_ranges.values())
+    claims = NodeClaims.of(settings.pod_ranges, asking)
+    services = cluster.services_with_slices()
+    offers = ServiceClaims.of(claims, settings.external_ips, services)
+
+    def problems() -> Iterator[Problem]:
+        for each in asking:
+            yield from claims.problems(each.ref)
+        for service in cluster.services.values():
+            yield from offers.problems(service)
+
+    given = msgspec.structs.replace(
+        cluster,
+        nodes={name: claims.node(node) for name, node in cluster.nodes.items()},
+        service_ranges={n: claims.service_range(r) for n, r in cluster.service_ranges.items()},
+        services={name: offers.service(each) for name, each in cluster.services.items()},
+    )
+    return given, tuple(sorted(problems()))
