@@ -40,6 +40,8 @@ from steppe.state.node import TABLES, Key, Value
 from steppe.state.route import MAIN, Hop, Route, RouteKey
 from steppe.state.sysctl import Sysctl, SysctlKey
 
+_CONNECTED = 256
+"""The metric of the route that comes with an IPv6 address (IP6_RT_PRIO_ADDRCONF)."""
 _GLOBAL_SETTINGS = ("net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding")
 _LINK_SETTINGS = {
     "ipv4": ("rp_filter", "forwarding", "proxy_arp"),
@@ -340,15 +342,16 @@ class FakeKernel:
             return False
         if via.version == 6 and via.is_link_local:
             return True
-        prefixes = [interface.network for interface in self._addresses_on(link)]
-        prefixes += [
-            key.prefix
-            for key, value in self._state.items()
-            if isinstance(key, RouteKey)
-            and isinstance(value, Route)
-            and any(hop.link == link and hop.via is None for hop in value.hops)
-        ]
-        return any(via.version == prefix.version and via in prefix for prefix in prefixes)
+        connected = (interface.network for interface in self._addresses_on(link))
+        direct = [(prefix.prefixlen, -_CONNECTED) for prefix in connected if via in prefix]
+        through = [(-1, 0)]
+        for key, value in self._state.items():
+            if isinstance(key, RouteKey) and isinstance(value, Route) and via in key.prefix:
+                straight = any(hop.link == link and hop.via is None for hop in value.hops)
+                (direct if straight else through).append((key.prefix.prefixlen, -key.metric))
+        # IPv6 looks the next hop up like any destination: the most specific route decides
+        # (ip6_route_check_nh in net/ipv6/route.c). IPv4 skips routes that have a next hop.
+        return bool(direct) and (via.version == 4 or max(direct) > max(through))
 
     def _follow(self, key: Key) -> None:
         """Delete or change the entries that depend on an entry."""
