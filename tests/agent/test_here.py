@@ -21,7 +21,7 @@ def test_before_the_api_has_spoken_no_pod_can_be_attached_and_links_have_the_upl
     compiler = NodeCompiler(Settings(fabric="direct"), "node-a")
     it = here(compiler)
     assert (it.name, it.prefixes, it.mtu) == ("node-a", (), 9000)
-    assert it.why_not_ready() == "waiting for the API to tell of Node node-a"
+    assert it.why_not_ready() == "waiting for the API server to send Node node-a"
     assert own_addresses(compiler) == ()
 
 

@@ -254,7 +254,8 @@ def test_json_has_its_schema(tmp_path: Path) -> None:
     document = json.loads(result.stdout)
     assert document["schema"] == "steppe.lint/v1"
     (found,) = document["findings"]
-    assert found["object"] == {"kind": "Service", "namespace": "shop", "name": "db"}
+    named = {"kind": "Service", "namespace": "shop", "name": "db", "group": ""}
+    assert found["object"] == named
     assert (found["check"], found["field"]) == ("all-denied", "spec.ports[0]")
 
 
