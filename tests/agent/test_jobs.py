@@ -72,9 +72,13 @@ class World:
         self.calls += 1
 
     def jobs(self) -> dict[str, Job]:
-        way = self.agent.way
+        pipeline = self.agent.pipeline
         start = Start(
-            way.compiler, way.keeper, way.underlay, way.feeds.ranges.remember, self.cleaned_up
+            pipeline.compiler,
+            pipeline.keeper,
+            pipeline.underlay,
+            pipeline.feeds.ranges.remember,
+            self.cleaned_up,
         )
         # The agent's own would look at the links of the machine that the test runs on.
         known = (Job("start", start.run, lasts=False), *self.agent.edges(), *self.agent.jobs())
@@ -136,37 +140,37 @@ class FaultyClient:
 
 async def is_listed(world: World) -> None:
     """The API has told of this node, so the kernel may be changed."""
-    feeds = world.agent.way.feeds
+    feeds = world.agent.pipeline.feeds
     seen = wire.Node(metadata=wire.ObjectMeta(name=NODE.name))
     feeds.nodes.take(Replaced((seen,)))
 
 
 async def keeps(world: World) -> None:
     """All is known, and something is to be changed."""
-    way = world.agent.way
+    pipeline = world.agent.pipeline
     await is_listed(world)
-    way.feeds.services.take_service(Replaced(()))
-    way.feeds.services.take_slice(Replaced(()))
-    way.feeds.ranges.take(Replaced(()))
+    pipeline.feeds.services.take_service(Replaced(()))
+    pipeline.feeds.services.take_slice(Replaced(()))
+    pipeline.feeds.ranges.take(Replaced(()))
     for take in ("pod", "namespace", "policy", "cluster_policy"):
-        getattr(way.feeds.policies, f"take_{take}")(Replaced(()))
-    way.keeper.touch(way.compiler.set_node(NODE))
+        getattr(pipeline.feeds.policies, f"take_{take}")(Replaced(()))
+    pipeline.keeper.touch(pipeline.compiler.set_node(NODE))
 
 
 async def has_stale_flows(world: World) -> None:
-    compiler = world.agent.way.compiler
+    compiler = world.agent.pipeline.compiler
     compiler.set_node(NODE)
     compiler.set_service(DNS)
-    world.agent.way.flows.changed(compiler.set_slice(slice_(OLD)))
+    world.agent.pipeline.flows.changed(compiler.set_slice(slice_(OLD)))
 
 
 async def has_forbidden_flows(world: World) -> None:
-    world.agent.way.policy_flows.changed([ElementKey("ingress_guarded4", (OLD,))])
+    world.agent.pipeline.policy_flows.changed([ElementKey("ingress_guarded4", (OLD,))])
 
 
 async def publishes(world: World) -> None:
     await is_listed(world)
-    world.agent.way.underlay.known = True
+    world.agent.pipeline.underlay.known = True
 
 
 async def has_an_event(world: World) -> None:
@@ -176,7 +180,7 @@ async def has_an_event(world: World) -> None:
 
 async def can_attach(world: World) -> None:
     world.agent._start.done.set()
-    world.agent.way.compiler.set_node(NODE)
+    world.agent.pipeline.compiler.set_node(NODE)
 
 
 async def nothing(_: World) -> None:
@@ -237,7 +241,7 @@ async def world(
     made = World(tmp_path, "{}:{}".format(*port.getsockname()))
     yield made
     made.error = None
-    made.agent.way.cni.close()
+    made.agent.pipeline.cni.close()
 
 
 @contextlib.asynccontextmanager

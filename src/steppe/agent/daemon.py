@@ -66,7 +66,7 @@ READY_SECONDS = 1.0
 """Seconds between two checks whether pods can be attached, without a pass over the kernel."""
 
 
-class Way:
+class Pipeline:
     """The parts that an event passes, from the API and the CNI plugin to the kernel and on."""
 
     def __init__(self, options: Options, client: Client, kernel: Kernel, metrics: Metrics) -> None:
@@ -113,41 +113,53 @@ class Agent:
             options.node, failed=lambda job: metrics.job_failures.labels(job).inc()
         )
         self.loop_errors = LoopErrors(options.node)
-        way = self.way = Way(options, client, kernel, metrics)
+        pipeline = self.pipeline = Pipeline(options, client, kernel, metrics)
         self._start = Start(
-            way.compiler, way.keeper, way.underlay, way.feeds.ranges.remember, way.cni.clean_up
+            pipeline.compiler,
+            pipeline.keeper,
+            pipeline.underlay,
+            pipeline.feeds.ranges.remember,
+            pipeline.cni.clean_up,
         )
         self._full_passes = FullPasses(
-            way.keeper, way.listener.look, options.resync, repair=options.repair
+            pipeline.keeper, pipeline.listener.look, options.resync, repair=options.repair
         )
         self._gauges = Gauges(
             metrics,
-            way.compiler,
-            way.keeper.reconciler,
-            lambda: way.feeds.out_of_sync,
+            pipeline.compiler,
+            pipeline.keeper.reconciler,
+            lambda: pipeline.feeds.out_of_sync,
             self.problems,
         )
-        self._denials = Denials(way.compiler, lambda: read(kernel.counters), metrics.denied)
+        self._denials = Denials(pipeline.compiler, lambda: read(kernel.counters), metrics.denied)
         self._server = AgentServer(
             options.state_dir / "agent.sock",
             Answers(
-                compiler=way.compiler,
-                keeper=way.keeper,
-                feeds=way.feeds,
+                compiler=pipeline.compiler,
+                keeper=pipeline.keeper,
+                feeds=pipeline.feeds,
                 denials=self._denials,
                 why_not_ready=self.why_not_ready,
                 problems=self.problems,
             ),
-            Audit(way.compiler, way.keeper, way.cni.inner_faults, kernel.inspection),
-            Samples(way.compiler, lambda: way.feeds.policies.pods),
+            Audit(pipeline.compiler, pipeline.keeper, pipeline.cni.inner_faults, kernel.inspection),
+            Samples(pipeline.compiler, lambda: pipeline.feeds.policies.pods),
         )
         self._events = EventRecorder(client, "steppe-agent", options.node)
-        self._publisher = Publisher(client, way.compiler, way.feeds, self._events, way.underlay)
+        self._publisher = Publisher(
+            client, pipeline.compiler, pipeline.feeds, self._events, pipeline.underlay
+        )
 
     def problems(self) -> tuple[Problem, ...]:
         """All current Problems: of objects, of the node's underlay, of jobs."""
-        way = self.way
-        sources = (way.feeds, way.compiler, way.underlay, self.supervisor, self.loop_errors)
+        pipeline = self.pipeline
+        sources = (
+            pipeline.feeds,
+            pipeline.compiler,
+            pipeline.underlay,
+            self.supervisor,
+            self.loop_errors,
+        )
         return tuple(sorted({problem for source in sources for problem in source.problems}))
 
     def why_not_ready(self) -> str:
@@ -157,7 +169,7 @@ class Agent:
             return f"the agent's job {failing[0]} fails and is tried again"
         if not self._start.done.is_set():
             return "the kernel is being read"
-        return self.way.here.why_not_ready()
+        return self.pipeline.here.why_not_ready()
 
     async def run(self) -> None:
         """Read the kernel first, then follow every source of events."""
@@ -171,7 +183,7 @@ class Agent:
                 for job in self.jobs():
                     tasks.create_task(self.supervisor.one(job), name=job.name)
         finally:
-            self.way.cni.close()
+            self.pipeline.cni.close()
 
     def edges(self) -> Iterator[Job]:
         """The jobs that answer questions about the agent."""
@@ -181,20 +193,20 @@ class Agent:
 
     def jobs(self) -> Iterable[Job]:
         """The jobs that run after the kernel has been read."""
-        way, kernel = self.way, self._kernel
+        pipeline, kernel = self.pipeline, self._kernel
         socket = self._options.state_dir / "cni.sock"
         return (
-            *way.feeds.jobs(way.listener),
-            Job("underlay", lambda: way.underlay.follow(way.listener.see)),
-            Job("cni-socket", lambda: way.cni.run(socket)),
-            Job("keeper", way.keeper.run),
-            Job("kernel-events", lambda: way.keeper.follow(kernel.events.events())),
+            *pipeline.feeds.jobs(pipeline.listener),
+            Job("underlay", lambda: pipeline.underlay.follow(pipeline.listener.see)),
+            Job("cni-socket", lambda: pipeline.cni.run(socket)),
+            Job("keeper", pipeline.keeper.run),
+            Job("kernel-events", lambda: pipeline.keeper.follow(kernel.events.events())),
             Job("full-passes", self._full_passes.run),
-            Job("lost-pods", way.reattaching.run),
-            Job("stale-flows", way.flows.run),
-            Job("forbidden-flows", way.policy_flows.run),
+            Job("lost-pods", pipeline.reattaching.run),
+            Job("stale-flows", pipeline.flows.run),
+            Job("forbidden-flows", pipeline.policy_flows.run),
             Job("denied-packets", self._denials.run),
-            Job("gauges", lambda: self._gauges.run(way.passes)),
+            Job("gauges", lambda: self._gauges.run(pipeline.passes)),
             Job("cni-install", self._install_cni, lasts=False),
             Job("publish", self._publisher.run),
             Job("events", self._events.run),
@@ -209,6 +221,6 @@ class Agent:
             # The recovery of a job can make the node ready without a pass over the kernel.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(READY_SECONDS):
-                    await self.way.passes.until(lambda: not self.why_not_ready())
+                    await self.pipeline.passes.until(lambda: not self.why_not_ready())
         await asyncio.to_thread(install, bin_dir, conf_dir, self._options.state_dir / "cni.sock")
         log.info(line("installed", plugin=bin_dir, configuration=conf_dir))
