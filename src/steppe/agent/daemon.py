@@ -114,41 +114,33 @@ class Agent:
         )
         self.loop_errors = LoopErrors(options.node)
         pipeline = self.pipeline = Pipeline(options, client, kernel, metrics)
+        compiler, keeper, feeds = pipeline.compiler, pipeline.keeper, pipeline.feeds
+        underlay = pipeline.underlay
         self._start = Start(
-            pipeline.compiler,
-            pipeline.keeper,
-            pipeline.underlay,
-            pipeline.feeds.ranges.remember,
-            pipeline.cni.clean_up,
+            compiler, keeper, underlay, feeds.ranges.remember, pipeline.cni.clean_up
         )
         self._full_passes = FullPasses(
-            pipeline.keeper, pipeline.listener.look, options.resync, repair=options.repair
+            keeper, pipeline.listener.look, options.resync, repair=options.repair
         )
         self._gauges = Gauges(
-            metrics,
-            pipeline.compiler,
-            pipeline.keeper.reconciler,
-            lambda: pipeline.feeds.out_of_sync,
-            self.problems,
+            metrics, compiler, keeper.reconciler, lambda: feeds.out_of_sync, self.problems
         )
-        self._denials = Denials(pipeline.compiler, lambda: read(kernel.counters), metrics.denied)
+        self._denials = Denials(compiler, lambda: read(kernel.counters), metrics.denied)
         self._server = AgentServer(
             options.state_dir / "agent.sock",
             Answers(
-                compiler=pipeline.compiler,
-                keeper=pipeline.keeper,
-                feeds=pipeline.feeds,
+                compiler=compiler,
+                keeper=keeper,
+                feeds=feeds,
                 denials=self._denials,
                 why_not_ready=self.why_not_ready,
                 problems=self.problems,
             ),
-            Audit(pipeline.compiler, pipeline.keeper, pipeline.cni.inner_faults, kernel.inspection),
-            Samples(pipeline.compiler, lambda: pipeline.feeds.policies.pods),
+            Audit(compiler, keeper, pipeline.cni.inner_faults, kernel.inspection),
+            Samples(compiler, lambda: feeds.policies.pods),
         )
         self._events = EventRecorder(client, "steppe-agent", options.node)
-        self._publisher = Publisher(
-            client, pipeline.compiler, pipeline.feeds, self._events, pipeline.underlay
-        )
+        self._publisher = Publisher(client, compiler, feeds, self._events, underlay)
 
     def problems(self) -> tuple[Problem, ...]:
         """All current Problems: of objects, of the node's underlay, of jobs."""
