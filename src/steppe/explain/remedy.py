@@ -51,7 +51,8 @@ def changes_for(cluster: Cluster, asked: Asked) -> tuple[Change, ...]:
     ]
     together = list(islice(product(*options), _TRIED)) if len(options) > 1 else []
     tried = sorted((*alone, *together), key=lambda edits: max(map(_breadth, edits)))
-    found = list(islice((edits for edits in tried if _opens(asked, edits)), SHOWN))
+    before = Oracle(asked.part, asked.node_port_addresses)
+    found = list(islice((edits for edits in tried if _opens(asked, before, edits)), SHOWN))
     narrow = [edits for edits in found if max(map(_breadth, edits)) < Breadth.WIDE]
     return tuple(map(_change, narrow or found))
 
@@ -68,9 +69,9 @@ def _change(edits: tuple[Edit, ...]) -> Change:
     )
 
 
-def _opens(asked: Asked, edits: Iterable[Edit]) -> bool:
+def _opens(asked: Asked, before: Oracle, edits: Iterable[Edit]) -> bool:
     part = reduce(lambda cluster, edit: edit.apply(cluster), edits, asked.part)
-    oracle = Oracle(part, asked.node_port_addresses)
+    oracle = Oracle(part, asked.node_port_addresses, same_nodes=before)
     return all(
         path.fate == "delivered"
         for case in asked.cases

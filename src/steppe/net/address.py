@@ -5,6 +5,7 @@ and an IPv6 address raises TypeError), fast parsing, and names for the unions of
 """
 
 from collections.abc import Iterable
+from functools import lru_cache
 from ipaddress import (
     IPv4Address,
     IPv4Interface,
@@ -50,6 +51,7 @@ def parse_interface(text: str) -> IPInterface:
     return ip_interface(text)
 
 
+@lru_cache(maxsize=65_536)  # a network takes 20 µs to make
 def host_prefix(address: IPAddress) -> IPNetwork:
     """The prefix that contains this address alone: /32 or /128."""
     return ip_network(address)

@@ -9,7 +9,7 @@ What no pod can have at all is no node's prefix: the unspecified, loopback, link
 addresses (RFC 6890), and prefixes that are most of an address space.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import msgspec
 
@@ -60,7 +60,7 @@ def honoured(cluster: Cluster, pod_ranges: tuple[IPNetwork, ...] = ()) -> Cluste
 
 
 class _Given:
-    """What has been given out so far: each prefix, and all the prefixes around it."""
+    """What has been given out so far, to Nodes and to ServiceCIDRs."""
 
     def __init__(self) -> None:
         self._nodes = _Prefixes()
@@ -80,26 +80,48 @@ class _Given:
 
 
 class _Prefixes:
+    """Prefixes by version and length, as the numbers of their leading bits.
+
+    `_cut` has, for each length that was asked for, the prefixes that are at least as long, cut to
+    this length.
+    """
+
     def __init__(self) -> None:
-        self._given: set[tuple[int, int, int]] = set()
-        self._around: set[tuple[int, int, int]] = set()
+        self._given: dict[tuple[int, int], set[int]] = {}
+        self._cut: dict[tuple[int, int], set[int]] = {}
 
     def add(self, prefixes: Iterable[IPNetwork]) -> None:
         for prefix in prefixes:
-            around = list(_around(prefix))
-            self._given.add(around[0])
-            self._around.update(around)
+            version, own, bits = prefix.version, prefix.prefixlen, _leading(prefix)
+            self._given.setdefault((version, own), set()).add(bits)
+            for (family, length), found in self._cut.items():
+                if family == version and length <= own:
+                    found.add(bits >> own - length)
 
     def overlap(self, prefix: IPNetwork) -> bool:
-        around = list(_around(prefix))
-        return around[0] in self._around or not self._given.isdisjoint(around)
+        """Whether one of them holds the prefix, or lies inside it."""
+        version, own, bits = prefix.version, prefix.prefixlen, _leading(prefix)
+        return bits in self._cut_to(version, own) or any(
+            bits >> own - length in found
+            for (family, length), found in self._given.items()
+            if family == version and length < own
+        )
+
+    def _cut_to(self, version: int, wanted: int) -> set[int]:
+        found = self._cut.get((version, wanted))
+        if found is None:
+            found = self._cut[version, wanted] = {
+                bits >> length - wanted
+                for (family, length), given in self._given.items()
+                if family == version and length >= wanted
+                for bits in given
+            }
+        return found
 
 
-def _around(prefix: IPNetwork) -> Iterator[tuple[int, int, int]]:
-    """The prefix, and every shorter one that holds it."""
-    first, bits = int(prefix.network_address), prefix.max_prefixlen
-    for length in range(prefix.prefixlen, -1, -1):
-        yield prefix.version, length, first >> bits - length
+def _leading(prefix: IPNetwork) -> int:
+    """The bits of the prefix itself, without those of hosts."""
+    return int(prefix.network_address) >> prefix.max_prefixlen - prefix.prefixlen
 
 
 def _is_fit(prefix: IPNetwork) -> bool:

@@ -91,9 +91,18 @@ class Oracle:
         *,
         pod_ranges: tuple[IPNetwork, ...] = (),
         external_ips: ExternalIPs = "warn",
+        same_nodes: "Oracle | None" = None,
     ) -> None:
-        cluster = honoured(cluster, pod_ranges)
-        self.cluster = cluster
+        """`same_nodes`: an oracle of a cluster with the same Nodes and ServiceCIDRs, if any.
+
+        What these may have of what they claim is then not worked out again.
+        """
+        if same_nodes is None:
+            cluster = honoured(cluster, pod_ranges)
+        else:
+            nodes, ranges = same_nodes.cluster.nodes, same_nodes.cluster.service_ranges
+            cluster = msgspec.structs.replace(cluster, nodes=nodes, service_ranges=ranges)
+        self.cluster: Cluster = cluster
         self._node_port_addresses = node_port_addresses
         self._external_ips = external_ips
         self._api_servers = api_servers(cluster)
