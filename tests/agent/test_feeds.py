@@ -376,6 +376,7 @@ async def test_a_kind_that_the_server_may_lack_keeps_nothing_out_of_sync(kind: s
         del api.objects[path]
         await following(found, heard, lambda: not found.out_of_sync)
         assert found.watches[kind].absent
+        assert found.problems == ()
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -317,7 +317,7 @@ NONSENSE = {
     "a prefix that another node has": (
         {"podCIDR": "NODE-B", "podCIDRs": ["NODE-B"]},
         [{"type": "InternalIP", "address": "192.0.2.99"}],
-        "already taken by Node/node-b",
+        "it overlaps",
     ),
     "a prefix with no way to it": (
         {"podCIDR": "fd00:99::/64", "podCIDRs": ["fd00:99::/64"]},

@@ -89,7 +89,9 @@ class Feeds:
             return
         for kind in (follow.kind for feed in self.followed for follow in feed.follows):
             status = self.watches.get(kind.resource.plural)
-            waiting = status is not None and not status.relists and status.last_error
+            if status is None or (status.absent and kind.may_be_absent):
+                continue
+            waiting = not status.relists and status.last_error
             if waiting and kind.cause not in reported:
                 yield Problem(kind.cause, f"not listed yet: {waiting}; {kind.until_listed}")
 
