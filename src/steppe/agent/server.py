@@ -30,6 +30,7 @@ from aiohttp import web
 from steppe.agent.answers import Answer, Answers
 from steppe.agent.denied.samples import Follower, Samples
 from steppe.agent.node.audit import Audit
+from steppe.agent.node.heap import settle_heap
 from steppe.agent.shares import AGENT_SOCKET
 from steppe.agent.unix_socket import Listening, listening
 from steppe.document_limits import TooDeepError, check_json
@@ -155,10 +156,16 @@ class AgentServer:
         return _json(await self._answers.tables(_parsed(asked.addresses)))
 
     async def _look(self, _: web.Request) -> web.Response:
-        return _json(await self._audit.look(repair=False))
+        return await self._audited(repair=False)
 
     async def _repair(self, _: web.Request) -> web.Response:
-        return _json(await self._audit.look(repair=True))
+        return await self._audited(repair=True)
+
+    async def _audited(self, *, repair: bool) -> web.Response:
+        try:
+            return _json(await self._audit.look(repair=repair))
+        finally:
+            settle_heap(grown=False)  # the whole kernel was read, and is forgotten again
 
     async def _denied(self, stopping: asyncio.Event, request: web.Request) -> web.StreamResponse:
         follow = request.query.get("follow", "false")
