@@ -2,13 +2,13 @@
 
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv6Address
-from sys import intern
 from typing import get_args
 
 import msgspec
 
 from steppe.kube import service_wire as wire
 from steppe.kube.cause import Cause, ObjectRef, Problem
+from steppe.kube.wire import own
 from steppe.net.address import IPAddress, IPNetwork, parse_address, parse_prefix
 from steppe.net.packet import Protocol
 
@@ -138,7 +138,7 @@ def service_from(seen: wire.Service) -> tuple[Service, tuple[Problem, ...]]:
     """The checked Service, and a Problem for each part that was left out."""
     problems: list[Problem] = []
     meta, spec = seen.metadata, seen.spec
-    ref = ObjectRef("Service", _own(meta.namespace), _own(meta.name))
+    ref = ObjectRef("Service", own(meta.namespace), own(meta.name))
     foreign = PROXY_NAME_LABEL in (meta.labels or {})
     if spec.type == "ExternalName" or foreign or spec.cluster_ip in ("", "None"):
         return _without_address(seen), ()
@@ -146,7 +146,7 @@ def service_from(seen: wire.Service) -> tuple[Service, tuple[Problem, ...]]:
     service = Service(
         namespace=ref.namespace,
         name=ref.name,
-        created=_own(meta.creation_timestamp or ""),
+        created=own(meta.creation_timestamp or ""),
         cluster_ips=_addresses(texts, ref, "spec.clusterIPs", problems),
         ports=_ports(spec.ports or (), ref, problems),
         external_ips=_addresses(spec.external_ips or (), ref, "spec.externalIPs", problems),
@@ -158,7 +158,7 @@ def service_from(seen: wire.Service) -> tuple[Service, tuple[Problem, ...]]:
         external_local=spec.external_traffic_policy == "Local",
         health_port=spec.health_check_node_port,
         distribution=spec.traffic_distribution or "",
-        type=_own(spec.type),
+        type=own(spec.type),
     )
     return service, tuple(problems)
 
@@ -219,7 +219,7 @@ def _ports(
             problems.append(Problem(cause, f"port {port.port} is not between 1 and 65535"))
         else:
             ports.append(
-                ServicePort(_own(port.name), _own(port.protocol), port.port, port.node_port)  # type: ignore[arg-type]
+                ServicePort(own(port.name), own(port.protocol), port.port, port.node_port)  # type: ignore[arg-type]
             )
     return tuple(ports)
 
@@ -249,23 +249,14 @@ def _ranges(texts: Iterable[str], ref: ObjectRef, problems: list[Problem]) -> tu
     return tuple(found)
 
 
-def _own(text: str) -> str:
-    """An interned copy of a text.
-
-    The decoded text shares memory with the whole decoded list; keeping some texts of each object
-    would keep all of that memory from being freed.
-    """
-    return intern(text.encode().decode())
-
-
 def slice_from(seen: wire.EndpointSlice) -> tuple[EndpointSlice, tuple[Problem, ...]]:
     """The checked slice, and a Problem for each part that was left out."""
     problems: list[Problem] = []
     meta = seen.metadata
     labels = meta.labels or {}
-    ref = ObjectRef("EndpointSlice", _own(meta.namespace), _own(meta.name))
+    ref = ObjectRef("EndpointSlice", own(meta.namespace), own(meta.name))
     ports = tuple(
-        (_own(port.name or ""), _own(port.protocol or "TCP"), port.port)
+        (own(port.name or ""), own(port.protocol or "TCP"), port.port)
         for port in seen.ports or ()
         if port.port is not None and 0 < port.port < 65536
     )
@@ -277,7 +268,7 @@ def slice_from(seen: wire.EndpointSlice) -> tuple[EndpointSlice, tuple[Problem, 
         EndpointSlice(
             ref.namespace,
             ref.name,
-            _own(labels.get(SERVICE_NAME_LABEL, "")),
+            own(labels.get(SERVICE_NAME_LABEL, "")),
             ports,  # type: ignore[arg-type]
             () if headless else endpoints,
             endpoints if headless else (),
@@ -317,10 +308,10 @@ def _endpoint(seen: wire.Endpoint, address: IPAddress) -> Endpoint:
     # the ready condition" (serving); nil means false (terminating).
     ready = seen.conditions.ready is not False
     serving = ready if seen.conditions.serving is None else seen.conditions.serving
-    node = _own(seen.node_name) if seen.node_name else ""
+    node = own(seen.node_name) if seen.node_name else ""
     terminating = bool(seen.conditions.terminating)
     if seen.hints is None:
         return Endpoint(address, node, ready, serving, terminating)
-    zones = tuple(_own(hint.name) for hint in seen.hints.for_zones or ())
-    nodes = tuple(_own(hint.name) for hint in seen.hints.for_nodes or ())
+    zones = tuple(own(hint.name) for hint in seen.hints.for_zones or ())
+    nodes = tuple(own(hint.name) for hint in seen.hints.for_nodes or ())
     return Endpoint(address, node, ready, serving, terminating, zones, nodes)
