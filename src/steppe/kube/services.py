@@ -1,8 +1,9 @@
 """Services and their endpoints, checked: addresses parsed, the API's defaults filled in."""
 
 from collections.abc import Iterable
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
-from typing import get_args
+from typing import TypeVar, get_args
 
 import msgspec
 
@@ -16,6 +17,7 @@ SERVICE_NAME_LABEL = "kubernetes.io/service-name"
 PROXY_NAME_LABEL = "service.kubernetes.io/service-proxy-name"
 HEADLESS_LABEL = "service.kubernetes.io/headless"
 DEFAULT_AFFINITY_SECONDS = 10800
+T = TypeVar("T")
 
 
 class ServicePort(msgspec.Struct, frozen=True, gc=False):
@@ -221,7 +223,14 @@ def _ports(
             ports.append(
                 ServicePort(own(port.name), own(port.protocol), port.port, port.node_port)  # type: ignore[arg-type]
             )
-    return tuple(ports)
+    shared: tuple[ServicePort, ...] = _shared(tuple(ports))
+    return shared
+
+
+@lru_cache(maxsize=1 << 12)
+def _shared(ports: T) -> T:
+    """The ports as another object has them, which most do, to save memory."""
+    return ports
 
 
 def _load_balancer_ips(
@@ -255,10 +264,12 @@ def slice_from(seen: wire.EndpointSlice) -> tuple[EndpointSlice, tuple[Problem, 
     meta = seen.metadata
     labels = meta.labels or {}
     ref = ObjectRef("EndpointSlice", own(meta.namespace), own(meta.name))
-    ports = tuple(
-        (own(port.name or ""), own(port.protocol or "TCP"), port.port)
-        for port in seen.ports or ()
-        if port.port is not None and 0 < port.port < 65536
+    ports = _shared(
+        tuple(
+            (own(port.name or ""), own(port.protocol or "TCP"), port.port)
+            for port in seen.ports or ()
+            if port.port is not None and 0 < port.port < 65536
+        )
     )
     headless = HEADLESS_LABEL in labels
     # "FQDN" is the third type: names, to which no packet can be sent.
@@ -269,7 +280,7 @@ def slice_from(seen: wire.EndpointSlice) -> tuple[EndpointSlice, tuple[Problem, 
             ref.namespace,
             ref.name,
             own(labels.get(SERVICE_NAME_LABEL, "")),
-            ports,  # type: ignore[arg-type]
+            ports,
             () if headless else endpoints,
             endpoints if headless else (),
         ),

@@ -4,6 +4,18 @@ import contextlib
 import ctypes
 import gc
 
+_M_ARENA_MAX = -8  # malloc.h
+
+
+def share_heap() -> None:
+    """Have all threads allocate from one heap; call it before there are others.
+
+    glibc gives threads heaps of their own, each of which keeps what is free in it. Ours run Python
+    in turns, so they hardly ever wait for each other.
+    """
+    with contextlib.suppress(AttributeError):  # only glibc has mallopt(3) with this option
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
+
 
 def settle_heap(*, grown: bool) -> None:
     """Call it after work on the tables of all Services.
