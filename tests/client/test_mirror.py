@@ -148,6 +148,19 @@ def test_a_refusal_names_its_cure_and_what_it_means() -> None:
     assert problem.message.endswith("those known before stay in force")
 
 
+def test_objects_checked_as_their_page_came_count_like_decoded_ones() -> None:
+    checked, decoded = Mirror(PLAIN), Mirror(PLAIN)
+    odd = thing("a", -1)
+    for event, same in (
+        (LIST, Replaced((PLAIN.check(A1), PLAIN.check(B1)))),
+        (Upserted(odd), Upserted(PLAIN.check(odd))),
+        (Deleted(B1), Deleted(PLAIN.check(B1))),
+    ):
+        assert checked.take(same) == decoded.take(event)
+        assert checked.known == decoded.known
+        assert list(checked.problems) == list(decoded.problems)
+
+
 def test_an_unreadable_object_is_there_all_the_same() -> None:
     mirror = Mirror(PLAIN)
     mirror.take(LIST_WITH_ODD)

@@ -134,6 +134,20 @@ async def test_lists_come_in_pages() -> None:
         assert len(api.lists) == 3
 
 
+async def test_what_stays_of_an_object_is_made_of_it_in_lists_and_events() -> None:
+    def doubled(seen: Thing) -> Thing:
+        return Thing(seen.metadata, 2 * seen.size)
+
+    async with watching(kept=doubled) as (api, following, _):
+        await api.put(PATH, "a", size=1)
+        await api.put(PATH, "b", size="odd")
+        listed = await following()
+        assert listed.items == (Thing(Meta("a"), 2),)
+        assert [each.name for each in listed.unreadable] == ["b"]
+        await api.put(PATH, "c", size=3)
+        assert await following() == Upserted(Thing(Meta("c"), 6))
+
+
 async def test_a_list_is_let_go_of_while_the_next_event_is_waited_for() -> None:
     async with watching() as (api, following, _):
         await api.put(PATH, "a")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from steppe.agent import log
 from steppe.agent.daemon import Agent
 from steppe.agent.kernel import opened
-from steppe.agent.node.heap import limit_arenas
+from steppe.agent.node.heap import share_heap
 from steppe.agent.options import BUG, Options, parse
 from steppe.client.client import Client
 from steppe.client.config import load_config
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments)
     set_up(options.log_level, names=False)
     gc.set_threshold(*GC_THRESHOLDS)
-    limit_arenas()
+    share_heap()
     raise_file_limit()
 
     def run() -> None:

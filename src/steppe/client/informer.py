@@ -146,17 +146,23 @@ async def watch(
     resource: Resource,
     type_: Callable[..., T] = dict,  # type: ignore[assignment]  # a class, or a generic alias
     *,
+    kept: Callable[[T], T] | None = None,
     namespace: str = "",
     label_selector: str = "",
     field_selector: str = "",
     status: WatchStatus | None = None,
     watch_seconds: int = WATCH_SECONDS,
 ) -> AsyncGenerator[WatchEvent[T], None]:
-    """The list as one `Replaced`, then its changes; ends only by cancellation or `aclose`."""
+    """The list as one `Replaced`, then its changes; ends only by cancellation or `aclose`.
+
+    `kept` makes of each decoded object what stays of it, page by page: so a list is never in memory
+    as a whole in the form in which it was decoded.
+    """
     watcher = _Watcher(
         client,
         resource,
         type_,
+        kept or _unchanged,
         namespace=namespace,
         selection=selectors(label_selector, field_selector),
         status=status or WatchStatus(),
@@ -174,6 +180,7 @@ class _Watcher(Generic[T]):
         client: Client,
         resource: Resource,
         type_: Callable[..., T],
+        kept: Callable[[T], T],
         *,
         namespace: str,
         selection: dict[str, str],
@@ -184,6 +191,7 @@ class _Watcher(Generic[T]):
         self._resource = resource
         self._decoder: msgspec.json.Decoder[T] = msgspec.json.Decoder(type_)
         self._pages = PageDecoder(type_)
+        self._kept = kept
         self._namespace = namespace
         self._selection = selection
         self._status = status
@@ -244,11 +252,13 @@ class _Watcher(Generic[T]):
         async for page in self._client.pages_of(self._pages, path, self._selection):
             version = page.metadata.resource_version
             for item in page.items or ():
-                decoded = self._decode(item) if isinstance(item, msgspec.Raw) else item
+                decoded = self._decode(item) if isinstance(item, msgspec.Raw) else self._kept(item)
                 if isinstance(decoded, Unreadable):
                     unreadable.append(decoded)
                 else:
                     items.append(decoded)
+                del item
+            del page  # before the next one is read
         self._version = self._status.version = version
         self._last_refused = 0
         self._absent.reset()
@@ -291,9 +301,13 @@ class _Watcher(Generic[T]):
 
     def _decode(self, raw: msgspec.Raw) -> T | Unreadable:
         try:
-            return self._decoder.decode(raw)
+            return self._kept(self._decoder.decode(raw))
         except msgspec.MsgspecError as error:
             return _unreadable(raw, error)
+
+
+def _unchanged(decoded: T) -> T:
+    return decoded
 
 
 def _unreadable(raw: msgspec.Raw, error: Exception) -> Unreadable:

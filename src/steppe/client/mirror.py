@@ -28,7 +28,7 @@ import msgspec
 from steppe.client.informer import Deleted, Refused, Replaced, Unreadable, Upserted, WatchEvent
 from steppe.client.resources import Resource
 from steppe.kube.cause import Cause, ObjectRef, Problem
-from steppe.kube.wire import ObjectMeta
+from steppe.kube.wire import ObjectMeta, own
 
 Name = tuple[str, str]
 """Namespace and name; the namespace is empty for what belongs to none."""
@@ -45,6 +45,14 @@ class Seen(Protocol):
 
 W = TypeVar("W", bound=Seen)
 T = TypeVar("T")
+
+
+class Checked(msgspec.Struct, Generic[T], frozen=True, gc=False):
+    """What stays of a decoded object: its checked form, and a Problem for each part left out."""
+
+    name: Name
+    value: T
+    problems: tuple[Problem, ...]
 
 
 class Kind(msgspec.Struct, Generic[W, T], frozen=True, kw_only=True):
@@ -67,6 +75,12 @@ class Kind(msgspec.Struct, Generic[W, T], frozen=True, kw_only=True):
         "select"
     )
     """The effect of never having seen the list, as text for its Problem."""
+
+    def check(self, seen: W) -> Checked[T]:
+        """The object checked. A Mirror does this itself with what it is given as decoded."""
+        value, problems = self.parse(seen)
+        meta = seen.metadata
+        return Checked((own(meta.namespace), own(meta.name)), value, tuple(problems))
 
     @property
     def cause(self) -> Cause:
@@ -115,15 +129,15 @@ class Mirror(Generic[W, T]):
         """Whether an object of this name exists, readable or not."""
         return name in self._known or name in self._unreadable
 
-    def take(self, event: WatchEvent[W]) -> dict[Name, T | None]:
+    def take(self, event: WatchEvent[W] | WatchEvent[Checked[T]]) -> dict[Name, T | None]:
         """Take in an event; returns the new object of each changed name, None if it is deleted."""
         match event:
             case Replaced(items, unreadable):
                 return self._replace(items, unreadable)
             case Upserted(item):
-                return self._learn(item)
+                return self._learn(self._checked(item))
             case Deleted(item):
-                return self._forget((_name(item),))
+                return self._forget((self._checked(item).name,))
             case Unreadable(deleted=True):
                 return self._forget(((event.namespace, event.name),))
             case Unreadable():
@@ -132,10 +146,13 @@ class Mirror(Generic[W, T]):
                 self._refuse(status)
         return {}
 
+    def _checked(self, item: W | Checked[T]) -> Checked[T]:
+        return item if isinstance(item, Checked) else self.kind.check(item)
+
     def _replace(
-        self, items: Iterable[W], unreadable: Iterable[Unreadable]
+        self, items: Iterable[W | Checked[T]], unreadable: Iterable[Unreadable]
     ) -> dict[Name, T | None]:
-        now = {_name(item): item for item in items}
+        now = {item.name: item for item in map(self._checked, items)}
         doubtful = {(each.namespace, each.name): each for each in unreadable}
         self.listed, self.refused = True, 0
         changed: dict[Name, T | None] = {}
@@ -149,14 +166,12 @@ class Mirror(Generic[W, T]):
             changed |= self._doubt(each)
         return changed
 
-    def _learn(self, seen: W) -> dict[Name, T | None]:
-        name = _name(seen)
-        known, problems = self.kind.parse(seen)
-        self._unreadable.pop(name, None)
-        self._partial.pop(name, None)
-        if left_out := tuple(problems):
-            self._partial[name] = left_out
-        return self._set(name, known)
+    def _learn(self, seen: Checked[T]) -> dict[Name, T | None]:
+        self._unreadable.pop(seen.name, None)
+        self._partial.pop(seen.name, None)
+        if seen.problems:
+            self._partial[seen.name] = seen.problems
+        return self._set(seen.name, seen.value)
 
     def _set(self, name: Name, known: T) -> dict[Name, T | None]:
         # Consumers may keep the object: return the same one if it is equal, to save memory.
@@ -207,7 +222,3 @@ class Mirror(Generic[W, T]):
             why = f"the API server knows no {what} of {version} ({self.refused})"
         then = "those known before stay in force" if self.listed else self.kind.until_listed
         return Problem(self.kind.cause, f"{why}; {then}")
-
-
-def _name(item: Seen) -> Name:
-    return (item.metadata.namespace, item.metadata.name)

@@ -63,20 +63,21 @@ class Conntrack:
     def _flows(
         self, protocols: Collection[Protocol], opening: Collection[Protocol]
     ) -> Iterator[Flow]:
-        for family in _ADDRESSES:
-            try:
-                found = self._socket.dump(Request(_GET, nfnl.header(family)))
-            except NetlinkError as error:
-                what = "list the connection table"
-                raise kernel_error(what, error) from error
-            for message in found:
-                flow = read_flow(message)
-                if flow is None:
-                    continue
-                if flow.protocol in protocols or (
-                    flow.protocol in opening and not _is_answered(message)
-                ):
-                    yield flow
+        # Both families at once: each dump goes through all buckets of the kernel's one hash table,
+        # which all namespaces share (ctnetlink_dump_table in nf_conntrack_netlink.c).
+        try:
+            found = self._socket.dump(Request(_GET, nfnl.header(socket.AF_UNSPEC)))
+        except NetlinkError as error:
+            what = "list the connection table"
+            raise kernel_error(what, error) from error
+        for message in found:
+            flow = read_flow(message)
+            if flow is None:
+                continue
+            if flow.protocol in protocols or (
+                flow.protocol in opening and not _is_answered(message)
+            ):
+                yield flow
 
     def end(self, flows: Iterable[Flow]) -> int:
         """Delete these flows from the table; returns how many still existed."""

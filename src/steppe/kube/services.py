@@ -1,14 +1,15 @@
 """Services and their endpoints, checked: addresses parsed, the API's defaults filled in."""
 
 from collections.abc import Iterable
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
-from sys import intern
-from typing import get_args
+from typing import TypeVar, get_args
 
 import msgspec
 
 from steppe.kube import service_wire as wire
 from steppe.kube.cause import Cause, ObjectRef, Problem
+from steppe.kube.wire import own
 from steppe.net.address import IPAddress, IPNetwork, parse_address, parse_prefix
 from steppe.net.packet import Protocol
 
@@ -16,6 +17,7 @@ SERVICE_NAME_LABEL = "kubernetes.io/service-name"
 PROXY_NAME_LABEL = "service.kubernetes.io/service-proxy-name"
 HEADLESS_LABEL = "service.kubernetes.io/headless"
 DEFAULT_AFFINITY_SECONDS = 10800
+T = TypeVar("T")
 
 
 class ServicePort(msgspec.Struct, frozen=True, gc=False):
@@ -138,7 +140,7 @@ def service_from(seen: wire.Service) -> tuple[Service, tuple[Problem, ...]]:
     """The checked Service, and a Problem for each part that was left out."""
     problems: list[Problem] = []
     meta, spec = seen.metadata, seen.spec
-    ref = ObjectRef("Service", _own(meta.namespace), _own(meta.name))
+    ref = ObjectRef("Service", own(meta.namespace), own(meta.name))
     foreign = PROXY_NAME_LABEL in (meta.labels or {})
     if spec.type == "ExternalName" or foreign or spec.cluster_ip in ("", "None"):
         return _without_address(seen), ()
@@ -146,7 +148,7 @@ def service_from(seen: wire.Service) -> tuple[Service, tuple[Problem, ...]]:
     service = Service(
         namespace=ref.namespace,
         name=ref.name,
-        created=_own(meta.creation_timestamp or ""),
+        created=own(meta.creation_timestamp or ""),
         cluster_ips=_addresses(texts, ref, "spec.clusterIPs", problems),
         ports=_ports(spec.ports or (), ref, problems),
         external_ips=_addresses(spec.external_ips or (), ref, "spec.externalIPs", problems),
@@ -158,7 +160,7 @@ def service_from(seen: wire.Service) -> tuple[Service, tuple[Problem, ...]]:
         external_local=spec.external_traffic_policy == "Local",
         health_port=spec.health_check_node_port,
         distribution=spec.traffic_distribution or "",
-        type=_own(spec.type),
+        type=own(spec.type),
     )
     return service, tuple(problems)
 
@@ -219,9 +221,16 @@ def _ports(
             problems.append(Problem(cause, f"port {port.port} is not between 1 and 65535"))
         else:
             ports.append(
-                ServicePort(_own(port.name), _own(port.protocol), port.port, port.node_port)  # type: ignore[arg-type]
+                ServicePort(own(port.name), own(port.protocol), port.port, port.node_port)  # type: ignore[arg-type]
             )
-    return tuple(ports)
+    shared: tuple[ServicePort, ...] = _shared(tuple(ports))
+    return shared
+
+
+@lru_cache(maxsize=1 << 12)
+def _shared(ports: T) -> T:
+    """The ports as another object has them, which most do, to save memory."""
+    return ports
 
 
 def _load_balancer_ips(
@@ -249,25 +258,18 @@ def _ranges(texts: Iterable[str], ref: ObjectRef, problems: list[Problem]) -> tu
     return tuple(found)
 
 
-def _own(text: str) -> str:
-    """An interned copy of a text.
-
-    The decoded text shares memory with the whole decoded list; keeping some texts of each object
-    would keep all of that memory from being freed.
-    """
-    return intern(text.encode().decode())
-
-
 def slice_from(seen: wire.EndpointSlice) -> tuple[EndpointSlice, tuple[Problem, ...]]:
     """The checked slice, and a Problem for each part that was left out."""
     problems: list[Problem] = []
     meta = seen.metadata
     labels = meta.labels or {}
-    ref = ObjectRef("EndpointSlice", _own(meta.namespace), _own(meta.name))
-    ports = tuple(
-        (_own(port.name or ""), _own(port.protocol or "TCP"), port.port)
-        for port in seen.ports or ()
-        if port.port is not None and 0 < port.port < 65536
+    ref = ObjectRef("EndpointSlice", own(meta.namespace), own(meta.name))
+    ports = _shared(
+        tuple(
+            (own(port.name or ""), own(port.protocol or "TCP"), port.port)
+            for port in seen.ports or ()
+            if port.port is not None and 0 < port.port < 65536
+        )
     )
     headless = HEADLESS_LABEL in labels
     # "FQDN" is the third type: names, to which no packet can be sent.
@@ -277,8 +279,8 @@ def slice_from(seen: wire.EndpointSlice) -> tuple[EndpointSlice, tuple[Problem, 
         EndpointSlice(
             ref.namespace,
             ref.name,
-            _own(labels.get(SERVICE_NAME_LABEL, "")),
-            ports,  # type: ignore[arg-type]
+            own(labels.get(SERVICE_NAME_LABEL, "")),
+            ports,
             () if headless else endpoints,
             endpoints if headless else (),
         ),
@@ -317,10 +319,10 @@ def _endpoint(seen: wire.Endpoint, address: IPAddress) -> Endpoint:
     # the ready condition" (serving); nil means false (terminating).
     ready = seen.conditions.ready is not False
     serving = ready if seen.conditions.serving is None else seen.conditions.serving
-    node = _own(seen.node_name) if seen.node_name else ""
+    node = own(seen.node_name) if seen.node_name else ""
     terminating = bool(seen.conditions.terminating)
     if seen.hints is None:
         return Endpoint(address, node, ready, serving, terminating)
-    zones = tuple(_own(hint.name) for hint in seen.hints.for_zones or ())
-    nodes = tuple(_own(hint.name) for hint in seen.hints.for_nodes or ())
+    zones = tuple(own(hint.name) for hint in seen.hints.for_zones or ())
+    nodes = tuple(own(hint.name) for hint in seen.hints.for_nodes or ())
     return Endpoint(address, node, ready, serving, terminating, zones, nodes)

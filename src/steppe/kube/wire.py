@@ -5,7 +5,18 @@ field that the API may leave out or send as null has a default, so decoding a li
 field has a wrong JSON type.
 """
 
+from sys import intern
+
 import msgspec
+
+
+def own(text: str) -> str:
+    """An interned copy of a text.
+
+    The decoded text shares memory with the whole decoded list; keeping some texts of each object
+    would keep all of that memory from being freed.
+    """
+    return intern(text.encode().decode())
 
 
 class ObjectMeta(msgspec.Struct, frozen=True, rename="camel"):

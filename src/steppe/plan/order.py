@@ -7,6 +7,7 @@ moves from one next hop to another there is always a route.
 """
 
 from collections.abc import Iterable
+from itertools import chain
 
 from steppe.plan.diff import Change
 from steppe.state.link import Link, LinkKey
@@ -14,7 +15,11 @@ from steppe.state.link import Link, LinkKey
 
 def ordered(changes: Iterable[Change]) -> tuple[Change, ...]:
     """The same changes, dependencies first."""
-    return tuple(sorted(changes, key=_rank))
+    # There may be 100,000, of very few ranks: sorting would hold a rank for each of them.
+    by_rank: dict[tuple[int, int], list[Change]] = {}
+    for change in changes:
+        by_rank.setdefault(_rank(change), []).append(change)
+    return tuple(chain.from_iterable(by_rank[rank] for rank in sorted(by_rank)))
 
 
 def _rank(change: Change) -> tuple[int, int]:

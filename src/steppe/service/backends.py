@@ -92,7 +92,7 @@ def service_table(
     return ServiceTable(
         ref,
         tuple(
-            (address, Cause(ref, f"spec.clusterIPs[{index}]"))
+            (address, Cause(ref, _field("spec.clusterIPs", index)))
             for index, address in enumerate(service.cluster_ips)
         ),
         tuple(found),
@@ -159,7 +159,7 @@ def _addresses(
     vantage: Vantage, service: Service, port: ServicePort
 ) -> Iterator[tuple[IPAddress, int, Kind, str]]:
     for index, address in enumerate(service.cluster_ips):
-        yield address, port.port, "cluster", f"spec.clusterIPs[{index}]"
+        yield address, port.port, "cluster", _field("spec.clusterIPs", index)
     for index, address in enumerate(service.external_ips):
         if address not in service.refused:
             yield address, port.port, "external", f"spec.externalIPs[{index}]"
@@ -210,14 +210,17 @@ def _endpoints(port: ServicePort, version: int, slices: tuple[EndpointSlice, ...
                 continue
             key = (int(address), number)
             if key not in found:
-                found[key] = (endpoint, Backend(address, number, Cause(ref, _field(index))))
+                found[key] = (
+                    endpoint,
+                    Backend(address, number, Cause(ref, _field("endpoints", index))),
+                )
     return [found[key] for key in sorted(found)]
 
 
 @lru_cache(maxsize=1 << 12)
-def _field(index: int) -> str:
-    """The field of an endpoint; cached, so that many endpoints share one string."""
-    return f"endpoints[{index}]"
+def _field(of: str, index: int) -> str:
+    """One of a field's values; cached, so that many objects share one text."""
+    return f"{of}[{index}]"
 
 
 def _usable_backends(here: Node, distribution: str, found: Candidates) -> UsableBackends:

@@ -21,7 +21,7 @@ class FrontendOwners:
 
     def __init__(self) -> None:
         self._named: dict[ServiceName, tuple[Frontend, ...]] = {}
-        self._rivals: dict[Frontend, dict[ServiceName, Service]] = {}
+        self._rivals: dict[Frontend, tuple[Service, ...]] = {}
 
     @classmethod
     def of(cls, vantage: Vantage, services: Iterable[Service]) -> Self:
@@ -40,23 +40,23 @@ class FrontendOwners:
         before = self._named.pop(name, ())
         concerned: set[ServiceName] = set()
         for front in before:
-            rivals = self._rivals[front]
-            del rivals[name]
+            rivals = tuple(each for each in self._rivals.pop(front) if _name(each) != name)
             if rivals:
-                concerned.update(rivals)
-            else:
-                del self._rivals[front]
+                self._rivals[front] = rivals
+                concerned.update(map(_name, rivals))
         if service is not None and vantage is not None:
             self._named[name] = tuple(named.front for named in named_frontends(vantage, service))
             for front in self._named[name]:
-                rivals = self._rivals.setdefault(front, {})
-                concerned.update(rivals)
-                rivals[name] = service
+                rivals = self._rivals.get(front, ())
+                concerned.update(map(_name, rivals))
+                self._rivals[front] = (*rivals, service)
         return frozenset(concerned)
 
     def owner(self, front: Frontend) -> ObjectRef:
         """The Service that owns a frontend; KeyError if no Service has it."""
-        rivals = self._rivals[front].values()
+        rivals = self._rivals[front]
+        if len(rivals) == 1:  # as of nearly all
+            return rivals[0].ref
         return min((service.created, service.ref) for service in rivals)[1]
 
     def find(self, front: Frontend) -> ServiceName | None:
@@ -65,3 +65,7 @@ class FrontendOwners:
             return None
         ref = self.owner(front)
         return ref.namespace, ref.name
+
+
+def _name(service: Service) -> ServiceName:
+    return service.namespace, service.name

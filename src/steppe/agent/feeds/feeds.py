@@ -137,6 +137,7 @@ class Feeds:
             self._client,
             resource,
             kind.wire,
+            kept=kind.check,
             label_selector=kind.label_selector,
             status=status,
         )

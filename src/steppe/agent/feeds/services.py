@@ -4,9 +4,7 @@ Before both lists are complete nothing is compiled, and so nothing in the kernel
 without their slices would look as if all backends were deleted.
 """
 
-from collections.abc import Iterable
-
-from steppe.agent.feeds.feed import NONE, Follow, Together, applied
+from steppe.agent.feeds.feed import Follow, Together, applied
 from steppe.client.informer import WatchEvent
 from steppe.client.mirror import Kind, Mirror, Name
 from steppe.client.resources import ENDPOINTSLICES, SERVICES
@@ -62,10 +60,12 @@ class ServiceFeed:
         return self._both.take(self._slices, event, self._set_slices)
 
     def _load(self) -> frozenset[Key]:
-        slices: Iterable[EndpointSlice] = self._slices.known.values()
-        touched = NONE.union(*map(self._compiler.set_slice, slices))
-        services: Iterable[Service] = self._services.known.values()
-        return touched.union(*map(self._compiler.set_service, services))
+        touched: set[Key] = set()
+        for slice_ in self._slices.known.values():
+            touched |= self._compiler.set_slice(slice_)
+        for service in self._services.known.values():
+            touched |= self._compiler.set_service(service)
+        return frozenset(touched)
 
     def _set_services(self, changed: dict[Name, Service | None]) -> frozenset[Key]:
         compiler = self._compiler

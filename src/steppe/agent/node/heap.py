@@ -4,19 +4,17 @@ import contextlib
 import ctypes
 import gc
 
-_M_ARENA_MAX = -8
-"""malloc.h of glibc."""
-_ARENAS = 2
+_M_ARENA_MAX = -8  # malloc.h
 
 
-def limit_arenas() -> None:
-    """Call it before the first thread is started.
+def share_heap() -> None:
+    """Have all threads allocate from one heap; call it before there are others.
 
-    "M_ARENA_MAX … the maximum number of arenas that can be created" (mallopt(3)): by default each
-    thread that needs memory gets one, up to eight for each core, and keeps what it has freed.
+    glibc gives threads heaps of their own, each of which keeps what is free in it. Ours run Python
+    in turns, so they hardly ever wait for each other.
     """
-    with contextlib.suppress(AttributeError):  # only glibc has mallopt(3)
-        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, _ARENAS)
+    with contextlib.suppress(AttributeError):  # only glibc has mallopt(3) with this option
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
 
 
 def settle_heap(*, grown: bool) -> None:

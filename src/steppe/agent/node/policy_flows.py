@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterable
 
 from steppe.agent.log import line
+from steppe.agent.node.flows import rest
 from steppe.compile.incremental import NodeCompiler
 from steppe.dataplane.registry import POLICIES
 from steppe.drivers.conntrack import Conntrack
@@ -23,8 +24,6 @@ from steppe.walk.forbidden import forbidden
 log = logging.getLogger("steppe.agent")
 
 _JUDGED: tuple[Protocol, ...] = ("TCP", "UDP", "SCTP")
-_REST = 4
-"""The pause after a reading, as a multiple of the time that the reading took."""
 
 
 class PolicyFlowEnder:
@@ -61,7 +60,7 @@ class PolicyFlowEnder:
             except (SteppeError, OSError):
                 self._wake.set()
                 raise
-            await asyncio.sleep(_REST * (time.monotonic() - began))
+            await asyncio.sleep(rest(time.monotonic() - began))
 
     async def _look(self) -> None:
         flows = await asyncio.to_thread(self._conntrack.flows, _JUDGED)

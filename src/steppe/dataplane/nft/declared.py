@@ -7,6 +7,7 @@ also read from kernels and documents.
 
 from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from sys import intern
 from typing import TypeGuard
 
 from steppe.net.address import IPAddress, IPNetwork
@@ -255,7 +256,7 @@ _WIDTH = 3
 
 
 def _fields(front: Frontend) -> tuple[IPAddress, str, int]:
-    return front.address, front.protocol.lower(), front.port
+    return front.address, intern(front.protocol.lower()), front.port
 
 
 def _front(fields: tuple[object, ...]) -> Frontend | None:

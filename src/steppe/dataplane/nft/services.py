@@ -8,6 +8,7 @@ source address. Each map exists for IPv4 and for IPv6.
 """
 
 from collections.abc import Collection, Iterable, Iterator
+from functools import lru_cache
 from zlib import crc32
 
 from steppe.dataplane.nft.declared import Choices
@@ -91,7 +92,7 @@ def _front(key: ElementKey) -> Frontend | None:
 def _frontend_claims(front: Frontend, backends: Backends) -> Iterator[NodeClaim]:
     chain = _chain(backends)
     verdict = only_admitted(chain) if backends.admitted is not None else chain
-    yield Claim(SERVICE.key(front), Element((verdict,)), backends.cause)
+    yield Claim(SERVICE.key(front), _verdict(verdict), backends.cause)
     yield from _endpoints(ENDPOINT, front, backends.inside)
     if backends.local:
         yield from _endpoints(LOCAL_ENDPOINT, front, backends.outside)
@@ -103,6 +104,12 @@ def _frontend_claims(front: Frontend, backends: Backends) -> Iterator[NodeClaim]
     if backends.admitted is not None:
         for allowed in backends.admitted.prefixes:
             yield Claim(ADMITTED.key(allowed, front), _NOTHING, backends.admitted.cause)
+
+
+@lru_cache(maxsize=1 << 12)
+def _verdict(chain: str) -> Element:
+    """Cached, since many frontends have the same one."""
+    return Element((chain,))
 
 
 def _chain(backends: Backends) -> str:
