@@ -70,7 +70,7 @@ def ruleset(state: NodeState) -> Ruleset:
 def fate(world: World, rules: Ruleset, packet: Packet) -> Fate:
     """What becomes of the packet in the nat chains of the node."""
     own = packet.source in world.node.addresses
-    outcomes = rules.hook("output" if own else "prerouting", State(packet, own))
+    outcomes = rules.hook("output" if own else "prerouting", State(packet, local=own))
     assert sum(each.share for each, _ in outcomes) == 1
     endings = {ending for _, ending in outcomes}
     assert len(endings) == 1, "one packet, one kind of ending"

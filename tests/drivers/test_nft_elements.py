@@ -513,5 +513,5 @@ def test_ranges_and_verdicts_that_we_never_write_are_not_read(node: Namespace, n
 
 
 def test_a_type_whose_bytes_are_not_known_is_named() -> None:
-    with pytest.raises(NftError, match="ifname"):
-        list(packed_elements(Set("links", "ifname . mark"), [(("eth0", 1), None)]))
+    with pytest.raises(NftError, match="ether_addr"):
+        list(packed_elements(Set("links", "ether_addr . mark"), [(("eth0", 1), None)]))
