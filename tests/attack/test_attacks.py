@@ -26,7 +26,7 @@ def field(
 ) -> Iterator[Field]:
     with make_labs(tmp_path_factory.mktemp("attack")) as make:
         fabric = ("--nodes", "2", "--fabric", request.param)
-        yield Field(make(f"at-{request.param}", *fabric, pods=pods()))
+        yield Field(make(f"a{request.param[:4]}", *fabric, pods=pods()))  # a name has 20 letters
 
 
 def heard(field: Field, found: Iterator[Shot]) -> list[str]:
