@@ -76,9 +76,8 @@ POLICY = "NetworkPolicy/shop/p"
             [("matches-nobody", "spec.ingress[0].from[0]")],
         ),
         (
-            "{podSelector: {}, policyTypes: [Egress],"
-            " egress: [{to: [{namespaceSelector: {matchLabels: {a: b}}}], ports: [{port: 53,"
-            " protocol: UDP}]}]}",
+            ("{podSelector: {}, policyTypes: [Egress], egress: [{to: "
+            "[{namespaceSelector: {matchLabels: {a: b}}}], ports: [{port: 53, protocol: UDP}]}]}"),
             [("namespace-not-here", "spec.egress[0].to[0]")],
         ),
         (

@@ -96,7 +96,8 @@ def _service_text(facts: Facts, place: _Place, service: Service) -> str:
     text = ", ".join(f"{key}: {value}" for key, value in sorted(labels.items()))
     return head + (
         "name the pods: namespaceSelector "
-        f"{{matchLabels: {{{NAMESPACE_NAME}: {service.namespace}}}}} with podSelector {{matchLabels: {{{text}}}}}"
+        f"{{matchLabels: {{{NAMESPACE_NAME}: {service.namespace}}}}} "
+        f"with podSelector {{matchLabels: {{{text}}}}}"
     )
 
 
