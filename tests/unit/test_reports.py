@@ -248,7 +248,6 @@ PATCHED = "kustomize-patch: a folder"
 FAILING = """
     dns-closed: explain sh/app db.sh.svc
     endpoints-mirrored: explain e/c svc/e/ext:5432
-    explain-masqueraded-sender: explain 198.51.100.10 svc/i/s
     host-port: explain 198.51.100.10 node/node-b:8088
     host-port: explain internet e/hp
     ipblock-meets-invented-address: assert test/a test/b denied
@@ -276,7 +275,6 @@ FAILING = """
     reach-own-node-through-service: reach --from d/db --to svc/d/db
     reach-own-node-through-service: reach --from node/n1 --to svc/d/db
     same-node-port-offline: explain internet svc/x/two
-    session-affinity-words: explain d/c svc/d/s
     unreadable-policy: assert d/c d/s allowed
     unreadable-policy: assert d/c d/s denied
     unreadable-policy: explain d/c d/s

@@ -12,7 +12,8 @@ from steppe.explain.asked import refusals
 from steppe.explain.cases import cases_of, claiming
 from steppe.explain.cluster_part import part_for
 from steppe.explain.flow import BadFlowError, flow_of
-from steppe.explain.model import Case, Explanation, Flow, Path, kind_of
+from steppe.explain.local_policy import local_changes
+from steppe.explain.model import Case, Change, Explanation, Flow, Path, kind_of
 from steppe.explain.promised_steps import path_of
 from steppe.explain.remedy import Asked, changes_for
 from steppe.explain.sentences import verdict
@@ -105,10 +106,15 @@ class Explainer:
             verdict=verdict(flow, kind, found),
             basis="promises" if self._in_tables is None else "tables",
             cases=found,
-            changes=() if kind == "allowed" else changes_for(self.cluster, asked),
+            changes=() if kind == "allowed" else self._changes(asked),
             notes=(*notes, *refusals(self._asking, self._refused, wanted)),
             conflicts=conflicts,
         )
+
+    def _changes(self, asked: Asked) -> tuple[Change, ...]:
+        found = changes_for(self.cluster, asked)
+        served = self._node_port_addresses
+        return (*found, *local_changes(asked.part, asked.flow, asked.cases, served))
 
     def _followed(
         self, part: Cluster, oracle: Oracle, cases: Sequence[Case]
