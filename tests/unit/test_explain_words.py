@@ -15,12 +15,14 @@ WORLD = """
 kind: Node
 metadata: {name: n1}
 spec: {podCIDRs: [10.244.1.0/24, "fd00:1::/64"]}
-status: {addresses: [{type: InternalIP, address: 192.0.2.11}, {type: InternalIP, address: "2001:db8::11"}]}
+status:
+  addresses: [{type: InternalIP, address: 192.0.2.11}, {type: InternalIP, address: "2001:db8::11"}]
 ---
 kind: Node
 metadata: {name: n2}
 spec: {podCIDRs: [10.244.2.0/24, "fd00:2::/64"]}
-status: {addresses: [{type: InternalIP, address: 192.0.2.12}, {type: InternalIP, address: "2001:db8::12"}]}
+status:
+  addresses: [{type: InternalIP, address: 192.0.2.12}, {type: InternalIP, address: "2001:db8::12"}]
 ---
 kind: Pod
 metadata: {name: a, namespace: d, labels: {app: s}}

@@ -246,13 +246,11 @@ CHANGED_RANGES = "reach-outside-to-service: diff of source ranges"
 PATCHED = "kustomize-patch: a folder"
 
 FAILING = """
-    dns-closed: explain sh/app db.sh.svc
     endpoints-mirrored: explain e/c svc/e/ext:5432
     host-port: explain 198.51.100.10 node/node-b:8088
     host-port: explain internet e/hp
     ipblock-meets-invented-address: assert test/a test/b denied
     ipblock-meets-invented-address: explain test/a test/b
-    ipblock-of-cluster-ip: explain app/c svc/kube-system/kube-dns
     kustomize-patch: a folder
     kustomize-patch: explain k/c svc/k/web
     null-fields: explain lh/c svc/lh/ui
@@ -260,7 +258,6 @@ FAILING = """
     operator-made-pods: assert mon/c svc/mon/ro denied
     operator-made-pods: explain mon/c svc/mon/ro
     operator-made-pods: lint
-    peers-or-and: explain testing/t prod/p
     reach-outside-to-service: assert 198.18.0.1 svc/default/lbip allowed
     reach-outside-to-service: assert 203.0.113.9 svc/default/lbip denied
     reach-outside-to-service: diff of source ranges
