@@ -247,8 +247,6 @@ PATCHED = "kustomize-patch: a folder"
 
 FAILING = """
     endpoints-mirrored: explain e/c svc/e/ext:5432
-    host-port: explain 198.51.100.10 node/node-b:8088
-    host-port: explain internet e/hp
     ipblock-meets-invented-address: assert test/a test/b denied
     ipblock-meets-invented-address: explain test/a test/b
     kustomize-patch: a folder
