@@ -5,9 +5,9 @@ Whether another definition already holds the names is the server's to know.
 
 import re
 
-from steppe_lab.apiserver.kinds.model import Json
-from steppe_lab.apiserver.kinds.rules import not_enforced
-from steppe_lab.apiserver.kinds.validate.fields import Errors, is_label_1035, is_subdomain
+from steppe.admission.model import Json
+from steppe.admission.rules import not_enforced
+from steppe.admission.validate.fields import Errors, is_label_1035, is_subdomain
 
 _VERSION = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 _TYPES = ("array", "boolean", "integer", "number", "object", "string")

@@ -7,10 +7,10 @@ import copy
 from collections.abc import Iterator
 from typing import Any
 
-from steppe_lab.apiserver.kinds.constraints import check
-from steppe_lab.apiserver.kinds.model import ATOMIC, GRANULAR, SET, Json, Structure
-from steppe_lab.apiserver.kinds.rules import broken
-from steppe_lab.apiserver.kinds.validate.fields import Errors
+from steppe.admission.constraints import check
+from steppe.admission.model import ATOMIC, GRANULAR, SET, Json, Structure
+from steppe.admission.rules import broken
+from steppe.admission.validate.fields import Errors
 
 _META = frozenset(("apiVersion", "kind", "metadata"))
 _PRESERVE = "x-kubernetes-preserve-unknown-fields"

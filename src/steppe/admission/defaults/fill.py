@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from steppe_lab.apiserver.kinds.model import Json
+from steppe.admission.model import Json
 
 
 def fill(obj: Json, **values: Any) -> None:

@@ -5,9 +5,9 @@ A kind that is not named here is checked for its shape and its metadata only.
 
 from collections.abc import Callable
 
-from steppe_lab.apiserver.kinds.model import Context, Json
-from steppe_lab.apiserver.kinds.validate import cluster, crd, network, pod, service, workloads
-from steppe_lab.apiserver.kinds.validate.fields import Errors
+from steppe.admission.model import Context, Json
+from steppe.admission.validate import cluster, crd, network, pod, service, workloads
+from steppe.admission.validate.fields import Errors
 
 Rule = Callable[[Errors, Json, Context], None]
 UpdateRule = Callable[[Errors, Json, Json], None]

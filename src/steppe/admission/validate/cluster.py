@@ -4,8 +4,8 @@ import base64
 import binascii
 import re
 
-from steppe_lab.apiserver.kinds.model import Json
-from steppe_lab.apiserver.kinds.validate.fields import (
+from steppe.admission.model import Json
+from steppe.admission.validate.fields import (
     IMMUTABLE,
     Errors,
     is_label_value,

@@ -1,8 +1,8 @@
 """apps/v1 and batch/v1: pkg/apis/apps/v1/defaults.go, pkg/apis/batch/v1/defaults.go."""
 
-from steppe_lab.apiserver.kinds.defaults.fill import fill
-from steppe_lab.apiserver.kinds.defaults.pod import template
-from steppe_lab.apiserver.kinds.model import Json
+from steppe.admission.defaults.fill import fill
+from steppe.admission.defaults.pod import template
+from steppe.admission.model import Json
 
 
 def deployment(obj: Json) -> None:

@@ -1,12 +1,12 @@
 """Admission of a built-in object: decode, keep apart spec and status, default, validate."""
 
-from steppe_lab.apiserver.kinds.defaults import DEFAULTS
-from steppe_lab.apiserver.kinds.defaults.network import service_after
-from steppe_lab.apiserver.kinds.model import Admitted, Context, Json, Kind
-from steppe_lab.apiserver.kinds.schema import decode
-from steppe_lab.apiserver.kinds.validate import RULES, UPDATE_RULES, WARNINGS
-from steppe_lab.apiserver.kinds.validate.fields import Errors
-from steppe_lab.apiserver.kinds.validate.meta import metadata
+from steppe.admission.defaults import DEFAULTS
+from steppe.admission.defaults.network import service_after
+from steppe.admission.model import Admitted, Context, Json, Kind
+from steppe.admission.schema import decode
+from steppe.admission.validate import RULES, UPDATE_RULES, WARNINGS
+from steppe.admission.validate.fields import Errors
+from steppe.admission.validate.meta import metadata
 
 # A kubelet registers a Node together with its status.
 _STATUS_ON_CREATE = {("", "Node"), ("apiextensions.k8s.io", "CustomResourceDefinition")}

@@ -5,8 +5,8 @@ The sources of volumes, affinity terms and security contexts are not looked into
 
 from typing import Any
 
-from steppe_lab.apiserver.kinds.model import Json
-from steppe_lab.apiserver.kinds.validate.fields import (
+from steppe.admission.model import Json
+from steppe.admission.validate.fields import (
     Errors,
     address,
     is_label,
@@ -16,8 +16,8 @@ from steppe_lab.apiserver.kinds.validate.fields import (
     labels,
     port,
 )
-from steppe_lab.apiserver.kinds.validate.network import PROTOCOLS
-from steppe_lab.apiserver.kinds.validate.quantity import resources
+from steppe.admission.validate.network import PROTOCOLS
+from steppe.admission.validate.quantity import resources
 
 _DNS = ("ClusterFirst", "ClusterFirstWithHostNet", "Default", "None")
 _EFFECTS = ("NoExecute", "NoSchedule", "PreferNoSchedule")

@@ -8,8 +8,8 @@ import ipaddress
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from steppe_lab.apiserver.kinds.model import Json
-from steppe_lab.apiserver.kinds.validate.fields import Errors, cidr
+from steppe.admission.model import Json
+from steppe.admission.validate.fields import Errors, cidr
 
 
 def _names_ports_of_addresses(egress_rule: Json) -> bool:

@@ -1,6 +1,6 @@
 """The built-in kinds: what discovery lists for each group."""
 
-from steppe_lab.apiserver.kinds.model import Kind
+from steppe.admission.model import Kind
 
 
 def _kind(

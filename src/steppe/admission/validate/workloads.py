@@ -3,10 +3,10 @@
 import re
 from typing import Any
 
-from steppe_lab.apiserver.kinds.model import Json
-from steppe_lab.apiserver.kinds.validate.fields import Errors, labels
-from steppe_lab.apiserver.kinds.validate.meta import selector, selector_matches
-from steppe_lab.apiserver.kinds.validate.pod import pod_spec
+from steppe.admission.model import Json
+from steppe.admission.validate.fields import Errors, labels
+from steppe.admission.validate.meta import selector, selector_matches
+from steppe.admission.validate.pod import pod_spec
 
 _PERCENT = re.compile(r"[0-9]+%")
 

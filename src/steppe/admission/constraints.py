@@ -10,8 +10,8 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from steppe_lab.apiserver.kinds.model import FieldError, Json
-from steppe_lab.apiserver.kinds.validate.fields import Errors
+from steppe.admission.model import FieldError, Json
+from steppe.admission.validate.fields import Errors
 
 _TYPES: dict[str, tuple[type, ...]] = {
     "array": (list,),

@@ -3,9 +3,8 @@
 import ipaddress
 from typing import Any
 
-from steppe.net.address import holds
-from steppe_lab.apiserver.kinds.model import Json
-from steppe_lab.apiserver.kinds.validate.fields import (
+from steppe.admission.model import Json
+from steppe.admission.validate.fields import (
     Errors,
     address,
     is_label,
@@ -14,7 +13,8 @@ from steppe_lab.apiserver.kinds.validate.fields import (
     network,
     port,
 )
-from steppe_lab.apiserver.kinds.validate.meta import selector
+from steppe.admission.validate.meta import selector
+from steppe.net.address import holds
 
 PROTOCOLS = ("SCTP", "TCP", "UDP")
 _MAX_ENDPOINTS, _MAX_ADDRESSES, _MAX_PORTS = 1000, 100, 20000

@@ -3,8 +3,8 @@
 import re
 from decimal import Decimal
 
-from steppe_lab.apiserver.kinds.model import Json
-from steppe_lab.apiserver.kinds.validate.fields import Errors
+from steppe.admission.model import Json
+from steppe.admission.validate.fields import Errors
 
 _QUANTITY = re.compile(
     r"([+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+))(Ki|Mi|Gi|Ti|Pi|Ei|n|u|m|k|M|G|T|P|E|[eE][+-]?[0-9]+)?"

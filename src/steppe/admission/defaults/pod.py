@@ -6,8 +6,8 @@ here looks as it does there; the token volume is left out, as nothing here issue
 
 from collections.abc import Iterator
 
-from steppe_lab.apiserver.kinds.defaults.fill import fill
-from steppe_lab.apiserver.kinds.model import Json
+from steppe.admission.defaults.fill import fill
+from steppe.admission.model import Json
 
 _UNREACHABLE_FOR = 300  # seconds: the flags' defaults of DefaultTolerationSeconds
 _NODE_TROUBLES = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")

@@ -6,8 +6,8 @@ a range (cluster IPs, node ports) and everything that needs a clock are the serv
 
 from collections.abc import Callable
 
-from steppe_lab.apiserver.kinds.defaults import cluster, network, pod, workloads
-from steppe_lab.apiserver.kinds.model import Json
+from steppe.admission.defaults import cluster, network, pod, workloads
+from steppe.admission.model import Json
 
 DEFAULTS: dict[tuple[str, str], Callable[[Json], None]] = {
     ("", "Namespace"): cluster.namespace,

@@ -2,8 +2,8 @@
 
 import base64
 
-from steppe_lab.apiserver.kinds.defaults.fill import fill
-from steppe_lab.apiserver.kinds.model import Json
+from steppe.admission.defaults.fill import fill
+from steppe.admission.model import Json
 
 _NAME_LABEL = "kubernetes.io/metadata.name"
 _RBAC = "rbac.authorization.k8s.io"

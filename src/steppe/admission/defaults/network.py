@@ -1,7 +1,7 @@
 """Services, their endpoints, network policies and ingress classes."""
 
-from steppe_lab.apiserver.kinds.defaults.fill import fill
-from steppe_lab.apiserver.kinds.model import Json
+from steppe.admission.defaults.fill import fill
+from steppe.admission.model import Json
 
 _AFFINITY_SECONDS = 3 * 60 * 60
 

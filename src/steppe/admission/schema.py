@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from steppe_lab.apiserver.kinds.model import FieldError, Json, Kind
+from steppe.admission.model import FieldError, Json, Kind
 
 _PACKAGES = {
     "": "core",

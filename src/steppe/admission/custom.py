@@ -7,11 +7,11 @@ from datetime import datetime
 
 import msgspec
 
-from steppe_lab.apiserver.kinds.model import Admitted, Json, Kind
-from steppe_lab.apiserver.kinds.schema import Report, decoder
-from steppe_lab.apiserver.kinds.structural import Structural
-from steppe_lab.apiserver.kinds.validate.fields import Errors
-from steppe_lab.apiserver.kinds.validate.meta import metadata
+from steppe.admission.model import Admitted, Json, Kind
+from steppe.admission.schema import Report, decoder
+from steppe.admission.structural import Structural
+from steppe.admission.validate.fields import Errors
+from steppe.admission.validate.meta import metadata
 
 
 class Column(msgspec.Struct, frozen=True):

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from steppe_lab.apiserver.kinds.model import Json, Kind
-from steppe_lab.apiserver.kinds.validate.fields import (
+from steppe.admission.model import Json, Kind
+from steppe.admission.validate.fields import (
     Errors,
     is_label,
     is_label_1035,

@@ -2,8 +2,8 @@
 
 import ipaddress
 
-from steppe_lab.apiserver.kinds.model import Context, Json
-from steppe_lab.apiserver.kinds.validate.fields import (
+from steppe.admission.model import Context, Json
+from steppe.admission.validate.fields import (
     Errors,
     address,
     is_label,
@@ -13,7 +13,7 @@ from steppe_lab.apiserver.kinds.validate.fields import (
     network,
     port,
 )
-from steppe_lab.apiserver.kinds.validate.network import PROTOCOLS, special_address
+from steppe.admission.validate.network import PROTOCOLS, special_address
 
 _TYPES = ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")
 _FAMILIES = ("IPv4", "IPv6")
