@@ -148,10 +148,14 @@ def is_name(text: str) -> bool:
 def _is_interface(text: str) -> bool:
     return (
         len(text.encode(errors="surrogatepass")) <= 15
-        and text.isprintable()
         and text not in (".", "..")
-        and not any(character in "/:" or character.isspace() for character in text)
+        and not any(c in "/:" or c.isspace() or _is_control(ord(c)) for c in text)
     )
+
+
+def _is_control(code: int) -> bool:
+    """Whether it is a control character, or half of a surrogate pair, which is no character."""
+    return code < 0x20 or 0x7F <= code < 0xA0 or 0xD800 <= code < 0xE000
 
 
 def _is_socket_path(text: str) -> bool:
