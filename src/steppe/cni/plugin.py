@@ -149,13 +149,9 @@ def _is_interface(text: str) -> bool:
     return (
         len(text.encode(errors="surrogatepass")) <= 15
         and text not in (".", "..")
-        and not any(c in "/:" or c.isspace() or _is_control(ord(c)) for c in text)
+        and not any(c in "/:" or c.isspace() or c < " " or "\x7f" <= c < "\xa0" for c in text)
+        and not any("\ud800" <= c <= "\udfff" for c in text)  # half of a pair is no character
     )
-
-
-def _is_control(code: int) -> bool:
-    """Whether it is a control character, or half of a surrogate pair, which is no character."""
-    return code < 0x20 or 0x7F <= code < 0xA0 or 0xD800 <= code < 0xE000
 
 
 def _is_socket_path(text: str) -> bool:
