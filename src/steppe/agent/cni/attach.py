@@ -12,7 +12,7 @@ link.
 
 from collections.abc import Callable, Generator, Iterable, Iterator
 from errno import EEXIST
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import msgspec
 
@@ -35,6 +35,7 @@ from steppe.state.link import Link, LinkKey
 from steppe.state.node import Key, NodeClaim, Value, settle
 from steppe.state.workload import POD_GROUP, host_mac, is_pod_link, parse_alias, pod_mac
 
+T = TypeVar("T")
 Steps = Generator[str, None, Workload]
 """The names of the steps of an ADD; each is yielded when it is done."""
 
@@ -177,6 +178,11 @@ class Attachments:
         wanted = settle(pod_claims(workload, self._view.mtu, interface))[0]
         # Compare only what we made: other programs may have added entries.
         return ordered(diff(wanted, actual, wanted))
+
+    def in_pod(self, workload: Workload, look: Callable[[int], T]) -> T | None:
+        """What `look` answers of the pod's namespace; None if that is not found."""
+        with self._sandboxes.opened(workload.link) as netns:
+            return look(netns.fd) if netns is not None else None
 
     def knows(self, workload: Workload) -> bool:
         """Whether this attachment is complete in the kernel, and was not removed or replaced."""
