@@ -9,7 +9,7 @@ from steppe.findings.finding import Affected, Finding
 from steppe.findings.known import Known, first_of
 from steppe.kube.objects import Workload
 from steppe.net.address import IPAddress, IPNetwork, holds, host_prefix
-from steppe.state.surroundings import Surroundings
+from steppe.state.surroundings import InPod, Surroundings
 from steppe.walk.beside import stays_inside
 from steppe.walk.routing import Asked
 
@@ -21,8 +21,8 @@ def judge(around: Surroundings, known: Known) -> Iterator[Finding]:
         if pod is None:
             continue
         name = f"{pod.namespace}/{pod.name}"
-        yield from _routes(each.inside, known, pod, name)
-        yield from _rules(each.inside, known, pod, name)
+        yield from _routes(each, known, pod, name)
+        yield from _rules(each, known, pod, name)
         for part in each.inside.unread:
             text = f"cannot be read, so what they do is not known: {part.why}"
             cure = "see the reason, and run `steppe audit` again"
@@ -30,25 +30,20 @@ def judge(around: Surroundings, known: Known) -> Iterator[Finding]:
             yield Finding("unread", f"{part.part} in {name}", text, cure, affects=affects)
 
 
-def interface(pod: Workload) -> str:
-    """The link's name inside the pod."""
-    return pod.container.partition("/")[2] or "eth0"
-
-
-def _routes(inside: Surroundings, known: Known, pod: Workload, name: str) -> Iterator[Finding]:
-    lost: dict[str, list[IPNetwork]] = {}
+def _routes(seen: InPod, known: Known, pod: Workload, name: str) -> Iterator[Finding]:
+    lost: dict[tuple[str, str], list[IPNetwork]] = {}
     for address in pod.addresses:
-        for end in _ends(inside, known, address):
-            why = stays_inside(inside, Asked(address, first_of(end), "lo"), interface(pod))
-            if why:
+        for end in _ends(seen.inside, known, address):
+            why = stays_inside(seen.inside, Asked(address, first_of(end), "lo"), seen.interface)
+            if why is not None:
                 lost.setdefault(why, []).append(end)
-    for why, ends in lost.items():
+    for (entry, follows), ends in lost.items():
         named = [known.who(end) or str(end) for end in ends]
         whom = "; ".join(dict.fromkeys(named[:3])) + (" and more" if len(ends) > 3 else "")
         yield Finding(
             "pod",
-            f"in pod {name}: {_entry(why)}",
-            f"what pod {name} sends to {whom} does not leave it: it {why}",
+            f"in pod {name}: {entry.removeprefix('a ')}",
+            f"what pod {name} sends to {whom} does not arrive: {follows}",
             "recreate the pod, unless its own programs shall do this",
             sure=True,
             walked=True,
@@ -63,20 +58,15 @@ def _ends(inside: Surroundings, known: Known, address: IPAddress) -> Iterator[IP
     yield from everything
     for other in inside.routes:
         prefix = other.key.prefix
-        local = other.route.kind == "local" or prefix.is_multicast or prefix.is_link_local
+        local = address in prefix or prefix.is_multicast or prefix.is_link_local
         told = any(holds(prefix, network) for network in everything)
         if prefix.version == version and prefix.prefixlen and not local and not told:
             yield prefix
 
 
-def _entry(why: str) -> str:
-    """The route itself, out of the sentence about it."""
-    return why.partition(":")[0].removeprefix("has a ").removeprefix("has ")
-
-
-def _rules(inside: Surroundings, known: Known, pod: Workload, name: str) -> Iterator[Finding]:
-    for rule in inside.packet_rules:
-        if rule.does == "mark" or not packet_rules.concerns(rule, known, (interface(pod), "lo")):
+def _rules(seen: InPod, known: Known, pod: Workload, name: str) -> Iterator[Finding]:
+    for rule in seen.inside.packet_rules:
+        if rule.does == "mark" or not packet_rules.concerns(rule, known, (seen.interface, "lo")):
             continue
         found = packet_rules.finding(rule, known, "")
         yield msgspec.structs.replace(

@@ -179,10 +179,11 @@ class Surroundings(msgspec.Struct, frozen=True):
 
 
 class InPod(msgspec.Struct, frozen=True):
-    """What is inside the pod behind this link."""
+    """What is inside the pod behind this link, which has the name `interface` in there."""
 
     link: str
     inside: Surroundings
+    interface: str = "eth0"
 
 
 SURROUNDING = (

@@ -73,35 +73,32 @@ def is_down(around: Surroundings | None, name: str) -> str:
     return "is down" if not link.up else "has no carrier"
 
 
-def stays_inside(inside: Surroundings, asked: Asked, interface: str = "eth0") -> str:
-    """Why what a pod sends does not leave it by its link; "" where that was not read."""
+def stays_inside(inside: Surroundings, asked: Asked, interface: str) -> tuple[str, str] | None:
+    """Why what a pod sends does not leave it by its link: what its kernel has, and what follows.
+
+    None if it leaves, and where nobody has looked.
+    """
     if inside.unread:
-        return ""
+        return None
     found = Routing({}, inside).answer(asked)
     if found is None:
-        return f"has no route to {asked.destination}"
+        return f"no route to {asked.destination}", "it cannot be sent"
     if found.route.kind in DROPPING:
-        return f"has a {found.entry}: the packet is dropped there"
+        return f"a {found.entry}", "it is dropped there"
     if not _leaves(found.route, interface):
-        return f"has a {found.entry}: the packet does not leave by {interface}"
-    return ""
+        return f"a {found.entry}", f"it does not leave by {interface}"
+    return None
 
 
-def wrong_neighbour(
-    around: Surroundings | None, link: str, address: IPAddress, theirs: Surroundings | None, by: str
-) -> str:
-    """A permanent entry for a node's address with a MAC that the node's link does not have.
-
-    `theirs` and `by`: the other node, and its link.
-    """
-    peer = theirs.link(by) if theirs is not None else None
-    if around is None or peer is None:
+def wrong_neighbour(around: Surroundings | None, link: str, address: IPAddress, mac: str) -> str:
+    """A permanent entry for a node's address with another MAC than the node's; "" if unknown."""
+    if around is None or not mac:
         return ""
     for entry in around.neighbours:
-        if (entry.link, entry.address) == (link, address) and entry.mac != peer.mac:
+        if (entry.link, entry.address) == (link, address) and entry.mac != mac:
             return (
                 f"has a neighbour {address} dev {link} lladdr {entry.mac} PERMANENT, "
-                f"and that address is at {peer.mac}"
+                f"and that address is at {mac}"
             )
     return ""
 

@@ -112,8 +112,11 @@ class Walker:
         around = self._views[at.node].around
         link = self._pod_link.get(sender, "")
         for pod in around.pods if around is not None and link else ():
-            if pod.link == link and (why := beside.stays_inside(pod.inside, at.asked(""))):
-                return at.ending("dropped", f"pod {self._pod_named[sender]} {why}")
+            if pod.link != link:
+                continue
+            asked = at.asked("lo")
+            if (why := beside.stays_inside(pod.inside, asked, pod.interface)) is not None:
+                return at.ending("dropped", f"pod {self._pod_named[sender]} has {': '.join(why)}")
         return at
 
     def _entered(self, node: str, sender: IPAddress) -> tuple[str, int]:
@@ -370,8 +373,6 @@ class Walker:
 
     def _neighbours(self, at: Here, address: IPAddress, peer: str) -> Here:
         """The end of a packet whose frames go to another MAC than the next node's."""
-        around, theirs = self._views[at.node].around, self._views[peer].around
-        why = beside.wrong_neighbour(
-            around, self._uplink(at.node), address, theirs, self._uplink(peer)
-        )
+        around, mac = self._views[at.node].around, self._cluster.nodes[peer].underlay.mac
+        why = beside.wrong_neighbour(around, self._uplink(at.node), address, mac)
         return at.ending("dropped", f"{at.node} {why}") if why else at

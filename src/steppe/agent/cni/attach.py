@@ -33,7 +33,14 @@ from steppe.plan.order import ordered
 from steppe.state.device import Veth
 from steppe.state.link import Link, LinkKey
 from steppe.state.node import Key, NodeClaim, Value, settle
-from steppe.state.workload import POD_GROUP, host_mac, is_pod_link, parse_alias, pod_mac
+from steppe.state.workload import (
+    POD_GROUP,
+    host_mac,
+    interface,
+    is_pod_link,
+    parse_alias,
+    pod_mac,
+)
 
 T = TypeVar("T")
 Steps = Generator[str, None, Workload]
@@ -170,12 +177,12 @@ class Attachments:
 
     def inner_faults(self, workload: Workload) -> tuple[Change, ...]:
         """The changes that restore the inside of a pod; () if its namespace is not found."""
-        interface = _interface(workload)
+        named = interface(workload)
         with self._sandboxes.opened(workload.link) as netns:
             if netns is None:
                 return ()
-            actual = self._inside(netns, interface)
-        wanted = settle(pod_claims(workload, self._view.mtu, interface))[0]
+            actual = self._inside(netns, named)
+        wanted = settle(pod_claims(workload, self._view.mtu, named))[0]
         # Compare only what we made: other programs may have added entries.
         return ordered(diff(wanted, actual, wanted))
 
@@ -193,11 +200,11 @@ class Attachments:
         if any(one.link == workload.link and not one.half_made for one in self.found()):
             return True
         self._delete(workload.link)
-        interface = _interface(workload)
+        named = interface(workload)
         with self._sandboxes.opened(workload.link) as netns:
             if netns is None:
                 return False
-            for _ in self._attach(workload, netns, interface, self._view.mtu):
+            for _ in self._attach(workload, netns, named, self._view.mtu):
                 pass
         return True
 
@@ -280,11 +287,6 @@ def run(steps: Steps, done: Callable[[str], None] = lambda _: None) -> Workload:
         except StopIteration as end:
             workload: Workload = end.value
             return workload
-
-
-def _interface(workload: Workload) -> str:
-    """The link's name inside the pod."""
-    return workload.container.partition("/")[2] or "eth0"
 
 
 def _is_link(key: Key) -> bool:

@@ -21,8 +21,9 @@ from steppe.net.address import IPAddress, IPNetwork, host_prefix
 from steppe.state.node import Key
 from steppe.state.route import RouteKey, RuleKey
 from steppe.state.surroundings import InPod, Surroundings, Unread
+from steppe.state.workload import interface
 
-_NO_NAMESPACE = Unread("its inside", "its network namespace is not found")
+UNSEEN = Surroundings(unread=(Unread("its inside", "its network namespace is not found"),))
 
 
 class Reader(Protocol):
@@ -68,7 +69,7 @@ class Observer:
         wanted = (*known.addresses(), *more)
         around = await asyncio.to_thread(self._reader.surroundings, wanted, known.links)
         pods = [
-            InPod(pod.link, await self._in_pods(pod, self._reader.inside) or _unseen())
+            InPod(pod.link, await self._in_pods(pod, self._reader.inside) or UNSEEN, interface(pod))
             for pod in known.pods
             if addresses is None or not set(pod.addresses).isdisjoint(addresses)
         ]
@@ -92,7 +93,3 @@ class Observer:
             mark=MASQUERADE,
             state={key: entry for key in keys if (entry := state.get(key)) is not None},
         )
-
-
-def _unseen() -> Surroundings:
-    return Surroundings(unread=(_NO_NAMESPACE,))
