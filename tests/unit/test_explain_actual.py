@@ -180,7 +180,7 @@ async def test_a_node_whose_agent_is_elsewhere_is_taken_to_be_sound_and_that_is_
     del kernels["node-b"]
     said = await explained(tmp_path, kernels)
     assert said.kind == "doubtful"
-    assert "but on node-b its kernel: it was not read" in said.verdict
+    assert "but on node-b its kernel: was not read" in said.verdict
     (note,) = said.notes
     assert note.startswith("node-b is taken to be as it shall be")
 
@@ -190,7 +190,7 @@ async def test_another_s_route_is_walked_and_stops_the_packet(tmp_path: Path) ->
     beside = {"node-a": (Surroundings(routes=(black,)), ())}
     said = await explained(tmp_path, sound(), beside)
     assert said.kind == "denied"
-    assert f"node-a has a route {black.key} blackhole for it, which is not Steppe's" in said.verdict
+    assert f"node-a drops it, by another program's route {black.key} blackhole" in said.verdict
 
 
 DNAT = Finding(
@@ -222,7 +222,7 @@ async def test_what_may_stop_a_flow_on_its_nodes_makes_a_yes_doubtful(
     if said.doubts:
         assert said.verdict == (
             "By Steppe's tables, default/node-a-pod-1 reaches default/node-b-pod-1 on TCP 80; but "
-            f"on node-b {DNAT.entry}: it {DNAT.effect}."
+            f"on node-b {DNAT.entry}: {DNAT.effect}."
         )
         assert document(said)["verdict"] == "doubtful"
         assert document(said)["doubts"][0]["entry"] == DNAT.entry

@@ -21,7 +21,7 @@ def doubted(said: Explanation, found: Mapping[str, Iterable[Finding]]) -> Explan
     more = f" (and {len(doubts) - 1} more)" if len(doubts) > 1 else ""
     verdict = (
         f"By Steppe's tables, {said.verdict.rstrip('.')}; "
-        f"but on {first.node} {first.entry}: it {first.effect}{more}."
+        f"but on {first.node} {first.entry}: {first.effect}{more}."
     )
     kind = "doubtful" if said.kind == "allowed" else said.kind
     return msgspec.structs.replace(said, kind=kind, verdict=verdict, doubts=doubts)

@@ -133,7 +133,8 @@ def _finding(known: Known, entry: str, rows: list[tuple[_Sender, _End, Answer]])
         f"packets from {_all(senders)} to {whom} {_fate(answer)}{by}",
         _cure(answer),
         sure=not marked,
-        walked=True,
+        # Whether what goes another way arrives, no table of ours tells.
+        walked=answer.route.kind != "unicast",
         affects=(Affected(sources, ends),),
     )
 
@@ -157,8 +158,7 @@ def _all(names: Iterable[str]) -> str:
 def _fate(answer: Answer) -> str:
     if answer.route.kind in _FATES:
         return _FATES[answer.route.kind]
-    metric = f", its metric is {answer.key.metric}" if answer.key is not None else ""
-    return f"leave by {answer.route} in place of Steppe's route: it is taken before ours{metric}"
+    return f"go {answer.route}: another program's route, which is taken before ours"
 
 
 def _cure(answer: Answer) -> str:
@@ -168,8 +168,11 @@ def _cure(answer: Answer) -> str:
         return f"`ip {six}rule del priority {rule.priority}`, and stop what made it"
     if key is not None and answer.route.kind == "local":
         links = answer.route.links or ("LINK",)
-        held = f"{key.prefix.network_address}/…"
-        return f"take {held} off {links[0]} (`ip address`), or `ip {six}route del {_words(answer)}`"
+        held = key.prefix.network_address
+        return (
+            f"take {held} off {links[0]} (`ip address del`), or what else made it: "
+            f"`ip {six}route del {_words(answer)}`"
+        )
     return f"`ip {six}route del {_words(answer)}`, and stop what made it"
 
 

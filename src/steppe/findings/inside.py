@@ -58,9 +58,9 @@ def _ends(inside: Surroundings, known: Known, address: IPAddress) -> Iterator[IP
     yield from everything
     for other in inside.routes:
         prefix = other.key.prefix
-        local = address in prefix or prefix.is_multicast or prefix.is_link_local
+        own = address in prefix or prefix.is_loopback or prefix.is_multicast or prefix.is_link_local
         told = any(holds(prefix, network) for network in everything)
-        if prefix.version == version and prefix.prefixlen and not local and not told:
+        if prefix.version == version and prefix.prefixlen and not own and not told:
             yield prefix
 
 

@@ -67,13 +67,19 @@ class Known(msgspec.Struct, frozen=True):
                 if holds(prefix, network):
                     yield f"pods of {node.name} ({network})"
                 elif holds(network, prefix) and node is not self.here:
-                    yield f"pods of {node.name} ({prefix})"
+                    yield _pods(node, prefix)
             for address in node.addresses:
                 if address in prefix:
                     yield f"{node.name} ({address})"
         for service in self.services:
             if holds(prefix, service) or holds(service, prefix):
                 yield f"Services ({service if holds(prefix, service) else prefix})"
+
+
+def _pods(node: Node, prefix: IPNetwork) -> str:
+    if prefix.num_addresses == 1:
+        return f"the pod of {node.name} at {prefix.network_address}"
+    return f"pods of {node.name} ({prefix})"
 
 
 def _of_all(here: Node, address: IPAddress) -> int:

@@ -3,7 +3,9 @@
 from collections.abc import Iterator
 
 from steppe.findings.finding import Affected, Finding
-from steppe.findings.known import Known
+from steppe.findings.known import Known, first_of
+from steppe.kube.objects import Node
+from steppe.net.address import of_version
 from steppe.state.surroundings import Surroundings
 from steppe.walk.routing import Asked, Routing
 
@@ -58,9 +60,11 @@ def _uplink(around: Surroundings, known: Known, overhead: int) -> Iterator[Findi
 
 
 def _route(around: Surroundings, known: Known, overhead: int) -> Iterator[Finding]:
-    """A route to another node with an `mtu` of its own."""
+    """A route to another node with an `mtu` of its own: the tunnel's packets take it."""
     routing = Routing(known.state, around)
     for peer in known.peers:
+        if not _is_tunnelled(routing, known, peer):
+            continue
         for address in peer.addresses:
             source = known.here.address(address.version)
             found = routing.answer(Asked(source, address, "lo")) if source is not None else None
@@ -74,6 +78,15 @@ def _route(around: Surroundings, known: Known, overhead: int) -> Iterator[Findin
                 sure=True,
                 affects=(Affected(destinations=peer.networks),),
             )
+
+
+def _is_tunnelled(routing: Routing, known: Known, peer: Node) -> bool:
+    for theirs in peer.networks:
+        own = of_version(known.here.networks, theirs.version)
+        found = routing.answer(Asked(first_of(own), first_of(theirs))) if own is not None else None
+        if found is not None and not set(known.tunnels).isdisjoint(found.route.links):
+            return True
+    return False
 
 
 def _too_small(sent: int, room: int, overhead: int) -> str:

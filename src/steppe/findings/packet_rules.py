@@ -37,7 +37,7 @@ _DOES = {
     ),
     "notrack": (
         "takes {} from connection tracking",
-        ": Services do not work for them, and policies take answers for new connections",
+        ": no Service is translated for these packets, and policies take answers for new ones",
     ),
     "queue": ("hands {} to a program", ", which may drop them"),
     "mark": ("changes the mark of {}", ""),

@@ -14,6 +14,9 @@ def judge(around: Surroundings, known: Known) -> Iterator[Finding]:
         sender, receiver = known.who(policy.source), known.who(policy.destination)
         if policy.action == "allow" or not (sender or receiver):
             continue
+        own = any(address in policy.destination for address in known.here.addresses)
+        if policy.direction == "in" and not own:
+            continue  # only what ends on this node itself meets it
         yield Finding(
             "xfrm",
             f"xfrm policy {policy}",
@@ -35,7 +38,7 @@ def judge(around: Surroundings, known: Known) -> Iterator[Finding]:
 def _effect(policy: XfrmPolicy, sender: str, receiver: str) -> str:
     what = f"what {_WAYS[policy.direction]} here from {sender} to {receiver}"
     if policy.action == "block":
-        return f"{what} is dropped"
+        return f"drops {what}"
     if policy.direction == "out":
-        return f"{what} is encrypted, and dropped where no key is agreed on (`ip xfrm state`)"
-    return f"{what} is dropped unless it came encrypted"
+        return f"encrypts {what}, and drops it where no key is agreed on (`ip xfrm state`)"
+    return f"drops {what}, unless it came encrypted"

@@ -59,7 +59,7 @@ def led_astray(found: Answer | None, destination: IPAddress, *, ours: bool) -> s
     if not found.foreign:
         return ""
     if found.route.kind in DROPPING:
-        return f"has a {found.entry} for it, which is not Steppe's: the packet is dropped"
+        return f"drops it, by another program's {found.entry}"
     if found.route.kind == "local" and ours:
         return f"takes {destination} for its own: {found.entry}"
     return ""

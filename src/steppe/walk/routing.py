@@ -52,7 +52,7 @@ class Answer(msgspec.Struct, frozen=True):
     def entry(self) -> str:
         """The route or the rule, as its command would show it."""
         if self.key is None:
-            return f"rule {self.rule}"
+            return f"ip rule {self.rule}"
         return f"route {self.key} {self.route}"
 
 
