@@ -55,7 +55,10 @@ def explain(src: str, dst: str, source: Source, **asked: Any) -> None:
     On a cluster that runs Steppe the path is that of its tables, held against what Kubernetes
     promises. On any other, and on manifests, it is what Kubernetes promises; such steps have a ~.
 
-    Exit code: 0 it reaches it, 1 it does not or only partly, 2 bad usage or input.
+    --actual also looks at what else is on the nodes: others' routes, rules, packet rules, settings.
+
+    Exit code: 0 it reaches it, 1 it does not, or only partly, or (--actual) something that is not
+    Steppe's may stop it, 2 bad usage or input.
     """
     loaded = load(source)
     said = _explained(loaded, source, src, dst, asked)
