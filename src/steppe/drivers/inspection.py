@@ -23,7 +23,6 @@ from steppe.state.sysctl import Sysctl, SysctlKey
 # {interface}." (kernel, networking/ip-sysctl, rp_filter)
 _STRICT = "strict: what comes in by another link than its answers would take is dropped"
 _BEFORE_OURS = "another program's: it is taken before ours, for its metric is lower"
-_LOOSE = "loose on every link: pods can send with IPv4 addresses that are not theirs"
 
 
 class Other(msgspec.Struct, frozen=True):
@@ -79,5 +78,3 @@ def _settings(link: str) -> Iterator[Other]:
     for key, value in Sysctls().read(keys).items():
         if value == Sysctl("1"):
             yield Other(f"{key} {value}", _STRICT)
-        elif value == Sysctl("2") and key == all_links:
-            yield Other(f"{key} {value}", _LOOSE)
