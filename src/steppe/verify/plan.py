@@ -26,11 +26,17 @@ _USUAL_PORT = 80
 
 
 class Check(msgspec.Struct, frozen=True):
-    """A packet to send, and its ends as text for `steppe explain`."""
+    """A packet to send, and its ends as text for `steppe explain`.
+
+    `size`: the bytes of the IP packet, which is not to be fragmented; 0 for as few as possible.
+    `fits`: whether a packet of that size has to arrive (verify/sizes.py).
+    """
 
     source: str
     target: str
     packet: Packet
+    size: int = 0
+    fits: bool = True
 
 
 class Scope(msgspec.Struct, frozen=True):
