@@ -29,6 +29,8 @@ from steppe.client.client import Client
 from steppe.client.config import load_config
 from steppe.client.resources import NODES, PODS, Resource
 from steppe_lab import netns, process
+from steppe_lab.apiserver.database import Database
+from steppe_lab.apiserver.store import Store
 from steppe_lab.down import down
 from steppe_lab.process import python
 from steppe_lab.ready import wait_for_api
@@ -64,6 +66,7 @@ _NODE_OBJECT = {
         ]
     },
 }
+_SINCE = {"creationTimestamp": "2026-01-01T00:00:00Z"}
 T = TypeVar("T")
 
 
@@ -78,10 +81,18 @@ class World:
         self.kubeconfig = paths(lab).api / "admin.kubeconfig"
         self.agent = Process("", 0, 0, (), "")
 
-    def start_api(self) -> None:
+    def start_api(self, pods: Iterable[dict[str, Any]] = ()) -> None:
+        """With these pods in its store: to create 10,000 by requests would take a minute."""
         where = paths(self.lab)
         where.root.mkdir(mode=0o700, parents=True)
         self.folder.mkdir(parents=True)
+        where.api.mkdir()
+        database = Database(where.api / "state.db")
+        store = Store(database)
+        for number, each in enumerate(pods):
+            own = {"uid": f"{number:08x}-0000-4000-8000-000000000000", **_SINCE}
+            store.put("pods", {**each, "metadata": {**each["metadata"], **own}})
+        database.close()
         netns.create((self.namespace,))
         ip = ("ip", "-n", self.namespace, "-batch", "-")
         subprocess.run(ip, input=_WIRE, text=True, check=True)
@@ -270,12 +281,12 @@ def _health() -> float:
 
 
 @contextlib.contextmanager
-def node() -> Iterator[World]:
+def node(pods: Iterable[dict[str, Any]] = ()) -> Iterator[World]:
     """The world, which goes away at the end, however it went."""
     lab = f"{PREFIX}-bounds"
     try:
         world = World(lab)
-        world.start_api()
+        world.start_api(pods)
         yield world
     finally:
         down(lab)

@@ -103,6 +103,7 @@ class Identities:
         self._port_names: Counter[tuple[str, str]] = Counter()
         self._label_keys: Counter[str] = Counter()
         self._by_labels: dict[Hashable, Identity] = {}
+        self._joins: dict[tuple[Identity, Rules], Identity] = {}
         self._atoms: Mapping[IPNetwork, Rules] | None = None
         self._by_address = LongestPrefix[Rules]({})
         for namespace in namespaces:
@@ -155,7 +156,7 @@ class Identities:
 
     def of_pod(self, pod: Pod, address: IPAddress) -> Identity:
         """The identity of a pod at one of its addresses (not of a host-network pod)."""
-        return _joined(self._by_pod(pod), self._of_address(address))
+        return self._joined(self._by_pod(pod), self._of_address(address))
 
     def of_pod_addresses(self, pod: Pod) -> AddressIdentities:
         """The identity of a pod at each of its addresses."""
@@ -167,7 +168,7 @@ class Identities:
 
     def _at(self, address: IPAddress, by_labels: Identity) -> tuple[IPAddress, Identity, bool]:
         by_address = self._of_address(address)
-        identity = _joined(by_labels, by_address)
+        identity = self._joined(by_labels, by_address)
         return address, identity, bool(identity.ports) or identity.rules != by_address
 
     def _by_pod(self, pod: Pod) -> Identity:
@@ -186,7 +187,7 @@ class Identities:
 
     def of_node(self, node: Node, address: IPAddress) -> Identity:
         """The identity of a node at one of its addresses."""
-        return _joined(self._by_node(node), self._of_address(address))
+        return self._joined(self._by_node(node), self._of_address(address))
 
     def of_node_addresses(self, node: Node) -> AddressIdentities:
         """The identity of a node at each of its addresses."""
@@ -225,6 +226,18 @@ class Identities:
         found = self._by_address.lookup(address)
         return found[1] if found is not None else NO_RULES
 
+    def _joined(self, identity: Identity, rules: Rules) -> Identity:
+        """Computed once for all peers of which labels and address say the same."""
+        if rules <= identity.rules:
+            return identity
+        found = self._joins.get((identity, rules))
+        if found is None:
+            if len(self._joins) >= MOST_REMEMBERED:
+                self._joins.clear()
+            found = Identity(identity.rules | rules, identity.ports)
+            self._joins[identity, rules] = found
+        return found
+
     def _refreshed(self) -> Mapping[IPNetwork, Rules]:
         if self._atoms is None:
             self._atoms = _atoms(self._blocks)
@@ -241,12 +254,6 @@ class Identities:
             for port in rule.ports:
                 if isinstance(port, PortName):
                     self._port_names[port.name, port.protocol] += more
-
-
-def _joined(identity: Identity, rules: Rules) -> Identity:
-    if rules <= identity.rules:
-        return identity
-    return Identity(identity.rules | rules, identity.ports)
 
 
 def rules_of(policy: AnyPolicy, direction: Direction) -> Iterator[tuple[Cause, AnyRule]]:
