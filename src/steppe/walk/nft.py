@@ -6,13 +6,15 @@ purpose. If a rule chooses at random, the walk continues with each choice.
 
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv6Address
 from typing import Literal
 
 import msgspec
 
 from steppe.dataplane.nft.edges import RAW, STRAY
 from steppe.kube.cause import Cause
-from steppe.net.address import IPAddress
+from steppe.net.address import IPAddress, IPNetwork, parse_prefix
 from steppe.net.packet import Packet
 from steppe.state.nft import (
     Action,
@@ -231,11 +233,18 @@ _GOING = (None, "accept", "return")
 
 
 def _is(value: Atom, literal: str) -> bool:
-    """Whether a value equals a literal: a word, a number or a range of numbers."""
+    """Whether a value equals a literal: a word, a number, a range of numbers or a prefix."""
+    if isinstance(value, IPv4Address | IPv6Address):
+        return value in _prefix(literal)
     first, dash, last = literal.partition("-")
     if dash and first.isdecimal():
         return isinstance(value, int) and int(first) <= value <= int(last)
     return str(value) == literal
+
+
+@lru_cache
+def _prefix(literal: str) -> IPNetwork:
+    return parse_prefix(literal)
 
 
 def _values(field: str, state: State) -> tuple[Atom, ...] | None:
@@ -277,6 +286,8 @@ def _value(field: str, state: State) -> Atom | None:
         "th dport": packet.destination_port,
         "meta priority": state.priority,
         "ct state": "established" if state.established else "new",
+        # Nobody in the tables has a broadcast address.
+        "fib daddr type": "unicast",
         "fib saddr type": "local" if state.local else "unicast",
     }
     return fields[field]
