@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from steppe.kube.cluster import Cluster
+from steppe.manifests.cluster import Loaded
 from steppe.net.address import IPAddress, parse_address
 from steppe.net.ports import PortSet
 from steppe.reach.groups import own_network
@@ -74,7 +75,7 @@ def observed_ends_of(record: Record, cluster: Cluster) -> ObservedEnds:
 
 
 def verify_lab(
-    cluster: Cluster,
+    loaded: Loaded,
     ends: ObservedEnds,
     wanted: PortSet,
     say: Say,
@@ -83,9 +84,10 @@ def verify_lab(
     rate: float = 1000,
 ) -> Report:
     """Send the packets, and compare what is observed with the predictions."""
-    planned = tuple(checks(cluster, ends.scope, wanted, every=every))
+    cluster, settings = loaded.cluster, loaded.settings
+    planned = tuple(checks(cluster, ends.scope, wanted, every=every, settings=settings))
     names = {address: end.name for end in ends.known for address in end.addresses}
-    predictor = Predictor(cluster, names)
+    predictor = Predictor(cluster, names, settings)
     predictions = [predictor.predictions(check) for check in planned]
     seen = _seen(ends, planned, predictions, rate, lambda sent: say(sent, len(planned)))
     found = zip(planned, predictions, seen, strict=True)

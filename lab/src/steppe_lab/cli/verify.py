@@ -11,7 +11,7 @@ import msgspec
 
 from steppe.cli.explain import kernels_of
 from steppe.cli.settings import settings_of
-from steppe.cli.source import BadInput, Source, live_options, load
+from steppe.cli.source import BadInput, Source, claim_options, live_options, load
 from steppe.errors import SteppeError
 from steppe_lab.cli.source import lab_record
 
@@ -43,6 +43,7 @@ def _rate(text: str) -> float:
 
 
 @click.command(epilog="Example: steppe verify --all --port 8080 --protocol tcp")
+@claim_options
 @live_options
 @click.option("--all", "every", is_flag=True, help="Every pair; default: a sample of each class.")
 @click.option(
@@ -99,7 +100,7 @@ def _verified(loaded: "Loaded", source: Source, asked: dict[str, Any]) -> "Repor
     places = observed_ends_of(lab_record(source.lab), loaded.cluster)
     wanted = wanted_ports(asked["ports"], [name.upper() for name in asked["protocols"]])
     every, rate = asked["every"], asked["rate"]
-    report = verify_lab(loaded.cluster, places, wanted, _progress(), every=every, rate=rate)
+    report = verify_lab(loaded, places, wanted, _progress(), every=every, rate=rate)
     if not report.sent:
         raise BadInput(
             "there is nothing to send: no pod of the lab is up (for example `kubectl apply -f "
@@ -168,7 +169,7 @@ def _both(loaded: "Loaded", source: Source, wrong: "Wrong") -> _Pair:
     family = packet.source.version
     said = []
     for tables in (compiled(settings) if settings is not None else None, kernels.in_tables):
-        explainer = Explainer(loaded.cluster, tables)
+        explainer = Explainer(loaded.cluster, tables, loaded.settings)
         flow, notes = explainer.flow(check.source, check.target, port, packet.protocol)
         said.append(explainer.explain(flow, family, notes))
     return _Pair(said[0], kernels.marked(said[1]))
