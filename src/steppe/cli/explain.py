@@ -9,7 +9,7 @@ import click
 import msgspec
 
 from steppe.cli.settings import disagreement, settings_of
-from steppe.cli.source import BadInput, Source, lab_record, load, options
+from steppe.cli.source import BadInput, Source, claim_options, lab_record, load, options
 from steppe.errors import SteppeError
 from steppe.net.address import parse_address
 
@@ -45,6 +45,7 @@ _EPILOG = """Examples:
 @click.option("-o", "--output", type=click.Choice(("text", "json")), default="text")
 @click.option("--plain", is_flag=True, help="No colours.")
 @click.option("--fix", is_flag=True, help="Print the change that lets in least, for kubectl apply.")
+@claim_options
 @options
 def explain(src: str, dst: str, source: Source, **asked: Any) -> None:
     """Tell whether SRC reaches DST, by which way, and why: each step with its object.
@@ -107,7 +108,7 @@ def _explainer(
     from steppe.explain.explain import Explainer
 
     if settings is None:
-        return Explainer(loaded.cluster)
+        return Explainer(loaded.cluster, settings=loaded.settings)
     from steppe.explain.tables import explainer_of
 
     return explainer_of(loaded.cluster, settings, kernels.in_tables if kernels else None)

@@ -106,7 +106,9 @@ class Oracle:
                 cluster = msgspec.structs.replace(cluster, nodes=nodes, service_ranges=ranges)
         self.cluster: Cluster = cluster
         self._node_port_addresses = node_port_addresses
-        self._external_ips = external_ips
+        self.external_ips: ExternalIPs = (
+            external_ips if same_nodes is None else same_nodes.external_ips
+        )
         self._api_servers = api_servers(cluster)
         self.world: World = world_of(
             cluster.pods.values(),
@@ -198,7 +200,7 @@ class Oracle:
             service_ranges=self._ranges,
             nodes=(*self.cluster.nodes_at(destination), *self.cluster.nodes_around(destination)),
             api_servers=self._api_servers,
-            external_ips=self._external_ips,
+            external_ips=self.external_ips,
         )
         packet = transit.packet
         said = service.answer(world, packet)
