@@ -20,6 +20,7 @@ from steppe.settings import Settings
 from steppe.state.link import Link, LinkKey
 from steppe.state.nft import Element, ElementKey
 from steppe.state.node import Key, NodeState
+from steppe.state.surroundings import Surroundings
 from steppe.state.workload import workload_of
 from steppe.walk.trace import Crossed, Delivered, Met, Trace, Tunnelled
 from steppe.walk.trace import Step as Walked
@@ -93,9 +94,14 @@ def _unnumbered(path: Path) -> Path:
     return msgspec.structs.replace(path, steps=steps, reply=reply)
 
 
-def walk_of(part: Cluster, states: Mapping[str, NodeState]) -> Walk:
-    """Every path of a case's packet through these tables, and differences from the oracle."""
-    walker = Walker(part, states)
+def walk_of(
+    part: Cluster, states: Mapping[str, NodeState], around: Mapping[str, Surroundings] = {}
+) -> Walk:
+    """Every path of a case's packet through these tables, and differences from the oracle.
+
+    `around`: what nodes have beside their tables, for those that were looked at.
+    """
+    walker = Walker(part, states, around)
 
     def walk(case: Case, promised_paths: Sequence[PromisedPath]) -> Paths:
         return _walked(_Tables(part, states, walker), case, promised_paths)
@@ -168,11 +174,12 @@ def _path(tables: _Tables, case: Case, trace: Trace, promised: PromisedPath | No
 
 def _with_link(part: Cluster, step: Step) -> Step:
     """The first step, with the link on which a pod's packets reach its node."""
+    if not isinstance(step.what, Sent):
+        return step
+    senders = {cause.ref for cause in step.because}
     for pod in part.pods.values():
-        workload = workload_of(pod)
-        if not isinstance(step.what, Sent) or workload is None:
-            continue
-        if any(cause.ref == pod.ref for cause in step.because):
+        workload = workload_of(pod) if pod.ref in senders else None
+        if workload is not None:
             what = msgspec.structs.replace(step.what, link=workload.link)
             return msgspec.structs.replace(step, what=what)
     return step

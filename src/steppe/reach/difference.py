@@ -18,8 +18,10 @@ from steppe.reach.groups import Group, Kind, Member, classed_members, named_pref
 from steppe.reach.matrix import Mask, bits
 from steppe.reach.names import member_name
 from steppe.reach.policy_classes import VERSIONS, PolicyClass, PolicyClasses
-from steppe.reach.reach import Reach
+from steppe.reach.reach import DEFAULTS, Reach
 from steppe.reach.services import Offers, Outcome
+from steppe.service.granted import granted
+from steppe.settings import Settings
 
 _ASKED = 16
 """Causes are collected for this many senders of a change."""
@@ -89,7 +91,15 @@ class Difference:
     after.
     """
 
-    def __init__(self, before: Cluster, after: Cluster, wanted: PortSet = EVERYTHING) -> None:
+    def __init__(
+        self,
+        before: Cluster,
+        after: Cluster,
+        wanted: PortSet = EVERYTHING,
+        settings: Settings = DEFAULTS,
+    ) -> None:
+        """`settings` say what objects may claim."""
+        before, after = (granted(cluster, settings)[0] for cluster in (before, after))
         joined = _joined(before, after)
         self.before = Reach(before, joined.before, joined.old, wanted)
         self.after = Reach(after, joined.after, joined.new, wanted)

@@ -172,9 +172,13 @@ def reach_of(
     cluster: Cluster,
     wanted: PortSet = EVERYTHING,
     mark: Callable[[Member], object] = lambda _: None,
+    settings: Settings = DEFAULTS,
 ) -> Reach:
-    """Reach in one cluster; `mark` keeps members apart although no policy does."""
-    cluster, _ = granted(cluster, DEFAULTS)
+    """Reach in one cluster; `mark` keeps members apart although no policy does.
+
+    `settings` say what its objects may claim.
+    """
+    cluster, _ = granted(cluster, settings)
     classes = PolicyClasses(cluster)
     members = classed_members(cluster, classes)
     return Reach(cluster, classes, groups_of(members, mark), wanted)
