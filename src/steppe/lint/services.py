@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import msgspec
 
+from steppe.judge.pieces import piece_at
 from steppe.kube import wire
 from steppe.kube.cause import Cause, ObjectRef
 from steppe.kube.objects import Pod, container_ports
@@ -12,7 +13,7 @@ from steppe.lint.finding import Finding, listed, named
 from steppe.manifests.documents import readable
 from steppe.manifests.endpoint_plan import target_port
 from steppe.manifests.endpoints import SeenPort, SeenService, front_port
-from steppe.reach.matrix import Mask, bits, piece_at
+from steppe.reach.matrix import Mask
 from steppe.reach.services import Offer, Offers
 
 
@@ -114,10 +115,9 @@ def _outcomes(facts: Facts, offers: Offers, offer: Offer) -> _Outcomes:
     for row in offers.rows(offer, facts.reach.of_kind("pods")):
         callers = [
             pod
-            for number in bits(row.senders)
-            for pod in facts.reach.groups[number].pods
+            for pod in offers.members(row)
             # A pod always reaches itself, so an endpoint as client says nothing about policies.
-            if own.isdisjoint(pod.addresses)
+            if isinstance(pod, Pod) and own.isdisjoint(pod.addresses)
         ]
         if not callers:
             continue

@@ -9,6 +9,8 @@ from itertools import islice
 
 import msgspec
 
+from steppe.judge.classes import VERSIONS
+from steppe.judge.pieces import ALL, allowed_of, piece_at
 from steppe.kube.cause import Cause
 from steppe.kube.objects import Node, Pod
 from steppe.net.ports import NOTHING, PortSet
@@ -16,10 +18,9 @@ from steppe.policy.guards import Piece
 from steppe.reach.ends import Chosen
 from steppe.reach.flows import deciding
 from steppe.reach.groups import Member
-from steppe.reach.matrix import allowed_of, bits, piece_at
+from steppe.reach.matrix import bits
 from steppe.reach.names import member_name
-from steppe.reach.policy_classes import VERSIONS
-from steppe.reach.reach import ALL, Reach
+from steppe.reach.reach import Reach
 from steppe.reach.services import Offer, Offers, node_of
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
+from steppe.judge.pieces import ALL
 from steppe.kube.cluster import Cluster
 from steppe.kube.objects import Node, Pod
 from steppe.kube.services import Service
@@ -19,7 +20,7 @@ from steppe.net.ports import EVERYTHING, OTHER, PortRange, PortSet
 from steppe.policy.guards import Piece
 from steppe.reach.groups import Group, Member
 from steppe.reach.names import member_name
-from steppe.reach.reach import ALL, Reach, reach_of
+from steppe.reach.reach import Reach, reach_of
 
 _VERSIONS = (4, 6)
 _USUAL_PORT = 80
