@@ -82,7 +82,7 @@ class Reach:
             yield self._everything(number, receiver)
         senders &= self.everyone & ~always
         rows = self.matrix.rows(receiver, senders, self.wanted)
-        if self.possible is self.matrix:
+        if self.certain:
             yield from rows
             return
         most = tuple(self.possible.rows(receiver, senders, self.wanted))
@@ -112,12 +112,19 @@ class Reach:
         )
         return Row(1 << sender, v4, v6, always=True)
 
-    def pieces(self, sender: int, receiver: int, version: int) -> tuple[Piece, ...]:
+    @property
+    def certain(self) -> bool:
+        """Whether nothing that policies say is in doubt."""
+        return self.possible is self.matrix
+
+    def pieces(
+        self, sender: int, receiver: int, version: int, bound: Bound = "least"
+    ) -> tuple[Piece, ...]:
         """The decision for two groups on every port, with causes."""
         here, there = self.class_of_group[sender], self.class_of_group[receiver]
         if here is None or there is None:
             return ()
-        return self.classes.between(here, there, version)
+        return self.classes.between(here.bound(bound), there.bound(bound), version)
 
     def between(
         self, sender: End, receiver: End, version: int, *, via_service: bool = False

@@ -19,6 +19,7 @@ from steppe.judge.doubts import BOUNDS, Bound
 from steppe.judge.fronts import Fronts
 from steppe.judge.judge import End
 from steppe.judge.pieces import piece_at
+from steppe.kube.doubt import Doubt
 from steppe.kube.objects import Node, Pod
 from steppe.kube.services import Service, ServicePort
 from steppe.net.address import IPAddress
@@ -169,6 +170,19 @@ class Offers:
             return Outcome("allowed", open_, total)
         return Outcome("partly" if open_ else "denied", open_, total)
 
+    def doubts(self, offer: Offer, sender: Member) -> tuple[Doubt, ...]:
+        """All doubts that may turn a sender's outcome."""
+        known = self.reach.judge.doubts
+        found = dict.fromkeys(known.endpoints(offer.service))
+        if isinstance(sender, Pod):
+            found |= dict.fromkeys((*known.policies(sender, "egress"), *known.address(sender)))
+        for slice_ in self.reach.cluster.slices_of(offer.service):
+            for endpoint in slice_.endpoints:
+                end = self.reach.end_at(endpoint.address)
+                if isinstance(end, Pod):
+                    found |= dict.fromkeys((*known.policies(end, "ingress"), *known.address(end)))
+        return tuple(found)
+
     def _allows(self, sender: End, end: End, offer: Offer, port: int, bound: Bound) -> bool:
         pieces = self.reach.judge.between(sender, end, offer.version, via_service=True, bound=bound)
         piece = piece_at(pieces, offer.port.protocol, port)
@@ -255,7 +269,7 @@ class Offers:
         """The senders that policies let through to one group's port, at least and at most."""
         protocol, version = offer.port.protocol, offer.version
         least = self.reach.matrix.senders_to(group, version, protocol, port)
-        if self.reach.possible is self.reach.matrix:
+        if self.reach.certain:
             return least, least
         return least, self.reach.possible.senders_to(group, version, protocol, port)
 
