@@ -25,10 +25,11 @@ from steppe.manifests.cluster import Loaded, loaded_from
 from steppe.manifests.documents import Collected, Manifest, collected
 from steppe.plan.diff import Change
 from steppe.reach.changes import Changed, applied, deleted
-from steppe.reach.difference import Difference, FlowChange, OfferChange
+from steppe.reach.difference import Difference, FlowChange
 from steppe.reach.document import groups_json, ports_json
 from steppe.reach.matrix import bits
 from steppe.reach.names import Names, workloads_of
+from steppe.reach.offer_changes import OfferChange
 from steppe.reach.tables import MANY_PAIRS, pairs, table_changes
 from steppe.settings import Settings
 

@@ -153,7 +153,7 @@ def _answer(
         name = member_name(member)
         return name in sending, name in receiving
 
-    found = reach_of(loaded.cluster, ports, mark, loaded.settings)
+    found = reach_of(loaded.cluster, ports, mark, settings=loaded.settings)
     offers = tuple(offer for chosen in receivers for offer in chosen.offers)
     if not receivers:
         offers = Offers(found).all
