@@ -126,6 +126,8 @@ async def _objects(
     kind = {"apiVersion": resource.api_version, "kind": resource.kind}
     found: list[Manifest] = []
     async for page in client.pages(resource):
-        found += (Manifest(msgspec.json.decode(item) | kind) for item in page.items or ())
+        found += (
+            Manifest(msgspec.json.decode(item) | kind, admitted=True) for item in page.items or ()
+        )
         progress(f"{len(found)} {resource.plural}")
     return found
