@@ -38,10 +38,35 @@ def test_a_second_time_touches_nothing(tmp_path: Path) -> None:
     assert install.install(tmp_path, tmp_path, socket) == (tmp_path / "steppe",)
 
 
-def test_host_ports_are_chained_where_the_plugin_is(tmp_path: Path) -> None:
-    (tmp_path / "portmap").touch()
-    plugins = install.conflist(tmp_path, Path("/s"))["plugins"]
-    assert plugins[1] == {"type": "portmap", "capabilities": {"portMappings": True}}
+def test_a_runtime_that_knows_one_version_only_gets_one_that_it_takes(tmp_path: Path) -> None:
+    # libcni before 1.2 (containerd 1.6 and 1.7) reads `cniVersion` alone.
+    config = install.conflist(tmp_path, Path("/s"))
+    assert config["cniVersion"] == "1.0.0"
+    assert config["cniVersions"] == ["0.3.1", "0.4.0", "1.0.0", "1.1.0"]
+
+
+PORTMAP = {"type": "portmap", "capabilities": {"portMappings": True}}
+
+
+@pytest.mark.parametrize(
+    ("answer", "versions", "chained"),
+    [
+        (["0.4.0", "1.0.0", "1.1.0"], ["0.4.0", "1.0.0", "1.1.0"], [PORTMAP]),
+        # Debian 12's portmap 1.1.1: a result of 1.1.0 would be an error of the whole ADD.
+        (["0.3.0", "0.3.1", "0.4.0", "1.0.0"], ["0.3.1", "0.4.0", "1.0.0"], [PORTMAP]),
+        (["0.3.1", "0.4.0"], ["0.3.1", "0.4.0", "1.0.0", "1.1.0"], []),
+        ("nonsense", ["0.3.1", "0.4.0", "1.0.0", "1.1.0"], []),
+    ],
+)
+def test_host_ports_are_chained_if_the_plugin_knows_the_version(
+    tmp_path: Path, answer: object, versions: list[str], chained: list[object]
+) -> None:
+    text = json.dumps({"cniVersion": "1.0.0", "supportedVersions": answer})
+    (tmp_path / "portmap").write_text(f"#!/bin/sh\ncat > /dev/null\necho '{text}'\n")
+    (tmp_path / "portmap").chmod(0o755)
+    config = install.conflist(tmp_path, Path("/s"))
+    assert config["cniVersions"] == versions
+    assert config["plugins"][1:] == chained
 
 
 def test_without_the_plugin_there_is_no_configuration(tmp_path: Path) -> None:

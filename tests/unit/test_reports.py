@@ -250,23 +250,16 @@ FAILING = """
     daemonset-name-offline: explain ds/d/agent d/sts
     daemonset-name-offline: explain sts/d/sts d/agent --port 80
     dns-closed: explain sh/app db.sh.svc
-    dns-closed: lint
-    endpoints-mirrored: lint
     explain-masqueraded-sender: explain 198.51.100.10 svc/i/s
-    explain-masqueraded-sender: lint
     host-port: explain 198.51.100.10 node/node-b:8088
     host-port: explain internet e/hp
-    host-port: lint
     ipblock-meets-invented-address: assert test/a test/b denied
     ipblock-meets-invented-address: explain test/a test/b
-    ipblock-meets-invented-address: lint
     ipblock-of-cluster-ip: explain app/c svc/kube-system/kube-dns
-    ipblock-of-cluster-ip: lint
     operator-made-pods: assert mon/c svc/mon/ro denied
     operator-made-pods: explain mon/c svc/mon/ro
     operator-made-pods: lint
     peers-or-and: explain testing/t prod/p
-    peers-or-and: lint
     reach-outside-to-service: assert 198.18.0.1 svc/default/lbip allowed
     reach-outside-to-service: assert 203.0.113.9 svc/default/lbip denied
     reach-outside-to-service: diff of source ranges
@@ -282,7 +275,6 @@ FAILING = """
     reach-own-node-through-service: reach --from node/n1 --to svc/d/db
     same-node-port-offline: explain internet svc/x/two
     session-affinity-words: explain d/c svc/d/s
-    session-affinity-words: lint
     special-addresses: explain d/c1 127.0.0.1:80
     special-addresses: explain d/c1 ::1 --port 80
     special-addresses: explain node/n2 127.0.0.1:30080

@@ -27,11 +27,16 @@ ZONE_LABEL = "topology.kubernetes.io/zone"
 
 
 class Underlay(msgspec.Struct, frozen=True):
-    """The link by which a node reaches other nodes: its name, MTU in bytes, and addresses."""
+    """The link by which a node reaches other nodes: its name, MTU in bytes, and addresses.
+
+    `takes_advertisements`: whether the kernel accepts router advertisements on it (accept_ra is not
+    0). Known on the node itself; not published.
+    """
 
     link: str
     mtu: int
     addresses: tuple[IPInterface, ...] = ()
+    takes_advertisements: bool = True
 
     def on_link(self, address: IPAddress) -> bool:
         """Whether this address is on-link: reached without a router."""

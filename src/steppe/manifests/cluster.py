@@ -39,6 +39,7 @@ class Loaded(msgspec.Struct, frozen=True):
     `invented` names the objects that no document contains, or that had no address in theirs: a
     real cluster may decide differently about them. `gaps` are sentences that say what could not
     be read or understood. `objects` are all objects as documents, the invented ones included.
+    `placed` are the pods for which no document says a node, so that any may be theirs.
     `refused` are objects that are not among them, because an API server would not take them.
     `makers` are, by namespace, objects of kinds that make pods which are not here. What hangs on
     either stands in `cluster.doubts`.
@@ -49,6 +50,7 @@ class Loaded(msgspec.Struct, frozen=True):
     invented: frozenset[ObjectRef] = frozenset()
     gaps: tuple[str, ...] = ()
     objects: Mapping[ObjectRef, Json] = {}
+    placed: frozenset[ObjectRef] = frozenset()
     refused: Mapping[ObjectRef, Refused] = {}
     makers: Mapping[str, tuple[ObjectRef, ...]] = {}
 
@@ -103,14 +105,16 @@ def loaded_of(found: Collected, gaps: Iterable[str] = ()) -> Loaded:
         objects.update(more)
         invented.update(more)
 
-    refused = {**found.refused, **taken_twice(objects)}
-    problems += (p for ref in refused.keys() - found.refused.keys() for p in refused[ref].problems)
-    for ref in refused.keys() - found.refused.keys():
+    clashing = taken_twice(objects)
+    for ref, clash in clashing.items():
         del objects[ref]
+        problems += clash.problems
+    refused = {**found.refused, **clashing}
     prefixes = tuple(_written_prefixes(objects))
     add(missing_nodes(objects))
     nodes = tuple(sorted(ref.name for ref in objects if ref.kind == "Node"))
     add(_by_ref(templated_pods(objects, nodes, problems)))
+    nowhere = frozenset(ref for ref, document in objects.items() if _is_nowhere(ref, document))
     placed = placed_pods(objects, problems)
     add(placed)
     add(_missing_namespaces(objects))
@@ -120,16 +124,15 @@ def loaded_of(found: Collected, gaps: Iterable[str] = ()) -> Loaded:
     add(_by_ref(made_slices(objects)))
     cluster, more_problems = _checked(objects)
     cluster = _with_closed(cluster, refused)
-    doubts = (
-        *doubts_of(objects, refused, found.makers),
-        *address_doubts(cluster, _of_pods(placed), prefixes),
-    )
+    of_addresses = address_doubts(cluster, _of_pods(placed), prefixes)
+    doubts = (*doubts_of(objects, refused, found.makers), *of_addresses)
     return Loaded(
         msgspec.structs.replace(cluster, doubts=doubts),
         (*problems, *more_problems),
         frozenset(invented),
         (*gaps, *found.gaps, *open_orders(cluster)),
         objects,
+        nowhere,
         refused,
         found.makers,
     )
@@ -160,6 +163,12 @@ def _written_prefixes(objects: Objects) -> Iterator[IPNetwork]:
         seen = readable(document, wire.Node) if ref.kind == "Node" else None
         if seen is not None:
             yield from node_from(seen)[0].networks
+
+
+def _is_nowhere(ref: ObjectRef, document: Json) -> bool:
+    """Whether this is a pod without a node."""
+    spec = document.get("spec")
+    return ref.kind == "Pod" and not (isinstance(spec, dict) and spec.get("nodeName"))
 
 
 def _by_ref(documents: Iterable[Json]) -> Objects:

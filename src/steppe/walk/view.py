@@ -1,6 +1,5 @@
 """Look-ups in one node's tables, as the kernel would make them."""
 
-from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from steppe.kube.cause import Cause
@@ -22,13 +21,10 @@ class NodeView:
 
     def __init__(self, state: NodeState) -> None:
         self._state = state
-        self._routes = _route_tables(state)
-        self._intervals = _intervals(state)
-        rules = [
-            (key.priority, key.source, entry.value.routing_table)
-            for key, entry in state.items()
-            if isinstance(key, RuleKey) and isinstance(entry.value, Rule)
-        ]
+        routes, members, rules = _sorted_out(state)
+        self._routes = {table: LongestPrefix(found) for table, found in routes.items()}
+        self._members = members
+        self._intervals: dict[_SetPart, LongestPrefix[NodeEntry]] = {}
         self._rules = sorted(rules, key=lambda rule: rule[0])
 
     def route(self, source: IPAddress, destination: IPAddress) -> Found | None:
@@ -86,36 +82,44 @@ class NodeView:
             entry = self._state.get(key)
             return (key, entry) if entry is not None else None
         address, *rest = values
-        members = self._intervals.get((spec.name, tuple(rest)))
-        if members is None or not isinstance(address, IPv4Address | IPv6Address):
+        if not isinstance(address, IPv4Address | IPv6Address):
             return None
-        found = members.lookup(address)
+        found = self._interval((spec.name, tuple(rest))).lookup(address)
         return (ElementKey(spec.name, (found[0], *rest)), found[1]) if found is not None else None
 
+    def _interval(self, part: "_SetPart") -> LongestPrefix[NodeEntry]:
+        """The prefixes of a set, made for look-ups at the first one: most sets are never asked."""
+        found = self._intervals.get(part)
+        if found is None:
+            found = self._intervals[part] = LongestPrefix(self._members.get(part, {}))
+        return found
 
-_Tables = Mapping[int, LongestPrefix[tuple[int, NodeEntry]]]
+
+_SetPart = tuple[str, tuple[Atom, ...]]
+"""A set's name, and the values of a key after its prefix."""
+_Routes = dict[int, dict[IPNetwork, tuple[int, NodeEntry]]]
 """By routing table and prefix: the route with the lowest metric."""
+_Members = dict[_SetPart, dict[IPNetwork, NodeEntry]]
+_Rules = list[tuple[int, IPNetwork, int]]
+"""Priority, source and routing table of each rule."""
 
 
-def _route_tables(state: NodeState) -> _Tables:
-    tables: dict[int, dict[IPNetwork, tuple[int, NodeEntry]]] = {}
+def _sorted_out(state: NodeState) -> tuple[_Routes, _Members, _Rules]:
+    """The entries that are found by prefix."""
+    routes: _Routes = {}
+    members: _Members = {}
+    rules: _Rules = []
     for key, entry in state.items():
-        if isinstance(key, RouteKey):
-            table = tables.setdefault(key.routing_table, {})
+        if isinstance(key, ElementKey):
+            first = key.key[0]
+            if isinstance(first, IPv4Network | IPv6Network):
+                members.setdefault((key.set, key.key[1:]), {})[first] = entry
+        elif isinstance(key, RouteKey):
+            table = routes.setdefault(key.routing_table, {})
             known = table.get(key.prefix)
             # Of several routes to one prefix the kernel uses the one with the lowest metric.
             if known is None or key.metric < known[0]:
                 table[key.prefix] = (key.metric, entry)
-    return {number: LongestPrefix(table) for number, table in tables.items()}
-
-
-_Intervals = Mapping[tuple[str, tuple[Atom, ...]], LongestPrefix[NodeEntry]]
-"""By set and by the values after the prefix."""
-
-
-def _intervals(state: NodeState) -> _Intervals:
-    sets: dict[tuple[str, tuple[Atom, ...]], dict[IPNetwork, NodeEntry]] = {}
-    for key, entry in state.items():
-        if isinstance(key, ElementKey) and isinstance(key.key[0], IPv4Network | IPv6Network):
-            sets.setdefault((key.set, key.key[1:]), {})[key.key[0]] = entry
-    return {name: LongestPrefix(members) for name, members in sets.items()}
+        elif isinstance(key, RuleKey) and isinstance(entry.value, Rule):
+            rules.append((key.priority, key.source, entry.value.routing_table))
+    return routes, members, rules

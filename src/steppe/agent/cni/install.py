@@ -6,6 +6,7 @@ place, so it is never incomplete.
 """
 
 import argparse
+import logging
 import os
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import msgspec
 
 from steppe.agent.cni import framing
 from steppe.agent.files import cure
+from steppe.agent.log import line
 from steppe.cni import plugin
 from steppe.errors import SteppeError
 
@@ -29,6 +31,19 @@ CONFLIST = "10-steppe.conflist"
 # -I: no modules of the user, no PYTHON* variables; -S: no site-packages. They are not needed, and
 # without them the interpreter starts in two thirds of the time.
 _INTERPRETERS = ("/usr/bin/python3", str(Path(sys.executable).resolve()))
+
+
+LEAST = "1.0.0"
+"""What a runtime that knows no `cniVersions` asks for: containerd 1.6 and 1.7 refuse a result of
+version 1.1.0."""
+
+log = logging.getLogger("steppe.agent")
+
+
+class _Versions(msgspec.Struct):
+    """A plugin's answer to VERSION."""
+
+    versions: tuple[str, ...] = msgspec.field(name="supportedVersions", default=())
 
 
 class InstallError(SteppeError):
@@ -55,14 +70,39 @@ def remove(bin_dir: Path, conf_dir: Path) -> None:
 def conflist(bin_dir: Path, socket: Path) -> dict[str, Any]:
     """The network configuration; with the portmap plugin for host ports if the node has it."""
     plugins: list[dict[str, Any]] = [{"type": PLUGIN, "socket": str(socket)}]
-    if (bin_dir / "portmap").exists():
-        plugins.append({"type": "portmap", "capabilities": {"portMappings": True}})
+    versions = list(plugin.SUPPORTED)
+    portmap = bin_dir / "portmap"
+    if portmap.exists():
+        known = supported_versions(portmap)
+        if LEAST in known:
+            versions = [version for version in versions if version in known]
+            plugins.append({"type": "portmap", "capabilities": {"portMappings": True}})
+        else:
+            log.warning(line("portmap-left-out", plugin=portmap, knows=", ".join(known) or "none"))
     return {
-        "cniVersion": plugin.NEWEST,
-        "cniVersions": list(plugin.SUPPORTED),
+        "cniVersion": LEAST,
+        "cniVersions": versions,
         "name": "steppe",
         "plugins": plugins,
     }
+
+
+def supported_versions(path: Path) -> tuple[str, ...]:
+    """The versions of CNI that a plugin says it supports; () if it does not answer."""
+    try:
+        done = subprocess.run(
+            [path],
+            env={"CNI_COMMAND": "VERSION"},
+            # As libcni asks: a plugin may refuse an empty configuration.
+            input=msgspec.json.encode({"cniVersion": LEAST}),
+            capture_output=True,
+            timeout=10,
+            check=False,
+        )
+        answer = msgspec.json.decode(done.stdout, type=_Versions)
+    except (OSError, subprocess.TimeoutExpired, msgspec.MsgspecError):
+        return ()
+    return answer.versions
 
 
 def _write_plugin(path: Path) -> Path | None:
