@@ -258,7 +258,6 @@ FAILING = """
     ipblock-of-cluster-ip: explain app/c svc/kube-system/kube-dns
     operator-made-pods: assert mon/c svc/mon/ro denied
     operator-made-pods: explain mon/c svc/mon/ro
-    operator-made-pods: lint
     peers-or-and: explain testing/t prod/p
     reach-outside-to-service: assert 198.18.0.1 svc/default/lbip allowed
     reach-outside-to-service: assert 203.0.113.9 svc/default/lbip denied

@@ -75,6 +75,7 @@ class Decoder:
     """Checks and copies one value."""
 
     empty_goes = False  # an optional field of this type is left out when empty
+    empty: Any = None
 
     def decode(self, value: Any, report: Report) -> Any:
         raise NotImplementedError
@@ -124,6 +125,7 @@ def _is_time(text: str) -> bool:
 
 class _List(Decoder):
     empty_goes = True
+    empty: Any = []  # noqa: RUF012 - nobody changes it
 
     def __init__(self, item: Decoder) -> None:
         self.item = item
@@ -144,6 +146,7 @@ class _List(Decoder):
 
 class _Map(Decoder):
     empty_goes = True
+    empty: Any = {}  # noqa: RUF012 - nobody changes it
 
     def __init__(self, item: Decoder, *, strings: bool) -> None:
         self.item = item
@@ -196,7 +199,7 @@ class StructDecoder(Decoder):
                 out[key] = item
             elif item is None:
                 report.nulls = True
-            elif not (field[2] and item in ({}, [])):
+            elif not (field[2] and item == field[1].empty):
                 report.path.append(f".{key}")
                 out[key] = field[1].decode(item, report)
                 report.path.pop()

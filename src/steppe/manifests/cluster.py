@@ -26,6 +26,7 @@ from steppe.manifests.endpoints import made_slices
 from steppe.manifests.mirrored import mirrored_slices
 from steppe.manifests.numbering import Families, numbered_services
 from steppe.manifests.placing import missing_nodes, placed_pods
+from steppe.manifests.relevant import listed
 from steppe.manifests.taken import open_orders, taken_twice
 from steppe.manifests.templates import WORKLOADS, templated_pods
 from steppe.net.address import IPNetwork
@@ -54,11 +55,17 @@ class Loaded(msgspec.Struct, frozen=True):
     refused: Mapping[ObjectRef, Refused] = {}
     makers: Mapping[str, tuple[ObjectRef, ...]] = {}
 
-    def unsure_of(self, namespace: str) -> bool:
-        """Whether there may be pods in the namespace that are not among the objects."""
+    def pods_unknown(self, namespace: str) -> str:
+        """Why there may be pods in the namespace that are not among the objects, as a clause; ""
+        if there are none.
+        """
+        makers = self.makers.get(namespace)
+        if makers:
+            kinds = listed({ref.full_kind for ref in makers})
+            return f"objects of kind {kinds} make pods that are not known here"
         workloads = (*WORKLOADS, "Pod")
-        refused = any(r.kind in workloads and r.namespace == namespace for r in self.refused)
-        return refused or bool(self.makers.get(namespace))
+        refused = [r for r in self.refused if r.kind in workloads and r.namespace == namespace]
+        return f"{listed(map(str, refused))} cannot be counted on" if refused else ""
 
 
 def _namespace(seen: policy_wire.Namespace) -> tuple[Namespace, tuple[Problem, ...]]:
