@@ -272,7 +272,6 @@ FAILING = """
     reach-own-node-through-service: assert node/n1 svc/d/db:5432 denied
     reach-own-node-through-service: reach --from d/db --to svc/d/db
     reach-own-node-through-service: reach --from node/n1 --to svc/d/db
-    same-node-port-offline: explain internet svc/x/two
     session-affinity-words: explain d/c svc/d/s
     special-addresses: explain d/c1 127.0.0.1:80
     special-addresses: explain d/c1 ::1 --port 80
