@@ -246,9 +246,6 @@ CHANGED_RANGES = "reach-outside-to-service: diff of source ranges"
 PATCHED = "kustomize-patch: a folder"
 
 FAILING = """
-    daemonset-name-offline: explain d/agent d/sts
-    daemonset-name-offline: explain ds/d/agent d/sts
-    daemonset-name-offline: explain sts/d/sts d/agent --port 80
     dns-closed: explain sh/app db.sh.svc
     explain-masqueraded-sender: explain 198.51.100.10 svc/i/s
     host-port: explain 198.51.100.10 node/node-b:8088
@@ -273,9 +270,6 @@ FAILING = """
     reach-own-node-through-service: reach --from d/db --to svc/d/db
     reach-own-node-through-service: reach --from node/n1 --to svc/d/db
     session-affinity-words: explain d/c svc/d/s
-    special-addresses: explain d/c1 127.0.0.1:80
-    special-addresses: explain d/c1 ::1 --port 80
-    special-addresses: explain node/n2 127.0.0.1:30080
     unreadable-policy: assert d/c d/s allowed
     unreadable-policy: assert d/c d/s denied
     unreadable-policy: explain d/c d/s
