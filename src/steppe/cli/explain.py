@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
+from steppe.cli.refused import unknown_end
 from steppe.cli.settings import disagreement, settings_of
 from steppe.cli.source import BadInput, Source, claim_options, lab_record, load, options
 from steppe.errors import SteppeError
@@ -94,7 +95,7 @@ def _explained(
         claimed = parse_address(asked["claiming"]) if asked["claiming"] else None
         said = explainer.explain(flow, family, claimed=claimed)
     except (SteppeError, ValueError) as error:
-        raise BadInput(str(error)) from error
+        raise unknown_end(loaded, error, src, dst) from error
     said = kernels.marked(said) if kernels is not None else said
     ports = host_port_notes(loaded.objects, flow)
     notes = (*notes, *ports, *said.notes, *_of_settings(loaded, settings), *_notes(loaded, said))
