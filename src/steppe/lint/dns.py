@@ -42,7 +42,14 @@ def closed_dns(facts: Facts) -> Iterator[Finding]:
     closed: dict[tuple[NetworkPolicy, ...], list[Pod]] = {}
     judged: dict[tuple[NetworkPolicy, ...], bool] = {}
     for pod in facts.cluster.pods.values():
-        if pod in known or pod.finished or pod.host_network or not _asks_cluster_dns(facts, pod):
+        unsure = facts.doubts.policies(pod, "egress")
+        if (
+            pod in known
+            or unsure
+            or pod.finished
+            or pod.host_network
+            or not _asks_cluster_dns(facts, pod)
+        ):
             continue
         policies = facts.cluster.policies_on(pod)
         if policies not in judged:

@@ -20,7 +20,8 @@ def one_family(facts: Facts) -> Iterator[Finding]:
     for service, slices in facts.cluster.services_with_slices():
         having = {e.address.version for slice_ in slices for e in slice_.endpoints}
         for address in service.cluster_ips:
-            if having and address.version not in having:
+            sure = not facts.doubts.endpoints(service)
+            if having and address.version not in having and sure:
                 version = address.version
                 message = (
                     f"has the IPv{version} address {address} and no IPv{version} endpoint: clients "
