@@ -90,6 +90,8 @@ def explain(src: str, dst: str, source: Source, **asked: Any) -> None:
 def _explained(
     loaded: "Loaded", source: Source, src: str, dst: str, asked: dict[str, Any]
 ) -> "Explanation":
+    from steppe.explain.host_ports import host_port_notes
+
     settings = settings_of(loaded, source)
     kernels = kernels_of(loaded, settings, source) if asked["actual"] else None
     explainer = _explainer(loaded, settings, kernels)
@@ -104,7 +106,8 @@ def _explained(
     except (SteppeError, ValueError) as error:
         raise unknown_end(loaded, error, src, dst) from error
     said = kernels.marked(said) if kernels is not None else said
-    notes = (*notes, *said.notes, *_of_settings(loaded, settings), *_notes(loaded, said))
+    ports = host_port_notes(loaded.objects, flow)
+    notes = (*notes, *ports, *said.notes, *_of_settings(loaded, settings), *_notes(loaded, said))
     return msgspec.structs.replace(said, notes=notes)
 
 
