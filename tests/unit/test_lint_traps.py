@@ -293,6 +293,8 @@ SILENT = (
     ("slice-port-name", (EXT, slices())),
     ("same-address", (service("{externalIPs: [203.0.113.9], ports: [{port: 80}]}"),
                       service("{externalIPs: [203.0.113.9], ports: [{port: 81}]}", "t"))),
+    ("problem", (service("{type: NodePort, ports: [{port: 80, nodePort: 30080}]}"),
+                 service("{type: NodePort, ports: [{port: 80, nodePort: 30081}]}", "t"))),
     ("headless-port", (DB, service("{clusterIP: None, selector: {app: db}, "
                                    "ports: [{port: 5432}]}"))),
     ("no-service-name", (sts(", serviceName: st"), HEADLESS)),
