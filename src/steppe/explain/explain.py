@@ -60,10 +60,16 @@ class Explainer:
         self._in_tables = in_tables
 
     def flow(
-        self, source: str, destination: str, port: str = "", protocol: Protocol | None = None
+        self,
+        source: str,
+        destination: str,
+        port: str = "",
+        protocol: Protocol | None = None,
+        *,
+        namespace: str = "",
     ) -> tuple[Flow, tuple[str, ...]]:
         """The flow that these texts mean, with notes on how they were understood."""
-        return flow_of(self.cluster, source, destination, port, protocol)
+        return flow_of(self.cluster, source, destination, port, protocol, namespace=namespace)
 
     def explain(
         self,

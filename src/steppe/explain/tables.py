@@ -37,6 +37,8 @@ def explainer_of(
     """
     if not settings.policies:
         cluster = msgspec.structs.replace(cluster, network_policies={}, cluster_policies={})
+    followed = (p for p in cluster.cluster_policies.items() if p[1].kind == "ClusterNetworkPolicy")
+    cluster = msgspec.structs.replace(cluster, cluster_policies=dict(followed))
     # Services of another proxy are not in the compiled tables.
     if in_tables is None and settings.services:
         in_tables = compiled(settings)

@@ -1,7 +1,7 @@
 """Two objects that want one thing: addresses and node ports of Services, ports of a node."""
 
 from collections.abc import Hashable, Iterable, Iterator
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 
@@ -138,21 +138,21 @@ def _unserved(port: _HostPort) -> str:
 def _conflicts(
     facts: Facts, asking: dict[tuple[str, str, int], dict[str, list[ObjectRef]]]
 ) -> Iterator[Finding]:
-    told: set[tuple[Any, ...]] = set()
+    told: set[tuple[Cause, str, int]] = set()
     for (node, protocol, number), by_ip in asking.items():
         everywhere = by_ip.get("", []) + by_ip.get("0.0.0.0", [])  # noqa: S104
         for own, refs in by_ip.items():
             holders = list(dict.fromkeys([*refs, *(everywhere if own else ())]))
             first, *others = sorted(holders)
             for ref in others:
-                if (ref, protocol, number) in told:
-                    continue
-                told.add((ref, protocol, number))
+                cause = _written_in(facts, ref, facts.loaded.objects[ref], "spec.containers")
+                if (cause, protocol, number) in told:
+                    continue  # a DaemonSet has a pod on every node
+                told.add((cause, protocol, number))
                 message = (
                     f"{protocol} {number} of node {node} is taken by {named(first)} already, so "
                     "the scheduler places only one of them there and the other waits"
                 )
-                cause = _written_in(facts, ref, facts.loaded.objects[ref], "spec.containers")
                 yield Finding(cause, "host-port-conflict", message)
 
 
