@@ -18,6 +18,8 @@ from functools import cached_property
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
+import msgspec
+
 from steppe.ends.end import UnknownEndError
 from steppe.explain.explain import Explainer
 from steppe.explain.model import Explanation
@@ -52,6 +54,8 @@ class Network:
     def __init__(self, loaded: Loaded, settings: Settings | None = None) -> None:
         self.loaded = loaded
         self.settings = settings
+        if settings is not None:
+            self.loaded = msgspec.structs.replace(loaded, settings=settings)
 
     @property
     def cluster(self) -> Cluster:
@@ -88,7 +92,7 @@ class Network:
     @cached_property
     def reach(self) -> Reach:
         """All pairs, by groups of ends that no policy distinguishes."""
-        return reach_of(self.cluster)
+        return reach_of(self.cluster, settings=self.loaded.settings)
 
     def lint(self) -> tuple[Finding, ...]:
         """Findings: what has no effect, or probably not the intended one."""
@@ -96,12 +100,12 @@ class Network:
 
     def diff(self, after: "Network") -> Difference:
         """Which flows open and which close from this network to another state of it."""
-        return Difference(self.cluster, after.cluster)
+        return Difference(self.cluster, after.cluster, settings=self.loaded.settings)
 
     @cached_property
     def _explainer(self) -> Explainer:
         if self.settings is None:
-            return Explainer(self.cluster)
+            return Explainer(self.cluster, settings=self.loaded.settings)
         return explainer_of(self.cluster, self.settings)
 
     @cached_property

@@ -16,7 +16,7 @@ from steppe.cli.reach_table import (
     print_wide,
 )
 from steppe.cli.refused import unknown_end
-from steppe.cli.source import BadInput, Source, load, options
+from steppe.cli.source import BadInput, Source, claim_options, load, options
 from steppe.errors import SteppeError
 from steppe.kube.cluster import Name
 from steppe.manifests.cluster import Loaded
@@ -75,6 +75,7 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 @click.command(epilog="Example: steppe reach -f shop/ --to shop/db --port 5432")
+@claim_options
 @options
 @click.option(
     "--from", "senders", multiple=True, metavar="WHO", help="Only from these; repeatable."
@@ -143,7 +144,7 @@ def answer(loaded: Loaded, question: Question) -> Answer:
     """Reach, with the ends that were asked for in groups of their own."""
     workloads = workloads_of(loaded.objects)
     prefixes = tuple(asked_prefixes((*question.senders, *question.receivers)))
-    whole = reach_of(loaded.cluster, question.ports, prefixes=prefixes)
+    whole = reach_of(loaded.cluster, question.ports, prefixes=prefixes, settings=loaded.settings)
     ends = Ends(whole, Names(whole.groups, workloads))
     senders = _chosen(loaded, ends, question.senders, "--from")
     receivers = _chosen(loaded, ends, question.receivers, "--to")
@@ -173,7 +174,8 @@ def _answer(asked: _Asked, senders: Sequence[Chosen], receivers: Sequence[Chosen
         name = member_name(member)
         return name in sending, name in receiving
 
-    found = reach_of(asked.loaded.cluster, asked.ports, mark, asked.prefixes)
+    loaded = asked.loaded
+    found = reach_of(loaded.cluster, asked.ports, mark, asked.prefixes, loaded.settings)
     offers = tuple(offer for chosen in receivers for offer in chosen.offers)
     ways = tuple(offer for chosen in receivers for offer in chosen.ways)
     if not receivers:
@@ -246,7 +248,7 @@ def _held_against(path: str, wanted: tuple[Expectation, ...], loaded: Loaded, ou
     Returns the exit code: 1 if there are any, 2 if it is not known of some whether they are met.
     """
     prefixes = asked_prefixes(text for entry in wanted for text in (entry.sender, entry.receiver))
-    found = reach_of(loaded.cluster, prefixes=prefixes)
+    found = reach_of(loaded.cluster, prefixes=prefixes, settings=loaded.settings)
     ends = Ends(found, Names(found.groups, workloads_of(loaded.objects)))
     results = judged(path, found, ends, wanted)
     words = [_met(against) for _, against in results]

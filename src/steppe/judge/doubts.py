@@ -22,7 +22,8 @@ from steppe.kube.policies import Block, Direction
 from steppe.kube.services import Service
 from steppe.net.address import IPNetwork, holds, parse_prefix
 from steppe.policy.guards import Guard
-from steppe.policy.identities import AnyPolicy, AnyRule, Rules, matches_pod, rules_of
+from steppe.policy.identities import AnyPolicy, AnyRule, Rules, rules_of
+from steppe.policy.pod_rules import matches_pod
 
 Bound = Literal["least", "most"]
 BOUNDS: tuple[Bound, ...] = ("least", "most")

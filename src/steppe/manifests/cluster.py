@@ -30,6 +30,7 @@ from steppe.manifests.relevant import listed
 from steppe.manifests.taken import open_orders, taken_twice
 from steppe.manifests.templates import WORKLOADS, templated_pods
 from steppe.net.address import IPNetwork
+from steppe.settings import Settings
 
 NAMESPACE_LABEL = "kubernetes.io/metadata.name"
 
@@ -44,6 +45,7 @@ class Loaded(msgspec.Struct, frozen=True):
     `refused` are objects that are not among them, because an API server would not take them.
     `makers` are, by namespace, objects of kinds that make pods which are not here. What hangs on
     either stands in `cluster.doubts`.
+    `settings` say what objects may claim: those of the cluster's agents, where these are known.
     """
 
     cluster: Cluster = Cluster()
@@ -54,6 +56,7 @@ class Loaded(msgspec.Struct, frozen=True):
     placed: frozenset[ObjectRef] = frozenset()
     refused: Mapping[ObjectRef, Refused] = {}
     makers: Mapping[str, tuple[ObjectRef, ...]] = {}
+    settings: Settings = Settings()
 
     def pods_unknown(self, namespace: str) -> str:
         """Why there may be pods in the namespace that are not among the objects, as a clause; ""

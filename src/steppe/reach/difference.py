@@ -11,7 +11,7 @@ from itertools import islice
 import msgspec
 
 from steppe.judge.classes import VERSIONS, PolicyClass
-from steppe.judge.judge import Judge, judge_of
+from steppe.judge.judge import DEFAULTS, Judge, judge_of
 from steppe.kube.cause import Cause
 from steppe.kube.cluster import Cluster
 from steppe.net.ports import EVERYTHING, NOTHING, PortSet
@@ -21,6 +21,7 @@ from steppe.reach.matrix import Mask, bits
 from steppe.reach.names import member_name
 from steppe.reach.offer_changes import OfferChange, offer_changes
 from steppe.reach.reach import Reach
+from steppe.settings import Settings
 
 _ASKED = 16
 """Causes are collected for this many senders of a change."""
@@ -67,8 +68,15 @@ class Difference:
     after.
     """
 
-    def __init__(self, before: Cluster, after: Cluster, wanted: PortSet = EVERYTHING) -> None:
-        joined = _joined(judge_of(before), judge_of(after))
+    def __init__(
+        self,
+        before: Cluster,
+        after: Cluster,
+        wanted: PortSet = EVERYTHING,
+        settings: Settings = DEFAULTS,
+    ) -> None:
+        """`settings` say what objects may claim."""
+        joined = _joined(judge_of(before, settings), judge_of(after, settings))
         self.before = Reach(joined.before, joined.old, wanted)
         self.after = Reach(joined.after, joined.new, wanted)
         self.groups = joined.groups

@@ -196,7 +196,8 @@ def reach_of(
 ) -> Reach:
     """Reach in one cluster; `mark` keeps members apart although no policy does.
 
-    `prefixes` become members of their own outside the cluster.
+    `prefixes` become members of their own outside the cluster; `settings` say what its objects may
+    claim.
     """
     judge = judge_of(cluster, settings)
     members = classed_members(judge.cluster, judge.classes, prefixes)
