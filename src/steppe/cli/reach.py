@@ -25,6 +25,7 @@ from steppe.net.ports import EVERYTHING, PortSet, one_port, parse_ports
 from steppe.reach.document import doubts_json, reach_document
 from steppe.reach.ends import Chosen, Ends, asked_prefixes
 from steppe.reach.expect import Failure
+from steppe.reach.export import EXPORTS
 from steppe.reach.flows import Flow, flows_to
 from steppe.reach.groups import Member
 from steppe.reach.matrix import Mask, bits
@@ -87,7 +88,7 @@ class Answer(msgspec.Struct, frozen=True):
 @click.option(
     "-o",
     "--output",
-    type=click.Choice(["table", "wide", "json", "html"]),
+    type=click.Choice(["table", "wide", "json", "html", *EXPORTS]),
     default="table",
     show_default=True,
 )
@@ -312,14 +313,17 @@ def _print(loaded: Loaded, found: Answer, output: str) -> None:
     if output == "wide":
         print_wide(found.reach, (flow for known in flows for flow in known))
         return
-    if output in ("json", "html"):
+    if output in ("json", "html", *EXPORTS):
         every = (flow for known in flows for flow in known)
         said = reach_document(found.reach, found.names, every, found.services())
         said |= doubts_json(loaded)
         if output == "json":
             print_json(said)
-        else:
+        elif output == "html":
             click.echo(page(said))
+        else:
+            for line in EXPORTS[output](msgspec.to_builtins(said)):
+                click.echo(line)
         return
     if flows:
         print_flows(found.reach, found.names, flows)
