@@ -37,7 +37,7 @@ def as_csv(document: Json) -> Iterator[str]:
 
 def as_markdown(document: Json) -> Iterator[str]:
     """Two tables, of flows and of Services, by group."""
-    yield from _table(
+    yield from table(
         ("To", "Ports", "From", "Because"),
         (
             (
@@ -56,7 +56,7 @@ def as_markdown(document: Json) -> Iterator[str]:
     ]
     if rows:
         yield ""
-        yield from _table(("Service", "Answer", "From"), rows)
+        yield from table(("Service", "Answer", "From"), rows)
     yield from ("", f"Besides: {'; '.join(document['always'])}.")
 
 
@@ -100,7 +100,8 @@ def _plain(cell: str) -> str:
     return f"'{cell}" if cell[:1] in ("=", "+", "-", "@") else cell
 
 
-def _table(heads: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
+def table(heads: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
+    """A Markdown table; names cannot break out of a cell."""
     yield f"| {' | '.join(heads)} |"
     yield f"|{' --- |' * len(heads)}"
     for row in rows:
@@ -121,10 +122,11 @@ def _family(document: Json, flow: Json, family: str) -> str:
         return ""
     if ranges == document["ports"]:
         return _ALL
-    return " ".join(map(_range, ranges)) or _NONE
+    return " ".join(map(port_range, ranges)) or _NONE
 
 
-def _range(ports: Json) -> str:
+def port_range(ports: Json) -> str:
+    """Ports as text: `80/TCP`, `8000-8080/TCP` or `ICMP`."""
     first, last = ports["first"], ports["last"]
     if ports["protocol"] == "ICMP":
         return "ICMP"
