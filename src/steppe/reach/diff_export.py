@@ -4,13 +4,13 @@ from collections.abc import Callable, Iterator, Mapping
 from html import escape
 from typing import Any
 
+from steppe.net.ports import LAST_PORT
 from steppe.reach.export import port_range, table
 
 Json = Mapping[str, Any]
 _FLOWS = ("Change", "From", "To", "Ports", "Because")
 _SERVICES = ("Service", "From", "Before", "After")
 _WORDS = {"denied": "✘ newly denied", "allowed": "✔ newly allowed"}
-_LAST_PORT = 65535
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 _STYLE = """
 :root { color-scheme: light dark; }
@@ -62,7 +62,8 @@ def _head(flows: list[tuple[str, ...]], services: list[tuple[str, ...]]) -> str:
         return "Nothing changes for any flow."
     counts = {word: sum(row[0] == word for row in flows) for word in _WORDS.values()}
     texts = [f"{count} {word[2:]}" for word, count in counts.items() if count]
-    texts += [f"{len(services)} answers of Services"] if services else []
+    several = "s" if len(services) > 1 else ""
+    texts += [f"{len(services)} answer{several} of Services"] if services else []
     return f"What changes: {', '.join(texts)}"
 
 
@@ -103,11 +104,11 @@ def _ports(families: Mapping[str, list[Json]]) -> str:
 def _text(ranges: list[Json]) -> str:
     protocols = {each["protocol"] for each in ranges}
     whole = all(
-        (r["first"], r["last"]) == (0, _LAST_PORT) or r["protocol"] == "ICMP" for r in ranges
+        (r["first"], r["last"]) == (0, LAST_PORT) or r["protocol"] == "ICMP" for r in ranges
     )
     if whole and {"TCP", "UDP", "SCTP"} <= protocols:
         return "all"
-    return " ".join(map(port_range, ranges))
+    return ", ".join(map(port_range, ranges))
 
 
 def _name(document: Json, number: int) -> str:

@@ -5,6 +5,8 @@ import io
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+from steppe.net.ports import LAST_PORT
+
 Json = Mapping[str, Any]
 _ALL = "all"
 _NONE = "none"
@@ -50,7 +52,7 @@ def as_markdown(document: Json) -> Iterator[str]:
         ),
     )
     rows = [
-        (f"{_service(service)} at {service['address']}", _outcome(a), _names(document, a["from"]))
+        (f"{_service(service)} at {service['address']}", _outcome(a), _senders(document, a))
         for service in document["services"]
         for a in service["answers"]
     ]
@@ -122,23 +124,28 @@ def _family(document: Json, flow: Json, family: str) -> str:
         return ""
     if ranges == document["ports"]:
         return _ALL
-    return " ".join(map(port_range, ranges)) or _NONE
+    return ", ".join(map(port_range, ranges)) or _NONE
 
 
 def port_range(ports: Json) -> str:
-    """Ports as text: `80/TCP`, `8000-8080/TCP` or `ICMP`."""
-    first, last = ports["first"], ports["last"]
-    if ports["protocol"] == "ICMP":
-        return "ICMP"
-    return (
-        f"{first}/{ports['protocol']}" if first == last else f"{first}-{last}/{ports['protocol']}"
-    )
+    """Ports as text: `80/TCP`, `8000-8080/TCP`, `all UDP` or `ICMP`."""
+    protocol, first, last = ports["protocol"], ports["first"], ports["last"]
+    if protocol not in ("TCP", "UDP", "SCTP"):
+        return "other protocols" if protocol == "other" else str(protocol)
+    if (first, last) == (0, LAST_PORT):
+        return f"all {protocol}"
+    return f"{first}/{protocol}" if first == last else f"{first}-{last}/{protocol}"
 
 
 def _outcome(answer: Json) -> str:
     if answer["outcome"] == "partly":
         return f"partly: {answer['open']} of {answer['endpoints']} endpoints"
     return str(answer["outcome"])
+
+
+def _senders(document: Json, answer: Json) -> str:
+    where = f" on {', '.join(answer['nodes'])}" if answer["nodes"] else ""
+    return _names(document, answer["from"]) + where
 
 
 def _service(service: Json) -> str:
