@@ -144,7 +144,7 @@ ROWS = (
         "reach-outside-to-service",
         "reach --from 198.18.0.1 --to svc/default/lbip",
         (0,),
-        ("svc/default/lbip:80/TCP.*denied.*198.18.0.1.*[Ss]ourceRanges",),
+        ("svc/default/lbip:80/TCP.*denied.*[Ss]ourceRanges.*198.18.0.1",),
         (" allowed ",),
     ),
     Row(
@@ -246,18 +246,8 @@ CHANGED_RANGES = "reach-outside-to-service: diff of source ranges"
 PATCHED = "kustomize-patch: a folder"
 
 FAILING = """
-    ipblock-meets-invented-address: assert test/a test/b denied
     ipblock-meets-invented-address: explain test/a test/b
-    operator-made-pods: assert mon/c svc/mon/ro denied
     operator-made-pods: explain mon/c svc/mon/ro
-    reach-outside-to-service: diff of source ranges
-    reach-outside-to-service: reach
-    reach-outside-to-service: reach --from 198.18.0.1 --to svc/default/lbip
-    reach-outside-to-service: reach --from 203.0.113.9 --to svc/default/lbip
-    reach-outside-to-service: reach --from internet --to svc/default/np
-    reach-outside-to-service: reach --from internet --to svc/default/web
-    unreadable-policy: assert d/c d/s allowed
-    unreadable-policy: assert d/c d/s denied
     unreadable-policy: explain d/c d/s
 """
 """The names of what is not right yet, one a line: delete a line when its row comes right."""

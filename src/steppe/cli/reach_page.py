@@ -11,7 +11,7 @@ from steppe.cli.source import Source
 
 
 class About(msgspec.Struct, frozen=True):
-    """What a page is of: the cluster in words, when it was asked, and a command's options for it."""
+    """What a page is of: the cluster, when it was asked, and the options that name it."""
 
     cluster: str
     made: str
@@ -33,7 +33,7 @@ def about(source: Source) -> About:
 
 
 def page(document: Mapping[str, object], of: About) -> str:
-    """The page; it loads nothing from elsewhere."""
+    """The page of a `steppe.reach/v1` document with doubts; it loads nothing from elsewhere."""
     template = resources.files("steppe.cli").joinpath("reach.html").read_text(encoding="utf-8")
     # The data must not contain text that ends its script element or begins a comment.
     data = msgspec.json.encode({**document, "about": of}).decode().replace("<", "\\u003c")
