@@ -23,6 +23,7 @@ from steppe.manifests.endpoints import made_slices
 from steppe.manifests.numbering import Families, numbered_services
 from steppe.manifests.placing import missing_nodes, placed_pods
 from steppe.manifests.templates import templated_pods
+from steppe.settings import Settings
 
 NAMESPACE_LABEL = "kubernetes.io/metadata.name"
 
@@ -33,7 +34,8 @@ class Loaded(msgspec.Struct, frozen=True):
     `invented` names the objects that no document contains, or that had no address in theirs: a
     real cluster may decide differently about them. `gaps` are sentences that say what could not
     be read or understood. `objects` are all objects as documents, the invented ones included.
-    `placed` are the pods for which no document says a node, so that any may be theirs.
+    `placed` are the pods for which no document says a node, so that any may be theirs. `settings`
+    say what objects may claim: those of the cluster's agents, where these are known.
     """
 
     cluster: Cluster = Cluster()
@@ -42,6 +44,7 @@ class Loaded(msgspec.Struct, frozen=True):
     gaps: tuple[str, ...] = ()
     objects: Mapping[ObjectRef, Json] = {}
     placed: frozenset[ObjectRef] = frozenset()
+    settings: Settings = Settings()
 
 
 def _namespace(seen: policy_wire.Namespace) -> tuple[Namespace, tuple[Problem, ...]]:
