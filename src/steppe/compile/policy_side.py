@@ -272,7 +272,7 @@ class PolicySide:
             yield from (node.ref for node in tuple(self._cluster.nodes.values()))
 
     def _compile_peer(self, ref: ObjectRef, changed: "_Changed") -> frozenset[Key]:
-        held = self._holding(ref)
+        held = self._holding(ref) if self._identities.any_rule else ()
         before = self._held.pop(ref, ())
         if held:
             self._held[ref] = held
