@@ -22,7 +22,8 @@ from steppe.client.files import manifests_in
 from steppe.errors import SteppeError
 from steppe.fabric.registry import FABRICS
 from steppe.manifests.cluster import Loaded, loaded_from
-from steppe.manifests.documents import Collected, Manifest, collected
+from steppe.manifests.collect import Collected, collected
+from steppe.manifests.documents import Manifest
 from steppe.plan.diff import Change
 from steppe.reach.changes import Changed, applied, deleted
 from steppe.reach.difference import Difference, FlowChange
