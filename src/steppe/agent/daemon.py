@@ -217,5 +217,6 @@ class Agent:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(READY_SECONDS):
                     await self.pipeline.passes.until(lambda: not self.why_not_ready())
-        await asyncio.to_thread(install, bin_dir, conf_dir, self._options.state_dir / "cni.sock")
+        socket, program = self._options.state_dir / "cni.sock", self._options.cni_plugin
+        await asyncio.to_thread(install, bin_dir, conf_dir, socket, program)
         log.info(line("installed", plugin=bin_dir, configuration=conf_dir))

@@ -16,7 +16,7 @@ from typing import Self
 
 import msgspec
 
-from steppe.compile.local import lacks_prefix, local_claims
+from steppe.compile.local import connection_claims, lacks_prefix, local_claims
 from steppe.compile.pod import workload_claims
 from steppe.compile.policy_tables import PolicyObjects, policy_claims
 from steppe.dataplane.registry import EDGES, POLICIES, data_plane
@@ -42,6 +42,8 @@ def claims_of_own_node(
     if not (here.prefixes or refused):
         yield lacks_prefix(here)
     yield from local_claims(here)
+    if settings.services:
+        yield from connection_claims(here)
     if here.prefixes:
         fabric = fabric_of(settings)
         yield from fabric.devices(settings, here)

@@ -92,7 +92,7 @@ class Explainer:
         oracle = Oracle(part, self._node_port_addresses)
         found, conflicts = self._followed(part, oracle, wanted)
         kind = kind_of(path.open for case in found for path in case.paths)
-        asked = Asked(flow, part, found, oracle.world, self._node_port_addresses)
+        asked = Asked(flow, part, found, oracle, self._node_port_addresses)
         return Explanation(
             flow=flow,
             kind=kind,

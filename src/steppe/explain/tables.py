@@ -174,11 +174,12 @@ def _path(tables: _Tables, case: Case, trace: Trace, promised: PromisedPath | No
 
 def _with_link(part: Cluster, step: Step) -> Step:
     """The first step, with the link on which a pod's packets reach its node."""
+    if not isinstance(step.what, Sent):
+        return step
+    senders = {cause.ref for cause in step.because}
     for pod in part.pods.values():
-        workload = workload_of(pod)
-        if not isinstance(step.what, Sent) or workload is None:
-            continue
-        if any(cause.ref == pod.ref for cause in step.because):
+        workload = workload_of(pod) if pod.ref in senders else None
+        if workload is not None:
             what = msgspec.structs.replace(step.what, link=workload.link)
             return msgspec.structs.replace(step, what=what)
     return step

@@ -29,12 +29,15 @@ ZONE_LABEL = "topology.kubernetes.io/zone"
 class Underlay(msgspec.Struct, frozen=True):
     """The link by which a node reaches other nodes: its name, MTU in bytes, and addresses.
 
+    `takes_advertisements`: whether the kernel accepts router advertisements on it (accept_ra is not
+    0). Known on the node itself; not published.
     `mac`: its MAC address; "" where no agent has told it.
     """
 
     link: str
     mtu: int
     addresses: tuple[IPInterface, ...] = ()
+    takes_advertisements: bool = True
     mac: str = ""
 
     def on_link(self, address: IPAddress) -> bool:
@@ -183,7 +186,7 @@ def _underlay(seen: wire.Node, ref: ObjectRef, problems: list[Problem]) -> Under
     try:
         raw = msgspec.json.decode(text, type=_UnderlayWire)
         held = tuple(map(parse_interface, raw.addresses))
-        return Underlay(raw.link, raw.mtu, held, raw.mac)
+        return Underlay(raw.link, raw.mtu, held, mac=raw.mac)
     except (msgspec.MsgspecError, ValueError) as error:
         cause = Cause(ref, f"metadata.annotations[{UNDERLAY_ANNOTATION}]")
         problems.append(

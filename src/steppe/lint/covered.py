@@ -44,7 +44,7 @@ def covered_rules(facts: Facts) -> Iterator[Finding]:
 def _finding(cause: Cause, others: frozenset[Cause], what: str) -> Finding:
     other = min(others, key=lambda each: (each.ref != cause.ref, each))
     where = other.field if other.ref == cause.ref else str(other)
-    message = f"changes nothing: {where} {what}, for the pods there are; remove it"
+    message = f"changes nothing: {where} {what}, for the pods there are"
     return Finding(cause, "already-covered", message)
 
 

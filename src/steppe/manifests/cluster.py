@@ -33,6 +33,7 @@ class Loaded(msgspec.Struct, frozen=True):
     `invented` names the objects that no document contains, or that had no address in theirs: a
     real cluster may decide differently about them. `gaps` are sentences that say what could not
     be read or understood. `objects` are all objects as documents, the invented ones included.
+    `placed` are the pods for which no document says a node, so that any may be theirs.
     """
 
     cluster: Cluster = Cluster()
@@ -40,6 +41,7 @@ class Loaded(msgspec.Struct, frozen=True):
     invented: frozenset[ObjectRef] = frozenset()
     gaps: tuple[str, ...] = ()
     objects: Mapping[ObjectRef, Json] = {}
+    placed: frozenset[ObjectRef] = frozenset()
 
 
 def _namespace(seen: policy_wire.Namespace) -> tuple[Namespace, tuple[Problem, ...]]:
@@ -83,6 +85,7 @@ def loaded_from(manifests: Iterable[Manifest], gaps: Iterable[str] = ()) -> Load
     add(missing_nodes(objects))
     nodes = tuple(sorted(ref.name for ref in objects if ref.kind == "Node"))
     add(_by_ref(templated_pods(objects, nodes, problems)))
+    nowhere = frozenset(ref for ref, document in objects.items() if _is_nowhere(ref, document))
     add(placed_pods(objects, problems))
     add(_missing_namespaces(objects))
     objects.update(_labelled_namespaces(objects))
@@ -95,7 +98,14 @@ def loaded_from(manifests: Iterable[Manifest], gaps: Iterable[str] = ()) -> Load
         frozenset(invented),
         (*gaps, *found.gaps),
         objects,
+        nowhere,
     )
+
+
+def _is_nowhere(ref: ObjectRef, document: Json) -> bool:
+    """Whether this is a pod without a node."""
+    spec = document.get("spec")
+    return ref.kind == "Pod" and not (isinstance(spec, dict) and spec.get("nodeName"))
 
 
 def _by_ref(documents: Iterable[Json]) -> Objects:

@@ -1,6 +1,5 @@
 """Look-ups in one node's tables, as the kernel would make them."""
 
-from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from steppe.kube.cause import Cause
@@ -8,7 +7,8 @@ from steppe.net.address import IPAddress, IPNetwork
 from steppe.net.lpm import LongestPrefix
 from steppe.state.link import Forwarding, ForwardingKey, Link, LinkKey, Neighbour, NeighbourKey
 from steppe.state.nft import Atom, ElementKey, Set
-from steppe.state.node import NodeEntry, NodeState
+from steppe.state.node import Key, NodeEntry, NodeState
+from steppe.state.route import RouteKey, RuleKey
 from steppe.state.surroundings import Surroundings
 from steppe.state.sysctl import Sysctl, SysctlKey
 from steppe.walk.routing import Answer, Asked, Routing
@@ -25,12 +25,14 @@ class NodeView:
     def __init__(self, state: NodeState, around: Surroundings | None = None) -> None:
         self._state = state
         self.around = around
-        self.routing = Routing(state, around)
-        self._intervals = _intervals(state)
+        paths, members = _sorted_out(state)
+        self.routing = Routing(paths, around)
+        self._members = members
+        self._intervals: dict[_SetPart, LongestPrefix[NodeEntry]] = {}
 
     def route(self, source: IPAddress, destination: IPAddress) -> Answer | None:
-        """The route that the routing rules select, by the two addresses alone."""
-        return self.routing.answer(Asked(source, destination))
+        """The route to an address for what the node itself asks, as nft's `fib` does."""
+        return self.routing.answer(Asked(source, destination, "lo"))
 
     def link(self, name: str) -> Link | None:
         """A link in the tables; None for others, such as the underlay's."""
@@ -72,20 +74,33 @@ class NodeView:
             entry = self._state.get(key)
             return (key, entry) if entry is not None else None
         address, *rest = values
-        members = self._intervals.get((spec.name, tuple(rest)))
-        if members is None or not isinstance(address, IPv4Address | IPv6Address):
+        if not isinstance(address, IPv4Address | IPv6Address):
             return None
-        found = members.lookup(address)
+        found = self._interval((spec.name, tuple(rest))).lookup(address)
         return (ElementKey(spec.name, (found[0], *rest)), found[1]) if found is not None else None
 
+    def _interval(self, part: "_SetPart") -> LongestPrefix[NodeEntry]:
+        """The prefixes of a set, made for look-ups at the first one: most sets are never asked."""
+        found = self._intervals.get(part)
+        if found is None:
+            found = self._intervals[part] = LongestPrefix(self._members.get(part, {}))
+        return found
 
-_Intervals = Mapping[tuple[str, tuple[Atom, ...]], LongestPrefix[NodeEntry]]
-"""By set and by the values after the prefix."""
+
+_SetPart = tuple[str, tuple[Atom, ...]]
+"""A set's name, and the values of a key after its prefix."""
+_Members = dict[_SetPart, dict[IPNetwork, NodeEntry]]
 
 
-def _intervals(state: NodeState) -> _Intervals:
-    sets: dict[tuple[str, tuple[Atom, ...]], dict[IPNetwork, NodeEntry]] = {}
+def _sorted_out(state: NodeState) -> tuple[NodeState, _Members]:
+    """The routes and rules, and the elements that are found by prefix."""
+    paths: dict[Key, NodeEntry] = {}
+    members: _Members = {}
     for key, entry in state.items():
-        if isinstance(key, ElementKey) and isinstance(key.key[0], IPv4Network | IPv6Network):
-            sets.setdefault((key.set, key.key[1:]), {})[key.key[0]] = entry
-    return {name: LongestPrefix(members) for name, members in sets.items()}
+        if isinstance(key, ElementKey):
+            first = key.key[0]
+            if isinstance(first, IPv4Network | IPv6Network):
+                members.setdefault((key.set, key.key[1:]), {})[first] = entry
+        elif isinstance(key, RouteKey | RuleKey):
+            paths[key] = entry
+    return paths, members

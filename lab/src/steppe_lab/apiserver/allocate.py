@@ -9,6 +9,7 @@ them by number, as kube-apiserver's dynamic bands do.
 import ipaddress
 from collections.abc import Iterable, Mapping
 
+from steppe.admission.model import Json
 from steppe.manifests.service_numbers import (
     NODE_PORTS,
     family_of,
@@ -18,7 +19,6 @@ from steppe.manifests.service_numbers import (
 from steppe.manifests.service_numbers import families as wanted_families
 from steppe_lab.apiserver.behaviour import Behaviour
 from steppe_lab.apiserver.kinds import FieldError
-from steppe_lab.apiserver.kinds.model import Json
 from steppe_lab.apiserver.store import Key, Record
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
