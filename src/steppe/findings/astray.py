@@ -19,8 +19,8 @@ from steppe.walk.routing import Answer, Asked, Routing
 
 _FATES = {
     "blackhole": "are dropped here, without an answer",
-    "unreachable": "are dropped here, with `host unreachable`",
-    "prohibit": "are dropped here, with `administratively prohibited`",
+    "unreachable": "are dropped here, with host unreachable",
+    "prohibit": "are dropped here, with administratively prohibited",
     "local": "are taken by this node for its own, and do not arrive",
 }
 

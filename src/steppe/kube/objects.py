@@ -31,7 +31,7 @@ class Underlay(msgspec.Struct, frozen=True):
 
     `takes_advertisements`: whether the kernel accepts router advertisements on it (accept_ra is not
     0). Known on the node itself; not published.
-    `mac`: its MAC address; "" where no agent has told it.
+    `mac`: its MAC address; "" where no agent has told it. `up`: whether it is; not published.
     """
 
     link: str
@@ -39,6 +39,7 @@ class Underlay(msgspec.Struct, frozen=True):
     addresses: tuple[IPInterface, ...] = ()
     takes_advertisements: bool = True
     mac: str = ""
+    up: bool = True
 
     def on_link(self, address: IPAddress) -> bool:
         """Whether this address is on-link: reached without a router."""
