@@ -231,7 +231,7 @@ CASES = {
     "a rule that translates": (
         packet_rule("dnat", "prerouting", destinations=(prefix("10.96.0.10/32"),)),
         MAYBE,
-        "sends what comes in to Services (10.96.0.10/32) to another address",
+        "sends what comes in to Services (10.96.0.10) to another address",
     ),
     "a rule that hides senders": (
         packet_rule("snat", "postrouting", sources=(prefix("10.0.0.0/8"),)),
