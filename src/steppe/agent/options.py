@@ -11,8 +11,8 @@ import msgspec
 from steppe.agent.health.proxy_health import Place
 from steppe.fabric.protocol import Option
 from steppe.fabric.registry import FABRICS, all_options, summaries
-from steppe.net.address import IPNetwork, parse_prefix
-from steppe.settings import ExternalIPs, NodePortAddresses, Settings
+from steppe.net.address import IPNetwork
+from steppe.settings import ExternalIPs, NodePortAddresses, Settings, parse_prefixes
 
 STATE_DIR = Path("/run/steppe")
 METRICS = "127.0.0.1:9465"
@@ -208,8 +208,6 @@ def _node_port_addresses(text: str) -> NodePortAddresses:
 
 def _prefixes(text: str, or_else: str = "") -> tuple[IPNetwork, ...]:
     try:
-        return tuple(parse_prefix(part.strip()) for part in text.split(",") if part.strip())
+        return parse_prefixes(text)
     except ValueError as error:
-        raise argparse.ArgumentTypeError(
-            f"{error}; give prefixes such as 192.0.2.0/24,2001:db8::/32{or_else}"
-        ) from error
+        raise argparse.ArgumentTypeError(f"{error}{or_else}") from error

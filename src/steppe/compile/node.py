@@ -68,6 +68,7 @@ def claims_of_workload(
 ) -> Iterator[NodeClaim | Problem]:
     """The claims of one attached pod."""
     yield from workload_claims(workload, fabric_of(settings).mtu(settings, here))
+    yield from EDGES.pod(workload)
     stray = tuple(each for each in workload.addresses if not here.has_pods_at(each))
     if stray:
         yield from data_plane(settings).pod_outside(settings, workload, stray)
@@ -179,7 +180,8 @@ def compile_cluster(
         tuple(cluster.pods.values()),
         tuple(cluster.namespaces.values()),
         tuple(cluster.network_policies.values()),
-        tuple(cluster.cluster_policies.values()),
+        # Agents follow no older kind of it (kube/admin_policies.py).
+        tuple(p for p in cluster.cluster_policies.values() if p.kind == "ClusterNetworkPolicy"),
     )
     world = _World.of(
         settings,

@@ -29,16 +29,16 @@ ZONE_LABEL = "topology.kubernetes.io/zone"
 class Underlay(msgspec.Struct, frozen=True):
     """The link by which a node reaches other nodes: its name, MTU in bytes, and addresses.
 
+    `mac`: its MAC address; "" where no agent has told it. `up`: whether it is; not published.
     `takes_advertisements`: whether the kernel accepts router advertisements on it (accept_ra is not
     0). Known on the node itself; not published.
-    `mac`: its MAC address; "" where no agent has told it. `up`: whether it is; not published.
     """
 
     link: str
     mtu: int
     addresses: tuple[IPInterface, ...] = ()
-    takes_advertisements: bool = True
     mac: str = ""
+    takes_advertisements: bool = True
     up: bool = True
 
     def on_link(self, address: IPAddress) -> bool:
