@@ -12,7 +12,15 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncGenerator, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from typing import Protocol
 
 from steppe.agent.health.metrics import Metrics
@@ -97,8 +105,10 @@ class Keeper:
         self.reconciler.touch(keys)
         self._wake.set()
 
-    async def run(self) -> None:
+    async def run(self, turned: Callable[[], None] = lambda: None) -> None:
         """Whenever something may differ: plan, apply, and remember failures.
+
+        `turned` is called after each pass.
 
         A SteppeError ends it, for example if tables change during every attempt to read them. It
         can be run again: it then reads the kernel first, and no change is lost.
@@ -112,6 +122,7 @@ class Keeper:
                     await self._pass()
                 finally:
                     self._busy_since = None
+                turned()
                 if self.reconciler.compared > MANY_KEYS:
                     settle_heap(grown=self.reconciler.planned > MANY_KEYS)
 
