@@ -11,6 +11,7 @@ from functools import cached_property
 import msgspec
 
 from steppe.kube.cluster import Cluster
+from steppe.manifests.cluster import Loaded
 from steppe.net.address import IPAddress, parse_address
 from steppe.net.packet import Packet
 from steppe.net.ports import PortSet
@@ -109,7 +110,7 @@ def observed_ends_of(record: Record, cluster: Cluster) -> ObservedEnds:
 
 
 def verify_lab(
-    cluster: Cluster,
+    loaded: Loaded,
     ends: ObservedEnds,
     wanted: PortSet,
     say: Say,
@@ -122,11 +123,12 @@ def verify_lab(
 
     `mtu`: how many bytes the path of a packet takes; 0 if that is not known.
     """
+    cluster, settings = loaded.cluster, loaded.settings
     names = {address: end.name for end in ends.known for address in end.addresses}
-    predictor = Predictor(cluster, names)
+    predictor = Predictor(cluster, names, settings)
     small = [
         (check, predictor.predictions(check))
-        for check in checks(cluster, ends.scope, wanted, every=every)
+        for check in checks(cluster, ends.scope, wanted, every=every, settings=settings)
     ]
     planned = [*small, *sized(cluster, small, mtu, every=every)]
     seen = _seen(ends, planned, rate, lambda sent: say(sent, len(planned)))

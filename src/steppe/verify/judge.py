@@ -12,9 +12,11 @@ from steppe.net.address import IPAddress
 from steppe.net.packet import Packet
 from steppe.oracle.network import promise
 from steppe.oracle.promised_path import Fate, Oracle, PromisedPath
+from steppe.settings import Settings
 from steppe.verify.plan import Check
 
 _NAMED = 3
+DEFAULTS = Settings()
 
 
 class Prediction(msgspec.Struct, frozen=True):
@@ -54,9 +56,16 @@ class Seen(msgspec.Struct, frozen=True):
 class Predictor:
     """Predictions of the oracle for packets in one cluster."""
 
-    def __init__(self, cluster: Cluster, names: Mapping[IPAddress, str]) -> None:
+    def __init__(
+        self, cluster: Cluster, names: Mapping[IPAddress, str], settings: Settings = DEFAULTS
+    ) -> None:
         """`names` has the ends that are observed, by each of their addresses."""
-        self._oracle = Oracle(cluster)
+        self._oracle = Oracle(
+            cluster,
+            settings.node_port_addresses,
+            pod_ranges=settings.pod_ranges,
+            external_ips=settings.external_ips,
+        )
         self._cluster = self._oracle.cluster
         self._names = names
 

@@ -11,7 +11,7 @@ import msgspec
 
 from steppe.cli.explain import kernels_of
 from steppe.cli.settings import settings_of
-from steppe.cli.source import BadInput, Source, live_options, load
+from steppe.cli.source import BadInput, Source, claim_options, live_options, load
 from steppe.errors import SteppeError
 from steppe_lab.cli.source import lab_record
 
@@ -41,6 +41,7 @@ def _rate(text: str) -> float:
 
 
 @click.command(epilog="Example: steppe verify --all --port 8080 --protocol tcp")
+@claim_options
 @live_options
 @click.option("--all", "every", is_flag=True, help="Every pair; default: a sample of each class.")
 @click.option(
@@ -129,7 +130,7 @@ def _verified(
     from steppe_lab.verify import verify_lab
 
     report = verify_lab(
-        loaded.cluster,
+        loaded,
         ends,
         wanted_ports(asked["ports"], [name.upper() for name in asked["protocols"]]),
         lambda sent, total: to.say(f"{sent} of {total} packets sent"),
@@ -209,6 +210,8 @@ def _both(loaded: "Loaded", source: Source, wrong: "Wrong") -> "Explained":
     settings = settings_of(loaded, source)
     kernels = kernels_of(loaded, settings, source)
     tables = compiled(settings) if settings is not None else None
-    desired = _explanation(Explainer(loaded.cluster, tables), wrong.check)
-    actual = _explanation(Explainer(loaded.cluster, kernels.in_tables), wrong.check)
+    desired = _explanation(Explainer(loaded.cluster, tables, loaded.settings), wrong.check)
+    actual = _explanation(
+        Explainer(loaded.cluster, kernels.in_tables, loaded.settings), wrong.check
+    )
     return Explained(desired, kernels.marked(actual))

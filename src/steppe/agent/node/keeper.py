@@ -41,6 +41,8 @@ log = logging.getLogger("steppe.agent")
 COALESCE_SECONDS = 0.03
 """Seconds for which notifications of the kernel are collected: the deletion of a link comes as
 several events, and repairs before the last one would fail."""
+_MANY_CHANGES = 1_000
+"""With more changes than this, others have their turn between what is done with all of them."""
 RETRY_SECONDS = 1.0
 """Seconds until changes that the kernel refused are tried again."""
 
@@ -203,6 +205,8 @@ class Keeper:
     async def _sync(self) -> None:
         async with self._lock:
             plan = self.reconciler.plan()
+            for key in plan.repairs:
+                self._metrics.repairs.labels(key.table).inc()
             if plan.changes:
                 await self._apply(plan.changes)
         for workload in plan.lost:
@@ -214,6 +218,7 @@ class Keeper:
 
     async def _apply(self, changes: tuple[Change, ...]) -> None:
         # Find the causes now: the desired entries may change before the kernel answers.
+        await _others_turn(changes)
         named = changes if len(changes) <= NAMED_CHANGES else ()
         because = {change.key: self.reconciler.because(change) for change in named}
         with self._metrics.apply_seconds.time():
@@ -221,7 +226,9 @@ class Keeper:
         because.update((f.change.key, self.reconciler.because(f.change)) for f in failures)
         before = dict(self.reconciler.failed)
         self.reconciler.settle(changes, failures)
+        await _others_turn(changes)
         tell(changes, because, self.reconciler.failed, self._metrics, before)
+        await _others_turn(changes)
         self._owner.applied([change.key for change in changes])
 
     def _retry(self) -> None:
@@ -241,8 +248,7 @@ class Keeper:
     def _observe(self, event: Seen) -> None:
         if event.foreign and event.key not in self._compiler.state:
             return
-        if self.reconciler.observe(event.key, event.value) and self._owner.trusted:
-            self._metrics.repairs.labels(event.key.table).inc()
+        self.reconciler.observe(event.key, event.value)
 
     async def _read_again(self, event: Lost) -> None:
         log.info(line("reading-again", why=event.reason))
@@ -265,3 +271,8 @@ class Keeper:
 
     def _wanted(self) -> tuple[Key, ...]:
         return tuple(self._compiler.state)
+
+
+async def _others_turn(changes: Sequence[Change]) -> None:
+    if len(changes) > _MANY_CHANGES:
+        await asyncio.sleep(0)
