@@ -21,6 +21,7 @@ from steppe.kube.cause import Cause
 from steppe.kube.cluster import Cluster
 from steppe.net.address import IPAddress, of_version
 from steppe.net.packet import Packet
+from steppe.state.link import Link
 from steppe.state.node import NodeState
 from steppe.state.route import Hop
 from steppe.state.workload import workload_of
@@ -203,7 +204,8 @@ class Walker:
             return at, steps
         ((state, ending),) = self._rulesets[at.node].hook("prerouting", at.state, raw=True)
         if ending != "drop":
-            return at, steps
+            admitted = msgspec.structs.replace(at.state, priority=state.priority)
+            return msgspec.structs.replace(at, state=admitted), steps
         met = (Step(at.node, Stage.SOURCE, *each) for each in state.met)
         by = f" by {at.state.link}" if at.state.link else ""
         reason = f"{at.node} lets {at.source} send nothing{by}"
@@ -357,4 +359,17 @@ class Walker:
         if peer is None:
             reason = f"no node has the tunnel end {outer.what.destination}"
             return at.ending("dropped", reason)
-        return at.arriving(peer, hop.link)
+        return self._unwrapped(at, peer, link, outer.what.destination, hop.link)
+
+    def _unwrapped(self, at: _Here, peer: str, link: Link, end: IPAddress, name: str) -> _Here:
+        """The packet as it comes out of a tunnel, if the node takes such from this one."""
+        arrived = at.arriving(peer, name)
+        if link.kind.outer is None:
+            return arrived
+        own, port = link.kind.outer
+        sent = State(Packet(own, end, "UDP", 0, port))
+        ((outer, ending),) = self._rulesets[peer].hook("input", sent)
+        if ending == "drop":
+            return at.ending("dropped", f"{peer} takes no tunnels from {own}")
+        state = msgspec.structs.replace(arrived.state, priority=outer.priority)
+        return msgspec.structs.replace(arrived, state=state)
