@@ -24,6 +24,8 @@ from steppe.ends.end import UnknownEndError
 from steppe.explain.explain import Explainer
 from steppe.explain.model import Explanation
 from steppe.explain.tables import explainer_of
+from steppe.judge.judge import End
+from steppe.judge.pieces import allowed_of
 from steppe.kube.cluster import Cluster
 from steppe.lint.finding import Finding
 from steppe.lint.lint import lint
@@ -34,9 +36,8 @@ from steppe.net.ports import EVERYTHING, PortSet
 from steppe.reach.difference import Difference
 from steppe.reach.ends import Ends
 from steppe.reach.groups import Member
-from steppe.reach.matrix import allowed_of
 from steppe.reach.names import Names, workloads_of
-from steppe.reach.reach import End, Reach, reach_of
+from steppe.reach.reach import Reach, reach_of
 from steppe.settings import Settings
 
 __all__ = ["Network", "load", "of_documents"]

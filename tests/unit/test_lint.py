@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 import yaml
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from steppe.cli.main import main
 from steppe.lint.finding import Finding
 from steppe.lint.lint import lint
+from steppe.lint.registry import CHECKS
 from steppe.manifests.cluster import loaded_from
 from steppe.manifests.documents import Manifest
 
@@ -289,3 +290,74 @@ def test_external_ips_are_told_and_so_is_an_address_that_is_a_nodes() -> None:
     fine = NODES.replace("10.244.1.7/32", "10.244.2.0/24")
     assert told(fine, own) == [("not-its-own", "Service/shop/web spec.externalIPs[0]")]
     assert told(fine, free) == [("external-ips", "Service/shop/web spec.externalIPs")]
+
+
+def run(tmp_path: Path, text: str, *options: str) -> Result:
+    (tmp_path / "x.yaml").write_text(text)
+    return CliRunner().invoke(main, ["lint", "-f", str(tmp_path / "x.yaml"), *options])
+
+
+CLOSED = WEB_AND_DB + "---\n" + policy(DENY_DB)
+
+
+def test_sarif_has_all_that_version_2_1_0_requires(tmp_path: Path) -> None:
+    log = json.loads(run(tmp_path, CLOSED, "-o", "sarif").stdout)
+    # sarifLog: version, runs; run: tool; tool: driver; toolComponent: name; reportingDescriptor:
+    # id; result: message; message: text or id (SARIF 2.1.0, sections 3.13 to 3.27, 3.49).
+    assert log["version"] == "2.1.0"
+    (run_,) = log["runs"]
+    driver = run_["tool"]["driver"]
+    assert driver["name"] == "steppe"
+    rules = [rule["id"] for rule in driver["rules"]]
+    assert len(rules) == len(set(rules))
+    for rule in driver["rules"]:
+        assert rule["shortDescription"]["text"]
+        assert rule["defaultConfiguration"]["level"] in {"error", "warning", "note"}
+    (result,) = run_["results"]
+    assert rules[result["ruleIndex"]] == result["ruleId"] == "all-denied"
+    assert result["level"] == "warning"
+    assert "no pod that is known here" in result["message"]["text"]
+    (location,) = result["locations"]
+    (logical,) = location["logicalLocations"]
+    assert logical["fullyQualifiedName"] == "Service/shop/db spec.ports[0]"
+    physical = location["physicalLocation"]
+    assert physical["artifactLocation"]["uri"] == str(tmp_path / "x.yaml")
+    assert physical["region"]["startLine"] == 1 + CLOSED[: CLOSED.index("kind: Service")].count(
+        "\n"
+    )
+
+
+def test_sarif_without_findings_has_an_empty_list_of_results(tmp_path: Path) -> None:
+    result = run(tmp_path, WEB_AND_DB, "-o", "sarif")
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["runs"][0]["results"] == []
+
+
+def test_ignored_checks_are_left_out(tmp_path: Path) -> None:
+    assert run(tmp_path, CLOSED).exit_code == 1
+    ignored = run(tmp_path, CLOSED, "--ignore", "all-denied")
+    assert (ignored.exit_code, ignored.output) == (0, "nothing found\n")
+
+
+def test_an_unknown_check_cannot_be_ignored(tmp_path: Path) -> None:
+    result = run(tmp_path, CLOSED, "--ignore", "all-denid")
+    assert result.exit_code == 2
+    assert "there is no check all-denid" in result.output
+
+
+def test_notes_alone_do_not_fail_a_pipeline(tmp_path: Path) -> None:
+    text = WEB_AND_DB + "---\n" + policy("{<DB>, ingress: [{ports: [{port: 5433}]}]}")
+    result = run(tmp_path, text, "-o", "json", "--ignore", "all-denied")
+    assert result.exit_code == 0
+    (found,) = json.loads(result.stdout)["findings"]
+    assert (found["check"], found["severity"]) == ("port-not-declared", "note")
+
+
+def test_every_check_can_be_listed_and_has_its_place_in_the_docs() -> None:
+    listed = CliRunner().invoke(main, ["lint", "--checks"]).stdout.splitlines()
+    assert [line.split()[0] for line in listed] == [check.id for check in CHECKS]
+    page = (Path(__file__).parents[2] / "docs" / "lint.md").read_text()
+    for check in CHECKS:
+        assert f"### {check.id}\n" in page, check.id
+        assert f"`{check.severity}`" in page.split(f"### {check.id}\n")[1][:200], check.id
+    assert page.count("\n### ") == len(CHECKS)

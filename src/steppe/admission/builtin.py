@@ -2,8 +2,8 @@
 
 from steppe.admission.defaults import DEFAULTS
 from steppe.admission.defaults.network import service_after
-from steppe.admission.model import Admitted, Context, Json, Kind
-from steppe.admission.schema import decode
+from steppe.admission.model import Admitted, Context, FieldError, Json, Kind
+from steppe.admission.schema import Report, decode
 from steppe.admission.validate import RULES, UPDATE_RULES, WARNINGS
 from steppe.admission.validate.fields import Errors
 from steppe.admission.validate.meta import metadata
@@ -48,6 +48,28 @@ def update(kind: Kind, old: Json, new: Json, subresource: str, context: Context)
         rule(errors, old, found.object)
         return Admitted(found.object, errors.found, found.warnings)
     return found
+
+
+def check(kind: Kind, obj: Json) -> tuple[list[FieldError], Report]:
+    """What is wrong with an object that somebody wrote down, whole with its status."""
+    new, report = decode(kind, obj)
+    if report.errors:
+        return report.errors, report
+    return _admitted(kind, new, Context()).errors, report
+
+
+def check_update(kind: Kind, old: Json, new: Json) -> list[FieldError]:
+    """What of an object may not change any more; both are without faults of their own."""
+    rule = UPDATE_RULES.get((kind.group, kind.kind))
+    if rule is None:
+        return []
+    errors = Errors()
+    rule(errors, _defaulted(kind, old), _defaulted(kind, new))
+    return errors.found
+
+
+def _defaulted(kind: Kind, obj: Json) -> Json:
+    return _admitted(kind, decode(kind, obj)[0], Context()).object
 
 
 def _admitted(kind: Kind, new: Json, context: Context) -> Admitted:

@@ -72,3 +72,9 @@ BUILTIN: tuple[Kind, ...] = (
     _kind(_RBAC, "ClusterRoleBinding", "clusterrolebindings", cluster=True),
     _kind("policy", "PodDisruptionBudget", "poddisruptionbudgets", "pdb", sub=_STATUS),
 )
+
+UNSERVED: tuple[Kind, ...] = (
+    _kind("", "ReplicationController", "replicationcontrollers", "rc", all_=True, sub=_SCALE),
+    _kind("batch", "CronJob", "cronjobs", "cj", all_=True, sub=_STATUS),
+)
+"""Kinds whose manifests are checked, but which the lab's API server does not serve."""

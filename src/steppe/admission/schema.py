@@ -54,6 +54,8 @@ class Report:
         self.path: list[str] = []
         self.errors: list[FieldError] = []
         self.unknown: list[str] = []
+        self.types: list[str] = []  # of the objects that hold the unknown fields, in their order
+        self.nulls = False
 
     def where(self, *more: str) -> str:
         return "".join(self.path + list(more)).removeprefix(".")
@@ -73,6 +75,7 @@ class Decoder:
     """Checks and copies one value."""
 
     empty_goes = False  # an optional field of this type is left out when empty
+    empty: Any = None
 
     def decode(self, value: Any, report: Report) -> Any:
         raise NotImplementedError
@@ -122,6 +125,7 @@ def _is_time(text: str) -> bool:
 
 class _List(Decoder):
     empty_goes = True
+    empty: Any = []  # noqa: RUF012 - nobody changes it
 
     def __init__(self, item: Decoder) -> None:
         self.item = item
@@ -134,6 +138,7 @@ class _List(Decoder):
         for index, item in enumerate(value):
             report.path.append(f"[{index}]")
             # In Go a null in a list is the type's zero value.
+            report.nulls = report.nulls or item is None
             out.append(self.item.decode({} if item is None else item, report))
             report.path.pop()
         return out
@@ -141,6 +146,7 @@ class _List(Decoder):
 
 class _Map(Decoder):
     empty_goes = True
+    empty: Any = {}  # noqa: RUF012 - nobody changes it
 
     def __init__(self, item: Decoder, *, strings: bool) -> None:
         self.item = item
@@ -156,6 +162,7 @@ class _Map(Decoder):
                 out[key] = item
                 continue
             report.path.append(f".{key}")
+            report.nulls = report.nulls or item is None
             out[key] = self.zero if item is None else self.item.decode(item, report)
             report.path.pop()
         return out
@@ -187,9 +194,12 @@ class StructDecoder(Decoder):
             field = fields.get(key)
             if field is None:
                 report.unknown.append(report.where(f".{key}"))
+                report.types.append(self.go)
             elif type(item) is field[0]:
                 out[key] = item
-            elif item is not None and not (field[2] and item in ({}, [])):
+            elif item is None:
+                report.nulls = True
+            elif not (field[2] and item == field[1].empty):
                 report.path.append(f".{key}")
                 out[key] = field[1].decode(item, report)
                 report.path.pop()
@@ -220,6 +230,11 @@ def decode(kind: Kind, obj: Json) -> tuple[Json, Report]:
     """A clean copy of an object of a built-in kind, and what was wrong with it."""
     report = Report(kind.kind)
     return decoder(type_name(kind)).decode(obj, report), report
+
+
+def fields_of(type_: str) -> dict[str, str]:
+    """The fields of a type and their types; none for a list, a map or a scalar."""
+    return {name.removesuffix("!"): below for name, below in shapes().get(type_, {}).items()}
 
 
 def step(type_: str, field: str) -> str:

@@ -50,6 +50,7 @@ class Options(msgspec.Struct, frozen=True):
     proxy_health_listen: Place | None
     cni_bin: Path | None
     cni_conf: Path | None
+    cni_plugin: Path | None
     resync: float
     repair: bool
     log_level: str
@@ -78,6 +79,7 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
         proxy_health_listen=given.proxy_health_listen,
         cni_bin=given.cni_bin,
         cni_conf=given.cni_conf,
+        cni_plugin=given.cni_plugin,
         resync=given.resync,
         repair=given.repair == "on",
         log_level=given.log_level,
@@ -103,6 +105,12 @@ def _parser() -> argparse.ArgumentParser:
     _add_claims(add)
     add("--cni-bin", type=Path, help="install the CNI plugin into this folder")
     add("--cni-conf", type=Path, help="install the CNI configuration into this folder")
+    add(
+        "--cni-plugin",
+        type=Path,
+        metavar="FILE",
+        help="the static CNI plugin to install, for hosts without Python; default: a script",
+    )
     add("--resync", type=float, default=60.0, help="seconds between full comparisons")
     add("--log-level", choices=("debug", "info", "warning"), default="info")
     return parser

@@ -22,13 +22,15 @@ from steppe.client.files import manifests_in
 from steppe.errors import SteppeError
 from steppe.fabric.registry import FABRICS
 from steppe.manifests.cluster import Loaded, loaded_from
-from steppe.manifests.documents import Collected, Manifest, collected
+from steppe.manifests.collect import Collected, collected
+from steppe.manifests.documents import Manifest
 from steppe.plan.diff import Change
 from steppe.reach.changes import Changed, applied, deleted
-from steppe.reach.difference import Difference, FlowChange, OfferChange
+from steppe.reach.difference import Difference, FlowChange
 from steppe.reach.document import groups_json, ports_json
 from steppe.reach.matrix import bits
 from steppe.reach.names import Names, workloads_of
+from steppe.reach.offer_changes import OfferChange
 from steppe.reach.tables import MANY_PAIRS, pairs, table_changes
 from steppe.settings import Settings
 

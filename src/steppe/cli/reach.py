@@ -9,6 +9,7 @@ import msgspec
 
 from steppe.cli.expectations import Expectation, judged, read_expectations
 from steppe.cli.reach_table import ALWAYS, because_text, print_flows, print_offers, print_wide
+from steppe.cli.refused import unknown_end
 from steppe.cli.source import BadInput, Source, claim_options, load, options
 from steppe.errors import SteppeError
 from steppe.kube.cluster import Name
@@ -128,8 +129,8 @@ def answer(loaded: Loaded, question: Question) -> Answer:
     workloads = workloads_of(loaded.objects)
     whole = reach_of(loaded.cluster, question.ports, settings=loaded.settings)
     ends = Ends(whole, Names(whole.groups, workloads))
-    senders = _chosen(ends, question.senders, "--from")
-    receivers = _chosen(ends, question.receivers, "--to")
+    senders = _chosen(loaded, ends, question.senders, "--from")
+    receivers = _chosen(loaded, ends, question.receivers, "--to")
     if any(chosen.offers for chosen in senders):
         raise BadInput("--from: a Service does not send; name the pods behind it")
     written = [chosen.ports for chosen in receivers if chosen.ports is not None]
@@ -153,7 +154,7 @@ def _answer(
         name = member_name(member)
         return name in sending, name in receiving
 
-    found = reach_of(loaded.cluster, ports, mark, loaded.settings)
+    found = reach_of(loaded.cluster, ports, mark, settings=loaded.settings)
     offers = tuple(offer for chosen in receivers for offer in chosen.offers)
     if not receivers:
         offers = Offers(found).all
@@ -166,11 +167,11 @@ def _answer(
     )
 
 
-def _chosen(ends: Ends, texts: tuple[str, ...], option: str) -> tuple[Chosen, ...]:
+def _chosen(loaded: Loaded, ends: Ends, texts: tuple[str, ...], option: str) -> tuple[Chosen, ...]:
     try:
         return tuple(ends.chosen(text) for text in texts)
     except SteppeError as error:
-        raise BadInput(f"{option}: {error}") from error
+        raise unknown_end(loaded, SteppeError(f"{option}: {error}"), *texts) from error
 
 
 def _groups(found: Reach, names: set[str]) -> Mask:

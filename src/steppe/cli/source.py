@@ -98,9 +98,18 @@ def claim_options(command: F) -> F:
     return result
 
 
+_RECURSIVE = click.option(
+    "-R",
+    "--recursive",
+    is_flag=True,
+    expose_value=False,
+    help="As kubectl has it; folders are always searched.",
+)
+
+
 def options(command: F) -> F:
     """Adds the options that select a cluster; the command gets them as `source`."""
-    return _FILES(live_options(command))
+    return _FILES(_RECURSIVE(live_options(command)))
 
 
 def live_options(command: F) -> F:

@@ -180,7 +180,8 @@ def compile_cluster(
         tuple(cluster.pods.values()),
         tuple(cluster.namespaces.values()),
         tuple(cluster.network_policies.values()),
-        tuple(cluster.cluster_policies.values()),
+        # Agents follow no older kind of it (kube/admin_policies.py).
+        tuple(p for p in cluster.cluster_policies.values() if p.kind == "ClusterNetworkPolicy"),
     )
     world = _World.of(
         settings,

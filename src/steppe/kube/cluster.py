@@ -183,7 +183,7 @@ def cluster_of(
         pods={(pod.namespace, pod.name): pod for pod in pods},
         namespaces={namespace.name: namespace for namespace in namespaces},
         network_policies={(policy.namespace, policy.name): policy for policy in network_policies},
-        cluster_policies={policy.name: policy for policy in cluster_policies},
+        cluster_policies={policy.key: policy for policy in cluster_policies},
         services={(service.namespace, service.name): service for service in services},
         slices={(slice_.namespace, slice_.name): slice_ for slice_ in slices},
         service_ranges={known.name: known for known in service_ranges},

@@ -55,9 +55,17 @@ class Facts:
     def is_whole(self, namespace: str) -> bool:
         """Whether the pods of a namespace are known, so that "no pod" may be concluded from them.
 
-        Manifests without any pod of the namespace say nothing about its pods.
+        Manifests without any pod of the namespace say nothing about its pods, and neither do those
+        with objects that make pods and are not read.
         """
+        if self.loaded.pods_unknown(namespace):
+            return False
         return self.live or bool(self._by_namespace.get(namespace))
+
+    def unknown_pods(self, namespace: str) -> str:
+        """Why the pods of a namespace are not known, as a clause."""
+        reason = self.loaded.pods_unknown(namespace)
+        return reason or "no pod of that namespace is known here"
 
     def spaces(self, selector: Selector) -> tuple[Namespace, ...]:
         """The namespaces with these labels."""

@@ -45,9 +45,8 @@ def _without_pods(facts: Facts, ref: ObjectRef, selector: Mapping[str, str]) -> 
         message = f"selects no pod ({labels}), so nobody answers; correct the selector"
         yield Finding(cause, "no-endpoints", message)
     else:
-        message = (
-            f"what it selects ({labels}) was not looked at: no pod of that namespace is known here"
-        )
+        why = facts.unknown_pods(ref.namespace)
+        message = f"what it selects ({labels}) was not looked at: {why}"
         yield Finding(cause, "not-compared", message)
 
 

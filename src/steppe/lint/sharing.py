@@ -1,10 +1,9 @@
 """Two objects that want one thing: addresses and node ports of Services, ports of a node."""
 
 from collections.abc import Hashable, Iterable, Iterator
-from typing import Any, TypeVar
+from typing import TypeVar
 
-import msgspec
-
+from steppe.explain.host_ports import UNSERVED, HostPort, HostPortPod
 from steppe.kube.cause import Cause, ObjectRef
 from steppe.kube.services import Service
 from steppe.lint.facts import Facts
@@ -34,26 +33,6 @@ def shared_addresses(facts: Facts) -> Iterator[Finding]:
             yield Finding(Cause(each.ref, _field(each, address)), "same-address", message)
 
 
-def shared_node_ports(facts: Facts) -> Iterator[Finding]:
-    """Services with one node port, which an API server refuses."""
-    claims = (
-        ((port.protocol, port.node_port), service)
-        for service in facts.cluster.services.values()
-        for port in service.ports
-        if port.node_port
-    )
-    for (protocol, number), services in _several(claims):
-        first, *others = sorted(services, key=_age)
-        for each in others:
-            index = next(n for n, port in enumerate(each.ports) if port.node_port == number)
-            message = (
-                f"{protocol} {number} is the node port of {known_as(first.ref)} already, so an API "
-                "server refuses this one; leave the number out, and it picks a free one"
-            )
-            cause = Cause(each.ref, f"spec.ports[{index}].nodePort")
-            yield Finding(cause, "same-node-port", message)
-
-
 def _age(service: Service) -> tuple[str, ObjectRef]:
     return service.created or "~", service.ref
 
@@ -66,40 +45,19 @@ def _field(service: Service, address: object) -> str:
     return "status.loadBalancer.ingress"
 
 
-class _HostPort(msgspec.Struct, frozen=True, rename="camel"):
-    container_port: int = 0
-    host_port: int = 0
-    protocol: str | None = None
-    host_ip: str | None = msgspec.field(name="hostIP", default=None)
-
-
-class _Container(msgspec.Struct, frozen=True):
-    ports: tuple[_HostPort, ...] | None = None
-
-
-class _Spec(msgspec.Struct, frozen=True, rename="camel"):
-    node_name: str | None = None
-    host_network: bool | None = None
-    containers: tuple[_Container, ...] | None = None
-
-
-class _Pod(msgspec.Struct, frozen=True):
-    spec: _Spec = _Spec()
-
-
 def host_ports(facts: Facts) -> Iterator[Finding]:
     """Ports of nodes that pods ask for: told once, and where two pods of a node ask for one."""
     asking: dict[tuple[str, str, int], dict[str, list[ObjectRef]]] = {}
     for ref, document in facts.loaded.objects.items():
-        pod = readable(document, _Pod) if ref.kind == "Pod" else None
+        pod = readable(document, HostPortPod) if ref.kind == "Pod" else None
         if pod is None or ref not in _running(facts):
             continue
-        for place, port in _ports(pod.spec):
+        for place, port in pod.asked():
             if not pod.spec.host_network:
                 cause = _written_in(facts, ref, document, place)
                 yield Finding(cause, "host-port", _unserved(port))
             if pod.spec.node_name and ref not in facts.loaded.placed:
-                key = (pod.spec.node_name, port.protocol or "TCP", port.host_port)
+                key = (pod.spec.node_name, port.protocol or "TCP", port.host_port or 0)
                 asking.setdefault(key, {}).setdefault(port.host_ip or "", []).append(ref)
     yield from _conflicts(facts, asking)
 
@@ -118,41 +76,28 @@ def _running(facts: Facts) -> set[ObjectRef]:
     return {pod.ref for pod in facts.cluster.pods.values() if not pod.finished}
 
 
-def _ports(spec: _Spec) -> Iterator[tuple[str, _HostPort]]:
-    for number, container in enumerate(spec.containers or ()):
-        for index, port in enumerate(container.ports or ()):
-            # "If HostNetwork is specified, this must match ContainerPort" and is the default.
-            taken = port.host_port or (port.container_port if spec.host_network else 0)
-            if taken:
-                place = f"spec.containers[{number}].ports[{index}].hostPort"
-                yield place, msgspec.structs.replace(port, host_port=taken)
-
-
-def _unserved(port: _HostPort) -> str:
-    return (
-        f"hostPort {port.host_port} is opened by the runtime's portmap plugin, if it is chained "
-        "behind the network's; Steppe opens none; a Service of type NodePort does it everywhere"
-    )
+def _unserved(port: HostPort) -> str:
+    return f"hostPort {port.host_port} {UNSERVED}; a Service of type NodePort is open on every node"
 
 
 def _conflicts(
     facts: Facts, asking: dict[tuple[str, str, int], dict[str, list[ObjectRef]]]
 ) -> Iterator[Finding]:
-    told: set[tuple[Any, ...]] = set()
+    told: set[tuple[Cause, str, int]] = set()
     for (node, protocol, number), by_ip in asking.items():
         everywhere = by_ip.get("", []) + by_ip.get("0.0.0.0", [])  # noqa: S104
         for own, refs in by_ip.items():
             holders = list(dict.fromkeys([*refs, *(everywhere if own else ())]))
             first, *others = sorted(holders)
             for ref in others:
-                if (ref, protocol, number) in told:
-                    continue
-                told.add((ref, protocol, number))
+                cause = _written_in(facts, ref, facts.loaded.objects[ref], "spec.containers")
+                if (cause, protocol, number) in told:
+                    continue  # a DaemonSet has a pod on every node
+                told.add((cause, protocol, number))
                 message = (
                     f"{protocol} {number} of node {node} is taken by {named(first)} already, so "
                     "the scheduler places only one of them there and the other waits"
                 )
-                cause = _written_in(facts, ref, facts.loaded.objects[ref], "spec.containers")
                 yield Finding(cause, "host-port-conflict", message)
 
 

@@ -44,8 +44,8 @@ def idle_policies(facts: Facts) -> Iterator[Finding]:
             yield Finding(cause, "selects-nothing", message + _cure(facts, subject))
         elif isinstance(policy, NetworkPolicy):
             message = (
-                f"what it selects ({as_text(subject)}) was not looked at: no pod of that "
-                "namespace is known here"
+                f"what it selects ({as_text(subject)}) was not looked at: "
+                f"{facts.unknown_pods(policy.namespace)}"
             )
             yield Finding(cause, "not-compared", message)
 

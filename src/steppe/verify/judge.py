@@ -41,11 +41,16 @@ class Arrived(msgspec.Struct, frozen=True):
 
 
 class Seen(msgspec.Struct, frozen=True):
-    """What was observed of a packet."""
+    """What was observed of a packet.
+
+    `too_big`: a kernel said that it is; `room`: the bytes that would fit, 0 if that was not said.
+    """
 
     arrived: tuple[Arrived, ...] = ()
     answered: bool = False
     refused: bool = False
+    too_big: bool = False
+    room: int = 0
 
 
 class Predictor:
@@ -78,9 +83,6 @@ class Predictor:
 
     def _source(self, sent: Packet, path: PromisedPath) -> IPAddress | None:
         """The sender's address as the receiver sees it: a node's if a node translated it."""
-        for done in path.served:
-            if done.masquerade:
-                return self._cluster.nodes[done.node].address(sent.source.version)
         return promise(self._cluster, path.received).source or sent.source
 
 

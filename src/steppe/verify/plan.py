@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
+from steppe.judge.judge import DEFAULTS
+from steppe.judge.pieces import ALL
 from steppe.kube.cluster import Cluster
 from steppe.kube.objects import Node, Pod
 from steppe.kube.services import Service
@@ -19,7 +21,7 @@ from steppe.net.ports import EVERYTHING, OTHER, PortRange, PortSet
 from steppe.policy.guards import Piece
 from steppe.reach.groups import Group, Member
 from steppe.reach.names import member_name
-from steppe.reach.reach import ALL, DEFAULTS, Reach, reach_of
+from steppe.reach.reach import Reach, reach_of
 from steppe.settings import Settings
 
 _VERSIONS = (4, 6)
@@ -27,11 +29,17 @@ _USUAL_PORT = 80
 
 
 class Check(msgspec.Struct, frozen=True):
-    """A packet to send, and its ends as text for `steppe explain`."""
+    """A packet to send, and its ends as text for `steppe explain`.
+
+    `size`: the bytes of the IP packet, which is not to be fragmented; 0 for as few as possible.
+    `fits`: whether a packet of that size has to arrive (verify/sizes.py).
+    """
 
     source: str
     target: str
     packet: Packet
+    size: int = 0
+    fits: bool = True
 
 
 class Scope(msgspec.Struct, frozen=True):

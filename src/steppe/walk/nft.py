@@ -160,7 +160,7 @@ class Ruleset:
         """The causes of a link by which the packet's sender is not reached; None where it is."""
         packet = state.packet
         found = self._view.route(packet.destination, packet.source)
-        if found is not None and any(hop.link == state.link for hop in found[1].hops):
+        if found is not None and any(hop.link == state.link for hop in found.route.hops):
             return None
         return self._view.link_causes(state.link)
 
