@@ -30,6 +30,31 @@ def test_what_is_installed_runs_and_can_be_loaded(tmp_path: Path) -> None:
     ]
 
 
+def test_a_static_plugin_is_installed_in_place_of_the_script(tmp_path: Path) -> None:
+    given = tmp_path / "given"
+    versions = '{"cniVersion":"1.1.0","supportedVersions":["0.3.1","0.4.0","1.0.0","1.1.0"]}'
+    given.write_text(f"#!/bin/sh\necho '{versions}'\n")
+    given.chmod(0o755)
+    bin_dir = tmp_path / "bin"
+    install.install(bin_dir, tmp_path / "net.d", Path("/s"), given)
+    assert (bin_dir / "steppe").read_bytes() == given.read_bytes()
+    assert (bin_dir / "steppe").stat().st_mode & 0o777 == 0o755
+
+
+@pytest.mark.parametrize("text", ["#!/bin/sh\nexit 1\n", "#!/bin/sh\necho '{}'\n", "\x7fELF"])
+def test_what_is_not_this_plugin_is_refused_and_the_old_one_stays(
+    tmp_path: Path, text: str
+) -> None:
+    install.install(tmp_path / "bin", tmp_path / "net.d", Path("/s"))
+    before = (tmp_path / "bin" / "steppe").read_bytes()
+    given = tmp_path / "given"
+    given.write_text(text)
+    given.chmod(0o755)
+    with pytest.raises(install.InstallError, match="give the one that came with this version"):
+        install.install(tmp_path / "bin", tmp_path / "net.d", Path("/s"), given)
+    assert (tmp_path / "bin" / "steppe").read_bytes() == before
+
+
 def test_a_second_time_touches_nothing(tmp_path: Path) -> None:
     socket = Path("/run/x/cni.sock")
     install.install(tmp_path, tmp_path, socket)

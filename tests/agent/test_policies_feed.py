@@ -14,6 +14,7 @@ from steppe.agent.node.passes import Passes
 from steppe.agent.node.reconciler import Reconciler
 from steppe.client.informer import Deleted, Refused, Replaced, Unreadable, Upserted
 from steppe.compile.incremental import NodeCompiler
+from steppe.compile.slices import counted
 from steppe.drivers.errors import Failure, KernelError
 from steppe.kube import policy_wire, wire
 from steppe.kube.objects import NO_POD, Node, Workload
@@ -347,7 +348,7 @@ async def test_where_the_api_stays_away_the_kernel_remembers_which_namespaces_ha
 async def test_long_work_gives_others_their_turn_and_is_touched_at_its_end(
     compiler: NodeCompiler, feed: PolicyFeed
 ) -> None:
-    compiler.policies.work_in_slices(feed.behind.set, size=1)
+    compiler.policies.work_in_slices(feed.behind.set, counted(1))
     listed(feed, policy(ingress=[{"from": [{"podSelector": {}}]}]))
     assert not feed.complete, "what is not worked out would look like deletions"
     turns, touched = 0, list[ElementKey]()

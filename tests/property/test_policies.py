@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from steppe.compile.incremental import NodeCompiler
 from steppe.compile.node import compile_cluster, compile_node
 from steppe.compile.policy_tables import PolicyObjects, PolicyTables, policy_claims
+from steppe.compile.slices import counted
 from steppe.compile.tables import Tables
 from steppe.kube.cluster import Cluster, cluster_of
 from steppe.kube.objects import Node, Pod, Underlay
@@ -237,7 +238,7 @@ def test_any_history_of_events_ends_in_the_from_scratch_tables(world, history) -
 def test_work_in_slices_ends_in_the_same_and_hands_nothing_out_before(world, history) -> None:
     world = History(world)
     policies = world.compiler.policies
-    policies.work_in_slices(lambda: None, size=1)
+    policies.work_in_slices(lambda: None, counted(1))
     kernel = values(world.compiler.state)
     for event, slices in history:
         touched = world.do(*event)

@@ -6,9 +6,11 @@ import pytest
 
 from steppe.agent.node.reconciler import Reconciler
 from steppe.compile.incremental import NodeCompiler
+from steppe.compile.slices import counted
 from steppe.dataplane.nft.policy_memory import namespace_claims
 from steppe.dataplane.nft.sets import policy_sets
 from steppe.kube.objects import Pod, Workload
+from steppe.kube.policies import Namespace
 from steppe.state.nft import Element
 from steppe.state.node import Key, values
 from tests.unit.test_policy_cost import ANY_POD, policy, ports, world
@@ -27,7 +29,7 @@ ELSEWHERE = Workload("stelse", "there", "else", "node-a", (ip_address("10.244.1.
 @pytest.fixture
 def compiler() -> NodeCompiler:
     made = world()
-    made.policies.work_in_slices(lambda: None, size=1)
+    made.policies.work_in_slices(lambda: None, counted(1))
     return made
 
 
@@ -52,7 +54,7 @@ def test_keys_are_handed_out_together_when_the_work_is_done(compiler: NodeCompil
 def test_a_new_peer_of_a_rule_that_is_being_changed_waits_for_it() -> None:
     """The kernel has the rule's old ports still: the new peer would get through to those."""
     compiler = world()
-    compiler.policies.work_in_slices(lambda: None, size=100)
+    compiler.policies.work_in_slices(lambda: None, counted(100))
     compiler.policies.set_policy(policy(OF_ONE_APP))
     finish(compiler)
     compiler.policies.set_policy(policy(OF_OTHERS))
@@ -87,6 +89,38 @@ def test_a_pod_under_no_policy_does_not_wait_for_those_of_others() -> None:
     assert compiler.policies.knows(ELSEWHERE)
 
 
+def test_a_pod_under_no_policy_is_known_at_every_moment_of_work_for_others() -> None:
+    """Its own change is short: it does not take over what a long one has still to do."""
+    compiler = world()
+    compiler.policies.work_in_slices(lambda: None, counted(100))
+    compiler.policies.set_pod(Pod("there", "else", addresses=ELSEWHERE.addresses))
+    own = [
+        {"from": [{"podSelector": {"matchLabels": {"app": f"a{n}"}}, **ANY_POD}]} for n in range(50)
+    ]
+    compiler.policies.set_policy(policy(*own))
+    turns = 0
+    while compiler.policies.waiting:
+        compiler.set_workload(ELSEWHERE)
+        assert compiler.policies.knows(ELSEWHERE), f"slice {turns}"
+        compiler.remove_workload(ELSEWHERE.link)
+        compiler.policies.more()
+        turns += 1
+    assert turns > 10
+
+
+def test_a_new_peer_waits_for_rulings_that_a_namespaces_labels_have_begun() -> None:
+    """It has the number of peers that were told before it, whose rulings are not in the kernel."""
+    compiler = world()
+    compiler.policies.set_policy(
+        policy({"from": [{"namespaceSelector": {"matchLabels": {"team": "red"}}}]})
+    )
+    compiler.policies.work_in_slices(lambda: None, counted(100))
+    compiler.policies.set_namespace(Namespace("there", {"team": "red"}))
+    assert compiler.policies.waiting
+    assert NEW_KEY not in compiler.policies.set_pod(NEW)
+    assert NEW_KEY in finish(compiler)
+
+
 @pytest.mark.parametrize("rules", [20, 200])
 def test_no_slice_is_long_however_large_the_policy(rules: int) -> None:
     compiler = world()
@@ -102,7 +136,7 @@ def test_no_slice_is_long_however_large_the_policy(rules: int) -> None:
 
 def test_neither_a_full_pass_nor_an_audit_takes_half_of_a_change_for_what_shall_be() -> None:
     compiler = world()
-    compiler.policies.work_in_slices(lambda: None, size=100)
+    compiler.policies.work_in_slices(lambda: None, counted(100))
     it = Reconciler(compiler)
     it.replace_actual(values(compiler.state))
     compiler.policies.set_policy(policy(OF_OTHERS))

@@ -256,19 +256,12 @@ FAILING = """
     operator-made-pods: assert mon/c svc/mon/ro denied
     operator-made-pods: explain mon/c svc/mon/ro
     peers-or-and: explain testing/t prod/p
-    reach-outside-to-service: assert 198.18.0.1 svc/default/lbip allowed
-    reach-outside-to-service: assert 203.0.113.9 svc/default/lbip denied
     reach-outside-to-service: diff of source ranges
     reach-outside-to-service: reach
     reach-outside-to-service: reach --from 198.18.0.1 --to svc/default/lbip
     reach-outside-to-service: reach --from 203.0.113.9 --to svc/default/lbip
     reach-outside-to-service: reach --from internet --to svc/default/np
     reach-outside-to-service: reach --from internet --to svc/default/web
-    reach-own-node-through-service: assert d/db svc/d/db:5432 allowed
-    reach-own-node-through-service: assert node/n1 svc/d/db:5432 allowed
-    reach-own-node-through-service: assert node/n1 svc/d/db:5432 denied
-    reach-own-node-through-service: reach --from d/db --to svc/d/db
-    reach-own-node-through-service: reach --from node/n1 --to svc/d/db
     session-affinity-words: explain d/c svc/d/s
     unreadable-policy: assert d/c d/s allowed
     unreadable-policy: assert d/c d/s denied

@@ -17,7 +17,7 @@ from steppe.errors import SteppeError
 from steppe.log import set_up
 from steppe.serving.sockets import raise_file_limit
 
-GC_THRESHOLDS = (100_000, 20, 100)
+GC_THRESHOLDS = (100_000, 5, 400)
 """Allocations between two garbage collections. A list of 10,000 Services becomes millions of
 objects that stay; with Python's default each would be scanned dozens of times meanwhile."""
 

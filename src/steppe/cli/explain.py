@@ -10,7 +10,7 @@ import msgspec
 
 from steppe.cli.refused import unknown_end
 from steppe.cli.settings import disagreement, settings_of
-from steppe.cli.source import BadInput, Source, lab_record, load, options
+from steppe.cli.source import BadInput, Source, claim_options, lab_record, load, options
 from steppe.errors import SteppeError
 from steppe.net.address import parse_address
 
@@ -50,6 +50,7 @@ _EPILOG = """Examples:
 @click.option("-o", "--output", type=click.Choice(("text", "json")), default="text")
 @click.option("--plain", is_flag=True, help="No colours.")
 @click.option("--fix", is_flag=True, help="Print the change that lets in least, for kubectl apply.")
+@claim_options
 @options
 def explain(src: str, dst: str, source: Source, **asked: Any) -> None:
     """Tell whether SRC reaches DST, by which way, and why: each step with its object.
@@ -60,7 +61,10 @@ def explain(src: str, dst: str, source: Source, **asked: Any) -> None:
     On a cluster that runs Steppe the path is that of its tables, held against what Kubernetes
     promises. On any other, and on manifests, it is what Kubernetes promises; such steps have a ~.
 
-    Exit code: 0 it reaches it, 1 it does not or only partly, 2 bad usage or input.
+    --actual also looks at what else is on the nodes: others' routes, rules, packet rules, settings.
+
+    Exit code: 0 it reaches it, 1 it does not, or only partly, or (--actual) something that is not
+    Steppe's may stop it, 2 bad usage or input.
     """
     loaded = load(source)
     said = _explained(loaded, source, src, dst, asked)
@@ -111,7 +115,7 @@ def _explainer(
     from steppe.explain.explain import Explainer
 
     if settings is None:
-        return Explainer(loaded.cluster)
+        return Explainer(loaded.cluster, settings=loaded.settings)
     from steppe.explain.tables import explainer_of
 
     return explainer_of(loaded.cluster, settings, kernels.in_tables if kernels else None)

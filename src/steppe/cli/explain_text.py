@@ -12,7 +12,12 @@ from steppe.explain.steps import step_text
 from steppe.kube.cause import Cause
 
 MIN_WIDTH = 40
-_COLOURS: dict[Kind, str] = {"allowed": "green", "denied": "red", "partly": "yellow"}
+_COLOURS: dict[Kind, str] = {
+    "allowed": "green",
+    "denied": "red",
+    "partly": "yellow",
+    "doubtful": "yellow",
+}
 _FATES = {"delivered": "allowed", "denied": "denied", "refused": "refused", "dropped": "dropped"}
 _STAGE = 13
 _SHOWN = 8
@@ -28,6 +33,7 @@ def _lines(said: Explanation, width: int) -> Iterator[str]:
     colour = _COLOURS[said.kind]
     yield from (click.style(line, fg=colour, bold=True) for line in _wrapped(said.verdict, width))
     yield from _conflicts(said, width)
+    yield from _doubts(said, width)
     if said.changes:
         yield ""
         which = "Any one of these" if len(said.changes) > 1 else "This"
@@ -60,6 +66,17 @@ def _conflicts(said: Explanation, width: int) -> Iterator[str]:
         text = f"{each.node}: {each.entry} is {is_}, shall {'be ' if each.desired else ''}{shall}"
         yield from _wrapped(text, width, "  - ", "    ")
         yield from _causes(each.because, width)
+
+
+def _doubts(said: Explanation, width: int) -> Iterator[str]:
+    """The lines about what is not Steppe's on the nodes of the path."""
+    if said.doubts:
+        yield ""
+        yield from _wrapped("Not Steppe's, on the nodes of this path:", width)
+    for each in said.doubts:
+        yield from _wrapped(f"{each.node}: {each.entry}", width, "  - ", "    ")
+        yield from _wrapped(each.effect, width, "    ", "    ")
+        yield from _wrapped(f"cure: {each.cure}", width, "    ", "    ")
 
 
 _PROMISES = (

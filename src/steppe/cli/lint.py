@@ -7,7 +7,8 @@ from typing import Any
 import click
 import msgspec
 
-from steppe.cli.source import BadInput, Source, options, read
+from steppe.cli.settings import judged
+from steppe.cli.source import BadInput, Source, claim_options, options, read
 from steppe.lint.finding import Finding, Severity
 from steppe.lint.lint import UnknownCheckError
 from steppe.lint.lint import lint as found_in
@@ -45,6 +46,7 @@ def _print_checks(context: click.Context, _parameter: click.Parameter, value: bo
     callback=_print_checks,
     help="List every rule's id, severity and trap.",
 )
+@claim_options
 @options
 def lint(source: Source, output: str, ignore: tuple[str, ...]) -> None:
     """Find policies, rules and Services that have no effect, or hardly the one that was meant.
@@ -56,7 +58,7 @@ def lint(source: Source, output: str, ignore: tuple[str, ...]) -> None:
     Exit code: 0 nothing found, or notes only; 1 errors or warnings; 2 bad usage or input.
     """
     manifests = read(source)
-    loaded = loaded_from(manifests.manifests, manifests.gaps)
+    loaded = judged(loaded_from(manifests.manifests, manifests.gaps), source)
     try:
         findings = found_in(loaded, ignore)
     except UnknownCheckError as error:

@@ -8,10 +8,12 @@ from steppe.policy.identities import NOBODY, Identity, Trait
 from steppe.policy.numbers import NO_NUMBER, Numbering
 
 K = TypeVar("K")
+Changed = list[tuple[int, Identity]]
+"""Identities that have appeared or vanished, each with its number."""
 
 
 class IdentityCounts:
-    """Counts the peers of each identity; `changed` returns what has changed since its last call.
+    """Counts the peers of each identity; `replace` returns what has changed by it.
 
     Invariant: an identity has a number, and is listed under the number and under its traits,
     exactly while at least one peer has it. NOBODY always has its number and is never listed.
@@ -23,7 +25,6 @@ class IdentityCounts:
         self._numbers: dict[Identity, int] = {NOBODY: NO_NUMBER}
         self._by_number: dict[int, set[Identity]] = {}
         self._by_trait: dict[Trait, set[Identity]] = {}
-        self._changed: dict[int, set[Trait]] = {}
 
     def number(self, identity: Identity) -> int:
         return self._numbers[identity]
@@ -35,25 +36,23 @@ class IdentityCounts:
         """The numbers of all identities that have any of these traits."""
         return {self._numbers[i] for trait in traits for i in self._by_trait.get(trait, ())}
 
-    def changed(self) -> dict[int, set[Trait]]:
-        """The numbers whose identities have appeared or vanished, each with all traits involved."""
-        found, self._changed = self._changed, {}
-        for number, traits in found.items():
-            traits.update(trait for i in self.of_number(number) for trait in i.traits)
-        return found
+    def traits_of(self, number: int) -> set[Trait]:
+        """The traits of all identities that have this number now."""
+        return {trait for identity in self.of_number(number) for trait in identity.traits}
 
-    def replace(self, gone: Iterable[Identity], come: Iterable[Identity]) -> None:
+    def replace(self, gone: Iterable[Identity], come: Iterable[Identity]) -> Changed:
         """Count peers out of the identities in `gone` and into those in `come`."""
-        count = self._count
+        count, changed = self._count, Changed()
         for identity in come:
             before = count.get(identity, 0)
             count[identity] = before + 1
             if not before and identity != NOBODY:
-                self._appear(identity)
+                changed.append((self._appear(identity), identity))
         for identity in gone:
             count[identity] -= 1
             if not count[identity] and identity != NOBODY:
-                self._vanish(identity)
+                changed.append((self._vanish(identity), identity))
+        return changed
 
     def problems(self, number: int) -> Iterator[Problem]:
         """A Problem for each identity that shares the number with another one by chance."""
@@ -66,20 +65,20 @@ class IdentityCounts:
                 )
                 yield Problem(min(identity.rules), message)
 
-    def _appear(self, identity: Identity) -> None:
+    def _appear(self, identity: Identity) -> int:
         number = self._numbers[identity] = self._number(identity)
         self._by_number.setdefault(number, set()).add(identity)
         for trait in identity.traits:
             self._by_trait.setdefault(trait, set()).add(identity)
-        self._changed.setdefault(number, set()).update(identity.traits)
+        return number
 
-    def _vanish(self, identity: Identity) -> None:
+    def _vanish(self, identity: Identity) -> int:
         del self._count[identity]
         number = self._numbers.pop(identity)
         _discard(self._by_number, number, identity)
         for trait in identity.traits:
             _discard(self._by_trait, trait, identity)
-        self._changed.setdefault(number, set()).update(identity.traits)
+        return number
 
 
 def _discard(where: dict[K, set[Identity]], key: K, identity: Identity) -> None:

@@ -68,6 +68,7 @@ def claims_of_workload(
 ) -> Iterator[NodeClaim | Problem]:
     """The claims of one attached pod."""
     yield from workload_claims(workload, fabric_of(settings).mtu(settings, here))
+    yield from EDGES.pod(workload)
     stray = tuple(each for each in workload.addresses if not here.has_pods_at(each))
     if stray:
         yield from data_plane(settings).pod_outside(settings, workload, stray)

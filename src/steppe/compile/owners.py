@@ -40,9 +40,10 @@ class PeerOwner(msgspec.Struct, frozen=True, gc=False):
 
 
 class PrefixesOwner(msgspec.Struct, frozen=True, gc=False):
-    """The identities of prefixes (`ipBlock`) as peers."""
+    """The identities of prefixes (`ipBlock`) as peers: of some of them, for there may be 20,000."""
 
     direction: Direction
+    part: int
 
 
 class NumberOwner(msgspec.Struct, frozen=True, gc=False):

@@ -13,7 +13,7 @@ from collections.abc import Set as AbstractSet
 from itertools import chain
 from typing import Protocol
 
-from steppe.compile.identity_counts import IdentityCounts
+from steppe.compile.identity_counts import Changed, IdentityCounts
 from steppe.compile.owners import (
     GuardOwner,
     NumberOwner,
@@ -32,6 +32,7 @@ from steppe.kube.policies import (
     Direction,
     Namespace,
 )
+from steppe.net.address import IPNetwork
 from steppe.net.nesting import apart
 from steppe.policy.guards import Guard
 from steppe.policy.identities import (
@@ -54,6 +55,9 @@ Name = tuple[str, str]
 _MANY_RULES = 16
 """With more changed rules than this, all peers are compiled again: to match each peer with each
 changed rule would cost more."""
+_PREFIXES_A_STEP = 256
+_PARTS = 32
+"""Into how many claim sets the prefixes of one direction are divided."""
 
 
 class ClaimSets(Protocol):
@@ -106,6 +110,8 @@ class PolicySide:
         self._policies_of: dict[str, frozenset[ObjectRef]] = {}
         self._held: dict[ObjectRef, AddressIdentities] = {}
         self._atoms: tuple[Identity, ...] = ()
+        self._parts: set[int] = set()
+        self._turn = 0
         self._numbers: dict[str, set[int]] = {}
         self._changed_rules: list[tuple[Cause, AnyRule]] = []
         self._changed_links: set[str] = set()
@@ -180,18 +186,18 @@ class PolicySide:
         self, rules: Collection[AnyRule], peers: AbstractSet[ObjectRef], links: frozenset[str]
     ) -> Work:
         changed_again: set[str] = set()
+        changed = _Changed(self._direction, self._slices)
         others = self._concerned(rules) if rules else iter(())
         concerned = (ref if ref not in peers else None for ref in others)
         for ref in chain(peers, concerned):
             if ref is not None:
                 changed_again.update(self._links_of.get(ref, ()))
-            yield self._compile_peer(ref) if ref is not None else NONE
+            yield self._compile_peer(ref, changed) if ref is not None else NONE
         if any(isinstance(peer, Block) for rule in rules for peer in rule.peers):
-            yield self._compile_blocks()
+            yield from self._compile_blocks(changed)
             changed_again.update(self._subjects)
-        changed = self._identity_counts.changed()
         for number, traits in changed.items():
-            yield self._compile_number(number, traits)
+            yield self._compile_number(number, traits | self._identity_counts.traits_of(number))
         for link in links:
             yield from self._compile_rulings(link, changed.keys())
         for link in links | changed_again:
@@ -265,16 +271,17 @@ class PolicySide:
         if everyone or scope.beyond_pods:
             yield from (node.ref for node in tuple(self._cluster.nodes.values()))
 
-    def _compile_peer(self, ref: ObjectRef) -> frozenset[Key]:
+    def _compile_peer(self, ref: ObjectRef, changed: "_Changed") -> frozenset[Key]:
         held = self._holding(ref)
         before = self._held.pop(ref, ())
         if held:
             self._held[ref] = held
         if held == before:
             return NONE
-        self._identity_counts.replace([i for _, i, _ in before], [i for _, i, _ in held])
+        counts = self._identity_counts
+        changed.note(counts.replace([i for _, i, _ in before], [i for _, i, _ in held]))
         # The number says which rules select the peer; the cause of the claim is the peer itself.
-        cause, number = Cause(ref, "metadata.labels"), self._identity_counts.number
+        cause, number = Cause(ref, "metadata.labels"), counts.number
         claims = [
             self._plane.peer(self._direction, address, number(identity), cause)
             for address, identity, distinct in held
@@ -282,7 +289,10 @@ class PolicySide:
         ]
         touched = self._claim_sets.replace(PeerOwner(self._direction, ref), claims)
         unsettled = self._slices.causes
-        if unsettled and any(not identity.rules.isdisjoint(unsettled) for _, identity, _ in held):
+        if any(
+            changed.by_others(number(identity)) or not identity.rules.isdisjoint(unsettled)
+            for _, identity, _ in (held if self._slices.waiting else ())
+        ):
             return self._slices.defer(touched)
         return touched
 
@@ -296,20 +306,32 @@ class PolicySide:
             return ()
         return identities.of_pod_addresses(pod)
 
-    def _compile_blocks(self) -> frozenset[Key]:
+    def _compile_blocks(self, changed: "_Changed") -> Work:
+        """All prefixes, a part of them at a time."""
+        turn = self._turn = self._turn + 1
         atoms = self._identities.of_prefixes()
-        self._identity_counts.replace(self._atoms, atoms.values())
+        changed.note(self._identity_counts.replace(self._atoms, atoms.values()))
         self._atoms = tuple(atoms.values())
+        yield NONE
+        parts: dict[int, list[NodeClaim]] = {}
         telling = {p: i if i != NOBODY else None for p, i in atoms.items()}
-        claims = (
-            claim
-            for prefix, identity in apart(telling)
-            for claim in self._plane.block(
-                self._direction, prefix, self._identity_counts.number(identity), identity.rules
-            )
-        )
-        touched = self._claim_sets.replace(PrefixesOwner(self._direction), claims)
-        return self._slices.defer(touched) if self._slices.waiting else touched
+        for count, (prefix, identity) in enumerate(apart(telling)):
+            if count % _PREFIXES_A_STEP == 0:
+                yield NONE
+            if self._turn != turn:
+                return  # later work has begun to make all of them anew
+            number = self._identity_counts.number(identity)
+            claims = self._plane.block(self._direction, prefix, number, identity.rules)
+            parts.setdefault(_part_of(prefix), []).extend(claims)
+        for part in sorted(parts.keys() | self._parts):
+            if self._turn != turn:
+                return
+            self._parts.add(part)
+            owner = PrefixesOwner(self._direction, part)
+            touched = self._claim_sets.replace(owner, parts.get(part, ()))
+            yield self._slices.defer(touched) if self._slices.waiting else touched
+        if self._turn == turn:
+            self._parts = set(parts)
 
     def _compile_number(self, number: int, traits: Iterable[Trait]) -> set[Key]:
         """The rulings of all guards concerned on the peers with this number."""
@@ -365,3 +387,32 @@ class PolicySide:
             identity = self._identities.of_pod(subject.pod, own) if subject.pod else NOBODY
             found = group.itself(identity)
             yield from self._plane.allowed(ITSELF, (own,), found)
+
+
+def _part_of(prefix: IPNetwork) -> int:
+    """Prefixes beside each other are in different parts."""
+    return (int(prefix.network_address) >> (prefix.max_prefixlen - prefix.prefixlen)) % _PARTS
+
+
+class _Changed(dict[int, set[Trait]]):
+    """The numbers whose identities one piece of work has made or ended, each with their traits.
+
+    It makes their rulings itself. So a short change has its end even while a long one waits.
+    """
+
+    def __init__(self, direction: Direction, slices: Slices) -> None:
+        super().__init__()
+        self._direction: Direction = direction
+        self._slices = slices
+        self._first: set[int] = set()
+
+    def note(self, changed: Changed) -> None:
+        for number, identity in changed:
+            if not self.by_others(number):
+                self._first.add(number)
+                self._slices.numbers.add((self._direction, number))
+            self.setdefault(number, set()).update(identity.traits)
+
+    def by_others(self, number: int) -> bool:
+        """Whether the kernel may lack rulings on this number, which other work has changed."""
+        return number not in self._first and (self._direction, number) in self._slices.numbers

@@ -13,7 +13,7 @@ import msgspec
 
 from steppe.compile.owners import Owner
 from steppe.compile.policy_side import ClaimSets, ClusterObjects, Name, PolicySide
-from steppe.compile.slices import SLICE, Slices
+from steppe.compile.slices import Pace, Slices
 from steppe.compile.subjects import Subject
 from steppe.dataplane.registry import POLICIES, PolicyPlane
 from steppe.kube.cause import ObjectRef, Problem
@@ -119,9 +119,9 @@ class PolicyTables:
         for side in self._sides:
             yield from side.keys(link)
 
-    def work_in_slices(self, behind: Callable[[], None], size: int = SLICE) -> None:
+    def work_in_slices(self, behind: Callable[[], None], pace: Pace | None = None) -> None:
         """From now on long work waits: `behind` is called, and then `more` has to be."""
-        self._slices.behind, self._slices.size = behind, size
+        self._slices.behind, self._slices.pace = behind, pace or self._slices.pace
 
     def more(self) -> frozenset[Key]:
         """One slice of what waits; with the last one, all keys that it has touched."""

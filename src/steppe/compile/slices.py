@@ -11,14 +11,32 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterator
 
 from steppe.kube.cause import Cause
+from steppe.kube.policies import Direction
 from steppe.state.node import Key
 
 NONE: frozenset[Key] = frozenset()
 Work = Iterator[Collection[Key]]
 """Steps, none of them long, each with the keys that it has touched."""
-SLICE = 1_000
-"""How much one slice does: `STEP` for each step, and one for each key. It takes 10 to 50 ms."""
+Pace = Callable[[], Callable[[int], bool]]
+"""Begins a slice: what it answers is told how many keys each step has touched, and answers whether
+the slice is over. How long slices are changes nothing of what comes out."""
 STEP = 20
+
+
+def counted(most: int) -> Pace:
+    """Slices of so much: `STEP` for each step, and one for each key."""
+
+    def begin() -> Callable[[int], bool]:
+        done = 0
+
+        def over(keys: int) -> bool:
+            nonlocal done
+            done += STEP + keys
+            return done > most
+
+        return over
+
+    return begin
 
 
 class Slices:
@@ -32,12 +50,14 @@ class Slices:
     def __init__(self) -> None:
         self.behind: Callable[[], None] | None = None
         """Called when work begins to wait."""
-        self.size = SLICE
+        self.pace = counted(1_000)
         self.pending: set[Key] = set()
         self.causes: set[Cause] = set()
         """The rules whose change is not worked off."""
         self.links: set[str] = set()
         """The pods here whose own change is not worked off."""
+        self.numbers: set[tuple[Direction, int]] = set()
+        """The peers' numbers whose rulings are not worked off."""
         self._waiting: deque[Work] = deque()
 
     @property
@@ -47,33 +67,35 @@ class Slices:
     def begin(self, work: Work, causes: Collection[Cause], links: Collection[str]) -> set[Key]:
         """Answers the keys to diff now."""
         touched: set[Key] = set()
-        done = 0
+        over = self.pace()
         for keys in work:
             touched.update(keys)
-            done += STEP + len(keys)
-            if self.behind is not None and done > self.size:
+            if self.behind is not None and over(len(keys)):
                 self._waiting.append(work)
                 self.pending |= touched
                 self.causes.update(causes)
                 self.links.update(links)
                 self.behind()
                 return set()
+        if not self._waiting:
+            self.numbers.clear()
         return touched
 
     def more(self) -> frozenset[Key]:
         """One slice more; with the last one, the keys to diff now."""
-        done = 0
-        while self._waiting and done <= self.size:
+        over = self.pace()
+        while self._waiting:
             keys = next(self._waiting[0], None)
             if keys is None:
                 self._waiting.popleft()
                 continue
             self.pending.update(keys)
-            done += STEP + len(keys)
+            if over(len(keys)):
+                break
         if self._waiting:
             return NONE
         found = frozenset(self.pending)
-        for each in (self.pending, self.causes, self.links):
+        for each in (self.pending, self.causes, self.links, self.numbers):
             each.clear()
         return found
 

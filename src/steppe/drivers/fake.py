@@ -48,7 +48,7 @@ _GLOBAL_SETTINGS = (
     "net/netfilter/nf_conntrack_tcp_timeout_close_wait",
 )
 _LINK_SETTINGS = {
-    "ipv4": ("rp_filter", "forwarding", "proxy_arp"),
+    "ipv4": ("rp_filter", "arp_ignore", "forwarding", "proxy_arp"),
     "ipv6": ("accept_ra", "forwarding", "disable_ipv6"),
 }
 

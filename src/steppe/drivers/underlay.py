@@ -131,6 +131,7 @@ def _find(socket: NetlinkSocket, addresses: Sequence[IPAddress]) -> Underlay:
         link.name,
         link.mtu,
         tuple(a for index, a in held if index == link.index and not a.ip.is_link_local),
+        link.mac,
     )
 
 

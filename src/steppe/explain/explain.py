@@ -57,6 +57,7 @@ class Explainer:
         self._asking = cluster
         self.cluster, self._refused = granted(cluster, settings)
         self._node_port_addresses = settings.node_port_addresses
+        self._external_ips = settings.external_ips
         self._in_tables = in_tables
 
     def flow(
@@ -95,7 +96,8 @@ class Explainer:
                 f"{flow.source} and {flow.destination} have no IPv{family} in common"
             )
         part = part_for(self.cluster, wanted)
-        oracle = Oracle(part, self._node_port_addresses)
+        # What Nodes may have of what they claim, `granted` has settled for the whole cluster.
+        oracle = Oracle(part, self._node_port_addresses, external_ips=self._external_ips)
         found, conflicts = self._followed(part, oracle, wanted)
         kind = kind_of(path.open for case in found for path in case.paths)
         asked = Asked(flow, part, found, oracle, self._node_port_addresses)

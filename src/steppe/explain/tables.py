@@ -20,6 +20,7 @@ from steppe.settings import Settings
 from steppe.state.link import Link, LinkKey
 from steppe.state.nft import Element, ElementKey
 from steppe.state.node import Key, NodeState
+from steppe.state.surroundings import Surroundings
 from steppe.state.workload import workload_of
 from steppe.walk.trace import Met, Trace, Tunnelled
 from steppe.walk.trace import Step as Walked
@@ -95,9 +96,14 @@ def _unnumbered(path: Path) -> Path:
     return msgspec.structs.replace(path, steps=steps, reply=reply)
 
 
-def walk_of(part: Cluster, states: Mapping[str, NodeState]) -> Walk:
-    """Every path of a case's packet through these tables, and differences from the oracle."""
-    walker = Walker(part, states)
+def walk_of(
+    part: Cluster, states: Mapping[str, NodeState], around: Mapping[str, Surroundings] = {}
+) -> Walk:
+    """Every path of a case's packet through these tables, and differences from the oracle.
+
+    `around`: what nodes have beside their tables, for those that were looked at.
+    """
+    walker = Walker(part, states, around)
 
     def walk(case: Case, promised_paths: Sequence[PromisedPath]) -> Paths:
         return _walked(_Tables(part, states, walker), case, promised_paths)

@@ -27,7 +27,8 @@ class Way(msgspec.Struct, frozen=True):
 
     `source` is the sender that the receiver's policies see: a node's address where the node
     `by` masquerades. `said` is never "partly". `because` are the rules that let it through, or the
-    objects that do not; for "unknown" see `doubts`.
+    objects that do not; for "unknown" see `doubts`. `lost`: policies let it through, but nobody has
+    the address, or nobody takes packets to it from outside.
     """
 
     address: IPAddress
@@ -37,6 +38,7 @@ class Way(msgspec.Struct, frozen=True):
     because: tuple[Cause, ...] = ()
     by: str = ""
     doubts: tuple[Doubt, ...] = ()
+    lost: bool = False
 
 
 class Verdict(msgspec.Struct, frozen=True):

@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from steppe.kube import policy_wire as wire
-from steppe.net.address import IPNetwork, holds, sort_key
+from steppe.net.address import IPNetwork, sort_key
 
 LIMITS = {
     "rules": 500,
@@ -50,7 +50,8 @@ def too_many(rules: Iterable[_Rule], *selectors: wire.LabelSelector | None) -> s
         )
         counted["ports"] += len(ports or ())
         for peer in rule.peers or ():
-            counted.update(dict(_of_peer(peer)))
+            for what, count in _of_peer(peer):
+                counted[what] += count
     for what, limit in LIMITS.items():
         if counted[what] > limit:
             return _message(f"{counted[what]:,} {what}, more than {limit:,}")
@@ -65,7 +66,9 @@ def too_entangled(blocks: Blocks) -> str:
         return _message(
             f"except entries that cut its blocks into {pieces:,} prefixes, more than {MAX_PIECES:,}"
         )
-    overlaps = _overlaps(known)
+    # Where the product of both is not too large, their overlaps are not.
+    rules, prefixes = len({rule for rule, _, _ in known}), sum(1 + len(e) for _, _, e in known)
+    overlaps = _overlaps(known) if rules * prefixes > MAX_OVERLAPS else 0
     if overlaps > MAX_OVERLAPS:
         what = (
             f"blocks of several rules that overlap {overlaps:,} times, more than {MAX_OVERLAPS:,}"
@@ -107,17 +110,19 @@ def _selected(selector: wire.LabelSelector | None) -> int:
 
 def _overlaps(blocks: Blocks) -> int:
     """For each prefix that is named, how many rules name it or one around it; the sum."""
-    rules: dict[IPNetwork, set[int]] = {}
+    rules: dict[tuple[int, int, int], set[int]] = {}
     for rule, prefix, excepted in blocks:
-        rules.setdefault(prefix, set()).add(rule)
+        rules.setdefault(sort_key(prefix), set()).add(rule)
         for part in excepted:
-            rules.setdefault(part, set())
-    around: list[tuple[IPNetwork, int]] = []
+            rules.setdefault(sort_key(part), set())
+    around: list[tuple[int, int, int]] = []
+    """IP version, last address, and how many rules hold it."""
     total = 0
-    for prefix in sorted(rules, key=sort_key):
-        while around and not holds(around[-1][0], prefix):
+    for version, first, length in sorted(rules):
+        while around and (around[-1][0] != version or around[-1][1] < first):
             around.pop()
-        depth = len(rules[prefix]) + (around[-1][1] if around else 0)
-        around.append((prefix, depth))
+        depth = len(rules[version, first, length]) + (around[-1][2] if around else 0)
+        size = 1 << ((32 if version == 4 else 128) - length)
+        around.append((version, first + size - 1, depth))
         total += depth
     return total

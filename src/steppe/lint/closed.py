@@ -11,13 +11,14 @@ import msgspec
 from steppe.ends.target import PodTarget, ServiceTarget
 from steppe.explain.explain import Explainer
 from steppe.explain.model import Flow
+from steppe.judge.pieces import piece_at
 from steppe.kube.cause import Cause
 from steppe.kube.objects import Pod
 from steppe.kube.policies import Block, Peer, Pods
 from steppe.lint.facts import Facts
 from steppe.lint.finding import Finding, listed, named
 from steppe.lint.private import may_hold_pods
-from steppe.reach.matrix import Mask, bits, piece_at
+from steppe.reach.matrix import Mask
 from steppe.reach.services import Offer, Offers
 
 
@@ -108,10 +109,9 @@ def _outcomes(facts: Facts, offers: Offers, offer: Offer) -> _Outcomes:
     for row in offers.rows(offer, facts.reach.of_kind("pods")):
         callers = [
             pod
-            for number in bits(row.senders)
-            for pod in facts.reach.groups[number].pods
+            for pod in offers.members(row)
             # A pod always reaches itself, so an endpoint as client says nothing about policies.
-            if own.isdisjoint(pod.addresses)
+            if isinstance(pod, Pod) and own.isdisjoint(pod.addresses)
         ]
         if not callers:
             continue

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
+from steppe.judge.classes import DIRECTIONS
 from steppe.kube.cause import Cause
 from steppe.kube.objects import NamedPort
 from steppe.kube.policies import AnyTraffic, Direction, Port, PortName
@@ -17,7 +18,6 @@ from steppe.lint.finding import Finding
 from steppe.net.ports import EVERYTHING, NOTHING, PortRange, PortSet
 from steppe.policy.guards import Guard
 from steppe.reach.matrix import Mask, bits
-from steppe.reach.policy_classes import DIRECTIONS
 
 Names = frozenset[NamedPort]
 

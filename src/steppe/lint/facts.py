@@ -30,7 +30,7 @@ class Facts:
 
     @cached_property
     def reach(self) -> Reach:
-        return reach_of(self.cluster)
+        return reach_of(self.cluster, settings=self.loaded.settings)
 
     def selected(self, pods: Pods) -> tuple[Pod, ...]:
         """The selected pods, with host-network pods, to which policies do not apply."""

@@ -6,16 +6,17 @@ from steppe.kube.cause import Cause
 from steppe.kube.objects import DEFAULT_UNDERLAY
 from steppe.lint.facts import Facts
 from steppe.lint.finding import Finding
-from steppe.service.claims import DOUBTFUL
+from steppe.service.claims import DENIED, DOUBTFUL
 from steppe.service.granted import granted
-from steppe.settings import Settings
 
 
 def refused_claims(facts: Facts) -> Iterator[Finding]:
     """Addresses and prefixes that are somebody else's, and externalIPs at all."""
-    _, problems = granted(facts.cluster, Settings())
+    _, problems = granted(facts.cluster, facts.loaded.settings)
     for problem in problems:
-        check = "external-ips" if problem.message == DOUBTFUL else "not-its-own"
+        if problem.cause.ref in facts.loaded.invented:
+            continue  # a real cluster would have given the Node another prefix
+        check = "external-ips" if problem.message in (DOUBTFUL, DENIED) else "not-its-own"
         yield Finding(problem.cause, check, problem.message)
 
 

@@ -1,4 +1,4 @@
-"""Tries a change on the oracle: advice is given only if it does what it says.
+"""Tries a change on the judge: advice is given only if it does what it says.
 
 A trial asks about one packet, in the part of the cluster that may affect it, so its cost does not
 depend on the cluster's size.
@@ -11,6 +11,7 @@ import msgspec
 
 from steppe.explain.cluster_part import part_for
 from steppe.explain.model import Case
+from steppe.judge.judge import judge_of
 from steppe.kube.cluster import Cluster
 from steppe.kube.objects import Pod
 from steppe.kube.policies import AnyTraffic, Direction, NetworkPolicy, PortName, Rule
@@ -45,8 +46,7 @@ def arrives(
 ) -> bool:
     """Whether every path of the packet ends at its receiver, after this edit of the cluster."""
     part = part_for(cluster, [Case("", packet, entering=entering)])
-    paths = Oracle(edit(part) if edit else part).paths(packet, entering)
-    return bool(paths) and all(path.fate == "delivered" for path in paths)
+    return judge_of(edit(part) if edit else part).verdict(packet, entering).said == "yes"
 
 
 def with_policy(policy: NetworkPolicy) -> Edit:

@@ -30,6 +30,7 @@ from steppe.manifests.relevant import listed
 from steppe.manifests.taken import open_orders, taken_twice
 from steppe.manifests.templates import WORKLOADS, templated_pods
 from steppe.net.address import IPNetwork
+from steppe.settings import Settings
 
 NAMESPACE_LABEL = "kubernetes.io/metadata.name"
 
@@ -40,7 +41,8 @@ class Loaded(msgspec.Struct, frozen=True):
     `invented` names the objects that no document contains, or that had no address in theirs: a
     real cluster may decide differently about them. `gaps` are sentences that say what could not
     be read or understood. `objects` are all objects as documents, the invented ones included.
-    `placed` are the pods for which no document says a node, so that any may be theirs.
+    `placed` are the pods for which no document says a node, so that any may be theirs. `settings`
+    say what objects may claim: those of the cluster's agents, where these are known.
     `refused` are objects that are not among them, because an API server would not take them.
     `makers` are, by namespace, objects of kinds that make pods which are not here. What hangs on
     either stands in `cluster.doubts`.
@@ -52,6 +54,7 @@ class Loaded(msgspec.Struct, frozen=True):
     gaps: tuple[str, ...] = ()
     objects: Mapping[ObjectRef, Json] = {}
     placed: frozenset[ObjectRef] = frozenset()
+    settings: Settings = Settings()
     refused: Mapping[ObjectRef, Refused] = {}
     makers: Mapping[str, tuple[ObjectRef, ...]] = {}
 
@@ -140,8 +143,8 @@ def loaded_of(found: Collected, gaps: Iterable[str] = ()) -> Loaded:
         (*gaps, *found.gaps, *open_orders(cluster)),
         objects,
         nowhere,
-        refused,
-        found.makers,
+        refused=refused,
+        makers=found.makers,
     )
 
 

@@ -32,7 +32,9 @@ def apart(values: Mapping[IPNetwork, T | None]) -> Iterator[tuple[IPNetwork, T]]
             inner[around[-1]].append(prefix)
         around.append(prefix)
     for prefix, value in values.items():
-        if value is not None:
+        if value is not None and not inner[prefix]:
+            yield prefix, value
+        elif value is not None:
             make = IPv4Network if prefix.version == 4 else IPv6Network
             size = prefix.max_prefixlen
             holes = [_span(each) for each in inner[prefix]]

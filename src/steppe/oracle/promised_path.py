@@ -106,7 +106,9 @@ class Oracle:
                 cluster = msgspec.structs.replace(cluster, nodes=nodes, service_ranges=ranges)
         self.cluster: Cluster = cluster
         self._node_port_addresses = node_port_addresses
-        self._external_ips = external_ips
+        self.external_ips: ExternalIPs = (
+            external_ips if same_nodes is None else same_nodes.external_ips
+        )
         self._api_servers = api_servers(cluster)
         self.world: World = world_of(
             cluster.pods.values(),
@@ -155,7 +157,7 @@ class Oracle:
         self, transit: _InTransit, sent: Packet, first: Node | None, egress: Decision
     ) -> PromisedPath:
         """The end of a path: the receiver's policies, then delivery."""
-        seen = self._as_received(transit)
+        seen = self._as_judged(transit)
         path = PromisedPath(
             fate=transit.fate,
             share=transit.share,
@@ -181,8 +183,9 @@ class Oracle:
             outside = self._node_of(sent.source, seen.destination) is None
             stop = at_nobody(self.cluster, seen, from_outside=outside)
             return msgspec.structs.replace(path, fate="dropped", stop=stop)
-        allowed = egress.allowed and ingress.allowed
-        return msgspec.structs.replace(path, fate="delivered" if allowed else "denied")
+        if not (egress.allowed and ingress.allowed):
+            return msgspec.structs.replace(path, fate="denied")
+        return msgspec.structs.replace(path, received=self._as_received(seen, transit))
 
     def _served(self, transit: _InTransit, node: Node) -> Iterator[_InTransit]:
         """The packet after the Services of one node: one result for each endpoint."""
@@ -197,7 +200,7 @@ class Oracle:
             service_ranges=self._ranges,
             nodes=(*self.cluster.nodes_at(destination), *self.cluster.nodes_around(destination)),
             api_servers=self._api_servers,
-            external_ips=self._external_ips,
+            external_ips=self.external_ips,
         )
         packet = transit.packet
         said = service.answer(world, packet)
@@ -215,19 +218,32 @@ class Oracle:
                 stop = at_service(self.cluster, packet, node.name)
                 yield _InTransit(packet, transit.share, transit.served, stop, fate)
 
-    def _as_received(self, transit: _InTransit) -> Packet:
-        """The packet with the source address that the receiver sees.
+    def _as_judged(self, transit: _InTransit) -> Packet:
+        """The packet as the policies of the receiver's node see it.
 
         A node masquerades a packet as it leaves: after that node's policies, before those of any
         other node.
         """
         for done in transit.served:
-            node = self.cluster.nodes[done.node]
             receiver = self.world.pods.get(transit.packet.destination)
-            own = node.address(transit.packet.source.version)
-            if done.masquerade and own and (receiver is None or receiver.node != node.name):
-                return msgspec.structs.replace(transit.packet, source=own)
+            if done.masquerade and (receiver is None or receiver.node != done.node):
+                return self._masqueraded(transit.packet, done.node)
         return transit.packet
+
+    def _as_received(self, judged: Packet, transit: _InTransit) -> Packet:
+        """The packet as its receiver sees it.
+
+        Also a pod that a Service leads back to itself sees its node: it would answer a packet from
+        its own address without sending anything, so that the answer stays untranslated.
+        """
+        for done in transit.served:
+            if done.masquerade or done.endpoint.source == done.endpoint.destination:
+                return self._masqueraded(judged, done.node)
+        return judged
+
+    def _masqueraded(self, packet: Packet, node: str) -> Packet:
+        own = self.cluster.nodes[node].address(packet.source.version)
+        return msgspec.structs.replace(packet, source=own) if own else packet
 
     def _decision(self, packet: Packet, direction: Direction, transit: _InTransit) -> Decision:
         return policy.decision(self.world, packet, direction, via_service=bool(transit.served))

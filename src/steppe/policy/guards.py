@@ -102,7 +102,7 @@ class Guard(msgspec.Struct, frozen=True, cache_hash=True):
         tiers = _Tiers(
             *(
                 [entry for entry in entries if _matches(entry, identity)]
-                for entries in (self.admin, sorted(self.allowing, key=_cause), self.baseline)
+                for entries in (self.admin, self.allowing, self.baseline)
             )
         )
         ranges = [tuple(_ranges(entry, names)) for entry in tiers.entries]
@@ -177,9 +177,14 @@ def guard_from(
         admin=tuple(_tier("Admin", speaking, direction)),
         isolated=tuple(Cause(policy.ref, "spec.podSelector") for policy in policies),
         allowing=tuple(
-            _entry(Cause(policy.ref, rule.field), rule)
-            for policy in policies
-            for rule in policy.rules(direction)
+            sorted(
+                (
+                    _entry(Cause(policy.ref, rule.field), rule)
+                    for policy in policies
+                    for rule in policy.rules(direction)
+                ),
+                key=_cause,
+            )
         ),
         baseline=tuple(_tier("Baseline", speaking, direction)),
         subject=tuple(sorted(Cause(policy.ref, "spec.subject") for policy in speaking)),

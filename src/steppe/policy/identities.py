@@ -16,7 +16,6 @@ part of identities.
 
 from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Mapping
-from typing import Generic, TypeVar
 
 import msgspec
 
@@ -36,6 +35,7 @@ from steppe.kube.policies import (
 )
 from steppe.net.address import IPAddress, IPNetwork, holds, parse_prefix, sort_key
 from steppe.net.lpm import LongestPrefix
+from steppe.policy.pod_rules import PodRules
 
 Rules = frozenset[Cause]
 NO_RULES: Rules = frozenset()
@@ -46,8 +46,8 @@ AnyPolicy = NetworkPolicy | ClusterNetworkPolicy
 MOST_REMEMBERED = 20_000
 """Of how many kinds of pods it is remembered which rules take them; pods come and go for ever."""
 _EVERYWHERE = (parse_prefix("0.0.0.0/0"), parse_prefix("::/0"))
-_IndexKey = tuple[str, ...]
-R = TypeVar("R", bound=Hashable)
+_Order = tuple[int, int, int]
+"""As net.address.sort_key has it; a network takes ten times as long to hash."""
 _Blocks = Mapping[Cause, tuple[Block, ...]]
 
 
@@ -97,12 +97,13 @@ class Identities:
         self._direction = direction
         self._rules: dict[Cause, AnyRule] = {}
         self._namespaces: dict[str, Namespace] = {}
-        self._pods = _PodRules[Cause]()
+        self._pods = PodRules[Cause]()
         self._nodes: dict[Cause, tuple[Nodes, ...]] = {}
         self._blocks: dict[Cause, tuple[Block, ...]] = {}
         self._port_names: Counter[tuple[str, str]] = Counter()
         self._label_keys: Counter[str] = Counter()
         self._by_labels: dict[Hashable, Identity] = {}
+        self._joins: dict[tuple[Identity, Rules], Identity] = {}
         self._atoms: Mapping[IPNetwork, Rules] | None = None
         self._by_address = LongestPrefix[Rules]({})
         for namespace in namespaces:
@@ -155,7 +156,11 @@ class Identities:
 
     def of_pod(self, pod: Pod, address: IPAddress) -> Identity:
         """The identity of a pod at one of its addresses (not of a host-network pod)."""
-        return _joined(self._by_pod(pod), self._of_address(address))
+        return self._joined(self._by_pod(pod), self._of_address(address))
+
+    def by_labels(self, pod: Pod) -> Identity:
+        """The identity that a pod has by its labels and ports alone, at whatever address."""
+        return self._by_pod(pod)
 
     def of_pod_addresses(self, pod: Pod) -> AddressIdentities:
         """The identity of a pod at each of its addresses."""
@@ -167,7 +172,7 @@ class Identities:
 
     def _at(self, address: IPAddress, by_labels: Identity) -> tuple[IPAddress, Identity, bool]:
         by_address = self._of_address(address)
-        identity = _joined(by_labels, by_address)
+        identity = self._joined(by_labels, by_address)
         return address, identity, bool(identity.ports) or identity.rules != by_address
 
     def _by_pod(self, pod: Pod) -> Identity:
@@ -186,7 +191,7 @@ class Identities:
 
     def of_node(self, node: Node, address: IPAddress) -> Identity:
         """The identity of a node at one of its addresses."""
-        return _joined(self._by_node(node), self._of_address(address))
+        return self._joined(self._by_node(node), self._of_address(address))
 
     def of_node_addresses(self, node: Node) -> AddressIdentities:
         """The identity of a node at each of its addresses."""
@@ -210,7 +215,9 @@ class Identities:
 
     def of_prefixes(self) -> Mapping[IPNetwork, Identity]:
         """The identity of every other address: that of the longest of these prefixes around it."""
-        return {prefix: Identity(rules) for prefix, rules in self._refreshed().items()}
+        atoms = self._refreshed()
+        same = {rules: Identity(rules) for rules in atoms.values()}
+        return {prefix: same[rules] for prefix, rules in atoms.items()}
 
     def _computed_by_labels(self, pod: Pod) -> Identity:
         rules = self._pods.of(pod, self._namespaces.get(pod.namespace))
@@ -222,6 +229,18 @@ class Identities:
         self._refreshed()
         found = self._by_address.lookup(address)
         return found[1] if found is not None else NO_RULES
+
+    def _joined(self, identity: Identity, rules: Rules) -> Identity:
+        """Computed once for all peers of which labels and address say the same."""
+        if rules <= identity.rules:
+            return identity
+        found = self._joins.get((identity, rules))
+        if found is None:
+            if len(self._joins) >= MOST_REMEMBERED:
+                self._joins.clear()
+            found = Identity(identity.rules | rules, identity.ports)
+            self._joins[identity, rules] = found
+        return found
 
     def _refreshed(self) -> Mapping[IPNetwork, Rules]:
         if self._atoms is None:
@@ -241,81 +260,12 @@ class Identities:
                     self._port_names[port.name, port.protocol] += more
 
 
-def _joined(identity: Identity, rules: Rules) -> Identity:
-    if rules <= identity.rules:
-        return identity
-    return Identity(identity.rules | rules, identity.ports)
-
-
 def rules_of(policy: AnyPolicy, direction: Direction) -> Iterator[tuple[Cause, AnyRule]]:
     """A policy's rules in one direction, each with its cause."""
     if isinstance(policy, NetworkPolicy) and direction not in policy.isolates:
         return
     for rule in policy.rules(direction):
         yield Cause(policy.ref, rule.field), rule
-
-
-class _PodRules(Generic[R]):
-    """Which rules take a pod: each is tried only on pods with a label that it requires.
-
-    Among thousands of rules, few speak of any one pod. A peer that several entries of a rule name
-    is tried once.
-    """
-
-    def __init__(self) -> None:
-        self._by_key: dict[_IndexKey, dict[R, dict[Pods, None]]] = {}
-
-    def add(self, rule: R, peer: Pods) -> None:
-        for key in _keys_of_peer(peer):
-            self._by_key.setdefault(key, {}).setdefault(rule, {})[peer] = None
-
-    def remove(self, rule: R, peer: Pods) -> None:
-        for key in _keys_of_peer(peer):
-            found = self._by_key.get(key, {})
-            found.pop(rule, None)
-            if not found:
-                self._by_key.pop(key, None)
-
-    def of(self, pod: Pod, namespace: Namespace | None) -> frozenset[R]:
-        return frozenset(self._of(pod, namespace))
-
-    def any(self, pod: Pod, namespace: Namespace | None) -> bool:
-        """Whether any of the rules takes the pod."""
-        return next(self._of(pod, namespace), None) is not None
-
-    def _of(self, pod: Pod, namespace: Namespace | None) -> Iterator[R]:
-        for key in _keys_of_pod(pod, namespace):
-            for rule, peers in self._by_key.get(key, {}).items():
-                if any(matches_pod(peer, pod, namespace) for peer in peers):
-                    yield rule
-
-
-def matches_pod(peer: Pods, pod: Pod, namespace: Namespace | None) -> bool:
-    """Whether a peer matches this pod. A namespace that does not exist has no labels to match."""
-    if peer.within:
-        return pod.namespace == peer.within and peer.pods.matches(pod.labels)
-    if namespace is None:
-        return False
-    return peer.namespaces.matches(namespace.labels) and peer.pods.matches(pod.labels)
-
-
-def _keys_of_peer(peer: Pods) -> Iterator[_IndexKey]:
-    """Index keys of which every pod that the peer matches has at least one."""
-    for kind, selector in (("pod", peer.pods), ("namespace", peer.namespaces)):
-        wanted = next((r for r in selector.requirements if r.operator == "In"), None)
-        if wanted is not None:
-            yield from ((kind, peer.within, wanted.key, value) for value in wanted.values)
-            return
-    yield ("any", peer.within)
-
-
-def _keys_of_pod(pod: Pod, namespace: Namespace | None) -> Iterator[_IndexKey]:
-    for within in (pod.namespace, ""):
-        yield ("any", within)
-        for key, value in pod.labels.items():
-            yield ("pod", within, key, value)
-    for key, value in namespace.labels.items() if namespace is not None else ():
-        yield ("namespace", "", key, value)
 
 
 def _atoms(rules: _Blocks) -> Mapping[IPNetwork, Rules]:
@@ -326,21 +276,26 @@ def _atoms(rules: _Blocks) -> Mapping[IPNetwork, Rules]:
     out.
     """
     blocks = [(block, cause) for cause, some in rules.items() for block in some]
-    begins: dict[IPNetwork, set[int]] = {prefix: set() for prefix in _EVERYWHERE}
-    ends: dict[IPNetwork, set[int]] = {}
+    begins: dict[_Order, set[int]] = {}
+    ends: dict[_Order, set[int]] = {}
+    prefixes = {sort_key(prefix): prefix for prefix in _EVERYWHERE}
     for number, (block, _) in enumerate(blocks):
-        begins.setdefault(block.prefix, set()).add(number)
-        for part in block.excepted:
-            ends.setdefault(part, set()).add(number)
+        for prefix, where in ((block.prefix, begins), *((part, ends) for part in block.excepted)):
+            order = sort_key(prefix)
+            prefixes[order] = prefix
+            where.setdefault(order, set()).add(number)
     atoms: dict[IPNetwork, Rules] = {}
     around: list[tuple[IPNetwork, frozenset[int], Rules]] = []
-    for prefix in sorted(begins.keys() | ends.keys(), key=sort_key):
+    same: dict[Rules, Rules] = {}
+    for order in sorted(prefixes):
+        prefix = prefixes[order]
         while around and not holds(around[-1][0], prefix):
             around.pop()
         outer = around[-1][1] if around else frozenset()
-        inside = (outer - ends.get(prefix, set())) | begins.get(prefix, set())
-        rules_here = frozenset(blocks[number][1] for number in inside)
-        if not around or rules_here != around[-1][2]:
+        inside = (outer - ends.get(order, set())) | begins.get(order, set())
+        rules_here = frozenset([blocks[number][1] for number in inside])
+        rules_here = same.setdefault(rules_here, rules_here)
+        if not around or rules_here is not around[-1][2]:
             atoms[prefix] = rules_here
         around.append((prefix, inside, rules_here))
     return atoms
@@ -350,7 +305,7 @@ class RuleScope:
     """Tells which peers may get another identity when these rules change."""
 
     def __init__(self, rules: Iterable[AnyRule]) -> None:
-        self._pods = _PodRules[int]()
+        self._pods = PodRules[int]()
         self._names: set[str] = set()
         self.beyond_pods = False
         prefixes: dict[IPNetwork, None] = {}

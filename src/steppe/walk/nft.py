@@ -7,13 +7,14 @@ purpose. If a rule chooses at random, the walk continues with each choice.
 from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
 from functools import cache
+from ipaddress import IPv4Address, IPv6Address
 from typing import Literal
 
 import msgspec
 
 from steppe.dataplane.nft.edges import RAW, STRAY
 from steppe.kube.cause import Cause
-from steppe.net.address import IPAddress
+from steppe.net.address import IPAddress, IPNetwork, parse_prefix
 from steppe.net.packet import Packet, Protocol
 from steppe.state.nft import (
     Action,
@@ -159,7 +160,7 @@ class Ruleset:
         """The causes of a link by which the packet's sender is not reached; None where it is."""
         packet = state.packet
         found = self._view.route(packet.destination, packet.source)
-        if found is not None and any(hop.link == state.link for hop in found[1].hops):
+        if found is not None and any(hop.link == state.link for hop in found.route.hops):
             return None
         return self._view.link_causes(state.link)
 
@@ -238,11 +239,18 @@ _GOING = (None, "accept", "return")
 
 
 def _is(value: Atom, literal: str) -> bool:
-    """Whether a value equals a literal: a word, a number or a range of numbers."""
+    """Whether a value equals a literal: a word, a number, a range of numbers or a prefix."""
+    if isinstance(value, IPv4Address | IPv6Address):
+        return value in _prefix(literal)
     first, dash, last = literal.partition("-")
     if dash and first.isdecimal():
         return isinstance(value, int) and int(first) <= value <= int(last)
     return str(value) == literal
+
+
+@cache
+def _prefix(literal: str) -> IPNetwork:
+    return parse_prefix(literal)
 
 
 def _values(field: str, state: State) -> tuple[Atom, ...] | None:
@@ -307,6 +315,14 @@ _READERS: Mapping[str, Reader] = {
     "meta nfproto": lambda state: f"ipv{state.packet.source.version}",
     "meta l4proto": _protocol,
     "meta priority": lambda state: state.priority,
+    # A walked packet is never an error in another connection, so nothing is asked of one.
+    **{
+        f"ct {way} {family} saddr": lambda _: None
+        for way in ("original", "reply")
+        for family in ("ip", "ip6")
+    },
     "ct state": lambda state: "established" if state.established else "new",
+    # Nobody in the tables has a broadcast address.
+    "fib daddr type": lambda _: "unicast",
     "fib saddr type": lambda state: "local" if state.local else "unicast",
 }

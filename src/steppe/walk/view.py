@@ -8,39 +8,29 @@ from steppe.net.lpm import LongestPrefix
 from steppe.state.link import Forwarding, ForwardingKey, Link, LinkKey, Neighbour, NeighbourKey
 from steppe.state.nft import Atom, ElementKey, Set
 from steppe.state.node import NodeEntry, NodeState
-from steppe.state.route import MAIN, Route, RouteKey, Rule, RuleKey
+from steppe.state.surroundings import Surroundings
 from steppe.state.sysctl import Sysctl, SysctlKey
+from steppe.walk.routing import Answer, Asked, Routing
 
 _FORWARDING = {4: "net/ipv4/ip_forward", 6: "net/ipv6/conf/all/forwarding"}
 
-Found = tuple[RouteKey, Route, tuple[Cause, ...]]
-
 
 class NodeView:
-    """Look-ups in a NodeState; each returns the causes of what it finds."""
+    """Look-ups in a NodeState; each returns the causes of what it finds.
 
-    def __init__(self, state: NodeState) -> None:
+    `around` is what the node has beside its tables; None where nobody has looked.
+    """
+
+    def __init__(self, state: NodeState, around: Surroundings | None = None) -> None:
         self._state = state
-        routes, members, rules = _sorted_out(state)
-        self._routes = {table: LongestPrefix(found) for table, found in routes.items()}
-        self._members = members
+        self.around = around
+        self.routing = Routing(state, around)
+        self._members = _members(state)
         self._intervals: dict[_SetPart, LongestPrefix[NodeEntry]] = {}
-        self._rules = sorted(rules, key=lambda rule: rule[0])
 
-    def route(self, source: IPAddress, destination: IPAddress) -> Found | None:
-        """The route that the routing rules select.
-
-        If a table has no match, the next rule is tried.
-        """
-        chosen = [table for _, prefix, table in self._rules if source in prefix]
-        for table in (*chosen, MAIN):
-            routes = self._routes.get(table)
-            found = routes.lookup(destination) if routes is not None else None
-            if found is not None:
-                prefix, (metric, entry) = found
-                if isinstance(entry.value, Route):
-                    return RouteKey(prefix, table, metric), entry.value, entry.because
-        return None
+    def route(self, source: IPAddress, destination: IPAddress) -> Answer | None:
+        """The route that the routing rules select, by the two addresses alone."""
+        return self.routing.answer(Asked(source, destination))
 
     def link(self, name: str) -> Link | None:
         """A link in the tables; None for others, such as the underlay's."""
@@ -97,29 +87,12 @@ class NodeView:
 
 _SetPart = tuple[str, tuple[Atom, ...]]
 """A set's name, and the values of a key after its prefix."""
-_Routes = dict[int, dict[IPNetwork, tuple[int, NodeEntry]]]
-"""By routing table and prefix: the route with the lowest metric."""
-_Members = dict[_SetPart, dict[IPNetwork, NodeEntry]]
-_Rules = list[tuple[int, IPNetwork, int]]
-"""Priority, source and routing table of each rule."""
 
 
-def _sorted_out(state: NodeState) -> tuple[_Routes, _Members, _Rules]:
-    """The entries that are found by prefix."""
-    routes: _Routes = {}
-    members: _Members = {}
-    rules: _Rules = []
+def _members(state: NodeState) -> dict[_SetPart, dict[IPNetwork, NodeEntry]]:
+    """The elements of sets that are found by prefix."""
+    members: dict[_SetPart, dict[IPNetwork, NodeEntry]] = {}
     for key, entry in state.items():
-        if isinstance(key, ElementKey):
-            first = key.key[0]
-            if isinstance(first, IPv4Network | IPv6Network):
-                members.setdefault((key.set, key.key[1:]), {})[first] = entry
-        elif isinstance(key, RouteKey):
-            table = routes.setdefault(key.routing_table, {})
-            known = table.get(key.prefix)
-            # Of several routes to one prefix the kernel uses the one with the lowest metric.
-            if known is None or key.metric < known[0]:
-                table[key.prefix] = (key.metric, entry)
-        elif isinstance(key, RuleKey) and isinstance(entry.value, Rule):
-            rules.append((key.priority, key.source, entry.value.routing_table))
-    return routes, members, rules
+        if isinstance(key, ElementKey) and isinstance(key.key[0], IPv4Network | IPv6Network):
+            members.setdefault((key.set, key.key[1:]), {})[key.key[0]] = entry
+    return members

@@ -33,6 +33,8 @@ log = logging.getLogger("steppe.agent")
 COALESCE_SECONDS = 0.03
 """Seconds for which notifications of the kernel are collected: the deletion of a link comes as
 several events, and repairs before the last one would fail."""
+_MANY_CHANGES = 1_000
+"""With more changes than this, others have their turn between what is done with all of them."""
 RETRY_SECONDS = 1.0
 """Seconds until changes that the kernel refused are tried again."""
 
@@ -203,6 +205,7 @@ class Keeper:
 
     async def _apply(self, changes: tuple[Change, ...]) -> None:
         # Find the causes now: the desired entries may change before the kernel answers.
+        await _others_turn(changes)
         named = changes if len(changes) <= NAMED_CHANGES else ()
         because = {change.key: self.reconciler.because(change) for change in named}
         with self._metrics.apply_seconds.time():
@@ -210,7 +213,9 @@ class Keeper:
         because.update((f.change.key, self.reconciler.because(f.change)) for f in failures)
         before = dict(self.reconciler.failed)
         self.reconciler.settle(changes, failures)
+        await _others_turn(changes)
         tell(changes, because, self.reconciler.failed, self._metrics, before)
+        await _others_turn(changes)
         self._owner.applied([change.key for change in changes])
 
     def _retry(self) -> None:
@@ -250,3 +255,8 @@ class Keeper:
 
     def _wanted(self) -> tuple[Key, ...]:
         return tuple(self._compiler.state)
+
+
+async def _others_turn(changes: Sequence[Change]) -> None:
+    if len(changes) > _MANY_CHANGES:
+        await asyncio.sleep(0)

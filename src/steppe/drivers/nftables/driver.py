@@ -29,6 +29,9 @@ from steppe.plan.diff import Change
 from steppe.state.nft import Atom, Chain, Element, ElementKey, Set, Skeleton
 from steppe.state.node import Key, Value
 
+_CHAINS_AT_ONCE = 32
+"""libnftables takes half a megabyte for a chain of 59 rules while it makes it."""
+
 
 class Nft:
     """One table, in the network namespace of the thread that makes this object.
@@ -163,13 +166,14 @@ class Nft:
             raise
 
     def _make(self, chains: Sequence[Chain]) -> None:
-        """Make chains in a transaction of their own: they have no effect until an element names
+        """Make chains in transactions of their own: they have no effect until an element names
         them.
         """
-        if chains:
-            self._library.run("".join(chain_text(self._skeleton.table, c) for c in chains))
-            self._elements.fill(chains)
-            self._made |= _names(chains)
+        for start in range(0, len(chains), _CHAINS_AT_ONCE):
+            some = chains[start : start + _CHAINS_AT_ONCE]
+            self._library.run("".join(chain_text(self._skeleton.table, c) for c in some))
+            self._elements.fill(some)
+            self._made |= _names(some)
 
     def _settle(self, change: Change, error: NftError) -> tuple[Failure, ...]:
         """One change that was refused alone: the kernel may have another value than we expect."""
