@@ -4,6 +4,7 @@ import pytest
 import yaml
 
 from steppe.kube.doubt import AddressInDoubt, EndpointsInDoubt, PoliciesInDoubt
+from steppe.manifests.api_service import with_api_service
 from steppe.manifests.cluster import Loaded, loaded_from
 from steppe.manifests.documents import Manifest
 
@@ -168,3 +169,19 @@ def test_addresses_that_a_server_gave_are_not_in_doubt() -> None:
     base = BASE.replace("{containerPort: 80}]}]}\n---\n", "{containerPort: 80}]}]}\n" + status)
     found = load(f"{base}{POLICY}spec: {{podSelector: {{}}, {rule}}}\n")
     assert not found.cluster.doubts
+
+
+@pytest.mark.parametrize(
+    ("asked", "assumed"),
+    [
+        ("svc/default/kubernetes:443", True),
+        ("https://kubernetes.default.svc", True),
+        ("kubernetes.default.svc.cluster.local", True),
+        ("svc/d/kubernetes", False),
+        ("d/web", False),
+    ],
+)
+def test_the_apis_service_is_assumed_where_it_is_asked_for(asked: str, assumed: bool) -> None:
+    found = with_api_service(load(BASE), [asked])
+    assert (("default", "kubernetes") in found.cluster.services) == assumed
+    assert endpoints(found) == ({"kubernetes"} if assumed else set())

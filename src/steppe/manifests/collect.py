@@ -9,6 +9,7 @@ What is not taken is told in one of four ways:
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import count
 from typing import Any
 
 import msgspec
@@ -122,7 +123,8 @@ class _Collecting:
             self.gaps.append(f"{manifest.where} {manifest.fault}")
 
     def _known(self, ref: ObjectRef, manifest: Manifest) -> None:
-        content, where = manifest.content, manifest.where
+        content, where = self._named(ref, manifest.content), manifest.where
+        ref = ref_of(content)
         if not ref.name:
             self.problems.append(Problem(Cause(ref, "metadata.name"), _at("has no name", where)))
             return
@@ -143,6 +145,16 @@ class _Collecting:
         document = in_its_namespace(found.document, ref)
         entry = _Written(document, where, (*twice, *found.refused))
         self.written.setdefault(ref, []).append(entry)
+
+    def _named(self, ref: ObjectRef, content: Json) -> Json:
+        """The object with a name, such as a server makes of its generateName."""
+        metadata: Any = content.get("metadata")
+        prefix = metadata.get("generateName") if isinstance(metadata, dict) else None
+        if ref.name or not isinstance(prefix, str) or not prefix:
+            return content
+        names = (f"{prefix}{number}" for number in count())
+        free = next(n for n in names if msgspec.structs.replace(ref, name=n) not in self.written)
+        return content | {"metadata": metadata | {"name": free}}
 
     def _refuse(self, ref: ObjectRef, document: Json, message: str) -> None:
         problem = Problem(Cause(ref, "apiVersion"), message)
