@@ -1,7 +1,5 @@
 """`steppe explain`: one flow's path, step by step, and why it arrives or does not."""
 
-import os
-import shutil
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +20,8 @@ if TYPE_CHECKING:
     from steppe.manifests.cluster import Loaded
     from steppe.settings import Settings
 
+FORMATS = ("text", "json", "yaml", "html", "dot")
+"""Those of cli/explain_output.py, which is imported late."""
 _EPILOG = """Examples:
 
 \b
@@ -29,6 +29,7 @@ _EPILOG = """Examples:
   steppe explain -n shop web http://db:5432
   steppe explain -f manifests/ internet svc/shop/web
   steppe explain --kubeconfig ~/.kube/config shop/web-1 203.0.113.9:443 -o json
+  steppe explain shop/web-1 svc/shop/db -o dot | dot -Tsvg > way.svg
   steppe explain shop/job svc/shop/db --fix | kubectl apply -f -
 """
 
@@ -48,7 +49,7 @@ _EPILOG = """Examples:
 @click.option("--family", type=click.Choice(("ipv4", "ipv6")), help="Default: both.")
 @click.option("--claiming", default="", metavar="ADDRESS", help="A source address that SRC forges.")
 @click.option("--actual", is_flag=True, help="By what the kernels hold, not what they should.")
-@click.option("-o", "--output", type=click.Choice(("text", "json")), default="text")
+@click.option("-o", "--output", type=click.Choice(FORMATS), default="text")
 @click.option("--plain", is_flag=True, help="No colours.")
 @click.option("--fix", is_flag=True, help="Print the change that lets in least, for kubectl apply.")
 @claim_options
@@ -71,26 +72,18 @@ def explain(src: str, dst: str, source: Source, **asked: Any) -> None:
     said = _explained(loaded, source, src, dst, asked)
     if asked["fix"]:
         click.echo(_fix(loaded, said), nl=False)
-    elif asked["output"] == "json":
-        from steppe.explain.document import document
-
-        found = document(said) | {
-            "gaps": list(loaded.gaps),
-            "problems": [str(problem) for problem in loaded.problems],
-        }
-        click.echo(msgspec.json.format(msgspec.json.encode(found)).decode())
     else:
-        from steppe.cli.explain_text import text
+        from steppe.cli.explain_output import show
 
-        plain = asked["plain"] or os.environ.get("NO_COLOR")
-        width = shutil.get_terminal_size((100, 24)).columns
-        click.echo(text(said, width), color=False if plain else None)
+        show(loaded, said, asked["output"], plain=asked["plain"])
     sys.exit(0 if said.kind == "allowed" else 1)
 
 
 def _explained(
     loaded: "Loaded", source: Source, src: str, dst: str, asked: dict[str, Any]
 ) -> "Explanation":
+    from steppe.explain.host_ports import host_port_notes
+
     settings = settings_of(loaded, source)
     kernels = kernels_of(loaded, settings, source) if asked["actual"] else None
     explainer = _explainer(loaded, settings, kernels)
@@ -105,7 +98,8 @@ def _explained(
     except (SteppeError, ValueError) as error:
         raise unknown_end(loaded, error, src, dst) from error
     said = kernels.marked(said) if kernels is not None else said
-    notes = (*notes, *said.notes, *_of_settings(loaded, settings), *_notes(loaded, said))
+    ports = host_port_notes(loaded.objects, flow)
+    notes = (*notes, *ports, *said.notes, *_of_settings(loaded, settings), *_notes(loaded, said))
     return msgspec.structs.replace(said, notes=notes)
 
 

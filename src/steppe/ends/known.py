@@ -34,6 +34,15 @@ def service_called(cluster: Cluster, host: str) -> Service | None:
     return cluster.services.get((labels[1], labels[0]))
 
 
+def service_behind(cluster: Cluster, host: str) -> Service | None:
+    """The Service whose load balancer has this host name; None if there is none."""
+    wanted = host.rstrip(".").lower()
+    for service in cluster.services.values():
+        if wanted in (each.lower() for each in service.load_balancer_hosts):
+            return service
+    return None
+
+
 def pod_called(cluster: Cluster, host: str) -> Pod | None:
     """The pod with this name in cluster DNS; None if there is none.
 

@@ -21,7 +21,7 @@ from steppe.ends.end import (
     Written,
     is_pattern,
 )
-from steppe.ends.known import no_match, pod_called, service_called
+from steppe.ends.known import no_match, pod_called, service_behind, service_called
 from steppe.ends.parse import parse_end
 from steppe.ends.relative import whole
 from steppe.ends.workloads import are_one, pods_of
@@ -129,6 +129,7 @@ def _resolved(cluster: Cluster, written: Written) -> Named:
 
 def _named_in_dns(cluster: Cluster, end: HostEnd) -> Named:
     service, pod = service_called(cluster, end.host), pod_called(cluster, end.host)
+    service = service or service_behind(cluster, end.host)
     if pod is not None:
         return _of_pod(cluster, pod)
     if service is None:
@@ -219,7 +220,8 @@ def _anywhere(cluster: Cluster, end: NameEnd) -> Named:
     if found:
         names = ", ".join(sorted(f"{pod.namespace}/{pod.name}" for pod in found))
         raise UnknownEndError(f"{end.name!r} is the name of several pods: say which of {names}")
-    if "." in end.name and (service_called(cluster, end.name) or pod_called(cluster, end.name)):
+    looks = (service_called, pod_called, service_behind)
+    if "." in end.name and any(look(cluster, end.name) for look in looks):
         return _named_in_dns(cluster, HostEnd(end.name))
     having = sorted({pod.namespace for pod in pods_of(cluster, "", end.name)})
     # If a Service has the name too, the name is ambiguous.

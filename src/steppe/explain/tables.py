@@ -9,7 +9,7 @@ from steppe.dataplane.nft.sets import EGRESS, INGRESS
 from steppe.explain.explain import Explainer, InTables, Paths, Walk
 from steppe.explain.model import Case, Mtu, Path, Step
 from steppe.explain.promised_steps import first_steps, receiver_of
-from steppe.explain.steps import Sent, What
+from steppe.explain.steps import CameIn, Sent, What
 from steppe.explain.stop_reasons import reason_of
 from steppe.kube.cause import Cause
 from steppe.kube.cluster import Cluster
@@ -22,7 +22,7 @@ from steppe.state.nft import Element, ElementKey
 from steppe.state.node import Key, NodeState
 from steppe.state.surroundings import Surroundings
 from steppe.state.workload import workload_of
-from steppe.walk.trace import Met, Trace, Tunnelled
+from steppe.walk.trace import Crossed, Delivered, Met, Trace, Tunnelled
 from steppe.walk.trace import Step as Walked
 from steppe.walk.walk import Walker
 
@@ -206,13 +206,26 @@ def _mtu(part: Cluster, states: Mapping[str, NodeState], path: Path) -> Mtu | No
     """The smallest MTU on the path; kernels report it to senders of larger packets (path MTU)."""
     if not path.open:
         return None
-    bounds = [
-        bound
-        for step in path.steps
-        if step.node in states
-        for bound in _bounds(part, states[step.node], step)
-    ]
-    return min(bounds, key=lambda bound: bound.bytes, default=None)
+    steps = [step for step in path.steps if step.node in states]
+    # Between pods of one node no packet meets the underlay.
+    leaves = any(isinstance(step.what, Crossed | Tunnelled | CameIn) for step in steps)
+    outer = [b for s in steps if leaves for b in _bounds(part, states[s.node], s)]
+    inner = [b for s in steps for b in _of_pod_link(part, states[s.node], s)]
+    return min((*outer, *inner), key=lambda bound: bound.bytes, default=None)
+
+
+def _of_pod_link(part: Cluster, state: NodeState, step: Step) -> Iterator[Mtu]:
+    """The bound of a pod's own link, by which it sends or receives."""
+    what = step.what
+    link = what.link if isinstance(what, Sent | Delivered) else ""
+    entry = state.get(LinkKey(link)) if link else None
+    if entry is None or not isinstance(entry.value, Link) or not isinstance(what, Sent | Delivered):
+        return
+    pod = what.sender if isinstance(what, Sent) else str(what.pod)
+    namespace, _, name = pod.partition("/")
+    found = part.pods.get((namespace, name))
+    because = (Cause(found.ref),) if found is not None else ()
+    yield Mtu(entry.value.mtu, f"the link of {pod} takes no more", because)
 
 
 def _bounds(part: Cluster, state: NodeState, step: Step) -> Iterator[Mtu]:

@@ -11,13 +11,13 @@ import msgspec
 from steppe.ends.target import PodTarget, ServiceTarget
 from steppe.explain.explain import Explainer
 from steppe.explain.model import Flow
+from steppe.explain.private import may_hold_pods
 from steppe.judge.pieces import piece_at
 from steppe.kube.cause import Cause
 from steppe.kube.objects import Pod
 from steppe.kube.policies import Block, Peer, Pods
 from steppe.lint.facts import Facts
 from steppe.lint.finding import Finding, listed, named
-from steppe.lint.private import may_hold_pods
 from steppe.reach.matrix import Mask
 from steppe.reach.services import Offer, Offers
 

@@ -3,8 +3,7 @@
 from collections.abc import Hashable, Iterable, Iterator
 from typing import TypeVar
 
-import msgspec
-
+from steppe.explain.host_ports import UNSERVED, HostPort, HostPortPod
 from steppe.kube.cause import Cause, ObjectRef
 from steppe.kube.services import Service
 from steppe.lint.facts import Facts
@@ -66,40 +65,19 @@ def _field(service: Service, address: object) -> str:
     return "status.loadBalancer.ingress"
 
 
-class _HostPort(msgspec.Struct, frozen=True, rename="camel"):
-    container_port: int = 0
-    host_port: int = 0
-    protocol: str | None = None
-    host_ip: str | None = msgspec.field(name="hostIP", default=None)
-
-
-class _Container(msgspec.Struct, frozen=True):
-    ports: tuple[_HostPort, ...] | None = None
-
-
-class _Spec(msgspec.Struct, frozen=True, rename="camel"):
-    node_name: str | None = None
-    host_network: bool | None = None
-    containers: tuple[_Container, ...] | None = None
-
-
-class _Pod(msgspec.Struct, frozen=True):
-    spec: _Spec = _Spec()
-
-
 def host_ports(facts: Facts) -> Iterator[Finding]:
     """Ports of nodes that pods ask for: told once, and where two pods of a node ask for one."""
     asking: dict[tuple[str, str, int], dict[str, list[ObjectRef]]] = {}
     for ref, document in facts.loaded.objects.items():
-        pod = readable(document, _Pod) if ref.kind == "Pod" else None
+        pod = readable(document, HostPortPod) if ref.kind == "Pod" else None
         if pod is None or ref not in _running(facts):
             continue
-        for place, port in _ports(pod.spec):
+        for place, port in pod.asked():
             if not pod.spec.host_network:
                 cause = _written_in(facts, ref, document, place)
                 yield Finding(cause, "host-port", _unserved(port))
             if pod.spec.node_name and ref not in facts.loaded.placed:
-                key = (pod.spec.node_name, port.protocol or "TCP", port.host_port)
+                key = (pod.spec.node_name, port.protocol or "TCP", port.host_port or 0)
                 asking.setdefault(key, {}).setdefault(port.host_ip or "", []).append(ref)
     yield from _conflicts(facts, asking)
 
@@ -118,21 +96,8 @@ def _running(facts: Facts) -> set[ObjectRef]:
     return {pod.ref for pod in facts.cluster.pods.values() if not pod.finished}
 
 
-def _ports(spec: _Spec) -> Iterator[tuple[str, _HostPort]]:
-    for number, container in enumerate(spec.containers or ()):
-        for index, port in enumerate(container.ports or ()):
-            # "If HostNetwork is specified, this must match ContainerPort" and is the default.
-            taken = port.host_port or (port.container_port if spec.host_network else 0)
-            if taken:
-                place = f"spec.containers[{number}].ports[{index}].hostPort"
-                yield place, msgspec.structs.replace(port, host_port=taken)
-
-
-def _unserved(port: _HostPort) -> str:
-    return (
-        f"hostPort {port.host_port} is opened by the runtime's portmap plugin, if it is chained "
-        "behind the network's; Steppe opens none; a Service of type NodePort does it everywhere"
-    )
+def _unserved(port: HostPort) -> str:
+    return f"hostPort {port.host_port} {UNSERVED}; a Service of type NodePort is open on every node"
 
 
 def _conflicts(
