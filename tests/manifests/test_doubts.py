@@ -94,6 +94,14 @@ def test_a_cluster_policy_that_is_refused_puts_every_pod_in_doubt() -> None:
     assert [rule.action for rule in (*closed.ingress, *closed.egress)] == ["Deny", "Deny"]
 
 
+@pytest.mark.parametrize("version", ["v1", "extensions/v1beta1", "networking.k8s.io/v1beta1"])
+def test_a_policy_of_a_version_that_is_not_served_is_refused(version: str) -> None:
+    text = POLICY.replace("networking.k8s.io/v1", version)
+    found = load(f"{BASE}{text}spec: {{podSelector: {{matchLabels: {{app: web}}}}}}\n")
+    assert policies(found) == [("app=web", "d", BOTH)]
+    assert "write networking.k8s.io/v1" in str(found.problems[0])
+
+
 def test_a_policy_that_can_be_read_puts_nothing_in_doubt() -> None:
     assert not load(f"{BASE}{POLICY}spec: {{podSelector: {{}}}}\n").cluster.doubts
 
@@ -124,6 +132,7 @@ def test_a_policy_that_can_be_read_puts_nothing_in_doubt() -> None:
         # Old API versions are no longer served.
         (CUSTOM.format("apps/v1beta1", "Deployment", "d", "{}"), {"web", "db"}),
         (CUSTOM.format("extensions/v1beta1", "DaemonSet", "d", "{}"), {"web", "db"}),
+        (CUSTOM.format("v1", "Deployment", "d", "{}"), {"web", "db"}),
         # Endpoints of a Service that selects none.
         (CUSTOM.format("v1", "Endpoints", "d", "{}").replace("name: x", "name: far"), {"far"}),
         # What is elsewhere, or makes no pods, is no reason for doubt.

@@ -44,6 +44,12 @@ IN_USE: Mapping[str, tuple[str, ...]] = {
 in which Kubernetes has them today."""
 
 
+_OWN_GROUPS = frozenset(
+    ("", "apps", "batch", "extensions", "networking.k8s.io", "discovery.k8s.io", "policy")
+)
+"""Kubernetes' own API groups, in which a kind of that name can only be a slip or an old version."""
+
+
 class Refused(msgspec.Struct, frozen=True):
     """An object that an API server does not take: the document as far as it is known, and why."""
 
@@ -101,8 +107,8 @@ class _Collecting:
         ref = ref_of(content)
         if kind in IN_USE and is_known(kind, ref.group):
             self._known(ref, manifest)
-        elif kind in IN_USE and ref.group == "extensions":
-            self._refuse(ref, content, _old(content, f"{GROUP_OF[kind]}/v1", where))
+        elif kind in IN_USE and ref.group in _OWN_GROUPS:
+            self._refuse(ref, content, _not_served(kind, content, where))
         elif decides(kind, ref.group):
             self.strangers.setdefault(_unknown_kind(ref), []).append(_named(ref))
         elif ref.group == "kustomize.config.k8s.io":
@@ -131,8 +137,7 @@ class _Collecting:
         versions = IN_USE[ref.kind]
         version = content.get("apiVersion")
         if isinstance(version, str) and version.rpartition("/")[2] not in versions:
-            wanted = "/".join(filter(None, (ref.group, versions[-1])))
-            self._refuse(ref, content, _old(content, wanted, where))
+            self._refuse(ref, content, _not_served(ref.kind, content, where))
             return
         found = Checked(content) if manifest.admitted else checked(ref, content)
         twice = tuple(
@@ -246,9 +251,10 @@ def _namespaces_of(ref: ObjectRef, content: Json) -> Iterator[str]:
             yield name
 
 
-def _old(content: Json, wanted: str, where: str) -> str:
+def _not_served(kind: str, content: Json, where: str) -> str:
+    wanted = "/".join(filter(None, (GROUP_OF[kind], IN_USE[kind][-1])))
     version = content.get("apiVersion")
-    return _at(f"Kubernetes has no {version} of it (any more): write {wanted}", where)
+    return _at(f"Kubernetes has no {kind} of {version} (any more): write {wanted}", where)
 
 
 def _unknown_kind(ref: ObjectRef) -> str:
