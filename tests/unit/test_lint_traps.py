@@ -203,8 +203,8 @@ TRAPS = (
          ("203.0.113.9 TCP 80", "Service shop/s"),
          (service("{externalIPs: [203.0.113.9], ports: [{port: 80}]}"),
           service("{externalIPs: [203.0.113.9], ports: [{port: 80}]}", "t"))),
-    Trap("same-node-port", "Service/shop/t spec.ports[0].nodePort",
-         ("TCP 30080", "Service shop/s already"),
+    Trap("problem", "Service/shop/t spec.ports[0].nodePort",
+         ("30080", "already allocated to Service/shop/s"),
          (service("{type: NodePort, ports: [{port: 80, nodePort: 30080}]}"),
           service("{type: NodePort, ports: [{port: 80, nodePort: 30080}]}", "t"))),
     Trap("headless-port", "Service/shop/s spec.ports[0].port",
@@ -293,9 +293,8 @@ SILENT = (
     ("slice-port-name", (EXT, slices())),
     ("same-address", (service("{externalIPs: [203.0.113.9], ports: [{port: 80}]}"),
                       service("{externalIPs: [203.0.113.9], ports: [{port: 81}]}", "t"))),
-    ("same-node-port", (service("{type: NodePort, ports: [{port: 80, nodePort: 30080}]}"),
-                        service("{type: NodePort, ports: [{port: 80, nodePort: 30080, "
-                                "protocol: UDP}]}", "t"))),
+    ("problem", (service("{type: NodePort, ports: [{port: 80, nodePort: 30080}]}"),
+                 service("{type: NodePort, ports: [{port: 80, nodePort: 30081}]}", "t"))),
     ("headless-port", (DB, service("{clusterIP: None, selector: {app: db}, "
                                    "ports: [{port: 5432}]}"))),
     ("no-service-name", (sts(", serviceName: st"), HEADLESS)),

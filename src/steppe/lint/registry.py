@@ -21,7 +21,7 @@ from steppe.lint.peers import unmatched_peers
 from steppe.lint.policy_ports import unserved_ports
 from steppe.lint.policy_types import policy_types
 from steppe.lint.services import service_findings
-from steppe.lint.sharing import host_ports, shared_addresses, shared_node_ports
+from steppe.lint.sharing import host_ports, shared_addresses
 from steppe.lint.slices import odd_slices
 from steppe.lint.subjects import idle_policies
 from steppe.lint.void import void_exceptions
@@ -105,7 +105,6 @@ CHECKS: tuple[Check, ...] = (
           one_family),
     Check("affinity-masked", "note", "session affinity for clients from outside", masked_affinity),
     Check("same-address", "warning", "two Services on one address and port", shared_addresses),
-    Check("same-node-port", "error", "two Services on one node port", shared_node_ports),
     Check("host-port", "warning", "a hostPort, which not every network opens", host_ports),
     Check("host-port-conflict", "warning", "two pods of a node on one of its ports", host_ports),
     Check("mtu-differs", "warning", "nodes of different MTUs", different_mtus),

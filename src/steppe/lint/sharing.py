@@ -33,26 +33,6 @@ def shared_addresses(facts: Facts) -> Iterator[Finding]:
             yield Finding(Cause(each.ref, _field(each, address)), "same-address", message)
 
 
-def shared_node_ports(facts: Facts) -> Iterator[Finding]:
-    """Services with one node port, which an API server refuses."""
-    claims = (
-        ((port.protocol, port.node_port), service)
-        for service in facts.cluster.services.values()
-        for port in service.ports
-        if port.node_port
-    )
-    for (protocol, number), services in _several(claims):
-        first, *others = sorted(services, key=_age)
-        for each in others:
-            index = next(n for n, port in enumerate(each.ports) if port.node_port == number)
-            message = (
-                f"{protocol} {number} is the node port of {known_as(first.ref)} already, so an API "
-                "server refuses this one; leave the number out, and it picks a free one"
-            )
-            cause = Cause(each.ref, f"spec.ports[{index}].nodePort")
-            yield Finding(cause, "same-node-port", message)
-
-
 def _age(service: Service) -> tuple[str, ObjectRef]:
     return service.created or "~", service.ref
 
