@@ -66,7 +66,7 @@ def explain(src: str, dst: str, source: Source, **asked: Any) -> None:
     --actual also looks at what else is on the nodes: others' routes, rules, packet rules, settings.
 
     Exit code: 0 it reaches it, 1 it does not, or only partly, or (--actual) something that is not
-    Steppe's may stop it, 2 bad usage or input.
+    Steppe's may stop it, 2 bad usage or input, or what is known does not decide it.
     """
     loaded = with_api_service(load(source), (dst,))
     said = _explained(loaded, source, src, dst, asked)
@@ -76,7 +76,7 @@ def explain(src: str, dst: str, source: Source, **asked: Any) -> None:
         from steppe.cli.explain_output import show
 
         show(loaded, said, asked["output"], plain=asked["plain"])
-    sys.exit(0 if said.kind == "allowed" else 1)
+    sys.exit({"allowed": 0, "unknown": 2}.get(said.kind, 1))
 
 
 def _explained(

@@ -36,8 +36,8 @@ def _lines(said: Explanation) -> Iterator[str]:
 
 def _edges(said: Explanation, service: Service | None, case: Case, path: Path) -> Iterator[str]:
     sender = _quoted(str(said.flow.source))
-    if len(said.cases) > 1 and case.stands_for:
-        sender = _quoted(f"{said.flow.source}\n{case.stands_for}")
+    if len(said.cases) > 1 and case.name:
+        sender = _quoted(f"{said.flow.source}\n{case.name}")
     if service is not None:
         name = _quoted(str(said.flow.destination))
         yield f"{name} [shape=ellipse];"

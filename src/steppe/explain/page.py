@@ -47,7 +47,7 @@ def _body(said: Explanation, gaps: Iterable[str]) -> Iterator[str]:
     changes = [change.text for change in said.changes]
     yield from _listed("Any one of these would open it (tried, and it does)", changes)
     for case in said.cases:
-        yield f"<h2>{escape(case.stands_for)}: <code>{escape(str(case.packet))}</code></h2>"
+        yield f"<h2>{escape(case.name)}: <code>{escape(str(case.packet))}</code></h2>"
         for path in case.paths:
             yield from _path(said, case, path)
     if said.basis == "promises":
