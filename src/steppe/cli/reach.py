@@ -19,6 +19,7 @@ from steppe.cli.refused import unknown_end
 from steppe.cli.source import BadInput, Source, claim_options, load, options
 from steppe.errors import SteppeError
 from steppe.kube.cluster import Name
+from steppe.manifests.api_service import with_api_service
 from steppe.manifests.cluster import Loaded
 from steppe.net.address import IPNetwork
 from steppe.net.ports import EVERYTHING, PortSet, one_port, parse_ports
@@ -120,10 +121,10 @@ def reach(
         if senders or receivers or ports or output not in ("table", "json"):
             raise click.UsageError("--assert goes without --from, --to, --port, -o wide and html")
         wanted = read_expectations(expected)
-        loaded = load(source)
+        loaded = with_api_service(load(source), (entry.receiver for entry in wanted))
         say_doubts(loaded)
         raise SystemExit(_held_against(expected, wanted, loaded, output))
-    loaded = load(source)
+    loaded = with_api_service(load(source), receivers)
     found = answer(loaded, question)
     say_doubts(loaded)
     _print(loaded, found, output, source)
