@@ -77,3 +77,21 @@ def test_names_cannot_break_out_of_a_cell() -> None:
 @pytest.mark.parametrize("output", EXPORTS)
 def test_every_format_is_offered(output: str) -> None:
     assert output in CliRunner().invoke(main, ["reach", "--help"]).output
+
+
+@pytest.mark.parametrize(
+    ("to", "meant"),
+    [("a", ["d/a"]), ("svc/s", []), ("[ab]", ["d/a", "d/b"]), ("pod/b", ["d/b"])],
+)
+def test_short_names_are_relative_to_n(to: str, meant: list[str]) -> None:
+    rows = csv.DictReader(io.StringIO(reach("csv", "-n", "d", "--from", "c", "--to", to)))
+    found = list(rows)
+    assert {row["from"] for row in found} == {"d/c"}
+    assert sorted({row["to"] for row in found if row["kind"] == "flow"}) == meant
+
+
+def test_a_namespace_that_is_not_there_is_said() -> None:
+    words = ["reach", "-f", str(REPORT), "-n", "x", "--to", "a"]
+    result = CliRunner().invoke(main, words)
+    assert result.exit_code == 2
+    assert "there is no namespace x" in result.output

@@ -42,6 +42,7 @@ class Question(msgspec.Struct, frozen=True):
     senders: tuple[str, ...] = ()
     receivers: tuple[str, ...] = ()
     ports: PortSet = EVERYTHING
+    namespace: str = ""
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -84,6 +85,9 @@ class Answer(msgspec.Struct, frozen=True):
 )
 @click.option("--to", "receivers", multiple=True, metavar="WHO", help="Only to these.")
 @click.option(
+    "-n", "--namespace", default="", metavar="NAME", help="What short names are relative to."
+)
+@click.option(
     "--port", "ports", multiple=True, metavar="PORT", help="80, 53/udp or icmp; default: all."
 )
 @click.option(
@@ -105,6 +109,7 @@ def reach(
     senders: tuple[str, ...],
     receivers: tuple[str, ...],
     ports: tuple[str, ...],
+    namespace: str,
     output: str,
     expected: str | None,
 ) -> None:
@@ -117,7 +122,7 @@ def reach(
     Exit code: 0 told, 1 an expectation is not met, 2 bad usage or input, or it is not known whether
     an expectation is met.
     """
-    question = Question(senders, receivers, ports_of(ports))
+    question = Question(senders, receivers, ports_of(ports), namespace)
     if expected is not None:
         if senders or receivers or ports or output not in ("table", "json"):
             raise click.UsageError("--assert goes without --from, --to, --port, -o wide and html")
@@ -147,7 +152,7 @@ def answer(loaded: Loaded, question: Question) -> Answer:
     workloads = workloads_of(loaded.objects)
     prefixes = tuple(asked_prefixes((*question.senders, *question.receivers)))
     whole = reach_of(loaded.cluster, question.ports, prefixes=prefixes, settings=loaded.settings)
-    ends = Ends(whole, Names(whole.groups, workloads))
+    ends = Ends(whole, Names(whole.groups, workloads), question.namespace)
     senders = _chosen(loaded, ends, question.senders, "--from")
     receivers = _chosen(loaded, ends, question.receivers, "--to")
     if any(chosen.is_service for chosen in senders):
