@@ -82,16 +82,15 @@ def doubts_of(
         if ref.kind == "Service" and (seen := readable(document, SeenService)) is not None
     }
     for ref, found in sorted(refused.items(), key=lambda item: item[0]):
+        cause, text = found.problems[0].cause, _not_read(found)
         for about in _abouts(ref, found, services):
-            yield Doubt(Cause(ref), _not_read(found), about)
+            yield Doubt(cause, text, about)
     yield from _of_makers(objects, services, makers)
 
 
 def _not_read(found: Refused) -> str:
-    first = found.problems[0]
     more = f" (and {len(found.problems) - 1} more)" if len(found.problems) > 1 else ""
-    field = f"{first.cause.field}: " if first.cause.field else ""
-    return f"it cannot be counted on: {field}{first.message}{more}"
+    return f"it cannot be counted on: {found.problems[0].message}{more}"
 
 
 def _abouts(
