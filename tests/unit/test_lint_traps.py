@@ -162,6 +162,11 @@ TRAPS = (
          (DB, WEB, policy("{podSelector: {matchLabels: {app: db}}, ingress: [{from: [{podSelector: "
                           "{matchExpressions: [{key: app, operator: NotIn, values: [web]}]}}]}, "
                           "{}]}"))),
+    Trap("exception-void", f"{P} spec.ingress[0].from[0]",
+         ("NetworkPolicy shop/all spec.ingress[0].from[0] takes every pod", "adds up"),
+         (DB, AGENT, ingress("{namespaceSelector: {matchExpressions: [{key: "
+                             "kubernetes.io/metadata.name, operator: NotIn, values: [ops]}]}}"),
+          policy("{podSelector: {}, ingress: [{from: [{namespaceSelector: {}}]}]}", "all"))),
     Trap("and-as-or", f"{P} spec.ingress[0].from[1]",
          ("app=agent", "namespace ops", "write both selectors in one entry"),
          (DB, AGENT, space("ops", "{team: ops}"),
@@ -273,6 +278,11 @@ SILENT = (
     ("exception-void", (DB, AGENT, ingress(
         "{namespaceSelector: {matchExpressions: [{key: kubernetes.io/metadata.name, operator: "
         "NotIn, values: [ops]}]}}", "{podSelector: {}}"))),
+    ("exception-void", (DB, WEB, AGENT, ingress(
+        "{namespaceSelector: {matchExpressions: [{key: kubernetes.io/metadata.name, operator: "
+        "NotIn, values: [ops]}]}}"), policy(
+            "{podSelector: {matchLabels: {app: web}}, ingress: [{from: [{namespaceSelector: "
+            "{}}]}]}", "web"))),
     ("exception-void", (DB, ingress("{ipBlock: {cidr: 0.0.0.0/0, except: [10.1.0.0/16]}}",
                                     "{ipBlock: {cidr: 10.2.0.0/16}}"))),
     ("and-as-or", (DB, AGENT, WEB, space("ops", "{team: ops}"),

@@ -2,12 +2,12 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from importlib import resources
 
 import click
 import msgspec
 
 from steppe.cli.expectations import Expectation, judged, read_expectations
+from steppe.cli.reach_page import about, page
 from steppe.cli.reach_table import (
     because_text,
     footnotes,
@@ -127,7 +127,7 @@ def reach(
     loaded = with_api_service(load(source), receivers)
     found = answer(loaded, question)
     say_doubts(loaded)
-    _print(loaded, found, output)
+    _print(loaded, found, output, source)
 
 
 def ports_of(texts: tuple[str, ...]) -> PortSet:
@@ -300,15 +300,7 @@ def print_json(document: object) -> None:
     click.echo(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())
 
 
-def page(document: Mapping[str, object]) -> str:
-    """One self-contained HTML page."""
-    template = resources.files("steppe.cli").joinpath("reach.html").read_text(encoding="utf-8")
-    # The data must not contain text that ends its script element or begins a comment.
-    data = msgspec.json.encode(document).decode().replace("<", "\\u003c")
-    return template.replace("@DATA@", data)
-
-
-def _print(loaded: Loaded, found: Answer, output: str) -> None:
+def _print(loaded: Loaded, found: Answer, output: str, source: Source) -> None:
     flows = list(found.flows())
     if output == "wide":
         print_wide(found.reach, (flow for known in flows for flow in known))
@@ -320,7 +312,7 @@ def _print(loaded: Loaded, found: Answer, output: str) -> None:
         if output == "json":
             print_json(said)
         else:
-            click.echo(page(said))
+            click.echo(page(said, about(source)))
         return
     if flows:
         print_flows(found.reach, found.names, flows)

@@ -94,7 +94,7 @@ def _conflicts(
                 told.add((cause, protocol, number))
                 message = (
                     f"{protocol} {number} of node {node} is taken by {named(first)} already, so "
-                    "the scheduler places only one of them there and the other waits"
+                    "only one of them runs there"
                 )
                 yield Finding(cause, "host-port-conflict", message)
 
