@@ -161,9 +161,14 @@ def read(source: Source) -> Read:
 
 def _from_files(filenames: tuple[str, ...]) -> tuple[Manifest, ...]:
     from steppe.client.files import manifests_in
+    from steppe.client.folders import BUILT_BY
 
     progress = _Progress()
-    return tuple(progress.over(manifests_in(filenames), "manifests"))
+    found = tuple(progress.over(manifests_in(filenames), "manifests"))
+    built = (each.where.rpartition(":")[0] for each in found if each.where.startswith(BUILT_BY))
+    for command in dict.fromkeys(built):
+        click.echo(f"read as built: {command}", err=True)
+    return found
 
 
 def _from_server(kubeconfig: str, context: str = "") -> Read:
