@@ -12,6 +12,12 @@ from steppe.manifests.documents import Manifest
 DEMOS = Path(__file__).parents[1] / "data" / "demos"
 EXPECTED = {
     "kubernetes-io": [("not-compared", "NetworkPolicy/documented/test-network-policy")],
+    "monitoring": [
+        ("selects-host-network", "NetworkPolicy/monitoring/node-exporter"),
+        ("not-compared", "NetworkPolicy/monitoring/prometheus-k8s"),
+        ("not-compared", "Service/monitoring/alertmanager-main"),
+        ("not-compared", "Service/monitoring/prometheus-k8s"),
+    ],
     "shop": [
         ("namespace-not-here", "NetworkPolicy/boutique/from-ingress-controller"),
         ("namespace-not-here", "NetworkPolicy/boutique/monitoring"),

@@ -10,6 +10,7 @@ from steppe.cli.refused import unknown_end
 from steppe.cli.settings import disagreement, settings_of
 from steppe.cli.source import BadInput, Source, claim_options, lab_record, load, options
 from steppe.errors import SteppeError
+from steppe.manifests.api_service import with_api_service
 from steppe.net.address import parse_address
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def explain(src: str, dst: str, source: Source, **asked: Any) -> None:
     Exit code: 0 it reaches it, 1 it does not, or only partly, or (--actual) something that is not
     Steppe's may stop it, 2 bad usage or input, or what is known does not decide it.
     """
-    loaded = load(source)
+    loaded = with_api_service(load(source), (dst,))
     said = _explained(loaded, source, src, dst, asked)
     if asked["fix"]:
         click.echo(_fix(loaded, said), nl=False)

@@ -2,12 +2,12 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from importlib import resources
 
 import click
 import msgspec
 
 from steppe.cli.expectations import Expectation, judged, read_expectations
+from steppe.cli.reach_page import about, page
 from steppe.cli.reach_table import (
     because_text,
     footnotes,
@@ -19,6 +19,7 @@ from steppe.cli.refused import unknown_end
 from steppe.cli.source import BadInput, Source, claim_options, load, options
 from steppe.errors import SteppeError
 from steppe.kube.cluster import Name
+from steppe.manifests.api_service import with_api_service
 from steppe.manifests.cluster import Loaded
 from steppe.net.address import IPNetwork
 from steppe.net.ports import EVERYTHING, PortSet, one_port, parse_ports
@@ -120,13 +121,13 @@ def reach(
         if senders or receivers or ports or output not in ("table", "json"):
             raise click.UsageError("--assert goes without --from, --to, --port, -o wide and html")
         wanted = read_expectations(expected)
-        loaded = load(source)
+        loaded = with_api_service(load(source), (entry.receiver for entry in wanted))
         say_doubts(loaded)
         raise SystemExit(_held_against(expected, wanted, loaded, output))
-    loaded = load(source)
+    loaded = with_api_service(load(source), receivers)
     found = answer(loaded, question)
     say_doubts(loaded)
-    _print(loaded, found, output)
+    _print(loaded, found, output, source)
 
 
 def ports_of(texts: tuple[str, ...]) -> PortSet:
@@ -299,15 +300,7 @@ def print_json(document: object) -> None:
     click.echo(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())
 
 
-def page(document: Mapping[str, object]) -> str:
-    """One self-contained HTML page."""
-    template = resources.files("steppe.cli").joinpath("reach.html").read_text(encoding="utf-8")
-    # The data must not contain text that ends its script element or begins a comment.
-    data = msgspec.json.encode(document).decode().replace("<", "\\u003c")
-    return template.replace("@DATA@", data)
-
-
-def _print(loaded: Loaded, found: Answer, output: str) -> None:
+def _print(loaded: Loaded, found: Answer, output: str, source: Source) -> None:
     flows = list(found.flows())
     if output == "wide":
         print_wide(found.reach, (flow for known in flows for flow in known))
@@ -319,7 +312,7 @@ def _print(loaded: Loaded, found: Answer, output: str) -> None:
         if output == "json":
             print_json(said)
         else:
-            click.echo(page(said))
+            click.echo(page(said, about(source)))
         return
     if flows:
         print_flows(found.reach, found.names, flows)

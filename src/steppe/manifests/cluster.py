@@ -143,8 +143,8 @@ def loaded_of(found: Collected, gaps: Iterable[str] = ()) -> Loaded:
         (*gaps, *found.gaps, *open_orders(cluster)),
         objects,
         nowhere,
-        refused,
-        found.makers,
+        refused=refused,
+        makers=found.makers,
     )
 
 
