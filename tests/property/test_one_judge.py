@@ -62,8 +62,13 @@ def ends_of(paths: tuple[PromisedPath, ...]) -> set[object]:
 
 
 def ways_of(said: Verdict) -> set[object]:
-    fates = {"yes": "delivered", "no": "denied"}
-    return {(w.address, w.port, w.source, fates[w.said]) for w in said.ways if not w.lost}
+    return {
+        (w.address, w.port, w.received, "delivered")
+        if w.said == "yes"
+        else (w.address, w.port, w.source, "denied")
+        for w in said.ways
+        if not w.lost
+    }
 
 
 def branches(cluster: Cluster, packet: Packet, paths: tuple[PromisedPath, ...]):
@@ -87,7 +92,7 @@ def branches(cluster: Cluster, packet: Packet, paths: tuple[PromisedPath, ...]):
             yield f"masqueraded {path.fate}"
         elif packet.source in STRANGERS:
             yield f"kept source {path.fate}"
-        if path.received.source == path.received.destination:
+        if done.endpoint.source == done.endpoint.destination:
             yield f"itself through a Service {path.fate}"
         if path.ingress.by == "own node" and who == "node":
             yield "own node through a Service"

@@ -324,7 +324,7 @@ class Offers:
 
 def outcome_of(said: Verdict) -> Outcome:
     """A verdict in numbers of endpoints."""
-    if said.stop:
+    if said.stop and not said.ways:
         return Outcome("unknown" if said.said == "unknown" else said.stop)
     open_, unknown = (sum(1 for w in said.ways if w.said == word) for word in ("yes", "unknown"))
     return Outcome(_WORDS[said.said], open_, len(said.ways), unknown)
