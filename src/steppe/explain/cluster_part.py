@@ -20,7 +20,8 @@ from steppe.net.packet import Packet
 def part_for(cluster: Cluster, cases: Iterable[Case]) -> Cluster:
     """All objects that may affect these packets, at any node where they may come in."""
     wanted = tuple(cases)
-    packets = {case.packet: case.entering for case in wanted}
+    packets = dict.fromkeys(case.packet for case in wanted)
+    entered = tuple(dict.fromkeys(case.entering for case in wanted))
     found = (service for packet in packets for service in _services(cluster, packet))
     services = {service.ref: service for service in found}.values()
     slices = tuple(slice_ for service in services for slice_ in cluster.slices_of(service))
@@ -29,9 +30,7 @@ def part_for(cluster: Cluster, cases: Iterable[Case]) -> Cluster:
     ends |= dict.fromkeys(case.sender for case in wanted if case.sender is not None)
     ends |= dict.fromkeys(_backends(slices, versions))
     pods = {pod.ref: pod for address in ends for pod in cluster.pods_at(address)}
-    nodes = {
-        node.name: node for node in _nodes(cluster, ends, pods.values(), slices, packets.values())
-    }
+    nodes = {node.name: node for node in _nodes(cluster, ends, pods.values(), slices, entered)}
     namespaces = cluster.namespaces
     return cluster_of(
         # In the same order as in the whole cluster: it may decide between conflicting objects.
