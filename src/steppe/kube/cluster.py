@@ -101,6 +101,12 @@ class Cluster(msgspec.Struct, frozen=True, dict=True):
         return self._policies_by_pod[name]
 
     @cached_property
+    def namespaces_named(self) -> frozenset[str]:
+        """The namespaces that exist, or that a pod or Service is in."""
+        inside = (namespace for names in (self.pods, self.services) for namespace, _ in names)
+        return frozenset((*self.namespaces, *inside))
+
+    @cached_property
     def _pods_by_address(self) -> Mapping[IPAddress, tuple[Pod, ...]]:
         return _grouped(
             (address, pod)
