@@ -192,4 +192,9 @@ def grouped(found: Iterable[tuple[T, Sequence[Stop | Differing]]]) -> tuple[Grou
         differing = (one for one in why if isinstance(one, Differing))
         entries.setdefault(key, {}).update(dict.fromkeys(differing))
     order = sorted(members, key=lambda key: (not key, -len(members[key])))
-    return tuple(Group(key, tuple(entries[key]), tuple(members[key])) for key in order)
+    return tuple(Group(key, _ordered(entries[key]), tuple(members[key])) for key in order)
+
+
+def _ordered(entries: Iterable[Differing]) -> tuple[Differing, ...]:
+    """Those first that others need, such as links."""
+    return tuple(sorted(entries, key=lambda each: (each.node, each.state.key.level)))
