@@ -22,7 +22,7 @@ from steppe.client.resources import (
     Resource,
 )
 from steppe.kube.policy_limits import LIMITS
-from steppe.service.backends import MAX_ENTRIES
+from steppe.service.limits import MAX_ENTRIES
 from tests.bounds import objects as of
 from tests.bounds.world import HEALTH, NODE, UNRELATED, Seen, World, node, watching
 from tests.conformance.netpol import CRD

@@ -89,6 +89,8 @@ def outcome_text(row: OfferRow) -> str:
     match said.said:
         case "refused":
             return "refused: it has no ready endpoint"
+        case "unserved":
+            return "refused: the Service is too large, this port is not served (steppe lint)"
         case "dropped":
             return "dropped: no ready endpoint on the sender's node"
         case "partly":

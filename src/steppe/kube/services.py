@@ -37,6 +37,7 @@ class Service(msgspec.Struct, frozen=True, gc=False):
     no range could be read. `affinity_seconds` is 0 without session affinity.
     `load_balancer_ips` contains those with ipMode VIP. `refused` are the addresses of these and of
     `external_ips` that belong to something else, and are not served (service/claims.py).
+    `unserved` are ports that `ports` does not have for want of room (service/limits.py).
     """
 
     namespace: str
@@ -57,6 +58,7 @@ class Service(msgspec.Struct, frozen=True, gc=False):
     headless: bool = False
     external_name: str = ""
     refused: tuple[IPAddress, ...] = ()
+    unserved: tuple[ServicePort, ...] = ()
 
     @property
     def ref(self) -> ObjectRef:

@@ -105,7 +105,8 @@ def closed_services(facts: Facts) -> Iterator[Finding]:
 
 
 def _field(offer: Offer) -> str:
-    return f"spec.ports[{offer.service.ports.index(offer.port)}]"
+    service = offer.service
+    return f"spec.ports[{(*service.ports, *service.unserved).index(offer.port)}]"
 
 
 def _outcomes(facts: Facts, offers: Offers, offer: Offer) -> _Outcomes:

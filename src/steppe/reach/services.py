@@ -22,15 +22,19 @@ from steppe.service.backends import NamedFrontend, Vantage, frontends, named_fro
 from steppe.service.ownership import FrontendOwners
 from steppe.service.table import Backend
 
-Said = Literal["allowed", "partly", "denied", "refused", "dropped", "absent"]
+Said = Literal["allowed", "partly", "denied", "refused", "dropped", "absent", "unserved"]
 
 
 class View(msgspec.Struct, frozen=True):
-    """A Service's port as seen from some nodes; `refuse`: it has no endpoints on any node."""
+    """A Service's port as seen from some nodes; `refuse`: it has no endpoints on any node.
+
+    `unserved`: the Service has more ports than there is room for, and this is one of the last.
+    """
 
     nodes: frozenset[str]
     backends: tuple[Backend, ...]
     refuse: bool
+    unserved: bool = False
 
 
 class Offer(msgspec.Struct, frozen=True):
@@ -55,9 +59,9 @@ class Offer(msgspec.Struct, frozen=True):
 class Outcome(msgspec.Struct, frozen=True):
     """The result of connections to an offer.
 
-    `refused`: the Service has no endpoints. `dropped`: its policy is Local and the sender's node
-    has none. `absent`: the Service or the sender does not exist. Otherwise policies allow `open`
-    of its endpoints.
+    `refused`: the Service has no endpoints. `unserved`: refused as well, for the Service is too
+    large. `dropped`: its policy is Local and the sender's node has none. `absent`: the Service or
+    the sender does not exist. Otherwise policies allow `open` of its endpoints.
     """
 
     said: Said
@@ -126,7 +130,10 @@ class Offers:
             own = tuple(sorted(cluster.slices_of(service), key=lambda slice_: slice_.name))
             for named in named_frontends(Vantage(nodes[0], ()), service):
                 if named.kind == "cluster" and owners.owner(named.front) == service.ref:
-                    views = tuple(_views(nodes, service, own, named))
+                    # The node refuses what a port over the limit is sent.
+                    views: tuple[View, ...] = (View(frozenset(), (), refuse=True, unserved=True),)
+                    if named.port not in service.unserved:
+                        views = tuple(_views(nodes, service, own, named))
                     yield Offer(service, named.port, named.front.address, views)
 
     def _on(self, nodes: frozenset[str]) -> Mask:
@@ -195,6 +202,8 @@ def _views(
 
 def _outcome(view: View, open_: int) -> Outcome:
     total = len(view.backends)
+    if view.unserved:
+        return Outcome("unserved")
     if not total:
         return Outcome("refused" if view.refuse else "dropped")
     if open_ == total:
