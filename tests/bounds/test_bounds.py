@@ -46,8 +46,8 @@ def service(entries: int) -> Objects:
     return [(SERVICES, made), (ENDPOINTSLICES, slice_)]
 
 
-def policy(*rules: of.Object) -> Objects:
-    return [(NETWORKPOLICIES, of.policy(*rules))]
+def policy(*rules: of.Object, name: str = "large") -> Objects:
+    return [(NETWORKPOLICIES, of.policy(*rules, name=name))]
 
 
 CASES: dict[str, tuple[Callable[[int], Objects], tuple[int, int], str]] = {
@@ -76,6 +76,18 @@ CASES: dict[str, tuple[Callable[[int], Objects], tuple[int, int], str]] = {
         lambda n: [(CLUSTERNETWORKPOLICIES, of.cluster_policy(*of.networks(n)))],
         (BLOCKS, 2 * BLOCKS),
         "peers, more than",
+    ),
+    "many policies": (
+        lambda n: [
+            each
+            for number in range(n)
+            for each in policy(
+                {"from": [of.ANY_POD], "ports": of.odd_ports(PORTS, 1 + number)},
+                name=f"large-{number}",
+            )
+        ],
+        (10, 40),
+        "too much for its nodes together",
     ),
     "ports x endpoints of a Service": (service, (MAX_ENTRIES, 2 * MAX_ENTRIES), "not served"),
 }
