@@ -5,7 +5,7 @@ FAST := not kernel and not lab and not slow
 PYTEST := tools/run_pytest.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check format test test-api test-vm attack bench wheels golden lock clean
+.PHONY: help setup demo check format test test-api test-vm attack bench wheels shim golden lock clean
 
 help:           ## this list
 	@sed -n 's/^\([a-z-]*\): .*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|'
@@ -59,6 +59,9 @@ wheels:         ## dist/*.whl: steppe, which nodes and laptops install, and step
 	@tools/setup.sh
 	rm -rf build lab/build # setuptools would pack what it finds there from the last time
 	$(PY) -m pip --disable-pip-version-check wheel -q --no-deps -w dist . ./lab
+
+shim:           ## dist/steppe-cni: the CNI plugin as one static program, for hosts without Python
+	shim/build.sh "$(CURDIR)/dist/steppe-cni" $(TARGET)
 
 golden:         ## rewrite the golden files; read the diff before you commit it
 	@tools/setup.sh

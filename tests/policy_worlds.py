@@ -115,6 +115,29 @@ def network_policies(draw: st.DrawFn, name: str = "p") -> NetworkPolicy:
     return policy
 
 
+@st.composite
+def blocking_policies(
+    draw: st.DrawFn, name: str, blocks: st.SearchStrategy[tuple[str, str]]
+) -> NetworkPolicy:
+    """A policy that isolates some pods and lets in, or out, some of these blocks alone."""
+    field, other = draw(st.sampled_from([("ingress", "from"), ("egress", "to")]))
+    rules = [
+        {other: _block(draw(blocks), None), "ports": draw(st.sampled_from([[], [{"port": 8080}]]))}
+        for _ in range(draw(st.sampled_from([1, 2, 0])))
+    ]
+    document = {
+        "metadata": {"name": name, "namespace": draw(st.sampled_from(NAMESPACES))},
+        "spec": {
+            "podSelector": draw(st.one_of(st.just({}), selectors)),
+            "policyTypes": [field.capitalize()],
+            field: rules,
+        },
+    }
+    policy, problems = network_policy_from(msgspec.convert(document, policy_wire.NetworkPolicy))
+    assert problems == ()
+    return policy
+
+
 _namespaced = st.builds(
     lambda pods, spaces: {"podSelector": pods, "namespaceSelector": spaces}, selectors, selectors
 )

@@ -1,6 +1,6 @@
 """Write the shapes of the built-in kinds, taken from the `kubernetes` package's models.
 
-    python tools/gen_schemas.py > lab/src/steppe_lab/apiserver/kinds/schemas.json
+    python tools/gen_schemas.py > src/steppe/admission/schemas.json
 
 One line a type, so that a diff reads: {"core.v1.Taint": {"effect!": "string", ...}}. A field is
 required where its name ends in "!"; "[T]" is a list and "{T}" a map. Only field names and types
@@ -16,9 +16,10 @@ from kubernetes.client import models
 
 # The order matters: a type belongs to the group that reaches it first.
 ROOTS = {
-    "core.v1": "Namespace Node Pod Service Endpoints ConfigMap Secret CoreV1Event ServiceAccount",
+    "core.v1": "Namespace Node Pod Service Endpoints ConfigMap Secret CoreV1Event ServiceAccount"
+    " ReplicationController",
     "apps.v1": "Deployment ReplicaSet DaemonSet StatefulSet",
-    "batch.v1": "Job",
+    "batch.v1": "Job CronJob",
     "discovery.v1": "EndpointSlice",
     "coordination.v1": "Lease",
     "events.v1": "EventsV1Event",

@@ -18,10 +18,14 @@ from functools import cached_property
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
+import msgspec
+
 from steppe.ends.end import UnknownEndError
 from steppe.explain.explain import Explainer
 from steppe.explain.model import Explanation
 from steppe.explain.tables import explainer_of
+from steppe.judge.judge import End
+from steppe.judge.pieces import allowed_of
 from steppe.kube.cluster import Cluster
 from steppe.lint.finding import Finding
 from steppe.lint.lint import lint
@@ -32,9 +36,8 @@ from steppe.net.ports import EVERYTHING, PortSet
 from steppe.reach.difference import Difference
 from steppe.reach.ends import Ends
 from steppe.reach.groups import Member
-from steppe.reach.matrix import allowed_of
 from steppe.reach.names import Names, workloads_of
-from steppe.reach.reach import End, Reach, reach_of
+from steppe.reach.reach import Reach, reach_of
 from steppe.settings import Settings
 
 __all__ = ["Network", "load", "of_documents"]
@@ -51,6 +54,8 @@ class Network:
     def __init__(self, loaded: Loaded, settings: Settings | None = None) -> None:
         self.loaded = loaded
         self.settings = settings
+        if settings is not None:
+            self.loaded = msgspec.structs.replace(loaded, settings=settings)
 
     @property
     def cluster(self) -> Cluster:
@@ -87,7 +92,7 @@ class Network:
     @cached_property
     def reach(self) -> Reach:
         """All pairs, by groups of ends that no policy distinguishes."""
-        return reach_of(self.cluster)
+        return reach_of(self.cluster, settings=self.loaded.settings)
 
     def lint(self) -> tuple[Finding, ...]:
         """Findings: what has no effect, or probably not the intended one."""
@@ -95,12 +100,12 @@ class Network:
 
     def diff(self, after: "Network") -> Difference:
         """Which flows open and which close from this network to another state of it."""
-        return Difference(self.cluster, after.cluster)
+        return Difference(self.cluster, after.cluster, settings=self.loaded.settings)
 
     @cached_property
     def _explainer(self) -> Explainer:
         if self.settings is None:
-            return Explainer(self.cluster)
+            return Explainer(self.cluster, settings=self.loaded.settings)
         return explainer_of(self.cluster, self.settings)
 
     @cached_property

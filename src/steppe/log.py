@@ -21,4 +21,7 @@ def set_up(level: str = "info", stream: TextIO = sys.stderr, *, names: bool = Tr
     formatter.converter = time.gmtime
     handler = logging.StreamHandler(stream)
     handler.setFormatter(formatter)
+    # No line says where it was written, so that is not looked up (Logging HOWTO, "Optimization").
+    logging._srcfile = None  # noqa: SLF001
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging.basicConfig(level=level.upper(), handlers=[handler])

@@ -15,6 +15,14 @@ ExternalIPs = Literal["allow", "warn", "deny"]
 """What becomes of Services' externalIPs: served, served with a Problem, or not served."""
 
 
+def parse_prefixes(text: str) -> tuple[IPNetwork, ...]:
+    """Prefixes with commas between them; ValueError says what is wrong."""
+    try:
+        return tuple(parse_prefix(part.strip()) for part in text.split(",") if part.strip())
+    except ValueError as error:
+        raise ValueError(f"{error}; give prefixes such as 192.0.2.0/24,2001:db8::/32") from error
+
+
 class Settings(msgspec.Struct, frozen=True):
     """`fabric`: one that fabric/registry.py lists.
 

@@ -11,6 +11,7 @@ import pytest
 from steppe.agent.answers import Answers
 from steppe.agent.node.gauges import Gauges
 from steppe.agent.node.passes import Passes
+from steppe.agent.node.surroundings import Observer
 from steppe.client.informer import WatchStatus
 from steppe.drivers.errors import KernelError
 from steppe.kube.cause import Cause, ObjectRef, Problem
@@ -18,6 +19,7 @@ from steppe.state.document import key_state_from
 from steppe.state.link import LinkKey
 from steppe.state.route import route_by
 from tests.agent.keeper_world import STRAY, TO_B, TO_C, World
+from tests.agent.test_audit import Inspection
 from tests.waiting import until_async
 
 TWIN = Problem(Cause(ObjectRef("Service", "shop", "web"), "spec.ports"), "taken by another")
@@ -51,9 +53,11 @@ class Asked:
         self.why = ""
         self.problems: tuple[Problem, ...] = ()
         denials: Any = self.denials
+        inspection = Inspection()
         self.answers = Answers(
             compiler=self.world.compiler,
             keeper=self.world.keeper,
+            observer=Observer(self.world.compiler, inspection, inspection.look_into),
             feeds=self.feeds,
             denials=denials,
             why_not_ready=lambda: self.why,

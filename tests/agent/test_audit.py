@@ -1,23 +1,25 @@
 """What an audit finds, tells and puts right, over a kernel in memory."""
 
-from collections.abc import Iterable
-from ipaddress import ip_address
+from collections.abc import Collection, Iterable
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 import pytest
 
 from steppe.agent.node import audit
 from steppe.agent.node.audit import Audit
+from steppe.agent.node.surroundings import Observer
 from steppe.drivers.errors import KernelError
-from steppe.drivers.inspection import Other
 from steppe.kube.objects import Workload
 from steppe.kube.services import Endpoint, EndpointSlice, Service, ServicePort
+from steppe.net.address import IPNetwork
 from steppe.net.flow import Endpoints, Flow
 from steppe.plan.diff import Change
 from steppe.state.device import Veth
 from steppe.state.link import Link, LinkKey
 from steppe.state.nft import ElementKey
-from steppe.state.route import RouteKey, route_by
+from steppe.state.route import Route, RouteKey, route_by
+from steppe.state.surroundings import OtherRoute, Surroundings
 from steppe.state.workload import workload_of
 from tests.agent.keeper_world import RULESET, STRAY, TO_B, TO_C, World
 from tests.worlds import node_at, pod_on
@@ -25,7 +27,7 @@ from tests.worlds import node_at, pod_on
 CLUSTER_IP, CLIENT = ip_address("10.96.0.10"), ip_address("10.244.1.9")
 GONE = ip_address("10.244.2.5")
 STALE = Flow("UDP", Endpoints(CLIENT, 40000, CLUSTER_IP, 53), Endpoints(GONE, 5353, CLIENT, 40000))
-FIREWALL = Other("inet filter input (hook input)", "policy drop")
+BLACK = OtherRoute(RouteKey(ip_network("10.244.2.0/25"), metric=0), Route("blackhole"))
 
 
 class Inspection:
@@ -33,9 +35,10 @@ class Inspection:
 
     def __init__(self) -> None:
         self.flows: set[Flow] = set()
-        self.found: tuple[Other, ...] = ()
+        self.around = Surroundings()
+        self.in_pod: Surroundings | None = Surroundings()
         self.fails: KernelError | None = None
-        self.asked: list[tuple[tuple[RouteKey, ...], str]] = []
+        self.asked: list[tuple[frozenset[IPNetwork], tuple[str, ...]]] = []
 
     def tracked(self) -> tuple[Flow, ...]:
         if self.fails:
@@ -45,9 +48,17 @@ class Inspection:
     def end(self, flows: Iterable[Flow]) -> None:
         self.flows -= set(flows)
 
-    def others(self, routes: Iterable[RouteKey], link: str) -> tuple[Other, ...]:
-        self.asked.append((tuple(routes), link))
-        return self.found
+    def surroundings(
+        self, addresses: Collection[IPNetwork], links: Collection[str]
+    ) -> Surroundings:
+        self.asked.append((frozenset(addresses), tuple(links)))
+        return self.around
+
+    def inside(self, _: int) -> Surroundings:
+        return self.around
+
+    async def look_into(self, *_: object) -> Surroundings | None:
+        return self.in_pod
 
 
 class Audited:
@@ -57,8 +68,10 @@ class Audited:
         self.world = World()
         self.inspection = Inspection()
         self.inside: dict[str, tuple[Change, ...]] = {}
+        compiler, inspection = self.world.compiler, self.inspection
+        self.observer = Observer(compiler, inspection, inspection.look_into)
         self.audit = Audit(
-            self.world.compiler, self.world.keeper, self._inner_faults, self.inspection
+            compiler, self.world.keeper, self._inner_faults, inspection, self.observer
         )
 
     async def _inner_faults(self, workload: Workload) -> tuple[Change, ...]:
@@ -91,9 +104,9 @@ async def test_a_kernel_that_is_as_desired_has_no_differences() -> None:
         "flows": [],
         "others": [],
     }
-    ((routes, link),) = it.inspection.asked
-    assert {TO_B, TO_C} <= set(routes)
-    assert link == "eth0"
+    ((addresses, links),) = it.inspection.asked
+    assert {TO_B.prefix, TO_C.prefix} <= addresses
+    assert links == ("eth0",)
 
 
 async def test_what_is_missing_foreign_or_different_is_reported_with_its_cause_and_left() -> None:
@@ -202,10 +215,26 @@ async def test_flows_to_what_is_no_endpoint_are_reported_with_their_service_and_
 async def test_what_others_have_put_there_is_reported_and_never_counts_as_a_repair() -> None:
     it = Audited()
     await it.begin()
-    it.inspection.found = (FIREWALL,)
+    it.inspection.around = Surroundings(routes=(BLACK,))
     answer = await it.audit.look(repair=True)
-    assert answer["others"] == [{"entry": FIREWALL.entry, "text": FIREWALL.text}]
+    (row,) = answer["others"]
+    assert (row["kind"], row["sure"]) == ("route", True)
+    assert row["entry"] == "route 10.244.2.0/25 metric 0 blackhole"
+    assert "to pods of node-b (10.244.2.0/25) are dropped here" in row["text"]
     assert not answer["repaired"]
+
+
+async def test_a_pod_whose_inside_is_not_found_is_named() -> None:
+    it = Audited()
+    await it.begin()
+    pod = workload_of(pod_on(node_at(0), 0))
+    assert pod is not None
+    it.world.compiler.set_workload(pod)
+    it.inspection.in_pod = None
+    seen = await it.observer.look()
+    assert [found.entry for found in seen.findings] == [f"its inside in {pod.namespace}/{pod.name}"]
+    elsewhere = await it.observer.look([GONE])
+    assert elsewhere.findings == ()
 
 
 async def test_a_connection_table_that_cannot_be_read_is_no_clean_audit() -> None:

@@ -27,8 +27,14 @@ families = pytest.mark.parametrize("prefixes", FAMILIES.values(), ids=FAMILIES.k
 def settings(link: str = LINK) -> list[SysctlKey]:
     return [
         SysctlKey(f"net/ipv4/conf/{link}/rp_filter"),
+        SysctlKey(f"net/ipv4/conf/{link}/arp_ignore"),
         SysctlKey(f"net/ipv6/conf/{link}/accept_ra"),
     ]
+
+
+def arp(prefixes: tuple[str, ...]) -> int:
+    """How many settings of ARP a pod's link has."""
+    return sum("." in prefix for prefix in prefixes)
 
 
 def ips(answer: Any) -> list[str]:
@@ -53,8 +59,8 @@ async def test_add_makes_both_sides_and_del_takes_all_of_it_away(prefixes: tuple
     host = node.kernel.read(settings())
     alias = f"default/web {' '.join(wanted)} c-web/eth0"
     assert host[LinkKey(LINK)] == Link(Veth(), 1450, host_mac(LINK), alias, group=POD_GROUP)
-    # A route, a neighbour and the guard of the source a family, beside the link.
-    assert len(host) == 1 + 3 * len(prefixes)
+    # A route, a neighbour and the guard of the source a family, beside the link; and ARP's setting.
+    assert len(host) == 1 + 3 * len(prefixes) + arp(prefixes)
     assert node.steps == STEPS
     assert await node.delete("web") == (0, None)
     assert node.kernel.read(settings()) == pod.read() == {}
@@ -74,7 +80,7 @@ async def test_whatever_change_is_refused_the_add_is_undone_and_can_be_tried_aga
     prefixes: tuple[str, ...],
 ) -> None:
     total = await changes_of_an_add(prefixes)
-    assert total == 3 + 6 * len(prefixes)
+    assert total == 3 + 6 * len(prefixes) + arp(prefixes)
     for number in range(total):
         node = FakeNode(prefixes)
         pod = node.pod("web")

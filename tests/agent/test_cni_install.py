@@ -30,6 +30,31 @@ def test_what_is_installed_runs_and_can_be_loaded(tmp_path: Path) -> None:
     ]
 
 
+def test_a_static_plugin_is_installed_in_place_of_the_script(tmp_path: Path) -> None:
+    given = tmp_path / "given"
+    versions = '{"cniVersion":"1.1.0","supportedVersions":["0.3.1","0.4.0","1.0.0","1.1.0"]}'
+    given.write_text(f"#!/bin/sh\necho '{versions}'\n")
+    given.chmod(0o755)
+    bin_dir = tmp_path / "bin"
+    install.install(bin_dir, tmp_path / "net.d", Path("/s"), given)
+    assert (bin_dir / "steppe").read_bytes() == given.read_bytes()
+    assert (bin_dir / "steppe").stat().st_mode & 0o777 == 0o755
+
+
+@pytest.mark.parametrize("text", ["#!/bin/sh\nexit 1\n", "#!/bin/sh\necho '{}'\n", "\x7fELF"])
+def test_what_is_not_this_plugin_is_refused_and_the_old_one_stays(
+    tmp_path: Path, text: str
+) -> None:
+    install.install(tmp_path / "bin", tmp_path / "net.d", Path("/s"))
+    before = (tmp_path / "bin" / "steppe").read_bytes()
+    given = tmp_path / "given"
+    given.write_text(text)
+    given.chmod(0o755)
+    with pytest.raises(install.InstallError, match="give the one that came with this version"):
+        install.install(tmp_path / "bin", tmp_path / "net.d", Path("/s"), given)
+    assert (tmp_path / "bin" / "steppe").read_bytes() == before
+
+
 def test_a_second_time_touches_nothing(tmp_path: Path) -> None:
     socket = Path("/run/x/cni.sock")
     install.install(tmp_path, tmp_path, socket)
@@ -38,10 +63,35 @@ def test_a_second_time_touches_nothing(tmp_path: Path) -> None:
     assert install.install(tmp_path, tmp_path, socket) == (tmp_path / "steppe",)
 
 
-def test_host_ports_are_chained_where_the_plugin_is(tmp_path: Path) -> None:
-    (tmp_path / "portmap").touch()
-    plugins = install.conflist(tmp_path, Path("/s"))["plugins"]
-    assert plugins[1] == {"type": "portmap", "capabilities": {"portMappings": True}}
+def test_a_runtime_that_knows_one_version_only_gets_one_that_it_takes(tmp_path: Path) -> None:
+    # libcni before 1.2 (containerd 1.6 and 1.7) reads `cniVersion` alone.
+    config = install.conflist(tmp_path, Path("/s"))
+    assert config["cniVersion"] == "1.0.0"
+    assert config["cniVersions"] == ["0.3.1", "0.4.0", "1.0.0", "1.1.0"]
+
+
+PORTMAP = {"type": "portmap", "capabilities": {"portMappings": True}}
+
+
+@pytest.mark.parametrize(
+    ("answer", "versions", "chained"),
+    [
+        (["0.4.0", "1.0.0", "1.1.0"], ["0.4.0", "1.0.0", "1.1.0"], [PORTMAP]),
+        # Debian 12's portmap 1.1.1: a result of 1.1.0 would be an error of the whole ADD.
+        (["0.3.0", "0.3.1", "0.4.0", "1.0.0"], ["0.3.1", "0.4.0", "1.0.0"], [PORTMAP]),
+        (["0.3.1", "0.4.0"], ["0.3.1", "0.4.0", "1.0.0", "1.1.0"], []),
+        ("nonsense", ["0.3.1", "0.4.0", "1.0.0", "1.1.0"], []),
+    ],
+)
+def test_host_ports_are_chained_if_the_plugin_knows_the_version(
+    tmp_path: Path, answer: object, versions: list[str], chained: list[object]
+) -> None:
+    text = json.dumps({"cniVersion": "1.0.0", "supportedVersions": answer})
+    (tmp_path / "portmap").write_text(f"#!/bin/sh\ncat > /dev/null\necho '{text}'\n")
+    (tmp_path / "portmap").chmod(0o755)
+    config = install.conflist(tmp_path, Path("/s"))
+    assert config["cniVersions"] == versions
+    assert config["plugins"][1:] == chained
 
 
 def test_without_the_plugin_there_is_no_configuration(tmp_path: Path) -> None:

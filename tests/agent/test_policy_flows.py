@@ -19,6 +19,7 @@ from steppe.kube.objects import Node, Workload
 from steppe.kube.prefixes import pod_cidrs
 from steppe.net.address import IPAddress
 from steppe.net.flow import Endpoints, Flow
+from steppe.net.packet import Protocol
 from steppe.settings import Settings
 from steppe.state.nft import ElementKey
 from tests.waiting import patience, until_async
@@ -27,9 +28,9 @@ POD, PEER, HOST = map(ip_address, ("10.244.1.5", "10.244.2.6", "192.0.2.11"))
 CHANGED = ElementKey("ingress_guarded4", (POD,))
 
 
-def flow(source: IPAddress, port: int) -> Flow:
+def flow(source: IPAddress, port: int, protocol: Protocol = "TCP") -> Flow:
     return Flow(
-        "TCP",
+        protocol,
         Endpoints(source, 40000, POD, port),
         Endpoints(POD, port, source, 40000),
     )
@@ -103,6 +104,59 @@ async def test_only_what_is_forbidden_ends_and_the_log_says_why(
     (told,) = caplog.messages
     assert told.startswith("ended flow=")
     assert "a policy forbids it now" in told
+
+
+@pytest.mark.parametrize("protocol", ["UDP", "SCTP", "ICMP"])
+async def test_flows_of_every_protocol_are_judged(protocol: Protocol) -> None:
+    gone = flow(PEER, 0 if protocol == "ICMP" else 81, protocol)
+    table = Table(ALLOWED, gone)
+
+    async def ended() -> bool:
+        return gone not in table.held
+
+    async with ending(table) as it:
+        it.changed([CHANGED])
+        await until_async(ended, 10, "the forbidden one is gone")
+    assert table.held == {ALLOWED}
+
+
+async def test_what_an_answer_under_way_begins_is_ended_too(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The pod may send where it likes, so nothing else tells such a flow from one of its own."""
+    caplog.set_level(logging.INFO, "steppe.agent")
+    asked = flow(PEER, 81, "UDP")
+    answer = Flow("UDP", asked.reply, asked.original)
+    own = Flow("UDP", Endpoints(POD, 82, PEER, 40000), Endpoints(PEER, 40000, POD, 82))
+    table = Table(asked, own)
+
+    async def ended() -> bool:
+        return asked not in table.held
+
+    async def ended_again() -> bool:
+        return answer not in table.held
+
+    async with ending(table) as it:
+        it.changed([CHANGED])
+        await until_async(ended, 10, "the forbidden one is gone")
+        for _ in range(2):  # an answer is late, and another later
+            table.held.add(answer)
+            await until_async(ended_again, 10, "what its answer began is gone")
+    assert table.held == {own}
+    assert any("an answer of a flow that was ended began it" in told for told in caplog.messages)
+
+
+async def test_without_a_flow_that_was_ended_nothing_is_looked_for() -> None:
+    table = Table(ALLOWED)
+
+    async def read() -> bool:
+        return table.reads == 1
+
+    async with ending(table) as it:
+        it.changed([CHANGED])
+        await until_async(read, 10, "the table is read")
+        await asyncio.sleep(1.2)
+    assert table.reads == 1
 
 
 async def test_entries_that_are_no_policys_cost_no_reading() -> None:

@@ -55,6 +55,41 @@ def test_an_entry_that_someone_removed_is_put_back_with_its_cause() -> None:
     assert [str(cause) for cause in it.because(change)] == ["Node/node-b spec.podCIDRs[0]"]
 
 
+def test_only_what_was_right_before_another_program_changed_it_is_a_repair() -> None:
+    it = reconciler()
+    it.replace_actual({})
+    it.settle(it.plan().changes, ())
+    broken, stray = (RouteKey(ip_network(f"10.244.{n}.0/24")) for n in (2, 99))
+    it.observe(broken, None)
+    it.observe(stray, route_by("eth0"))
+    assert set(it.plan().repairs) == {broken, stray}
+    # Removed and put back before we looked: nothing is left to repair.
+    it.settle(it.plan().changes, ())
+    was = it._compiler.state[broken].value
+    it.observe(broken, was)
+    it.observe(broken, None)
+    it.observe(broken, was)
+    assert it.plan() == Plan()
+
+
+def test_the_agents_own_work_is_no_repair() -> None:
+    it = reconciler()
+    it.replace_actual({})
+    it.settle(it.plan().changes, ())
+    # An attachment writes before its pod is known here, and deletes before it is forgotten.
+    pod = pod_on(node_at(0), 1, "uid")
+    it._compiler.set_workload(workload_of(pod))
+    key = LinkKey(workload_of(pod).link)
+    made = it._compiler.state[key].value
+    it._compiler.delete_workload(key.name)
+    it.observe(key, made)
+    it._compiler.set_workload(workload_of(pod))
+    assert key not in it.plan().repairs
+    it.observe(key, None)
+    it._compiler.delete_workload(key.name)
+    assert key not in it.plan().repairs
+
+
 def test_an_entry_that_no_object_claims_is_deleted() -> None:
     it = reconciler()
     stray = RouteKey(ip_network("10.244.99.0/24"))

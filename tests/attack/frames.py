@@ -9,7 +9,11 @@ from collections.abc import Iterator
 from ipaddress import ip_address
 
 UDP, TCP, ICMP, ICMP6 = 17, 6, 1, 58
-HOP_BY_HOP, ROUTING, FRAGMENT, DESTINATION = 0, 43, 44, 60
+IPIP, GRE, SCTP, UDPLITE, EXPERIMENT, IP6IP6 = 4, 47, 132, 136, 253, 41
+HOP_BY_HOP, ROUTING, FRAGMENT, AUTHENTICATION, NO_NEXT, DESTINATION = 0, 43, 44, 51, 59, 60
+IPV4, IPV6, ARP, VLAN, QINQ = 0x0800, 0x86DD, 0x0806, 0x8100, 0x88A8
+STRANGER = b"\x02\0\0\0\0\x66"
+"""A MAC address that nobody has."""
 SYN, ACK, RST, FIN, PSH, URG = 0x02, 0x10, 0x04, 0x01, 0x08, 0x20
 
 
@@ -57,15 +61,19 @@ def ip(
     hops: int = 64,
     offset: int = 0,
     more: bool = False,
+    options: bytes = b"",
 ) -> bytes:
-    """One packet of the addresses' family; offset and `more` are of IPv4's own fragments."""
+    """One packet of the addresses' family; offset, `more` and options are IPv4's own."""
     ends = ip_address(source).packed + ip_address(destination).packed
     if ":" in source:
         return struct.pack("!IHBB", 6 << 28, len(data), protocol, hops) + ends + data
+    options += b"\0" * (-len(options) % 4)
     flags = (0x2000 if more else 0) | offset // 8
-    head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(data), 7, flags, hops, protocol, 0)
-    head = head[:10] + struct.pack("!H", checksum(head + ends))
-    return head + ends + data
+    words = 5 + len(options) // 4
+    size = 4 * words + len(data)
+    head = struct.pack("!BBHHHBBH", 0x40 | words, 0, size, 7, flags, hops, protocol, 0)
+    head = head[:10] + struct.pack("!H", checksum(head + ends + options))
+    return head + ends + options + data
 
 
 def fragments(
@@ -80,17 +88,52 @@ def fragments(
             yield ip(source, destination, protocol, piece, offset=offset, more=more)
 
 
-def extended(source: str, destination: str, protocol: int, data: bytes, kind: int) -> bytes:
-    """An IPv6 packet with one extension header that says nothing (PadN of six)."""
-    head = struct.pack("!BBBB4x", protocol, 0, 1, 4)
-    return ip(source, destination, kind, head + data)
+def extended(source: str, destination: str, protocol: int, data: bytes, *kinds: int) -> bytes:
+    """An IPv6 packet with extension headers that say nothing (PadN of six)."""
+    following = protocol
+    for kind in reversed(kinds):
+        if kind == AUTHENTICATION:
+            data = struct.pack("!BBHII", following, 1, 0, 1, 1) + data
+        else:
+            data = struct.pack("!BBBB4x", following, 0, 1, 4) + data
+        following = kind
+    return ip(source, destination, following, data)
+
+
+def routing(to: str, protocol: int, data: bytes, kind: int) -> bytes:
+    """A routing header of IPv6, with one stop more, and what follows it.
+
+    The word after it is reserved, or says of type 4 which stop is last.
+    """
+    return struct.pack("!BBBB4x", protocol, 2, kind, 1) + ip_address(to).packed + data
+
+
+def source_route(to: str, kind: int) -> bytes:
+    """An IPv4 option: one stop more (RFC 791: 131 loose, 137 strict)."""
+    return struct.pack("!BBB", kind, 7, 4) + ip_address(to).packed
+
+
+def arp(operation: int, sender: tuple[bytes, str], target: tuple[bytes, str]) -> bytes:
+    """An ARP message for Ethernet and IPv4 (RFC 826), without its Ethernet header."""
+    head = struct.pack("!HHBBH", 1, IPV4, 6, 4, operation)
+    return head + b"".join(mac + ip_address(own).packed for mac, own in (sender, target))
+
+
+def ethernet(to: bytes, source: bytes, kind: int, data: bytes, *tags: tuple[int, int]) -> bytes:
+    """A frame, with VLAN tags (type and number), the outer one first."""
+    tagged = b"".join(struct.pack("!HH", *tag) for tag in tags)
+    return to + source + tagged + struct.pack("!H", kind) + data
 
 
 def vxlan(inner: bytes, vni: int, mac: bytes) -> bytes:
     """What goes into UDP 4789 (RFC 7348, section 5): header, Ethernet frame."""
-    kind = 0x86DD if inner[0] >> 4 == 6 else 0x0800
-    frame = mac + b"\x02\0\0\0\0\x66" + struct.pack("!H", kind) + inner
+    frame = ethernet(mac, STRANGER, kind_of(inner), inner)
     return struct.pack("!II", 0x08 << 24, vni << 8) + frame
+
+
+def kind_of(packet: bytes) -> int:
+    """The Ethernet type of an IP packet."""
+    return IPV6 if packet[0] >> 4 == 6 else IPV4
 
 
 def option(kind: int, data: bytes) -> bytes:

@@ -1,104 +1,22 @@
 """The attacks, as a table: each row is a kind of packet, made for every sender and receiver.
 
 What policy forbids: anything that claims another's address; anything to `echo` pods but from
-friends; anything that `caged-a` sends; any tunnel's packet but a node's.
+friends, and to `narrow` pods but datagrams to port 53; anything that `caged-a` sends; any tunnel's
+packet but a node's.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from ipaddress import ip_address
 
 from tests.attack import frames
-from tests.attack.frames import (
-    ACK,
-    DESTINATION,
-    FIN,
-    HOP_BY_HOP,
-    ICMP,
-    ICMP6,
-    PSH,
-    RST,
-    SYN,
-    TCP,
-    UDP,
-    URG,
-)
-from tests.attack.world import RECEIVERS, Field, Shot
+from tests.attack.bodies import Body, bodies
+from tests.attack.frames import ICMP, ICMP6, UDP
+from tests.attack.world import GUARDED, RECEIVERS, Field, Shot
 
-Body = Callable[[str, str, bytes], Iterable[bytes]]
-"""Source, destination and mark to packets."""
 FAMILIES = (False, True)
 CLAIMED = ("friend-b", "open-a", "node-b", "node-a", "outside", "unused")
 """Whose address is claimed; `unused` is one of the sender's node that no pod has."""
 VNI = 7473
-
-
-def _udp(source: str, to: str, mark: bytes) -> Iterable[bytes]:
-    return [frames.ip(source, to, UDP, frames.udp(source, to, mark, 9))]
-
-
-def _icmp(source: str, to: str, mark: bytes) -> Iterable[bytes]:
-    kind = ICMP6 if ":" in source else ICMP
-    return [frames.ip(source, to, kind, frames.icmp(source, to, mark))]
-
-
-def _unreachable(source: str, to: str, mark: bytes) -> Iterable[bytes]:
-    """An ICMP error about nothing that was ever sent."""
-    six = ":" in source
-    about = frames.ip(to, source, UDP, frames.udp(to, source, mark, 9))
-    body = frames.icmp(source, to, about, 1 if six else 3, 4 if six else 3)
-    return [frames.ip(source, to, ICMP6 if six else ICMP, body)]
-
-
-def _tcp(flags: int) -> Body:
-    return lambda source, to, mark: [
-        frames.ip(source, to, TCP, frames.tcp(source, to, mark, 80, flags))
-    ]
-
-
-def _cut(at: int) -> Body:
-    return lambda source, to, mark: frames.fragments(
-        source, to, UDP, frames.udp(source, to, b"x" * 40 + mark, 9), at
-    )
-
-
-def _tail(source: str, to: str, mark: bytes) -> Iterable[bytes]:
-    """The second piece of a packet whose first never comes."""
-    return list(frames.fragments(source, to, UDP, frames.udp(source, to, b"x" * 40 + mark, 9), 24))[
-        1:
-    ]
-
-
-def _extended(kind: int) -> Body:
-    return lambda source, to, mark: [
-        frames.extended(source, to, UDP, frames.udp(source, to, mark, 9), kind)
-    ]
-
-
-BODIES: dict[str, Body] = {
-    "UDP": _udp,
-    "ICMP echo": _icmp,
-    "ICMP error": _unreachable,
-    "TCP SYN": _tcp(SYN),
-    "TCP SYN+ACK": _tcp(SYN | ACK),
-    "TCP ACK": _tcp(ACK),
-    "TCP RST": _tcp(RST),
-    "TCP FIN": _tcp(FIN),
-    "TCP no flags": _tcp(0),
-    "TCP all flags": _tcp(SYN | ACK | RST | FIN | PSH | URG),
-    "UDP in fragments": _cut(24),
-    "UDP whose first fragment is short": _cut(8),
-    "UDP's second fragment alone": _tail,
-}
-EXTENDED: dict[str, Body] = {
-    "UDP behind hop-by-hop options": _extended(HOP_BY_HOP),
-    "UDP behind destination options": _extended(DESTINATION),
-}
-SMALL = ("UDP", "TCP SYN", "TCP ACK", "UDP in fragments", "UDP behind destination options")
-
-
-def bodies(six: bool, *, full: bool) -> dict[str, Body]:
-    found = BODIES | (EXTENDED if six else {})
-    return found if full else {name: found[name] for name in SMALL if name in found}
 
 
 def _shot(name: str, who: tuple[str, str], body: Body, source: str, to: str) -> Shot:
@@ -131,7 +49,7 @@ def honest(field: Field, *, full: bool) -> Iterator[Shot]:
         for name, body in bodies(six, full=full).items():
             for sender in ("evil-a", "caged-a"):
                 for receiver in RECEIVERS:
-                    if sender == "caged-a" or receiver.startswith("echo"):
+                    if sender == "caged-a" or receiver in GUARDED:
                         source, to = field.address(sender, six), field.address(receiver, six)
                         what = f"{name}, IPv{6 if six else 4}"
                         yield _shot(what, (sender, receiver), body, source, to)

@@ -2,7 +2,7 @@
 
     evil-a    no policy; sends from node-a          caged-a   may send to nobody
     echo-X    takes only what friends send          open-X    no policy
-    friend-X  whom echo-X lets in
+    friend-X  whom echo-X lets in                   narrow-X  takes only datagrams to port 53
 
 Every packet carries a mark of its own. A pod's ear is a packet socket on its link; a node's are raw
 sockets, which hear what the node itself would take in, behind all its rules.
@@ -11,7 +11,6 @@ sockets, which hear what the node itself would take in, behind all its rules.
 import itertools
 import select
 import socket
-import struct
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -26,9 +25,17 @@ from tests.lab.service_lab import NODES, World, pod
 from tests.waiting import patience, until
 
 PAUSE = {"name": "pause", "image": "pause"}
-PODS_HERE = ("evil-a", "caged-a", "echo-a", "open-a", "echo-b", "open-b", "friend-a", "friend-b")
-RECEIVERS = ("echo-a", "open-a", "echo-b", "open-b", "node-a", "node-b")
+GUARDED = ("echo-a", "echo-b", "narrow-a", "narrow-b")
+RECEIVERS = (*GUARDED, "open-a", "open-b", "node-a", "node-b")
+PODS_HERE = (
+    *("evil-a", "caged-a", "friend-a", "friend-b"),
+    *(name for name in RECEIVERS if name not in NODES),
+)
 _ALL_PROTOCOLS = 0x0003
+_NODES_PROTOCOLS = (
+    *(frames.UDP, frames.TCP, frames.SCTP, frames.UDPLITE, frames.GRE, frames.IPIP),
+    *(frames.IP6IP6, frames.AUTHENTICATION, frames.NO_NEXT, frames.EXPERIMENT),
+)
 _TOKEN = b"mark-%08d"
 _TUNNEL_PORT = (4789).to_bytes(2, "big")
 _SIZE = len(_TOKEN % 0)
@@ -38,18 +45,23 @@ def pods() -> list[dict[str, Any]]:
     return [pod(name, f"node-{name[-1]}", PAUSE) for name in PODS_HERE]
 
 
+def plain_frame(to: bytes, packet: bytes) -> bytes:
+    return frames.ethernet(to, frames.STRANGER, frames.kind_of(packet), packet)
+
+
 class Shot(msgspec.Struct, frozen=True):
     """One attack: frames that a sender puts on its wire, and who must not hear of them.
 
-    `build` gets the mark and gives whole IP packets. `control`: the receiver must hear it, or the
-    attack shows nothing.
+    `build` gets the mark and gives whole IP packets; `wire` puts one into a frame, to the MAC
+    address of the node's end. `may_hear`: besides the sender, who may.
     """
 
     name: str
     sender: str
     receiver: str
     build: Callable[[bytes], Iterable[bytes]]
-    control: bool = False
+    wire: Callable[[bytes, bytes], bytes] = plain_frame
+    may_hear: tuple[str, ...] = ()
 
 
 class Ears:
@@ -95,8 +107,8 @@ def _node_ears() -> list[socket.socket]:
     return [
         socket.socket(family, socket.SOCK_RAW, protocol)
         for family, protocols in (
-            (socket.AF_INET, (frames.UDP, frames.TCP, frames.ICMP)),
-            (socket.AF_INET6, (frames.UDP, frames.TCP, frames.ICMP6)),
+            (socket.AF_INET, (frames.ICMP, *_NODES_PROTOCOLS)),
+            (socket.AF_INET6, (frames.ICMP6, *_NODES_PROTOCOLS)),
         )
         for protocol in protocols
     ]
@@ -111,6 +123,8 @@ class Field:
         friends = {"podSelector": {"matchLabels": {"role": "friend"}}}
         self._policy("guarded", "echo", policyTypes=["Ingress"], ingress=[{"from": [friends]}])
         self._policy("caged", "caged", policyTypes=["Egress"])
+        asked = {"ports": [{"protocol": "UDP", "port": 53}]}
+        self._policy("narrow", "narrow", policyTypes=["Ingress"], ingress=[asked])
         found = self.world.api(lambda client: client.list(PODS, "default"))[0]
         self._uids = {each["metadata"]["name"]: each["metadata"]["uid"] for each in found}
         self.tunnel_macs = {
@@ -141,7 +155,7 @@ class Field:
                 found[marks[seen]].add(name)
         finally:
             ears.close()
-        return {shot: names - {shot.sender} for shot, names in found.items()}
+        return {shot: names - {shot.sender, *shot.may_hear} for shot, names in found.items()}
 
     def _shoot(self, shot: Shot, packets: Iterable[bytes]) -> None:
         if shot.sender in self._uids:
@@ -152,8 +166,7 @@ class Field:
         made = self.world.inside(shot.sender, _wire)
         with made:
             for packet in packets:
-                kind = 0x86DD if packet[0] >> 4 == 6 else 0x0800
-                made.send(to + b"\x02\0\0\0\0\x66" + struct.pack("!H", kind) + packet)
+                made.send(shot.wire(to, packet))
 
     def _tunnel_service(self) -> dict[str, Any]:
         """A Service, of node ports too, whose only endpoint is where node-b's tunnels end."""
@@ -177,21 +190,32 @@ class Field:
             for sender, receiver in (
                 ("evil-a", "echo-a"),
                 ("evil-a", "echo-b"),
+                ("evil-a", "narrow-a"),
+                ("evil-a", "narrow-b"),
                 ("caged-a", "open-b"),
             )
             for six in (False, True)
         ]
         return not any(self.heard(plain).values())
 
-    def plain(self, sender: str, receiver: str, six: bool) -> Shot:
+    def plain(self, sender: str, receiver: str, six: bool, port: int = 9) -> Shot:
         """An honest UDP packet."""
         source, to = self.address(sender, six), self.address(receiver, six)
         return Shot(
             f"plain IPv{6 if six else 4}",
             sender,
             receiver,
-            lambda mark: [frames.ip(source, to, frames.UDP, frames.udp(source, to, mark, 9))],
+            lambda mark: [frames.ip(source, to, frames.UDP, frames.udp(source, to, mark, port))],
         )
+
+
+def heard(field: Field, shots: Iterable[Shot]) -> list[str]:
+    """Each shot that somebody hears who must not, in words."""
+    return [
+        f"{', '.join(sorted(names))}: {shot.name}, from {shot.sender} to {shot.receiver}"
+        for shot, names in field.heard(shots).items()
+        if names
+    ]
 
 
 def _wire() -> socket.socket:

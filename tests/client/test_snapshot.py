@@ -59,3 +59,36 @@ async def test_a_server_that_fails_is_one_error() -> None:
             await snapshot(Config(api.url))
     with pytest.raises(UnreachableError):
         await snapshot(Config(api.url))
+
+
+CLUSTER_POLICIES = "/apis/policy.networking.k8s.io/{}/clusternetworkpolicies"
+CLUSTER_POLICY = {"tier": "Admin", "priority": 1, "subject": {"namespaces": {}}}
+
+
+@pytest.mark.parametrize("versions", [("v1alpha2",), ("v1beta1",), ("v1beta1", "v1alpha2")])
+async def test_cluster_policies_are_read_once_in_the_version_that_is_served(
+    versions: tuple[str, ...],
+) -> None:
+    paths = [CLUSTER_POLICIES.format(version) for version in versions]
+    async with fake_api() as (api, _):
+        for path in paths:
+            await api.put(path, "c", spec=CLUSTER_POLICY)
+        only(api, *paths)
+        found = await snapshot(Config(api.url))
+    assert [m.content["apiVersion"] for m in found.manifests] == [
+        f"policy.networking.k8s.io/{versions[0]}"
+    ]
+    loaded = loaded_from(found.manifests)
+    assert list(loaded.cluster.cluster_policies) == ["c"]
+    assert not loaded.problems
+
+
+async def test_admin_policies_of_a_cluster_are_read() -> None:
+    path = "/apis/policy.networking.k8s.io/v1alpha1/adminnetworkpolicies"
+    spec = {"priority": 5, "subject": {"namespaces": {}}}
+    async with fake_api() as (api, _):
+        await api.put(path, "a", spec=spec)
+        only(api, path)
+        found = await snapshot(Config(api.url))
+    (policy,) = loaded_from(found.manifests).cluster.cluster_policies.values()
+    assert (str(policy.ref), policy.tier, policy.priority) == ("AdminNetworkPolicy/a", "Admin", 5)

@@ -1,6 +1,7 @@
 """The connection table of a real kernel: what is ended is ended, and nothing else."""
 
 import socket
+import struct
 import subprocess
 from pathlib import Path
 
@@ -95,3 +96,43 @@ def test_connections_that_nobody_has_answered_are_told_from_those_that_go_on(fd:
         assert silent in found
         assert answered not in found
         assert answered in {flow.original.source_port for flow in table.flows(("TCP",))}
+
+
+def _ping(fd: int, family: int, address: str, identifier: int) -> None:
+    """One echo request and its answer over loopback."""
+
+    def inside() -> None:
+        kind, number, answer = (
+            (8, socket.IPPROTO_ICMP, 0)
+            if family == socket.AF_INET
+            else (128, socket.IPPROTO_ICMPV6, 129)
+        )
+        with socket.socket(family, socket.SOCK_RAW, number) as sock:
+            sock.settimeout(5)
+            head = struct.pack("!BBHHH", kind, 0, 0, identifier, 1)
+            total = sum(struct.unpack("!4H", head))
+            # The kernel fills in ICMPv6's.
+            summed = struct.pack("!BBHHH", kind, 0, ~total & 0xFFFF, identifier, 1)
+            sock.sendto(summed, (address, 0))
+            while True:
+                data = sock.recv(2048)
+                message = data[20:] if family == socket.AF_INET else data
+                if message[0] == answer:
+                    return
+
+    call_in(fd, inside)
+
+
+@pytest.mark.parametrize(
+    ("family", "address"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")]
+)
+def test_a_ping_is_told_and_can_be_ended_as_any_flow(fd: int, family: int, address: str) -> None:
+    _ping(fd, family, address, 77)
+    _ping(fd, family, address, 78)
+    with Conntrack(fd) as table:
+        flows = {flow.original.source_port: flow for flow in table.flows(("ICMP",))}
+        assert flows.keys() == {77, 78}
+        assert flows[77].reply.destination_port == 77
+        assert (flows[77].original.destination_port, flows[77].reply.source_port) == (0, 0)
+        assert table.end([flows[77]]) == 1
+        assert {flow.original.source_port for flow in table.flows(("ICMP",))} == {78}

@@ -1,72 +1,138 @@
-"""What an audit is told of beside the tables: others' rules, settings and routes, tracked flows."""
+"""What is read beside the tables: others' rules, routes, settings, neighbours, IPsec; flows."""
 
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 
 import pytest
 
-from steppe.drivers import inspection
-from steppe.drivers.inspection import KernelInspection, Other
+from steppe.drivers.errors import KernelError
+from steppe.drivers.inspection import KernelInspection
 from steppe.drivers.netlink.netns import call_in
-from steppe.drivers.netlink.socket import NetlinkError
-from steppe.drivers.nftables.library import NftError
+from steppe.drivers.surroundings import registry
+from steppe.drivers.surroundings.look import Look
+from steppe.net.address import IPNetwork
+from steppe.state.document import surroundings_document, surroundings_from
 from steppe.state.route import RouteKey
+from steppe.state.surroundings import OtherNeighbour, Surroundings, Unread
 from tests.drivers.conftest import Namespace
 
 pytestmark = pytest.mark.kernel
 
-OURS = RouteKey(ip_network("10.244.2.0/24"))
 IT = KernelInspection(("inet", "steppe"), ("UDP",))
+CLUSTER: tuple[IPNetwork, ...] = tuple(
+    map(ip_network, ("10.244.0.0/16", "192.0.2.0/24", "fd00:10::/32"))
+)
+RULES = {
+    "-4": (
+        "90: from 10.244.1.0/24 to 10.244.4.0/24 lookup 100",
+        "91: not from all fwmark 0x51/0xffffffff lookup 51820",
+        "92: from all ipproto tcp dport 80-90 blackhole",
+        "93: from all uidrange lookup 99",
+        "94: from all iif lo lookup 254 suppress_prefixlength 0",
+        "95: from all fwmark 0x10/0xf0 goto 32000",
+    ),
+    "-6": ("90: from fd00:10::/64 unreachable",),
+}
+ADDED = {
+    "-4": (
+        "from 10.244.1.0/24 to 10.244.4.0/24 lookup 100 pref 90",
+        "not fwmark 0x51 lookup 51820 pref 91",
+        "ipproto tcp dport 80-90 pref 92 blackhole",
+        "uidrange 0-10 lookup 99 pref 93",
+        "iif lo lookup main suppress_prefixlength 0 pref 94",
+        "fwmark 0x10/0xf0 pref 95 goto 32000",
+        # Steppe's own is no other's.
+        "from 10.244.1.0/24 lookup 7473 pref 7473 protocol 83",
+    ),
+    "-6": ("from fd00:10::/64 pref 90 unreachable",),
+}
 
 
-def others(node: Namespace, link: str = "eth0") -> dict[str, str]:
-    return {each.entry: each.text for each in call_in(node.fd, lambda: IT.others([OURS], link))}
+def around(node: Namespace, *links: str) -> Surroundings:
+    return call_in(node.fd, lambda: IT.surroundings(CLUSTER, links))
 
 
-def set_filter(node: Namespace, link: str, value: int) -> None:
-    node.run("sysctl", "-qw", f"net.ipv4.conf.{link}.rp_filter={value}")
-
-
-def test_a_node_with_nothing_of_others_has_nothing_to_tell(node: Namespace) -> None:
-    for link in ("all", "eth0"):
-        set_filter(node, link, 0)
-    assert others(node) == {}
-    assert others(node, link="") == {}
-    assert call_in(node.fd, IT.tracked) == ()
-    call_in(node.fd, lambda: IT.end(()))
-
-
-def test_rules_routes_and_settings_that_overrule_ours_are_told(node: Namespace) -> None:
-    node.run("nft", "add table inet firewall")
-    node.run(
-        "nft", "add chain inet firewall in { type filter hook input priority 0; policy drop; }"
-    )
-    node.run("ip", "route", "add", str(OURS.prefix), "dev", "eth0", "metric", "5")
-    set_filter(node, "all", 2)
-    set_filter(node, "eth0", 1)
-    told = others(node)
-    assert told["inet firewall in (hook input)"] == "policy drop"
-    assert any(e.startswith("route 10.244.2.0/24 metric 5 ") for e in told)
-    texts = {entry: text.partition(":")[0] for entry, text in told.items() if "rp_filter" in entry}
-    assert texts == {
-        "net/ipv4/conf/all/rp_filter = 2": "loose on every link",
-        "net/ipv4/conf/eth0/rp_filter = 1": "strict",
+def test_every_ip_rule_is_read_with_its_selectors(node: Namespace) -> None:
+    for family, rules in ADDED.items():
+        for rule in rules:
+            node.run("ip", family, "rule", "add", *rule.split(" "))
+    told = [str(rule) for rule in around(node).rules if rule.is_special]
+    assert told == [*RULES["-4"], *RULES["-6"]]
+    assert {rule.priority for rule in around(node).rules if not rule.is_special} == {
+        0,
+        32766,
+        32767,
     }
 
 
-def test_what_cannot_be_read_is_told_as_such(
+def test_routes_of_every_kind_and_table_are_read_where_they_concern_the_cluster(
+    node: Namespace,
+) -> None:
+    node.run("ip", "address", "add", "10.244.2.5/32", "dev", "eth0")
+    for kind in ("blackhole", "unreachable", "prohibit"):
+        node.run(
+            "ip", "route", "add", kind, "10.244.3.0/24", "table", "100", "metric", str(len(kind))
+        )
+    node.run("ip", "route", "add", "172.31.0.0/16", "dev", "eth0")
+    node.run("ip", "route", "add", "10.244.4.0/24", "dev", "eth0", "protocol", "83")
+    node.run("ip", "-6", "route", "add", "blackhole", "fd00:10:2::/64")
+    found = {(each.key, each.route.kind) for each in around(node).routes}
+    three, own = ip_network("10.244.3.0/24"), ip_network("10.244.2.5/32")
+    wanted = {(RouteKey(three, 100, len(kind)), kind) for kind in ("blackhole", "prohibit")}
+    wanted |= {(RouteKey(three, 100, 11), "unreachable"), (RouteKey(own, 255, 0), "local")}
+    wanted |= {(RouteKey(ip_network("fd00:10:2::/64"), 254, 1024), "blackhole")}
+    assert wanted <= found
+    concerned = {ip_network("172.31.0.0/16"), ip_network("10.244.4.0/24")}
+    assert concerned.isdisjoint(key.prefix for key, _ in found)
+
+
+def test_links_settings_neighbours_and_ipsec_are_read(node: Namespace) -> None:
+    mac = "02:00:00:00:00:99"
+    node.run("ip", "neigh", "add", "192.0.2.12", "lladdr", mac, "nud", "permanent", "dev", "eth0")
+    node.run("ip", "neigh", "add", "172.31.0.1", "lladdr", mac, "nud", "permanent", "dev", "eth0")
+    for name, value in (("forwarding", 0), ("rp_filter", 2)):
+        node.run("sysctl", "-qw", f"net.ipv4.conf.eth0.{name}={value}")
+    block = "src 10.244.1.0/24 dst 10.244.2.0/24 proto tcp dport 80 dir out action block"
+    node.run("ip", "xfrm", "policy", "add", *block.split(" "))
+    ends = "tmpl src 2001:db8::1 dst 2001:db8::2 proto esp mode tunnel"
+    policy = f"src fd00:10:1::/64 dst fd00:10:2::/64 dir fwd {ends}"
+    node.run("ip", "xfrm", "policy", "add", *policy.split(" "))
+    seen = around(node, "eth0")
+    assert seen.neighbours == (OtherNeighbour("eth0", ip_address("192.0.2.12"), mac),)
+    link = seen.link("eth0")
+    assert link is not None
+    assert (link.mtu, link.up) == (1500, True)
+    assert seen.value("net/ipv4/conf/eth0/forwarding") == "0"
+    assert seen.value("net/ipv4/conf/eth0/rp_filter") == "2"
+    assert {str(policy) for policy in seen.xfrm} == {
+        block,
+        "src fd00:10:1::/64 dst fd00:10:2::/64 dir fwd action allow, with templates",
+    }
+    assert seen.unread == ()
+    assert surroundings_from(surroundings_document(seen)) == seen
+    node.run("ip", "link", "set", "eth0", "down")
+    link = around(node).link("eth0")
+    assert link is not None
+    assert not link.up
+
+
+def test_inside_a_pod_everything_is_read_whoever_made_it(node: Namespace) -> None:
+    node.run("ip", "route", "add", "203.0.113.0/24", "dev", "eth0", "protocol", "83")
+    prefixes = {str(each.key.prefix) for each in IT.inside(node.fd).routes}
+    assert "203.0.113.0/24" in prefixes
+
+
+def test_what_cannot_be_read_is_named_and_the_rest_is_read(
     node: Namespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def no_rules(_: object) -> None:
-        raise NftError("list tables: no memory")
+    def fails(_: Look) -> tuple[()]:
+        raise KernelError("list them", 105)
 
-    def no_routes(_: object) -> None:
-        raise NetlinkError(105, "no buffer space")
+    monkeypatch.setitem(registry.READERS, "rules", fails)
+    seen = around(node)
+    assert seen.unread == (Unread("ip rules", "list them: No buffer space available"),)
+    assert seen.links
 
-    monkeypatch.setattr(inspection, "dropping", no_rules)
-    monkeypatch.setattr(inspection, "preferred", no_routes)
-    for link in ("all", "eth0"):
-        set_filter(node, link, 0)
-    rules, routes = call_in(node.fd, lambda: IT.others([OURS], "eth0"))
-    assert rules == Other("nftables", "others' rules cannot be read: list tables: no memory")
-    assert routes.entry == "routes"
-    assert routes.text.startswith("others' routes cannot be read: ")
+
+def test_flows_are_read_and_ended(node: Namespace) -> None:
+    assert call_in(node.fd, IT.tracked) == ()
+    call_in(node.fd, lambda: IT.end(()))

@@ -1,5 +1,7 @@
 """What is told of other programs' changes of our table, and what is kept quiet about."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -56,6 +58,35 @@ def test_other_tables_cause_no_events(node: Namespace, watch: RulesetWatch) -> N
     node.run("nft", "add table inet other; add set inet other cluster4 { type ipv4_addr; }")
     node.run("nft", "add element inet other cluster4 { 192.0.2.1 }")
     assert watch.drain() == ()
+
+
+_WATCH_ITSELF = """
+from steppe.dataplane.nft.skeleton import SKELETON
+from steppe.drivers.nftables.driver import Nft
+with Nft(SKELETON) as nft, nft.watch() as watch:
+    assert nft.ensure()
+    print(watch.drain())
+"""
+
+
+def test_in_a_pid_namespace_of_its_own_it_knows_its_own_changes() -> None:
+    # As in a container: the kernel reports thread ids as the first PID namespace numbers them.
+    done = subprocess.run(
+        [
+            "unshare",
+            "--net",
+            "--pid",
+            "--fork",
+            "--mount-proc",
+            sys.executable,
+            "-c",
+            _WATCH_ITSELF,
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == ("()\n", "")
 
 
 def test_our_own_changes_come_back_as_no_event(

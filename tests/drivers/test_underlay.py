@@ -56,6 +56,14 @@ def test_a_default_route_that_goes_and_comes_back_is_reported(
     assert changes(underlays) == ["a default route"]
 
 
+def test_a_link_that_must_take_no_router_advertisements_is_told_apart(
+    node: Namespace, underlays: Underlays
+) -> None:
+    for value, takes in (("0", False), ("1", True), ("2", True)):
+        node.run("sysctl", "-qw", f"net.ipv6.conf.eth0.accept_ra={value}")
+        assert underlays.read(OWN).takes_advertisements is takes
+
+
 def test_it_is_the_link_that_holds_any_of_the_nodes_addresses(underlays: Underlays) -> None:
     assert underlays.read((parse_address("198.51.100.1"), OWN[1])).link == "eth0"
 

@@ -30,12 +30,15 @@ from tests.lab.service_lab import (
     node_port,
     pod,
     pods,
+    run,
 )
 from tests.waiting import until
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(240)]
 
 HERE, THERE = BOTH = "echo-a", "echo-b"
+SLOW = 7001
+"""The port of a server that answers nothing yet."""
 
 
 @pytest.fixture(scope="module")
@@ -293,3 +296,41 @@ def sender(packet: bytes) -> str:
     if packet[0] >> 4 == 4:
         return str(ip_address(packet[12:16]))
     return str(ip_address(packet[8:24])) if len(packet) >= 40 else ""
+
+
+def _server() -> socket.socket:
+    """It accepts connections of both families, and answers nothing."""
+    return socket.create_server(("::", SLOW), family=socket.AF_INET6, dualstack_ipv6=True)
+
+
+@pytest.mark.parametrize("index", [0, 1], ids=["ipv4", "ipv6"])
+def test_a_half_closed_connection_is_not_forgotten_within_a_minute(
+    world: World, index: int
+) -> None:
+    """RFC 9293, 3.6: after its FIN an end may receive for as long as the other has data to send."""
+    service = world.service("web", PORTS)
+    world.endpoints("web", {THERE: {}}, (("tcp", "TCP", SLOW), ("udp", "UDP", SLOW)))
+    world.settle()
+    with (
+        world.inside(THERE, _server) as server,
+        world.open("client-a", Target(*cluster(service)[index])) as client,
+        server.accept()[0],
+    ):
+        client.shutdown(socket.SHUT_WR)
+        source = str(client.getsockname()[1])
+        listed = (
+            "conntrack",
+            "-L",
+            "-f",
+            f"ipv{6 if index else 4}",
+            "-p",
+            "tcp",
+            "--sport",
+            source,
+        )
+
+        def entry() -> list[str]:
+            return run("ip", "netns", "exec", world.namespaces["node-a"], *listed).split()
+
+        until(lambda: entry()[3] == "CLOSE_WAIT", 5, "half-closed")
+        assert int(entry()[2]) > 3000

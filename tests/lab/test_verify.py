@@ -6,6 +6,7 @@ That real packets of a real lab are seen right, and faults with them, is told by
 import struct
 from itertools import product
 
+import msgspec
 import pytest
 from click.testing import CliRunner
 
@@ -19,6 +20,7 @@ from steppe.net.address import parse_address, parse_prefix
 from steppe.net.packet import Packet
 from steppe.verify.judge import Arrived, Prediction, Predictor, Seen, mismatch, said_of, said_seen
 from steppe.verify.plan import Check, Scope, checks, wanted_ports
+from steppe.verify.sizes import sized, wrong_size
 from steppe_lab.probe import wire
 from steppe_lab.probe.wire import Heard
 
@@ -68,6 +70,30 @@ def test_our_answer_goes_back_under_the_same_number(protocol, version) -> None:
 def test_others_packets_are_nobodys_probe(protocol, data) -> None:
     heard = wire.heard(protocol, 4, data)
     assert heard is None or heard.number != NUMBER
+
+
+@pytest.mark.parametrize("size", [1500, 1501])
+@pytest.mark.parametrize("packet", PACKETS, ids=str)
+def test_a_larger_probe_has_the_size_and_is_known_too(packet: Packet, size: int) -> None:
+    version = packet.source.version
+    data = wire.ask(packet, NUMBER, size)
+    heard = wire.heard(packet.protocol, version, data)
+    assert heard is not None
+    assert heard.number == NUMBER
+    if packet.protocol != "SCTP":
+        assert len(data) + wire.IP_HEADER[version] == size
+
+
+@pytest.mark.parametrize("packet", PACKETS, ids=str)
+def test_an_icmp_error_says_how_large_a_probe_may_be(packet: Packet) -> None:
+    version = packet.source.version
+    inner = wire.ask(packet, NUMBER, 1500)[:520]
+    number = wire.NUMBERS[packet.protocol][version]
+    ip4 = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 0, 0, 0, 64, number, 0, b"", b"")
+    ip6 = struct.pack("!IHBB32s", 6 << 28, 0, number, 64, b"")
+    kind, code = {4: (3, 4), 6: (2, 0)}[version]
+    error = struct.pack("!BBHI", kind, code, 0, 1450) + (ip4 if version == 4 else ip6) + inner
+    assert wire.heard("ICMP", version, error) == Heard("too big", NUMBER, mtu=1450)
 
 
 def test_checksums_are_right() -> None:
@@ -194,6 +220,57 @@ def test_a_prediction_and_what_was_seen_in_words() -> None:
         "arrived at shop/db port 53 as from 10.244.0.1 and got no answer"
     )
     assert said_seen(Seen(refused=True)) == "arrived nowhere and was refused"
+
+
+def sized_by(mtu: int, *, every: bool = False) -> list[Check]:
+    names = {a: f"shop/{pod.name}" for pod in PODS for a in pod.addresses}
+    names |= {a: f"node/{n.name}" for n in CLUSTER.nodes.values() for a in n.addresses}
+    predictor = Predictor(CLUSTER, names)
+    small = [(check, predictor.predictions(check)) for check in planned(every=every)]
+    return [check for check, _ in sized(CLUSTER, small, lambda _: mtu, every=every)]
+
+
+def test_each_pair_of_nodes_is_sent_the_paths_mtu_and_more_in_both_families() -> None:
+    at = {f"shop/{pod.name}": pod.node for pod in PODS}
+    found = sized_by(1450)
+    pairs = {
+        (at[c.source], at[c.target], c.packet.source.version)
+        for c in found
+        if c.source in at and c.target in at
+    }
+    assert pairs == set(product(("node-1", "node-2"), ("node-1", "node-2"), (4, 6)))
+    assert {(c.size, c.fits) for c in found} == {(1450, True), (1451, False), (1458, False)}
+    assert not any(c.target.startswith("svc/") for c in found)
+
+
+def test_every_pod_is_sent_to_and_sends_if_all_are_asked_for() -> None:
+    names = {f"shop/{pod.name}" for pod in PODS}
+    found = sized_by(1450, every=True)
+    assert names <= {c.source for c in found}
+    assert names <= {c.target for c in found}
+
+
+def test_a_path_whose_mtu_is_not_known_is_sent_no_size() -> None:
+    assert sized_by(0) == []
+
+
+SIZE = Check("shop/web", "shop/db", Packet(A, B, "UDP", 0, 53), size=1450)
+SIZES = [
+    (True, Seen((THERE,)), False),
+    (True, Seen((THERE,), refused=True), False),
+    (True, Seen(too_big=True, room=1400), True),
+    (True, Seen(), True),
+    (True, Seen((Arrived("shop/web", 53, str(A)),)), True),
+    (False, Seen(too_big=True), False),
+    (False, Seen((THERE,)), False),
+    (False, Seen(), True),
+]
+
+
+@pytest.mark.parametrize(("fits", "seen", "wrong"), SIZES)
+def test_a_black_hole_is_a_size_that_neither_arrives_nor_is_told_of(fits, seen, wrong) -> None:
+    check = msgspec.structs.replace(SIZE, fits=fits)
+    assert wrong_size(check, (OPEN,), seen) == wrong
 
 
 def test_who_leaves_by_a_node_port_or_the_cluster_is_seen_as_the_node() -> None:

@@ -6,13 +6,15 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from steppe.judge.judge import End
+from steppe.judge.pieces import allowed_of
 from steppe.kube.cluster import Cluster
 from steppe.kube.objects import Node, Pod
 from steppe.net.ports import NOTHING
-from steppe.reach.difference import Difference, OfferChange
-from steppe.reach.matrix import allowed_of
+from steppe.reach.difference import Difference
 from steppe.reach.names import member_name
-from steppe.reach.reach import End, Reach, reach_of
+from steppe.reach.offer_changes import OfferChange
+from steppe.reach.reach import Reach, reach_of
 from steppe.reach.services import Offers, Outcome
 from tests.policy_worlds import cluster_policies, labels, network_policies, worlds
 from tests.property.test_reach import OUTSIDE, address_of, cluster_in, services_in, special
@@ -156,21 +158,18 @@ def rows_of(reach: Reach):
         service = f"{offer.service.namespace}/{offer.service.name}"
         place = (service, offer.port.protocol, offer.port.port, offer.address.version)
         for row in offers.rows(offer):
-            for number, group in enumerate(reach.groups):
-                for member in group.members if row.senders >> number & 1 else ():
-                    node = getattr(member, "node", None) or member.name
-                    if not row.view.nodes or node in row.view.nodes:
-                        found[member_name(member), place] = row.outcome
+            for member in offers.members(row):
+                found[member_name(member), place] = row.outcome
     return found
 
 
 def concerns(difference, change: OfferChange, name, place) -> bool:
-    if (change.service, change.protocol, change.port, change.version) != place:
+    if (change.service, change.protocol, change.port, change.version) != place or change.way:
         return False
     for number, group in enumerate(difference.groups):
         for member in group.members:
-            if member_name(member) == name:
+            if member_name(member) == name and change.senders >> number & 1:
                 node = getattr(member, "node", None) or member.name
                 here = not change.nodes or node in change.nodes
-                return bool(change.senders >> number & 1) and here
+                return here and name not in change.but and name in (change.only or {name})
     return False

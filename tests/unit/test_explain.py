@@ -253,6 +253,10 @@ def test_the_document_is_json_and_says_what_is_promised() -> None:
         ({"type": "NodePort"}, "on TCP 80 (node port 30080 of any node), by its only endpoint"),
         ({"type": "NodePort", "external_local": True}, "30080 of nodes with endpoints)"),
         ({"type": "LoadBalancer"}, "as its load balancer has given it no address yet"),
+        (
+            {"type": "LoadBalancer", "load_balancer_hosts": ("lb.example.org",)},
+            "of any node, to which its load balancer lb.example.org leads)",
+        ),
     ],
 )
 def test_from_outside_the_sentence_says_which_node_port(fields: dict[str, Any], said: str) -> None:

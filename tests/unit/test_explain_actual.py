@@ -1,18 +1,24 @@
 """`--actual`: agents tell what their kernels hold, and the walk goes by that."""
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
+import pytest
 
 from steppe.agent.server import AgentServer
 from steppe.cli.explain_actual import Kernels
+from steppe.cli.explain_text import text
 from steppe.compile.node import compile_cluster
+from steppe.explain.document import document
 from steppe.explain.explain import Explainer
 from steppe.explain.model import Explanation
 from steppe.explain.steps import step_text
+from steppe.findings.finding import Affected, Finding, finding_document
 from steppe.kube.cluster import cluster_of
 from steppe.kube.objects import Pod
 from steppe.kube.policies import Namespace, NetworkPolicy, Pods, Rule
@@ -20,9 +26,15 @@ from steppe.kube.selectors import Requirement, Selector
 from steppe.net.address import IPAddress, host_prefix
 from steppe.net.ports import PortRange
 from steppe.settings import Settings
-from steppe.state.document import KeyState, concerns, key_state_document
+from steppe.state.document import (
+    KeyState,
+    concerns,
+    key_state_document,
+    surroundings_document,
+)
 from steppe.state.node import Key, NodeState, Value, values
-from steppe.state.route import RouteKey, route_by
+from steppe.state.route import Route, RouteKey, route_by
+from steppe.state.surroundings import OtherRoute, Surroundings
 from tests.worlds import node_at, pod_on
 
 NODES = [node_at(0), node_at(1), node_at(2)]
@@ -50,11 +62,22 @@ DETOUR = (NODES[0], NODES[2], NODES[1])
 TO_SERVER = RouteKey(NODES[1].networks[0])
 
 
+NOTHING = Surroundings()
+
+
 class Agent:
     """Answers as an agent does, of a kernel that holds `actual`."""
 
-    def __init__(self, node: str, actual: dict[Key, Value]) -> None:
+    def __init__(
+        self,
+        node: str,
+        actual: dict[Key, Value],
+        around: Surroundings = NOTHING,
+        findings: tuple[Finding, ...] = (),
+    ) -> None:
         self.node, self.state, self.actual = node, STATES[node], actual
+        self.around = around
+        self.findings = findings
 
     async def status(self) -> dict[str, Any]:
         return {"node": self.node}
@@ -66,10 +89,19 @@ class Agent:
             if concerns(key, wanted)
             for e in (self.state.get(key),)
         ]
-        return {"node": self.node, "entries": [key_state_document(each) for each in held]}
+        return {
+            "node": self.node,
+            "entries": [key_state_document(each) for each in held],
+            "surroundings": surroundings_document(self.around),
+            "findings": [finding_document(each) for each in self.findings],
+        }
 
 
-async def explained(tmp_path: Path, kernels: dict[str, dict[Key, Value]]) -> Explanation:
+async def explained(
+    tmp_path: Path,
+    kernels: dict[str, dict[Key, Value]],
+    beside: Mapping[str, tuple[Surroundings, tuple[Finding, ...]]] = MappingProxyType({}),
+) -> Explanation:
     """The client to the server, with an agent on each of the nodes named."""
 
     def desired(part: Any) -> dict[str, NodeState]:
@@ -83,7 +115,8 @@ async def explained(tmp_path: Path, kernels: dict[str, dict[Key, Value]]) -> Exp
 
     async with AsyncExitStack() as stack:
         for name, actual in kernels.items():
-            server = AgentServer(tmp_path / name, Agent(name, actual), None, None)
+            agent = Agent(name, actual, *beside.get(name, ()))
+            server = AgentServer(tmp_path / name, agent, None, None)
             await stack.enter_async_context(server.serving())
         return await asyncio.to_thread(ask)
 
@@ -146,6 +179,51 @@ async def test_a_node_whose_agent_is_elsewhere_is_taken_to_be_sound_and_that_is_
     kernels = sound()
     del kernels["node-b"]
     said = await explained(tmp_path, kernels)
-    assert said.kind == "allowed"
+    assert said.kind == "doubtful"
+    assert "but on node-b its kernel: was not read" in said.verdict
     (note,) = said.notes
     assert note.startswith("node-b is taken to be as it shall be")
+
+
+async def test_another_s_route_is_walked_and_stops_the_packet(tmp_path: Path) -> None:
+    black = OtherRoute(RouteKey(host_prefix(SERVER.addresses[0]), metric=0), Route("blackhole"))
+    beside = {"node-a": (Surroundings(routes=(black,)), ())}
+    said = await explained(tmp_path, sound(), beside)
+    assert said.kind == "denied"
+    assert f"node-a drops it, by another program's route {black.key} blackhole" in said.verdict
+
+
+DNAT = Finding(
+    "packet rule",
+    "ip nat pre (hook prerouting): tcp dport 80 dnat to 192.0.2.9",
+    "sends what comes in on TCP port 80 to another address",
+    "ask who made it",
+    affects=(Affected(protocol="tcp", ports=((80, 80),), answers=False),),
+)
+OTHER_PORT = msgspec.structs.replace(DNAT, affects=(Affected(protocol="tcp", ports=((81, 81),)),))
+
+
+@pytest.mark.parametrize(
+    ("node", "finding", "kind"),
+    [
+        ("node-b", DNAT, "doubtful"),
+        ("node-b", OTHER_PORT, "allowed"),
+        ("node-c", DNAT, "allowed"),
+        ("node-b", msgspec.structs.replace(DNAT, walked=True), "allowed"),
+    ],
+    ids=["of this flow", "of another port", "on a node not on the way", "taken into the walk"],
+)
+async def test_what_may_stop_a_flow_on_its_nodes_makes_a_yes_doubtful(
+    tmp_path: Path, node: str, finding: Finding, kind: str
+) -> None:
+    said = await explained(tmp_path, sound(), {node: (Surroundings(), (finding,))})
+    assert said.kind == kind
+    assert bool(said.doubts) == (kind == "doubtful")
+    if said.doubts:
+        assert said.verdict == (
+            "By Steppe's tables, default/node-a-pod-1 reaches default/node-b-pod-1 on TCP 80; but "
+            f"on node-b {DNAT.entry}: {DNAT.effect}."
+        )
+        assert document(said)["verdict"] == "doubtful"
+        assert document(said)["doubts"][0]["entry"] == DNAT.entry
+        assert DNAT.cure in text(said, 200)

@@ -66,7 +66,7 @@ def test_faults_of_the_objects_on_the_way_are_told(tmp_path: Path) -> None:
         main, ["explain", "-f", str(CLUSTER), "-f", str(bad), "shop/job", "shop/web-1", "--port=80"]
     )
     assert result.exit_code == 1
-    assert "the peer is empty" in " ".join(result.output.split())
+    assert "must specify a peer" in " ".join(result.output.split())
 
 
 def test_colours_are_for_terminals_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 import yaml
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from steppe.cli.main import main
 from steppe.lint.finding import Finding
 from steppe.lint.lint import lint
+from steppe.lint.registry import CHECKS
 from steppe.manifests.cluster import loaded_from
 from steppe.manifests.documents import Manifest
 
@@ -73,15 +74,16 @@ POLICY = "NetworkPolicy/shop/p"
         ("{podSelector: {matchLabels: {app: dv}}}", [("selects-nothing", "spec.podSelector")]),
         (
             "{podSelector: {}, ingress: [{from: [{podSelector: {matchLabels: {app: wep}}}]}]}",
-            [("matches-nobody", "spec.ingress[0].from")],
+            [("matches-nobody", "spec.ingress[0].from[0]")],
         ),
         (
-            "{podSelector: {}, egress: [{to: [{namespaceSelector: {matchLabels: {a: b}}}]}]}",
-            [("matches-nobody", "spec.egress[0].to")],
+            ("{podSelector: {}, policyTypes: [Egress], egress: [{to: "
+            "[{namespaceSelector: {matchLabels: {a: b}}}], ports: [{port: 53, protocol: UDP}]}]}"),
+            [("namespace-not-here", "spec.egress[0].to[0]")],
         ),
         (
             "{<DB>, ingress: [{ports: [{port: 5433}]}]}",
-            [("port-not-served", "spec.ingress[0].ports")],
+            [("port-not-declared", "spec.ingress[0].ports")],
         ),
         (
             "{<DB>, ingress: [{ports: [{port: http}]}]}",
@@ -91,7 +93,7 @@ POLICY = "NetworkPolicy/shop/p"
         ("{<DB>, ingress: [{from: [{ipBlock: {cidr: 10.0.0.0/8}}]}]}", []),
         (
             "{<WEB>, policyTypes: [Egress], egress: [{to: [{<DB>}], ports: [{port: 80}]}]}",
-            [("port-not-served", "spec.egress[0].ports")],
+            [("dns-closed", "spec.egress"), ("service-port", "spec.egress[0].ports")],
         ),
         (
             "{<WEB>, ingress: [{}, {ports: [{port: 8080}]}]}",
@@ -103,7 +105,7 @@ POLICY = "NetworkPolicy/shop/p"
         ),
         (
             "{<WEB>, ingress: [{ports: [{port: 8080}]}, {ports: [{port: 8080, protocol: UDP}]}]}",
-            [("port-not-served", "spec.ingress[1].ports")],
+            [],
         ),
     ],
 )  # fmt: skip
@@ -115,8 +117,9 @@ def test_what_is_idle_in_a_policy(spec: str, expected: list[tuple[str, str]]) ->
 
 def test_a_port_of_the_service_in_a_policy_is_explained() -> None:
     spec = "{<WEB>, policyTypes: [Egress], egress: [{to: [{<DB>}], ports: [{port: 80}]}]}"
-    message = findings(WEB_AND_DB, policy(spec))[0].message
-    assert "Service/shop/db has that port, and leads to 5432 TCP" in message
+    message = findings(WEB_AND_DB, policy(spec))[1].message
+    assert "the port of Service shop/db, which leads to 5432 TCP" in message
+    assert "write 5432" in message
 
 
 def test_a_rule_that_another_policy_covers_names_it() -> None:
@@ -163,7 +166,8 @@ OTHER_DB = WEB_AND_DB.split("---\n")[1].replace("name: db", "name: db2").replace
         ((service("s", "{ports: [{port: 1}]}"),), []),
         ((service("s", "{type: ExternalName, externalName: e.org, selector: {app: x}}"),), []),
         ((service("s", "{selector: {app: db}, ports: [{port: 80}]}"),),
-         [("no-target-port", "spec.ports[0].targetPort")]),
+         [("target-port-undeclared", "spec.ports[0].targetPort")]),
+        ((service("s", "{selector: {app: db}, ports: [{port: 5432, protocol: UDP}]}"),), []),
         ((service("s", "{selector: {app: db}, ports: [{port: 80, targetPort: nope}]}"),),
          [("no-target-port", "spec.ports[0].targetPort")]),
         ((service("s", "{selector: {app: db}, ports: [{port: 80, targetPort: 5432}]}"),), []),
@@ -194,7 +198,7 @@ def test_a_service_that_is_for_others_may_let_no_pod_in() -> None:
     outside = "{<DB>, ingress: [{from: [{ipBlock: {cidr: 203.0.113.0/24}}]}]}"
     by_node_port = WEB_AND_DB.replace("spec: {selector", "spec: {type: NodePort, selector")
     assert [check for check, _ in told(WEB_AND_DB, policy(outside))] == ["all-denied"]
-    assert not told(by_node_port, policy(outside))
+    assert [check for check, _ in told(by_node_port, policy(outside))] == ["masqueraded-clients"]
 
 
 def test_a_service_that_works_for_some_endpoints_only_says_for_whom_and_how_often() -> None:
@@ -205,9 +209,10 @@ def test_a_service_that_works_for_some_endpoints_only_says_for_whom_and_how_ofte
     stateful = WEB_AND_DB.replace(
         "kind: Deployment\nmetadata: {name: db", "kind: StatefulSet\nmetadata: {name: db"
     )
-    (found,) = findings(stateful, policy(one))
+    found, named = findings(stateful, policy(one))
+    assert named.check == "no-service-name"
     assert (found.check, str(found.cause)) == ("partly-denied", "Service/shop/db spec.ports[0]")
-    assert "shop/web-0, shop/web-1 reach 1 of 2 endpoints" in found.message
+    assert "shop/web-0 and shop/web-1 reach 1 of 2 endpoints" in found.message
 
 
 def node(name: str, mtu: int) -> dict[str, Any]:
@@ -285,3 +290,74 @@ def test_external_ips_are_told_and_so_is_an_address_that_is_a_nodes() -> None:
     fine = NODES.replace("10.244.1.7/32", "10.244.2.0/24")
     assert told(fine, own) == [("not-its-own", "Service/shop/web spec.externalIPs[0]")]
     assert told(fine, free) == [("external-ips", "Service/shop/web spec.externalIPs")]
+
+
+def run(tmp_path: Path, text: str, *options: str) -> Result:
+    (tmp_path / "x.yaml").write_text(text)
+    return CliRunner().invoke(main, ["lint", "-f", str(tmp_path / "x.yaml"), *options])
+
+
+CLOSED = WEB_AND_DB + "---\n" + policy(DENY_DB)
+
+
+def test_sarif_has_all_that_version_2_1_0_requires(tmp_path: Path) -> None:
+    log = json.loads(run(tmp_path, CLOSED, "-o", "sarif").stdout)
+    # sarifLog: version, runs; run: tool; tool: driver; toolComponent: name; reportingDescriptor:
+    # id; result: message; message: text or id (SARIF 2.1.0, sections 3.13 to 3.27, 3.49).
+    assert log["version"] == "2.1.0"
+    (run_,) = log["runs"]
+    driver = run_["tool"]["driver"]
+    assert driver["name"] == "steppe"
+    rules = [rule["id"] for rule in driver["rules"]]
+    assert len(rules) == len(set(rules))
+    for rule in driver["rules"]:
+        assert rule["shortDescription"]["text"]
+        assert rule["defaultConfiguration"]["level"] in {"error", "warning", "note"}
+    (result,) = run_["results"]
+    assert rules[result["ruleIndex"]] == result["ruleId"] == "all-denied"
+    assert result["level"] == "warning"
+    assert "no pod that is known here" in result["message"]["text"]
+    (location,) = result["locations"]
+    (logical,) = location["logicalLocations"]
+    assert logical["fullyQualifiedName"] == "Service/shop/db spec.ports[0]"
+    physical = location["physicalLocation"]
+    assert physical["artifactLocation"]["uri"] == str(tmp_path / "x.yaml")
+    assert physical["region"]["startLine"] == 1 + CLOSED[: CLOSED.index("kind: Service")].count(
+        "\n"
+    )
+
+
+def test_sarif_without_findings_has_an_empty_list_of_results(tmp_path: Path) -> None:
+    result = run(tmp_path, WEB_AND_DB, "-o", "sarif")
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["runs"][0]["results"] == []
+
+
+def test_ignored_checks_are_left_out(tmp_path: Path) -> None:
+    assert run(tmp_path, CLOSED).exit_code == 1
+    ignored = run(tmp_path, CLOSED, "--ignore", "all-denied")
+    assert (ignored.exit_code, ignored.output) == (0, "nothing found\n")
+
+
+def test_an_unknown_check_cannot_be_ignored(tmp_path: Path) -> None:
+    result = run(tmp_path, CLOSED, "--ignore", "all-denid")
+    assert result.exit_code == 2
+    assert "there is no check all-denid" in result.output
+
+
+def test_notes_alone_do_not_fail_a_pipeline(tmp_path: Path) -> None:
+    text = WEB_AND_DB + "---\n" + policy("{<DB>, ingress: [{ports: [{port: 5433}]}]}")
+    result = run(tmp_path, text, "-o", "json", "--ignore", "all-denied")
+    assert result.exit_code == 0
+    (found,) = json.loads(result.stdout)["findings"]
+    assert (found["check"], found["severity"]) == ("port-not-declared", "note")
+
+
+def test_every_check_can_be_listed_and_has_its_place_in_the_docs() -> None:
+    listed = CliRunner().invoke(main, ["lint", "--checks"]).stdout.splitlines()
+    assert [line.split()[0] for line in listed] == [check.id for check in CHECKS]
+    page = (Path(__file__).parents[2] / "docs" / "lint.md").read_text()
+    for check in CHECKS:
+        assert f"### {check.id}\n" in page, check.id
+        assert f"`{check.severity}`" in page.split(f"### {check.id}\n")[1][:200], check.id
+    assert page.count("\n### ") == len(CHECKS)

@@ -6,7 +6,8 @@ import pytest
 
 from steppe.kube.cause import Cause, ObjectRef
 from steppe.manifests.cluster import loaded_from
-from steppe.manifests.documents import Manifest, collected, ref_of
+from steppe.manifests.collect import collected
+from steppe.manifests.documents import Manifest, ref_of
 from steppe.net.address import parse_interface
 from steppe.reach.changes import deleted
 from steppe.reach.names import workloads_of

@@ -123,12 +123,12 @@ def test_json_says_the_same_by_number():
 def test_the_page_needs_nothing_from_elsewhere_and_names_cannot_break_out_of_it(tmp_path):
     odd = tmp_path / "odd.yaml"
     odd.write_text(LOST)
-    text = run("reach", "-f", SHOP, "-f", odd, "-o", "html").output
+    text = run("reach", "-f", SHOP, "-f", odd, "-o", "html").stdout
     assert not re.search(r"(src|href)=|https?:|@import|url\(", text)
     assert text.count("<script") == text.count("</script>") == 2
     (data,) = re.findall(r'<script id="data"[^>]*>(.*?)</script>', text, re.DOTALL)
-    members = [name for group in json.loads(data)["groups"] for name in group["members"]]
-    assert "shop/</script><script>alert(1)</script>" in members
+    (problem,) = json.loads(data)["problems"]
+    assert "Pod/shop/</script><script>alert(1)</script>" in problem
 
 
 @pytest.mark.parametrize(

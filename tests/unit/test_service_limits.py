@@ -68,7 +68,7 @@ def test_whoever_is_asked_says_of_a_port_beyond_the_limit_that_it_is_refused() -
     )
     offers = Offers(reach_of(world))
     said = {offer.port.port: offers.outcome(client, offer).said for offer in offers.all}
-    assert [number for number, word in said.items() if word == "unserved"] == [
+    assert [number for number, word in said.items() if word == "refused"] == [
         fitting + 1,
         fitting + 2,
     ]

@@ -10,11 +10,18 @@ from typing import Any
 from steppe.agent.denied.denied import Denials
 from steppe.agent.feeds.feeds import Feeds
 from steppe.agent.node.keeper import Keeper
+from steppe.agent.node.surroundings import Observer
 from steppe.agent.rows import Rows
 from steppe.compile.incremental import NodeCompiler
+from steppe.findings.finding import finding_document
 from steppe.kube.cause import Cause, Problem
 from steppe.net.address import IPAddress
-from steppe.state.document import KeyState, concerns, key_state_document
+from steppe.state.document import (
+    KeyState,
+    concerns,
+    key_state_document,
+    surroundings_document,
+)
 
 Answer = dict[str, Any]
 
@@ -30,6 +37,7 @@ class Answers:
         *,
         compiler: NodeCompiler,
         keeper: Keeper,
+        observer: Observer,
         feeds: Feeds,
         denials: Denials,
         why_not_ready: Callable[[], str],
@@ -37,6 +45,7 @@ class Answers:
     ) -> None:
         self._compiler = compiler
         self._keeper = keeper
+        self._observer = observer
         self._feeds = feeds
         self._denials = denials
         self._why_not_ready = why_not_ready
@@ -75,10 +84,12 @@ class Answers:
         }
 
     async def tables(self, addresses: frozenset[IPAddress]) -> Answer:
-        """Actual and desired entries that traffic of these addresses may use.
+        """Actual and desired entries that traffic of these addresses may use, and what the node
+        has beside them.
 
         The kernel is read for this; the entries are written by state/document.py.
         """
+        beside = await self._observer.look(addresses)
         seen, state = await self._keeper.look(), self._compiler.state
         entries = (
             KeyState(key, seen.get(key), *((entry.value, entry.because) if entry else (None,)))
@@ -90,6 +101,8 @@ class Answers:
             "schema": "steppe.tables/v1",
             "node": self._compiler.name,
             "entries": [key_state_document(held) for held in entries],
+            "surroundings": surroundings_document(beside.around),
+            "findings": [finding_document(found) for found in beside.findings],
         }
 
     async def denied(self) -> Answer:

@@ -48,6 +48,7 @@ from steppe.agent.node.outcome import Outcome
 from steppe.agent.node.passes import Passes
 from steppe.agent.node.policy_flows import PolicyFlowEnder
 from steppe.agent.node.readings import FullPasses, Start
+from steppe.agent.node.surroundings import Observer
 from steppe.agent.node.underlay import UnderlayView
 from steppe.agent.options import Options
 from steppe.agent.publish import Publisher
@@ -125,18 +126,20 @@ class Agent:
         self._gauges = Gauges(
             metrics, compiler, keeper.reconciler, lambda: feeds.out_of_sync, self.problems
         )
+        observer = Observer(compiler, kernel.inspection, pipeline.cni.in_pod)
         self._denials = Denials(compiler, lambda: read(kernel.counters), metrics.denied)
         self._server = AgentServer(
             options.state_dir / "agent.sock",
             Answers(
                 compiler=compiler,
                 keeper=keeper,
+                observer=observer,
                 feeds=feeds,
                 denials=self._denials,
                 why_not_ready=self.why_not_ready,
                 problems=self.problems,
             ),
-            Audit(compiler, keeper, pipeline.cni.inner_faults, kernel.inspection),
+            Audit(compiler, keeper, pipeline.cni.inner_faults, kernel.inspection, observer),
             Samples(compiler, lambda: feeds.policies.pods),
         )
         self._events = EventRecorder(client, "steppe-agent", options.node)
@@ -214,5 +217,6 @@ class Agent:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(READY_SECONDS):
                     await self.pipeline.passes.until(lambda: not self.why_not_ready())
-        await asyncio.to_thread(install, bin_dir, conf_dir, self._options.state_dir / "cni.sock")
+        socket, program = self._options.state_dir / "cni.sock", self._options.cni_plugin
+        await asyncio.to_thread(install, bin_dir, conf_dir, socket, program)
         log.info(line("installed", plugin=bin_dir, configuration=conf_dir))

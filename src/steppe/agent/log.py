@@ -1,6 +1,9 @@
 """One log line for each event, as `key=value` pairs that people can grep and programs can parse."""
 
 import logging
+import re
+
+_TO_QUOTE = re.compile(r'[ "\\=\n\r\t]')
 
 log = logging.getLogger("steppe")
 
@@ -11,7 +14,7 @@ def line(event: str, **fields: object) -> str:
 
 
 def _quoted(text: str) -> str:
-    if text and not any(character in text for character in ' "\\=\n\r\t'):
+    if text and _TO_QUOTE.search(text) is None:
         return text
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return '"' + escaped.replace("\n", "\\n").replace("\r", "\\r").replace("\t", "\\t") + '"'

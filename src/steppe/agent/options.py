@@ -11,8 +11,8 @@ import msgspec
 from steppe.agent.health.proxy_health import Place
 from steppe.fabric.protocol import Option
 from steppe.fabric.registry import FABRICS, all_options, summaries
-from steppe.net.address import IPNetwork, parse_prefix
-from steppe.settings import ExternalIPs, NodePortAddresses, Settings
+from steppe.net.address import IPNetwork
+from steppe.settings import ExternalIPs, NodePortAddresses, Settings, parse_prefixes
 
 STATE_DIR = Path("/run/steppe")
 METRICS = "127.0.0.1:9465"
@@ -50,6 +50,7 @@ class Options(msgspec.Struct, frozen=True):
     proxy_health_listen: Place | None
     cni_bin: Path | None
     cni_conf: Path | None
+    cni_plugin: Path | None
     resync: float
     repair: bool
     log_level: str
@@ -78,6 +79,7 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
         proxy_health_listen=given.proxy_health_listen,
         cni_bin=given.cni_bin,
         cni_conf=given.cni_conf,
+        cni_plugin=given.cni_plugin,
         resync=given.resync,
         repair=given.repair == "on",
         log_level=given.log_level,
@@ -103,6 +105,12 @@ def _parser() -> argparse.ArgumentParser:
     _add_claims(add)
     add("--cni-bin", type=Path, help="install the CNI plugin into this folder")
     add("--cni-conf", type=Path, help="install the CNI configuration into this folder")
+    add(
+        "--cni-plugin",
+        type=Path,
+        metavar="FILE",
+        help="the static CNI plugin to install, for hosts without Python; default: a script",
+    )
     add("--resync", type=float, default=60.0, help="seconds between full comparisons")
     add("--log-level", choices=("debug", "info", "warning"), default="info")
     return parser
@@ -200,8 +208,6 @@ def _node_port_addresses(text: str) -> NodePortAddresses:
 
 def _prefixes(text: str, or_else: str = "") -> tuple[IPNetwork, ...]:
     try:
-        return tuple(parse_prefix(part.strip()) for part in text.split(",") if part.strip())
+        return parse_prefixes(text)
     except ValueError as error:
-        raise argparse.ArgumentTypeError(
-            f"{error}; give prefixes such as 192.0.2.0/24,2001:db8::/32{or_else}"
-        ) from error
+        raise argparse.ArgumentTypeError(f"{error}{or_else}") from error

@@ -42,10 +42,27 @@ def _node(answer: Json) -> Iterator[str]:
     for row in stale:
         yield click.style(f"  stale flow {row['flow']}", fg="red")
         yield f"    {_to_whom(row)} leads there no more; its packets are lost until it ends"
-    if others:
-        yield "  not Steppe's, but it may stop packets:"
-    for row in others:
-        yield f"    {row['entry']}: {row['text']}"
+    for sure, title in _OTHERS.items():
+        rows = [row for row in others if bool(row.get("sure")) is sure]
+        if rows:
+            yield click.style(f"  {title}", fg="red" if sure else None)
+        for row in rows[:_SHOWN]:
+            yield from _other(row)
+        if len(rows) > _SHOWN:
+            yield f"    and {len(rows) - _SHOWN} more: -o json lists them"
+
+
+_OTHERS = {
+    True: "not Steppe's, and it stops packets or leads them elsewhere:",
+    False: "not Steppe's, but it may stop packets or change them:",
+}
+
+
+def _other(row: Json) -> Iterator[str]:
+    yield f"    {row['entry']}"
+    yield f"      {row['text']}"
+    if row.get("cure"):
+        yield click.style(f"      cure: {row['cure']}", dim=True)
 
 
 def _difference(row: Json) -> Iterator[str]:

@@ -16,18 +16,21 @@ from steppe.cli.diff_text import (
     why_text,
 )
 from steppe.cli.reach import print_json, say_doubts
-from steppe.cli.source import BadInput, Source, lab_record, live_options, read
+from steppe.cli.settings import judged
+from steppe.cli.source import BadInput, Source, claim_options, live_options, read
 from steppe.client.files import manifests_in
 from steppe.errors import SteppeError
 from steppe.fabric.registry import FABRICS
 from steppe.manifests.cluster import Loaded, loaded_from
-from steppe.manifests.documents import Collected, Manifest, collected
+from steppe.manifests.collect import Collected, collected
+from steppe.manifests.documents import Manifest
 from steppe.plan.diff import Change
 from steppe.reach.changes import Changed, applied, deleted
-from steppe.reach.difference import Difference, FlowChange, OfferChange
+from steppe.reach.difference import Difference, FlowChange
 from steppe.reach.document import groups_json, ports_json
 from steppe.reach.matrix import bits
 from steppe.reach.names import Names, workloads_of
+from steppe.reach.offer_changes import OfferChange
 from steppe.reach.tables import MANY_PAIRS, pairs, table_changes
 from steppe.settings import Settings
 
@@ -71,6 +74,7 @@ class Found(msgspec.Struct, frozen=True):
 @click.option("--delete", is_flag=True, help="The objects of -f would be deleted instead.")
 @click.option("--fabric", type=click.Choice(tuple(FABRICS)), help="Change the fabric to it.")
 @click.option("--base", "filenames", multiple=True, metavar="FILE|DIR", help="What is there now.")
+@claim_options
 @live_options
 @click.option(
     "--fail-on",
@@ -96,7 +100,7 @@ def diff(*, source: Source, **given: Any) -> None:
     after = _after(base, change, delete=given["delete"])
     old = loaded_from(_manifests(base.objects), (*base.gaps, *change.gaps))
     new = loaded_from(_manifests(after.objects))
-    settings = _settings(source)
+    settings = judged(old, source).settings
     whole = given["tables"] or pairs(new.cluster) <= MANY_PAIRS
     found = _found(old, new, (settings, _replaced(settings, fabric)), tables=whole)
     say_doubts(msgspec.structs.replace(old, problems=_problems(base, change, old, new)))
@@ -138,19 +142,12 @@ def _problems(base: Collected, change: Collected, old: Loaded, new: Loaded) -> t
     return tuple(dict.fromkeys(found))
 
 
-def _settings(source: Source) -> Settings:
-    """A lab's own settings; the defaults for any other cluster."""
-    if source.filenames or source.kubeconfig or source.context:
-        return Settings()
-    return Settings(fabric=lab_record(source.lab).options.fabric)
-
-
 def _replaced(settings: Settings, fabric: str | None) -> Settings:
     return settings if fabric is None else msgspec.structs.replace(settings, fabric=fabric)
 
 
 def _found(old: Loaded, new: Loaded, settings: tuple[Settings, Settings], *, tables: bool) -> Found:
-    difference = Difference(old.cluster, new.cluster)
+    difference = Difference(old.cluster, new.cluster, settings=settings[0])
     workloads = {**workloads_of(old.objects), **workloads_of(new.objects)}
     changes = None
     if tables:

@@ -9,9 +9,10 @@ import msgspec
 from steppe.cli.reach_table import because_text, print_columns
 from steppe.net.ports import PortSet
 from steppe.plan.diff import Change
-from steppe.reach.difference import ABSENT, Because, Difference, FlowChange, OfferChange
+from steppe.reach.difference import Because, Difference, FlowChange
 from steppe.reach.matrix import Mask, bits
 from steppe.reach.names import Names
+from steppe.reach.offer_changes import ABSENT, OfferChange
 from steppe.reach.services import Outcome
 
 NOTHING = "Nothing changes for any flow."

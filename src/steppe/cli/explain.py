@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
+from steppe.cli.refused import unknown_end
 from steppe.cli.settings import disagreement, settings_of
-from steppe.cli.source import BadInput, Source, lab_record, load, options
+from steppe.cli.source import BadInput, Source, claim_options, lab_record, load, options
 from steppe.errors import SteppeError
 from steppe.net.address import parse_address
 
@@ -24,6 +25,7 @@ _EPILOG = """Examples:
 
 \b
   steppe explain shop/web-1 svc/shop/db --port 5432
+  steppe explain -n shop web http://db:5432
   steppe explain -f manifests/ internet svc/shop/web
   steppe explain --kubeconfig ~/.kube/config shop/web-1 203.0.113.9:443 -o json
   steppe explain shop/job svc/shop/db --fix | kubectl apply -f -
@@ -33,6 +35,9 @@ _EPILOG = """Examples:
 @click.command(epilog=_EPILOG)
 @click.argument("src")
 @click.argument("dst")
+@click.option(
+    "-n", "--namespace", default="", metavar="NAME", help="What short names are relative to."
+)
 @click.option("--port", default="", metavar="PORT", help="Number or name; default: the only one.")
 @click.option(
     "--protocol",
@@ -45,17 +50,21 @@ _EPILOG = """Examples:
 @click.option("-o", "--output", type=click.Choice(("text", "json")), default="text")
 @click.option("--plain", is_flag=True, help="No colours.")
 @click.option("--fix", is_flag=True, help="Print the change that lets in least, for kubectl apply.")
+@claim_options
 @options
 def explain(src: str, dst: str, source: Source, **asked: Any) -> None:
     """Tell whether SRC reaches DST, by which way, and why: each step with its object.
 
     SRC and DST: shop/web (a pod or its workload), deploy/shop/web, node/NAME, an address, a CIDR or
-    internet; DST also svc/shop/db[:PORT] or a Service's DNS name or URL.
+    internet; DST also svc/shop/db[:PORT], or a DNS name or URL of a Service or pod.
 
     On a cluster that runs Steppe the path is that of its tables, held against what Kubernetes
     promises. On any other, and on manifests, it is what Kubernetes promises; such steps have a ~.
 
-    Exit code: 0 it reaches it, 1 it does not or only partly, 2 bad usage or input.
+    --actual also looks at what else is on the nodes: others' routes, rules, packet rules, settings.
+
+    Exit code: 0 it reaches it, 1 it does not, or only partly, or (--actual) something that is not
+    Steppe's may stop it, 2 bad usage or input.
     """
     loaded = load(source)
     said = _explained(loaded, source, src, dst, asked)
@@ -81,19 +90,24 @@ def explain(src: str, dst: str, source: Source, **asked: Any) -> None:
 def _explained(
     loaded: "Loaded", source: Source, src: str, dst: str, asked: dict[str, Any]
 ) -> "Explanation":
+    from steppe.explain.host_ports import host_port_notes
+
     settings = settings_of(loaded, source)
     kernels = kernels_of(loaded, settings, source) if asked["actual"] else None
     explainer = _explainer(loaded, settings, kernels)
     protocol: Any = asked["protocol"] and asked["protocol"].upper()
     family = asked["family"] and int(asked["family"][-1])
     try:
-        flow, notes = explainer.flow(src, dst, asked["port"], protocol)
+        flow, notes = explainer.flow(
+            src, dst, asked["port"], protocol, namespace=asked["namespace"]
+        )
         claimed = parse_address(asked["claiming"]) if asked["claiming"] else None
         said = explainer.explain(flow, family, claimed=claimed)
     except (SteppeError, ValueError) as error:
-        raise BadInput(str(error)) from error
+        raise unknown_end(loaded, error, src, dst) from error
     said = kernels.marked(said) if kernels is not None else said
-    notes = (*notes, *said.notes, *_of_settings(loaded, settings), *_notes(loaded, said))
+    ports = host_port_notes(loaded.objects, flow)
+    notes = (*notes, *ports, *said.notes, *_of_settings(loaded, settings), *_notes(loaded, said))
     return msgspec.structs.replace(said, notes=notes)
 
 
@@ -104,7 +118,7 @@ def _explainer(
     from steppe.explain.explain import Explainer
 
     if settings is None:
-        return Explainer(loaded.cluster)
+        return Explainer(loaded.cluster, settings=loaded.settings)
     from steppe.explain.tables import explainer_of
 
     return explainer_of(loaded.cluster, settings, kernels.in_tables if kernels else None)

@@ -8,15 +8,18 @@ import msgspec
 
 from steppe.agent.ask import AskError, ask
 from steppe.cli.audit_text import entry_name, said_of
+from steppe.explain.doubts import doubted
 from steppe.explain.explain import Walk
 from steppe.explain.model import Difference, Explanation
 from steppe.explain.tables import walk_of, without_number
+from steppe.findings.finding import Affected, Finding, finding_from
 from steppe.kube.cluster import Cluster
 from steppe.kube.objects import Node
 from steppe.net.address import IPAddress
 from steppe.state.claim import Entry
-from steppe.state.document import KeyState, key_state_from
+from steppe.state.document import KeyState, key_state_from, surroundings_from
 from steppe.state.node import NodeState
+from steppe.state.surroundings import Surroundings
 
 
 class Kernels:
@@ -35,6 +38,8 @@ class Kernels:
         self._desired = desired
         self._differences: list[Difference] = []
         self._notes: list[str] = []
+        self._around: dict[str, Surroundings] = {}
+        self._found: dict[str, tuple[Finding, ...]] = {}
 
     def in_tables(self, part: Cluster) -> Walk:
         """A Walk through the kernels' tables.
@@ -51,6 +56,7 @@ class Kernels:
             except (AskError, ValueError, KeyError, TypeError) as error:
                 note = f"{node} is taken to be as it shall be, for its kernel was not read: {error}"
                 self._notes.append(note)
+                self._found[node] = (_unread(str(error)),)
                 continue
             self._differences += _differences(node, held, own.get(node, {}))
             states[node] = {
@@ -58,17 +64,21 @@ class Kernels:
                 for each in held
                 if each.actual is not None
             }
-        return walk_of(part, states)
+        return walk_of(part, states, self._around)
 
     def _held(self, node: str, addresses: list[str]) -> list[KeyState]:
         if node not in self._sockets:
             raise AskError("its agent is not on this machine")
         path = self._sockets[node]
-        answer = ask(path, "tables", method="POST", body={"addresses": addresses})
-        return [key_state_from(each) for each in _asked(answer, path)["entries"]]
+        answer = _asked(ask(path, "tables", method="POST", body={"addresses": addresses}), path)
+        held = [key_state_from(each) for each in answer["entries"]]
+        self._around[node] = surroundings_from(answer["surroundings"])
+        self._found[node] = tuple(map(finding_from, answer["findings"]))
+        return held
 
     def marked(self, said: Explanation) -> Explanation:
-        """The explanation with the differences that were found."""
+        """The explanation with the differences that were found, and with what is not Steppe's."""
+        said = doubted(said, self._found)
         notes = (*said.notes, *dict.fromkeys(self._notes))
         return msgspec.structs.replace(
             said,
@@ -76,6 +86,13 @@ class Kernels:
             differences=tuple(dict.fromkeys(self._differences)),
             notes=notes,
         )
+
+
+def _unread(why: str) -> Finding:
+    """That a kernel was not read: it is no yes where nobody has looked."""
+    effect = f"was not read, and may hold something else than its tables shall: {why}"
+    cure = "ask on a machine that has the node's agent, or start it"
+    return Finding("unread", "its kernel", effect, cure, affects=(Affected(),))
 
 
 def _asked(answer: dict[str, Any], path: Path) -> dict[str, Any]:

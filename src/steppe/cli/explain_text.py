@@ -7,12 +7,17 @@ import click
 
 from steppe.ends.target import RangeTarget, ServiceTarget
 from steppe.explain.model import Case, Explanation, Kind, Path, Step
-from steppe.explain.sentences import cause_text, decided, listed, reason
+from steppe.explain.sentences import cause_text, decided, listed, reason, seen_sender
 from steppe.explain.steps import step_text
 from steppe.kube.cause import Cause
 
 MIN_WIDTH = 40
-_COLOURS: dict[Kind, str] = {"allowed": "green", "denied": "red", "partly": "yellow"}
+_COLOURS: dict[Kind, str] = {
+    "allowed": "green",
+    "denied": "red",
+    "partly": "yellow",
+    "doubtful": "yellow",
+}
 _FATES = {"delivered": "allowed", "denied": "denied", "refused": "refused", "dropped": "dropped"}
 _STAGE = 13
 _SHOWN = 8
@@ -28,6 +33,7 @@ def _lines(said: Explanation, width: int) -> Iterator[str]:
     colour = _COLOURS[said.kind]
     yield from (click.style(line, fg=colour, bold=True) for line in _wrapped(said.verdict, width))
     yield from _conflicts(said, width)
+    yield from _doubts(said, width)
     if said.changes:
         yield ""
         which = "Any one of these" if len(said.changes) > 1 else "This"
@@ -60,6 +66,17 @@ def _conflicts(said: Explanation, width: int) -> Iterator[str]:
         text = f"{each.node}: {each.entry} is {is_}, shall {'be ' if each.desired else ''}{shall}"
         yield from _wrapped(text, width, "  - ", "    ")
         yield from _causes(each.because, width)
+
+
+def _doubts(said: Explanation, width: int) -> Iterator[str]:
+    """The lines about what is not Steppe's on the nodes of the path."""
+    if said.doubts:
+        yield ""
+        yield from _wrapped("Not Steppe's, on the nodes of this path:", width)
+    for each in said.doubts:
+        yield from _wrapped(f"{each.node}: {each.entry}", width, "  - ", "    ")
+        yield from _wrapped(each.effect, width, "    ", "    ")
+        yield from _wrapped(f"cure: {each.cure}", width, "    ", "    ")
 
 
 _PROMISES = (
@@ -100,7 +117,7 @@ def _case(said: Explanation, case: Case, alike: str, width: int) -> Iterator[str
     head = f"{case.stands_for}{alike}{stands} {case.packet}{by}"
     yield from (click.style(line, bold=True) for line in _wrapped(head, width))
     if len(case.paths) > 1:
-        yield from _endpoints(case.paths, width)
+        yield from _endpoints(said, case.paths, width)
     detailed = [next((p for p in case.paths if p.open is open_), None) for open_ in (True, False)]
     for path in (path for path in detailed if path is not None):
         if len(case.paths) > 1:
@@ -108,19 +125,22 @@ def _case(said: Explanation, case: Case, alike: str, width: int) -> Iterator[str
         yield from _path(said, path, width)
 
 
-def _endpoints(paths: Sequence[Path], width: int) -> Iterator[str]:
+def _endpoints(said: Explanation, paths: Sequence[Path], width: int) -> Iterator[str]:
     """A line for each endpoint; only the first few if many have the same result."""
     for fate, word in _FATES.items():
         alike = [path for path in paths if path.fate == fate]
-        yield from _some_endpoints(alike[:_SHOWN], width)
+        yield from _some_endpoints(said, alike[:_SHOWN], width)
         if len(alike) > _SHOWN:
             yield f"  {len(alike) - _SHOWN} more are {word}; -o json lists them"
 
 
-def _some_endpoints(paths: Sequence[Path], width: int) -> Iterator[str]:
+def _some_endpoints(said: Explanation, paths: Sequence[Path], width: int) -> Iterator[str]:
+    to = said.flow.destination
+    sticky = isinstance(to, ServiceTarget) and to.service.affinity_seconds
+    among = "of the clients" if sticky else "of the time"
     for path in paths:
         fate = click.style(f"{_FATES[path.fate]:8}", fg="green" if path.open else "red")
-        yield f"  {fate} " + _cut(f"{path.share!s:>4} of the time: {path.receiver}", width - 11)
+        yield f"  {fate} " + _cut(f"{path.share!s:>4} {among}: {path.receiver}", width - 11)
 
 
 def _cut(line: str, width: int) -> str:
@@ -130,7 +150,7 @@ def _cut(line: str, width: int) -> str:
 def _path(said: Explanation, path: Path, width: int) -> Iterator[str]:
     sender, seen = str(said.flow.source), path.received
     out = decided(path.egress, "egress", sender, path.receiver, seen)
-    into = decided(path.ingress, "ingress", path.receiver, sender, seen)
+    into = decided(path.ingress, "ingress", path.receiver, seen_sender(said.flow, path), seen)
     if path.egress.by != "no pod":
         yield from _row("egress", out, width, path.egress.allowed)
     if path.egress.allowed and path.ingress.by != "no pod":

@@ -9,7 +9,8 @@ import msgspec
 
 from steppe.cli.expectations import Expectation, judged, read_expectations
 from steppe.cli.reach_table import ALWAYS, because_text, print_flows, print_offers, print_wide
-from steppe.cli.source import BadInput, Source, load, options
+from steppe.cli.refused import unknown_end
+from steppe.cli.source import BadInput, Source, claim_options, load, options
 from steppe.errors import SteppeError
 from steppe.kube.cluster import Name
 from steppe.manifests.cluster import Loaded
@@ -59,6 +60,7 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 @click.command(epilog="Example: steppe reach -f shop/ --to shop/db --port 5432")
+@claim_options
 @options
 @click.option(
     "--from", "senders", multiple=True, metavar="WHO", help="Only from these; repeatable."
@@ -125,10 +127,10 @@ def ports_of(texts: tuple[str, ...]) -> PortSet:
 def answer(loaded: Loaded, question: Question) -> Answer:
     """Reach, with the ends that were asked for in groups of their own."""
     workloads = workloads_of(loaded.objects)
-    whole = reach_of(loaded.cluster, question.ports)
+    whole = reach_of(loaded.cluster, question.ports, settings=loaded.settings)
     ends = Ends(whole, Names(whole.groups, workloads))
-    senders = _chosen(ends, question.senders, "--from")
-    receivers = _chosen(ends, question.receivers, "--to")
+    senders = _chosen(loaded, ends, question.senders, "--from")
+    receivers = _chosen(loaded, ends, question.receivers, "--to")
     if any(chosen.offers for chosen in senders):
         raise BadInput("--from: a Service does not send; name the pods behind it")
     written = [chosen.ports for chosen in receivers if chosen.ports is not None]
@@ -152,7 +154,7 @@ def _answer(
         name = member_name(member)
         return name in sending, name in receiving
 
-    found = reach_of(loaded.cluster, ports, mark)
+    found = reach_of(loaded.cluster, ports, mark, settings=loaded.settings)
     offers = tuple(offer for chosen in receivers for offer in chosen.offers)
     if not receivers:
         offers = Offers(found).all
@@ -165,11 +167,11 @@ def _answer(
     )
 
 
-def _chosen(ends: Ends, texts: tuple[str, ...], option: str) -> tuple[Chosen, ...]:
+def _chosen(loaded: Loaded, ends: Ends, texts: tuple[str, ...], option: str) -> tuple[Chosen, ...]:
     try:
         return tuple(ends.chosen(text) for text in texts)
     except SteppeError as error:
-        raise BadInput(f"{option}: {error}") from error
+        raise unknown_end(loaded, SteppeError(f"{option}: {error}"), *texts) from error
 
 
 def _groups(found: Reach, names: set[str]) -> Mask:
@@ -205,7 +207,7 @@ def invented_text(loaded: Loaded) -> str:
 
 def _held_against(path: str, wanted: tuple[Expectation, ...], loaded: Loaded, output: str) -> int:
     """Print the failed expectations; returns the exit code, 1 if there are any."""
-    found = reach_of(loaded.cluster)
+    found = reach_of(loaded.cluster, settings=loaded.settings)
     ends = Ends(found, Names(found.groups, workloads_of(loaded.objects)))
     results = judged(path, found, ends, wanted)
     failed = sum(1 for _, against in results if against)

@@ -88,9 +88,7 @@ def outcome_text(row: OfferRow) -> str:
     said = row.outcome
     match said.said:
         case "refused":
-            return "refused: it has no ready endpoint"
-        case "unserved":
-            return "refused: the Service is too large, this port is not served (steppe lint)"
+            return "refused: it has no ready endpoint, or more ports than are served (steppe lint)"
         case "dropped":
             return "dropped: no ready endpoint on the sender's node"
         case "partly":

@@ -1,7 +1,11 @@
-"""The settings of a running cluster's agents, as published on their Nodes."""
+"""The settings of a running cluster's agents, as published on their Nodes, and what a command was
+told instead of them.
+"""
 
 from collections import Counter
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from steppe.cli.source import Source, lab_record
 from steppe.kube.cause import ObjectRef
@@ -13,6 +17,29 @@ if TYPE_CHECKING:
 
 def settings_of(loaded: "Loaded", source: Source) -> "Settings | None":
     """The settings of the cluster's agents; None if the cluster does not run Steppe."""
+    found = _of_agents(loaded, source)
+    return found and _as_told(found, source)
+
+
+def judged(loaded: "Loaded", source: Source) -> "Loaded":
+    """The cluster with the settings by which it is judged what its objects may claim.
+
+    Every command that reads a cluster gets them here: what it was told, or what the agents
+    publish, or else the agents' defaults.
+    """
+    from steppe.settings import Settings
+
+    found = settings_of(loaded, source) or _as_told(Settings(), source)
+    return msgspec.structs.replace(loaded, settings=found)
+
+
+def _as_told(settings: "Settings", source: Source) -> "Settings":
+    told = {"pod_ranges": source.pod_ranges, "external_ips": source.external_ips}
+    changed = {name: value for name, value in told.items() if value is not None}
+    return msgspec.structs.replace(settings, **changed)
+
+
+def _of_agents(loaded: "Loaded", source: Source) -> "Settings | None":
     from steppe.settings import Settings
 
     if source.filenames:

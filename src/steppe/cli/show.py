@@ -117,12 +117,14 @@ def _print_status(answers: list[dict[str, Any]]) -> None:
 def audit(repair: bool, node: str | None, lab: str | None, output: str) -> None:
     """Hold each node's kernel against what its tables shall hold.
 
-    It also looks at what attaching has put into pods, for tracked flows that go on to endpoints
-    which are gone, and for what is not Steppe's but may stop its packets: other programs' rules
-    that drop, and settings that overrule its own. --repair leaves those alone.
+    It also looks into pods, for tracked flows that go on to endpoints which are gone, and for what
+    is not Steppe's but stops packets or leads them elsewhere: other programs' routes, ip rules,
+    packet rules, IPsec policies, neighbours, and settings of links; each with the flows that it
+    concerns. --repair leaves those alone.
 
-    Exit code: 0 they agree, 1 they differ or an agent did not answer, 2 bad usage. What is not
-    Steppe's is told without changing it.
+    Exit code: 0 they agree, 1 they differ, or something else surely stops packets of the cluster,
+    or an agent did not answer, 2 bad usage. What may stop packets (as a firewall of the node's) is
+    told without changing it.
     """
     answers = ask(lab, node, "audit", method="POST" if repair else "GET")
     if output == "json":
@@ -130,5 +132,10 @@ def audit(repair: bool, node: str | None, lab: str | None, output: str) -> None:
     else:
         click.echo("\n".join(audit_lines([answer for answer in answers if "error" not in answer])))
     silent = print_errors(answers)
-    if silent or any(answer.get("differences") or answer.get("flows") for answer in answers):
+    if silent or any(map(_is_amiss, answers)):
         raise SystemExit(1)
+
+
+def _is_amiss(answer: dict[str, Any]) -> bool:
+    stopped = any(other.get("sure") for other in answer.get("others", ()))
+    return bool(answer.get("differences") or answer.get("flows") or stopped)

@@ -4,7 +4,7 @@ import functools
 import sys
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import click
 import msgspec
@@ -13,6 +13,8 @@ from steppe.cli.plugins import SOURCES, LabRecord, missing, plugin
 from steppe.errors import SteppeError
 from steppe.manifests.cluster import Loaded, loaded_from
 from steppe.manifests.documents import Manifest
+from steppe.net.address import IPNetwork
+from steppe.settings import ExternalIPs, parse_prefixes
 
 QUIET_SECONDS = 2.0
 
@@ -26,12 +28,18 @@ class BadInput(click.ClickException):
 
 
 class Source(msgspec.Struct, frozen=True):
-    """The source of a cluster; at most one of the three is set."""
+    """The source of a cluster; at most one of the three is set.
+
+    `pod_ranges` and `external_ips`: what its objects may claim, where that was given; None: what
+    its agents say, or else their defaults.
+    """
 
     filenames: tuple[str, ...] = ()
     kubeconfig: str = ""
     context: str = ""
     lab: str = ""
+    pod_ranges: tuple[IPNetwork, ...] | None = None
+    external_ips: ExternalIPs | None = None
 
 
 class Read(msgspec.Struct, frozen=True):
@@ -56,9 +64,52 @@ _LIVE = (
 )
 
 
+class _Prefixes(click.ParamType[tuple[IPNetwork, ...]]):
+    name = "prefixes"
+
+    def convert(self, value: Any, *_: object) -> tuple[IPNetwork, ...]:
+        try:
+            return parse_prefixes(str(value))
+        except ValueError as error:
+            raise click.BadParameter(str(error)) from error
+
+
+_CLAIMS = (
+    click.option(
+        "--external-ips",
+        type=click.Choice(get_args(ExternalIPs)),
+        help="Whether Services may have externalIPs; default: as the agents say, or warn.",
+    ),
+    click.option(
+        "--pod-ranges",
+        type=_Prefixes(),
+        metavar="CIDR,…",
+        help="Where Nodes' podCIDRs must lie; default: as the agents say, or anywhere.",
+    ),
+)
+
+
+def claim_options(command: F) -> F:
+    """Adds the options that say what objects may claim, to a command that has a `source`."""
+    wrapped: Any = command
+    for option in _CLAIMS:
+        wrapped = option(wrapped)
+    result: F = wrapped
+    return result
+
+
+_RECURSIVE = click.option(
+    "-R",
+    "--recursive",
+    is_flag=True,
+    expose_value=False,
+    help="As kubectl has it; folders are always searched.",
+)
+
+
 def options(command: F) -> F:
     """Adds the options that select a cluster; the command gets them as `source`."""
-    return _FILES(live_options(command))
+    return _FILES(_RECURSIVE(live_options(command)))
 
 
 def live_options(command: F) -> F:
@@ -71,9 +122,12 @@ def live_options(command: F) -> F:
         context: str,
         lab: str,
         filenames: tuple[str, ...] = (),
+        pod_ranges: tuple[IPNetwork, ...] | None = None,
+        external_ips: ExternalIPs | None = None,
         **kw: Any,
     ) -> Any:
-        return command(*args, source=Source(filenames, kubeconfig, context, lab), **kw)
+        source = Source(filenames, kubeconfig, context, lab, pod_ranges, external_ips)
+        return command(*args, source=source, **kw)
 
     wrapped: Any = with_source
     for option in _LIVE:
@@ -84,8 +138,10 @@ def live_options(command: F) -> F:
 
 def load(source: Source) -> Loaded:
     """The cluster of the source; BadInput if it cannot be read."""
+    from steppe.cli.settings import judged
+
     found = read(source)
-    return loaded_from(found.manifests, found.gaps)
+    return judged(loaded_from(found.manifests, found.gaps), source)
 
 
 def read(source: Source) -> Read:

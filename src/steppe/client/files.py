@@ -1,27 +1,30 @@
 """Manifests from files, folders and standard input: documents, each with its file and line.
 
-YAML is read as Kubernetes' own tools read it, so a date is a string. The documents are interpreted
-by the package `manifests`.
+Documents are decoded by `manifests/yaml_text.py` and interpreted by `manifests/documents.py`. Which
+files of a folder are manifests is decided in `folders.py`. A file that is named and cannot be read
+is an error; in a folder it is one Manifest with a fault, and the others are read.
 """
 
-import contextlib
+import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from steppe.document_limits import TooDeepError, check_json, check_yaml
-from steppe.errors import SteppeError
+from steppe.client.folders import SUFFIXES, Built, Left, UnreadableError, contents_of
+from steppe.document_limits import TooDeepError, check_json
 from steppe.manifests.documents import Manifest
+from steppe.manifests.relevant import passed_over
+from steppe.manifests.yaml_text import YamlError, documents_of, parts_of
+
+__all__ = ["SUFFIXES", "UnreadableError", "files_in", "manifests_in"]
 
 STANDARD_INPUT = "-"
-_SUFFIXES = (".yaml", ".yml", ".json")
-
-
-class UnreadableError(SteppeError):
-    """A file is missing, or is not YAML or JSON; the message names the place and the reason."""
+_GLANCE = re.compile(
+    rb"^(?P<field>apiVersion|kind|  namespace|  name):[ \t]+[\"']?(?P<value>[\w./-]+)", re.MULTILINE
+)
 
 
 def manifests_in(names: Iterable[str]) -> Iterator[Manifest]:
@@ -29,76 +32,125 @@ def manifests_in(names: Iterable[str]) -> Iterator[Manifest]:
     for name in names:
         if name == STANDARD_INPUT:
             yield from _documents(sys.stdin.buffer.read(), "standard input")
-            continue
-        for path in files_in(Path(name)):
-            try:
-                content = path.read_bytes()
-            except OSError as error:
-                raise UnreadableError(f"cannot read {path}: {error.strerror}") from error
-            yield from _documents(content, str(path))
+        elif Path(name).is_dir():
+            yield from _in_folder(Path(name))
+        else:
+            yield from _documents(_read(Path(name)), name)
 
 
 def files_in(path: Path) -> Iterable[Path]:
     """The manifest files below a folder, sorted by name; a file's own path for a file."""
     if not path.is_dir():
         return (path,)
-    found = sorted(p for p in path.rglob("*") if p.suffix in _SUFFIXES and p.is_file())
-    if not found:
-        raise UnreadableError(f"there is no manifest ({', '.join(_SUFFIXES)}) below {path}")
-    return found
+    return [each for each in contents_of(path) if isinstance(each, Path)]
+
+
+def _in_folder(folder: Path) -> Iterator[Manifest]:
+    """What a folder holds; UnreadableError if nothing of it can be read."""
+    found = list(_parts_of(folder))
+    if found and all(manifest.fault for manifest in found):
+        raise UnreadableError(f"{found[0].where} {found[0].fault}")
+    yield from found
+
+
+def _parts_of(folder: Path) -> Iterator[Manifest]:
+    for each in contents_of(folder):
+        if isinstance(each, Left):
+            yield Manifest(None, str(each.path), each.why)
+            continue
+        name = each.name if isinstance(each, Built) else str(each)
+        try:
+            content = each.content if isinstance(each, Built) else _read(each)
+        except UnreadableError as error:
+            yield Manifest(None, name, str(error).removeprefix(f"{name}: "))
+            continue
+        yield from _tolerant(content, name)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        hint = "; `curl URL | steppe … -f -` reads it from there" if ":/" in str(path) else ""
+        raise UnreadableError(f"cannot read {path}: {error.strerror}{hint}") from error
 
 
 def _documents(content: bytes, name: str) -> Iterator[Manifest]:
-    if content.lstrip().startswith((b"{", b"[")):
-        # JSON is YAML too, but this is a hundred times faster; kubectl prints megabytes of it.
-        with contextlib.suppress(msgspec.DecodeError):
-            _checked(check_json, content, name)
-            yield Manifest(msgspec.json.decode(content), f"{name}:1")
-            return
-    _checked(check_yaml, content, name)
-    yield from _yaml_documents(content, name)
+    """The documents of a source that somebody named: what is wrong in it is an error."""
+    for manifest in _tolerant(content, name):
+        if manifest.fault:
+            raise UnreadableError(f"{manifest.where} {manifest.fault}")
+        yield manifest
 
 
-def _checked(check: Callable[[bytes], None], content: bytes, name: str) -> None:
+def _tolerant(content: bytes, name: str) -> Iterator[Manifest]:
+    found = _json(content, name) if content.lstrip()[:1] in (b"{", b"[") else None
+    if found is not None:
+        yield from found
+        return
+    for part in parts_of(content):
+        if passed_over(part.text):
+            continue
+        try:
+            for each in documents_of(part.text):
+                where = f"{name}:{part.line + each.line - 1}"
+                yield Manifest(each.content, where, twice=each.twice)
+        except YamlError as error:
+            line = part.line + error.line - 1 if error.line else 0
+            where = f"{name}:{line}" if line else name
+            yield Manifest(_glance(part.text), where, _sentence(error, part.text))
+
+
+def _json(content: bytes, name: str) -> list[Manifest] | None:
+    """The documents of JSON: one, or several one after the other, as kubectl takes them; None if it
+    is none, so that YAML is tried (`{a: 1}`).
+    """
+    # JSON is YAML too, but this is a hundred times faster; kubectl prints megabytes of it.
     try:
-        check(content)
+        check_json(content)
+        return [Manifest(msgspec.json.decode(content), f"{name}:1")]
     except TooDeepError as error:
-        raise UnreadableError(f"{name}:{error.line or 1} is no manifest: {error}") from error
+        return [Manifest(None, f"{name}:{error.line or 1}", f"is no manifest: {error}")]
+    except msgspec.DecodeError:
+        return _json_stream(content, name)
 
 
-def _yaml_documents(content: bytes, name: str) -> Iterator[Manifest]:
-    import yaml
+def _json_stream(content: bytes, name: str) -> list[Manifest] | None:
+    import json
 
-    loader = _loader()(content)
     try:
-        while loader.check_node():
-            node = loader.get_node()
-            where = f"{name}:{node.start_mark.line + 1}"
-            yield Manifest(loader.construct_document(node), where)
-    except (yaml.YAMLError, ValueError, UnicodeError) as error:
-        raise UnreadableError(_sentence(error, content, name)) from error
-    finally:
-        loader.dispose()
+        text = content.decode()
+        decoder, found, at = json.JSONDecoder(), [], 0
+        while (at := _skipped(text, at)) < len(text):
+            value, end = decoder.raw_decode(text, at)
+            found.append(Manifest(value, f"{name}:{text.count(chr(10), 0, at) + 1}"))
+            at = end
+    except ValueError:
+        return None
+    return found
 
 
-def _sentence(error: Exception, content: bytes, name: str) -> str:
-    mark = getattr(error, "problem_mark", None)
-    where = f"{name}:{mark.line + 1}" if mark else name
-    what = getattr(error, "problem", None) or str(error).partition("\n")[0]
-    hint = "; is it a template? `helm template` makes manifests of one" if b"{{" in content else ""
-    return f"{where} is no YAML: {what}{hint}"
+def _skipped(text: str, at: int) -> int:
+    while at < len(text) and text[at].isspace():
+        at += 1
+    return at
 
 
-def _loader() -> Any:
-    """A safe loader that keeps dates as text; the C loader if PyYAML was built with it."""
-    import yaml
+def _glance(text: bytes) -> Any:
+    """What the lines of a document that is not read tell about which object it is; None if they
+    tell no kind.
+    """
+    found = {
+        each["field"].decode().strip(): each["value"].decode() for each in _GLANCE.finditer(text)
+    }
+    if "kind" not in found or "apiVersion" not in found:
+        return None
+    metadata = {key: found[key] for key in ("name", "namespace") if key in found}
+    return {"apiVersion": found["apiVersion"], "kind": found["kind"], "metadata": metadata}
 
-    base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
-    class Loader(base):  # type: ignore[misc]
-        yaml_implicit_resolvers = {  # noqa: RUF012 - as PyYAML declares it
-            first: [(tag, regexp) for tag, regexp in resolvers if not tag.endswith(":timestamp")]
-            for first, resolvers in base.yaml_implicit_resolvers.items()
-        }
-
-    return Loader
+def _sentence(error: YamlError, text: bytes) -> str:
+    if isinstance(error.__cause__, TooDeepError):
+        return f"is no manifest: {error}"
+    hint = "; is it a template? `helm template` makes manifests of one" if b"{{" in text else ""
+    return f"is no YAML: {error}{hint}"

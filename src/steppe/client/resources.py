@@ -61,5 +61,13 @@ LEASES = _resource("Lease", "leases")
 NETWORKPOLICIES = _resource("NetworkPolicy", "networkpolicies")
 SERVICECIDRS = _resource("ServiceCIDR", "servicecidrs")
 CLUSTERNETWORKPOLICIES = _resource("ClusterNetworkPolicy", "clusternetworkpolicies", "v1alpha2")
+NEWER_CLUSTERNETWORKPOLICIES = _resource(
+    "ClusterNetworkPolicy", "clusternetworkpolicies", "v1beta1"
+)
+"""The same objects, as the bundle v0.3.0 of the policy API stores them."""
+ADMINNETWORKPOLICIES = _resource("AdminNetworkPolicy", "adminnetworkpolicies", "v1alpha1")
+BASELINEADMINNETWORKPOLICIES = _resource(
+    "BaselineAdminNetworkPolicy", "baselineadminnetworkpolicies", "v1alpha1"
+)
 INGRESSES = _resource("Ingress", "ingresses")
 CRDS = _resource("CustomResourceDefinition", "customresourcedefinitions")

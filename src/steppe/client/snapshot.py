@@ -13,11 +13,14 @@ from steppe.client.client import Client
 from steppe.client.config import Config
 from steppe.client.errors import ApiError
 from steppe.client.resources import (
+    ADMINNETWORKPOLICIES,
+    BASELINEADMINNETWORKPOLICIES,
     CLUSTERNETWORKPOLICIES,
     ENDPOINTSLICES,
     INGRESSES,
     NAMESPACES,
     NETWORKPOLICIES,
+    NEWER_CLUSTERNETWORKPOLICIES,
     NODES,
     PODS,
     SERVICECIDRS,
@@ -34,45 +37,50 @@ _UNDERSTOOD = (
     SERVICES,
     ENDPOINTSLICES,
     NETWORKPOLICIES,
-    CLUSTERNETWORKPOLICIES,
+    NEWER_CLUSTERNETWORKPOLICIES,
+    ADMINNETWORKPOLICIES,
+    BASELINEADMINNETWORKPOLICIES,
     SERVICECIDRS,
 )
+_OLDER = {NEWER_CLUSTERNETWORKPOLICIES: CLUSTERNETWORKPOLICIES}
+"""What to ask for where a server does not have the newer version."""
+
+
+def _strangers(api_version: str, wide: bool = False, **kinds: str) -> tuple[Resource, ...]:
+    group, version = api_version.split("/")
+    return tuple(
+        Resource(group, version, plural, kind, namespaced=not wide)
+        for kind, plural in kinds.items()
+    )
+
 
 _STRANGERS = (
     INGRESSES,
-    Resource("gateway.networking.k8s.io", "v1", "gateways", "Gateway"),
-    Resource("gateway.networking.k8s.io", "v1", "httproutes", "HTTPRoute"),
-    Resource(
-        "policy.networking.k8s.io",
-        "v1alpha1",
-        "adminnetworkpolicies",
-        "AdminNetworkPolicy",
-        namespaced=False,
+    *_strangers("gateway.networking.k8s.io/v1", Gateway="gateways", HTTPRoute="httproutes"),
+    *_strangers("cilium.io/v2", CiliumNetworkPolicy="ciliumnetworkpolicies"),
+    *_strangers(
+        "cilium.io/v2",
+        wide=True,
+        CiliumClusterwideNetworkPolicy="ciliumclusterwidenetworkpolicies",
     ),
-    Resource(
-        "policy.networking.k8s.io",
-        "v1alpha1",
-        "baselineadminnetworkpolicies",
-        "BaselineAdminNetworkPolicy",
-        namespaced=False,
+    *_strangers("crd.projectcalico.org/v1", NetworkPolicy="networkpolicies"),
+    *_strangers("crd.projectcalico.org/v1", wide=True, GlobalNetworkPolicy="globalnetworkpolicies"),
+    *_strangers("crd.antrea.io/v1beta1", NetworkPolicy="networkpolicies"),
+    *_strangers("crd.antrea.io/v1beta1", wide=True, ClusterNetworkPolicy="clusternetworkpolicies"),
+    *_strangers(
+        "security.istio.io/v1",
+        AuthorizationPolicy="authorizationpolicies",
+        PeerAuthentication="peerauthentications",
     ),
-    Resource("cilium.io", "v2", "ciliumnetworkpolicies", "CiliumNetworkPolicy"),
-    Resource(
-        "cilium.io",
-        "v2",
-        "ciliumclusterwidenetworkpolicies",
-        "CiliumClusterwideNetworkPolicy",
-        namespaced=False,
+    *_strangers("networking.istio.io/v1", VirtualService="virtualservices", Sidecar="sidecars"),
+    *_strangers("k8s.cni.cncf.io/v1beta1", MultiNetworkPolicy="multi-networkpolicies"),
+    *_strangers(
+        "k8s.ovn.org/v1", EgressFirewall="egressfirewalls", UserDefinedNetwork="userdefinednetworks"
     ),
-    Resource("crd.projectcalico.org", "v1", "networkpolicies", "NetworkPolicy"),
-    Resource(
-        "crd.projectcalico.org",
-        "v1",
-        "globalnetworkpolicies",
-        "GlobalNetworkPolicy",
-        namespaced=False,
+    *_strangers(
+        "k8s.ovn.org/v1", wide=True, ClusterUserDefinedNetwork="clusteruserdefinednetworks"
     ),
-    Resource("security.istio.io", "v1", "authorizationpolicies", "AuthorizationPolicy"),
+    *_strangers("route.openshift.io/v1", Route="routes"),
 )
 """Kinds that Steppe does not implement. They are listed to report that such objects exist."""
 
@@ -95,7 +103,7 @@ async def snapshot(config: Config, progress: Callable[[str], None] = _silent) ->
 
     async def read(resource: Resource) -> None:
         try:
-            lists[resource] = await _objects(client, resource, progress)
+            lists[resource] = await _newest(client, resource, progress)
         except ApiError as error:
             if error.status not in (403, 404):
                 raise
@@ -119,6 +127,19 @@ async def snapshot(config: Config, progress: Callable[[str], None] = _silent) ->
     return Snapshot(tuple(found), tuple(sorted(gaps)))
 
 
+async def _newest(
+    client: Client, resource: Resource, progress: Callable[[str], None]
+) -> list[Manifest]:
+    """The objects in the version that the server has; an older one only if it lacks the newer."""
+    try:
+        return await _objects(client, resource, progress)
+    except ApiError as error:
+        older = _OLDER.get(resource)
+        if error.status != 404 or older is None:
+            raise
+        return await _objects(client, older, progress)
+
+
 async def _objects(
     client: Client, resource: Resource, progress: Callable[[str], None]
 ) -> list[Manifest]:
@@ -126,6 +147,8 @@ async def _objects(
     kind = {"apiVersion": resource.api_version, "kind": resource.kind}
     found: list[Manifest] = []
     async for page in client.pages(resource):
-        found += (Manifest(msgspec.json.decode(item) | kind) for item in page.items or ())
+        found += (
+            Manifest(msgspec.json.decode(item) | kind, admitted=True) for item in page.items or ()
+        )
         progress(f"{len(found)} {resource.plural}")
     return found

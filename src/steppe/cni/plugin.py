@@ -148,9 +148,9 @@ def is_name(text: str) -> bool:
 def _is_interface(text: str) -> bool:
     return (
         len(text.encode(errors="surrogatepass")) <= 15
-        and text.isprintable()
         and text not in (".", "..")
-        and not any(character in "/:" or character.isspace() for character in text)
+        and not any(c in "/:" or c.isspace() or c < " " or "\x7f" <= c < "\xa0" for c in text)
+        and not any("\ud800" <= c <= "\udfff" for c in text)  # half of a pair is no character
     )
 
 

@@ -79,6 +79,11 @@ class NodeCompiler:
         return self._nodes
 
     @property
+    def peers(self) -> tuple[Node, ...]:
+        """The other nodes, without what they ask for and may not have."""
+        return tuple(self._given(name) for name in self._nodes if name != self.name)
+
+    @property
     def refused_here(self) -> tuple[Problem, ...]:
         """What of its own Node's addresses and prefixes is not used, and why."""
         return self._claims.problems(ObjectRef("Node", "", self.name))

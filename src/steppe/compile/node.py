@@ -16,7 +16,7 @@ from typing import Self
 
 import msgspec
 
-from steppe.compile.local import lacks_prefix, local_claims
+from steppe.compile.local import connection_claims, lacks_prefix, local_claims
 from steppe.compile.pod import workload_claims
 from steppe.compile.policy_tables import PolicyObjects, policy_claims
 from steppe.dataplane.registry import EDGES, POLICIES, data_plane
@@ -42,6 +42,8 @@ def claims_of_own_node(
     if not (here.prefixes or refused):
         yield lacks_prefix(here)
     yield from local_claims(here)
+    if settings.services:
+        yield from connection_claims(here)
     if here.prefixes:
         fabric = fabric_of(settings)
         yield from fabric.devices(settings, here)
@@ -66,6 +68,7 @@ def claims_of_workload(
 ) -> Iterator[NodeClaim | Problem]:
     """The claims of one attached pod."""
     yield from workload_claims(workload, fabric_of(settings).mtu(settings, here))
+    yield from EDGES.pod(workload)
     stray = tuple(each for each in workload.addresses if not here.has_pods_at(each))
     if stray:
         yield from data_plane(settings).pod_outside(settings, workload, stray)
@@ -177,7 +180,8 @@ def compile_cluster(
         tuple(cluster.pods.values()),
         tuple(cluster.namespaces.values()),
         tuple(cluster.network_policies.values()),
-        tuple(cluster.cluster_policies.values()),
+        # Agents follow no older kind of it (kube/admin_policies.py).
+        tuple(p for p in cluster.cluster_policies.values() if p.kind == "ClusterNetworkPolicy"),
     )
     world = _World.of(
         settings,

@@ -53,9 +53,13 @@ def workload_claims(workload: Workload, mtu: int) -> Iterator[NodeClaim]:
 
 
 def _source_guard(link: str, address: IPAddress, cause: Cause) -> Iterator[NodeClaim]:
-    """Drop what leaves the pod's link with a source address that is not the pod's."""
+    """Drop what leaves the pod's link with a source address that is not the pod's, and take no
+    neighbour from what it says: a kernel has 1,024 entries for all its links (gc_thresh3).
+    """
     if address.version == 4:
         # "1 - Strict mode as defined in RFC3704" (kernel, networking/ip-sysctl, rp_filter).
         yield Claim(SysctlKey(f"net/ipv4/conf/{link}/rp_filter"), Sysctl("1"), cause)
+        # "8 - do not reply for all local addresses" (arp_ignore): no entry for who asks, either.
+        yield Claim(SysctlKey(f"net/ipv4/conf/{link}/arp_ignore"), Sysctl("8"), cause)
     else:
         yield Claim(SysctlKey(f"net/ipv6/conf/{link}/accept_ra"), Sysctl("0"), cause)

@@ -9,6 +9,7 @@ take.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from itertools import chain
 from typing import Protocol
 
@@ -182,11 +183,12 @@ class PolicySide:
         return link in self._slices.links or any(c.ref in refs for c in self._slices.causes)
 
     def _steps(
-        self, rules: Collection[AnyRule], peers: Collection[ObjectRef], links: frozenset[str]
+        self, rules: Collection[AnyRule], peers: AbstractSet[ObjectRef], links: frozenset[str]
     ) -> Work:
         changed_again: set[str] = set()
         changed = ChangedNumbers(self._direction, self._slices)
-        concerned = self._concerned(rules) if rules else ()
+        others = self._concerned(rules) if rules else iter(())
+        concerned = (ref if ref not in peers else None for ref in others)
         for ref in chain(peers, concerned):
             if ref is not None:
                 changed_again.update(self._links_of.get(ref, ()))

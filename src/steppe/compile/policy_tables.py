@@ -48,11 +48,7 @@ def policy_claims(
     """The claims of all policies on one node, and their Problems, from scratch."""
     gathered = _Gathered()
     tables = PolicyTables(gathered, number)
-    for node in nodes:
-        tables.set_node(node)
-    for workload in workloads:
-        tables.set_workload(workload.link, workload)
-    tables.learn(known)
+    tables.learn(known, nodes, workloads)
     for claim_set in gathered.claim_sets.values():
         yield from claim_set
 
@@ -146,8 +142,17 @@ class PolicyTables:
         """The keys of what waits: their entries must not get into the kernel yet."""
         return self._slices.pending
 
-    def learn(self, objects: PolicyObjects) -> frozenset[Key]:
+    def learn(
+        self,
+        objects: PolicyObjects,
+        nodes: Iterable[Node] = (),
+        workloads: Iterable[Workload] = (),
+    ) -> frozenset[Key]:
         """Take in all objects at once, which costs less than one after the other."""
+        for node in nodes:
+            self._note_node(node)
+        for workload in workloads:
+            self._subjects[workload.link] = Subject(workload, None)
         for namespace in objects.namespaces:
             self._note_namespace(namespace)
         touched = [self._note_policy(policy) for policy in objects.network_policies]
@@ -178,9 +183,7 @@ class PolicyTables:
     def set_node(self, node: Node) -> frozenset[Key]:
         if self._cluster.nodes.get(node.name) == node:
             return NONE
-        self._cluster.nodes[node.name] = node
-        # Only egress has nodes for peers.
-        self._egress.touch_peer(node.ref)
+        self._note_node(node)
         return self._settled()
 
     def remove_node(self, name: str) -> frozenset[Key]:
@@ -271,6 +274,11 @@ class PolicyTables:
         causes = NO_RULES.union(*(causes for _, causes, _ in found))
         links = frozenset[str]().union(*(links for _, _, links in found))
         return NONE.union(*touched, self._slices.begin(work, causes, links))
+
+    def _note_node(self, node: Node) -> None:
+        self._cluster.nodes[node.name] = node
+        # Only egress has nodes for peers.
+        self._egress.touch_peer(node.ref)
 
     def _note_pod(self, pod: Pod) -> None:
         self._cluster.pods[pod.namespace, pod.name] = pod

@@ -105,7 +105,10 @@ class PolicyPlane(Protocol):
 
 
 class EdgePlane(Protocol):
-    """What guards a node's edges: who may send to it by tunnels."""
+    """What guards a node's edges: what its pods may send, and who may send to it by tunnels."""
+
+    def pod(self, workload: Workload) -> Iterator[NodeClaim]:
+        """That a pod of this node is there."""
 
     def tunnel(self, link: str, port: int, here: Node) -> Iterator[NodeClaim]:
         """That tunnels end at this UDP port of the node, and come out of this link."""

@@ -2,6 +2,7 @@
 
     message   nfgenmsg {family, version, resource} | CTA_TUPLE_ORIG | CTA_TUPLE_REPLY | …
     tuple     CTA_TUPLE_IP {source, destination} | CTA_TUPLE_PROTO {number, ports}
+                                                 or CTA_TUPLE_PROTO {number, ICMP id, type, code}
 
 Names are those of linux/netfilter/nfnetlink_conntrack.h. The table is never flushed.
 """
@@ -11,6 +12,8 @@ from collections.abc import Collection, Iterable, Iterator
 from errno import ENOENT
 from ipaddress import ip_address
 from typing import Self
+
+import msgspec
 
 from steppe.drivers import nfnetlink as nfnl
 from steppe.drivers.errors import KernelError, kernel_error
@@ -35,8 +38,17 @@ _CTA_PROTO_NUM = 1
 _CTA_PROTO_SRC_PORT = 2
 _CTA_PROTO_DST_PORT = 3
 
-_PROTOCOLS: dict[int, Protocol] = {6: "TCP", 17: "UDP", 132: "SCTP"}
-_NUMBERS = {name: number for number, name in _PROTOCOLS.items()}
+_ICMP: dict[int, tuple[int, int, int]] = {1: (4, 5, 6), 58: (7, 8, 9)}
+"""By protocol: CTA_PROTO_ICMP_ID, TYPE and CODE, and those of ICMPv6."""
+
+_PROTOCOLS: dict[int, Protocol] = {6: "TCP", 17: "UDP", 132: "SCTP", 1: "ICMP", 58: "ICMP"}
+_NUMBERS: dict[Protocol, dict[int, int]] = {
+    "TCP": {4: 6, 6: 6},
+    "UDP": {4: 17, 6: 17},
+    "SCTP": {4: 132, 6: 132},
+    "ICMP": {4: 1, 6: 58},
+}
+"""The protocols' numbers, by IP version."""
 
 
 class Conntrack:
@@ -92,7 +104,7 @@ class Conntrack:
 
 
 def read_flow(message: Message) -> Flow | None:
-    """The flow of a message; None for one without ports, such as ICMP's."""
+    """The flow of a message; None for one of a protocol that is not known here."""
     family = nfnl.family_of(message)
     if family not in _ADDRESSES:
         return None
@@ -101,7 +113,18 @@ def read_flow(message: Message) -> Flow | None:
     reply = _read_tuple(found.get(_CTA_TUPLE_REPLY, b""), family)
     if original is None or reply is None:
         return None
-    return Flow(original[0], original[1], reply[1])
+    answers = reply.ends
+    if original.protocol == "ICMP":  # the answer has the identifier too: it is the sender's port
+        answers = Endpoints(answers.source, 0, answers.destination, answers.source_port)
+    return Flow(original.protocol, original.ends, answers, original.query)
+
+
+class _Way(msgspec.Struct, frozen=True):
+    """One direction of a flow, as the kernel tells it."""
+
+    protocol: Protocol
+    ends: Endpoints
+    query: tuple[int, int] = (0, 0)
 
 
 def _is_answered(message: Message) -> bool:
@@ -110,26 +133,33 @@ def _is_answered(message: Message) -> bool:
     return bool(int.from_bytes(status, "big") & _IPS_SEEN_REPLY)
 
 
-def _read_tuple(data: bytes, family: int) -> tuple[Protocol, Endpoints] | None:
+def _read_tuple(data: bytes, family: int) -> _Way | None:
     parts = nl.attributes(data)
     addresses = nl.attributes(parts.get(_CTA_TUPLE_IP, b""))
     proto = nl.attributes(parts.get(_CTA_TUPLE_PROTO, b""))
-    protocol = _PROTOCOLS.get(nl.number(proto.get(_CTA_PROTO_NUM, b"")))
+    number = nl.number(proto.get(_CTA_PROTO_NUM, b""))
+    protocol = _PROTOCOLS.get(number)
     source, destination = _ADDRESSES[family]
     if protocol is None or source not in addresses or destination not in addresses:
         return None
-    return protocol, Endpoints(
-        ip_address(addresses[source]),
-        int.from_bytes(proto.get(_CTA_PROTO_SRC_PORT, b""), "big"),
-        ip_address(addresses[destination]),
-        int.from_bytes(proto.get(_CTA_PROTO_DST_PORT, b""), "big"),
-    )
+
+    def value(name: int) -> int:
+        return int.from_bytes(proto.get(name, b""), "big")
+
+    ends = ip_address(addresses[source]), ip_address(addresses[destination])
+    if number in _ICMP:
+        identifier, kind, code = map(value, _ICMP[number])
+        return _Way(protocol, Endpoints(ends[0], identifier, ends[1], 0), (kind, code))
+    ports = value(_CTA_PROTO_SRC_PORT), value(_CTA_PROTO_DST_PORT)
+    return _Way(protocol, Endpoints(ends[0], ports[0], ends[1], ports[1]))
 
 
 def _deletion(flow: Flow) -> Request:
-    family = socket.AF_INET if flow.original.source.version == 4 else socket.AF_INET6
+    version = flow.original.source.version
+    family = socket.AF_INET if version == 4 else socket.AF_INET6
     source, destination = _ADDRESSES[family]
     way = flow.original
+    number = _NUMBERS[flow.protocol][version]
     body = nl.nested(
         _CTA_TUPLE_ORIG,
         nl.nested(
@@ -137,11 +167,18 @@ def _deletion(flow: Flow) -> Request:
             nl.attribute(source, way.source.packed),
             nl.attribute(destination, way.destination.packed),
         ),
-        nl.nested(
-            _CTA_TUPLE_PROTO,
-            nl.u8(_CTA_PROTO_NUM, _NUMBERS[flow.protocol]),
-            nl.attribute(_CTA_PROTO_SRC_PORT, way.source_port.to_bytes(2, "big")),
-            nl.attribute(_CTA_PROTO_DST_PORT, way.destination_port.to_bytes(2, "big")),
-        ),
+        nl.nested(_CTA_TUPLE_PROTO, nl.u8(_CTA_PROTO_NUM, number), *_ports(flow, number)),
     )
     return Request(_DELETE, nfnl.header(family) + body)
+
+
+def _ports(flow: Flow, number: int) -> Iterator[bytes]:
+    way = flow.original
+    if number in _ICMP:
+        identifier, kind, code = _ICMP[number]
+        yield nl.attribute(identifier, way.source_port.to_bytes(2, "big"))
+        yield nl.u8(kind, flow.query[0])
+        yield nl.u8(code, flow.query[1])
+    else:
+        yield nl.attribute(_CTA_PROTO_SRC_PORT, way.source_port.to_bytes(2, "big"))
+        yield nl.attribute(_CTA_PROTO_DST_PORT, way.destination_port.to_bytes(2, "big"))

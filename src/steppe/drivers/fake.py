@@ -42,9 +42,13 @@ from steppe.state.sysctl import Sysctl, SysctlKey
 
 _CONNECTED = 256
 """The metric of the route that comes with an IPv6 address (IP6_RT_PRIO_ADDRCONF)."""
-_GLOBAL_SETTINGS = ("net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding")
+_GLOBAL_SETTINGS = (
+    "net/ipv4/ip_forward",
+    "net/ipv6/conf/all/forwarding",
+    "net/netfilter/nf_conntrack_tcp_timeout_close_wait",
+)
 _LINK_SETTINGS = {
-    "ipv4": ("rp_filter", "forwarding", "proxy_arp"),
+    "ipv4": ("rp_filter", "arp_ignore", "forwarding", "proxy_arp"),
     "ipv6": ("accept_ra", "forwarding", "disable_ipv6"),
 }
 

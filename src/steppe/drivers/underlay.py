@@ -12,6 +12,8 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from errno import ENOBUFS
 from typing import Self
 
+import msgspec
+
 from steppe.drivers.errors import KernelError, kernel_error
 from steppe.drivers.netlink import address as addr
 from steppe.drivers.netlink import link as links
@@ -22,9 +24,11 @@ from steppe.drivers.netlink.link import LinkInfo
 from steppe.drivers.netlink.message import Message
 from steppe.drivers.netlink.socket import NetlinkError, NetlinkSocket, open_socket
 from steppe.drivers.reader import list_addresses, list_links, list_routes
+from steppe.drivers.sysctl import Sysctls
 from steppe.kube.objects import Underlay
 from steppe.net.address import IPAddress, IPInterface
 from steppe.state.route import MAIN
+from steppe.state.sysctl import Sysctl, SysctlKey
 from steppe.state.workload import is_pod_link
 
 _CURE = "give the node's link one of its addresses, or a default route"
@@ -45,6 +49,7 @@ class Underlays:
 
     def __init__(self, netns_fd: int | None = None) -> None:
         self._socket = NetlinkSocket(netns_fd)
+        self._sysctls = Sysctls(netns_fd)
         try:
             self._hearing = open_socket(netns_fd, _BUFFER, socket.SOCK_NONBLOCK)
         except OSError:
@@ -64,7 +69,11 @@ class Underlays:
 
     def read(self, addresses: Sequence[IPAddress]) -> Underlay:
         """The underlay of a node known by these addresses; KernelError if none is found."""
-        return _find(self._socket, addresses)
+        found = _find(self._socket, addresses)
+        key = SysctlKey(f"net/ipv6/conf/{found.link}/accept_ra")
+        # Without IPv6 there is no such file; then nothing depends on it.
+        refuses = self._sysctls.read((key,)).get(key) == Sysctl("0")
+        return msgspec.structs.replace(found, takes_advertisements=not refuses)
 
     def drain(self) -> Changed:
         """The changes since the last call that may concern the underlay; never waits."""
@@ -122,6 +131,7 @@ def _find(socket: NetlinkSocket, addresses: Sequence[IPAddress]) -> Underlay:
         link.name,
         link.mtu,
         tuple(a for index, a in held if index == link.index and not a.ip.is_link_local),
+        link.mac,
     )
 
 

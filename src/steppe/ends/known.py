@@ -9,13 +9,17 @@ from steppe.ends.end import (
     NameEnd,
     NamespaceEnd,
     NodeEnd,
+    PodEnd,
     ServiceEnd,
     UnknownEndError,
     WorkloadEnd,
 )
 from steppe.ends.parse import NOT_YET, not_yet
+from steppe.ends.workloads import owner_name
 from steppe.kube.cluster import Cluster
+from steppe.kube.objects import Pod
 from steppe.kube.services import Service
+from steppe.net.address import parse_address
 
 _NEAR = 3
 _DOMAIN_AT = 2
@@ -30,36 +34,82 @@ def service_called(cluster: Cluster, host: str) -> Service | None:
     return cluster.services.get((labels[1], labels[0]))
 
 
+def service_behind(cluster: Cluster, host: str) -> Service | None:
+    """The Service whose load balancer has this host name; None if there is none."""
+    wanted = host.rstrip(".").lower()
+    for service in cluster.services.values():
+        if wanted in (each.lower() for each in service.load_balancer_hosts):
+            return service
+    return None
+
+
+def pod_called(cluster: Cluster, host: str) -> Pod | None:
+    """The pod with this name in cluster DNS; None if there is none.
+
+    POD.SERVICE.NAMESPACE.svc is the name of a pod with a hostname behind a headless Service, such
+    as a StatefulSet's; 10-244-1-5.NAMESPACE.pod is the name of an address (kubernetes.io, DNS for
+    Services and Pods).
+    """
+    match host.rstrip(".").split("."):
+        case [name, service, namespace] | [name, service, namespace, "svc", *_]:
+            behind = cluster.services.get((namespace, service))
+            pod = cluster.pods.get((namespace, name))
+            if behind is None or pod is None or not behind.headless:
+                return None
+            slices = cluster.slices_of(behind)
+            listed = {e.address for slice_ in slices for e in slice_.headless}
+            return pod if listed & set(pod.addresses) else None
+        case [dashed, namespace, "pod", *_]:
+            for sign in (".", ":"):
+                try:
+                    address = parse_address(dashed.replace("-", sign))
+                except ValueError:
+                    continue
+                return next((p for p in cluster.pods_at(address) if p.namespace == namespace), None)
+    return None
+
+
 def no_match(cluster: Cluster, end: End, also: Iterable[str] = ()) -> UnknownEndError:
     """The error for an end that matches nothing, with suggestions.
 
     `also` are further known names.
     """
+    message = _special(cluster, end)
+    if message:
+        return UnknownEndError(message)
     match end:
-        case HostEnd(host):
-            return UnknownEndError(
-                f"{host!r} is neither an address nor a Service's name such as web.shop.svc; the "
-                "hosts of Ingress and Gateway objects are not understood yet: name the Service "
-                "behind them"
-            )
-        case WorkloadEnd():
-            return UnknownEndError(f"no running pod is called after {end}")
         case ServiceEnd(namespace, name):
             what = f"Service {namespace}/{name}".replace(" /", " ")
         case NodeEnd(name):
             what = f"node {name}"
         case NamespaceEnd(name):
             what = f"pod in namespace {name}"
-        case NameEnd("", name):
-            return UnknownEndError(
-                f"there is no pod {name!r}{_did_you_mean(_alike(cluster, name))}"
-            )
         case NameEnd(namespace, _) if namespace in NOT_YET and namespace not in cluster.namespaces:
             return not_yet(str(end))
         case _:
             what = f"pod {end}"
     near = get_close_matches(str(end), sorted({*_names(cluster, end), *also}), _NEAR)
     return UnknownEndError(f"there is no {what}{_did_you_mean(near)}")
+
+
+def _special(cluster: Cluster, end: End) -> str:
+    """The sentence for ends whose names are not listed as they are written; "" for others."""
+    match end:
+        case HostEnd(host):
+            return _no_host(cluster, host)
+        case NameEnd("", name):
+            alike = _alike(cluster, name)
+            if "." in name and not alike:
+                return _no_host(cluster, name)
+            return f"there is no pod {name!r}{_did_you_mean(alike)}"
+        case WorkloadEnd(kind, namespace, name):
+            near = get_close_matches(name, sorted(_workloads(cluster, namespace)), _NEAR)
+            meant = (f"{kind}/{namespace}/{each}".replace("//", "/") for each in near)
+            absent = _no_namespace(cluster, namespace)
+            return absent or f"no running pod is called after {end}{_did_you_mean(meant)}"
+        case NameEnd(namespace, _) | PodEnd(namespace, _) if namespace not in NOT_YET:
+            return _no_namespace(cluster, namespace)
+    return ""
 
 
 def _names(cluster: Cluster, end: End) -> Iterator[str]:
@@ -70,9 +120,53 @@ def _names(cluster: Cluster, end: End) -> Iterator[str]:
         case NodeEnd():
             return (f"node/{name}" for name in cluster.nodes)
         case NamespaceEnd():
-            return (f"namespace/{name}" for name, _ in cluster.pods)
+            return (f"namespace/{name}" for name in _namespaces(cluster))
+        case PodEnd():
+            return (f"{namespace}/{name}" for namespace, name in cluster.pods)
+        case NameEnd(namespace, _):
+            owners = [f"{namespace}/{name}" for name in _workloads(cluster, namespace)]
+            return iter((*owners, *(f"{space}/{name}" for space, name in cluster.pods)))
         case _:
             return (f"{namespace}/{name}" for namespace, name in cluster.pods)
+
+
+def _namespaces(cluster: Cluster) -> set[str]:
+    """The namespaces that exist, or that a pod or Service is in."""
+    return {*cluster.namespaces, *(n for n, _ in cluster.pods), *(n for n, _ in cluster.services)}
+
+
+def _no_namespace(cluster: Cluster, name: str) -> str:
+    """The sentence for a namespace that does not exist; "" if it does."""
+    known = _namespaces(cluster)
+    if not name or name in known or any(sign in name for sign in "*?["):
+        return ""
+    near = get_close_matches(name, sorted(known), _NEAR)
+    return f"there is no namespace {name}{_did_you_mean(near)}"
+
+
+def _workloads(cluster: Cluster, namespace: str) -> set[str]:
+    """What the pods of a namespace are called after; of all namespaces for ""."""
+    pods = (pod for pod in cluster.pods.values() if namespace in ("", pod.namespace))
+    return {owner for pod in pods if (owner := owner_name(pod)) != pod.name}
+
+
+def _no_host(cluster: Cluster, host: str) -> str:
+    """The sentence for a host name that is nobody's."""
+    labels = host.rstrip(".").split(".")
+    if labels[3:4] == ["svc"] and (labels[2], labels[1]) in cluster.services:
+        return _no_pod_host(cluster, host, cluster.services[labels[2], labels[1]])
+    if len(labels) > 1 and (space := _no_namespace(cluster, labels[1])) and labels[2:3] == ["svc"]:
+        return f"{host!r} is no Service's name: {space}"
+    names = sorted(f"{name}.{namespace}.svc" for namespace, name in cluster.services)
+    wanted = ".".join((*labels[:2], "svc")) if len(labels) > 1 else f"{host}.default.svc"
+    near = get_close_matches(wanted, names, _NEAR, cutoff=0.75)
+    text = f"{host!r} is neither an address nor a Service's name such as web.shop.svc"
+    if near:
+        return text + _did_you_mean(near)
+    return text + (
+        "; the hosts of Ingress and Gateway objects are not understood yet: name the Service "
+        "behind them"
+    )
 
 
 def _alike(cluster: Cluster, name: str) -> tuple[str, ...]:
@@ -80,6 +174,23 @@ def _alike(cluster: Cluster, name: str) -> tuple[str, ...]:
     near = get_close_matches(name, sorted({own for _, own in cluster.pods}), _NEAR)
     pods = sorted(f"{space}/{own}" for space, own in cluster.pods if own in near)[:_NEAR]
     return (*pods, *(f"svc/{space}/{own}" for space, own in cluster.services if own == name))
+
+
+def _no_pod_host(cluster: Cluster, host: str, service: Service) -> str:
+    """The sentence for POD.SERVICE.NAMESPACE.svc of a Service that exists."""
+    behind = f"Service {service.namespace}/{service.name}"
+    if not service.headless:
+        text = f"{host!r} is no name: {behind} is not headless, so its pods have no names in DNS"
+        return f"{text}; did you mean {host.partition('.')[2]}?"
+    pods = {
+        pod.name
+        for slice_ in cluster.slices_of(service)
+        for endpoint in slice_.headless
+        for pod in cluster.pods_at(endpoint.address)
+    }
+    rest = host.partition(".")[2]
+    near = [f"{name}.{rest}" for name in sorted(pods)[:_NEAR]]
+    return f"no pod behind {behind} is called {host!r}{_did_you_mean(near)}"
 
 
 def _did_you_mean(near: Iterable[str]) -> str:

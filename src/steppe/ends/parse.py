@@ -2,11 +2,12 @@
 
     shop/web-1  shop/web  web            a pod, or the pods of a workload, whichever has the name
     pod/shop/web-1                       a pod alone
-    deploy/shop/web                      the pods of a workload (also rs, sts, ds, job)
+    deploy/shop/web                      the pods of a workload (also rs, sts, ds, job, cj)
     shop/*  shop/web-*  *                all pods that match
     namespace/shop                       all pods of a namespace
     svc/shop/db  svc/shop/*              a Service, or all that match
     db.shop  http://db.shop.svc.cluster.local:8080/     a Service by its DNS name
+    db-0.db.shop.svc                     a StatefulSet's pod by its DNS name
     node/node-a  node/*                  a node, or all that match
     10.244.1.5  [fd00::5]:80             what has the address; outside if nothing has it
     192.0.2.0/24  internet               all addresses there that are not the cluster's
@@ -15,6 +16,7 @@ A port may follow any of them but a bare IPv6 address: `:5432`, `:53/udp`, `:800
 or `:icmp`. Each command decides which of these it accepts.
 """
 
+from difflib import get_close_matches
 from urllib.parse import urlsplit
 
 from steppe.ends.end import (
@@ -41,10 +43,43 @@ HELP = (
 NOT_YET = frozenset(
     {"ing", "ingress", "gw", "gateway", "httproute", "grpcroute", "tlsroute", "tcproute"}
 )
-_WORKLOADS = frozenset(
-    {"deploy", "deployment", "rs", "replicaset", "sts", "statefulset", "ds", "daemonset", "job"}
+POD_KINDS = frozenset({"pod", "pods", "po"})
+WORKLOAD_KINDS = frozenset(
+    (
+        *("deploy", "deployment", "deployments", "rs", "replicaset", "replicasets"),
+        *("sts", "statefulset", "statefulsets", "ds", "daemonset", "daemonsets"),
+        *("job", "jobs", "cj", "cronjob", "cronjobs", "rc", "replicationcontroller"),
+    )
 )
-_SCHEME_PORTS = {"http": "80", "https": "443"}
+_OTHER_KINDS = ("svc", "service", "services", "node", "nodes", "no", "ns", "namespace")
+_KINDS = sorted({*POD_KINDS, *WORKLOAD_KINDS, *_OTHER_KINDS, "namespaces"})
+_SCHEME_PORTS = {
+    "http": "80",
+    "https": "443",
+    "ws": "80",
+    "wss": "443",
+    "amqp": "5672",
+    "amqps": "5671",
+    "ftp": "21",
+    "kafka": "9092",
+    "ldap": "389",
+    "ldaps": "636",
+    "mongodb": "27017",
+    "mqtt": "1883",
+    "mqtts": "8883",
+    "mysql": "3306",
+    "nats": "4222",
+    "postgres": "5432",
+    "postgresql": "5432",
+    "redis": "6379",
+    "rediss": "6379",
+    "sip": "5060",
+    "smtp": "25",
+    "ssh": "22",
+    "ssdp": "1900",
+}
+"""The ports that clients take for a URL without one (IANA's registry, or the project's default).
+Of any other scheme it is the Service's only port."""
 _PROTOCOLS = frozenset({"", "TCP", "UDP", "SCTP"})
 
 
@@ -107,15 +142,15 @@ def _named(text: str, name: str) -> End:
     match [words[0].lower(), *words[1:]]:
         case ["internet"]:
             end = InternetEnd()
-        case ["svc" | "service", *namespace, service] if len(namespace) <= 1:
+        case ["svc" | "service" | "services", *namespace, service] if len(namespace) <= 1:
             end = ServiceEnd("".join(namespace), service)
-        case ["node" | "nodes", node]:
+        case ["node" | "nodes" | "no", node]:
             end = NodeEnd(node)
         case ["ns" | "namespace" | "namespaces", namespace]:
             end = NamespaceEnd(namespace)
-        case ["pod" | "po", namespace, pod]:
+        case [kind, namespace, pod] if kind in POD_KINDS:
             end = PodEnd(namespace, pod)
-        case [kind, namespace, owner] if kind in _WORKLOADS:
+        case [kind, namespace, owner] if kind in WORKLOAD_KINDS:
             end = WorkloadEnd(words[0], namespace, owner)
         case [kind, _, _] if kind in NOT_YET:
             raise not_yet(text)
@@ -123,8 +158,10 @@ def _named(text: str, name: str) -> End:
             end = NameEnd("", name)
         case [_, pod]:
             end = NameEnd(words[0], pod)
-        case _:
-            raise UnknownEndError(f"{text!r} is not understood: {HELP}")
+        case [kind, *_]:
+            near = get_close_matches(kind, _KINDS, 1)
+            meant = f"{kind!r} is no kind, did you mean {near[0]}? " if near else ""
+            raise UnknownEndError(f"{text!r} is not understood: {meant}{HELP}")
     return end
 
 

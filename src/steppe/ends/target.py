@@ -21,8 +21,9 @@ from steppe.ends.end import (
     Written,
     is_pattern,
 )
-from steppe.ends.known import no_match, service_called
+from steppe.ends.known import no_match, pod_called, service_behind, service_called
 from steppe.ends.parse import parse_end
+from steppe.ends.relative import whole
 from steppe.ends.workloads import are_one, pods_of
 from steppe.kube.cluster import Cluster
 from steppe.kube.objects import Node, Pod
@@ -92,9 +93,14 @@ class Named(msgspec.Struct, frozen=True):
     note: str = ""
 
 
-def resolve(cluster: Cluster, text: str) -> Named:
-    """The target of the text; UnknownEndError says why there is none."""
+def resolve(cluster: Cluster, text: str, namespace: str = "") -> Named:
+    """The target of the text; UnknownEndError says why there is none.
+
+    Short names are relative to `namespace`, "" for none (ends/relative.py).
+    """
     written = parse_end(text)
+    end = whole(cluster, written.end, namespace)
+    written = msgspec.structs.replace(written, end=end)
     found = _resolved(cluster, written)
     return msgspec.structs.replace(found, port=written.port, protocol=written.protocol)
 
@@ -112,16 +118,23 @@ def _resolved(cluster: Cluster, written: Written) -> Named:
             target = RangeTarget(text, (prefix,))
         case AddressEnd(address):
             target = _holder(cluster, address)
-        case HostEnd(host):
-            service = service_called(cluster, host)
-            if service is None:
-                raise no_match(cluster, written.end)
-            target = _to_service(cluster, service)
+        case HostEnd():
+            return _named_in_dns(cluster, written.end)
         case ServiceEnd():
             target = _to_service(cluster, _service(cluster, written.end))
         case NodeEnd():
             target = _node(cluster, written.end)
     return Named(target)
+
+
+def _named_in_dns(cluster: Cluster, end: HostEnd) -> Named:
+    service, pod = service_called(cluster, end.host), pod_called(cluster, end.host)
+    service = service or service_behind(cluster, end.host)
+    if pod is not None:
+        return _of_pod(cluster, pod)
+    if service is None:
+        raise no_match(cluster, end)
+    return Named(_to_service(cluster, service))
 
 
 def _of_pods(cluster: Cluster, end: NameEnd | PodEnd | WorkloadEnd) -> Named:
@@ -207,9 +220,9 @@ def _anywhere(cluster: Cluster, end: NameEnd) -> Named:
     if found:
         names = ", ".join(sorted(f"{pod.namespace}/{pod.name}" for pod in found))
         raise UnknownEndError(f"{end.name!r} is the name of several pods: say which of {names}")
-    service = service_called(cluster, end.name)
-    if service is not None:
-        return Named(_to_service(cluster, service))
+    looks = (service_called, pod_called, service_behind)
+    if "." in end.name and any(look(cluster, end.name) for look in looks):
+        return _named_in_dns(cluster, HostEnd(end.name))
     having = sorted({pod.namespace for pod in pods_of(cluster, "", end.name)})
     # If a Service has the name too, the name is ambiguous.
     if len(having) != 1 or any(name == end.name for _, name in cluster.services):

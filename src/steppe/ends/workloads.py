@@ -4,6 +4,7 @@ labels.
     web-6d4f5b7c9-x2k4z     of Deployment web (and of ReplicaSet web-6d4f5b7c9)
     db-0                    of StatefulSet db
     agent-x2k4z             of DaemonSet, Job or ReplicaSet agent
+    agent-node-a            of DaemonSet agent in manifests; static pods are called so as well
 
 The pods are found by their names, which controllers derive from the owner's name: manifests may
 have no owner references.
@@ -31,6 +32,7 @@ _OF_ONE_POD = frozenset(
 # (k8s.io/apimachinery/pkg/util/rand).
 _SAFE = "[bcdfghjklmnpqrstvwxz2456789]"
 _SUFFIX = re.compile(rf"-(\d+|({_SAFE}{{6,10}}-)?{_SAFE}{{5}})")
+_LAST_SUFFIX = re.compile(f"{_SUFFIX.pattern}$")
 
 
 def pods_of(cluster: Cluster, namespace: str, owner: str) -> tuple[Pod, ...]:
@@ -39,7 +41,7 @@ def pods_of(cluster: Cluster, namespace: str, owner: str) -> tuple[Pod, ...]:
         pod
         for (space, name), pod in cluster.pods.items()
         if namespace in ("", space)
-        and is_called_after(name, owner)
+        and (is_called_after(name, owner) or is_on_its_node(pod, owner))
         and pod.addresses
         and not pod.finished
     )
@@ -49,6 +51,19 @@ def pods_of(cluster: Cluster, namespace: str, owner: str) -> tuple[Pod, ...]:
 def is_called_after(name: str, owner: str) -> bool:
     """Whether a controller of this name may have given a pod this name."""
     return name.startswith(f"{owner}-") and _SUFFIX.fullmatch(name, len(owner)) is not None
+
+
+def is_on_its_node(pod: Pod, owner: str) -> bool:
+    """Whether a pod is called after this owner and its own node."""
+    return bool(pod.node) and pod.name == f"{owner}-{pod.node}"
+
+
+def owner_name(pod: Pod) -> str:
+    """The name that the pod is called after; its own if it is called after nobody."""
+    if pod.node and pod.name.endswith(f"-{pod.node}"):
+        return pod.name.removesuffix(f"-{pod.node}")
+    found = _LAST_SUFFIX.search(pod.name)
+    return pod.name[: found.start()] if found else pod.name
 
 
 def are_one(pods: tuple[Pod, ...]) -> bool:

@@ -42,6 +42,7 @@ def part_for(cluster: Cluster, cases: Iterable[Case]) -> Cluster:
         services=services,
         slices=slices,
         service_ranges=cluster.service_ranges.values(),
+        doubts=cluster.doubts,
     )
 
 

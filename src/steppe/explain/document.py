@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from typing import Any
 
+import msgspec
+
 from steppe.explain.model import Case, Explanation, Patch, Path, Step
 from steppe.explain.steps import step_text
 from steppe.kube.cause import Cause
@@ -48,6 +50,7 @@ def document(said: Explanation) -> Json:
             }
             for each in said.differences
         ],
+        "doubts": [msgspec.to_builtins(each) for each in said.doubts],
     }
 
 

@@ -11,8 +11,11 @@ import msgspec
 from steppe.explain.asked import refusals
 from steppe.explain.cases import cases_of, claiming
 from steppe.explain.cluster_part import part_for
+from steppe.explain.dns import by_address
+from steppe.explain.entries import with_entries
 from steppe.explain.flow import BadFlowError, flow_of
-from steppe.explain.model import Case, Explanation, Flow, Path, kind_of
+from steppe.explain.local_policy import local_changes
+from steppe.explain.model import Case, Change, Explanation, Flow, Path, kind_of
 from steppe.explain.promised_steps import path_of
 from steppe.explain.remedy import Asked, changes_for
 from steppe.explain.sentences import verdict
@@ -57,13 +60,20 @@ class Explainer:
         self._asking = cluster
         self.cluster, self._refused = granted(cluster, settings)
         self._node_port_addresses = settings.node_port_addresses
+        self._external_ips = settings.external_ips
         self._in_tables = in_tables
 
     def flow(
-        self, source: str, destination: str, port: str = "", protocol: Protocol | None = None
+        self,
+        source: str,
+        destination: str,
+        port: str = "",
+        protocol: Protocol | None = None,
+        *,
+        namespace: str = "",
     ) -> tuple[Flow, tuple[str, ...]]:
         """The flow that these texts mean, with notes on how they were understood."""
-        return flow_of(self.cluster, source, destination, port, protocol)
+        return flow_of(self.cluster, source, destination, port, protocol, namespace=namespace)
 
     def explain(
         self,
@@ -89,20 +99,26 @@ class Explainer:
                 f"{flow.source} and {flow.destination} have no IPv{family} in common"
             )
         part = part_for(self.cluster, wanted)
-        oracle = Oracle(part, self._node_port_addresses)
+        # What Nodes may have of what they claim, `granted` has settled for the whole cluster.
+        oracle = Oracle(part, self._node_port_addresses, external_ips=self._external_ips)
         found, conflicts = self._followed(part, oracle, wanted)
         kind = kind_of(path.open for case in found for path in case.paths)
-        asked = Asked(flow, part, found, oracle.world, self._node_port_addresses)
+        asked = Asked(flow, part, found, oracle, self._node_port_addresses)
         return Explanation(
             flow=flow,
             kind=kind,
-            verdict=verdict(flow, kind, found),
+            verdict=by_address(self.cluster, flow, kind, verdict(flow, kind, found)),
             basis="promises" if self._in_tables is None else "tables",
             cases=found,
-            changes=() if kind == "allowed" else changes_for(self.cluster, asked),
+            changes=() if kind == "allowed" else self._changes(asked),
             notes=(*notes, *refusals(self._asking, self._refused, wanted)),
             conflicts=conflicts,
         )
+
+    def _changes(self, asked: Asked) -> tuple[Change, ...]:
+        found = changes_for(self.cluster, asked)
+        served = self._node_port_addresses
+        return (*found, *local_changes(asked.part, asked.flow, asked.cases, served))
 
     def _followed(
         self, part: Cluster, oracle: Oracle, cases: Sequence[Case]
@@ -119,7 +135,8 @@ class Explainer:
             else:
                 paths = tuple(path_of(part, case, each) for each in promised)
             ordered = sorted(paths, key=lambda path: path.receiver)
-            shown = tuple(self._with_misses(oracle.world, path) for path in ordered)
+            missed = (self._with_misses(oracle.world, path) for path in ordered)
+            shown = tuple(with_entries(part, oracle.world, path) for path in missed)
             found.append(msgspec.structs.replace(case, paths=shown))
         return tuple(found), tuple(conflicts)
 
@@ -138,6 +155,6 @@ class Explainer:
             miss
             for policy in (self.cluster.policies_on(pod) if pod is not None else ())
             if policy.ref in isolating
-            for miss in misses(world, policy, direction, packet)
+            for miss in misses(self.cluster, world, policy, direction, packet)
         )
         return msgspec.structs.replace(path, misses=tuple(found))

@@ -4,6 +4,7 @@ from typing import get_args
 
 import msgspec
 
+from steppe.ends.loopback import loopback_fault, on_loopback
 from steppe.ends.parse import split_port
 from steppe.ends.target import (
     Named,
@@ -43,9 +44,18 @@ def flow_of(
     destination: str,
     port: str = "",
     protocol: Protocol | None = None,
+    *,
+    namespace: str = "",
 ) -> tuple[Flow, tuple[str, ...]]:
-    """The flow that these texts mean, and notes on it; BadFlowError says why there is none."""
-    sender, receiver = resolve(cluster, source), resolve(cluster, destination)
+    """The flow that these texts mean, and notes on it; BadFlowError says why there is none.
+
+    Short names are relative to `namespace`.
+    """
+    sender = resolve(cluster, source, namespace)
+    receiver = on_loopback(sender.target, resolve(cluster, destination, namespace))
+    loopback = loopback_fault(cluster, sender.target, receiver, port)
+    if loopback:
+        raise BadFlowError(loopback)
     if isinstance(sender.target, ServiceTarget):
         raise BadFlowError(f"{sender.target} sends nothing itself: name one of its pods as SRC")
     if isinstance(sender.target, RangeTarget) and isinstance(receiver.target, RangeTarget):

@@ -15,7 +15,8 @@ from steppe.oracle.policy import Decision
 from steppe.oracle.promised_path import Fate
 from steppe.walk.trace import Stage
 
-Kind = Literal["allowed", "denied", "partly"]
+Kind = Literal["allowed", "denied", "partly", "doubtful"]
+"""`doubtful`: by the tables it is allowed, but something else on a node may stop it (Doubt)."""
 
 
 class Flow(msgspec.Struct, frozen=True):
@@ -133,6 +134,15 @@ class Difference(msgspec.Struct, frozen=True):
     because: tuple[Cause, ...] = ()
 
 
+class Doubt(msgspec.Struct, frozen=True):
+    """Something on a node of the path, not Steppe's, that may stop or change the packet."""
+
+    node: str
+    entry: str
+    effect: str
+    cure: str
+
+
 Basis = Literal["promises", "tables", "kernels"]
 """What an explanation is based on: the API's promises, Steppe's desired tables, or the kernels."""
 
@@ -154,6 +164,7 @@ class Explanation(msgspec.Struct, frozen=True):
     notes: tuple[str, ...] = ()
     conflicts: tuple[str, ...] = ()
     differences: tuple[Difference, ...] = ()
+    doubts: tuple[Doubt, ...] = ()
 
 
 def kind_of(open_: Iterable[bool]) -> Kind:

@@ -20,7 +20,6 @@ from steppe.explain.other_edits import label_edits, tier_edits
 from steppe.explain.policy_edits import policy_edits
 from steppe.kube.cluster import Cluster
 from steppe.net.address import IPNetwork, host_prefix
-from steppe.oracle.policy_match import World
 from steppe.oracle.promised_path import Oracle
 from steppe.settings import NodePortAddresses
 
@@ -29,12 +28,14 @@ _TRIED = 24
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """A flow that is not allowed, its packets, and the part of the cluster that may affect them."""
+    """A flow that is not allowed, its packets, the part of the cluster that may affect them, and
+    the oracle of this part.
+    """
 
     flow: Flow
     part: Cluster
     cases: tuple[Case, ...]
-    world: World
+    oracle: Oracle
     node_port_addresses: NodePortAddresses
 
 
@@ -51,8 +52,7 @@ def changes_for(cluster: Cluster, asked: Asked) -> tuple[Change, ...]:
     ]
     together = list(islice(product(*options), _TRIED)) if len(options) > 1 else []
     tried = sorted((*alone, *together), key=lambda edits: max(map(_breadth, edits)))
-    before = Oracle(asked.part, asked.node_port_addresses)
-    found = list(islice((edits for edits in tried if _opens(asked, before, edits)), SHOWN))
+    found = list(islice((edits for edits in tried if _opens(asked, edits)), SHOWN))
     narrow = [edits for edits in found if max(map(_breadth, edits)) < Breadth.WIDE]
     return tuple(map(_change, narrow or found))
 
@@ -69,9 +69,9 @@ def _change(edits: tuple[Edit, ...]) -> Change:
     )
 
 
-def _opens(asked: Asked, before: Oracle, edits: Iterable[Edit]) -> bool:
+def _opens(asked: Asked, edits: Iterable[Edit]) -> bool:
     part = reduce(lambda cluster, edit: edit.apply(cluster), edits, asked.part)
-    oracle = Oracle(part, asked.node_port_addresses, same_nodes=before)
+    oracle = Oracle(part, asked.node_port_addresses, same_nodes=asked.oracle)
     return all(
         path.fate == "delivered"
         for case in asked.cases
@@ -105,8 +105,8 @@ def _edits(cluster: Cluster, asked: Asked, denied: DeniedEnd) -> Iterator[Edit]:
             yield from tier_edits(cluster, denied, new_peer)
         return
     if new_peer is not None:
-        yield from policy_edits(cluster, asked.world, denied, new_peer)
-    yield from label_edits(cluster, asked.world, denied)
+        yield from policy_edits(cluster, asked.oracle.world, denied, new_peer)
+    yield from label_edits(cluster, asked.oracle.world, denied)
 
 
 def _new_peer(cluster: Cluster, asked: Asked, denied: DeniedEnd) -> NewPeer | None:

@@ -8,6 +8,7 @@ from steppe.ends.target import RangeTarget, ServiceTarget
 from steppe.explain.model import Case, Flow, Kind, Path
 from steppe.kube.cause import Cause, ObjectRef
 from steppe.kube.policies import Direction
+from steppe.kube.services import Service
 from steppe.net.packet import Packet
 from steppe.oracle.policy import Decision
 
@@ -40,6 +41,7 @@ def listed(texts: Iterable[str]) -> str:
 def verdict(flow: Flow, kind: Kind, cases: Sequence[Case]) -> str:
     """The verdict as one sentence."""
     who, whom, how = str(flow.source), str(flow.destination), traffic(flow)
+    whom = "itself" if who == whom else whom
     head = f"{who} {'cannot reach' if kind == 'denied' else 'reaches'} {whom} on {how}"
     if flow.protocol == "ICMP":
         head = head.replace(" on ICMP", " by ICMP")
@@ -65,9 +67,16 @@ def _way_in(flow: Flow, cases: Sequence[Case]) -> str:
     if not numbers:
         return ""
     whose = "nodes with endpoints" if service.external_local else "any node"
-    waits = service.type == "LoadBalancer" and not service.load_balancer_ips
-    yet = ", as its load balancer has given it no address yet" if waits else ""
-    return f" (node port {listed(map(str, numbers))} of {whose}{yet})"
+    return f" (node port {listed(map(str, numbers))} of {whose}{_balancer(service)})"
+
+
+def _balancer(service: Service) -> str:
+    """How a load balancer leads to node ports, if it is none that nodes answer for."""
+    if service.type != "LoadBalancer" or service.load_balancer_ips:
+        return ""
+    if service.load_balancer_hosts:
+        return f", to which its load balancer {listed(service.load_balancer_hosts)} leads"
+    return ", as its load balancer has given it no address yet"
 
 
 def _several(names: Sequence[str]) -> str:
@@ -84,7 +93,28 @@ def _endpoints(flow: Flow, cases: Sequence[Case]) -> str:
         count = len(_receivers(cases))
     if not count:
         return ""
-    return f", by any of its {count} endpoints" if count > 1 else ", by its only endpoint"
+    if count == 1:
+        return ", by its only endpoint"
+    kept = _affinity(flow)
+    if kept:
+        return f", by one of its {count} endpoints, and by the same endpoint each time ({kept})"
+    return f", by any of its {count} endpoints"
+
+
+def _affinity(flow: Flow) -> str:
+    """`ClientIP affinity, kept for 3 hours`; "" for a choice that is made anew each time."""
+    service = flow.destination.service if isinstance(flow.destination, ServiceTarget) else None
+    seconds = service.affinity_seconds if service is not None else 0
+    return f"ClientIP affinity, kept for {duration(seconds)}" if seconds else ""
+
+
+def duration(seconds: int) -> str:
+    """`3 hours`, `10 minutes` or `45 seconds`: the largest unit that says it exactly."""
+    for unit, name in ((3600, "hour"), (60, "minute"), (1, "second")):
+        if seconds % unit == 0:
+            count = seconds // unit
+            return f"{count} {name}{'' if count == 1 else 's'}"
+    return f"{seconds} seconds"
 
 
 def _receivers(cases: Iterable[Case]) -> dict[str, bool]:
@@ -103,7 +133,14 @@ def _which(flow: Flow, cases: Sequence[Case]) -> str:
     if len({case.kind for case in cases}) == 1:
         paths = cases[0].paths
         through = sum(path.open for path in paths)
-        return f"{through} of {len(paths)} endpoints can be reached"
+        some = f"{through} of {len(paths)} endpoints can be reached"
+        kept = _affinity(flow)
+        if not kept:
+            return some
+        return (
+            f"{some}, and a client has the same endpoint each time ({kept}), so some clients "
+            "always get through and the others never"
+        )
     if isinstance(flow.source, RangeTarget) or isinstance(flow.destination, RangeTarget):
         shut = [case.stands_for for case in cases if case.kind != "allowed"]
         return f"not {'from' if isinstance(flow.source, RangeTarget) else 'to'} {listed(shut)}"
@@ -120,7 +157,15 @@ def reason(flow: Flow, path: Path) -> str:
         return path.reason
     if not path.egress.allowed:
         return refusal(path.egress, "egress", str(flow.source), path.receiver, path.received)
-    return refusal(path.ingress, "ingress", path.receiver, str(flow.source), path.received)
+    return refusal(path.ingress, "ingress", path.receiver, seen_sender(flow, path), path.received)
+
+
+def seen_sender(flow: Flow, path: Path) -> str:
+    """The sender as the receiver's policies see it: a node's address, where a node masquerades."""
+    before, after = path.sent.source, path.received.source
+    if before == after:
+        return str(flow.source)
+    return f"a node's address, {after}, which replaces {before} on the way,"
 
 
 def refusal(decision: Decision, direction: Direction, pod: str, peer: str, packet: Packet) -> str:

@@ -31,9 +31,8 @@ def reason_of(stop: Stop | None) -> str:
 def _of_service(stop: Stop, service: Service) -> str:
     who, destination = object_text(service.ref), stop.packet.destination
     match stop.reason:
-        case "no endpoint":
-            which = f": none of its {stop.endpoints} is ready" if stop.endpoints else " at all"
-            return f"{who} has no endpoint{which}"
+        case "no endpoint" | "other family" | "other port name":
+            return _no_endpoint(stop, who)
         case "not admitted":
             return f"{who} takes load balancer traffic from its source ranges only"
         case "no such port" if any(map(_is_to(stop), service.unserved)):
@@ -58,9 +57,28 @@ def _is_to(stop: Stop) -> Callable[[ServicePort], bool]:
     return lambda port: (port.protocol, port.port) == sent
 
 
+def _no_endpoint(stop: Stop, who: str) -> str:
+    match stop.reason:
+        case "other family":
+            version = stop.packet.destination.version
+            return f"{who} has no IPv{version} endpoint, only IPv{10 - version} ones"
+        case "other port name":
+            slices = listed(object_text(each.ref) for each in stop.because[1:])
+            return (
+                f"{who} has no endpoint on {traffic(stop.packet)}: the ports of {slices} have "
+                "another name or protocol than the Service's"
+            )
+        case _:
+            which = f": none of its {stop.endpoints} is ready" if stop.endpoints else " at all"
+            return f"{who} has no endpoint{which}"
+
+
 def _way_in(service: Service) -> str:
     """Why a Service cannot be reached from outside."""
     match service.type:
+        case "LoadBalancer" if service.load_balancer_hosts:
+            hosts = listed(service.load_balancer_hosts)
+            return f"has no node port; what {hosts} leads to, only that load balancer knows"
         case "LoadBalancer":
             return "has neither an address from its load balancer yet nor a node port"
         case "NodePort":

@@ -9,7 +9,7 @@ from steppe.dataplane.nft.sets import EGRESS, INGRESS
 from steppe.explain.explain import Explainer, InTables, Paths, Walk
 from steppe.explain.model import Case, Mtu, Path, Step
 from steppe.explain.promised_steps import first_steps, receiver_of
-from steppe.explain.steps import Sent, What
+from steppe.explain.steps import CameIn, Sent, What
 from steppe.explain.stop_reasons import reason_of
 from steppe.kube.cause import Cause
 from steppe.kube.cluster import Cluster
@@ -20,8 +20,9 @@ from steppe.settings import Settings
 from steppe.state.link import Link, LinkKey
 from steppe.state.nft import Element, ElementKey
 from steppe.state.node import Key, NodeState
+from steppe.state.surroundings import Surroundings
 from steppe.state.workload import workload_of
-from steppe.walk.trace import Met, Trace, Tunnelled
+from steppe.walk.trace import Crossed, Delivered, Met, Trace, Tunnelled
 from steppe.walk.trace import Step as Walked
 from steppe.walk.walk import Walker
 
@@ -37,6 +38,8 @@ def explainer_of(
     """
     if not settings.policies:
         cluster = msgspec.structs.replace(cluster, network_policies={}, cluster_policies={})
+    followed = (p for p in cluster.cluster_policies.items() if p[1].kind == "ClusterNetworkPolicy")
+    cluster = msgspec.structs.replace(cluster, cluster_policies=dict(followed))
     # Services of another proxy are not in the compiled tables.
     if in_tables is None and settings.services:
         in_tables = compiled(settings)
@@ -93,9 +96,14 @@ def _unnumbered(path: Path) -> Path:
     return msgspec.structs.replace(path, steps=steps, reply=reply)
 
 
-def walk_of(part: Cluster, states: Mapping[str, NodeState]) -> Walk:
-    """Every path of a case's packet through these tables, and differences from the oracle."""
-    walker = Walker(part, states)
+def walk_of(
+    part: Cluster, states: Mapping[str, NodeState], around: Mapping[str, Surroundings] = {}
+) -> Walk:
+    """Every path of a case's packet through these tables, and differences from the oracle.
+
+    `around`: what nodes have beside their tables, for those that were looked at.
+    """
+    walker = Walker(part, states, around)
 
     def walk(case: Case, promised_paths: Sequence[PromisedPath]) -> Paths:
         return _walked(_Tables(part, states, walker), case, promised_paths)
@@ -168,11 +176,12 @@ def _path(tables: _Tables, case: Case, trace: Trace, promised: PromisedPath | No
 
 def _with_link(part: Cluster, step: Step) -> Step:
     """The first step, with the link on which a pod's packets reach its node."""
+    if not isinstance(step.what, Sent):
+        return step
+    senders = {cause.ref for cause in step.because}
     for pod in part.pods.values():
-        workload = workload_of(pod)
-        if not isinstance(step.what, Sent) or workload is None:
-            continue
-        if any(cause.ref == pod.ref for cause in step.because):
+        workload = workload_of(pod) if pod.ref in senders else None
+        if workload is not None:
             what = msgspec.structs.replace(step.what, link=workload.link)
             return msgspec.structs.replace(step, what=what)
     return step
@@ -197,13 +206,26 @@ def _mtu(part: Cluster, states: Mapping[str, NodeState], path: Path) -> Mtu | No
     """The smallest MTU on the path; kernels report it to senders of larger packets (path MTU)."""
     if not path.open:
         return None
-    bounds = [
-        bound
-        for step in path.steps
-        if step.node in states
-        for bound in _bounds(part, states[step.node], step)
-    ]
-    return min(bounds, key=lambda bound: bound.bytes, default=None)
+    steps = [step for step in path.steps if step.node in states]
+    # Between pods of one node no packet meets the underlay.
+    leaves = any(isinstance(step.what, Crossed | Tunnelled | CameIn) for step in steps)
+    outer = [b for s in steps if leaves for b in _bounds(part, states[s.node], s)]
+    inner = [b for s in steps for b in _of_pod_link(part, states[s.node], s)]
+    return min((*outer, *inner), key=lambda bound: bound.bytes, default=None)
+
+
+def _of_pod_link(part: Cluster, state: NodeState, step: Step) -> Iterator[Mtu]:
+    """The bound of a pod's own link, by which it sends or receives."""
+    what = step.what
+    link = what.link if isinstance(what, Sent | Delivered) else ""
+    entry = state.get(LinkKey(link)) if link else None
+    if entry is None or not isinstance(entry.value, Link) or not isinstance(what, Sent | Delivered):
+        return
+    pod = what.sender if isinstance(what, Sent) else str(what.pod)
+    namespace, _, name = pod.partition("/")
+    found = part.pods.get((namespace, name))
+    because = (Cause(found.ref),) if found is not None else ()
+    yield Mtu(entry.value.mtu, f"the link of {pod} takes no more", because)
 
 
 def _bounds(part: Cluster, state: NodeState, step: Step) -> Iterator[Mtu]:

@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 
 from steppe.explain.model import Miss
-from steppe.explain.sentences import listed, traffic
+from steppe.explain.sentences import listed, object_text, traffic
 from steppe.kube.cause import Cause
+from steppe.kube.cluster import Cluster
 from steppe.kube.policies import (
     Anyone,
     AnyTraffic,
@@ -26,7 +27,7 @@ _SHOWN = 4
 
 
 def misses(
-    world: World, policy: NetworkPolicy, direction: Direction, packet: Packet
+    cluster: Cluster, world: World, policy: NetworkPolicy, direction: Direction, packet: Packet
 ) -> Iterator[Miss]:
     """For each rule of a policy, what it allows instead."""
     rules = policy.rules(direction)
@@ -38,7 +39,7 @@ def misses(
     for rule in rules:
         has_peer = any(is_peer(world, some, peer) for some in rule.peers)
         has_port = any(is_port(world, port, packet) for port in rule.ports)
-        only_peers = f"only {side} {_some(map(peer_text, rule.peers), 'nobody')}"
+        only_peers = f"only {side} {_some((_named(cluster, p) for p in rule.peers), 'nobody')}"
         only_ports = f"only {_some(map(port_text, rule.ports), 'no port')}"
         if has_peer:
             text = f"takes this peer, but {only_ports}"
@@ -54,6 +55,19 @@ def _some(texts: Iterator[str], none: str) -> str:
     if len(known) > _SHOWN:
         return f"{', '.join(known[:_SHOWN])} and {len(known) - _SHOWN} more"
     return listed(known) if known else none
+
+
+def _named(cluster: Cluster, peer: Peer) -> str:
+    """A peer in words; an ipBlock that is a Service's cluster IP says so."""
+    if isinstance(peer, Block) and peer.prefix.num_addresses == 1:
+        address = peer.prefix.network_address
+        for service in cluster.services_at(address):
+            if address in service.cluster_ips:
+                return (
+                    f"{peer.prefix} (the cluster IP of {object_text(service.ref)}: policies look "
+                    "at the pods behind it)"
+                )
+    return peer_text(peer)
 
 
 def peer_text(peer: Peer) -> str:

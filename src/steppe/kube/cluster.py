@@ -11,6 +11,7 @@ from typing import TypeVar
 import msgspec
 
 from steppe.kube.cluster_policies import ClusterNetworkPolicy
+from steppe.kube.doubt import Doubt
 from steppe.kube.objects import Node, Pod
 from steppe.kube.policies import Namespace, NetworkPolicy
 from steppe.kube.services import EndpointSlice, Service, ServiceRange
@@ -27,6 +28,8 @@ Name = tuple[str, str]
 class Cluster(msgspec.Struct, frozen=True, dict=True):
     """All API objects that the network depends on, by kind and name.
 
+    `doubts` say what of it is not known (kube/doubt.py): none in a cluster that was read whole.
+
     Invariant: the mappings never change, so an index that is built once stays correct.
     """
 
@@ -38,6 +41,7 @@ class Cluster(msgspec.Struct, frozen=True, dict=True):
     services: Mapping[Name, Service] = {}
     slices: Mapping[Name, EndpointSlice] = {}
     service_ranges: Mapping[str, ServiceRange] = {}
+    doubts: tuple[Doubt, ...] = ()
 
     def services_with_slices(self) -> Iterator[tuple[Service, tuple[EndpointSlice, ...]]]:
         """Each Service with the slices that list its endpoints."""
@@ -171,6 +175,7 @@ def cluster_of(
     services: Iterable[Service] = (),
     slices: Iterable[EndpointSlice] = (),
     service_ranges: Iterable[ServiceRange] = (),
+    doubts: Iterable[Doubt] = (),
 ) -> Cluster:
     """A cluster made of these objects; a later one of the same name replaces an earlier."""
     return Cluster(
@@ -178,10 +183,11 @@ def cluster_of(
         pods={(pod.namespace, pod.name): pod for pod in pods},
         namespaces={namespace.name: namespace for namespace in namespaces},
         network_policies={(policy.namespace, policy.name): policy for policy in network_policies},
-        cluster_policies={policy.name: policy for policy in cluster_policies},
+        cluster_policies={policy.key: policy for policy in cluster_policies},
         services={(service.namespace, service.name): service for service in services},
         slices={(slice_.namespace, slice_.name): slice_ for slice_ in slices},
         service_ranges={known.name: known for known in service_ranges},
+        doubts=tuple(doubts),
     )
 
 

@@ -49,7 +49,10 @@ class ClusterRule(msgspec.Struct, frozen=True):
 
 
 class ClusterNetworkPolicy(msgspec.Struct, frozen=True):
-    """An administrator's policy: rules in order, for the pods that are its subject."""
+    """An administrator's policy: rules in order, for the pods that are its subject.
+
+    `kind` is another one for the API's older kinds (kube/admin_policies.py).
+    """
 
     name: str
     tier: Tier
@@ -57,10 +60,16 @@ class ClusterNetworkPolicy(msgspec.Struct, frozen=True):
     subject: Pods
     ingress: tuple[ClusterRule, ...] = ()
     egress: tuple[ClusterRule, ...] = ()
+    kind: str = "ClusterNetworkPolicy"
 
     @property
     def ref(self) -> ObjectRef:
-        return ObjectRef("ClusterNetworkPolicy", "", self.name)
+        return ObjectRef(self.kind, "", self.name)
+
+    @property
+    def key(self) -> str:
+        """The name; with the kind if it is an older one, which may have the same names."""
+        return self.name if self.kind == "ClusterNetworkPolicy" else f"{self.kind}/{self.name}"
 
     def rules(self, direction: Direction) -> tuple[ClusterRule, ...]:
         return self.ingress if direction == "ingress" else self.egress

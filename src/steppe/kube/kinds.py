@@ -29,11 +29,16 @@ GROUP_OF: Mapping[str, str] = {
     "Ingress": "networking.k8s.io",
     "NetworkPolicy": "networking.k8s.io",
     "ServiceCIDR": "networking.k8s.io",
+    "AdminNetworkPolicy": "policy.networking.k8s.io",
+    "BaselineAdminNetworkPolicy": "policy.networking.k8s.io",
     "ClusterNetworkPolicy": "policy.networking.k8s.io",
 }
 
 _CLUSTER_WIDE = frozenset(
-    ("Node", "Namespace", "ServiceCIDR", "ClusterNetworkPolicy", "CustomResourceDefinition")
+    (
+        *("Node", "Namespace", "ServiceCIDR", "CustomResourceDefinition"),
+        *("AdminNetworkPolicy", "BaselineAdminNetworkPolicy", "ClusterNetworkPolicy"),
+    )
 )
 
 

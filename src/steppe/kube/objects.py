@@ -27,11 +27,18 @@ ZONE_LABEL = "topology.kubernetes.io/zone"
 
 
 class Underlay(msgspec.Struct, frozen=True):
-    """The link by which a node reaches other nodes: its name, MTU in bytes, and addresses."""
+    """The link by which a node reaches other nodes: its name, MTU in bytes, and addresses.
+
+    `mac`: its MAC address; "" where no agent has told it.
+    `takes_advertisements`: whether the kernel accepts router advertisements on it (accept_ra is not
+    0). Known on the node itself; not published.
+    """
 
     link: str
     mtu: int
     addresses: tuple[IPInterface, ...] = ()
+    mac: str = ""
+    takes_advertisements: bool = True
 
     def on_link(self, address: IPAddress) -> bool:
         """Whether this address is on-link: reached without a router."""
@@ -165,10 +172,11 @@ def _node_addresses(
     return tuple(found)
 
 
-class _UnderlayWire(msgspec.Struct):
+class _UnderlayWire(msgspec.Struct, omit_defaults=True):
     link: str
     mtu: int
     addresses: tuple[str, ...] = ()
+    mac: str = ""
 
 
 def _underlay(seen: wire.Node, ref: ObjectRef, problems: list[Problem]) -> Underlay:
@@ -177,7 +185,8 @@ def _underlay(seen: wire.Node, ref: ObjectRef, problems: list[Problem]) -> Under
         return DEFAULT_UNDERLAY
     try:
         raw = msgspec.json.decode(text, type=_UnderlayWire)
-        return Underlay(raw.link, raw.mtu, tuple(map(parse_interface, raw.addresses)))
+        held = tuple(map(parse_interface, raw.addresses))
+        return Underlay(raw.link, raw.mtu, held, raw.mac)
     except (msgspec.MsgspecError, ValueError) as error:
         cause = Cause(ref, f"metadata.annotations[{UNDERLAY_ANNOTATION}]")
         problems.append(
@@ -191,7 +200,8 @@ def _underlay(seen: wire.Node, ref: ObjectRef, problems: list[Problem]) -> Under
 def underlay_annotation(underlay: Underlay) -> str:
     """The annotation's text for this underlay; `node_from` reads it back."""
     addresses = tuple(str(address) for address in underlay.addresses)
-    return msgspec.json.encode(_UnderlayWire(underlay.link, underlay.mtu, addresses)).decode()
+    wire = _UnderlayWire(underlay.link, underlay.mtu, addresses, underlay.mac)
+    return msgspec.json.encode(wire).decode()
 
 
 def pod_from(seen: wire.Pod) -> tuple[Pod, tuple[Problem, ...]]:

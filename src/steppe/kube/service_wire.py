@@ -43,6 +43,7 @@ class ServiceSpec(msgspec.Struct, frozen=True, gc=False, rename="camel"):
 class Ingress(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     ip: str = ""
     ip_mode: str | None = None
+    hostname: str | None = None
 
 
 class LoadBalancer(msgspec.Struct, frozen=True, gc=False):

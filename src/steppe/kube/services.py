@@ -35,9 +35,11 @@ class Service(msgspec.Struct, frozen=True, gc=False):
 
     `restricted`: only senders in `source_ranges` may use load balancer addresses; nobody may if
     no range could be read. `affinity_seconds` is 0 without session affinity.
-    `load_balancer_ips` contains those with ipMode VIP. `refused` are the addresses of these and of
-    `external_ips` that belong to something else, and are not served (service/claims.py).
-    `unserved` are ports that `ports` does not have for want of room (service/limits.py).
+    `load_balancer_ips` contains those with ipMode VIP; `load_balancer_hosts` its other ways in,
+    which nodes do not answer for: host names, and addresses with ipMode Proxy. `refused` are the
+    addresses of `load_balancer_ips` and `external_ips` that belong to something else, and are not
+    served (service/claims.py). `unserved` are ports that `ports` does not have for want of room
+    (service/limits.py).
     """
 
     namespace: str
@@ -57,6 +59,7 @@ class Service(msgspec.Struct, frozen=True, gc=False):
     type: str = "ClusterIP"
     headless: bool = False
     external_name: str = ""
+    load_balancer_hosts: tuple[str, ...] = ()
     refused: tuple[IPAddress, ...] = ()
     unserved: tuple[ServicePort, ...] = ()
 
@@ -155,6 +158,7 @@ def service_from(seen: wire.Service) -> tuple[Service, tuple[Problem, ...]]:
         ports=_ports(spec.ports or (), ref, problems),
         external_ips=_addresses(spec.external_ips or (), ref, "spec.externalIPs", problems),
         load_balancer_ips=_load_balancer_ips(seen, ref, problems),
+        load_balancer_hosts=_load_balancer_hosts(seen),
         source_ranges=_ranges(spec.load_balancer_source_ranges or (), ref, problems),
         restricted=bool(spec.load_balancer_source_ranges),
         affinity_seconds=_affinity_seconds(spec),
@@ -247,6 +251,16 @@ def _load_balancer_ips(
     ingress = seen.status.load_balancer.ingress if seen.status.load_balancer else ()
     vips = [entry.ip for entry in ingress or () if entry.ip and entry.ip_mode in (None, "VIP")]
     return _addresses(vips, ref, "status.loadBalancer.ingress", problems)
+
+
+def _load_balancer_hosts(seen: wire.Service) -> tuple[str, ...]:
+    """The host names, and the addresses with ipMode Proxy: "Hostname is set for load-balancer
+    ingress points that are DNS based (typically AWS load-balancers)" (LoadBalancerIngress).
+    """
+    ingress = seen.status.load_balancer.ingress if seen.status.load_balancer else ()
+    proxies = (entry.ip if entry.ip_mode == "Proxy" else "" for entry in ingress or ())
+    hosts = (entry.hostname or "" for entry in ingress or ())
+    return tuple(own(text) for text in (*hosts, *proxies) if text)
 
 
 def _ranges(texts: Iterable[str], ref: ObjectRef, problems: list[Problem]) -> tuple[IPNetwork, ...]:

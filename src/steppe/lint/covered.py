@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
+from steppe.judge.classes import DIRECTIONS
 from steppe.kube.cause import Cause
 from steppe.kube.objects import NamedPort
 from steppe.kube.policies import AnyTraffic, Direction, Port, PortName
@@ -17,7 +18,6 @@ from steppe.lint.finding import Finding
 from steppe.net.ports import EVERYTHING, NOTHING, PortRange, PortSet
 from steppe.policy.guards import Guard
 from steppe.reach.matrix import Mask, bits
-from steppe.reach.policy_classes import DIRECTIONS
 
 Names = frozenset[NamedPort]
 
@@ -44,7 +44,7 @@ def covered_rules(facts: Facts) -> Iterator[Finding]:
 def _finding(cause: Cause, others: frozenset[Cause], what: str) -> Finding:
     other = min(others, key=lambda each: (each.ref != cause.ref, each))
     where = other.field if other.ref == cause.ref else str(other)
-    message = f"changes nothing: {where} {what}, for the pods there are; remove it"
+    message = f"changes nothing: {where} {what}, for the pods there are"
     return Finding(cause, "already-covered", message)
 
 

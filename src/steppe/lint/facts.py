@@ -1,12 +1,13 @@
 """Look-ups for the checks: pods by selector, and the ports that pods declare."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 
-from steppe.kube import wire
+from steppe.kube import policy_wire, wire
 from steppe.kube.cause import Cause, ObjectRef
 from steppe.kube.objects import Pod
-from steppe.kube.policies import Direction, Pods
+from steppe.kube.policies import Direction, Namespace, NetworkPolicy, Pods
+from steppe.kube.selectors import Selector
 from steppe.manifests.cluster import Loaded
 from steppe.manifests.documents import readable
 from steppe.reach.matrix import Mask
@@ -29,7 +30,7 @@ class Facts:
 
     @cached_property
     def reach(self) -> Reach:
-        return reach_of(self.cluster)
+        return reach_of(self.cluster, settings=self.loaded.settings)
 
     def selected(self, pods: Pods) -> tuple[Pod, ...]:
         """The selected pods, with host-network pods, to which policies do not apply."""
@@ -42,6 +43,43 @@ class Facts:
                 if pods.pods.matches(pod.labels)
             )
         return self._selected[pods]
+
+    @cached_property
+    def live(self) -> bool:
+        """Whether this is all of a cluster. Manifests describe a part of one: they have no Nodes,
+        and pods and namespaces of other manifests may stand beside theirs.
+        """
+        nodes = [node.ref for node in self.cluster.nodes.values()]
+        return bool(nodes) and self.loaded.invented.isdisjoint(nodes)
+
+    def is_whole(self, namespace: str) -> bool:
+        """Whether the pods of a namespace are known, so that "no pod" may be concluded from them.
+
+        Manifests without any pod of the namespace say nothing about its pods, and neither do those
+        with objects that make pods and are not read.
+        """
+        if self.loaded.pods_unknown(namespace):
+            return False
+        return self.live or bool(self._by_namespace.get(namespace))
+
+    def unknown_pods(self, namespace: str) -> str:
+        """Why the pods of a namespace are not known, as a clause."""
+        reason = self.loaded.pods_unknown(namespace)
+        return reason or "no pod of that namespace is known here"
+
+    def spaces(self, selector: Selector) -> tuple[Namespace, ...]:
+        """The namespaces with these labels."""
+        known = self.cluster.namespaces.values()
+        return tuple(space for space in known if selector.matches(space.labels))
+
+    def written(self, policy: NetworkPolicy) -> policy_wire.NetworkPolicy | None:
+        """The policy as it was written, before defaults; None if it is not readable."""
+        document = self.loaded.objects.get(policy.ref)
+        return None if document is None else readable(document, policy_wire.NetworkPolicy)
+
+    def pods_in(self, namespace: str) -> Iterable[Pod]:
+        """The pods of a namespace that are not finished."""
+        return self._by_namespace.get(namespace, ())
 
     def declared(self, pods: Iterable[Pod]) -> frozenset[PortNumber]:
         """The ports that these pods declare; none if one of the pods declares none."""
@@ -107,3 +145,11 @@ def _ports(spec: wire.PodSpec) -> frozenset[PortNumber]:
     """The ports of every container, with init containers: none must be missed."""
     containers = (*(spec.containers or ()), *(spec.init_containers or ()))
     return frozenset((p.protocol, p.container_port) for c in containers for p in c.ports or ())
+
+
+def written_rules(
+    policy: policy_wire.NetworkPolicy,
+) -> Iterator[tuple[str, tuple[policy_wire.IngressRule | policy_wire.EgressRule, ...]]]:
+    """The rules of each direction as written, with the field they stand in."""
+    yield "spec.ingress", policy.spec.ingress or ()
+    yield "spec.egress", policy.spec.egress or ()

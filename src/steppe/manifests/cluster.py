@@ -6,23 +6,31 @@ pod has a node and an address, and records what it added:
     documents ─▶ namespaces ─▶ pods of templates ─▶ nodes, pods on them ─▶ cluster IPs ─▶ endpoints
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
 
 from steppe.kube import policy_wire, service_wire, wire
+from steppe.kube.admin_policies import AdminPolicy, admin_policy_from
 from steppe.kube.cause import Cause, ObjectRef, Problem
 from steppe.kube.cluster import Cluster, cluster_of
 from steppe.kube.cluster_policies import cluster_policy_from
 from steppe.kube.objects import node_from, pod_from
 from steppe.kube.policies import Namespace, namespace_from, network_policy_from
 from steppe.kube.services import range_from, service_from, slice_from
-from steppe.manifests.documents import Json, Manifest, Objects, collected, labels_of, ref_of
+from steppe.manifests.collect import Collected, Refused, collected
+from steppe.manifests.documents import Json, Manifest, Objects, labels_of, readable, ref_of
+from steppe.manifests.doubts import address_doubts, closed_policies, doubts_of
 from steppe.manifests.endpoints import made_slices
+from steppe.manifests.mirrored import mirrored_slices
 from steppe.manifests.numbering import Families, numbered_services
 from steppe.manifests.placing import missing_nodes, placed_pods
-from steppe.manifests.templates import templated_pods
+from steppe.manifests.relevant import listed
+from steppe.manifests.taken import open_orders, taken_twice
+from steppe.manifests.templates import WORKLOADS, templated_pods
+from steppe.net.address import IPNetwork
+from steppe.settings import Settings
 
 NAMESPACE_LABEL = "kubernetes.io/metadata.name"
 
@@ -33,6 +41,11 @@ class Loaded(msgspec.Struct, frozen=True):
     `invented` names the objects that no document contains, or that had no address in theirs: a
     real cluster may decide differently about them. `gaps` are sentences that say what could not
     be read or understood. `objects` are all objects as documents, the invented ones included.
+    `placed` are the pods for which no document says a node, so that any may be theirs. `settings`
+    say what objects may claim: those of the cluster's agents, where these are known.
+    `refused` are objects that are not among them, because an API server would not take them.
+    `makers` are, by namespace, objects of kinds that make pods which are not here. What hangs on
+    either stands in `cluster.doubts`.
     """
 
     cluster: Cluster = Cluster()
@@ -40,6 +53,22 @@ class Loaded(msgspec.Struct, frozen=True):
     invented: frozenset[ObjectRef] = frozenset()
     gaps: tuple[str, ...] = ()
     objects: Mapping[ObjectRef, Json] = {}
+    placed: frozenset[ObjectRef] = frozenset()
+    refused: Mapping[ObjectRef, Refused] = {}
+    makers: Mapping[str, tuple[ObjectRef, ...]] = {}
+    settings: Settings = Settings()
+
+    def pods_unknown(self, namespace: str) -> str:
+        """Why there may be pods in the namespace that are not among the objects, as a clause; ""
+        if there are none.
+        """
+        makers = self.makers.get(namespace)
+        if makers:
+            kinds = listed({ref.full_kind for ref in makers})
+            return f"objects of kind {kinds} make pods that are not known here"
+        workloads = (*WORKLOADS, "Pod")
+        refused = [r for r in self.refused if r.kind in workloads and r.namespace == namespace]
+        return f"{listed(map(str, refused))} cannot be counted on" if refused else ""
 
 
 def _namespace(seen: policy_wire.Namespace) -> tuple[Namespace, tuple[Problem, ...]]:
@@ -56,6 +85,8 @@ _KINDS: Mapping[str, tuple[str, type[Any], Callable[[Any], tuple[Any, tuple[Prob
         policy_wire.ClusterNetworkPolicy,
         cluster_policy_from,
     ),
+    "AdminNetworkPolicy": ("cluster_policies", AdminPolicy, admin_policy_from),
+    "BaselineAdminNetworkPolicy": ("cluster_policies", AdminPolicy, admin_policy_from),
     "Service": ("services", service_wire.Service, service_from),
     "EndpointSlice": ("slices", service_wire.EndpointSlice, slice_from),
     "ServiceCIDR": ("service_ranges", service_wire.ServiceCIDR, range_from),
@@ -65,14 +96,18 @@ _KINDS: Mapping[str, tuple[str, type[Any], Callable[[Any], tuple[Any, tuple[Prob
 
 def cluster_from(documents: Iterable[Any]) -> tuple[Cluster, tuple[Problem, ...]]:
     """The cluster that these documents describe, with nothing added; other kinds are ignored."""
-    found = collected(Manifest(document) for document in documents)
+    found = collected(Manifest(document, admitted=True) for document in documents)
     cluster, problems = _checked(found.objects)
     return cluster, (*found.problems, *problems)
 
 
 def loaded_from(manifests: Iterable[Manifest], gaps: Iterable[str] = ()) -> Loaded:
     """The cluster that these manifests would become; `gaps` are those found while reading them."""
-    found = collected(manifests)
+    return loaded_of(collected(manifests), gaps)
+
+
+def loaded_of(found: Collected, gaps: Iterable[str] = ()) -> Loaded:
+    """The cluster that these objects would become."""
     objects, invented = dict(found.objects), set[ObjectRef]()
     problems = list(found.problems)
 
@@ -80,22 +115,70 @@ def loaded_from(manifests: Iterable[Manifest], gaps: Iterable[str] = ()) -> Load
         objects.update(more)
         invented.update(more)
 
+    clashing = taken_twice(objects)
+    for ref, clash in clashing.items():
+        del objects[ref]
+        problems += clash.problems
+    refused = {**found.refused, **clashing}
+    prefixes = tuple(_written_prefixes(objects))
     add(missing_nodes(objects))
     nodes = tuple(sorted(ref.name for ref in objects if ref.kind == "Node"))
     add(_by_ref(templated_pods(objects, nodes, problems)))
-    add(placed_pods(objects, problems))
+    nowhere = frozenset(ref for ref, document in objects.items() if _is_nowhere(ref, document))
+    placed = placed_pods(objects, problems)
+    add(placed)
     add(_missing_namespaces(objects))
     objects.update(_labelled_namespaces(objects))
     add(numbered_services(objects, _families(objects)))
+    add(_by_ref(mirrored_slices(objects)))
     add(_by_ref(made_slices(objects)))
     cluster, more_problems = _checked(objects)
+    cluster = _with_closed(cluster, refused)
+    of_addresses = address_doubts(cluster, _of_pods(placed), prefixes)
+    doubts = (*doubts_of(objects, refused, found.makers), *of_addresses)
     return Loaded(
-        cluster,
+        msgspec.structs.replace(cluster, doubts=doubts),
         (*problems, *more_problems),
         frozenset(invented),
-        (*gaps, *found.gaps),
+        (*gaps, *found.gaps, *open_orders(cluster)),
         objects,
+        nowhere,
+        refused,
+        found.makers,
     )
+
+
+def _with_closed(cluster: Cluster, refused: Mapping[ObjectRef, Refused]) -> Cluster:
+    """The cluster with closed policies in the place of those that are refused."""
+    own, admins = closed_policies(refused)
+    if not own and not admins:
+        return cluster
+    return msgspec.structs.replace(
+        cluster,
+        network_policies={(p.namespace, p.name): p for p in own} | dict(cluster.network_policies),
+        cluster_policies={p.key: p for p in admins} | dict(cluster.cluster_policies),
+    )
+
+
+def _of_pods(placed: Objects) -> Iterator[ObjectRef]:
+    """Of pods that were placed those with an address of their own, not their node's."""
+    for ref, document in placed.items():
+        if not (document.get("spec") or {}).get("hostNetwork"):
+            yield ref
+
+
+def _written_prefixes(objects: Objects) -> Iterator[IPNetwork]:
+    """The pod prefixes of the nodes that documents describe."""
+    for ref, document in objects.items():
+        seen = readable(document, wire.Node) if ref.kind == "Node" else None
+        if seen is not None:
+            yield from node_from(seen)[0].networks
+
+
+def _is_nowhere(ref: ObjectRef, document: Json) -> bool:
+    """Whether this is a pod without a node."""
+    spec = document.get("spec")
+    return ref.kind == "Pod" and not (isinstance(spec, dict) and spec.get("nodeName"))
 
 
 def _by_ref(documents: Iterable[Json]) -> Objects:

@@ -1,8 +1,7 @@
-"""Decoded documents as objects by reference: Lists are expanded, duplicates and unknown kinds
-reported.
+"""Decoded documents, and which object each of them is; Lists are expanded.
 
 Kinds are identified with their API group, because other projects have Services and NetworkPolicies
-too. The fields of an object are not checked here but in `kube`.
+too.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -10,58 +9,26 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from steppe.kube.cause import Cause, ObjectRef, Problem
-from steppe.kube.kinds import GROUP_OF, group_in, is_cluster_wide, is_known
+from steppe.kube.cause import ObjectRef
+from steppe.kube.kinds import group_in, is_cluster_wide
 
 Json = dict[str, Any]
 Objects = dict[ObjectRef, Json]
 Shape = TypeVar("Shape", bound=msgspec.Struct)
 
-IN_USE = frozenset(
-    (
-        "Node",
-        "Namespace",
-        "Pod",
-        "Service",
-        "ReplicationController",
-        "EndpointSlice",
-        "NetworkPolicy",
-        "ServiceCIDR",
-        "ClusterNetworkPolicy",
-        "Deployment",
-        "ReplicaSet",
-        "StatefulSet",
-        "DaemonSet",
-        "Job",
-        "CronJob",
-    )
-)
-"""The kinds that Steppe uses, each of the API group that kube/kinds.py has for it."""
-
-_DECIDING_GROUPS = (
-    "cilium.io",
-    "projectcalico.org",
-    "gateway.networking.k8s.io",
-    "networking.istio.io",
-    "security.istio.io",
-    "policy.linkerd.io",
-)
-"""API groups (and their subdomains) whose objects may allow, deny or redirect traffic."""
-
 
 class Manifest(msgspec.Struct, frozen=True):
-    """A decoded document, and the file and line it was read from, "" if not known."""
+    """A decoded document, and the file and line it was read from, "" if not known.
+
+    `fault`: why it could not be decoded; `content` is then what a glance at its text tells, or
+    None. `twice`: keys that it gives twice. `admitted`: an API server has it, so it is not checked.
+    """
 
     content: Any
     where: str = ""
-
-
-class Collected(msgspec.Struct, frozen=True):
-    """The objects of kinds in use, Problems of documents, and what is not understood."""
-
-    objects: Objects
-    problems: tuple[Problem, ...] = ()
-    gaps: tuple[str, ...] = ()
+    fault: str = ""
+    twice: tuple[str, ...] = ()
+    admitted: bool = False
 
 
 class _Metadata(msgspec.Struct, frozen=True):
@@ -70,46 +37,6 @@ class _Metadata(msgspec.Struct, frozen=True):
 
 class _Labelled(msgspec.Struct, frozen=True):
     metadata: _Metadata
-
-
-def collected(manifests: Iterable[Manifest]) -> Collected:
-    """The objects of these documents.
-
-    Of duplicates the last one counts, as with `kubectl apply`.
-    """
-    objects: Objects = {}
-    written: dict[ObjectRef, str] = {}
-    problems: list[Problem] = []
-    gaps: list[str] = []
-    strangers: dict[str, list[str]] = {}
-    for content, where in _opened(manifests):
-        kind, fault = _kind(content)
-        if fault:
-            gaps.append(f"{where or 'a document'} {fault}, so it is passed over")
-            continue
-        ref = ref_of(content)
-        if kind not in IN_USE or not is_known(kind, ref.group):
-            if _decides(ref):
-                strangers.setdefault(_unknown_kind(ref), []).append(_named(ref))
-        elif not ref.name:
-            problems.append(Problem(Cause(ref, "metadata.name"), _at("has no name", where)))
-        else:
-            if ref in objects and objects[ref] != _in_its_namespace(content, ref):
-                first = written[ref] or "an earlier document"
-                message = _at(f"was already given in {first}; the later one counts", where)
-                problems.append(Problem(Cause(ref), message))
-            objects[ref], written[ref] = _in_its_namespace(content, ref), where
-    gaps += (not_understood(kind, names) for kind, names in sorted(strangers.items()))
-    return Collected(objects, tuple(problems), tuple(gaps))
-
-
-def not_understood(kind: str, names: Iterable[str]) -> str:
-    """The sentence for objects of a kind that only another project's software implements."""
-    listed = sorted(names)
-    shown = ", ".join(listed[:3]) + (f" and {len(listed) - 3} more" if len(listed) > 3 else "")
-    return (
-        f"kind {kind} is not understood ({shown}): what it allows or denies is not in this answer"
-    )
 
 
 def ref_of(document: Json) -> ObjectRef:
@@ -139,25 +66,26 @@ def readable(document: Json, shape: type[Shape]) -> Shape | None:
         return None
 
 
-def _in_its_namespace(document: Json, ref: ObjectRef) -> Json:
+def in_its_namespace(document: Json, ref: ObjectRef) -> Json:
     metadata = document["metadata"]
     if (metadata.get("namespace") or "") == ref.namespace:
         return document
     return document | {"metadata": metadata | {"namespace": ref.namespace}}
 
 
-def _opened(manifests: Iterable[Manifest]) -> Iterator[tuple[Any, str]]:
+def opened(manifests: Iterable[Manifest]) -> Iterator[Manifest]:
     """Every document that is not empty, with Lists replaced by their items."""
     for manifest in manifests:
         content = manifest.content
-        if content is None:
+        if content is None and not manifest.fault:
             continue
         kind = str(content.get("kind", "")) if isinstance(content, dict) else ""
         items = content.get("items") if kind.endswith("List") else None
         if isinstance(items, list):
-            yield from _opened(Manifest(_of_list(item, content), manifest.where) for item in items)
+            within = (_of_list(item, content) for item in items)
+            yield from opened(msgspec.structs.replace(manifest, content=c) for c in within)
         elif items is not None or not kind.endswith("List"):
-            yield content, manifest.where
+            yield manifest
 
 
 def _of_list(item: Any, around: Json) -> Any:
@@ -168,7 +96,7 @@ def _of_list(item: Any, around: Json) -> Any:
     return {"apiVersion": around.get("apiVersion"), "kind": kind} | item
 
 
-def _kind(content: Any) -> tuple[str, str]:
+def kind_of(content: Any) -> tuple[str, str]:
     """The document's kind, and what is wrong if it has none."""
     if not isinstance(content, dict):
         return "", "is no Kubernetes object (a mapping with apiVersion, kind and metadata)"
@@ -176,24 +104,3 @@ def _kind(content: Any) -> tuple[str, str]:
     if not isinstance(kind, str) or not kind:
         return "", "has no kind"
     return kind, ""
-
-
-def _decides(ref: ObjectRef) -> bool:
-    """Whether objects of this kind may decide about traffic, by their API group or kind."""
-    group = ref.group
-    ours = any(group == known or group.endswith(f".{known}") for known in _DECIDING_GROUPS)
-    return ours or ref.kind == "Ingress" or ref.kind.endswith("NetworkPolicy")
-
-
-def _unknown_kind(ref: ObjectRef) -> str:
-    """The kind; with its group if one of the kinds in use has the same name."""
-    known = GROUP_OF.get(ref.kind, ref.group) == ref.group
-    return ref.kind if known else f"{ref.kind} ({ref.group})"
-
-
-def _named(ref: ObjectRef) -> str:
-    return f"{ref.namespace}/{ref.name}"
-
-
-def _at(message: str, where: str) -> str:
-    return f"{message} ({where})" if where else message

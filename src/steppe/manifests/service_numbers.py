@@ -53,3 +53,11 @@ def with_node_ports(ports: Iterable[Json], free: Callable[[Json], int]) -> list[
         shared[port.get("port")] = number
         found.append(port | {"nodePort": number})
     return found
+
+
+def node_port_refusal(number: int, *, taken: bool) -> str:
+    """Why an API server does not give out this node port; "" if it does."""
+    if number not in NODE_PORTS:
+        valid = f"The range of valid ports is {NODE_PORTS[0]}-{NODE_PORTS[-1]}"
+        return f"provided port is not in the valid range. {valid}"
+    return "provided port is already allocated" if taken else ""

@@ -19,12 +19,20 @@ class Endpoints(msgspec.Struct, frozen=True):
 
 
 class Flow(msgspec.Struct, frozen=True):
-    """A tracked flow: what the sender addressed, and the addresses of the replies."""
+    """A tracked flow: what the sender addressed, and the addresses of the replies.
+
+    An ICMP flow is a query, such as an echo request, and its answers. It has the query's identifier
+    in place of the sender's port, 0 in place of the receiver's, and in `query` its type and code.
+    """
 
     protocol: Protocol
     original: Endpoints
     reply: Endpoints
+    query: tuple[int, int] = (0, 0)
 
     def __str__(self) -> str:
+        if self.protocol == "ICMP":
+            ends = f"{self.original.source} > {self.original.destination}"
+            return f"ICMP {ends} identifier {self.original.source_port}"
         answers = f"{self.reply.source}:{self.reply.source_port}"
         return f"{self.protocol} {self.original} answered by {answers}"

@@ -18,16 +18,11 @@ from steppe.kube.objects import Node
 from steppe.kube.services import ServiceRange
 from steppe.net.address import IPNetwork, host_prefix, parse_prefix
 
-_NOBODYS = tuple(
-    map(
-        parse_prefix,
-        (
-            *("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4"),
-            *("::/96", "::ffff:0:0/96", "fe80::/10", "ff00::/8"),
-        ),
-    )
-)
-_LINK_LOCAL = (_NOBODYS[2], _NOBODYS[6])
+_NOBODYS = {
+    4: tuple(map(parse_prefix, ("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4"))),
+    6: tuple(map(parse_prefix, ("::/96", "::ffff:0:0/96", "fe80::/10", "ff00::/8"))),
+}
+_LINK_LOCAL = (_NOBODYS[4][2], _NOBODYS[6][2])
 
 
 def honoured(cluster: Cluster, pod_ranges: tuple[IPNetwork, ...] = ()) -> Cluster:
@@ -39,7 +34,8 @@ def honoured(cluster: Cluster, pod_ranges: tuple[IPNetwork, ...] = ()) -> Cluste
         if isinstance(each, ServiceRange):
             kept = tuple(p for p in each.prefixes if _is_fit(p) and not given.to_nodes(p))
             given.give_range(kept)
-            ranges[each.name] = msgspec.structs.replace(each, prefixes=kept)
+            if kept != each.prefixes:
+                ranges[each.name] = msgspec.structs.replace(each, prefixes=kept)
             continue
         addresses = tuple(
             address
@@ -55,7 +51,10 @@ def honoured(cluster: Cluster, pod_ranges: tuple[IPNetwork, ...] = ()) -> Cluste
             and not given.to_anyone(prefix.network)
         )
         given.give_node(prefix.network for prefix in prefixes)
-        nodes[each.name] = msgspec.structs.replace(each, addresses=addresses, prefixes=prefixes)
+        if (addresses, prefixes) != (each.addresses, each.prefixes):
+            nodes[each.name] = msgspec.structs.replace(each, addresses=addresses, prefixes=prefixes)
+    if nodes == cluster.nodes and ranges == cluster.service_ranges:
+        return cluster  # with its indexes
     return msgspec.structs.replace(cluster, nodes=nodes, service_ranges=ranges)
 
 
@@ -130,8 +129,8 @@ def _is_fit(prefix: IPNetwork) -> bool:
     alone = prefix.prefixlen == prefix.max_prefixlen
     return not any(
         prefix.overlaps(each)
-        for each in _NOBODYS
-        if each.version == prefix.version and not (alone and each in _LINK_LOCAL)
+        for each in _NOBODYS[prefix.version]
+        if not (alone and each in _LINK_LOCAL)
     )
 
 

@@ -56,20 +56,24 @@ class Verdict(msgspec.Struct, frozen=True):
 
 def verdict(world: World, packet: Packet, *, via_service: bool = False) -> Verdict:
     """The verdict on the packet; `via_service` if its sender sent it to a Service."""
+    return Verdict(
+        egress=decision(world, packet, "egress", via_service=via_service),
+        ingress=decision(world, packet, "ingress", via_service=via_service),
+    )
+
+
+def decision(
+    world: World, packet: Packet, direction: Direction, *, via_service: bool = False
+) -> Decision:
+    """What the policies at one end decide: those of the sender for egress, of the receiver for
+    ingress.
+    """
     sender, receiver = world.pods.get(packet.source), world.pods.get(packet.destination)
     if sender is not None and sender == receiver and not via_service:
         # "exception: a pod cannot block access to itself" (Network Policies); "A Pod connecting
         # to its own Pod IP is not subject to CNP." (ClusterNetworkPolicy API overview)
-        itself = Decision(allowed=True, by="itself")
-        return Verdict(itself, itself)
-    return Verdict(
-        egress=_decision(world, sender, "egress", packet),
-        ingress=_decision(world, receiver, "ingress", packet),
-    )
-
-
-def _decision(world: World, pod: Pod | None, direction: Direction, packet: Packet) -> Decision:
-    """What the policies of one pod decide, in one direction."""
+        return Decision(allowed=True, by="itself")
+    pod = sender if direction == "egress" else receiver
     if pod is None:
         # Policies apply to pods alone: "host-networked pods are not included in subject
         # selection", and neither are nodes and hosts outside.

@@ -16,6 +16,7 @@ import msgspec
 from steppe.kube.cause import Cause
 from steppe.kube.cluster import Cluster
 from steppe.kube.objects import Node, Pod
+from steppe.kube.policies import Direction
 from steppe.net.address import IPAddress, IPNetwork, sort_key
 from steppe.net.packet import Packet
 from steppe.oracle import policy, service
@@ -101,10 +102,13 @@ class Oracle:
             cluster = honoured(cluster, pod_ranges)
         else:
             nodes, ranges = same_nodes.cluster.nodes, same_nodes.cluster.service_ranges
-            cluster = msgspec.structs.replace(cluster, nodes=nodes, service_ranges=ranges)
+            if cluster.nodes is not nodes or cluster.service_ranges is not ranges:
+                cluster = msgspec.structs.replace(cluster, nodes=nodes, service_ranges=ranges)
         self.cluster: Cluster = cluster
         self._node_port_addresses = node_port_addresses
-        self._external_ips = external_ips
+        self.external_ips: ExternalIPs = (
+            external_ips if same_nodes is None else same_nodes.external_ips
+        )
         self._api_servers = api_servers(cluster)
         self.world: World = world_of(
             cluster.pods.values(),
@@ -140,7 +144,7 @@ class Oracle:
         self, transit: _InTransit, sent: Packet, first: Node | None
     ) -> Iterator[PromisedPath]:
         """The paths after the first node's Services: the sender's policies, then the next node."""
-        egress = self._judge(transit.packet, transit).egress
+        egress = self._decision(transit.packet, "egress", transit)
         then = self._node_at(transit.packet.destination)
         ends_here = transit.stop or transit.served or then == first
         if first is None or then is None or ends_here or not egress.allowed:
@@ -153,7 +157,7 @@ class Oracle:
         self, transit: _InTransit, sent: Packet, first: Node | None, egress: Decision
     ) -> PromisedPath:
         """The end of a path: the receiver's policies, then delivery."""
-        seen = self._as_received(transit)
+        seen = self._as_judged(transit)
         path = PromisedPath(
             fate=transit.fate,
             share=transit.share,
@@ -164,7 +168,7 @@ class Oracle:
         )
         if transit.stop is not None:
             return msgspec.structs.replace(path, stop=transit.stop)
-        ingress = self._judge(seen, transit).ingress
+        ingress = self._decision(seen, "ingress", transit)
         # The fabric delivers a packet that a node translated as a packet from that node.
         by = self.cluster.nodes.get(transit.served[-1].node) if transit.served else None
         is_local = self.world.pods.get(sent.source) is not None
@@ -179,8 +183,9 @@ class Oracle:
             outside = self._node_of(sent.source, seen.destination) is None
             stop = at_nobody(self.cluster, seen, from_outside=outside)
             return msgspec.structs.replace(path, fate="dropped", stop=stop)
-        allowed = egress.allowed and ingress.allowed
-        return msgspec.structs.replace(path, fate="delivered" if allowed else "denied")
+        if not (egress.allowed and ingress.allowed):
+            return msgspec.structs.replace(path, fate="denied")
+        return msgspec.structs.replace(path, received=self._as_received(seen, transit))
 
     def _served(self, transit: _InTransit, node: Node) -> Iterator[_InTransit]:
         """The packet after the Services of one node: one result for each endpoint."""
@@ -195,7 +200,7 @@ class Oracle:
             service_ranges=self._ranges,
             nodes=(*self.cluster.nodes_at(destination), *self.cluster.nodes_around(destination)),
             api_servers=self._api_servers,
-            external_ips=self._external_ips,
+            external_ips=self.external_ips,
         )
         packet = transit.packet
         said = service.answer(world, packet)
@@ -213,22 +218,35 @@ class Oracle:
                 stop = at_service(self.cluster, packet, node.name)
                 yield _InTransit(packet, transit.share, transit.served, stop, fate)
 
-    def _as_received(self, transit: _InTransit) -> Packet:
-        """The packet with the source address that the receiver sees.
+    def _as_judged(self, transit: _InTransit) -> Packet:
+        """The packet as the policies of the receiver's node see it.
 
         A node masquerades a packet as it leaves: after that node's policies, before those of any
         other node.
         """
         for done in transit.served:
-            node = self.cluster.nodes[done.node]
             receiver = self.world.pods.get(transit.packet.destination)
-            own = node.address(transit.packet.source.version)
-            if done.masquerade and own and (receiver is None or receiver.node != node.name):
-                return msgspec.structs.replace(transit.packet, source=own)
+            if done.masquerade and (receiver is None or receiver.node != done.node):
+                return self._masqueraded(transit.packet, done.node)
         return transit.packet
 
-    def _judge(self, packet: Packet, transit: _InTransit) -> policy.Verdict:
-        return policy.verdict(self.world, packet, via_service=bool(transit.served))
+    def _as_received(self, judged: Packet, transit: _InTransit) -> Packet:
+        """The packet as its receiver sees it.
+
+        Also a pod that a Service leads back to itself sees its node: it would answer a packet from
+        its own address without sending anything, so that the answer stays untranslated.
+        """
+        for done in transit.served:
+            if done.masquerade or done.endpoint.source == done.endpoint.destination:
+                return self._masqueraded(judged, done.node)
+        return judged
+
+    def _masqueraded(self, packet: Packet, node: str) -> Packet:
+        own = self.cluster.nodes[node].address(packet.source.version)
+        return msgspec.structs.replace(packet, source=own) if own else packet
+
+    def _decision(self, packet: Packet, direction: Direction, transit: _InTransit) -> Decision:
+        return policy.decision(self.world, packet, direction, via_service=bool(transit.served))
 
     def _node_of(self, source: IPAddress, destination: IPAddress) -> Node | None:
         """The first node: the sender's own, or for a sender outside the node that it addresses."""

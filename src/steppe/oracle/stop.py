@@ -16,6 +16,8 @@ from steppe.net.packet import Packet
 
 Reason = Literal[
     "no endpoint",
+    "other family",
+    "other port name",
     "not admitted",
     "no local endpoint",
     "no such port",
@@ -32,6 +34,8 @@ class Stop(msgspec.Struct, frozen=True):
     """Why a packet stops.
 
     no endpoint              the Service has none that may be used, of `endpoints` in all
+    other family             the Service has endpoints, but none of the packet's family
+    other port name          its slices have endpoints, but no port of the name of the Service's
     not admitted             the sender is in no prefix of loadBalancerSourceRanges
     no local endpoint        the traffic policy is Local and `node` has no endpoint
     no such port             a cluster IP of `service`, on a port that it does not have
@@ -66,7 +70,8 @@ def at_service(cluster: Cluster, packet: Packet, node: str) -> Stop:
     endpoints, usable = _counted(own, port, packet)
     if not usable:
         because = (Cause(ref), *(Cause(slice_.ref) for slice_ in own))
-        return Stop("no endpoint", packet, because, service, endpoints)
+        reason: Reason = "no endpoint" if endpoints else _why_none(own, port, packet)
+        return Stop(reason, packet, because, service, endpoints)
     if packet.destination in service.load_balancer_ips and service.restricted:
         because = (Cause(ref, "spec.loadBalancerSourceRanges"),)
         if not any(packet.source in range_ for range_ in service.source_ranges):
@@ -111,6 +116,15 @@ def _no_port(cluster: Cluster, packet: Packet) -> Stop:
             return Stop("no such port", packet, (Cause(service.ref, "spec.ports"),), service)
     ranges = tuple(Cause(known.ref, "spec.cidrs") for known in cluster.service_ranges.values())
     return Stop("service range", packet, ranges)
+
+
+def _why_none(slices: Iterable[EndpointSlice], port: ServicePort, packet: Packet) -> Reason:
+    version = packet.destination.version
+    held = [(s, e.address.version) for s in slices for e in s.endpoints if s.ports]
+    if any(slice_.port(port) and own != version for slice_, own in held):
+        return "other family"
+    named = any(not slice_.port(port) and own == version for slice_, own in held)
+    return "other port name" if named else "no endpoint"
 
 
 def _counted(slices: Iterable[EndpointSlice], port: ServicePort, packet: Packet) -> tuple[int, int]:

@@ -8,15 +8,18 @@ A TCP connection that began while its Service had no rules is not translated eit
 The backends of a frontend come from the service table, so this is the same for every data plane.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from steppe.net.address import IPAddress, IPNetwork
-from steppe.net.flow import Flow
+from steppe.net.flow import Endpoints, Flow
 from steppe.net.packet import Protocol
 from steppe.service.table import Backends, Frontend
 
 Answering = frozenset[tuple[IPAddress, int]]
 """The addresses and ports of the backends that may answer packets to a frontend."""
+
+Answer = tuple[Protocol, Endpoints]
+"""The protocol, and the ends of an answer in its own direction."""
 
 ENDED: tuple[Protocol, ...] = ("UDP", "SCTP")
 OPENING: tuple[Protocol, ...] = ("TCP",)
@@ -49,6 +52,21 @@ def answering(
         front: served[front].all if front in served else frozenset(((front.address, front.port),))
         for front in fronts
     }
+
+
+def revived(flows: Iterable[Flow], ended: Collection[Answer]) -> tuple[Flow, ...]:
+    """The flows that answers of ended ones have begun, the other way round.
+
+    An answer that is still under way when its flow is ended is the first packet of a flow from the
+    receiver to the sender, and what the sender sends then belongs to it. For TCP a rule tells such
+    answers by their flags; ICMP's and SCTP's begin nothing (nf_conntrack_proto_icmp.c, _sctp.c).
+    """
+    return tuple(flow for flow in flows if (flow.protocol, flow.original) in ended)
+
+
+def answer_of(flow: Flow) -> Answer | None:
+    """What an answer to this flow would begin; None if answers of its protocol begin nothing."""
+    return (flow.protocol, flow.reply) if flow.protocol == "UDP" else None
 
 
 def stale_flows(flows: Iterable[Flow], answers: Mapping[Frontend, Answering]) -> tuple[Flow, ...]:

@@ -158,6 +158,10 @@ class Identities:
         """The identity of a pod at one of its addresses (not of a host-network pod)."""
         return self._joined(self._by_pod(pod), self._of_address(address))
 
+    def by_labels(self, pod: Pod) -> Identity:
+        """The identity that a pod has by its labels and ports alone, at whatever address."""
+        return self._by_pod(pod)
+
     def of_pod_addresses(self, pod: Pod) -> AddressIdentities:
         """The identity of a pod at each of its addresses."""
         by_labels = self._by_pod(pod)

@@ -10,21 +10,21 @@ from itertools import islice
 
 import msgspec
 
+from steppe.judge.classes import VERSIONS, PolicyClass
+from steppe.judge.judge import DEFAULTS, Judge, judge_of
 from steppe.kube.cause import Cause
 from steppe.kube.cluster import Cluster
-from steppe.net.ports import EVERYTHING, NOTHING, PortSet, one_port
+from steppe.net.ports import EVERYTHING, NOTHING, PortSet
 from steppe.reach.flows import deciding
 from steppe.reach.groups import Group, Kind, Member, classed_members, named_prefixes
 from steppe.reach.matrix import Mask, bits
 from steppe.reach.names import member_name
-from steppe.reach.policy_classes import VERSIONS, PolicyClass, PolicyClasses
+from steppe.reach.offer_changes import OfferChange, offer_changes
 from steppe.reach.reach import Reach
-from steppe.reach.services import Offers, Outcome
+from steppe.settings import Settings
 
 _ASKED = 16
 """Causes are collected for this many senders of a change."""
-
-ABSENT = Outcome("absent")
 
 
 class Gain(msgspec.Struct, frozen=True):
@@ -61,27 +61,6 @@ class FlowChange(msgspec.Struct, frozen=True):
         return self.v4.closed | self.v6.closed
 
 
-class OfferChange(msgspec.Struct, frozen=True):
-    """The results of some senders at a Service's port, on these nodes; on all nodes if empty."""
-
-    service: str
-    protocol: str
-    port: int
-    version: int
-    senders: Mask
-    nodes: frozenset[str]
-    before: Outcome
-    after: Outcome
-
-    @property
-    def opens(self) -> bool:
-        return _share(self.after) > _share(self.before)
-
-    @property
-    def closes(self) -> bool:
-        return _share(self.after) < _share(self.before)
-
-
 class Difference:
     """Compares two states of one cluster, with the same groups in both.
 
@@ -89,10 +68,17 @@ class Difference:
     after.
     """
 
-    def __init__(self, before: Cluster, after: Cluster, wanted: PortSet = EVERYTHING) -> None:
-        joined = _joined(before, after)
-        self.before = Reach(before, joined.before, joined.old, wanted)
-        self.after = Reach(after, joined.after, joined.new, wanted)
+    def __init__(
+        self,
+        before: Cluster,
+        after: Cluster,
+        wanted: PortSet = EVERYTHING,
+        settings: Settings = DEFAULTS,
+    ) -> None:
+        """`settings` say what objects may claim."""
+        joined = _joined(judge_of(before, settings), judge_of(after, settings))
+        self.before = Reach(joined.before, joined.old, wanted)
+        self.after = Reach(joined.after, joined.new, wanted)
         self.groups = joined.groups
         self.wanted = wanted
         self._known: dict[tuple[PortSet, PortSet], Gain] = {}
@@ -147,16 +133,7 @@ class Difference:
 
     def offers(self) -> Iterator[OfferChange]:
         """Every Service port at which some sender's result changes."""
-        old, new = (_outcomes(reach, self._everyone) for reach in (self.before, self.after))
-        nobody = (_SameOutcome(self._everyone, frozenset(), ABSENT),)
-        for offered in sorted(old.keys() | new.keys()):
-            for here in old.get(offered, nobody):
-                for there in new.get(offered, nobody):
-                    senders, nodes = here.senders & there.senders, here.nodes & there.nodes
-                    apart = here.nodes and there.nodes and not nodes
-                    if senders and not apart and _otherwise(here.outcome, there.outcome):
-                        where = nodes or here.nodes | there.nodes
-                        yield OfferChange(*offered, senders, where, here.outcome, there.outcome)
+        yield from offer_changes(self.before, self.after, self.groups)
 
     @property
     def _everyone(self) -> Mask:
@@ -198,31 +175,23 @@ class Difference:
 class _Joined(msgspec.Struct, frozen=True):
     """The same groups before, after, and joined; a member is in each state in which it exists."""
 
-    before: PolicyClasses
-    after: PolicyClasses
+    before: Judge
+    after: Judge
     groups: tuple[Group, ...]
     old: tuple[tuple[Group, PolicyClass | None], ...]
     new: tuple[tuple[Group, PolicyClass | None], ...]
 
 
-class _SameOutcome(msgspec.Struct, frozen=True):
-    """Senders with the same result at a Service's port, on these nodes; on all nodes if empty."""
-
-    senders: Mask
-    nodes: frozenset[str]
-    outcome: Outcome
-
-
 _Side = Mapping[str, tuple[Kind, Member, PolicyClass]]
 
 
-def _joined(before: Cluster, after: Cluster) -> _Joined:
+def _joined(before: Judge, after: Judge) -> _Joined:
     """The ends of both states, grouped by their classes in both."""
-    classes = PolicyClasses(before), PolicyClasses(after)
-    prefixes = named_prefixes(before, classes[0]) | named_prefixes(after, classes[1])
+    judges = (before, after)
+    prefixes = frozenset().union(*(named_prefixes(j.cluster, j.classes) for j in judges))
     old, new = (
-        {member_name(known[1]): known for known in classed_members(cluster, own, prefixes)}
-        for cluster, own in zip((before, after), classes, strict=True)
+        {member_name(known[1]): known for known in classed_members(j.cluster, j.classes, prefixes)}
+        for j in judges
     )
     found: dict[tuple[Kind, PolicyClass | None, PolicyClass | None], list[str]] = {}
     either = {**old, **new}
@@ -230,7 +199,7 @@ def _joined(before: Cluster, after: Cluster) -> _Joined:
         was, will = (side[name][2] if name in side else None for side in (old, new))
         found.setdefault((kind, was, will), []).append(name)
     return _Joined(
-        *classes,
+        *judges,
         tuple(_group(kind, either, names) for (kind, _, _), names in found.items()),
         tuple((_group(kind, old, names), was) for (kind, was, _), names in found.items()),
         tuple((_group(kind, new, names), will) for (kind, _, will), names in found.items()),
@@ -241,41 +210,9 @@ def _group(kind: Kind, side: _Side, names: Iterable[str]) -> Group:
     return Group(kind, tuple(side[name][1] for name in names if name in side))
 
 
-_Offered = tuple[str, str, int, int]
-"""A Service, the protocol, the port and the IP version."""
-
-
-def _outcomes(reach: Reach, everyone: Mask) -> Mapping[_Offered, list[_SameOutcome]]:
-    found: dict[_Offered, list[_SameOutcome]] = {}
-    offers = Offers(reach)
-    for offer in offers.all:
-        name = f"{offer.service.namespace}/{offer.service.name}"
-        offered = (name, offer.port.protocol, offer.port.port, offer.address.version)
-        if not one_port(offer.port.protocol, offer.port.port) & reach.wanted or offered in found:
-            continue
-        rows = [_SameOutcome(r.senders, r.view.nodes, r.outcome) for r in offers.rows(offer)]
-        seen = 0
-        for row in rows:
-            seen |= row.senders
-        found[offered] = [*rows, _SameOutcome(everyone & ~seen, frozenset(), ABSENT)]
-    return found
-
-
 def _complete(towards: Mapping[PortSet, Mask], everyone: Mask) -> Mapping[PortSet, Mask]:
     """The row with absent senders added: those without an address of this family reach nothing."""
     left = everyone
     for senders in towards.values():
         left &= ~senders
     return {**towards, NOTHING: towards.get(NOTHING, 0) | left}
-
-
-def _otherwise(before: Outcome, after: Outcome) -> bool:
-    """Whether the result changes for senders.
-
-    The number of endpoints does not matter if all are open.
-    """
-    return before != after if "partly" in (before.said, after.said) else before.said != after.said
-
-
-def _share(outcome: Outcome) -> float:
-    return outcome.open / outcome.endpoints if outcome.endpoints else 0.0

@@ -3,13 +3,13 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from steppe.judge.classes import VERSIONS
 from steppe.manifests.cluster import Loaded
 from steppe.net.ports import PortSet
 from steppe.reach.flows import Flow
 from steppe.reach.groups import Group
 from steppe.reach.matrix import Mask, bits
 from steppe.reach.names import Names, member_name
-from steppe.reach.policy_classes import VERSIONS
 from steppe.reach.reach import Reach
 from steppe.reach.services import Offer, OfferRow
 

@@ -5,9 +5,10 @@ destination, and a port after it is the Service's. A port after any other end re
 to that port.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from fnmatch import fnmatchcase
 from functools import cached_property
+from ipaddress import IPv4Network, IPv6Network
 
 import msgspec
 
@@ -29,21 +30,45 @@ from steppe.ends.end import (
 from steppe.ends.known import no_match, service_called
 from steppe.ends.parse import parse_end
 from steppe.ends.workloads import is_called_after
-from steppe.kube.objects import Pod
-from steppe.net.address import IPAddress
+from steppe.kube.objects import Node, Pod
+from steppe.net.address import IPAddress, IPNetwork, holds, host_prefix
 from steppe.net.ports import PortSet, parse_ports
 from steppe.reach.groups import INTERNET, Member
 from steppe.reach.names import Names
+from steppe.reach.outside import Outside
 from steppe.reach.reach import Reach
 from steppe.reach.services import Offer, Offers
 
 
 class Chosen(msgspec.Struct, frozen=True):
-    """The members or Services that are meant, and the ports written after them."""
+    """The members or Services that are meant, and the ports written after them.
+
+    `offers` are a Service's cluster IPs, for senders inside, and `ways` its ways in for senders
+    outside. `dialled` are offers at an address that was written itself: for senders everywhere.
+    """
 
     members: tuple[Member, ...] = ()
     offers: tuple[Offer, ...] = ()
     ports: PortSet | None = None
+    ways: tuple[Offer, ...] = ()
+    dialled: tuple[Offer, ...] = ()
+
+    @property
+    def is_service(self) -> bool:
+        return bool(self.offers or self.ways or self.dialled)
+
+
+def asked_prefixes(texts: Iterable[str]) -> Iterator[IPNetwork]:
+    """The prefixes and addresses that these ends are, so that each becomes an end of its own."""
+    for text in texts:
+        try:
+            match parse_end(text).end:
+                case AddressEnd(address):
+                    yield host_prefix(address)
+                case PrefixEnd(prefix, _):
+                    yield prefix
+        except UnknownEndError:
+            continue  # whoever looks the end up tells why
 
 
 class Ends:
@@ -64,17 +89,47 @@ class Ends:
             return self._services(written, service)
         match written.end:
             case AddressEnd(address):
-                offers = tuple(offer for offer in self._offers.all if offer.address == address)
-                if offers:
-                    return Chosen(offers=tuple(_at_port(offers, written)))
+                if any(offer.address == address for offer in (*self._offers.all, *self._at_outer)):
+                    return self._dialled(written, address)
                 members = self._at(text, address)
             case PrefixEnd(prefix, _):
-                members = self._at(text, prefix.network_address)
+                members = self._within(text, prefix)
             case _:
                 members = tuple(self._named(written.end))
         if not members:
             raise no_match(self._reach.cluster, written.end, self._workloads)
+        by_node_port = tuple(self._node_ports(written, members))
+        if by_node_port:
+            return Chosen(dialled=by_node_port)
         return Chosen(members, ports=_ports(text, written))
+
+    def _dialled(self, written: Written, address: IPAddress) -> Chosen:
+        """A Service's address: its cluster IP for senders inside, any other for everybody."""
+        own = tuple(offer for offer in self._offers.all if offer.address == address)
+        outer = tuple(offer for offer in self._at_outer if offer.address == address)
+        offers = tuple(_at_port(own, written))
+        none = (self._outside.none_of(o.service, o.port, o.version) for o in offers)
+        return Chosen((), offers, None, tuple(none), tuple(_at_port(outer, written)))
+
+    @cached_property
+    def _at_outer(self) -> tuple[Offer, ...]:
+        """The offers at Services' addresses that are no cluster IPs."""
+        services = self._reach.cluster.services.values()
+        addresses = {a for s in services for a in (*s.external_ips, *s.load_balancer_ips)}
+        return tuple(offer for address in addresses for offer in self._outside.at(address))
+
+    def _node_ports(self, written: Written, members: Iterable[Member]) -> Iterator[Offer]:
+        """The offers at the port that was written, if these are nodes that serve it."""
+        if not written.port.isdecimal():
+            return
+        for node in members:
+            for address in node.addresses if isinstance(node, Node) else ():
+                if isinstance(written.end, AddressEnd) and written.end.address != address:
+                    continue
+                for offer in self._outside.at(address):
+                    protocol = written.protocol or "TCP"
+                    if (offer.port.node_port, offer.port.protocol) == (int(written.port), protocol):
+                        yield offer
 
     def _named(self, end: End) -> Iterator[Member]:
         match end:
@@ -141,13 +196,29 @@ class Ends:
             if fnmatchcase(f"{offer.service.namespace}/{offer.service.name}", pattern)
         )
         offers = tuple(_at_port(named, written))
+        ways = tuple(way for offer in offers for way in self._ways(offer))
         if named and not offers:
             known = ", ".join(sorted({str(offer) for offer in named}))
             port = written.port + (f"/{written.protocol.lower()}" if written.protocol else "")
             raise UnknownEndError(f"{written.end} has no port {port}: there is {known}")
         if not offers:
             raise no_match(self._reach.cluster, written.end)
-        return Chosen(offers=offers)
+        return Chosen(offers=offers, ways=tuple(dict.fromkeys(ways)))
+
+    def _ways(self, offer: Offer) -> tuple[Offer, ...]:
+        """The ways into a Service's port; one that nobody can use, if there is none."""
+        ways = [w for w in self._outside.of_service(offer.service) if w.port == offer.port]
+        if not ways:
+            return (self._outside.none_of(offer.service, offer.port, offer.version),)
+        return tuple(way for way in ways if way.version == offer.version)
+
+    def _within(self, text: str, prefix: IPNetwork) -> tuple[Member, ...]:
+        """All ends outside with addresses in the prefix: longer prefixes that policies name, and
+        the rest of it.
+        """
+        members = (m for m in self._members if isinstance(m, IPv4Network | IPv6Network))
+        found = tuple(m for m in members if m != INTERNET and holds(prefix, m))
+        return found if prefix in found else (*self._at(text, prefix.network_address), *found)
 
     def _at(self, text: str, address: IPAddress) -> tuple[Member, ...]:
         """The owner of the address, or of the addresses in the prefix that begins with it."""
@@ -163,6 +234,10 @@ class Ends:
     @cached_property
     def _offers(self) -> Offers:
         return Offers(self._reach)
+
+    @cached_property
+    def _outside(self) -> Outside:
+        return Outside(self._offers)
 
     @cached_property
     def _members(self) -> tuple[Member, ...]:

@@ -6,11 +6,11 @@ from itertools import islice
 
 import msgspec
 
+from steppe.judge.classes import VERSIONS
 from steppe.kube.cause import Cause
 from steppe.net.ports import PortRange, PortSet
 from steppe.policy.guards import Piece
 from steppe.reach.matrix import Mask, Row, bits
-from steppe.reach.policy_classes import VERSIONS
 from steppe.reach.reach import Reach
 
 _ASKED = 8

@@ -13,11 +13,11 @@ from typing import Literal
 
 import msgspec
 
+from steppe.judge.classes import DIRECTIONS, OPEN, PolicyClass, PolicyClasses, Side
 from steppe.kube.cluster import Cluster
 from steppe.kube.objects import Node, Pod
 from steppe.net.address import IPAddress, IPNetwork, holds, host_prefix, parse_prefix, sort_key
 from steppe.policy.identities import Identity
-from steppe.reach.policy_classes import DIRECTIONS, OPEN, PolicyClass, PolicyClasses, Side
 
 Kind = Literal["pods", "nodes", "outside"]
 Member = Pod | Node | IPNetwork
@@ -80,9 +80,10 @@ def _outside(
     The internet, 0.0.0.0/0 and ::/0, is one end of both families.
     """
     strangers = _other_endpoints(cluster)
+    ranges = source_ranges(cluster)
     inside = _inside(cluster)
     everywhere: dict[int, Side] = {}
-    for prefix, sender, receiver in _atoms(classes, strangers.union(more)):
+    for prefix, sender, receiver in _atoms(classes, strangers.union(more, ranges)):
         side = Side(
             classes.identities["ingress"].number(sender),
             classes.identities["egress"].number(receiver),
@@ -91,9 +92,13 @@ def _outside(
             everywhere[prefix.version] = side
         elif prefix in strangers or not inside(prefix):
             four = prefix.version == 4
-            yield prefix, PolicyClass(OPEN, OPEN, side if four else None, None if four else side)
+            admitted = classes.ranges.number(frozenset(r for r in ranges if holds(r, prefix)))
+            v4, v6 = (side, None) if four else (None, side)
+            yield prefix, PolicyClass(OPEN, OPEN, v4, v6, ranges=admitted)
     if everywhere:
-        yield INTERNET, PolicyClass(OPEN, OPEN, everywhere.get(4), everywhere.get(6))
+        admitted = classes.ranges.number(frozenset(r for r in ranges if not r.prefixlen))
+        v4, v6 = everywhere.get(4), everywhere.get(6)
+        yield INTERNET, PolicyClass(OPEN, OPEN, v4, v6, ranges=admitted)
 
 
 def _atoms(
@@ -126,7 +131,13 @@ def of_kind(groups: Sequence[Group], kind: Kind) -> int:
 def named_prefixes(cluster: Cluster, classes: PolicyClasses) -> frozenset[IPNetwork]:
     """All prefixes that are members of their own outside this cluster."""
     named = (prefix for found in classes.prefixes.values() for prefix in found)
-    return _other_endpoints(cluster).union(named)
+    return _other_endpoints(cluster).union(named, source_ranges(cluster))
+
+
+def source_ranges(cluster: Cluster) -> frozenset[IPNetwork]:
+    """The prefixes from which Services take traffic of load balancers."""
+    services = cluster.services.values()
+    return frozenset(prefix for service in services for prefix in service.source_ranges)
 
 
 def _taken(cluster: Cluster) -> frozenset[IPAddress]:

@@ -14,22 +14,29 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
+from steppe.judge.classes import DIRECTIONS, VERSIONS, Numbered, PolicyClass, PolicyClasses
+from steppe.judge.pieces import allowed_of
 from steppe.kube.cause import Cause
 from steppe.kube.policies import Direction, PortName
-from steppe.net.ports import EVERYTHING, PortRange, PortSet, one_port
-from steppe.policy.guards import Guard, Piece
-from steppe.reach.policy_classes import DIRECTIONS, VERSIONS, Numbered, PolicyClass, PolicyClasses
+from steppe.net.ports import EVERYTHING, NOTHING, PortSet
+from steppe.policy.guards import Guard
 
 Mask = int
 """A set of numbers, one bit each."""
 
 
 class Row(msgspec.Struct, frozen=True):
-    """Senders that reach the same ports of one receiver; None for a family they do not share."""
+    """Senders that reach the same ports of one receiver; None for a family they do not share.
+
+    `unknown`: further ports, of which it is not known whether they reach them. `always`: no policy
+    can keep them out (a pod and itself, a node and its own pods).
+    """
 
     senders: Mask
     v4: PortSet | None
     v6: PortSet | None
+    unknown: PortSet = NOTHING
+    always: bool = False
 
     @property
     def ports(self) -> PortSet:
@@ -227,56 +234,6 @@ class Matrix:
             found[normal] &= ~senders
             found[ports] = found.get(ports, 0) | senders
         return found
-
-
-def pieces_between(
-    classes: PolicyClasses, sender: PolicyClass, receiver: PolicyClass, version: int
-) -> tuple[Piece, ...]:
-    """The decision for a pair's packets on every port, with causes."""
-    here, there = sender.side(version), receiver.side(version)
-    if here is None or there is None:
-        return ()
-    return both_of(
-        classes.pieces("egress", sender.egress, there.receiver),
-        classes.pieces("ingress", receiver.ingress, here.sender),
-    )
-
-
-def allowed_of(pieces: Iterable[Piece]) -> PortSet:
-    """The ports that these pieces allow."""
-    return PortSet.of(PortRange(p.protocol, p.first, p.last) for p in pieces if p.allowed)
-
-
-def both_of(egress: Iterable[Piece], ingress: Iterable[Piece]) -> tuple[Piece, ...]:
-    """The decision of two guards together: "If either side does not allow the connection, it will
-    not happen" (Network Policies). A denial has only the causes of the guard that denies.
-    """
-    theirs = tuple(ingress)
-    found: list[Piece] = []
-    for own in egress:
-        for other in theirs:
-            first, last = max(own.first, other.first), min(own.last, other.last)
-            if own.protocol == other.protocol and first <= last:
-                found.append(_joint(own, other, first, last))
-    return tuple(found)
-
-
-def _joint(own: Piece, other: Piece, first: int, last: int) -> Piece:
-    allowed = own.allowed and other.allowed
-    said: tuple[Cause, ...] = ()
-    for piece in (own, other):
-        if piece.allowed == allowed:
-            said += piece.because
-    return Piece(own.protocol, first, last, allowed, said)
-
-
-def piece_at(pieces: Iterable[Piece], protocol: str, port: int) -> Piece | None:
-    """The piece that contains one port; None if there are no pieces."""
-    (wanted,) = one_port(protocol, port).ranges
-    for piece in pieces:
-        if piece.protocol == wanted.protocol and piece.first <= wanted.first <= piece.last:
-            return piece
-    return None
 
 
 def _taking(classes: PolicyClasses, direction: Direction) -> Mapping[Cause, Mask]:

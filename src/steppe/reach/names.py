@@ -6,6 +6,7 @@ not among the manifests, its name is parsed: NAME-HASH belongs to Deployment NAM
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
+from itertools import pairwise
 from typing import get_args
 
 import msgspec
@@ -14,7 +15,7 @@ from steppe.kube.cause import ObjectRef
 from steppe.kube.cluster import Name
 from steppe.kube.kinds import group_in
 from steppe.kube.objects import Node, Pod
-from steppe.net.address import IPNetwork
+from steppe.net.address import IPNetwork, holds, sort_key
 from steppe.reach.groups import INTERNET, Group, Kind, Member, of_kind
 from steppe.reach.matrix import Mask, bits
 
@@ -100,6 +101,13 @@ class Names:
             return _listed(["all pods", *map(self.group, others)], _LISTED)
         return _listed(map(self.group, numbers), _LISTED)
 
+    def row(self, mask: Mask, only: frozenset[str], but: frozenset[str], *, rest: bool) -> str:
+        """The senders of a row: groups, or some of their members, or all others of them."""
+        if only:
+            return _listed(sorted(only), _LISTED)
+        found = self.senders(mask, rest=rest)
+        return f"{found}, but not {_listed(sorted(but), _LISTED)}" if but else found
+
     @cached_property
     def _names(self) -> tuple[str, ...]:
         return tuple(self._called(group) for group in self._groups)
@@ -109,8 +117,20 @@ class Names:
             every = len(group.members) > 1 and self._of_kind["nodes"].bit_count() == 1
             return "all nodes" if every else _listed([f"node/{n.name}" for n in group.nodes])
         if group.kind == "outside":
-            return _listed([prefix_name(prefix) for prefix in group.prefixes])
+            return _listed([self._prefix(prefix) for prefix in group.prefixes])
         return self._pods(group.pods)
+
+    def _prefix(self, prefix: IPNetwork) -> str:
+        """A prefix; "the rest of" it where longer ones inside it are ends of their own."""
+        if prefix != INTERNET and prefix in self._cut:
+            return f"the rest of {prefix}"
+        return prefix_name(prefix)
+
+    @cached_property
+    def _cut(self) -> frozenset[IPNetwork]:
+        """The prefixes that have others inside them: these follow them in order."""
+        known = sorted((p for group in self._groups for p in group.prefixes), key=sort_key)
+        return frozenset(p for p, after in pairwise(known) if holds(p, after))
 
     def _pods(self, pods: tuple[Pod, ...]) -> str:
         found: dict[str, list[Pod]] = {}

@@ -2,11 +2,11 @@
 
     reach = reach_of(cluster)
     for row in reach.rows(receiver): ...        by groups: for clusters of any size
-    reach.between(pod, other, 4)                two ends, with the causes
+    reach.between(pod, other, 4)                two ends, with the causes (asks the judge)
 
-It decides about connections as oracle/policy.py does: from the real sender's address to the pod
-that really receives. It does not decide whether packets can be routed there: from outside, pods are
-reachable through Services only.
+Rows say what policies let through, from the real sender's address to the pod that really receives.
+They do not say whether packets can be routed there: from outside, pods are reached through Services
+only (reach/outside.py).
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -14,12 +14,15 @@ from functools import cached_property
 
 import msgspec
 
+from steppe.judge.classes import VERSIONS, PolicyClass
+from steppe.judge.doubts import Bound
+from steppe.judge.judge import DEFAULTS, End, Judge, judge_of
 from steppe.kube.cluster import Cluster, Name
 from steppe.kube.objects import Node, Pod
 from steppe.net.address import IPAddress, IPNetwork, parse_prefix
 from steppe.net.lpm import LongestPrefix
-from steppe.net.ports import EVERYTHING, PortSet
-from steppe.policy.guards import Guard, Piece
+from steppe.net.ports import EVERYTHING, NOTHING, PortSet
+from steppe.policy.guards import Piece
 from steppe.reach.groups import (
     INTERNET,
     Group,
@@ -29,15 +32,8 @@ from steppe.reach.groups import (
     groups_of,
     of_kind,
 )
-from steppe.reach.matrix import Mask, Matrix, Row, both_of, pieces_between
-from steppe.reach.policy_classes import PolicyClass, PolicyClasses
-from steppe.service.granted import granted
+from steppe.reach.matrix import Mask, Matrix, Row, bits
 from steppe.settings import Settings
-
-End = Pod | Node | IPAddress
-"""A pod, a node (by its first address of a family), or an address outside the cluster."""
-
-ALL = tuple(Piece(r.protocol, r.first, r.last, allowed=True) for r in EVERYTHING.ranges)
 
 
 class Reach:
@@ -49,52 +45,92 @@ class Reach:
 
     def __init__(
         self,
-        cluster: Cluster,
-        classes: PolicyClasses,
+        judge: Judge,
         groups: Iterable[tuple[Group, PolicyClass | None]],
         wanted: PortSet = EVERYTHING,
     ) -> None:
         known = tuple(groups)
-        self.cluster = cluster
+        self.judge = judge
+        self.cluster: Cluster = judge.cluster
         self.wanted = wanted
-        self.classes = classes
+        self.classes = judge.classes
         self.groups: tuple[Group, ...] = tuple(group for group, _ in known)
         self.class_of_group: tuple[PolicyClass | None, ...] = tuple(
             policy_class for _, policy_class in known
         )
-        self.matrix = Matrix(classes, self.class_of_group)
+        self.matrix = self._matrix("least")
+        """What is allowed whatever the doubts come to."""
+        self.possible = self.matrix
+        """What may be allowed; the same where nothing is in doubt."""
+        if any(known is not None and known.most is not None for known in self.class_of_group):
+            self.possible = self._matrix("most")
 
-    def rows(self, receiver: int, senders: Mask = -1) -> Iterator[Row]:
-        """The rows of a receiver; flows without a pod at either end are left out."""
+    def _matrix(self, bound: Bound) -> Matrix:
+        ends = (known and known.bound(bound) for known in self.class_of_group)
+        return Matrix(self.classes, tuple(ends))
+
+    def rows(self, receiver: int, senders: Mask = -1, *, exactly: bool = False) -> Iterator[Row]:
+        """The rows of a receiver; flows without a pod at either end are left out.
+
+        `exactly`: with rows for senders that policies never keep out. Else these are as the other
+        members of their groups are.
+        """
         if self.groups[receiver].kind != "pods":
             senders &= self.of_kind("pods")
-        yield from self.matrix.rows(receiver, senders & self.everyone, self.wanted)
+        always = self._always(receiver) & senders & self.everyone if exactly else 0
+        for number in bits(always):
+            yield self._everything(number, receiver)
+        senders &= self.everyone & ~always
+        rows = self.matrix.rows(receiver, senders, self.wanted)
+        if self.certain:
+            yield from rows
+            return
+        most = tuple(self.possible.rows(receiver, senders, self.wanted))
+        for row in rows:
+            for other in most:
+                if row.senders & other.senders:
+                    yield _with_doubt(row, other)
 
-    def pieces(self, sender: int, receiver: int, version: int) -> tuple[Piece, ...]:
+    def _always(self, receiver: int) -> Mask:
+        """The senders that policies never keep from a receiver: the node of all its pods, and a
+        single pod itself.
+        """
+        group = self.groups[receiver]
+        found = 1 << receiver if len(group.pods) == 1 else 0
+        nodes = {pod.node for pod in group.pods}
+        number = self.group_of_node.get(nodes.pop()) if len(nodes) == 1 else None
+        if number is not None and len(self.groups[number].members) == 1:
+            found |= 1 << number
+        return found
+
+    def _everything(self, sender: int, receiver: int) -> Row:
+        v4, v6 = (
+            self.wanted
+            if self.matrix.present(version) >> sender & self.matrix.present(version) >> receiver & 1
+            else None
+            for version in VERSIONS
+        )
+        return Row(1 << sender, v4, v6, always=True)
+
+    @property
+    def certain(self) -> bool:
+        """Whether nothing that policies say is in doubt."""
+        return self.possible is self.matrix
+
+    def pieces(
+        self, sender: int, receiver: int, version: int, bound: Bound = "least"
+    ) -> tuple[Piece, ...]:
         """The decision for two groups on every port, with causes."""
         here, there = self.class_of_group[sender], self.class_of_group[receiver]
         if here is None or there is None:
             return ()
-        return pieces_between(self.classes, here, there, version)
+        return self.classes.between(here.bound(bound), there.bound(bound), version)
 
     def between(
         self, sender: End, receiver: End, version: int, *, via_service: bool = False
     ) -> tuple[Piece, ...]:
-        """The decision for packets between two ends.
-
-        () if they have no addresses of this family.
-        """
-        here, there = self._class_of(sender), self._class_of(receiver)
-        if here.side(version) is None or there.side(version) is None:
-            return ()
-        if sender == receiver and isinstance(sender, Pod):
-            # "a pod cannot block access to itself" (Network Policies)
-            return self._to_itself(here, version) if via_service else ALL
-        if isinstance(sender, Node) and isinstance(receiver, Pod) and receiver.node == sender.name:
-            # "Traffic is allowed to a pod if … the traffic source is the pod's local node"
-            # (NetworkPolicySpec.ingress)
-            return ALL
-        return pieces_between(self.classes, here, there, version)
+        """What policies say of packets between two ends (judge/judge.py)."""
+        return self.judge.between(sender, receiver, version, via_service=via_service)
 
     @cached_property
     def everyone(self) -> Mask:
@@ -127,8 +163,7 @@ class Reach:
 
     def end_at(self, address: IPAddress) -> End:
         """The end that has the address."""
-        holders = self.cluster.pods_at(address) or self.cluster.nodes_at(address)
-        return holders[-1] if holders else address
+        return self.judge.end_at(address)
 
     @cached_property
     def _prefixes(self) -> LongestPrefix[int | None]:
@@ -141,47 +176,29 @@ class Reach:
             found[parse_prefix("::/0")] = found[INTERNET]
         return LongestPrefix(found)
 
-    def _class_of(self, end: End) -> PolicyClass:
-        if isinstance(end, Pod):
-            return self.classes.of_pod(end)
-        if isinstance(end, Node):
-            return self.classes.of_node(end)
-        return self.classes.of_other(end)
 
-    def _to_itself(self, own: PolicyClass, version: int) -> tuple[Piece, ...]:
-        """What a pod may send itself through a Service.
-
-        NetworkPolicies always allow this; the tiers of ClusterNetworkPolicies still apply.
-        """
-        side = own.side(version)
-        if side is None:
-            return ()
-        known = self.classes
-        egress = _not_isolated(known.guards["egress"].values[own.egress])
-        ingress = _not_isolated(known.guards["ingress"].values[own.ingress])
-        return both_of(
-            egress.pieces(known.identities["egress"].values[side.receiver]),
-            ingress.pieces(known.identities["ingress"].values[side.sender]),
-        )
-
-
-DEFAULTS = Settings()
+def _with_doubt(row: Row, most: Row) -> Row:
+    """What is allowed at least, with what more may be allowed, for the senders of both rows."""
+    unknown = NOTHING
+    for version in VERSIONS:
+        least, at_most = row.version(version), most.version(version)
+        if least is not None and at_most is not None:
+            unknown |= at_most - least
+    return msgspec.structs.replace(row, senders=row.senders & most.senders, unknown=unknown)
 
 
 def reach_of(
     cluster: Cluster,
     wanted: PortSet = EVERYTHING,
     mark: Callable[[Member], object] = lambda _: None,
+    prefixes: Iterable[IPNetwork] = (),
+    settings: Settings = DEFAULTS,
 ) -> Reach:
-    """Reach in one cluster; `mark` keeps members apart although no policy does."""
-    cluster, _ = granted(cluster, DEFAULTS)
-    classes = PolicyClasses(cluster)
-    members = classed_members(cluster, classes)
-    return Reach(cluster, classes, groups_of(members, mark), wanted)
+    """Reach in one cluster; `mark` keeps members apart although no policy does.
 
-
-def _not_isolated(guard: Guard) -> Guard:
-    """The guard with NetworkPolicies that allow everything that the Admin tier passes on."""
-    if not guard.isolated:
-        return guard
-    return msgspec.structs.replace(guard, isolated=(), allowing=(), baseline=())
+    `prefixes` become members of their own outside the cluster; `settings` say what its objects may
+    claim.
+    """
+    judge = judge_of(cluster, settings)
+    members = classed_members(judge.cluster, judge.classes, prefixes)
+    return Reach(judge, groups_of(members, mark), wanted)

@@ -3,50 +3,60 @@
 Policies apply to the chosen endpoint, at the endpoint's own port. If a sender may reach some of the
 endpoints only, a part of its connections fails: this is reported separately from "none". With
 traffic policies or hints, the endpoints to choose from depend on the sender's node.
+
+What holds for a group does not hold for those that no policy keeps out: an endpoint that is led to
+itself, and the node of an endpoint. They are rows of their own, with `only` their names. Senders
+outside: see outside.py.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import Literal
 
 import msgspec
 
+from steppe.judge.doubts import BOUNDS, Bound
+from steppe.judge.fronts import Fronts
+from steppe.judge.judge import End
+from steppe.judge.pieces import piece_at
+from steppe.kube.doubt import Doubt
 from steppe.kube.objects import Node, Pod
-from steppe.kube.services import EndpointSlice, Service, ServicePort
+from steppe.kube.services import Service, ServicePort
 from steppe.net.address import IPAddress
 from steppe.policy.guards import Piece
 from steppe.reach.groups import Member
-from steppe.reach.matrix import Mask, piece_at
-from steppe.reach.reach import End, Reach
-from steppe.service.backends import NamedFrontend, Vantage, frontends, named_frontends
-from steppe.service.ownership import FrontendOwners
+from steppe.reach.matrix import Mask, bits
+from steppe.reach.names import member_name
+from steppe.reach.reach import Reach
+from steppe.service.backends import Kind, NamedFrontend
 from steppe.service.table import Backend
 
-Said = Literal["allowed", "partly", "denied", "refused", "dropped", "absent", "unserved"]
+Said = Literal[
+    "allowed", "partly", "denied", "refused", "dropped", "barred", "no way in", "unknown", "absent"
+]
 
 
 class View(msgspec.Struct, frozen=True):
-    """A Service's port as seen from some nodes; `refuse`: it has no endpoints on any node.
-
-    `unserved`: the Service has more ports than there is room for, and this is one of the last.
-    """
+    """A Service's port as seen from some nodes; `refuse`: it has no endpoints on any node."""
 
     nodes: frozenset[str]
     backends: tuple[Backend, ...]
     refuse: bool
-    unserved: bool = False
 
 
 class Offer(msgspec.Struct, frozen=True):
-    """A port of a Service at one of its cluster IPs, with one view for each set of nodes.
+    """A port of a Service at one of its addresses, with one view for each set of nodes.
 
-    A single view without nodes is for all nodes.
+    A single view without nodes is for all nodes. `address` is None for a node port, which is on
+    the nodes' own addresses, and for a Service that nobody outside can use (kind "none").
     """
 
     service: Service
     port: ServicePort
-    address: IPAddress
-    views: tuple[View, ...]
+    address: IPAddress | None
+    version: int
+    kind: Kind | Literal["none"] = "cluster"
+    views: tuple[View, ...] = ()
 
     def view(self, node: str) -> View:
         """The view of senders on this node."""
@@ -59,22 +69,33 @@ class Offer(msgspec.Struct, frozen=True):
 class Outcome(msgspec.Struct, frozen=True):
     """The result of connections to an offer.
 
-    `refused`: the Service has no endpoints. `unserved`: refused as well, for the Service is too
-    large. `dropped`: its policy is Local and the sender's node has none. `absent`: the Service or
-    the sender does not exist. Otherwise policies allow `open` of its endpoints.
+    refused    the Service has no endpoints
+    dropped    its policy is Local and the node has none
+    barred     its source ranges do not have the sender
+    no way in  it has no address that is served to senders outside
+    unknown    policies may allow `unknown` endpoints more than `open`, or endpoints are not known
+    absent     the Service or the sender does not exist
+
+    Otherwise policies allow `open` of its endpoints.
     """
 
     said: Said
     open: int = 0
     endpoints: int = 0
+    unknown: int = 0
 
 
 class OfferRow(msgspec.Struct, frozen=True):
-    """Senders of one view with the same outcome."""
+    """Senders of one view with the same outcome.
+
+    `only`: of the groups in `senders`, these members alone. `but`: all except these.
+    """
 
     senders: Mask
     view: View
     outcome: Outcome
+    only: frozenset[str] = frozenset()
+    but: frozenset[str] = frozenset()
 
 
 class Offers:
@@ -85,6 +106,7 @@ class Offers:
 
     def __init__(self, reach: Reach) -> None:
         self.reach = reach
+        self._fronts: Fronts = reach.judge.fronts
 
     @cached_property
     def all(self) -> tuple[Offer, ...]:
@@ -92,23 +114,31 @@ class Offers:
         return tuple(self._all())
 
     def rows(self, offer: Offer, senders: Mask = -1) -> Iterator[OfferRow]:
-        """The outcomes of all groups; the exception that a pod reaches itself is ignored."""
-        version = offer.address.version
+        """The outcomes of all groups, and of the members that differ from their groups."""
+        version = offer.version
         inside = self.reach.of_kind("pods") | self.reach.of_kind("nodes")
         senders &= inside & self.reach.matrix.present(version)
         for view in offer.views:
             here = senders & self._on(view.nodes) if len(offer.views) > 1 else senders
-            for outcome, some in self._fared(view, offer.port, version, here):
-                yield OfferRow(some, view, outcome)
+            yield from self._of_view(offer, view, here)
+
+    def members(self, row: OfferRow) -> Iterator[Member]:
+        """The senders of a row, one by one."""
+        for number in bits(row.senders):
+            for member in self.reach.groups[number].members:
+                name = member_name(member)
+                if row.view.nodes and node_of(member) not in row.view.nodes:
+                    continue
+                if name not in row.but and (not row.only or name in row.only):
+                    yield member
 
     def between(self, sender: End, offer: Offer) -> tuple[tuple[Backend, tuple[Piece, ...]], ...]:
         """The decision for one sender's connections, for each endpoint."""
-        version = offer.address.version
         return tuple(
             (
                 backend,
                 self.reach.between(
-                    sender, self.reach.end_at(backend.address), version, via_service=True
+                    sender, self.reach.end_at(backend.address), offer.version, via_service=True
                 ),
             )
             for backend in offer.view(node_of(sender)).backends
@@ -117,24 +147,73 @@ class Offers:
     def outcome(self, sender: End, offer: Offer) -> Outcome:
         """The outcome of one sender."""
         view = offer.view(node_of(sender))
-        found = self.between(sender, offer)
-        pieces = (piece_at(said, offer.port.protocol, to.port) for to, said in found)
-        open_ = sum(1 for piece in pieces if piece is not None and piece.allowed)
-        return _outcome(view, open_)
+        open_, most = 0, 0
+        for backend in view.backends:
+            end = self.reach.end_at(backend.address)
+            least, at_most = (
+                self._allows(sender, end, offer, backend.port, bound) for bound in BOUNDS
+            )
+            open_, most = open_ + least, most + at_most
+        return self.result(offer, view, open_, most)
+
+    def result(self, offer: Offer, view: View, open_: int, most: int) -> Outcome:
+        """The outcome where at least so many endpoints are open, and at most so many."""
+        total = len(view.backends)
+        doubtful = bool(self.reach.judge.doubts.endpoints(offer.service))
+        if not total:
+            if doubtful:
+                return Outcome("unknown")
+            return Outcome("refused" if view.refuse else "dropped")
+        if open_ != most or (doubtful and most):
+            return Outcome("unknown", open_, total, most - open_)
+        if open_ == total:
+            return Outcome("allowed", open_, total)
+        return Outcome("partly" if open_ else "denied", open_, total)
+
+    def doubts(self, offer: Offer, sender: Member) -> tuple[Doubt, ...]:
+        """All doubts that may turn a sender's outcome."""
+        known = self.reach.judge.doubts
+        found = dict.fromkeys(known.endpoints(offer.service))
+        if isinstance(sender, Pod):
+            found |= dict.fromkeys((*known.policies(sender, "egress"), *known.address(sender)))
+        for slice_ in self.reach.cluster.slices_of(offer.service):
+            for endpoint in slice_.endpoints:
+                end = self.reach.end_at(endpoint.address)
+                if isinstance(end, Pod):
+                    found |= dict.fromkeys((*known.policies(end, "ingress"), *known.address(end)))
+        return tuple(found)
+
+    def _allows(self, sender: End, end: End, offer: Offer, port: int, bound: Bound) -> bool:
+        pieces = self.reach.judge.between(sender, end, offer.version, via_service=True, bound=bound)
+        piece = piece_at(pieces, offer.port.protocol, port)
+        return piece is not None and piece.allowed
 
     def _all(self) -> Iterator[Offer]:
         cluster = self.reach.cluster
         nodes = tuple(cluster.nodes.values()) or (Node(""),)
-        owners = FrontendOwners.of(Vantage(nodes[0], ()), cluster.services.values())
         for _, service in sorted(cluster.services.items()):
-            own = tuple(sorted(cluster.slices_of(service), key=lambda slice_: slice_.name))
-            for named in named_frontends(Vantage(nodes[0], ()), service):
-                if named.kind == "cluster" and owners.owner(named.front) == service.ref:
-                    # The node refuses what a port over the limit is sent.
-                    views: tuple[View, ...] = (View(frozenset(), (), refuse=True, unserved=True),)
-                    if named.port not in service.unserved:
-                        views = tuple(_views(nodes, service, own, named))
-                    yield Offer(service, named.port, named.front.address, views)
+            for named in self._fronts.named(nodes[0], service):
+                if named.kind == "cluster" and self.owns(nodes[0], service, named):
+                    front = named.front
+                    views = tuple(self._views(nodes, service, named))
+                    version = front.address.version
+                    yield Offer(service, named.port, front.address, version, "cluster", views)
+
+    def owns(self, node: Node, service: Service, named: NamedFrontend) -> bool:
+        """Whether a frontend is this Service's, and not an older one's."""
+        front = named.front
+        found = self._fronts.owner(node, front.address, named.port.protocol, front.port)
+        return found is not None and found[0].ref == service.ref
+
+    def _views(
+        self, nodes: tuple[Node, ...], service: Service, named: NamedFrontend
+    ) -> Iterator[View]:
+        found: dict[tuple[tuple[Backend, ...], bool], set[str]] = {}
+        for node in nodes if self._fronts.is_near(service) else nodes[:1]:
+            known = self._fronts.backends(node, service, named)
+            found.setdefault((known.inside, known.refuse), set()).add(node.name)
+        for (backends, refuse), names in found.items():
+            yield View(frozenset(names if len(found) > 1 else ()), backends, refuse)
 
     def _on(self, nodes: frozenset[str]) -> Mask:
         """The groups with a member on these nodes."""
@@ -152,21 +231,76 @@ class Offers:
                 found[name] = found.get(name, 0) | 1 << number
         return found
 
-    def _fared(
-        self, view: View, port: ServicePort, version: int, senders: Mask
-    ) -> Iterator[tuple[Outcome, Mask]]:
-        by_open = {0: senders}
+    def _of_view(self, offer: Offer, view: View, senders: Mask) -> Iterator[OfferRow]:
+        gains: dict[int, dict[str, tuple[int, int]]] = {}
+        for name, (number, more) in self._always(offer, view, senders).items():
+            gains.setdefault(number, {})[name] = more
+        for (open_, most), some in sorted(self._fared(offer, view, senders).items(), reverse=True):
+            usual, apart = self.result(offer, view, open_, most), _Apart()
+            for number in bits(some) if gains else ():
+                for name, (gain, most_gain) in gains.get(number, {}).items():
+                    own = self.result(offer, view, open_ + gain, most + most_gain)
+                    if own != usual:
+                        apart.add(own, number, name)
+            yield from apart.rows(some, view, usual, lambda number: self._size(number, view))
+
+    def _size(self, number: int, view: View) -> int:
+        """How many members of a group see this view."""
+        members = self.reach.groups[number].members
+        return sum(1 for m in members if not view.nodes or node_of(m) in view.nodes)
+
+    def _fared(self, offer: Offer, view: View, senders: Mask) -> Mapping[tuple[int, int], Mask]:
+        """How many endpoints are open at least and at most → the senders of which this is true."""
+        found = {(0, 0): senders} if senders else {}
         for (group, number), count in self._counted(view.backends).items():
-            allowed = self.reach.matrix.senders_to(group, version, port.protocol, number)
-            after: dict[int, Mask] = {}
-            for open_, some in by_open.items():
-                for more, part in ((count, some & allowed), (0, some & ~allowed)):
-                    if part:
-                        after[open_ + more] = after.get(open_ + more, 0) | part
-            by_open = after
-        for open_, some in sorted(by_open.items(), reverse=True):
-            if some:
-                yield _outcome(view, open_), some
+            least, most = self.allowing(offer, group, number)
+            after: dict[tuple[int, int], Mask] = {}
+            for (open_, at_most), some in found.items():
+                parts = ((count, some & least), (0, some & ~least))
+                for more, part in parts:
+                    for perhaps, these in ((count, part & most), (0, part & ~most)):
+                        if these:
+                            key = (open_ + more, at_most + perhaps)
+                            after[key] = after.get(key, 0) | these
+            found = after
+        return found
+
+    def allowing(self, offer: Offer, group: int, port: int) -> tuple[Mask, Mask]:
+        """The senders that policies let through to one group's port, at least and at most."""
+        protocol, version = offer.port.protocol, offer.version
+        least = self.reach.matrix.senders_to(group, version, protocol, port)
+        if self.reach.certain:
+            return least, least
+        return least, self.reach.possible.senders_to(group, version, protocol, port)
+
+    def _always(
+        self, offer: Offer, view: View, senders: Mask
+    ) -> Mapping[str, tuple[int, tuple[int, int]]]:
+        """The senders that no policy keeps from an endpoint: their group, and how many endpoints
+        more are open to them than to the others of it, at least and at most.
+        """
+        found: dict[str, tuple[int, tuple[int, int]]] = {}
+        for backend in view.backends:
+            end, group = self.reach.end_at(backend.address), self.reach.group_at(backend.address)
+            if not isinstance(end, Pod) or group is None:
+                continue
+            least, most = self.allowing(offer, group, backend.port)
+            for sender, number in self._near(end, group):
+                elsewhere = view.nodes and node_of(sender) not in view.nodes
+                if senders >> number & 1 and not least >> number & 1 and not elsewhere:
+                    got = self._allows(sender, end, offer, backend.port, "least")
+                    perhaps = self._allows(sender, end, offer, backend.port, "most")
+                    name = member_name(sender)
+                    _, (more, at_most) = found.get(name, (number, (0, 0)))
+                    gain = perhaps and not most >> number & 1
+                    found[name] = (number, (more + got, at_most + gain))
+        return found
+
+    def _near(self, pod: Pod, group: int) -> Iterator[tuple[Pod | Node, int]]:
+        yield pod, group
+        number = self.reach.group_of_node.get(pod.node)
+        if number is not None:
+            yield self.reach.cluster.nodes[pod.node], number
 
     def _counted(self, backends: Iterable[Backend]) -> Mapping[tuple[int, int], int]:
         found: dict[tuple[int, int], int] = {}
@@ -178,6 +312,40 @@ class Offers:
         return found
 
 
+class _Apart:
+    """Members whose outcome is not that of their groups."""
+
+    def __init__(self) -> None:
+        self._found: dict[Outcome, dict[int, set[str]]] = {}
+
+    def add(self, outcome: Outcome, number: int, name: str) -> None:
+        self._found.setdefault(outcome, {}).setdefault(number, set()).add(name)
+
+    def rows(
+        self, senders: Mask, view: View, usual: Outcome, size: Callable[[int], int]
+    ) -> Iterator[OfferRow]:
+        """The row of the groups, and those of these members; a whole group needs no names."""
+        left, but = senders, set[str]()
+        found: list[OfferRow] = []
+        for outcome, by_group in self._found.items():
+            whole, part, only = 0, 0, set[str]()
+            for number, names in by_group.items():
+                if len(names) == size(number):
+                    whole |= 1 << number
+                else:
+                    part |= 1 << number
+                    only |= names
+            left &= ~whole
+            but |= only
+            if whole:
+                found.append(OfferRow(whole, view, outcome))
+            if only:
+                found.append(OfferRow(part, view, outcome, only=frozenset(only)))
+        if left:
+            yield OfferRow(left, view, usual, but=frozenset(but))
+        yield from found
+
+
 def node_of(end: Member | End) -> str:
     """The node on which an end's packets start; "" for an end outside."""
     if isinstance(end, Pod):
@@ -185,27 +353,8 @@ def node_of(end: Member | End) -> str:
     return end.name if isinstance(end, Node) else ""
 
 
-def _views(
-    nodes: tuple[Node, ...],
-    service: Service,
-    slices: tuple[EndpointSlice, ...],
-    named: NamedFrontend,
-) -> Iterator[View]:
-    near = service.internal_local or any(e.zones or e.nodes for s in slices for e in s.endpoints)
-    found: dict[tuple[tuple[Backend, ...], bool], set[str]] = {}
-    for node in nodes if near else nodes[:1]:
-        ((_, front),) = frontends(Vantage(node, ()), service, slices, (named,))
-        found.setdefault((front.inside, front.refuse), set()).add(node.name)
-    for (backends, refuse), names in found.items():
-        yield View(frozenset(names if len(found) > 1 else ()), backends, refuse)
-
-
-def _outcome(view: View, open_: int) -> Outcome:
-    total = len(view.backends)
-    if view.unserved:
-        return Outcome("unserved")
-    if not total:
-        return Outcome("refused" if view.refuse else "dropped")
-    if open_ == total:
-        return Outcome("allowed", open_, total)
-    return Outcome("partly" if open_ else "denied", open_, total)
+def mask_of(numbers: Iterable[int]) -> Mask:
+    found = 0
+    for number in numbers:
+        found |= 1 << number
+    return found

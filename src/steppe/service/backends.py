@@ -115,12 +115,15 @@ def frontends(
     slices: Iterable[EndpointSlice],
     wanted: Iterable[NamedFrontend],
 ) -> Iterator[tuple[Frontend, Backends]]:
-    """These frontends of a Service, each with its backends."""
+    """These frontends of a Service, each with its backends; those that are not served refuse."""
     # If two slices list one endpoint, the first slice by name is its cause.
     known = tuple(sorted(slices, key=lambda slice_: slice_.name))
     usable: dict[tuple[ServicePort, int], UsableBackends] = {}
     for named in wanted:
         port, version = named.port, named.front.address.version
+        if port in service.unserved:
+            yield named.front, Backends(Cause(service.ref, "spec.ports"), (), (), refuse=True)
+            continue
         if (port, version) not in usable:
             found = _endpoints(port, version, known)
             usable[port, version] = _usable_backends(vantage.node, service.distribution, found)

@@ -25,10 +25,13 @@ from steppe.state.device import KINDS
 from steppe.state.nft import ElementKey
 from steppe.state.node import Key, Value
 from steppe.state.route import Encap, Hop
+from steppe.state.surroundings import SURROUNDING, Surroundings
 
 Json = Any
 
-_SHAPES = {shape.__name__: shape for shape in (*get_args(Key), *get_args(Value), Hop, Encap)}
+_SHAPES = {
+    shape.__name__: shape for shape in (*get_args(Key), *get_args(Value), Hop, Encap, *SURROUNDING)
+}
 _WORDS = {"address": parse_address, "prefix": parse_prefix, "interface": parse_interface}
 
 
@@ -59,6 +62,19 @@ def key_state_from(document: Json) -> KeyState:
         desired=_read(document["desired"]),
         because=tuple(because),
     )
+
+
+def surroundings_document(found: Surroundings) -> Json:
+    """What a node has beside the tables."""
+    return _written(found)
+
+
+def surroundings_from(document: Json) -> Surroundings:
+    """What `surroundings_document` wrote; ValueError, KeyError or TypeError for anything else."""
+    found = _read(document)
+    if not isinstance(found, Surroundings):
+        raise TypeError("not a node's surroundings")
+    return found
 
 
 def _cause(cause: Cause) -> Json:

@@ -4,7 +4,8 @@ The skeleton is one value, the same on every node, and is written once. Only ele
 the cluster: only they are claimed, each with its cause.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import ClassVar, Literal
 
 import msgspec
@@ -231,7 +232,7 @@ def no_templates(name: str) -> Chain | None:
     return None
 
 
-class Skeleton(msgspec.Struct, frozen=True):
+class Skeleton(msgspec.Struct, frozen=True, dict=True):
     """All of a table but its elements.
 
     Elements of verdict maps may also name chains that `template` makes from the name alone; such a
@@ -245,10 +246,27 @@ class Skeleton(msgspec.Struct, frozen=True):
 
     def chain(self, name: str) -> Chain | None:
         """A fixed chain or one made by `template`; None for a name that is neither."""
-        for chain in self.chains:
-            if chain.name == name:
-                return chain
-        return self.template(name)
+        return self._chains_by_name.get(name) or self.template(name)
+
+    def base_chains(self, point: str) -> tuple[Chain, ...]:
+        """The chains at a hook, in the order in which the kernel runs them."""
+        return self._chains_by_hook.get(point, ())
+
+    @cached_property
+    def sets_by_name(self) -> Mapping[str, Set]:
+        return {spec.name: spec for spec in self.sets}
+
+    @cached_property
+    def _chains_by_name(self) -> Mapping[str, Chain]:
+        return {chain.name: chain for chain in self.chains}
+
+    @cached_property
+    def _chains_by_hook(self) -> Mapping[str, tuple[Chain, ...]]:
+        hooked = [(chain.hook, chain) for chain in self.chains if chain.hook is not None]
+        found: dict[str, tuple[Chain, ...]] = {}
+        for hook, chain in sorted(hooked, key=lambda each: each[0].priority):
+            found[hook.point] = (*found.get(hook.point, ()), chain)
+        return found
 
 
 class ElementKey(msgspec.Struct, frozen=True, gc=False, cache_hash=True):

@@ -83,6 +83,11 @@ class Hop(msgspec.Struct, frozen=True):
         return " ".join(words)
 
 
+RouteKind = Literal["unicast", "unreachable", "throw", "blackhole", "prohibit", "local"]
+"""The kinds of route in ip-route(8). Steppe makes the first three; others are only read: `local` is
+what the machine takes for itself."""
+
+
 class Route(msgspec.Struct, frozen=True):
     """Where packets to the prefix go.
 
@@ -92,7 +97,7 @@ class Route(msgspec.Struct, frozen=True):
     them.
     """
 
-    kind: Literal["unicast", "unreachable", "throw"] = "unicast"
+    kind: RouteKind = "unicast"
     hops: tuple[Hop, ...] = ()
     source: IPAddress | None = None
     mtu: int = 0

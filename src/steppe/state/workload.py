@@ -44,6 +44,11 @@ def pod_mac(link: str) -> str:
     return derived_mac("pod", link)
 
 
+def interface(workload: Workload) -> str:
+    """The name of the pod's end of its link, inside the pod."""
+    return workload.container.partition("/")[2] or "eth0"
+
+
 def alias(workload: Workload) -> str:
     """`namespace/name address… container/interface`; an overlong name is cut and hashed."""
     rest = "".join(f" {word}" for word in (*workload.addresses, workload.container) if word)

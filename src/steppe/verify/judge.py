@@ -12,9 +12,11 @@ from steppe.net.address import IPAddress
 from steppe.net.packet import Packet
 from steppe.oracle.network import promise
 from steppe.oracle.promised_path import Fate, Oracle, PromisedPath
+from steppe.settings import Settings
 from steppe.verify.plan import Check
 
 _NAMED = 3
+DEFAULTS = Settings()
 
 
 class Prediction(msgspec.Struct, frozen=True):
@@ -39,19 +41,31 @@ class Arrived(msgspec.Struct, frozen=True):
 
 
 class Seen(msgspec.Struct, frozen=True):
-    """What was observed of a packet."""
+    """What was observed of a packet.
+
+    `too_big`: a kernel said that it is; `room`: the bytes that would fit, 0 if that was not said.
+    """
 
     arrived: tuple[Arrived, ...] = ()
     answered: bool = False
     refused: bool = False
+    too_big: bool = False
+    room: int = 0
 
 
 class Predictor:
     """Predictions of the oracle for packets in one cluster."""
 
-    def __init__(self, cluster: Cluster, names: Mapping[IPAddress, str]) -> None:
+    def __init__(
+        self, cluster: Cluster, names: Mapping[IPAddress, str], settings: Settings = DEFAULTS
+    ) -> None:
         """`names` has the ends that are observed, by each of their addresses."""
-        self._oracle = Oracle(cluster)
+        self._oracle = Oracle(
+            cluster,
+            settings.node_port_addresses,
+            pod_ranges=settings.pod_ranges,
+            external_ips=settings.external_ips,
+        )
         self._cluster = self._oracle.cluster
         self._names = names
 
@@ -69,9 +83,6 @@ class Predictor:
 
     def _source(self, sent: Packet, path: PromisedPath) -> IPAddress | None:
         """The sender's address as the receiver sees it: a node's if a node translated it."""
-        for done in path.served:
-            if done.masquerade:
-                return self._cluster.nodes[done.node].address(sent.source.version)
         return promise(self._cluster, path.received).source or sent.source
 
 

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
+from steppe.judge.judge import DEFAULTS
+from steppe.judge.pieces import ALL
 from steppe.kube.cluster import Cluster
 from steppe.kube.objects import Node, Pod
 from steppe.kube.services import Service
@@ -19,18 +21,25 @@ from steppe.net.ports import EVERYTHING, OTHER, PortRange, PortSet
 from steppe.policy.guards import Piece
 from steppe.reach.groups import Group, Member
 from steppe.reach.names import member_name
-from steppe.reach.reach import ALL, Reach, reach_of
+from steppe.reach.reach import Reach, reach_of
+from steppe.settings import Settings
 
 _VERSIONS = (4, 6)
 _USUAL_PORT = 80
 
 
 class Check(msgspec.Struct, frozen=True):
-    """A packet to send, and its ends as text for `steppe explain`."""
+    """A packet to send, and its ends as text for `steppe explain`.
+
+    `size`: the bytes of the IP packet, which is not to be fragmented; 0 for as few as possible.
+    `fits`: whether a packet of that size has to arrive (verify/sizes.py).
+    """
 
     source: str
     target: str
     packet: Packet
+    size: int = 0
+    fits: bool = True
 
 
 class Scope(msgspec.Struct, frozen=True):
@@ -66,10 +75,15 @@ def wanted_ports(ports: Iterable[int], protocols: Iterable[Protocol]) -> PortSet
 
 
 def checks(
-    cluster: Cluster, scope: Scope, wanted: PortSet = EVERYTHING, *, every: bool = False
+    cluster: Cluster,
+    scope: Scope,
+    wanted: PortSet = EVERYTHING,
+    *,
+    every: bool = False,
+    settings: Settings = DEFAULTS,
 ) -> Iterator[Check]:
     """Every packet to send, each once."""
-    reach = reach_of(cluster, wanted, mark=_place)
+    reach = reach_of(cluster, wanted, mark=_place, settings=settings)
     plan = _Plan(cluster, scope, wanted, reach, every)
     yield from dict.fromkeys((*plan.direct(), *plan.leaving(), *plan.by_service()))
 

@@ -42,11 +42,8 @@ def _has_guard(flow: Flow, state: NodeState) -> bool:
 
 
 def _is_dropped(ruleset: Ruleset, flow: Flow, point: str) -> bool:
-    packet = Packet(
-        flow.original.source,
-        flow.reply.source,
-        flow.protocol,
-        flow.original.source_port,
-        flow.reply.source_port,
-    )
+    # An ICMP flow has its query's identifier in place of a port; the packet has none.
+    own = flow.original.source_port if flow.protocol != "ICMP" else 0
+    ends = flow.original.source, flow.reply.source
+    packet = Packet(*ends, flow.protocol, own, flow.reply.source_port)
     return any(ending == "drop" for _, ending in ruleset.hook(point, State(packet)))

@@ -4,16 +4,18 @@ The rules are values (state/nft.py). They are executed one by one, without knowl
 purpose. If a rule chooses at random, the walk continues with each choice.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
+from functools import cache
+from ipaddress import IPv4Address, IPv6Address
 from typing import Literal
 
 import msgspec
 
 from steppe.dataplane.nft.edges import RAW, STRAY
 from steppe.kube.cause import Cause
-from steppe.net.address import IPAddress
-from steppe.net.packet import Packet
+from steppe.net.address import IPAddress, IPNetwork, parse_prefix
+from steppe.net.packet import Packet, Protocol
 from steppe.state.nft import (
     Action,
     Atom,
@@ -23,6 +25,7 @@ from steppe.state.nft import (
     Count,
     Dispatch,
     Dnat,
+    ElementKey,
     Forget,
     Go,
     Log,
@@ -32,10 +35,10 @@ from steppe.state.nft import (
     Reject,
     Remember,
     Rule,
-    Set,
     SetMark,
     Skeleton,
 )
+from steppe.state.node import NodeEntry
 from steppe.walk.trace import Applied, Met, Redirected, What
 from steppe.walk.view import NodeView
 
@@ -75,7 +78,6 @@ class Ruleset:
 
     def __init__(self, skeleton: Skeleton, view: NodeView) -> None:
         self._skeleton = skeleton
-        self._sets: Mapping[str, Set] = {spec.name: spec for spec in skeleton.sets}
         self._view = view
 
     def hook(self, point: str, state: State, *, raw: bool = False) -> tuple[Outcome, ...]:
@@ -85,14 +87,9 @@ class Ruleset:
         """
         states = [state]
         ended: list[Outcome] = []
-        chains = [
-            chain
-            for chain in self._skeleton.chains
-            if chain.hook is not None
-            and chain.hook.point == point
-            and (chain.hook.priority <= RAW) == raw
-        ]
-        for chain in sorted(chains, key=lambda c: c.hook.priority if c.hook is not None else 0):
+        for chain in self._skeleton.base_chains(point):
+            if chain.hook is None or (chain.hook.priority <= RAW) != raw:
+                continue
             outcomes = [outcome for each in states for outcome in self._chain(chain, each)]
             ended += [(each, ending) for each, ending in outcomes if ending not in _GOING]
             states = [each for each, ending in outcomes if ending in _GOING]
@@ -103,26 +100,33 @@ class Ruleset:
         for rule in chain.rules:
             still: list[State] = []
             for each in states:
-                for outcome in self._rule(rule, each):
-                    if outcome[1] is None:
-                        still.append(outcome[0])
+                because = self._matching(rule, each)
+                if because is None:
+                    still.append(each)
+                    continue
+                for then, ending in self._applied(rule, each, because):
+                    if ending is None:
+                        still.append(then)
                     else:
-                        yield outcome
+                        yield then, ending
             states = still
         for each in states:
             yield each, None
 
-    def _rule(self, rule: Rule, state: State) -> Iterator[Outcome]:
-        because: list[Cause] = []
+    def _matching(self, rule: Rule, state: State) -> tuple[Cause, ...] | None:
+        """The causes of the elements that matched; None if the rule does not match the packet."""
+        because: tuple[Cause, ...] = ()
         for match in rule.matches:
             found = self._matched(match, state)
             if found is None:
-                yield state, None
-                return
+                return None
             because += found
+        return because
+
+    def _applied(self, rule: Rule, state: State, because: tuple[Cause, ...]) -> Iterator[Outcome]:
         if because or isinstance(rule.action, str | Reject):
             state = state.meeting(Applied(rule), tuple(dict.fromkeys(because)))
-        yield from self._act(rule.action, state)
+        return self._act(rule.action, state)
 
     def _matched(self, match: Match | Marked, state: State) -> tuple[Cause, ...] | None:
         """The causes of the element that matched, () if the match looks up none.
@@ -140,16 +144,23 @@ class Ruleset:
             # nft's name for priority 0.
             literal = "0" if match.literal == "none" else match.literal
             return () if _is(values[0], literal) != match.negate else None
-        found = self._view.find(self._sets[match.set], values)
+        found = self._view.find(self._skeleton.sets_by_name[match.set], values)
         if (found is None) != match.negate:
             return None
         return found[1].because if found is not None else ()
+
+    def _element(self, name: str, field: str, state: State) -> tuple[ElementKey, NodeEntry] | None:
+        """The element of a map for the packet's values in these fields."""
+        values = _values(field, state)
+        if values is None:
+            return None
+        return self._view.find(self._skeleton.sets_by_name[name], values)
 
     def _strayed(self, state: State) -> tuple[Cause, ...] | None:
         """The causes of a link by which the packet's sender is not reached; None where it is."""
         packet = state.packet
         found = self._view.route(packet.destination, packet.source)
-        if found is not None and any(hop.link == state.link for hop in found[1].hops):
+        if found is not None and any(hop.link == state.link for hop in found.route.hops):
             return None
         return self._view.link_causes(state.link)
 
@@ -190,8 +201,7 @@ class Ruleset:
                 yield each, ending
 
     def _dispatch(self, field: str, name: str, state: State) -> Iterator[Outcome]:
-        values = _values(field, state)
-        found = self._view.find(self._sets[name], values) if values is not None else None
+        found = self._element(name, field, state)
         if found is None:
             yield state, None
             return
@@ -204,8 +214,7 @@ class Ruleset:
             yield from self._go("goto", str(verdict), state)
 
     def _recall(self, field: str, name: str, state: State) -> State:
-        values = _values(field, state)
-        found = self._view.find(self._sets[name], values) if values is not None else None
+        found = self._element(name, field, state)
         if found is None:
             return state
         key, entry = found
@@ -214,8 +223,7 @@ class Ruleset:
         return msgspec.structs.replace(state, priority=int(number))
 
     def _dnat(self, action: Dnat, state: State) -> Outcome:
-        values = _values(action.field, state)
-        found = self._view.find(self._sets[action.map], values) if values is not None else None
+        found = self._element(action.map, action.field, state)
         if found is None:
             return state, None
         key, entry = found
@@ -231,52 +239,90 @@ _GOING = (None, "accept", "return")
 
 
 def _is(value: Atom, literal: str) -> bool:
-    """Whether a value equals a literal: a word, a number or a range of numbers."""
+    """Whether a value equals a literal: a word, a number, a range of numbers or a prefix."""
+    if isinstance(value, IPv4Address | IPv6Address):
+        return value in _prefix(literal)
     first, dash, last = literal.partition("-")
     if dash and first.isdecimal():
         return isinstance(value, int) and int(first) <= value <= int(last)
     return str(value) == literal
 
 
+@cache
+def _prefix(literal: str) -> IPNetwork:
+    return parse_prefix(literal)
+
+
 def _values(field: str, state: State) -> tuple[Atom, ...] | None:
     """The packet's values in these fields; None if it lacks one of them."""
     found: list[Atom] = []
-    for part in field.split(" . "):
-        value = _value(part, state)
+    for read in _readers(field):
+        value = read(state)
         if value is None:
             return None
         found.append(value)
     return tuple(found)
 
 
-def _value(field: str, state: State) -> Atom | None:
-    packet = state.packet
-    protocol, _, name = field.partition(" ")
-    if protocol in ("ip", "ip6"):
-        if packet.source.version != (4 if protocol == "ip" else 6):
-            return None
-        own: dict[str, Atom] = {
-            "saddr": packet.source,
-            "daddr": packet.destination,
-            "protocol": packet.protocol.lower(),
-            "nexthdr": packet.protocol.lower(),
-        }
-        return own[name]
-    if field == "tcp flags":
-        return "syn" if packet.protocol == "TCP" else None
-    if protocol in ("tcp", "udp", "sctp"):
-        return packet.destination_port if packet.protocol.lower() == protocol else None
-    is_icmp = packet.protocol == "ICMP"
-    fields: dict[str, Atom | None] = {
-        "icmp type": "echo-request" if is_icmp and packet.source.version == 4 else None,
-        "icmpv6 type": "echo-request" if is_icmp and packet.source.version == 6 else None,
-        "meta iifgroup": state.group,
-        "meta iifname": state.link,
-        "meta nfproto": f"ipv{packet.source.version}",
-        "meta l4proto": packet.protocol.lower(),
-        "th dport": packet.destination_port,
-        "meta priority": state.priority,
-        "ct state": "established" if state.established else "new",
-        "fib saddr type": "local" if state.local else "unicast",
-    }
-    return fields[field]
+Reader = Callable[[State], Atom | None]
+"""The packet's value in one field; None if it has no such field."""
+
+
+@cache
+def _readers(field: str) -> tuple[Reader, ...]:
+    """One for each of the fields that nft's syntax joins with dots; KeyError for an unknown one."""
+    return tuple(_READERS[part] for part in field.split(" . "))
+
+
+def _protocol(state: State) -> str:
+    return state.packet.protocol.lower()
+
+
+def _of_version(version: int, read: Reader) -> Reader:
+    return lambda state: read(state) if state.packet.source.version == version else None
+
+
+def _of_protocol(protocol: Protocol, read: Reader) -> Reader:
+    return lambda state: read(state) if state.packet.protocol == protocol else None
+
+
+def _port(state: State) -> int:
+    return state.packet.destination_port
+
+
+def _echo_request(_: State) -> str:
+    return "echo-request"
+
+
+_ADDRESSES: Mapping[str, Reader] = {
+    "saddr": lambda state: state.packet.source,
+    "daddr": lambda state: state.packet.destination,
+}
+_READERS: Mapping[str, Reader] = {
+    **{f"ip {name}": _of_version(4, read) for name, read in _ADDRESSES.items()},
+    **{f"ip6 {name}": _of_version(6, read) for name, read in _ADDRESSES.items()},
+    "ip protocol": _of_version(4, _protocol),
+    "ip6 nexthdr": _of_version(6, _protocol),
+    "tcp flags": _of_protocol("TCP", lambda _: "syn"),
+    "tcp dport": _of_protocol("TCP", _port),
+    "udp dport": _of_protocol("UDP", _port),
+    "sctp dport": _of_protocol("SCTP", _port),
+    "th dport": _port,
+    "icmp type": _of_version(4, _of_protocol("ICMP", _echo_request)),
+    "icmpv6 type": _of_version(6, _of_protocol("ICMP", _echo_request)),
+    "meta iifgroup": lambda state: state.group,
+    "meta iifname": lambda state: state.link,
+    "meta nfproto": lambda state: f"ipv{state.packet.source.version}",
+    "meta l4proto": _protocol,
+    "meta priority": lambda state: state.priority,
+    # A walked packet is never an error in another connection, so nothing is asked of one.
+    **{
+        f"ct {way} {family} saddr": lambda _: None
+        for way in ("original", "reply")
+        for family in ("ip", "ip6")
+    },
+    "ct state": lambda state: "established" if state.established else "new",
+    # Nobody in the tables has a broadcast address.
+    "fib daddr type": lambda _: "unicast",
+    "fib saddr type": lambda state: "local" if state.local else "unicast",
+}

@@ -1,6 +1,5 @@
 """Look-ups in one node's tables, as the kernel would make them."""
 
-from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from steppe.kube.cause import Cause
@@ -9,42 +8,29 @@ from steppe.net.lpm import LongestPrefix
 from steppe.state.link import Forwarding, ForwardingKey, Link, LinkKey, Neighbour, NeighbourKey
 from steppe.state.nft import Atom, ElementKey, Set
 from steppe.state.node import NodeEntry, NodeState
-from steppe.state.route import MAIN, Route, RouteKey, Rule, RuleKey
+from steppe.state.surroundings import Surroundings
 from steppe.state.sysctl import Sysctl, SysctlKey
+from steppe.walk.routing import Answer, Asked, Routing
 
 _FORWARDING = {4: "net/ipv4/ip_forward", 6: "net/ipv6/conf/all/forwarding"}
 
-Found = tuple[RouteKey, Route, tuple[Cause, ...]]
-
 
 class NodeView:
-    """Look-ups in a NodeState; each returns the causes of what it finds."""
+    """Look-ups in a NodeState; each returns the causes of what it finds.
 
-    def __init__(self, state: NodeState) -> None:
+    `around` is what the node has beside its tables; None where nobody has looked.
+    """
+
+    def __init__(self, state: NodeState, around: Surroundings | None = None) -> None:
         self._state = state
-        self._routes = _route_tables(state)
-        self._intervals = _intervals(state)
-        rules = [
-            (key.priority, key.source, entry.value.routing_table)
-            for key, entry in state.items()
-            if isinstance(key, RuleKey) and isinstance(entry.value, Rule)
-        ]
-        self._rules = sorted(rules, key=lambda rule: rule[0])
+        self.around = around
+        self.routing = Routing(state, around)
+        self._members = _members(state)
+        self._intervals: dict[_SetPart, LongestPrefix[NodeEntry]] = {}
 
-    def route(self, source: IPAddress, destination: IPAddress) -> Found | None:
-        """The route that the routing rules select.
-
-        If a table has no match, the next rule is tried.
-        """
-        chosen = [table for _, prefix, table in self._rules if source in prefix]
-        for table in (*chosen, MAIN):
-            routes = self._routes.get(table)
-            found = routes.lookup(destination) if routes is not None else None
-            if found is not None:
-                prefix, (metric, entry) = found
-                if isinstance(entry.value, Route):
-                    return RouteKey(prefix, table, metric), entry.value, entry.because
-        return None
+    def route(self, source: IPAddress, destination: IPAddress) -> Answer | None:
+        """The route that the routing rules select, by the two addresses alone."""
+        return self.routing.answer(Asked(source, destination))
 
     def link(self, name: str) -> Link | None:
         """A link in the tables; None for others, such as the underlay's."""
@@ -86,36 +72,27 @@ class NodeView:
             entry = self._state.get(key)
             return (key, entry) if entry is not None else None
         address, *rest = values
-        members = self._intervals.get((spec.name, tuple(rest)))
-        if members is None or not isinstance(address, IPv4Address | IPv6Address):
+        if not isinstance(address, IPv4Address | IPv6Address):
             return None
-        found = members.lookup(address)
+        found = self._interval((spec.name, tuple(rest))).lookup(address)
         return (ElementKey(spec.name, (found[0], *rest)), found[1]) if found is not None else None
 
-
-_Tables = Mapping[int, LongestPrefix[tuple[int, NodeEntry]]]
-"""By routing table and prefix: the route with the lowest metric."""
-
-
-def _route_tables(state: NodeState) -> _Tables:
-    tables: dict[int, dict[IPNetwork, tuple[int, NodeEntry]]] = {}
-    for key, entry in state.items():
-        if isinstance(key, RouteKey):
-            table = tables.setdefault(key.routing_table, {})
-            known = table.get(key.prefix)
-            # Of several routes to one prefix the kernel uses the one with the lowest metric.
-            if known is None or key.metric < known[0]:
-                table[key.prefix] = (key.metric, entry)
-    return {number: LongestPrefix(table) for number, table in tables.items()}
+    def _interval(self, part: "_SetPart") -> LongestPrefix[NodeEntry]:
+        """The prefixes of a set, made for look-ups at the first one: most sets are never asked."""
+        found = self._intervals.get(part)
+        if found is None:
+            found = self._intervals[part] = LongestPrefix(self._members.get(part, {}))
+        return found
 
 
-_Intervals = Mapping[tuple[str, tuple[Atom, ...]], LongestPrefix[NodeEntry]]
-"""By set and by the values after the prefix."""
+_SetPart = tuple[str, tuple[Atom, ...]]
+"""A set's name, and the values of a key after its prefix."""
 
 
-def _intervals(state: NodeState) -> _Intervals:
-    sets: dict[tuple[str, tuple[Atom, ...]], dict[IPNetwork, NodeEntry]] = {}
+def _members(state: NodeState) -> dict[_SetPart, dict[IPNetwork, NodeEntry]]:
+    """The elements of sets that are found by prefix."""
+    members: dict[_SetPart, dict[IPNetwork, NodeEntry]] = {}
     for key, entry in state.items():
         if isinstance(key, ElementKey) and isinstance(key.key[0], IPv4Network | IPv6Network):
-            sets.setdefault((key.set, key.key[1:]), {})[key.key[0]] = entry
-    return {name: LongestPrefix(members) for name, members in sets.items()}
+            members.setdefault((key.set, key.key[1:]), {})[key.key[0]] = entry
+    return members

@@ -19,17 +19,20 @@ import msgspec
 from steppe.dataplane.nft.skeleton import SKELETON
 from steppe.kube.cause import Cause
 from steppe.kube.cluster import Cluster
-from steppe.net.address import IPAddress, of_version
+from steppe.net.address import IPAddress, host_prefix, of_version
 from steppe.net.packet import Packet
 from steppe.state.node import NodeState
-from steppe.state.route import Hop
-from steppe.state.workload import workload_of
+from steppe.state.route import Hop, RouteKey
+from steppe.state.surroundings import Surroundings
+from steppe.state.workload import is_pod_link, pod_mac, workload_of
+from steppe.walk import beside
+from steppe.walk.here import Here
 from steppe.walk.nft import Ruleset, State
+from steppe.walk.routing import Answer, Asked
 from steppe.walk.trace import (
     Crossed,
     Delivered,
     End,
-    EndKind,
     Masqueraded,
     Own,
     Restored,
@@ -39,62 +42,11 @@ from steppe.walk.trace import (
     Trace,
     Translation,
 )
-from steppe.walk.view import Found, NodeView
+from steppe.walk.view import NodeView
 from steppe.walk.wrap import wrapped
 
 MAX_HOPS = 8
 """The most nodes on a path; a packet that visits more is in a loop."""
-
-
-Undo = Mapping[tuple[str, Packet], Translation]
-"""By node and the reply as it arrives there: the first translation of the request on that node."""
-
-
-class _Here(msgspec.Struct, frozen=True):
-    """The packet at a node: the node, the packet's current fields, and its translations so far.
-
-    `end` is set once the packet stops; `undo` is set for replies only.
-    """
-
-    node: str
-    state: State
-    translated: tuple[Translation, ...] = ()
-    undo: Undo = {}
-    end: End | None = None
-
-    @property
-    def source(self) -> IPAddress:
-        return self.state.packet.source
-
-    @property
-    def destination(self) -> IPAddress:
-        return self.state.packet.destination
-
-    def becoming(self, state: State, because: tuple[Cause, ...] = ()) -> "_Here":
-        """The packet after one step; a translation is recorded for the replies."""
-        translated = self.translated
-        if state.packet != self.state.packet and not state.established:
-            done = Translation(self.node, self.state.packet, state.packet, because)
-            translated = (*translated, done)
-        return msgspec.structs.replace(self, state=state, translated=translated)
-
-    def sharing(self, part: Fraction) -> "_Here":
-        """The packet with its share multiplied by this fraction."""
-        state = msgspec.structs.replace(self.state, share=self.state.share * part)
-        return msgspec.structs.replace(self, state=state)
-
-    def ending(self, kind: EndKind, reason: str = "", target: str = "") -> "_Here":
-        """The packet with an end: it stops here."""
-        return msgspec.structs.replace(self, end=End(kind, target, self.source, reason))
-
-    def arriving(self, node: str, link: str = "") -> "_Here":
-        """The packet as another node receives it, by a link of Steppe's or by the underlay.
-
-        Marks are local to a node.
-        """
-        known, share = self.state.established, self.state.share
-        state = State(self.state.packet, link, established=known, share=share)
-        return msgspec.structs.replace(self, node=node, state=state)
 
 
 class Walker:
@@ -104,9 +56,15 @@ class Walker:
     tables. What a reply needs to know of its request is in the request's trace.
     """
 
-    def __init__(self, cluster: Cluster, states: Mapping[str, NodeState]) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        states: Mapping[str, NodeState],
+        around: Mapping[str, Surroundings] = {},
+    ) -> None:
+        """`around`: what nodes have beside their tables, for those that were looked at."""
         self._cluster = cluster
-        self._views = {name: NodeView(state) for name, state in states.items()}
+        self._views = {n: NodeView(state, around.get(n)) for n, state in states.items()}
         self._rulesets = {name: Ruleset(SKELETON, view) for name, view in self._views.items()}
         self._node_of: dict[IPAddress, str] = {}
         self._pod_of: dict[tuple[str, str], str] = {}
@@ -146,7 +104,20 @@ class Walker:
             return (Trace((), End("dropped", source=packet.source, reason=reason), packet),)
         own = self._node_of.get(by) == start
         state = State(packet, *self._entered(start, by), own)
-        return tuple(self._paths(_Here(start, state), (), MAX_HOPS))
+        first = self._sent(Here(start, state), by)
+        return tuple(self._paths(first, (), MAX_HOPS))
+
+    def _sent(self, at: Here, sender: IPAddress) -> Here:
+        """The end of a packet that does not leave its pod."""
+        around = self._views[at.node].around
+        link = self._pod_link.get(sender, "")
+        for pod in around.pods if around is not None and link else ():
+            if pod.link != link:
+                continue
+            asked = at.asked("lo")
+            if (why := beside.stays_inside(pod.inside, asked, pod.interface)) is not None:
+                return at.ending("dropped", f"pod {self._pod_named[sender]} has {': '.join(why)}")
+        return at
 
     def _entered(self, node: str, sender: IPAddress) -> tuple[str, int]:
         """The link of ours by which a node gets what this sender sends, and the link's group."""
@@ -173,10 +144,11 @@ class Walker:
             return Trace((), End("dropped", source=packet.source, reason=reason), packet)
         own = self._node_of.get(packet.source) == start
         state = State(packet, *self._entered(start, packet.source), own, established=True)
-        ways = tuple(self._paths(_Here(start, state, undo=undo), (), MAX_HOPS))
+        sent = self._sent(Here(start, state, undo=undo), packet.source)
+        ways = tuple(self._paths(sent, (), MAX_HOPS))
         return next((way for way in ways if way.end.kind in ("dropped", "refused")), ways[0])
 
-    def _paths(self, at: _Here, steps: tuple[Step, ...], hops: int) -> Iterator[Trace]:
+    def _paths(self, at: Here, steps: tuple[Step, ...], hops: int) -> Iterator[Trace]:
         if not hops:
             reason = f"still under way after {MAX_HOPS} nodes: the routes lead in a circle"
             at = at.ending("dropped", reason)
@@ -193,11 +165,11 @@ class Walker:
                     ended = gone.state
                     yield Trace(tuple(path), gone.end, ended.packet, ended.share, gone.translated)
 
-    def _entries(self, at: _Here) -> Iterator[_Here]:
+    def _entries(self, at: Here) -> Iterator[Here]:
         """The packet before routing: one result for each possible path from here."""
         return self._known(at) if at.state.established else self._served(at)
 
-    def _admitted(self, at: _Here, steps: tuple[Step, ...]) -> tuple[_Here, tuple[Step, ...]]:
+    def _admitted(self, at: Here, steps: tuple[Step, ...]) -> tuple[Here, tuple[Step, ...]]:
         """The end of a packet that may not come in by its link."""
         if at.end is not None or at.state.local:
             return at, steps
@@ -209,7 +181,7 @@ class Walker:
         reason = f"{at.node} lets {at.source} send nothing{by}"
         return at.ending("dropped", reason), (*steps, *met)
 
-    def _known(self, at: _Here) -> Iterator[_Here]:
+    def _known(self, at: Here) -> Iterator[Here]:
         """The reply after the node's conntrack; nat chains see only the first packet of a flow."""
         done = at.undo.get((at.node, at.state.packet))
         if done is None:
@@ -220,7 +192,7 @@ class Walker:
         state = msgspec.structs.replace(at.state, packet=packet)
         yield at.becoming(state.meeting(what, done.because))
 
-    def _served(self, at: _Here) -> Iterator[_Here]:
+    def _served(self, at: Here) -> Iterator[Here]:
         """The packet after the node's Services."""
         point = "output" if at.state.local else "prerouting"
         for state, ending in self._rulesets[at.node].hook(point, at.state):
@@ -241,7 +213,7 @@ class Walker:
                 return where[packet.source]
         return self._node_of.get(packet.destination)
 
-    def _hops(self, at: _Here, steps: list[Step]) -> Iterator[tuple[_Here, list[Step]]]:
+    def _hops(self, at: Here, steps: list[Step]) -> Iterator[tuple[Here, list[Step]]]:
         """The packet after one node: one result for each possible path, with its steps so far."""
         at, found = self._looked_up(at, steps)
         if at.end is not None:
@@ -249,43 +221,69 @@ class Walker:
         elif found is None:
             yield self._underlay(at, steps), steps
         else:
-            key, route, because = found
+            route, because = found.route, found.because
             total = sum(hop.weight for hop in route.hops)
             for hop in route.hops or (None,):
                 own = at.sharing(Fraction(hop.weight, total)) if hop else at
+                key = found.key or RouteKey(host_prefix(at.destination))
                 taken = [*steps, Step(at.node, Stage.ROUTE, Routed(key, route), because)]
                 yield self._routed(own, hop, taken), taken
 
-    def _looked_up(self, at: _Here, steps: list[Step]) -> tuple[_Here, Found | None]:
+    def _looked_up(self, at: Here, steps: list[Step]) -> tuple[Here, Answer | None]:
         """The packet after the forward or input policies (perhaps at its end), and its route."""
         local = self._node_of.get(at.destination) == at.node
         at = self._filtered(at, "input" if local else "forward", steps)
         if at.end is not None:
             return at, None
+        view = self._views[at.node]
+        asked = at.asked("lo" if at.state.local else at.state.link or self._uplink(at.node))
+        if why := beside.path_filtered(view.around, view.routing, asked):
+            return at.ending("dropped", f"{at.node} {why}"), None
         if local:
             ref = self._cluster.nodes[at.node].ref
             cause = Cause(ref, "status.addresses")
             steps.append(Step(at.node, Stage.LOCAL, Own(at.destination), (cause,)))
             return at.ending("node", target=at.node), None
-        view = self._views[at.node]
-        found = view.route(at.source, at.destination)
         if not at.state.local and (closed := view.refuses_to_forward(at.source.version)):
             return at.ending("dropped", f"{at.node} does not forward: {closed} is not 1"), None
-        return at, found
+        return self._found(at, asked)
 
-    def _routed(self, at: _Here, hop: Hop | None, steps: list[Step]) -> _Here:
+    def _found(self, at: Here, asked: Asked) -> tuple[Here, Answer | None]:
+        """The packet and its route, if that is Steppe's or leads to pods; what leads between nodes
+        or out of the cluster is the node's own.
+        """
+        view, uplink = self._views[at.node], self._uplink(at.node)
+        found = view.routing.answer(asked)
+        if view.around is None:
+            return at, found
+        pods = any(node.has_pods_at(at.destination) for node in self._cluster.nodes.values())
+        why = "" if at.state.local else beside.not_forwarded(view.around, asked)
+        if found is None and (down := beside.is_down(view.around, uplink)):
+            why = why or f"has its link {uplink}, and that {down}"
+        ours = pods or at.destination in self._node_of
+        why = why or beside.led_astray(found, at.destination, ours=ours)
+        if why:
+            return at.ending("dropped", f"{at.node} {why}"), None
+        return at, found if found is not None and (pods or not found.foreign) else None
+
+    def _uplink(self, node: str) -> str:
+        return self._cluster.nodes[node].underlay.link
+
+    def _routed(self, at: Here, hop: Hop | None, steps: list[Step]) -> Here:
         """The packet sent along one hop of a route in the tables."""
         view = self._views[at.node]
         if hop is None:
             return at.ending("dropped", f"no pod has {at.destination}")
         if view.is_down(hop.link):
             return at.ending("dropped", f"{hop.link} of {at.node} is down")
+        if down := beside.is_down(view.around, hop.link):
+            return at.ending("dropped", f"{hop.link} of {at.node} {down}")
         at = self._postrouting(at, steps)
         if hop.via is None and hop.encap is None:
             return self._to_pod(at, view, hop, steps)
         return self._to_next_hop(at, view, hop, steps)
 
-    def _filtered(self, at: _Here, point: Literal["input", "forward"], steps: list[Step]) -> _Here:
+    def _filtered(self, at: Here, point: Literal["input", "forward"], steps: list[Step]) -> Here:
         """The packet after policies: at its end if they deny it. A node's own packets skip them."""
         if at.state.local:
             return at
@@ -295,7 +293,7 @@ class Walker:
             return at
         return at.ending("dropped", f"{at.node}'s policies do not allow it")
 
-    def _underlay(self, at: _Here, steps: list[Step]) -> _Here:
+    def _underlay(self, at: Here, steps: list[Step]) -> Here:
         """No route in the tables matches: the node's default route and the underlay forward it."""
         peer = self._node_of.get(at.destination)
         before = at.source
@@ -309,16 +307,19 @@ class Walker:
         steps.append(Step(at.node, Stage.UNDERLAY, Crossed(at.destination)))
         return at.ending("outside")
 
-    def _between(self, at: _Here, peer: str) -> _Here:
+    def _between(self, at: Here, peer: str) -> Here:
         """The packet across the underlay, not tunnelled: routers there know node addresses only."""
         underlay = self._cluster.nodes[at.node].underlay
+        at = self._neighbours(at, at.destination, peer)
         own = self._cluster.nodes[at.node].has_pods_at(at.source)
+        if at.end is not None:
+            return at
         if own and not underlay.on_link(at.destination):
             reason = f"a router between {at.node} and {peer} sees the pod address {at.source}"
             return at.ending("dropped", reason)
         return at.arriving(peer)
 
-    def _postrouting(self, at: _Here, steps: list[Step]) -> _Here:
+    def _postrouting(self, at: Here, steps: list[Step]) -> Here:
         if at.state.established:
             return at
         ((state, ending),) = self._rulesets[at.node].hook("postrouting", at.state)
@@ -330,25 +331,29 @@ class Walker:
         packet = msgspec.structs.replace(at.state.packet, source=own)
         return at.becoming(msgspec.structs.replace(at.state, packet=packet), because)
 
-    def _to_pod(self, at: _Here, view: NodeView, hop: Hop, steps: list[Step]) -> _Here:
+    def _to_pod(self, at: Here, view: NodeView, hop: Hop, steps: list[Step]) -> Here:
         neighbour = view.neighbour(hop.link, at.destination)
         if neighbour is None or view.link(hop.link) is None:
             reason = f"no neighbour entry for {at.destination} on {hop.link}"
             return at.ending("dropped", reason)
         value, entry = neighbour
+        if is_pod_link(hop.link) and value.mac != pod_mac(hop.link):
+            reason = f"{at.node} sends it to {value.mac}, which is not the MAC of {at.destination}"
+            return at.ending("dropped", reason)
         pod = self._pod_of.get((at.node, hop.link), hop.link)
         what = Delivered(at.destination, value, hop.link, pod)
         steps.append(Step(at.node, Stage.DELIVER, what, entry.because))
         return at.ending("pod", target=pod)
 
-    def _to_next_hop(self, at: _Here, view: NodeView, hop: Hop, steps: list[Step]) -> _Here:
+    def _to_next_hop(self, at: Here, view: NodeView, hop: Hop, steps: list[Step]) -> Here:
         link = view.link(hop.link)
         if link is None:  # the underlay's link: its neighbours are resolved by ARP or NDP
             peer = self._node_of.get(hop.via) if hop.via is not None else None
             if peer is None:
                 reason = f"no node has the next hop {hop.via}"
                 return at.ending("dropped", reason)
-            return at.arriving(peer)
+            at = self._neighbours(at, hop.via or at.destination, peer)
+            return at if at.end is not None else at.arriving(peer)
         outer = wrapped(view, link, hop)
         if isinstance(outer, str):
             return at.ending("dropped", outer)
@@ -357,4 +362,17 @@ class Walker:
         if peer is None:
             reason = f"no node has the tunnel end {outer.what.destination}"
             return at.ending("dropped", reason)
-        return at.arriving(peer, hop.link)
+        theirs, frame = self._views[peer].link(hop.link), outer.what.neighbour
+        if theirs is not None and frame is not None and theirs.mac != frame.mac:
+            reason = (
+                f"{at.node} sends it to {frame.mac} through the tunnel, and {peer} is {theirs.mac}"
+            )
+            return at.ending("dropped", reason)
+        at = self._neighbours(at, outer.what.destination, peer)
+        return at if at.end is not None else at.arriving(peer, hop.link)
+
+    def _neighbours(self, at: Here, address: IPAddress, peer: str) -> Here:
+        """The end of a packet whose frames go to another MAC than the next node's."""
+        around, mac = self._views[at.node].around, self._cluster.nodes[peer].underlay.mac
+        why = beside.wrong_neighbour(around, self._uplink(at.node), address, mac)
+        return at.ending("dropped", f"{at.node} {why}") if why else at

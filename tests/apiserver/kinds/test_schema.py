@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from kubernetes.client import models
 
+from steppe.admission.schema import shapes
 from steppe_lab.apiserver import kinds
 from steppe_lab.apiserver.kinds.lists import ATOMIC_MAPS, ATOMIC_TYPES, LISTS, RETAIN_KEYS
-from steppe_lab.apiserver.kinds.schema import shapes
 from tests.apiserver.kinds.objects import CONTEXT, KINDS, deployment, kind, pod
 
 ROOT = Path(__file__).parents[3]
@@ -42,7 +42,7 @@ def full(type_: str, depth: int) -> Any:
 
 @pytest.mark.parametrize("key", sorted(KINDS))
 def test_an_object_with_every_field_survives_decoding_and_the_models(key: tuple[str, str]) -> None:
-    from steppe_lab.apiserver.kinds.schema import decode, type_name
+    from steppe.admission.schema import decode, type_name
 
     obj = full(type_name(KINDS[key]), 4)
     decoded, report = decode(KINDS[key], obj)
@@ -58,7 +58,7 @@ def test_the_schemas_are_what_the_generator_writes() -> None:
     done = subprocess.run(
         [sys.executable, str(ROOT / "tools/gen_schemas.py")], capture_output=True, check=True
     )
-    committed = ROOT / "lab/src/steppe_lab/apiserver/kinds/schemas.json"
+    committed = ROOT / "src/steppe/admission/schemas.json"
     assert json.loads(done.stdout) == json.loads(committed.read_text())
 
 

@@ -9,16 +9,17 @@ them by number, as kube-apiserver's dynamic bands do.
 import ipaddress
 from collections.abc import Iterable, Mapping
 
+from steppe.admission.model import Json
 from steppe.manifests.service_numbers import (
     NODE_PORTS,
     family_of,
     needs_node_ports,
+    node_port_refusal,
     with_node_ports,
 )
 from steppe.manifests.service_numbers import families as wanted_families
 from steppe_lab.apiserver.behaviour import Behaviour
 from steppe_lab.apiserver.kinds import FieldError
-from steppe_lab.apiserver.kinds.model import Json
 from steppe_lab.apiserver.store import Key, Record
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -191,15 +192,9 @@ class ServiceBehaviour(Behaviour):
         return []
 
     def _refusal(self, field: str, number: int, key: Key) -> FieldError | None:
-        if number not in NODE_PORTS:
-            why = (
-                "provided port is not in the valid range. "
-                f"The range of valid ports is {NODE_PORTS[0]}-{NODE_PORTS[-1]}"
-            )
-            return _invalid(field, number, why)
-        if self._port_owner.get(number, key) != key:
-            return _invalid(field, number, "provided port is already allocated")
-        return None
+        taken = self._port_owner.get(number, key) != key
+        why = node_port_refusal(number, taken=taken)
+        return _invalid(field, number, why) if why else None
 
     def _free_port(self, own: set[int]) -> int:
         for _ in NODE_PORTS:

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
+from steppe.admission.model import Json
 from steppe_lab.apiserver import kinds
 from steppe_lab.apiserver.behaviour import Behaviour
 from steppe_lab.apiserver.kinds import Context, Kind
-from steppe_lab.apiserver.kinds.model import Json
 from steppe_lab.apiserver.negotiation import JSON, Form
 from steppe_lab.apiserver.registry import Registry, storage_name
 from steppe_lab.apiserver.routing import Target

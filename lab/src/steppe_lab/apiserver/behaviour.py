@@ -4,7 +4,7 @@ Namespaces wait for their content, Services hold addresses, CustomResourceDefini
 new kinds. Everything else keeps these defaults, which do nothing.
 """
 
-from steppe_lab.apiserver.kinds.model import FieldError, Json
+from steppe.admission.model import FieldError, Json
 from steppe_lab.apiserver.store import Record
 
 

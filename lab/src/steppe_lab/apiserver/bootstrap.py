@@ -2,10 +2,10 @@
 
 from ipaddress import ip_network
 
+from steppe.admission.model import Json
 from steppe.errors import SteppeError
 from steppe_lab.apiserver.api import Api, Call
 from steppe_lab.apiserver.kinds import Kind
-from steppe_lab.apiserver.kinds.model import Json
 from steppe_lab.apiserver.negotiation import Form
 from steppe_lab.apiserver.routing import Target
 from steppe_lab.apiserver.verbs.write import create_object

@@ -3,10 +3,10 @@
 A definition holds a finalizer, as in Kubernetes, until the last object of its kind is gone.
 """
 
+from steppe.admission.model import Json
 from steppe_lab.apiserver.api import Api
 from steppe_lab.apiserver.behaviour import Behaviour
 from steppe_lab.apiserver.kinds import FieldError, custom_kinds, established
-from steppe_lab.apiserver.kinds.model import Json
 from steppe_lab.apiserver.store import Record
 from steppe_lab.apiserver.verbs.delete import Options, delete_object
 

@@ -1,7 +1,7 @@
 """Which groups, versions and resources there are: the old documents and the aggregated one."""
 
+from steppe.admission.model import Json
 from steppe_lab.apiserver.kinds import Kind
-from steppe_lab.apiserver.kinds.model import Json
 from steppe_lab.apiserver.registry import Registry
 
 _VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")

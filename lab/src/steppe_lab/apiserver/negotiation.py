@@ -8,9 +8,9 @@ from typing import Literal
 import msgspec
 import yaml
 
+from steppe.admission.model import Json
 from steppe.document_limits import check_json, check_yaml
 from steppe_lab.apiserver import protobuf
-from steppe_lab.apiserver.kinds.model import Json
 from steppe_lab.apiserver.status import bad_request, not_acceptable, unsupported_media_type
 
 # etcd refuses requests above 1.5 MiB and kube-apiserver above 3 MiB; CRDs come close to it.

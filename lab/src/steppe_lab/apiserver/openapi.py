@@ -4,9 +4,9 @@ Schemas come from `kinds`; a path is what this server serves. kubectl reads from
 the server validates fields (`fieldValidation`) and runs dry (`dryRun`) for a kind.
 """
 
+from steppe.admission.model import Json
 from steppe_lab.apiserver import kinds
 from steppe_lab.apiserver.kinds import Kind
-from steppe_lab.apiserver.kinds.model import Json
 
 _WRITE_PARAMETERS = ("dryRun", "fieldManager", "fieldValidation")
 _PATCH_TYPES = (

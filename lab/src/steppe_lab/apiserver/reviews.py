@@ -5,9 +5,9 @@ Everybody with a token may do everything, so every access review says yes.
 
 import msgspec
 
+from steppe.admission.model import Json
 from steppe_lab.apiserver.api import Reply
 from steppe_lab.apiserver.discovery import REVIEWS
-from steppe_lab.apiserver.kinds.model import Json
 from steppe_lab.apiserver.negotiation import decode_object
 from steppe_lab.apiserver.status import StatusError
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import msgspec
 
+from steppe.admission.model import Json
 from steppe_lab.apiserver.api import Api, Call, Reply
 from steppe_lab.apiserver.kinds import CustomKind, Kind
-from steppe_lab.apiserver.kinds.model import Json
 from steppe_lab.apiserver.negotiation import decode_object, encode
 from steppe_lab.apiserver.patch import patched
 from steppe_lab.apiserver.status import bad_request, page_not_found

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
+from steppe.admission.model import Json
 from steppe.kube.selectors import (
     EVERYTHING,
     Operator,
@@ -17,7 +18,6 @@ from steppe.kube.selectors import (
     parse_selector,
     split_parts,
 )
-from steppe_lab.apiserver.kinds.model import Json
 from steppe_lab.apiserver.status import bad_request
 
 

@@ -6,8 +6,8 @@ k8s.io/apimachinery's pkg/api/errors, so that kubectl prints what it prints else
 
 from collections.abc import Iterable
 
+from steppe.admission.model import FieldError, Json, Kind
 from steppe.errors import SteppeError
-from steppe_lab.apiserver.kinds.model import FieldError, Json, Kind
 
 
 class StatusError(SteppeError):

@@ -15,8 +15,8 @@ from typing import Literal
 
 import msgspec
 
+from steppe.admission.model import Json
 from steppe_lab.apiserver.database import Database
-from steppe_lab.apiserver.kinds.model import Json
 
 # How many changes of one resource a watch may lag behind before it must list again.
 WINDOW = 8192

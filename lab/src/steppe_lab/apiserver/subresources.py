@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Mapping
 
+from steppe.admission.model import Json
 from steppe.kube.selectors import Requirement, Selector, labels_are
 from steppe_lab.apiserver import scale
 from steppe_lab.apiserver.api import Api, Call, Reply
-from steppe_lab.apiserver.kinds.model import Json
 from steppe_lab.apiserver.negotiation import decode_object, encode
 from steppe_lab.apiserver.routing import Target
 from steppe_lab.apiserver.status import (

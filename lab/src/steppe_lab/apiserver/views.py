@@ -9,9 +9,9 @@ from typing import Any
 
 import msgspec
 
+from steppe.admission.model import Json
 from steppe_lab.apiserver import kinds
 from steppe_lab.apiserver.kinds import Kind
-from steppe_lab.apiserver.kinds.model import Json
 from steppe_lab.apiserver.negotiation import Form, encode
 from steppe_lab.apiserver.status import bad_request
 from steppe_lab.apiserver.store import Record

@@ -3,7 +3,7 @@
 import shutil
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,23 +11,21 @@ import msgspec
 
 from steppe.cli.explain import kernels_of
 from steppe.cli.settings import settings_of
-from steppe.cli.source import BadInput, Source, live_options, load
+from steppe.cli.source import BadInput, Source, claim_options, live_options, load
 from steppe.errors import SteppeError
 from steppe_lab.cli.source import lab_record
 
 if TYPE_CHECKING:
+    from steppe.explain.explain import Explainer
     from steppe.explain.model import Explanation
     from steppe.manifests.cluster import Loaded
-    from steppe_lab.verify import Report, Wrong
+    from steppe.verify.plan import Check
+    from steppe_lab.cli.verify_text import Cause, Explained
+    from steppe_lab.verify import ObservedEnds, Report, Wrong
 
-SCHEMA = "steppe.verify/v1"
 _PROGRESS_SECONDS = 1.0
 _EXPLAINED = 10
 _FASTEST = 1e6
-_NO_TABLE = (
-    "The tables are as they shall be, so something else acts on these packets: `steppe audit` "
-    "lists others' rules, settings and flows."
-)
 _PROTOCOLS = ("tcp", "udp", "sctp", "icmp")
 
 
@@ -43,6 +41,7 @@ def _rate(text: str) -> float:
 
 
 @click.command(epilog="Example: steppe verify --all --port 8080 --protocol tcp")
+@claim_options
 @live_options
 @click.option("--all", "every", is_flag=True, help="Every pair; default: a sample of each class.")
 @click.option(
@@ -67,7 +66,12 @@ def verify(source: Source, output: str, **asked: Any) -> None:
     What they should do is what Kubernetes promises. Packets go between pods, to and from nodes,
     through Services and node ports, and to outside. Nobody needs to listen at a port: verify sees
     in each receiver's namespace what arrives, and from whom. The sample crosses every pair of
-    nodes and every pair of ends that policies tell apart.
+    nodes and every pair of ends that policies tell apart. Between each pair of nodes, and to the
+    outside, packets that may not be fragmented tell whether the path takes its MTU, and whether
+    senders of larger ones are told: a path that loses them without a word is a black hole.
+
+    Packets that one cause stops are told together, with the entry of a table and the object behind
+    it, or the rule of any program, that stops them. -o json lists them all.
 
     It needs the pods' network namespaces at hand, so it verifies labs only, and only from the
     machine that they are on.
@@ -79,27 +83,61 @@ def verify(source: Source, output: str, **asked: Any) -> None:
             "verify probes labs only for now: a cluster's pods can be entered only on their own "
             "nodes; `steppe explain --actual` and `steppe audit` look at a cluster's kernels"
         )
+    from steppe_lab.cli.verify_text import as_document, lines
+    from steppe_lab.verify import observed_ends_of
+
     began = time.monotonic()
     loaded = load(source)
-    report = _verified(loaded, source, asked)
-    explained = _explained(loaded, source, report)
+    ends = observed_ends_of(lab_record(source.lab), loaded.cluster)
+    progress = Progress()
+    report = _verified(loaded, source, ends, asked, progress)
+    found, causes = _causes(loaded, source, ends, report, rate=asked["rate"], to=progress)
+    progress.end()
+    seconds = time.monotonic() - began
     if output == "json":
-        document = _document(report, explained, time.monotonic() - began)
-        click.echo(msgspec.json.format(msgspec.json.encode(document)).decode())
+        text = msgspec.json.encode(as_document(report, causes, found, seconds))
+        click.echo(msgspec.json.format(text).decode())
     else:
-        for line in _lines(report, explained, time.monotonic() - began):
+        width = shutil.get_terminal_size((100, 24)).columns
+        for line in (*lines(report, causes, width, seconds), *found):
             click.echo(line)
     sys.exit(1 if report.wrong else 0)
 
 
-def _verified(loaded: "Loaded", source: Source, asked: dict[str, Any]) -> "Report":
-    from steppe.verify.plan import wanted_ports
-    from steppe_lab.verify import observed_ends_of, verify_lab
+class Progress:
+    """At most once a second a line that replaces the last, for people at a terminal."""
 
-    places = observed_ends_of(lab_record(source.lab), loaded.cluster)
-    wanted = wanted_ports(asked["ports"], [name.upper() for name in asked["protocols"]])
-    every, rate = asked["every"], asked["rate"]
-    report = verify_lab(loaded.cluster, places, wanted, _progress(), every=every, rate=rate)
+    def __init__(self) -> None:
+        self._said = time.monotonic()
+        self._width = 0
+
+    def say(self, text: str) -> None:
+        if sys.stderr.isatty() and time.monotonic() > self._said + _PROGRESS_SECONDS:
+            self._said = time.monotonic()
+            click.echo(f"{text.ljust(self._width)}\r", err=True, nl=False)
+            self._width = len(text)
+
+    def end(self) -> None:
+        """Leave an empty line behind."""
+        if self._width:
+            click.echo(" " * self._width + "\r", err=True, nl=False)
+
+
+def _verified(
+    loaded: "Loaded", source: Source, ends: "ObservedEnds", asked: dict[str, Any], to: Progress
+) -> "Report":
+    from steppe.verify.plan import wanted_ports
+    from steppe_lab.verify import verify_lab
+
+    report = verify_lab(
+        loaded,
+        ends,
+        wanted_ports(asked["ports"], [name.upper() for name in asked["protocols"]]),
+        lambda sent, total: to.say(f"{sent} of {total} packets sent"),
+        every=asked["every"],
+        rate=asked["rate"],
+        mtu=_mtu_of(loaded, source, to),
+    )
     if not report.sent:
         raise BadInput(
             "there is nothing to send: no pod of the lab is up (for example `kubectl apply -f "
@@ -108,134 +146,72 @@ def _verified(loaded: "Loaded", source: Source, asked: dict[str, Any]) -> "Repor
     return report
 
 
-def _progress() -> Any:
-    """Once a second a line that replaces the last, for people at a terminal."""
-    said = time.monotonic()
+def _mtu_of(loaded: "Loaded", source: Source, to: Progress) -> Callable[["Check"], int]:
+    """How many bytes a packet's path takes, by the tables as they should be; 0 if unknown."""
+    from steppe.explain.tables import explainer_of
 
-    def say(sent: int, total: int) -> None:
-        nonlocal said
-        if sys.stderr.isatty() and time.monotonic() > said + _PROGRESS_SECONDS:
-            said = time.monotonic()
-            click.echo(f"{sent} of {total} packets sent\r", err=True, nl=False)
+    settings = settings_of(loaded, source)
+    if settings is None:
+        return lambda _: 0
+    explainer = explainer_of(loaded.cluster, settings)
 
-    return say
+    def mtu(check: "Check") -> int:
+        to.say(f"the MTU of the path from {check.source} to {check.target}")
+        said = _explanation(explainer, check)
+        bounds = (path.mtu for case in said.cases for path in case.paths)
+        return min((bound.bytes for bound in bounds if bound is not None), default=0)
 
-
-class _Pair(msgspec.Struct, frozen=True):
-    """Why a packet should do what it should, and what the kernels make of it."""
-
-    desired: "Explanation"
-    actual: "Explanation"
+    return mtu
 
 
-class _Group(msgspec.Struct, frozen=True):
-    """Packets that most likely went wrong for one reason; the first is explained, if any is."""
+def _explanation(explainer: "Explainer", check: "Check") -> "Explanation":
+    packet = check.packet
+    port = str(packet.destination_port or "")
+    flow, notes = explainer.flow(check.source, check.target, port, packet.protocol)
+    return explainer.explain(flow, packet.source.version, notes)
 
-    wrong: "tuple[Wrong, ...]"
-    pair: _Pair | None
-    failed: str = ""
 
+def _causes(
+    loaded: "Loaded",
+    source: Source,
+    ends: "ObservedEnds",
+    report: "Report",
+    *,
+    rate: float,
+    to: Progress,
+) -> "tuple[tuple[str, ...], list[Cause]]":
+    """Notes, and the wrong packets by cause; those whose cause is not known are explained."""
+    from steppe.cli.agents import sockets
+    from steppe_lab.causes import causes_of
+    from steppe_lab.cli.verify_text import Cause
 
-def _explained(loaded: "Loaded", source: Source, report: "Report") -> list[_Group]:
-    """The packets that went wrong, by where they went: between two nodes one reason will do."""
-    pods = {f"{ns}/{name}": pod.node for (ns, name), pod in loaded.cluster.pods.items()}
-    groups: dict[object, list[Wrong]] = {}
-    for wrong in report.wrong:
-        check, fates = wrong.check, tuple(prediction.fate for prediction in wrong.predictions)
-        ends = pods.get(check.source, check.source), pods.get(check.target, check.target)
-        key = (ends, check.packet.source.version, fates, wrong.seen.answered, wrong.seen.refused)
-        groups.setdefault(key, []).append(wrong)
-    found = []
-    for number, group in enumerate(groups.values()):
-        pair, failed = None, ""
+    if not report.wrong:
+        return (), []
+    agents = sockets(lab_record(source.lab).options.name, None)
+    found = causes_of(loaded.cluster, ends, report.wrong, agents, rate=rate, say=to.say)
+    causes = []
+    for number, group in enumerate(found.groups):
+        explained, failed = None, ""
         if number < _EXPLAINED:
+            to.say(f"cause {number + 1} of {len(found.groups)} is explained")
             try:
-                pair = _both(loaded, source, group[0])
+                explained = _both(loaded, source, group.members[0])
             except SteppeError as error:
                 failed = str(error)
-        found.append(_Group(tuple(group), pair, failed))
-    return found
+        causes.append(Cause(group, explained, failed))
+    return found.notes, causes
 
 
-def _both(loaded: "Loaded", source: Source, wrong: "Wrong") -> _Pair:
+def _both(loaded: "Loaded", source: Source, wrong: "Wrong") -> "Explained":
     from steppe.explain.explain import Explainer
     from steppe.explain.tables import compiled
+    from steppe_lab.cli.verify_text import Explained
 
     settings = settings_of(loaded, source)
     kernels = kernels_of(loaded, settings, source)
-    check, packet = wrong.check, wrong.check.packet
-    port = str(packet.destination_port or "")
-    family = packet.source.version
-    said = []
-    for tables in (compiled(settings) if settings is not None else None, kernels.in_tables):
-        explainer = Explainer(loaded.cluster, tables)
-        flow, notes = explainer.flow(check.source, check.target, port, packet.protocol)
-        said.append(explainer.explain(flow, family, notes))
-    return _Pair(said[0], kernels.marked(said[1]))
-
-
-def _lines(report: "Report", groups: Iterable[_Group], seconds: float) -> Iterator[str]:
-    from steppe.cli.explain_text import text
-    from steppe.verify.judge import said_of, said_seen
-
-    width = shutil.get_terminal_size((100, 24)).columns
-    for group in groups:
-        for wrong in group.wrong:
-            yield click.style(_title(wrong), fg="red", bold=True)
-            yield f"  should: {said_of(wrong.predictions)}"
-            yield f"  did:    {said_seen(wrong.seen)}"
-        if group.pair is not None:
-            for title, said in (
-                ("What it should do", group.pair.desired),
-                ("What the kernels make of it", group.pair.actual),
-            ):
-                yield f"\n  {title}:"
-                yield from (f"    {line}".rstrip() for line in text(said, width - 4).splitlines())
-            if not group.pair.actual.differences and not group.pair.actual.conflicts:
-                yield f"\n  {_NO_TABLE}"
-        elif group.failed:
-            yield f"  not explained: {group.failed}"
-        else:
-            yield f"  not explained: there are {_EXPLAINED} explanations above"
-        yield ""
-    if report.skipped:
-        yield f"not verified, for they are not up: {', '.join(report.skipped)}"
-    count = len(report.wrong)
-    verdict = f"{count} did not do what they should" if count else "all did what they should"
-    yield f"{report.sent} packets in {seconds:.1f} s: {verdict}"
-
-
-def _title(wrong: "Wrong") -> str:
-    packet = wrong.check.packet
-    port = f" {packet.destination_port}" if packet.destination_port else ""
-    target, address = wrong.check.target, str(packet.destination)
-    at = "" if target == address else f" ({address})"
-    return f"{wrong.check.source} to {target}{at}, {packet.protocol}{port}"
-
-
-def _document(report: "Report", groups: Iterable[_Group], seconds: float) -> dict[str, Any]:
-    from steppe.explain.document import document
-    from steppe.verify.judge import said_of, said_seen
-
-    found = []
-    for group in groups:
-        pair = group.pair
-        found += [
-            {
-                "from": wrong.check.source,
-                "to": wrong.check.target,
-                "packet": str(wrong.check.packet),
-                "should": said_of(wrong.predictions),
-                "did": said_seen(wrong.seen),
-                "desired": document(pair.desired) if pair and not number else None,
-                "actual": document(pair.actual) if pair and not number else None,
-            }
-            for number, wrong in enumerate(group.wrong)
-        ]
-    return {
-        "schema": SCHEMA,
-        "sent": report.sent,
-        "seconds": round(seconds, 1),
-        "mismatches": found,
-        "notVerified": list(report.skipped),
-    }
+    tables = compiled(settings) if settings is not None else None
+    desired = _explanation(Explainer(loaded.cluster, tables, loaded.settings), wrong.check)
+    actual = _explanation(
+        Explainer(loaded.cluster, kernels.in_tables, loaded.settings), wrong.check
+    )
+    return Explained(desired, kernels.marked(actual))

@@ -8,10 +8,12 @@ is, the port, and the sender's address at that point.
            ▲                                                          │
            └───── its kernel's answer; for UDP and SCTP, ours ────────┘
 
+No packet may be fragmented ("don't fragment" is set, and path MTUs that were learnt are ignored),
+so that larger ones tell how much a path takes.
+
 A socket always belongs to the namespace in which it was made, so one thread is enough.
 """
 
-import contextlib
 import itertools
 import random
 import resource
@@ -19,6 +21,7 @@ import selectors
 import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from errno import EMSGSIZE
 from functools import partial
 from ipaddress import ip_address
 from typing import Self
@@ -43,12 +46,15 @@ Say = Callable[[int], None]
 class Shot(msgspec.Struct, frozen=True):
     """A packet to send from a namespace; the source port is chosen here.
 
-    `hoped`: an answer is expected; the packet is sent again if there is none.
+    `hoped`: an answer is expected; the packet is sent again if there is none. `size`: the bytes of
+    the IP packet, 0 for as few as possible; of a larger one no answer is waited for but only its
+    arrival, or the word that it is too big.
     """
 
     netns: str
     packet: Packet
     hoped: bool = True
+    size: int = 0
 
 
 class Arrival(msgspec.Struct, frozen=True, order=True):
@@ -60,11 +66,17 @@ class Arrival(msgspec.Struct, frozen=True, order=True):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """Where the packet arrived (several receivers are possible), and what the sender got back."""
+    """Where the packet arrived (several receivers are possible), and what the sender got back.
+
+    `too_big`: the sender's own kernel, or one on the way, says that it is; `room`: the bytes that
+    would fit, 0 if that was not said.
+    """
 
     arrivals: tuple[Arrival, ...] = ()
     answered: bool = False
     refused: bool = False
+    too_big: bool = False
+    room: int = 0
 
 
 class Wires:
@@ -84,6 +96,7 @@ class Wires:
         self._began: list[Shot] = []
         self._arrived: dict[int, set[Arrival]] = {}
         self._answers: dict[int, set[wire.What]] = {}
+        self._room: dict[int, int] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -106,6 +119,15 @@ class Wires:
         for key, sock in zip(wanted, made, strict=True):
             self._sockets[key] = sock
             self._selector.register(sock, selectors.EVENT_READ, partial(self._take, key, sock))
+
+    @property
+    def next_number(self) -> int:
+        """The number of the next shot; those after it count on from there."""
+        return self._first + len(self._began)
+
+    def hear(self, sock: socket.socket, take: Callable[[], None]) -> None:
+        """Call this too whenever the socket is readable, for as long as shots are sent."""
+        self._selector.register(sock, selectors.EVENT_READ, take)
 
     def shoot(self, shots: Sequence[Shot], rate: float, say: Say = lambda _: None) -> list[Outcome]:
         """Send the shots, `rate` packets a second; returns the outcome of each."""
@@ -132,7 +154,8 @@ class Wires:
             shot, number = self._began[index], self._first + index
             packet = shot.packet
             sock = self._sockets[shot.netns, packet.protocol, packet.source.version]
-            _send(sock, packet, wire.ask(packet, number & 0xFFFFFFFF))
+            if not _send(sock, packet, wire.ask(packet, number & 0xFFFFFFFF, shot.size)):
+                self._answers.setdefault(index, set()).add("too big")
             say(count + 1)
 
     def _await(self, hoped: Sequence[int], seconds: float) -> list[int]:
@@ -140,8 +163,11 @@ class Wires:
         deadline = time.monotonic() + seconds
         while hoped and (left := deadline - time.monotonic()) > 0:
             self._select(left)
-            hoped = [index for index in hoped if index not in self._answers]
+            hoped = [index for index in hoped if not self._is_done(index)]
         return list(hoped)
+
+    def _is_done(self, index: int) -> bool:
+        return index in self._answers or (self._began[index].size > 0 and index in self._arrived)
 
     def _listen(self, seconds: float) -> None:
         deadline = time.monotonic() + seconds
@@ -157,7 +183,8 @@ class Wires:
     def _outcome(self, index: int) -> Outcome:
         said = self._answers.get(index, set())
         arrivals = tuple(sorted(self._arrived.get(index, ())))
-        return Outcome(arrivals, "answered" in said, "refused" in said)
+        told = "answered" in said, "refused" in said, "too big" in said
+        return Outcome(arrivals, *told, self._room.get(index, 0))
 
     def _take(self, key: tuple[str, Protocol, int], sock: socket.socket) -> None:
         name, protocol, version = key
@@ -169,8 +196,9 @@ class Wires:
             if index >= len(self._began):
                 continue
             if found.what != "asked":
-                if name == self._began[index].netns:
+                if name == self._began[index].netns and self._is_of(index, found):
                     self._answers.setdefault(index, set()).add(found.what)
+                    self._room[index] = found.mtu or self._room.get(index, 0)
                 continue
             arrival = Arrival(name, found.destination_port, str(source))
             self._arrived.setdefault(index, set()).add(arrival)
@@ -182,6 +210,15 @@ class Wires:
                 if back is not None:
                     _send(sock, came.answer, back)
 
+    def _is_of(self, index: int, found: wire.Heard) -> bool:
+        """Whether an answer comes to the port that was asked from.
+
+        A reset acknowledges the bytes behind a SYN too (RFC 9293, 3.5.2), and so has the number of
+        another probe.
+        """
+        asked = self._began[index].packet.source_port
+        return found.destination_port in (0, asked)
+
 
 def _raw(protocol: Protocol, version: int) -> socket.socket:
     family = socket.AF_INET6 if version == 6 else socket.AF_INET
@@ -189,6 +226,9 @@ def _raw(protocol: Protocol, version: int) -> socket.socket:
     sock = socket.socket(family, flags, wire.NUMBERS[protocol][version])
     if version == 6:
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+        sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_MTU_DISCOVER, _PMTUDISC_PROBE)
+    else:
+        sock.setsockopt(socket.IPPROTO_IP, _IP_MTU_DISCOVER, _PMTUDISC_PROBE)
     # Past the limit of net.core.rmem_max, which root may.
     sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER)
     return sock
@@ -212,11 +252,15 @@ def _received(
         yield data, sender, ip_address(held[0][:16]) if held else None
 
 
-def _send(sock: socket.socket, packet: Packet, data: bytes) -> None:
-    # What stops a packet in the sender's own kernel is reported here; it does not arrive, then.
-    with contextlib.suppress(OSError):
-        control = wire.sender_control(packet.source)
+def _send(sock: socket.socket, packet: Packet, data: bytes) -> bool:
+    """False if the sender's own link does not take a packet so large."""
+    control = wire.sender_control(packet.source)
+    try:
         sock.sendmsg([data], [control], 0, (str(packet.destination), 0))
+    except OSError as error:
+        # What else stops a packet in the sender's own kernel comes here too: it does not arrive.
+        return error.errno != EMSGSIZE
+    return True
 
 
 def _allow_files(count: int) -> None:
@@ -228,5 +272,7 @@ def _allow_files(count: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
+_IP_MTU_DISCOVER, _IPV6_MTU_DISCOVER, _PMTUDISC_PROBE = 10, 23, 3
+"""linux/in.h, in6.h: "Ignore dst pmtu", but never send more than the link takes, and set DF."""
 _SO_RCVBUFFORCE = 33
 """asm-generic/socket.h; Python has no name for it."""

@@ -6,7 +6,8 @@
     SCTP    an INIT; the number is its initiate tag, answered by INIT ACK (sctp.py)
 
 Addresses and ports may be translated on the way; these numbers are not. An ICMP error quotes the
-packet that it is about, and so the number.
+packet that it is about, and so the number. A probe may be made longer with zeros: they are no part
+of what identifies it.
 """
 
 import socket
@@ -28,46 +29,58 @@ NUMBERS: dict[Protocol, dict[int, int]] = {
 """The protocols by IP version, as the IP header has them."""
 PROTOCOLS = {number: name for name, by in NUMBERS.items() for number in by.values()}
 
-What = Literal["asked", "answered", "refused"]
+What = Literal["asked", "answered", "refused", "too big"]
 
 _TCP = struct.Struct("!HHIIBBHHH")
 _UDP = struct.Struct("!HHHH")
 _ECHO = struct.Struct("!BBHHH")
 _HELD = struct.Struct("!4s4sI")
-_MARK, _ASK, _ANSWER = b"stpy", b"ask?", b"ans!"
+MARK, _ASK, _ANSWER = b"stpy", b"ask?", b"ans!"
 _SYN, _RST, _ACK = 0x02, 0x04, 0x10
 _ECHO_TYPES = {4: (8, 0), 6: (128, 129)}
 _UNREACHABLE = {4: 3, 6: 1}
 # RFC 792 and 1812: port unreachable, and by an administrator; RFC 4443, 3.1: the same.
 _REFUSALS = {4: (3, 9, 10, 13), 6: (1, 4)}
+_TOO_BIG = {4: (3, 4), 6: (2, 0)}
+"""Type and code: "fragmentation needed and DF set" (RFC 1191), "packet too big" (RFC 4443, 3.2)."""
+IP_HEADER = {4: 20, 6: 40}
+"""Bytes of an IP header without options or extensions."""
 
 
 class Heard(msgspec.Struct, frozen=True):
-    """A packet that has to do with a probe: what it says, and the ports it has now."""
+    """A packet that has to do with a probe: what it says, and the ports it has now.
+
+    `mtu`: how many bytes of an IP packet fit, of one that was too big.
+    """
 
     what: What
     number: int
     source_port: int = 0
     destination_port: int = 0
+    mtu: int = 0
 
 
-def ask(packet: Packet, number: int) -> bytes:
-    """The probe itself, without an IP header."""
+def ask(packet: Packet, number: int, size: int = 0) -> bytes:
+    """The probe itself, without an IP header; with one it has `size` bytes, or as few as it needs.
+
+    SCTP's is never made longer: its chunks say how long they are.
+    """
     match packet.protocol:
         case "TCP":
             ports = packet.source_port, packet.destination_port
             header = _TCP.pack(*ports, number, 0, _TCP.size // 4 << 4, _SYN, 0xFFFF, 0, 0)
-            return _summed(packet, header, 16)
+            return _summed(packet, _padded(packet, header, size), 16)
         case "UDP":
-            return _datagram(packet, _ASK, number)
+            return _datagram(packet, _ASK, number, size)
         case "SCTP":
             return sctp.Packet(
                 packet.source_port, packet.destination_port, sctp.INIT, number
             ).encode()
         case "ICMP":
             kind, _ = _ECHO_TYPES[packet.source.version]
-            held = _HELD.pack(_MARK, _ASK, number)
-            return _summed(packet, _ECHO.pack(kind, 0, 0, number & 0xFFFF, 1) + held, 2)
+            held = _HELD.pack(MARK, _ASK, number)
+            echo = _ECHO.pack(kind, 0, 0, number & 0xFFFF, 1) + held
+            return _summed(packet, _padded(packet, echo, size), 2)
 
 
 def answer(packet: Packet, number: int) -> bytes | None:
@@ -114,7 +127,7 @@ def _heard_tcp(data: bytes) -> Heard | None:
 def _heard_udp(data: bytes) -> Heard | None:
     source, destination, *_ = _UDP.unpack_from(data)
     mark, way, number = _HELD.unpack_from(data, _UDP.size)
-    if mark != _MARK:
+    if mark != MARK:
         return None
     return Heard("asked" if way == _ASK else "answered", number, source, destination)
 
@@ -134,7 +147,12 @@ def _heard_icmp(version: int, data: bytes) -> Heard | None:
     if kind in _ECHO_TYPES[version]:
         mark, _, number = _HELD.unpack_from(data, _ECHO.size)
         what: What = "asked" if kind == _ECHO_TYPES[version][0] else "answered"
-        return Heard(what, number) if mark == _MARK else None
+        return Heard(what, number) if mark == MARK else None
+    if (kind, code) == _TOO_BIG[version]:
+        number = _quoted(version, data[_ECHO.size :])
+        # RFC 1191, section 4: 16 bits after 16 unused ones; RFC 4443, 3.2: 32 bits.
+        mtu = int.from_bytes(data[6:8] if version == 4 else data[4:8], "big")
+        return Heard("too big", number, mtu=mtu) if number is not None else None
     if kind != _UNREACHABLE[version] or code not in _REFUSALS[version]:
         return None
     number = _quoted(version, data[_ECHO.size :])
@@ -156,10 +174,16 @@ def _quoted(version: int, data: bytes) -> int | None:
     return found.number if found is not None else None
 
 
-def _datagram(packet: Packet, way: bytes, number: int) -> bytes:
-    held = _HELD.pack(_MARK, way, number)
+def _datagram(packet: Packet, way: bytes, number: int, size: int = 0) -> bytes:
     ports = packet.source_port, packet.destination_port
-    return _summed(packet, _UDP.pack(*ports, _UDP.size + len(held), 0) + held, 6)
+    held = _HELD.pack(MARK, way, number)
+    length = len(_padded(packet, bytes(_UDP.size) + held, size))
+    return _summed(packet, _padded(packet, _UDP.pack(*ports, length, 0) + held, size), 6)
+
+
+def _padded(packet: Packet, data: bytes, size: int) -> bytes:
+    """The data with zeros behind it, so that with its IP header it has `size` bytes."""
+    return data.ljust(size - IP_HEADER[packet.source.version], b"\0")
 
 
 def _summed(packet: Packet, data: bytes, place: int) -> bytes:
@@ -175,7 +199,8 @@ def _summed(packet: Packet, data: bytes, place: int) -> bytes:
 
 
 def checksum(data: bytes) -> int:
-    """The Internet checksum (RFC 1071) of an even number of bytes."""
+    """The Internet checksum (RFC 1071); an odd number of bytes counts with a zero behind it."""
+    data += bytes(len(data) % 2)
     total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)

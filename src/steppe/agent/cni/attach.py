@@ -12,7 +12,7 @@ link.
 
 from collections.abc import Callable, Generator, Iterable, Iterator
 from errno import EEXIST
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import msgspec
 
@@ -33,8 +33,16 @@ from steppe.plan.order import ordered
 from steppe.state.device import Veth
 from steppe.state.link import Link, LinkKey
 from steppe.state.node import Key, NodeClaim, Value, settle
-from steppe.state.workload import POD_GROUP, host_mac, is_pod_link, parse_alias, pod_mac
+from steppe.state.workload import (
+    POD_GROUP,
+    host_mac,
+    interface,
+    is_pod_link,
+    parse_alias,
+    pod_mac,
+)
 
+T = TypeVar("T")
 Steps = Generator[str, None, Workload]
 """The names of the steps of an ADD; each is yielded when it is done."""
 
@@ -169,14 +177,19 @@ class Attachments:
 
     def inner_faults(self, workload: Workload) -> tuple[Change, ...]:
         """The changes that restore the inside of a pod; () if its namespace is not found."""
-        interface = _interface(workload)
+        named = interface(workload)
         with self._sandboxes.opened(workload.link) as netns:
             if netns is None:
                 return ()
-            actual = self._inside(netns, interface)
-        wanted = settle(pod_claims(workload, self._view.mtu, interface))[0]
+            actual = self._inside(netns, named)
+        wanted = settle(pod_claims(workload, self._view.mtu, named))[0]
         # Compare only what we made: other programs may have added entries.
         return ordered(diff(wanted, actual, wanted))
+
+    def in_pod(self, workload: Workload, look: Callable[[int], T]) -> T | None:
+        """What `look` answers of the pod's namespace; None if that is not found."""
+        with self._sandboxes.opened(workload.link) as netns:
+            return look(netns.fd) if netns is not None else None
 
     def knows(self, workload: Workload) -> bool:
         """Whether this attachment is complete in the kernel, and was not removed or replaced."""
@@ -187,11 +200,11 @@ class Attachments:
         if any(one.link == workload.link and not one.half_made for one in self.found()):
             return True
         self._delete(workload.link)
-        interface = _interface(workload)
+        named = interface(workload)
         with self._sandboxes.opened(workload.link) as netns:
             if netns is None:
                 return False
-            for _ in self._attach(workload, netns, interface, self._view.mtu):
+            for _ in self._attach(workload, netns, named, self._view.mtu):
                 pass
         return True
 
@@ -274,11 +287,6 @@ def run(steps: Steps, done: Callable[[str], None] = lambda _: None) -> Workload:
         except StopIteration as end:
             workload: Workload = end.value
             return workload
-
-
-def _interface(workload: Workload) -> str:
-    """The link's name inside the pod."""
-    return workload.container.partition("/")[2] or "eth0"
 
 
 def _is_link(key: Key) -> bool:

@@ -6,6 +6,7 @@ place, so it is never incomplete.
 """
 
 import argparse
+import logging
 import os
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import msgspec
 
 from steppe.agent.cni import framing
 from steppe.agent.files import cure
+from steppe.agent.log import line
 from steppe.cni import plugin
 from steppe.errors import SteppeError
 
@@ -31,13 +33,31 @@ CONFLIST = "10-steppe.conflist"
 _INTERPRETERS = ("/usr/bin/python3", str(Path(sys.executable).resolve()))
 
 
+LEAST = "1.0.0"
+"""What a runtime that knows no `cniVersions` asks for: containerd 1.6 and 1.7 refuse a result of
+version 1.1.0."""
+
+log = logging.getLogger("steppe.agent")
+
+
+class _Versions(msgspec.Struct):
+    """A plugin's answer to VERSION."""
+
+    versions: tuple[str, ...] = msgspec.field(name="supportedVersions", default=())
+
+
 class InstallError(SteppeError):
     """Plugin or configuration could not be put in place."""
 
 
-def install(bin_dir: Path, conf_dir: Path, socket: Path) -> tuple[Path, ...]:
-    """Write plugin and configuration; returns the files that have changed."""
-    written = [_write_plugin(bin_dir / PLUGIN)]
+def install(
+    bin_dir: Path, conf_dir: Path, socket: Path, program: Path | None = None
+) -> tuple[Path, ...]:
+    """Write plugin and configuration; returns the files that have changed.
+
+    `program`: the static plugin (shim/) to install; without it, the Python script.
+    """
+    written = [_write_plugin(bin_dir / PLUGIN, program)]
     text = msgspec.json.format(msgspec.json.encode(conflist(bin_dir, socket)), indent=2)
     written.append(_write(conf_dir / CONFLIST, text + b"\n", 0o644))
     return tuple(path for path in written if path is not None)
@@ -55,17 +75,44 @@ def remove(bin_dir: Path, conf_dir: Path) -> None:
 def conflist(bin_dir: Path, socket: Path) -> dict[str, Any]:
     """The network configuration; with the portmap plugin for host ports if the node has it."""
     plugins: list[dict[str, Any]] = [{"type": PLUGIN, "socket": str(socket)}]
-    if (bin_dir / "portmap").exists():
-        plugins.append({"type": "portmap", "capabilities": {"portMappings": True}})
+    versions = list(plugin.SUPPORTED)
+    portmap = bin_dir / "portmap"
+    if portmap.exists():
+        known = supported_versions(portmap)
+        if LEAST in known:
+            versions = [version for version in versions if version in known]
+            plugins.append({"type": "portmap", "capabilities": {"portMappings": True}})
+        else:
+            log.warning(line("portmap-left-out", plugin=portmap, knows=", ".join(known) or "none"))
     return {
-        "cniVersion": plugin.NEWEST,
-        "cniVersions": list(plugin.SUPPORTED),
+        "cniVersion": LEAST,
+        "cniVersions": versions,
         "name": "steppe",
         "plugins": plugins,
     }
 
 
-def _write_plugin(path: Path) -> Path | None:
+def supported_versions(path: Path) -> tuple[str, ...]:
+    """The versions of CNI that a plugin says it supports; () if it does not answer."""
+    try:
+        done = subprocess.run(
+            [path],
+            env={"CNI_COMMAND": "VERSION"},
+            # As libcni asks: a plugin may refuse an empty configuration.
+            input=msgspec.json.encode({"cniVersion": LEAST}),
+            capture_output=True,
+            timeout=10,
+            check=False,
+        )
+        answer = msgspec.json.decode(done.stdout, type=_Versions)
+    except (OSError, subprocess.TimeoutExpired, msgspec.MsgspecError):
+        return ()
+    return answer.versions
+
+
+def _write_plugin(path: Path, program: Path | None) -> Path | None:
+    if program is not None:
+        return _write_program(path, program)
     source = Path(plugin.__file__).read_text()
     tried = []
     for interpreter in dict.fromkeys(_INTERPRETERS):
@@ -76,6 +123,21 @@ def _write_plugin(path: Path) -> Path | None:
     raise InstallError(
         f"no Python runs the CNI plugin ({'; '.join(tried)}); install python3 3.9 or newer"
     )
+
+
+def _write_program(path: Path, program: Path) -> Path | None:
+    known = supported_versions(program)
+    if not set(plugin.SUPPORTED).issubset(known):
+        why = f"it supports {', '.join(known)}" if known else "it does not answer VERSION"
+        raise InstallError(
+            f"{program} is not this agent's CNI plugin: {why}; give the one that "
+            "came with this version, or none for the Python script"
+        )
+    try:
+        data = program.read_bytes()
+    except OSError as error:
+        raise InstallError(f"cannot read {program}: {error.strerror}") from error
+    return _write(path, data, 0o755)
 
 
 def _fault(interpreter: str, source: str) -> str:
@@ -147,6 +209,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--cni-bin", type=Path, default=BIN_DIR, help="%(default)s")
     parser.add_argument("--cni-conf", type=Path, default=CONF_DIR, help="%(default)s")
+    parser.add_argument("--cni-plugin", type=Path, help="the static plugin; default: the script")
     parser.add_argument("--socket", type=Path, default=SOCKET, help="the agent's (%(default)s)")
     parser.add_argument("--remove", action="store_true", help="take plugin and conflist away")
     given = parser.parse_args(arguments)
@@ -155,7 +218,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             remove(given.cni_bin, given.cni_conf)
         else:
             check_ready(given.socket)
-            for path in install(given.cni_bin, given.cni_conf, given.socket.resolve()):
+            socket = given.socket.resolve()
+            for path in install(given.cni_bin, given.cni_conf, socket, given.cni_plugin):
                 sys.stdout.write(f"{path}\n")
     except SteppeError as error:
         sys.stderr.write(f"{error}\n")

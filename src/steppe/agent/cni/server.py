@@ -142,6 +142,13 @@ class CniServer:
                 return ()
             return await self._in_thread(lambda: self._attachments.inner_faults(workload))
 
+    async def in_pod(self, workload: Workload, look: Callable[[int], T]) -> T | None:
+        """What `look` answers of a pod's namespace; None for one that is not found."""
+        async with self._alone(workload.link):
+            if not self._attachments.knows(workload):
+                return None
+            return await self._in_thread(lambda: self._attachments.in_pod(workload, look))
+
     async def _serve(self, request: Request) -> dict[str, Any] | None:
         verbs = {
             "ADD": self._add,

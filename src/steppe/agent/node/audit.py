@@ -3,7 +3,8 @@
     differences   entries of Steppe's tables, their base (nftables' chains and sets), and the
                   entries inside pods that attaching has made
     flows         tracked flows to addresses that are no longer backends
-    others        other programs' rules that drop, and settings and routes that override ours
+    others        what other programs, or hands, have put beside the tables, and what that does to
+                  which flows (steppe.findings)
 
 Entries and flows are repaired on request. The inside of a pod is only reported, since later plugins
 of the chain may have changed it: recreate the pod. Settings and rules of other programs are only
@@ -16,16 +17,16 @@ from typing import Any, Protocol
 
 from steppe.agent.node.flows import stale_now
 from steppe.agent.node.keeper import Keeper
+from steppe.agent.node.surroundings import Observer
 from steppe.compile.incremental import NodeCompiler
 from steppe.drivers.driver import Fault
-from steppe.drivers.inspection import Other
+from steppe.findings.finding import finding_document
 from steppe.kube.cause import Cause
 from steppe.kube.objects import Workload
 from steppe.net.flow import Flow
 from steppe.plan.diff import Change
 from steppe.plan.flows import frontend_of
 from steppe.state.node import TABLES, Key, Value
-from steppe.state.route import RouteKey
 
 Json = dict[str, Any]
 
@@ -44,12 +45,6 @@ class Inspection(Protocol):
     def end(self, flows: Iterable[Flow]) -> None:
         """Delete these flows from the connection table."""
 
-    def others(self, routes: Iterable[RouteKey], link: str) -> Iterable[Other]:
-        """Others' rules, settings and routes that may lead packets astray.
-
-        `routes`: ours. `link`: the node's way to the other nodes; "" where it is not known.
-        """
-
 
 class Audit:
     """Looks at one node. `inner_faults`: what inside a pod is not as it was attached."""
@@ -60,11 +55,13 @@ class Audit:
         keeper: Keeper,
         inner_faults: InnerFaults,
         inspection: Inspection,
+        observer: Observer,
     ) -> None:
         self._compiler = compiler
         self._keeper = keeper
         self._inner_faults = inner_faults
         self._inspection = inspection
+        self._observer = observer
 
     async def look(self, *, repair: bool) -> Json:
         """What is wrong now; with `repair` it is repaired after that."""
@@ -75,11 +72,7 @@ class Audit:
             for fault in await self._inner_faults(workload)
         ]
         stale = await self._stale_flows()
-        # In this thread, for the compiler's tables change in it.
-        routes = tuple(key for key in self._compiler.state if isinstance(key, RouteKey))
-        here = self._compiler.here
-        link = here.underlay.link if here is not None else ""
-        others = await asyncio.to_thread(self._inspection.others, routes, link)
+        others = (await self._observer.look()).findings
         ordered = sorted(changes, key=lambda c: (TABLES.index(c.key.table), str(c.key)))
         rows = [_row(c, self._keeper.reconciler.because(c)) for c in ordered]
         flows = [{"flow": str(flow), "because": self._because(flow)} for flow in stale]
@@ -101,7 +94,7 @@ class Audit:
                 *(_row_inside(*found) for found in inside),
             ],
             "flows": flows,
-            "others": [{"entry": other.entry, "text": other.text} for other in others],
+            "others": [finding_document(other) for other in others],
         }
 
     async def _drift(self) -> tuple[dict[Key, Value], tuple[Change, ...], tuple[Fault, ...]]:

@@ -192,6 +192,8 @@ class Keeper:
     async def _sync(self) -> None:
         async with self._lock:
             plan = self.reconciler.plan()
+            for key in plan.repairs:
+                self._metrics.repairs.labels(key.table).inc()
             if plan.changes:
                 await self._apply(plan.changes)
         for workload in plan.lost:
@@ -233,8 +235,7 @@ class Keeper:
     def _observe(self, event: Seen) -> None:
         if event.foreign and event.key not in self._compiler.state:
             return
-        if self.reconciler.observe(event.key, event.value) and self._owner.trusted:
-            self._metrics.repairs.labels(event.key.table).inc()
+        self.reconciler.observe(event.key, event.value)
 
     async def _read_again(self, event: Lost) -> None:
         log.info(line("reading-again", why=event.reason))

@@ -30,10 +30,14 @@ MANY_KEYS = 10_000
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """Changes for the driver, and pods whose link is missing: the CNI server makes it again."""
+    """Changes for the driver, and pods whose link is missing: the CNI server makes it again.
+
+    `repairs`: the keys among the changes whose entry was right until another program changed it.
+    """
 
     changes: tuple[Change, ...] = ()
     lost: tuple[Workload, ...] = ()
+    repairs: tuple[Key, ...] = ()
 
 
 class Reconciler:
@@ -52,6 +56,8 @@ class Reconciler:
         self.compared = self.planned = 0
         """The number of keys that the last pass has compared, and of its changes."""
         self._dirty: set[Key] = set()
+        self._broken: set[Key] = set()
+        """Keys whose entry was the desired one until the kernel reported another value."""
 
     def touch(self, keys: Iterable[Key]) -> None:
         """These keys' desired entries may have changed."""
@@ -63,16 +69,25 @@ class Reconciler:
         self._dirty = {*seen, *self._compiler.state}
 
     def observe(self, key: Key, value: Value | None) -> bool:
-        """The kernel reports a key's new value; returns whether it differs from the desired one."""
+        """The kernel reports a key's new value; returns whether it differs from the desired one.
+
+        That need not be another program's work: an attachment writes its entries before they are
+        desired, and deletes them before they are not.
+        """
+        entry = self._compiler.state.get(key)
+        desired = entry.value if entry is not None else None
+        was_right = self.actual.get(key) == desired
         if value is None:
             self.actual.pop(key, None)
         else:
             self.actual[key] = value
-        entry = self._compiler.state.get(key)
-        differs = (entry.value if entry is not None else None) != value
-        if differs:
-            self._dirty.add(key)
-        return differs
+        if desired == value:
+            self._broken.discard(key)
+            return False
+        self._dirty.add(key)
+        if was_right:
+            self._broken.add(key)
+        return True
 
     def adopt(self, keys: Iterable[Key]) -> None:
         """Another part of the agent has just written the desired values of these keys."""
@@ -150,7 +165,10 @@ class Reconciler:
         known = [change for change in changes if not self._is_under_way(change)]
         lost = dict.fromkeys(chain.from_iterable(_links(c) for c in known if _is_lost_pod(c)))
         kept = [c for c in known if lost.keys().isdisjoint(_links(c))] if lost else known
-        return Plan(ordered(kept), tuple(self._compiler.workloads[link] for link in lost))
+        repairs = tuple(c.key for c in kept if c.key in self._broken) if self._broken else ()
+        self._broken.clear()
+        gone = tuple(self._compiler.workloads[link] for link in lost)
+        return Plan(ordered(kept), gone, repairs)
 
     def _is_under_way(self, change: Change) -> bool:
         links = _links(change)

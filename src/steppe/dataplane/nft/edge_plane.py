@@ -2,15 +2,22 @@
 
 from collections.abc import Iterator
 
-from steppe.dataplane.nft.sets import TUNNEL_LINK, TUNNEL_PEER, TUNNEL_PORT, TUNNEL_SOURCE
+from steppe.dataplane.nft.sets import OWN, TUNNEL_LINK, TUNNEL_PEER, TUNNEL_PORT, TUNNEL_SOURCE
 from steppe.kube.cause import Cause
-from steppe.kube.objects import Node
+from steppe.kube.objects import Node, Workload
 from steppe.net.address import host_prefix
 from steppe.state.claim import Claim
 from steppe.state.nft import Element
 from steppe.state.node import NodeClaim
 
 _NOTHING = Element()
+
+
+def pod(workload: Workload) -> Iterator[NodeClaim]:
+    """That a pod of this node may tell of errors in its own connections."""
+    cause = Cause(workload.ref, "status.podIPs")
+    for address in workload.addresses:
+        yield Claim(OWN.key(address, address), _NOTHING, cause)
 
 
 def tunnel(link: str, port: int, here: Node) -> Iterator[NodeClaim]:

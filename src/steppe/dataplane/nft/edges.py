@@ -2,8 +2,9 @@
 
     prerouting ─▶ from-pod       a pod sends from its own addresses, and is no router of its node's
                ─▶ from-tunnel    out of tunnels come the nodes' behind them, and their pods'
-    input         tunnels        tunnels' packets come from other nodes
+    input         arriving       tunnels' packets come from other nodes; no broadcast from pods
     forward       tunnels begin at nodes: none is passed on (skeleton.py)
+    input, forward ─▶ pod-errors   a pod tells of errors in its own connections only
 
 Pod links are known by their group (state/workload.py). Which addresses a pod has, its routes say:
 "fib saddr . iif oif missing" is true unless the route back to the sender leads out by the link that
@@ -15,12 +16,20 @@ in one transaction with those that say who is behind them.
 from collections.abc import Iterator
 
 from steppe.dataplane.nft.service_chains import FAMILIES, MASQUERADE
-from steppe.dataplane.nft.sets import CLUSTER, TUNNEL_LINK, TUNNEL_PEER, TUNNEL_PORT, TUNNEL_SOURCE
+from steppe.dataplane.nft.sets import (
+    CLUSTER,
+    OWN,
+    TUNNEL_LINK,
+    TUNNEL_PEER,
+    TUNNEL_PORT,
+    TUNNEL_SOURCE,
+)
 from steppe.state.nft import Chain, Go, Hook, Marked, Match, Rule
 from steppe.state.workload import POD_GROUP
 
 FROM_POD = "from-pod"
 FROM_TUNNEL = "from-tunnel"
+POD_ERRORS = "pod-errors"
 RAW = -300
 """Behind the reassembly of fragments (-400) and before conntrack (-200): what is not let in takes
 no place there (NF_IP_PRI_* in linux/netfilter_ipv4.h).
@@ -31,19 +40,26 @@ STRAY = "fib saddr . iif oif"
 _TUNNELLED = Match("udp dport", set=TUNNEL_PORT.name(4))
 _DHCP = "a DHCP answer: no pod serves its node"
 _ROUTER = "only routers say so, and no pod is its node's router"
+_TWO_ENDS = "a pod's wire has two ends, so nobody is to be called together"
+_NOBODY = "no address of this pod"
+_FROM_PODS = Match("meta iifgroup", literal=str(POD_GROUP))
+_LOOPBACK = Match("ip daddr", literal="127.0.0.0/8")
+"""Where `route_localnet` is on, the kernel takes this from other links too (CVE-2020-8558)."""
 
 
 def edges() -> tuple[Chain, ...]:
     """The base chain that every packet of others comes to first, what it leads to, and the one
     that tunnels' packets come to where they end.
     """
-    return (_entry(), _from_pod(), _from_tunnel(), _tunnels())
+    return (_entry(), _from_pod(), _from_tunnel(), _pod_errors(), _arriving())
 
 
 def _entry() -> Chain:
-    pods = Rule((Match("meta iifgroup", literal=str(POD_GROUP)),), Go("goto", FROM_POD))
+    pods = Rule((_FROM_PODS,), Go("goto", FROM_POD))
     tunnels = Rule((Match("meta iifname", set=TUNNEL_LINK.name(4)),), Go("goto", FROM_TUNNEL))
-    return Chain("edges", (pods, tunnels), Hook("filter", "prerouting", RAW))
+    others = (Match("meta iifname", literal="lo", negate=True), _LOOPBACK)
+    to_loopback = Rule(others, "drop", "loopback is on no wire")
+    return Chain("edges", (pods, tunnels, to_loopback), Hook("filter", "prerouting", RAW))
 
 
 def _from_pod() -> Chain:
@@ -56,11 +72,13 @@ def _from_pod() -> Chain:
     return Chain(
         FROM_POD,
         (
-            Rule((Match(STRAY, literal="missing"),), "drop", "no address of this pod"),
+            Rule((Match(STRAY, literal="missing"),), "drop", _NOBODY),
+            Rule((_LOOPBACK,), "drop", "loopback is on no wire"),
             Rule((Match("meta l4proto", literal="tcp"),), "return"),
             # Where there is none to look up, the answer of `fib` is always yes.
-            Rule((Match("ip saddr", literal="0.0.0.0/8"),), "drop", "no address of this pod"),
-            Rule((Match("ip daddr", literal="255.255.255.255"),), "drop", "the wire has two ends"),
+            Rule((Match("ip saddr", literal="0.0.0.0/8"),), "drop", _NOBODY),
+            Rule((Match("ip6 saddr", literal="::/128"),), "drop", _NOBODY),
+            Rule((Match("ip daddr", literal="255.255.255.255/32"),), "drop", _TWO_ENDS),
             *(Rule((Match("udp dport", literal=str(port)),), "drop", _DHCP) for port in (68, 546)),
             Rule((Match("icmp type", literal="redirect"),), "drop", _ROUTER),
             Rule((Match("icmp type", literal="router-advertisement"),), "drop", _ROUTER),
@@ -78,27 +96,57 @@ def _from_pod() -> Chain:
 def _from_tunnel() -> Chain:
     return Chain(
         FROM_TUNNEL,
-        tuple(
-            Rule(
-                (Match(f"{p} saddr", set=TUNNEL_SOURCE.name(v), negate=True),),
-                "drop",
-                "no node's behind the tunnels",
-            )
-            for v, p in FAMILIES
+        (
+            *(
+                Rule(
+                    (Match(f"{p} saddr", set=TUNNEL_SOURCE.name(v), negate=True),),
+                    "drop",
+                    "no node's behind the tunnels",
+                )
+                for v, p in FAMILIES
+            ),
+            Rule((_LOOPBACK,), "drop", "loopback is on no wire"),
         ),
     )
 
 
-def _tunnels() -> Chain:
+def _pod_errors() -> Chain:
+    """An ICMP error is "related" to the connection that it quotes, whoever has sent it, and for
+    that policies let it through (policy_chains.py). Routers tell of errors in others' connections;
+    pods only where they are one end, be it behind a Service.
+    """
+    own = (
+        Rule((Match(f"{p} saddr . ct {way} {p} saddr", set=OWN.name(v)),), "return")
+        for v, p in FAMILIES
+        for way in ("original", "reply")
+    )
+    return Chain(POD_ERRORS, (*own, Rule((), "drop", "an error in a connection of others")))
+
+
+def errors_of_pods() -> Rule:
+    """What leads to that chain, in a base chain behind conntrack and before policies."""
+    related = Match("ct state", literal="related")
+    return Rule((related, _FROM_PODS), Go("jump", POD_ERRORS))
+
+
+def _arriving() -> Chain:
     return Chain(
-        "tunnels",
-        tuple(
+        "arriving",
+        (
+            errors_of_pods(),
             Rule(
-                (_TUNNELLED, Match(f"{p} saddr", set=TUNNEL_PEER.name(v), negate=True)),
+                (_FROM_PODS, Match("fib daddr type", literal="broadcast")),
                 "drop",
-                "tunnels come from other nodes",
-            )
-            for v, p in FAMILIES
+                _TWO_ENDS,
+            ),
+            *(
+                Rule(
+                    (_TUNNELLED, Match(f"{p} saddr", set=TUNNEL_PEER.name(v), negate=True)),
+                    "drop",
+                    "tunnels come from other nodes",
+                )
+                for v, p in FAMILIES
+            ),
         ),
         Hook("filter", "input", 0),
     )
@@ -112,7 +160,7 @@ def tunnels_forwarded() -> Iterator[Rule]:
         outside = Match(f"{p} daddr", set=CLUSTER.name(v), negate=True)
         for also in (
             (Match(f"{p} daddr", set=TUNNEL_PEER.name(v)),),
-            (Match("meta iifgroup", literal=str(POD_GROUP)), outside),
+            (_FROM_PODS, outside),
             (Marked(MASQUERADE), outside),
         ):
             yield Rule((_TUNNELLED, *also), "drop", "tunnels begin at nodes, not behind them")

@@ -52,6 +52,7 @@ STICKY_LOCAL_ENDPOINT = Choices(
 AFFINITY = Senders("affinity", "source . Service port: the id it was given", NUMBER)
 ITSELF = Pairs("itself", "1: itself", NUMBER)
 POLICED = Numbers("policed", "namespaces with policies, hashed; 0: they are known")
+OWN = Pairs("own", "a pod of this node, twice")
 TUNNEL_LINK = Links("tunnel_link", "links that unwrap what other nodes send")
 TUNNEL_PORT = Ports("tunnel_port", "UDP ports at which tunnels end here")
 TUNNEL_PEER = Addresses("tunnel_peer", "nodes whose tunnels end here")
@@ -104,7 +105,7 @@ SERVICE_SETS: tuple[Declared, ...] = (
 )
 POLICY_SETS: tuple[Declared, ...] = (ITSELF, *INGRESS.all, *EGRESS.all)
 _POLICY_NAMES = frozenset(name for declared in POLICY_SETS for name in declared.names)
-EDGE_SETS: tuple[Declared, ...] = (TUNNEL_PEER, TUNNEL_SOURCE)
+EDGE_SETS: tuple[Declared, ...] = (OWN, TUNNEL_PEER, TUNNEL_SOURCE)
 FAMILY_SETS = (*SERVICE_SETS, *POLICY_SETS, *EDGE_SETS)
 """All that exist for each family, in the skeleton's order."""
 

@@ -6,7 +6,7 @@ Objects of the cluster never add a rule. They add elements to the sets named her
     prerouting, output ─▶ services: @service4 gives the chain (service_chains.py)
                              ├─▶ spread-3, …  choose a number ─▶ to-endpoint: @endpoint4
                              └─▶ refuse       a Service's address, but none of its ports
-    input, forward    who may send tunnels' packets (edges.py)
+    input, forward    who may send tunnels' packets; errors that pods tell of (edges.py)
     forward       drop packets of the cluster that conntrack finds invalid
     forward, input ─▶ egress4    what a pod of this node may send (policy_chains.py)
     forward        ─▶ ingress4   what a pod of this node may receive
@@ -20,7 +20,7 @@ the destination is translated and before the source is, so they see the addresse
 
 from typing import Literal
 
-from steppe.dataplane.nft.edges import edges, tunnels_forwarded
+from steppe.dataplane.nft.edges import edges, errors_of_pods, tunnels_forwarded
 from steppe.dataplane.nft.policy_chains import accepted, direction_chains, entry, ports_chain
 from steppe.dataplane.nft.service_chains import (
     FAMILIES,
@@ -150,7 +150,7 @@ def _forward() -> Chain:
         )
         for version, protocol in FAMILIES
     )
-    rules = (*tunnels_forwarded(), *untranslated)
+    rules = (*tunnels_forwarded(), errors_of_pods(), *untranslated)
     return Chain("forward", rules, Hook("filter", "forward", 0))
 
 

@@ -21,6 +21,7 @@ RTM_GETLINK = 18
 
 _IFINFO = struct.Struct("=BxHiII")
 _IFF_UP = 0x1
+_IFF_LOWER_UP = 0x10000
 _IFLA_ADDRESS = 1
 _IFLA_IFNAME = 3
 _IFLA_MTU = 4
@@ -51,6 +52,7 @@ class LinkInfo(msgspec.Struct, frozen=True):
     up: bool
     loopback: bool
     group: int = 0
+    carrier: bool = True
     data: Mapping[int, bytes] = {}
 
     def link(self, names: Mapping[int, str]) -> Link | None:
@@ -166,6 +168,7 @@ def read_link(message: Message) -> LinkInfo:
         alias=nl.string(found.get(_IFLA_IFALIAS, b"")),
         up=bool(flags & _IFF_UP),
         loopback=kind == _ARPHRD_LOOPBACK,
+        carrier=bool(flags & _IFF_LOWER_UP),
         group=nl.number(found.get(_IFLA_GROUP, b"")),
         data=data,
     )

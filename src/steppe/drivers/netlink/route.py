@@ -8,7 +8,6 @@ an earlier version, and is only deleted.
 import struct
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
-from typing import Literal
 
 import msgspec
 
@@ -16,7 +15,7 @@ from steppe.drivers.netlink import encap
 from steppe.drivers.netlink import message as nl
 from steppe.drivers.netlink.message import Message, Request
 from steppe.net.address import IPAddress, IPNetwork
-from steppe.state.route import PROTOCOL, Hop, Route, RouteKey, in_order
+from steppe.state.route import PROTOCOL, Hop, Route, RouteKey, RouteKind, in_order
 
 RTM_NEWROUTE = 24
 RTM_DELROUTE = 25
@@ -44,9 +43,12 @@ _RT_SCOPE_NOWHERE = 255
 AF_INET = 2
 AF_INET6 = 10
 
-_KINDS: dict[int, Literal["unicast", "unreachable", "throw"]] = {
+_KINDS: dict[int, RouteKind] = {
     1: "unicast",
+    2: "local",
+    6: "blackhole",
     7: "unreachable",
+    8: "prohibit",
     9: "throw",
 }
 _NUMBERS = {kind: number for number, kind in _KINDS.items()}
@@ -157,11 +159,12 @@ def read_route(message: Message, names: dict[int, str]) -> RouteInfo | None:
         table = nl.number(found[_RTA_TABLE])
     metric = nl.number(found.get(_RTA_PRIORITY, b""))
     key = RouteKey(_prefix(family, length, found.get(_RTA_DST)), table, metric)
-    if name != "unicast":
+    if name not in ("unicast", "local"):
         # IPv6 hangs these on the loopback link; to us they have none.
         return RouteInfo(key, Route(name), protocol)
     metrics = nl.attributes(found[_RTA_METRICS]) if _RTA_METRICS in found else {}
     route = Route(
+        kind=name,
         hops=_hops(found, flags, names),
         source=_address(found.get(_RTA_PREFSRC)),
         mtu=nl.number(metrics.get(_RTAX_MTU, b"")),

@@ -3,14 +3,26 @@
 In process, because starting an `nft` program costs 2 ms and more for each change.
 """
 
+import contextlib
 import ctypes
 import enum
+import secrets
 import threading
+from collections.abc import Iterator
 from typing import Self
 
 from steppe.errors import SteppeError
 
 _NAME = "libnftables.so.1"
+
+
+TASK_NAME = f"st-nft-{secrets.token_hex(4)}"
+"""The name of a thread while it runs commands. The kernel's report of a transaction has the name
+of the task that made it (NFTA_GEN_PROC_NAME), by which we know our own. The thread's id would not
+do: the kernel reports it as the first PID namespace numbers it."""
+
+_PR_SET_NAME, _PR_GET_NAME = 15, 16  # prctl(2)
+_TASK_NAME_SIZE = 16  # bytes, with the final zero (TASK_COMM_LEN in linux/sched.h)
 
 
 class NftError(SteppeError):
@@ -55,7 +67,7 @@ class Library:
 
     def ask(self, commands: str, output: Output = Output(0)) -> str:  # noqa: B008 - it is a number
         """Run them, and answer what nft prints."""
-        with self._lock:
+        with self._lock, _named():
             self._nft.nft_ctx_output_set_flags(self._context, output)
             failed = self._nft.nft_run_cmd_from_buffer(self._context, commands.encode())
             # Both calls also empty their buffer.
@@ -64,6 +76,19 @@ class Library:
         if failed:
             raise NftError(" ".join(error.decode(errors="replace").split()))
         return answer.decode(errors="replace")
+
+
+@contextlib.contextmanager
+def _named() -> Iterator[None]:
+    """Inside, the calling thread has the name by which we know our transactions."""
+    libc = ctypes.CDLL(None)
+    before = ctypes.create_string_buffer(_TASK_NAME_SIZE)
+    libc.prctl(_PR_GET_NAME, before)
+    libc.prctl(_PR_SET_NAME, TASK_NAME.encode())
+    try:
+        yield
+    finally:
+        libc.prctl(_PR_SET_NAME, before)
 
 
 def _load() -> ctypes.CDLL:

@@ -1,54 +1,56 @@
-"""What other programs' nftables rules may do to packets: those that drop or refuse. Read only.
+"""Other programs' nftables rules that do more than let packets pass. Read only.
 
-iptables is seen too where it is the nft variant. Of the legacy one the kernel tells only which
-tables are in use.
+iptables is seen too where it is the nft variant; legacy.py reads the other one.
 """
 
 import json
 import re
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
-import msgspec
+from steppe.drivers.nftables.expressions import both, does, marked_bits, matching
+from steppe.drivers.nftables.library import Library, NftError, Output
+from steppe.state.surroundings import Matching, PacketRule
 
-from steppe.drivers.nftables.library import Library, Output
-
-_ENDINGS = frozenset(("drop", "reject"))
-_LEGACY = (("iptables-legacy", "ip_tables_names"), ("ip6tables-legacy", "ip6_tables_names"))
 # A string of nft's scanner that needs no quotes, which names of tables may not have.
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9/\\_.-]*")
 _TEXT = re.compile(r"^\t\t(.*?) # handle (\d+)$", re.MULTILINE)
+_COUNTED = re.compile(r"counter packets \d+ bytes \d+ ?")
+_DORMANT = re.compile(r"^\tflags .*\bdormant\b", re.MULTILINE)
+_WAYS = 8
+"""Ways into one chain that are told apart; with more, what is asked on the way is not known."""
 
 Json = Any
 Table = tuple[str, str]
 """Family and name."""
 
 
-class Dropping(msgspec.Struct, frozen=True, order=True):
-    """A rule, or a base chain's policy, by which packets may be lost at a hook."""
-
-    chain: str
-    hook: str
-    text: str
-
-
-def dropping(own: Table) -> tuple[Dropping, ...]:
+def packet_rules(own: Table) -> tuple[PacketRule, ...]:
     """All there are in this namespace, but for the table that is our own."""
     with Library() as nft:
-        listed = json.loads(nft.ask("list tables", Output.JSON))
-        tables = [_name(each["table"]) for each in listed["nftables"] if "table" in each]
-        found = [each for table in tables if table != own for each in _in_table(nft, table)]
-    return (*found, *_legacy())
+        # As text: nft 1.0.6 writes half a document where a table has flags.
+        tables = [_name(shown) for shown in nft.ask("list tables").splitlines()]
+        return tuple(rule for table in tables if table != own for rule in _looked_into(nft, table))
 
 
-def _in_table(nft: Library, table: Table) -> Iterator[Dropping]:
+def _looked_into(nft: Library, table: Table) -> tuple[PacketRule, ...]:
     if not all(map(_WORD.fullmatch, table)):
-        yield Dropping(f"{table[0]} {table[1]!r}", "any", "not looked into, by its name")
-        return
+        where = f"{table[0]} {table[1]!r}"
+        return (PacketRule(where, "any", "not looked into, by its name", "unread"),)
+    try:
+        return tuple(_in_table(nft, table))
+    except (NftError, ValueError) as error:
+        # As "unsupported extension", where iptables' is not built into libnftables.
+        text = f"not looked into: {error}"
+        return (PacketRule(" ".join(table), "any", text, "unread"),)
+
+
+def _in_table(nft: Library, table: Table) -> Iterator[PacketRule]:
     command = f"list table {table[0]} {table[1]}"
-    listed = json.loads(nft.ask(command, Output.JSON | Output.TERSE | Output.HANDLE))
     shown = nft.ask(command, Output.TERSE | Output.HANDLE)
+    if _DORMANT.search(shown):
+        return  # "the table is not evaluated any more" (nft(8))
+    listed = json.loads(nft.ask(command, Output.JSON | Output.TERSE | Output.HANDLE))
     texts = {int(handle): text for text, handle in _TEXT.findall(shown)}
     rules: dict[str, list[Json]] = {}
     chains: dict[str, Json] = {}
@@ -60,38 +62,48 @@ def _in_table(nft: Library, table: Table) -> Iterator[Dropping]:
     for name, chain in chains.items():
         if "hook" not in chain:
             continue
-        where = " ".join((*table, name))
         if chain.get("policy") == "drop":
-            yield Dropping(where, chain["hook"], "policy drop")
-        for inner in _led_to(name, rules):
-            at = " ".join((*table, inner))
-            for rule in rules.get(inner, ()):
-                if _words(rule["expr"]) & _ENDINGS:
-                    text = texts.get(rule["handle"], f"rule with handle {rule['handle']}")
-                    yield Dropping(at, chain["hook"], text)
+            where, only = " ".join((*table, name)), matching([], table[0])
+            yield PacketRule(where, chain["hook"], "policy drop", "drop", _partial(only))
+        for inner, on_the_way in _led_to(name, rules, table[0]).items():
+            yield from _of_chain(table, chain["hook"], rules.get(inner, []), texts, on_the_way)
 
 
-def _led_to(base: str, rules: Mapping[str, list[Json]]) -> Iterator[str]:
-    """A base chain, and those that its packets may get to."""
-    known, left = {base}, [base]
+def _of_chain(
+    table: Table, hook: str, rules: list[Json], texts: dict[int, str], ways: list[Matching]
+) -> Iterator[PacketRule]:
+    for rule in rules:
+        word = does(rule["expr"])
+        if not word:
+            continue
+        text = _COUNTED.sub("", texts.get(rule["handle"], f"rule with handle {rule['handle']}"))
+        bits = marked_bits(rule["expr"], text) if word == "mark" else 0
+        at, own = " ".join((*table, rule["chain"])), matching(rule["expr"], table[0])
+        for way in dict.fromkeys(both(way, own) for way in ways):
+            yield PacketRule(at, hook, text, word, way, bits)
+
+
+def _led_to(base: str, rules: dict[str, list[Json]], family: str) -> dict[str, list[Matching]]:
+    """A base chain and those that its packets may get to, with what is asked on each way there."""
+    known: dict[str, list[Matching]] = {base: [Matching()]}
+    left = [(base, Matching())]
     while left:
-        chain = left.pop()
-        yield chain
+        chain, way = left.pop()
         for rule in rules.get(chain, ()):
-            further = _targets(rule["expr"]) - known
-            known |= further
-            left += sorted(further)
+            for further in sorted(_targets(rule["expr"])):
+                ways = known.setdefault(further, [])
+                then = both(way, matching(rule["expr"], family))
+                if len(ways) >= _WAYS:
+                    then = Matching(partial=True)
+                if then not in ways:
+                    ways.append(then)
+                    left.append((further, then))
+    return known
 
 
-def _words(expression: Json) -> set[str]:
-    """All statements' and verdicts' names in an expression, however deep."""
-    if isinstance(expression, list):
-        return {word for each in expression for word in _words(each)}
-    if not isinstance(expression, dict):
-        return set()
-    if "xt" in expression:  # an extension of iptables', which nft knows by name at most
-        return {"reject"} if "REJECT" in str(expression["xt"]) else set()
-    return {*expression, *_words(list(expression.values()))}
+def _partial(found: Matching) -> Matching:
+    """A policy takes what no rule of the chain has taken."""
+    return both(found, Matching(partial=True))
 
 
 def _targets(expression: Json) -> set[str]:
@@ -107,16 +119,6 @@ def _targets(expression: Json) -> set[str]:
     return found
 
 
-def _legacy() -> Iterator[Dropping]:
-    for program, file in _LEGACY:
-        try:
-            names = Path("/proc/thread-self/net", file).read_text().split()
-        except OSError:
-            continue  # no such kernel module
-        if names:
-            text = f"tables {', '.join(names)}: not looked into, {program}-save shows them"
-            yield Dropping(program, "any", text)
-
-
-def _name(table: Json) -> Table:
-    return str(table["family"]), str(table["name"])
+def _name(shown: str) -> Table:
+    _, family, name = shown.split(" ", 2)
+    return family, name

@@ -1,16 +1,15 @@
 """Reports that another program has changed our table: `nft flush ruleset`, or a rule added by hand.
 
-    transaction   NEWRULE, DELSETELEM … of any table | NEWGEN {PROC_PID}
+    transaction   NEWRULE, DELSETELEM … of any table | NEWGEN {PROC_NAME}
 
 The change itself is not decoded: it is rare, and the table is read again. Events of our own
 elements are filtered out inside the kernel; a transaction of libnftables is recognized by its last
-message, which has the id of the thread.
+message, which has the name of the thread (library.py).
 """
 
 import socket
 from collections.abc import AsyncGenerator
 from errno import ENOBUFS
-from pathlib import Path
 from typing import Self
 
 from steppe.drivers import nfnetlink as nfnl
@@ -20,12 +19,12 @@ from steppe.drivers.netlink.hearing import heard, ignore, join
 from steppe.drivers.netlink.message import Message
 from steppe.drivers.netlink.socket import open_socket
 from steppe.drivers.nftables import messages as msg
+from steppe.drivers.nftables.library import TASK_NAME
 
 _OURS = (nfnl.NFTABLES, nfnl.NFPROTO_INET)
-_NFTA_GEN_PROC_PID = 2
+_NFTA_GEN_PROC_NAME = 3
 _BUFFER = 4 << 20
 _DATAGRAMS = 2000
-_THREADS = Path("/proc/self/task")
 
 
 class RulesetWatch:
@@ -84,7 +83,7 @@ class RulesetWatch:
     def _end(self, message: Message) -> str:
         """Why the table must be read again after this transaction; "" if it need not be."""
         touched, self._touched = self._touched, False
-        thread = int.from_bytes(nfnl.attributes(message)[_NFTA_GEN_PROC_PID], "big")
-        if not touched or (_THREADS / str(thread)).exists():
+        task = nl.string(nfnl.attributes(message).get(_NFTA_GEN_PROC_NAME, b""))
+        if not touched or task == TASK_NAME:
             return ""
         return f"another program has changed table inet {self._table}"

@@ -5,9 +5,9 @@ resourceVersions, allocation of cluster IPs and node ports, and time belong to t
 Each function takes built-in kinds and the `CustomKind`s of a CustomResourceDefinition alike.
 """
 
-from steppe_lab.apiserver.kinds import admission, lists, schema
-from steppe_lab.apiserver.kinds.custom import CustomKind, custom_kinds, established
-from steppe_lab.apiserver.kinds.model import (
+from steppe.admission import builtin, schema
+from steppe.admission.custom import CustomKind, custom_kinds, established
+from steppe.admission.model import (
     Admitted,
     Context,
     FieldError,
@@ -15,9 +15,10 @@ from steppe_lab.apiserver.kinds.model import (
     Kind,
     Structure,
 )
+from steppe.admission.registry import BUILTIN
+from steppe_lab.apiserver.kinds import lists
 from steppe_lab.apiserver.kinds.openapi import openapi_v2, openapi_v3
 from steppe_lab.apiserver.kinds.printers import table
-from steppe_lab.apiserver.kinds.registry import BUILTIN
 from steppe_lab.apiserver.kinds.selectable import selectable_fields
 
 __all__ = [
@@ -47,14 +48,14 @@ def admit_create(kind: Kind, obj: Json, context: Context) -> Admitted:
     """The object decoded and defaulted, its errors, and warnings for the client."""
     if isinstance(kind, CustomKind):
         return kind.admit_create(obj)
-    return admission.create(kind, obj, context)
+    return builtin.create(kind, obj, context)
 
 
 def admit_update(kind: Kind, old: Json, new: Json, subresource: str, context: Context) -> Admitted:
     """As `admit_create`; only the named subresource ("": the object itself) may change."""
     if isinstance(kind, CustomKind):
         return kind.admit_update(old, new, subresource)
-    return admission.update(kind, old, new, subresource, context)
+    return builtin.update(kind, old, new, subresource, context)
 
 
 def unknown_fields(kind: Kind, obj: Json) -> list[str]:

@@ -5,8 +5,8 @@
 or an object is granular.
 """
 
-from steppe_lab.apiserver.kinds.model import ATOMIC, GRANULAR, SET, Kind, Structure
-from steppe_lab.apiserver.kinds.schema import step, type_name
+from steppe.admission.model import ATOMIC, GRANULAR, SET, Kind, Structure
+from steppe.admission.schema import step, type_name
 
 
 def _map(*keys: str) -> Structure:

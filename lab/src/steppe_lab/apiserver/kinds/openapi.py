@@ -6,10 +6,10 @@ kubectl wants to know of each kind: that PATCH takes fieldValidation and dryRun,
 
 from collections.abc import Iterable, Iterator
 
-from steppe_lab.apiserver.kinds.custom import CustomKind
+from steppe.admission.custom import CustomKind
+from steppe.admission.model import Json, Kind
+from steppe.admission.schema import shapes, type_name
 from steppe_lab.apiserver.kinds.lists import ATOMIC_MAPS, ATOMIC_TYPES, LISTS, RETAIN_KEYS
-from steppe_lab.apiserver.kinds.model import Json, Kind
-from steppe_lab.apiserver.kinds.schema import shapes, type_name
 
 _INFO = {"title": "Kubernetes", "version": "v1.32.0"}
 _PATCHES = ("apply-patch+yaml", "json-patch+json", "merge-patch+json")

@@ -1,8 +1,8 @@
 """The fields that a field selector may name, besides metadata.name and metadata.namespace."""
 
-from steppe_lab.apiserver.kinds.custom import CustomKind
+from steppe.admission.custom import CustomKind
+from steppe.admission.model import Json, Kind
 from steppe_lab.apiserver.kinds.jsonpath import find
-from steppe_lab.apiserver.kinds.model import Json, Kind
 
 _REFERENCE = ("kind", "namespace", "name", "uid", "apiVersion", "resourceVersion", "fieldPath")
 _EVENT = (

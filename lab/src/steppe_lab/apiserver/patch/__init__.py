@@ -2,9 +2,9 @@
 
 from typing import Any
 
+from steppe.admission.model import Json
 from steppe_lab.apiserver import kinds
 from steppe_lab.apiserver.kinds import CustomKind, Kind
-from steppe_lab.apiserver.kinds.model import Json
 from steppe_lab.apiserver.patch.merge import json_patch, merge_patch
 from steppe_lab.apiserver.patch.strategic import strategic_merge
 from steppe_lab.apiserver.status import bad_request, unsupported_media_type

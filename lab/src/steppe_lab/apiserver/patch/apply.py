@@ -6,7 +6,7 @@ lists; to change one that another manager owns is a conflict, unless forced.
 
 from typing import Any
 
-from steppe_lab.apiserver.kinds.model import Json
+from steppe.admission.model import Json
 from steppe_lab.apiserver.patch.fields import (
     MISSING,
     Fields,

@@ -11,8 +11,8 @@ from typing import Any
 
 import msgspec
 
+from steppe.admission.model import Json
 from steppe_lab.apiserver.kinds import Structure
-from steppe_lab.apiserver.kinds.model import Json
 
 Fields = dict[str, Any]
 Path = tuple[str, ...]

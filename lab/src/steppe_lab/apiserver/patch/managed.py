@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from steppe_lab.apiserver.kinds.model import Json
+from steppe.admission.model import Json
 from steppe_lab.apiserver.patch.fields import (
     Comparison,
     Fields,

@@ -6,7 +6,7 @@ from typing import Any
 import jsonpatch
 import msgspec
 
-from steppe_lab.apiserver.kinds.model import Json
+from steppe.admission.model import Json
 from steppe_lab.apiserver.status import StatusError, bad_request
 
 # kube-apiserver's own limits (pkg/endpoints/handlers/patch.go: maxJSONPatchOperations; and

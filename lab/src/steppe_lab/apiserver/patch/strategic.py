@@ -7,7 +7,7 @@ The rules are those of k8s.io/apimachinery's pkg/util/strategicpatch; the keys c
 from collections.abc import Callable
 from typing import Any
 
-from steppe_lab.apiserver.kinds.model import Json
+from steppe.admission.model import Json
 from steppe_lab.apiserver.status import bad_request
 
 _DIRECTIVE = "$patch"

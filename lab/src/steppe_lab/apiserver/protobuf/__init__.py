@@ -15,8 +15,8 @@ from typing import Any
 import msgspec
 import yaml
 
-from steppe_lab.apiserver.kinds.model import Json
-from steppe_lab.apiserver.kinds.schema import shapes
+from steppe.admission.model import Json
+from steppe.admission.schema import shapes
 from steppe_lab.apiserver.status import bad_request
 
 MEDIA_TYPE = "application/vnd.kubernetes.protobuf"

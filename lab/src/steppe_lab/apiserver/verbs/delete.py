@@ -9,9 +9,9 @@ from typing import Any
 
 import msgspec
 
+from steppe.admission.model import Json
 from steppe_lab.apiserver.api import Api, Call, Reply, timestamp
 from steppe_lab.apiserver.kinds import Kind
-from steppe_lab.apiserver.kinds.model import Json
 from steppe_lab.apiserver.negotiation import decode_object, encode
 from steppe_lab.apiserver.registry import storage_name
 from steppe_lab.apiserver.status import bad_request, conflict, success

@@ -4,11 +4,11 @@ from functools import partial
 
 import msgspec
 
+from steppe.admission.model import Json
 from steppe.document_limits import TooDeepError, check_json
 from steppe_lab.apiserver import kinds
 from steppe_lab.apiserver.api import Api, Call, Reply
 from steppe_lab.apiserver.kinds import FieldError, Kind
-from steppe_lab.apiserver.kinds.model import Json
 from steppe_lab.apiserver.negotiation import BODY_LIMIT, decode_json, decode_yaml
 from steppe_lab.apiserver.patch import APPLY_PATCH, patched
 from steppe_lab.apiserver.patch.apply import applied

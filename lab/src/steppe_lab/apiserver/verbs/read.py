@@ -10,8 +10,8 @@ from itertools import islice
 
 import msgspec
 
+from steppe.admission.model import Json
 from steppe_lab.apiserver.api import Api, Call, Reply
-from steppe_lab.apiserver.kinds.model import Json
 from steppe_lab.apiserver.selectors import Selection
 from steppe_lab.apiserver.status import bad_request, expired, too_large_revision
 from steppe_lab.apiserver.store import Key, Record

@@ -10,8 +10,8 @@ from collections.abc import AsyncGenerator, Iterable
 
 import msgspec
 
+from steppe.admission.model import Json
 from steppe_lab.apiserver.api import Api, Call
-from steppe_lab.apiserver.kinds.model import Json
 from steppe_lab.apiserver.selectors import Selection
 from steppe_lab.apiserver.status import StatusError, bad_request, expired
 from steppe_lab.apiserver.store import Change, Collection, Record

@@ -11,10 +11,10 @@ from typing import Literal
 
 import msgspec
 
+from steppe.admission.model import Json
 from steppe_lab.apiserver import kinds
 from steppe_lab.apiserver.api import Api, Call, Reply
 from steppe_lab.apiserver.kinds import FieldError, Kind
-from steppe_lab.apiserver.kinds.model import Json
 from steppe_lab.apiserver.negotiation import decode_object
 from steppe_lab.apiserver.patch.managed import Manager, track_update
 from steppe_lab.apiserver.registry import storage_name

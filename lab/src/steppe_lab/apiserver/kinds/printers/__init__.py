@@ -2,9 +2,9 @@
 
 from datetime import datetime
 
-from steppe_lab.apiserver.kinds.custom import CustomKind
+from steppe.admission.custom import CustomKind
+from steppe.admission.model import Json, Kind
 from steppe_lab.apiserver.kinds.jsonpath import find
-from steppe_lab.apiserver.kinds.model import Json, Kind
 from steppe_lab.apiserver.kinds.printers import cluster, network, pods, workloads
 from steppe_lab.apiserver.kinds.printers.cells import AGE, NAME, Printer, age, column, since
 

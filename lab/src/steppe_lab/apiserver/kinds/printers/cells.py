@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from steppe_lab.apiserver.kinds.model import Json
+from steppe.admission.model import Json
 
 NONE, UNKNOWN, UNSET = "<none>", "<unknown>", "<unset>"
 

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from steppe_lab.apiserver.kinds.model import Json
+from steppe.admission.model import Json
 from steppe_lab.apiserver.kinds.printers.cells import (
     AGE,
     NAME,

@@ -1,0 +1,95 @@
+"""What the node has beside Steppe's tables, and what that does to the cluster's flows.
+
+Reading and judging may take long, so both run on a thread; what the compiler knows is copied before
+that, in the event loop's thread.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection
+from typing import Protocol
+
+import msgspec
+
+from steppe.compile.incremental import NodeCompiler
+from steppe.dataplane.nft.service_chains import MASQUERADE
+from steppe.fabric.registry import fabric_of
+from steppe.findings.finding import Finding
+from steppe.findings.known import Known
+from steppe.findings.registry import findings
+from steppe.kube.objects import Workload
+from steppe.net.address import IPAddress, IPNetwork, host_prefix
+from steppe.state.node import Key
+from steppe.state.route import RouteKey, RuleKey
+from steppe.state.surroundings import InPod, Surroundings, Unread
+from steppe.state.workload import interface
+
+UNSEEN = Surroundings(unread=(Unread("its inside", "its network namespace is not found"),))
+
+
+class Reader(Protocol):
+    """Reads what is beside the tables; calls may block (drivers.inspection)."""
+
+    def surroundings(
+        self, addresses: Collection[IPNetwork], links: Collection[str]
+    ) -> Surroundings:
+        """Of the node's own namespace: what concerns these addresses, and settings of links."""
+
+    def inside(self, netns_fd: int) -> Surroundings:
+        """Of a pod's."""
+
+
+InPods = Callable[[Workload, Callable[[int], Surroundings]], Awaitable[Surroundings | None]]
+"""Calls the function with a pod's namespace; None where that is not found."""
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """What there is, and what of it concerns the cluster."""
+
+    around: Surroundings = Surroundings()
+    findings: tuple[Finding, ...] = ()
+
+
+class Observer:
+    """Looks at one node. `in_pods` looks into pods of it."""
+
+    def __init__(self, compiler: NodeCompiler, reader: Reader, in_pods: InPods) -> None:
+        self._compiler = compiler
+        self._reader = reader
+        self._in_pods = in_pods
+
+    async def look(self, addresses: Collection[IPAddress] | None = None) -> Seen:
+        """Everything; with `addresses`, into those pods only that have one of them.
+
+        Nothing is found before the node's own object is known.
+        """
+        known = self._known()
+        if known is None:
+            return Seen()
+        more = tuple(map(host_prefix, addresses or ()))
+        wanted = (*known.addresses(), *more)
+        around = await asyncio.to_thread(self._reader.surroundings, wanted, known.links)
+        pods = [
+            InPod(pod.link, await self._in_pods(pod, self._reader.inside) or UNSEEN, interface(pod))
+            for pod in known.pods
+            if addresses is None or not set(pod.addresses).isdisjoint(addresses)
+        ]
+        around = msgspec.structs.replace(around, pods=tuple(pods))
+        return Seen(around, await asyncio.to_thread(findings, around, known))
+
+    def _known(self) -> Known | None:
+        compiler = self._compiler
+        here, settings = compiler.here, compiler.settings
+        if here is None:
+            return None
+        fabric, state = fabric_of(settings), compiler.state
+        keys: list[Key] = [*state.table(RouteKey.table), *state.table(RuleKey.table)]
+        return Known(
+            here=here,
+            peers=compiler.peers,
+            pods=tuple(compiler.workloads.values()),
+            services=tuple(p for each in compiler.service_ranges for p in each.prefixes),
+            tunnels=tuple(tunnel.link for tunnel in fabric.tunnels(settings)),
+            mtu=fabric.mtu(settings, here),
+            mark=MASQUERADE,
+            state={key: entry for key in keys if (entry := state.get(key)) is not None},
+        )

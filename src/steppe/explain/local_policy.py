@@ -1,0 +1,57 @@
+"""externalTrafficPolicy: Local as the change that opens a flow from outside.
+
+Nodes replace the address of a client outside, unless the policy is Local; then rules that take the
+client's own address match.
+"""
+
+from collections.abc import Iterator
+
+import msgspec
+
+from steppe.ends.target import RangeTarget, ServiceTarget
+from steppe.explain.cases import cases_of
+from steppe.explain.flow import BadFlowError
+from steppe.explain.model import Case, Change, Flow, Patch
+from steppe.explain.sentences import object_text
+from steppe.kube.cause import Cause
+from steppe.kube.cluster import Cluster
+from steppe.oracle.promised_path import Oracle
+from steppe.oracle.service import NodePortAddresses
+
+
+def local_changes(
+    part: Cluster, flow: Flow, cases: tuple[Case, ...], served: NodePortAddresses
+) -> Iterator[Change]:
+    """The change, if masqueraded packets are denied and it opens the whole flow."""
+    to = flow.destination
+    if not (isinstance(flow.source, RangeTarget) and isinstance(to, ServiceTarget)):
+        return
+    hidden = (
+        path.fate == "denied" and path.sent.source != path.received.source
+        for case in cases
+        for path in case.paths
+    )
+    if to.service.external_local or not any(hidden):
+        return
+    service = msgspec.structs.replace(to.service, external_local=True)
+    services = {**part.services, (service.namespace, service.name): service}
+    after = msgspec.structs.replace(part, services=services)
+    asked = msgspec.structs.replace(flow, destination=ServiceTarget(service, to.addresses))
+    if _opens(after, asked, served):
+        text = (
+            f"set externalTrafficPolicy: Local in {object_text(service.ref)}: clients then keep "
+            "their addresses, and only nodes with endpoints take them"
+        )
+        field = Cause(service.ref, "spec.externalTrafficPolicy")
+        patch = Patch(service.ref, "/spec/externalTrafficPolicy", "Local")
+        yield Change(text, (field,), (patch,))
+
+
+def _opens(after: Cluster, asked: Flow, served: NodePortAddresses) -> bool:
+    try:
+        cases = cases_of(after, asked, served)
+    except BadFlowError:
+        return False
+    oracle = Oracle(after, served)
+    paths = [path for case in cases for path in oracle.paths(case.packet, case.entering)]
+    return bool(paths) and all(path.fate == "delivered" for path in paths)

@@ -1,0 +1,106 @@
+"""Something on a node that is not Steppe's, what it does to which flows, and the cure."""
+
+from typing import Any
+
+import msgspec
+
+from steppe.net.address import IPNetwork, parse_prefix
+from steppe.net.packet import Packet
+from steppe.state.surroundings import Ports
+
+Json = Any
+
+
+class Affected(msgspec.Struct, frozen=True):
+    """Packets from and to these addresses; () and "" is any.
+
+    `answers`: answers are looked at as well; else only the first packet of a flow is.
+    """
+
+    sources: tuple[IPNetwork, ...] = ()
+    destinations: tuple[IPNetwork, ...] = ()
+    protocol: str = ""
+    ports: tuple[Ports, ...] = ()
+    answers: bool = True
+
+    def concerns(self, packet: Packet) -> bool:
+        """Whether the packet is among them, or its answer."""
+        return self._has(packet) or (self.answers and self._has(packet.answer))
+
+    def _has(self, packet: Packet) -> bool:
+        port = packet.destination_port
+        return (
+            _within(packet.source in each for each in self.sources)
+            and _within(packet.destination in each for each in self.destinations)
+            and self.protocol in ("", packet.protocol.lower())
+            and _within(first <= port <= last for first, last in self.ports)
+        )
+
+
+def _within(found: Any) -> bool:
+    known = tuple(found)
+    return not known or any(known)
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """`entry`: the thing, as its own command shows it. `effect`: what it does to which flows.
+
+    `sure`: flows of the cluster are lost or led elsewhere for certain; otherwise they may be.
+    `walked`: a walk through the node's tables takes it into account, so that a flow whose walk
+    arrives is not concerned.
+    """
+
+    kind: str
+    entry: str
+    effect: str
+    cure: str
+    sure: bool = False
+    walked: bool = False
+    affects: tuple[Affected, ...] = ()
+
+    def concerns(self, packet: Packet) -> bool:
+        return any(each.concerns(packet) for each in self.affects)
+
+
+def finding_document(found: Finding) -> Json:
+    """A finding as JSON."""
+    return {
+        "kind": found.kind,
+        "entry": found.entry,
+        "text": found.effect,
+        "cure": found.cure,
+        "sure": found.sure,
+        "walked": found.walked,
+        "affects": [
+            {
+                "sources": [str(each) for each in flow.sources],
+                "destinations": [str(each) for each in flow.destinations],
+                "protocol": flow.protocol,
+                "ports": [list(each) for each in flow.ports],
+                "answers": flow.answers,
+            }
+            for flow in found.affects
+        ],
+    }
+
+
+def finding_from(document: Json) -> Finding:
+    """What `finding_document` wrote; ValueError, KeyError or TypeError for anything else."""
+    return Finding(
+        document["kind"],
+        document["entry"],
+        document["text"],
+        document["cure"],
+        document["sure"],
+        document["walked"],
+        tuple(
+            Affected(
+                tuple(map(parse_prefix, flow["sources"])),
+                tuple(map(parse_prefix, flow["destinations"])),
+                flow["protocol"],
+                tuple((first, last) for first, last in flow["ports"]),
+                flow["answers"],
+            )
+            for flow in document["affects"]
+        ),
+    )

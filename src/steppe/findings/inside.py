@@ -1,0 +1,83 @@
+"""What is inside pods' own namespaces: routes that do not lead out, and packet rules."""
+
+from collections.abc import Iterator
+
+import msgspec
+
+from steppe.findings import packet_rules
+from steppe.findings.finding import Affected, Finding
+from steppe.findings.known import Known, first_of
+from steppe.kube.objects import Workload
+from steppe.net.address import IPAddress, IPNetwork, holds, host_prefix
+from steppe.state.surroundings import InPod, Surroundings
+from steppe.walk.beside import stays_inside
+from steppe.walk.routing import Asked
+
+
+def judge(around: Surroundings, known: Known) -> Iterator[Finding]:
+    by_link = {pod.link: pod for pod in known.pods}
+    for each in around.pods:
+        pod = by_link.get(each.link)
+        if pod is None:
+            continue
+        name = f"{pod.namespace}/{pod.name}"
+        yield from _routes(each, known, pod, name)
+        yield from _rules(each, known, pod, name)
+        for part in each.inside.unread:
+            text = f"cannot be read, so what they do is not known: {part.why}"
+            cure = "see the reason, and run `steppe audit` again"
+            affects = (_of(pod),)
+            yield Finding("unread", f"{part.part} in {name}", text, cure, affects=affects)
+
+
+def _routes(seen: InPod, known: Known, pod: Workload, name: str) -> Iterator[Finding]:
+    lost: dict[tuple[str, str], list[IPNetwork]] = {}
+    for address in pod.addresses:
+        for end in _ends(seen.inside, known, address):
+            why = stays_inside(seen.inside, Asked(address, first_of(end), "lo"), seen.interface)
+            if why is not None:
+                lost.setdefault(why, []).append(end)
+    for (entry, follows), ends in lost.items():
+        named = [known.who(end) or str(end) for end in ends]
+        whom = "; ".join(dict.fromkeys(named[:3])) + (" and more" if len(ends) > 3 else "")
+        yield Finding(
+            "pod",
+            f"in pod {name}: {entry.removeprefix('a ')}",
+            f"what pod {name} sends to {whom} does not arrive: {follows}",
+            "recreate the pod, unless its own programs shall do this",
+            sure=True,
+            walked=True,
+            affects=(Affected(tuple(map(host_prefix, pod.addresses)), tuple(ends)),),
+        )
+
+
+def _ends(inside: Surroundings, known: Known, address: IPAddress) -> Iterator[IPNetwork]:
+    """Where a pod may send to, and each part of that for which it has a route of its own."""
+    version = address.version
+    everything = [n for n in known.addresses() if n.version == version and address not in n]
+    yield from everything
+    for other in inside.routes:
+        prefix = other.key.prefix
+        own = address in prefix or prefix.is_loopback or prefix.is_multicast or prefix.is_link_local
+        told = any(holds(prefix, network) for network in everything)
+        if prefix.version == version and prefix.prefixlen and not own and not told:
+            yield prefix
+
+
+def _rules(seen: InPod, known: Known, pod: Workload, name: str) -> Iterator[Finding]:
+    for rule in seen.inside.packet_rules:
+        if rule.does == "mark" or not packet_rules.concerns(rule, known, (seen.interface, "lo")):
+            continue
+        found = packet_rules.finding(rule, known, "")
+        yield msgspec.structs.replace(
+            found,
+            kind="pod",
+            entry=f"in pod {name}: {found.entry}",
+            effect=f"inside the pod it {found.effect.replace('this node', 'the pod')}",
+            cure="a mesh's sidecar may have made it; if not, recreate the pod",
+            affects=(_of(pod),),
+        )
+
+
+def _of(pod: Workload) -> Affected:
+    return Affected(sources=tuple(map(host_prefix, pod.addresses)))
