@@ -8,6 +8,15 @@ import sys
 import time
 from typing import TextIO
 
+from steppe.printable import printable
+
+
+class _OneLine(logging.Formatter):
+    """One entry is one line, whatever it quotes; a traceback follows as it is."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        return printable(super().formatMessage(record))
+
 
 def set_up(level: str = "info", stream: TextIO = sys.stderr, *, names: bool = True) -> None:
     """Send this process's log to the stream, from this level on.
@@ -15,7 +24,7 @@ def set_up(level: str = "info", stream: TextIO = sys.stderr, *, names: bool = Tr
     `names`: whether a line tells the logger that wrote it.
     """
     logger = "%(name)s: " if names else ""
-    formatter = logging.Formatter(
+    formatter = _OneLine(
         f"%(asctime)s.%(msecs)03dZ %(levelname)s {logger}%(message)s", "%Y-%m-%dT%H:%M:%S"
     )
     formatter.converter = time.gmtime

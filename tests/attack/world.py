@@ -32,6 +32,7 @@ PODS_HERE = (
     *(name for name in RECEIVERS if name not in NODES),
 )
 _ALL_PROTOCOLS = 0x0003
+_WHOLE = socket.IPPROTO_RAW
 _NODES_PROTOCOLS = (
     *(frames.UDP, frames.TCP, frames.SCTP, frames.UDPLITE, frames.GRE, frames.IPIP),
     *(frames.IP6IP6, frames.AUTHENTICATION, frames.NO_NEXT, frames.EXPERIMENT),
@@ -158,6 +159,9 @@ class Field:
         return {shot: names - {shot.sender, *shot.may_hear} for shot, names in found.items()}
 
     def _shoot(self, shot: Shot, packets: Iterable[bytes]) -> None:
+        if shot.sender in NODES:
+            self._route(shot.sender, packets)
+            return
         if shot.sender in self._uids:
             to = bytes.fromhex(host_mac(self.link(shot.sender)).replace(":", ""))
         else:
@@ -167,6 +171,18 @@ class Field:
         with made:
             for packet in packets:
                 made.send(shot.wire(to, packet))
+
+    def _route(self, node: str, packets: Iterable[bytes]) -> None:
+        """Whole packets, by the node's own routes."""
+        for packet in packets:
+            six = packet[0] >> 4 == 6
+            family = socket.AF_INET6 if six else socket.AF_INET
+            to = socket.inet_ntop(family, packet[24:40] if six else packet[16:20])
+            made = self.world.inside(
+                node, lambda family=family: socket.socket(family, socket.SOCK_RAW, _WHOLE)
+            )
+            with made:
+                made.sendto(packet, (to, 0))
 
     def _tunnel_service(self) -> dict[str, Any]:
         """A Service, of node ports too, whose only endpoint is where node-b's tunnels end."""

@@ -44,6 +44,7 @@ def frontends(version: int) -> st.SearchStrategy:
 PARTS = {
     declared.Addresses: (addresses,),
     declared.Prefixes: (prefixes,),
+    declared.NumberedPrefixes: (prefixes, lambda _: numbers),
     declared.Pairs: (addresses, addresses),
     declared.Frontends: (frontends,),
     declared.Choices: (frontends, lambda _: numbers),

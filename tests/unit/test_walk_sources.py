@@ -4,7 +4,8 @@ import msgspec
 import pytest
 
 from steppe.compile.node import compile_cluster
-from steppe.dataplane.nft.sets import TUNNEL_SOURCE
+from steppe.dataplane.nft.sets import TUNNEL_PEER, TUNNEL_SOURCE
+from steppe.dataplane.nft.skeleton import SKELETON
 from steppe.explain.tables import explainer_of
 from steppe.kube.cause import Cause
 from steppe.kube.cluster import cluster_of
@@ -13,7 +14,9 @@ from steppe.net.packet import Packet
 from steppe.oracle.promised_path import Oracle
 from steppe.settings import Settings
 from steppe.state.route import RouteKey
+from steppe.walk.nft import Ruleset, State
 from steppe.walk.trace import Applied, Stage
+from steppe.walk.view import NodeView
 from steppe.walk.walk import Walker
 from tests.worlds import node_at, pod_on
 
@@ -100,12 +103,44 @@ def test_a_tunnel_lets_in_only_what_nodes_behind_it_send() -> None:
     for own, to in zip(SENDER.addresses, FAR.addresses, strict=True):
         packet = Packet(own, to, "UDP", 40000, 9)
         assert Walker(CLUSTER, states).walk(packet).end.kind == "pod"
-        gone = dict(states["node-b"])
-        for prefix in NODES[0].networks:
-            del gone[TUNNEL_SOURCE.key(prefix)]
+        gone = {
+            key: entry
+            for key, entry in states["node-b"].items()
+            if not ((found := TUNNEL_SOURCE.read(key)) and found[0] in NODES[0].networks)
+        }
         trace = Walker(CLUSTER, {**states, "node-b": gone}).walk(packet)
         assert trace.end.kind == "dropped"
-        assert "no node's behind the tunnels" in str(trace.steps[-1].what.rule)
+        assert "not of the node that has sent it" in str(trace.steps[-1].what.rule)
+
+
+def test_a_node_speaks_for_its_own_pods_only() -> None:
+    """What node-c may send by its tunnel, node-a may not send by its own."""
+    third = node_at(2)
+    cluster = cluster_of([*NODES, third], [SENDER, NEIGHBOUR, FAR])
+    states, _ = compile_cluster(TUNNELLED, cluster)
+    ruleset = Ruleset(SKELETON, NodeView(states["node-b"]))
+    pairs = [(NODES[0], NODES[0], "accept"), (third, third, "accept")]
+    pairs += [(NODES[0], third, "drop"), (third, NODES[0], "drop")]
+    for family in FAMILIES:
+        to = FAR.addresses[family]
+        for by, claimed, wanted in pairs:
+            for outer in by.addresses:
+                for inner in (claimed.networks[family][9], claimed.addresses[family]):
+                    priority = TUNNEL_PEER.key(outer)
+                    number = states["node-b"][priority].value.data[0]
+                    state = State(Packet(inner, to, "UDP"), "steppe-vxlan", priority=number)
+                    ((_, ending),) = ruleset.hook("prerouting", state, raw=True)
+                    assert ending == wanted, (by.name, claimed.name, outer, inner)
+
+
+def test_a_node_that_does_not_know_a_peers_address_takes_no_tunnels_from_it() -> None:
+    states, _ = compile_cluster(TUNNELLED, CLUSTER)
+    gone = dict(states["node-b"])
+    del gone[TUNNEL_PEER.key(NODES[0].addresses[0])]
+    packet = Packet(SENDER.addresses[0], FAR.addresses[0], "UDP", 40000, 9)
+    trace = Walker(CLUSTER, {**states, "node-b": gone}).walk(packet)
+    assert trace.end.kind == "dropped"
+    assert trace.end.reason == f"node-b takes no tunnels from {NODES[0].addresses[0]}"
 
 
 def test_only_nodes_send_tunnels_packets_to_a_node() -> None:

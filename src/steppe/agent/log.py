@@ -3,18 +3,19 @@
 import logging
 import re
 
-_TO_QUOTE = re.compile(r'[ "\\=\n\r\t]')
+from steppe.printable import printable
+
+_TO_QUOTE = re.compile(r'[ "\\=]')
 
 log = logging.getLogger("steppe")
 
 
 def line(event: str, **fields: object) -> str:
-    """`event key=value …`; values with blanks, quotes or line ends are quoted."""
+    """`event key=value …`; values with blanks, quotes or what cannot be printed are quoted."""
     return " ".join((event, *(f"{key}={_quoted(str(value))}" for key, value in fields.items())))
 
 
 def _quoted(text: str) -> str:
-    if text and _TO_QUOTE.search(text) is None:
+    if text and text.isprintable() and _TO_QUOTE.search(text) is None:
         return text
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return '"' + escaped.replace("\n", "\\n").replace("\r", "\\r").replace("\t", "\\t") + '"'
+    return '"' + printable(text.replace("\\", "\\\\").replace('"', '\\"')) + '"'

@@ -11,6 +11,7 @@ import click
 
 from steppe.cli.plugins import COMMANDS as GROUP
 from steppe.cli.plugins import missing, plugin
+from steppe.cli.terminal import harmless_output
 from steppe.errors import SteppeError
 
 # Command → its module in steppe.cli and its line in `steppe --help`, so that help imports nothing.
@@ -55,6 +56,11 @@ class Lazy(click.Group):
         del ctx
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+    def main(self, *args: Any, **kw: Any) -> Any:
+        """Text of objects, kernels and files is shown as it is read, and steers no terminal."""
+        with harmless_output():
+            return super().main(*args, **kw)
 
     def invoke(self, ctx: click.Context) -> Any:
         """A SteppeError is shown as a message with exit code 1, without a traceback."""

@@ -7,6 +7,7 @@ from tabulate import tabulate
 
 from steppe.cli.agents import ask, options, print_errors, print_json
 from steppe.cli.audit_text import audit_lines
+from steppe.printable import printable
 from steppe.state.node import TABLES
 
 IN_KERNEL = "in kernel"
@@ -96,7 +97,7 @@ def _print_status(answers: list[dict[str, Any]]) -> None:
     click.echo(tabulate(table, headers, tablefmt="plain", disable_numparse=True))
     for answer in answers:
         if answer["reason"]:
-            click.echo(f"{answer['node']}: {answer['reason']}")
+            click.echo(printable(f"{answer['node']}: {answer['reason']}"))
         if not answer["api"]["inSync"]:
             why = answer["api"]["lastError"]
             click.echo(f"{answer['node']}: changes in the API do not all come in: {why}")
@@ -106,7 +107,8 @@ def _print_status(answers: list[dict[str, Any]]) -> None:
     for answer in answers:
         for problem in answer["problems"]:
             where = " ".join(filter(None, (problem["object"], problem["field"])))
-            told.setdefault(f"{where}: {problem['message']}", []).append(answer["node"])
+            said = printable(f"{where}: {problem['message']}")
+            told.setdefault(said, []).append(answer["node"])
     for text, nodes in sorted(told.items()):
         click.echo(f"{text} (seen by {', '.join(nodes)})")
 

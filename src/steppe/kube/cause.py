@@ -4,6 +4,7 @@ import msgspec
 from msgspec.structs import force_setattr
 
 from steppe.kube.kinds import GROUP_OF
+from steppe.printable import printable
 
 _ITS_OWN = "?"
 """No API group has this name: it asks for the one that the kind is known by."""
@@ -33,7 +34,7 @@ class ObjectRef(msgspec.Struct, frozen=True, order=True, gc=False):
 
     def __str__(self) -> str:
         parts = (self.full_kind, self.namespace, self.name)
-        return "/".join(part for part in parts if part)
+        return printable("/".join(part for part in parts if part))
 
 
 class Cause(msgspec.Struct, frozen=True, order=True, gc=False):
@@ -43,7 +44,7 @@ class Cause(msgspec.Struct, frozen=True, order=True, gc=False):
     field: str = ""
 
     def __str__(self) -> str:
-        return f"{self.ref} {self.field}" if self.field else str(self.ref)
+        return f"{self.ref} {printable(self.field)}" if self.field else str(self.ref)
 
 
 class Problem(msgspec.Struct, frozen=True, order=True):
@@ -57,4 +58,4 @@ class Problem(msgspec.Struct, frozen=True, order=True):
     message: str
 
     def __str__(self) -> str:
-        return f"{self.cause}: {self.message}"
+        return f"{self.cause}: {printable(self.message)}"

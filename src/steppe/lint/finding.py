@@ -6,6 +6,7 @@ from typing import Literal
 import msgspec
 
 from steppe.kube.cause import Cause, ObjectRef
+from steppe.printable import printable
 
 Severity = Literal["error", "warning", "note"]
 """error: it cannot work as it is written. warning: it is probably not what was meant. note: worth
@@ -22,7 +23,7 @@ class Finding(msgspec.Struct, frozen=True, order=True):
     severity: Severity = "warning"
 
     def __str__(self) -> str:
-        return f"{self.cause}: {self.message} [{self.check}]"
+        return f"{self.cause}: {printable(self.message)} [{self.check}]"
 
 
 def listed(names: Iterable[str], most: int = 3) -> str:

@@ -37,6 +37,11 @@ class Kind(msgspec.Struct, frozen=True):
         """The name of the link that carries this link's packets; "" if there is none."""
         return ""
 
+    @property
+    def outer(self) -> tuple[IPAddress, int] | None:
+        """Of a link that encapsulates in UDP: the outer source address, and the port sent to."""
+        return None
+
     def __str__(self) -> str:
         return ""
 
@@ -70,6 +75,10 @@ class Vxlan(Kind, frozen=True):
     @property
     def lower(self) -> str:
         return self.underlay
+
+    @property
+    def outer(self) -> tuple[IPAddress, int]:
+        return self.local, self.port
 
     def __str__(self) -> str:
         number = "external" if self.external else f"id {self.vni}"

@@ -21,6 +21,7 @@ from steppe.kube.cause import Cause
 from steppe.kube.cluster import Cluster
 from steppe.net.address import IPAddress, host_prefix, of_version
 from steppe.net.packet import Packet
+from steppe.state.link import Link
 from steppe.state.node import NodeState
 from steppe.state.route import Hop, RouteKey
 from steppe.state.surroundings import Surroundings
@@ -175,7 +176,8 @@ class Walker:
             return at, steps
         ((state, ending),) = self._rulesets[at.node].hook("prerouting", at.state, raw=True)
         if ending != "drop":
-            return at, steps
+            admitted = msgspec.structs.replace(at.state, priority=state.priority)
+            return msgspec.structs.replace(at, state=admitted), steps
         met = (Step(at.node, Stage.SOURCE, *each) for each in state.met)
         by = f" by {at.state.link}" if at.state.link else ""
         reason = f"{at.node} lets {at.source} send nothing{by}"
@@ -369,7 +371,22 @@ class Walker:
             )
             return at.ending("dropped", reason)
         at = self._neighbours(at, outer.what.destination, peer)
-        return at if at.end is not None else at.arriving(peer, hop.link)
+        return at if at.end is not None else self._unwrapped(at, peer, link, hop.link)
+
+    def _unwrapped(self, at: Here, peer: str, link: Link, name: str) -> Here:
+        """The packet as it comes out of a tunnel, if the node takes such from this one."""
+        arrived = at.arriving(peer, name)
+        if link.kind.outer is None:
+            return arrived
+        own, port = link.kind.outer
+        end = self._cluster.nodes[peer].address(own.version) or own
+        ((outer, ending),) = self._rulesets[peer].hook(
+            "input", State(Packet(own, end, "UDP", 0, port))
+        )
+        if ending == "drop":
+            return at.ending("dropped", f"{peer} takes no tunnels from {own}")
+        state = msgspec.structs.replace(arrived.state, priority=outer.priority)
+        return msgspec.structs.replace(arrived, state=state)
 
     def _neighbours(self, at: Here, address: IPAddress, peer: str) -> Here:
         """The end of a packet whose frames go to another MAC than the next node's."""

@@ -96,6 +96,23 @@ class Prefixes(Declared):
         return None
 
 
+class NumberedPrefixes(Declared):
+    """Keyed by one prefix and a number; of those with the number, the longest prefix matches."""
+
+    fields = f"{{address}} . {NUMBER}"
+    interval = True
+
+    def key(self, prefix: IPNetwork, number: int) -> ElementKey:
+        return ElementKey(self._names[prefix.version], (prefix, number))
+
+    def read(self, key: object) -> tuple[IPNetwork, int] | None:
+        if self.matches(key):
+            match key.key:
+                case (IPv4Network() | IPv6Network() as prefix, int(number)):
+                    return prefix, number
+        return None
+
+
 class Pairs(Declared):
     """Keyed by a source and a destination address."""
 

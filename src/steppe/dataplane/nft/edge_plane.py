@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from steppe.dataplane.nft.sets import OWN, TUNNEL_LINK, TUNNEL_PEER, TUNNEL_PORT, TUNNEL_SOURCE
 from steppe.kube.cause import Cause
 from steppe.kube.objects import Node, Workload
-from steppe.net.address import host_prefix
+from steppe.net.address import IPAddress, host_prefix
 from steppe.state.claim import Claim
 from steppe.state.nft import Element
 from steppe.state.node import NodeClaim
@@ -34,8 +34,23 @@ def tunnel_peer(peer: Node) -> Iterator[NodeClaim]:
     """
     cause = Cause(peer.ref, "status.addresses")
     held = (own.ip for own in peer.underlay.addresses)
-    for address in dict.fromkeys((*peer.addresses, *held)):
-        yield Claim(TUNNEL_PEER.key(address), _NOTHING, cause)
-        yield Claim(TUNNEL_SOURCE.key(host_prefix(address)), _NOTHING, cause)
-    for prefix in peer.prefixes:
-        yield Claim(TUNNEL_SOURCE.key(prefix.network), _NOTHING, prefix.cause)
+    addresses = tuple(dict.fromkeys((*peer.addresses, *held)))
+    for outer in addresses:
+        number = outer_number(outer)
+        yield Claim(TUNNEL_PEER.key(outer), Element((number,)), cause)
+        for inner in addresses:
+            yield Claim(TUNNEL_SOURCE.key(host_prefix(inner), number), _NOTHING, cause)
+        for prefix in peer.prefixes:
+            yield Claim(TUNNEL_SOURCE.key(prefix.network, number), _NOTHING, prefix.cause)
+
+
+def outer_number(address: IPAddress) -> int:
+    """What a tunnel's packet is marked with until it is unwrapped: by whom it was sent.
+
+    It depends on the address alone, so nodes that tell of one address never contradict each other.
+    It is the last 16 bits, there and back: nft 1.0.6 turns round the bytes of a number in such a
+    set, and nothing promises that every version does. Nodes that have these bits in common may
+    speak for each other; zero would be no mark.
+    """
+    last = (int(address) & 0xFFFF or 0xFFFF).to_bytes(2, "big")
+    return int.from_bytes(last + last[::-1], "big")

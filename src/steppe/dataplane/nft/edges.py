@@ -1,8 +1,9 @@
 """The edges of a node: what may come in from where, before anything else looks at the packet.
 
     prerouting ─▶ from-pod       a pod sends from its own addresses, and is no router of its node's
-               ─▶ from-tunnel    out of tunnels come the nodes' behind them, and their pods'
-    input         arriving       tunnels' packets come from other nodes; no broadcast from pods
+               ─▶ from-tunnel    out of a tunnel come its node's own packets, and its pods'
+    input         arriving       no broadcast from pods
+               ─▶ tunnels        tunnels' packets come from other nodes
     forward       tunnels begin at nodes: none is passed on (skeleton.py)
     input, forward ─▶ pod-errors   a pod tells of errors in its own connections only
 
@@ -24,12 +25,13 @@ from steppe.dataplane.nft.sets import (
     TUNNEL_PORT,
     TUNNEL_SOURCE,
 )
-from steppe.state.nft import Chain, Go, Hook, Marked, Match, Rule
+from steppe.state.nft import Chain, Clear, Go, Hook, Marked, Match, Recall, Rule
 from steppe.state.workload import POD_GROUP
 
 FROM_POD = "from-pod"
 FROM_TUNNEL = "from-tunnel"
 POD_ERRORS = "pod-errors"
+TUNNELS = "tunnels"
 RAW = -300
 """Behind the reassembly of fragments (-400) and before conntrack (-200): what is not let in takes
 no place there (NF_IP_PRI_* in linux/netfilter_ipv4.h).
@@ -51,7 +53,7 @@ def edges() -> tuple[Chain, ...]:
     """The base chain that every packet of others comes to first, what it leads to, and the one
     that tunnels' packets come to where they end.
     """
-    return (_entry(), _from_pod(), _from_tunnel(), _pod_errors(), _arriving())
+    return (_entry(), _from_pod(), _from_tunnel(), _pod_errors(), _tunnels(), _arriving())
 
 
 def _entry() -> Chain:
@@ -93,18 +95,35 @@ def _from_pod() -> Chain:
     )
 
 
+def _tunnels() -> Chain:
+    """Who has sent a tunnel's packet is written into its priority, which unwrapping leaves alone
+    (skb_scrub_packet in net/core/skbuff.c): there is nothing else that `from-tunnel` could ask.
+    """
+    return Chain(
+        TUNNELS,
+        (
+            Rule((), Clear()),
+            *(Rule((), Recall(f"{p} saddr", TUNNEL_PEER.name(v))) for v, p in FAMILIES),
+            Rule(
+                (Match("meta priority", literal="none"),), "drop", "tunnels come from other nodes"
+            ),
+        ),
+    )
+
+
 def _from_tunnel() -> Chain:
     return Chain(
         FROM_TUNNEL,
         (
             *(
                 Rule(
-                    (Match(f"{p} saddr", set=TUNNEL_SOURCE.name(v), negate=True),),
+                    (Match(f"{p} saddr . meta priority", set=TUNNEL_SOURCE.name(v), negate=True),),
                     "drop",
-                    "no node's behind the tunnels",
+                    "not of the node that has sent it",
                 )
                 for v, p in FAMILIES
             ),
+            Rule((), Clear()),
             Rule((_LOOPBACK,), "drop", "loopback is on no wire"),
         ),
     )
@@ -139,14 +158,7 @@ def _arriving() -> Chain:
                 "drop",
                 _TWO_ENDS,
             ),
-            *(
-                Rule(
-                    (_TUNNELLED, Match(f"{p} saddr", set=TUNNEL_PEER.name(v), negate=True)),
-                    "drop",
-                    "tunnels come from other nodes",
-                )
-                for v, p in FAMILIES
-            ),
+            Rule((_TUNNELLED,), Go("goto", TUNNELS)),
         ),
         Hook("filter", "input", 0),
     )

@@ -17,6 +17,7 @@ from steppe.dataplane.nft.declared import (
     Frontends,
     Links,
     Numbered,
+    NumberedPrefixes,
     Numbers,
     Pairs,
     Ports,
@@ -53,10 +54,10 @@ AFFINITY = Senders("affinity", "source . Service port: the id it was given", NUM
 ITSELF = Pairs("itself", "1: itself", NUMBER)
 POLICED = Numbers("policed", "namespaces with policies, hashed; 0: they are known")
 OWN = Pairs("own", "a pod of this node, twice")
-TUNNEL_LINK = Links("tunnel_link", "links that unwrap what other nodes send")
-TUNNEL_PORT = Ports("tunnel_port", "UDP ports at which tunnels end here")
-TUNNEL_PEER = Addresses("tunnel_peer", "nodes whose tunnels end here")
-TUNNEL_SOURCE = Prefixes("tunnel_source", "whose packets come out of tunnels")
+TUNNEL_LINK = Links("tunnel_end", "links that unwrap what other nodes send")
+TUNNEL_PORT = Ports("tunnel_udp", "UDP ports at which tunnels end here")
+TUNNEL_PEER = Addresses("tunnel_from", "address of a node whose tunnels end here: number", NUMBER)
+TUNNEL_SOURCE = NumberedPrefixes("tunnel_inner", "whose packets come in a tunnel from that number")
 
 
 class PolicySets:
