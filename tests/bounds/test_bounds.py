@@ -86,7 +86,7 @@ CASES: dict[str, tuple[Callable[[int], Objects], tuple[int, int], str]] = {
                 name=f"large-{number}",
             )
         ],
-        (5, 30),
+        (4, 12),
         "too much for its nodes together",
     ),
     "ports x endpoints of a Service": (service, (MAX_ENTRIES, 2 * MAX_ENTRIES), "not served"),

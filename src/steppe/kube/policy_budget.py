@@ -4,7 +4,7 @@ Each policy alone is within its limits (kube/policy_limits.py). A function of th
 that agents and whoever looks at a cluster close the same ones. ClusterNetworkPolicies have a budget
 of their own, all together.
 
-    entries     20,000     rules, ports, peers, `except` entries, and values of selectors
+    entries     20,000     rules, ports (four times), peers, `except` entries, values of selectors
     port pairs  1,000,000  rules times ports: each kind of peers may have ports of its own
     overlaps    1,500,000  rules that name blocks, times the prefixes they name
 """
@@ -64,7 +64,8 @@ def size_of(policy: NetworkPolicy | ClusterNetworkPolicy) -> Size:
             elif isinstance(peer, Nodes):
                 values += _values(peer.nodes)
         block_rules += prefixes > before
-    entries = len(rules) + ports + peers + prefixes + values
+    # All ports of a pod are compared with each other in one step.
+    entries = len(rules) + 4 * ports + peers + prefixes + values
     return Size(entries, len(rules), ports, block_rules, prefixes)
 
 
