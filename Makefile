@@ -5,7 +5,7 @@ FAST := not kernel and not lab and not slow
 PYTEST := tools/run_pytest.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check format test test-api test-vm attack bench wheels shim golden lock clean
+.PHONY: help setup demo check format test test-api test-vm test-page attack bench wheels shim golden lock clean
 
 help:           ## this list
 	@sed -n 's/^\([a-z-]*\): .*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|'
@@ -47,6 +47,10 @@ test-vm:        ## the kernel tests and a 2-node lab inside a stock Debian 6.12 
 	@tools/setup.sh run test vm
 	tools/vm/test.sh
 
+test-page:      ## the page of `steppe reach -o html` in a real browser, at 20, 1,000 and 10,000 pods
+	@tools/setup.sh page
+	$(PYTEST) -q tests/page
+
 attack:         ## all that a pod can send by raw socket, on every fabric, against every receiver
 	@tools/setup.sh run test
 	STEPPE_ATTACK=full $(PYTEST) -q tests/attack
@@ -73,6 +77,8 @@ lock:           ## choose new versions for requirements.lock
 	.venv/bin/uv pip compile -q --universal --upgrade --generate-hashes --no-annotate --no-emit-index-url \
 		--no-header pyproject.toml lab/pyproject.toml --no-emit-package steppe --extra dev \
 		-o requirements.lock
+	echo 'playwright>=1.50' | .venv/bin/uv pip compile -q --universal --upgrade --generate-hashes --no-annotate \
+		--no-emit-index-url --no-header --python-version 3.11 - -c requirements.lock -o requirements-page.lock
 
 clean:          ## remove what was made here (the lab: `steppe lab down`)
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis bench/results

@@ -43,7 +43,7 @@ LARGE = Target(
     "s",
     at_most=True,
 )
-_NAMESPACE = "st-bench-services"
+NAMESPACE = "st-bench-services"
 _CLUSTER_IPS, _PODS = int(IPv4Address("10.96.0.0")), int(IPv4Address("10.128.0.0"))
 _NODE = Node(
     "node-a", "", pod_cidrs("node-a", [ip_network("10.244.1.0/24")]), (ip_address("192.0.2.11"),)
@@ -138,7 +138,7 @@ def chain_each() -> str:
 
 
 @contextmanager
-def namespace(name: str = _NAMESPACE) -> Iterator[None]:
+def namespace(name: str = NAMESPACE) -> Iterator[None]:
     netns.delete(name)
     netns.create((name,))
     try:
@@ -159,7 +159,7 @@ def measure(say: Say) -> Iterator[Result]:
 
 
 def _large() -> Result:
-    with namespace(), netns.inside(_NAMESPACE, lambda: Nft(SKELETON)) as nft:
+    with namespace(), netns.inside(NAMESPACE, lambda: Nft(SKELETON)) as nft:
         nft.ensure()
         numbers = range(LARGE_SERVICES)
         services = [service(number) for number in numbers]
@@ -171,7 +171,7 @@ def _large() -> Result:
 
 
 def _measure(say: Say) -> Iterator[Result]:
-    with namespace(), netns.inside(_NAMESPACE, lambda: Nft(SKELETON)) as nft:
+    with namespace(), netns.inside(NAMESPACE, lambda: Nft(SKELETON)) as nft:
         nft.ensure()
         world = Programmed(nft)
         services = [service(number) for number in range(SERVICES)]
@@ -189,7 +189,7 @@ def _measure(say: Say) -> Iterator[Result]:
         moved = [endpoint_slice(CHANGES + n, ENDPOINTS) for n in range(AT_ONCE // ENDPOINTS)]
         yield Result(BULK, world.take([], moved)[0] * 1000)
     say("  a chain a Service")
-    with namespace(), netns.inside(_NAMESPACE, Library) as library:
+    with namespace(), netns.inside(NAMESPACE, Library) as library:
         text = chain_each()
         began = time.perf_counter()
         library.run(text)

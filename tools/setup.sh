@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Prepare this machine: Debian packages, then the virtual environment .venv. Quick when nothing is missing.
-#   tools/setup.sh [python] [run] [test] [vm]
+#   tools/setup.sh [python] [run] [test] [vm] [page]
 #     python   .venv with the dependencies pinned in requirements.lock (always done, and the only part that needs no root)
 #     run      what a lab and its demo execute: nft, ip, kubectl, …
 #     test     what tests and benchmarks need besides: iperf3, the reference CNI plugins, …
 #     vm       what `make test-vm` needs besides: qemu
+#     page     what `make test-page` needs besides: Chromium, and Playwright in .venv
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -17,6 +18,7 @@ run_needs="nft:nftables ip:iproute2 bridge:iproute2 unshare:util-linux nsenter:u
 test_needs="iperf3:iperf3 /usr/lib/cni/ptp:containernetworking-plugins git:git"
 vm_needs="qemu-system-x86_64:qemu-system-x86 /usr/lib/qemu/virtiofsd|/usr/libexec/virtiofsd:virtiofsd
   busybox:busybox-static zstd:zstd xz:xz-utils kmod:kmod"
+page_needs="chromium:chromium"
 
 present() { # PROGRAM | FILE[|FILE…] | LIBRARY
   case $1 in
@@ -87,12 +89,19 @@ ensure_venv() {
   echo "$wanted" > .venv/.steppe-setup
 }
 
+ensure_page() {
+  ensure_programs "$page_needs"
+  .venv/bin/python -c 'import playwright' 2>/dev/null && return
+  .venv/bin/python -m pip --disable-pip-version-check install -q --require-hashes -r requirements-page.lock
+}
+
 for group in python "$@"; do
   case $group in
     python) ensure_venv ;;
     run) ensure_programs "$run_needs" ;;
     test) ensure_programs "$test_needs" ;;
     vm) ensure_programs "$vm_needs" ;;
-    *) sed -n '2,7s/^# //p' "$0" >&2; exit 2 ;;
+    page) ensure_page ;;
+    *) sed -n '2,8s/^# //p' "$0" >&2; exit 2 ;;
   esac
 done

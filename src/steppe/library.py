@@ -114,7 +114,7 @@ class Network:
 
     def _members(self, text: str) -> Iterable[Member]:
         chosen = self._ends.chosen(text)
-        if chosen.offers:
+        if chosen.is_service:
             raise UnknownEndError(
                 f"{text} is a Service, which has no ports of its own: name its pods"
             )

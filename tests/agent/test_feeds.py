@@ -16,7 +16,15 @@ from steppe.agent.feeds.feeds import Feeds
 from steppe.agent.health.proxy_health import ProxyHealth
 from steppe.client.client import Client
 from steppe.client.config import Config
-from steppe.client.informer import Deleted, Refused, Replaced, Unreadable, Upserted, WatchEvent
+from steppe.client.informer import (
+    Deleted,
+    Refused,
+    Replaced,
+    Unreadable,
+    Upserted,
+    WatchEvent,
+    WatchStatus,
+)
 from steppe.client.mirror import Kind, Mirror
 from steppe.client.resources import Resource
 from steppe.compile.incremental import NodeCompiler
@@ -313,6 +321,19 @@ async def test_a_kind_whose_list_fails_for_another_reason_is_a_problem_too(kind:
         assert [problem.message[:15] for problem in told()] == ["not listed yet:"]
         api.refuse = lambda _: None
         await following(found, heard, lambda: found.trusted and not told())
+
+
+async def test_a_kind_that_has_not_been_tried_since_the_api_is_back_is_no_problem() -> None:
+    async with fake_api() as (_, client):
+        found, _ = feeds(client), Heard()
+        services = found.watches["services"] = WatchStatus()
+        services.broken("connection refused")
+        assert found.problems == ()
+        found.status.in_sync()
+        assert found.problems == (), "the API server answers, and services are asked for next"
+        services.broken("no conversion webhook")
+        (problem,) = found.problems
+        assert "not listed yet: no conversion webhook" in problem.message
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from steppe.agent import publish, unix_socket
-from steppe.agent.daemon import Agent
+from steppe.agent.daemon import NEEDED_BY_PODS, Agent
 from steppe.agent.kernel import Kernel
 from steppe.agent.node.readings import Start
 from steppe.agent.options import parse
@@ -291,6 +291,28 @@ async def test_a_job_goes_on_when_what_it_stands_on_works_again(
         await until_async(works, 30, f"{name} works again")
 
 
+@pytest.mark.parametrize("name", NEEDED_BY_PODS)
+async def test_what_pods_need_is_well_as_soon_as_it_has_done_one_turn(
+    world: World, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    world.agent.supervisor = Supervisor(NODE.name, backoff=lambda: Backoff(0.01, 0.01), steady=3600)
+    prepare, error = KERNEL.get(name, (nothing, EMFILE))
+    job = world.jobs()[name]
+    if name == "cni-socket":
+        job = world.breaking(job)
+    await prepare(world)
+    world.error = error
+    async with supervised(world, job):
+        await is_told(world, job, caplog)
+        world.error = None
+        await prepare(world)
+
+        async def is_well() -> bool:
+            return not world.agent.supervisor.is_failing(name)
+
+        await until_async(is_well, 30, f"{name} is well")
+
+
 @pytest.mark.parametrize("name", PLACES)
 async def test_a_job_whose_folder_cannot_be_had_is_tried_until_it_can(
     world: World, caplog: pytest.LogCaptureFixture, name: str
@@ -340,11 +362,14 @@ async def test_a_socket_whose_folder_is_removed_is_made_again(
     async def is_there() -> bool:
         return path.exists()
 
+    async def is_logged() -> bool:
+        return f"job-failed job={name} error=" in caplog.text
+
     async with supervised(world, job):
         await until_async(is_there, 30, "the socket is there")
         path.unlink()
         world.state.rmdir()
-        await is_told(world, job, caplog)
+        await until_async(is_logged, 30, "the log tells of it")
         await until_async(is_there, 30, "the socket is there again")
 
 

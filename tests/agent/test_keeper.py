@@ -89,6 +89,35 @@ async def test_without_repair_others_hands_are_seen_and_left_alone() -> None:
         assert world.kernel.check() == (RULESET,)
 
 
+async def test_a_flushed_table_comes_back_with_its_elements_before_any_pass() -> None:
+    world = World()
+    async with world.running():
+        await world.until_in_step()
+        wanted = {key for key in world.held() if isinstance(key, ElementKey)}
+        passes = world.keeper.reconciler.begun
+        world.kernel.flush()
+        async with asyncio.timeout(patience(30)):
+            while world.kernel.check():
+                await asyncio.sleep(0)
+        assert {key for key in world.held() if isinstance(key, ElementKey)} == wanted
+        assert world.keeper.reconciler.begun == passes
+        await world.until_in_step()
+
+
+async def test_while_the_view_is_incomplete_a_flushed_table_gets_back_what_it_had() -> None:
+    world = World()
+    async with world.running():
+        await world.until_in_step()
+        had = world.held()
+        world.owner.believed = False
+        world.compiler.remove_node("node-c")
+        world.kernel.flush()
+        async with asyncio.timeout(patience(30)):
+            while world.kernel.check():
+                await asyncio.sleep(0)
+        assert world.held() == had
+
+
 async def test_to_look_is_to_read_and_not_to_repair() -> None:
     world = World()
     await world.keeper.read()

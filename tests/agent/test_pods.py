@@ -119,3 +119,17 @@ async def test_a_pod_that_is_lost_twice_is_attached_once() -> None:
     world = World(True)
     await world.reattach(WEB, WEB)
     assert world.cni.repaired == [WEB]
+
+
+async def test_a_link_that_still_cannot_be_made_is_logged_once_for_each_reason(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(pods, "RETRY_SECONDS", 0.01)
+    full, many = KernelError("add links", 28), OSError(24, "Too many files")
+    world = World(full, full, many, many, True, full)
+    for _ in range(6):
+        world.cni.answers, later = world.cni.answers[:1], world.cni.answers[1:]
+        await world.reattach(WEB)
+        world.cni.answers = later
+    told = [each.message for each in caplog.records if "attach-failed" in each.message]
+    assert ["No space" in text for text in told] == [True, False, True]

@@ -146,6 +146,30 @@ async def test_a_connection_begun_while_its_service_had_no_rules_is_ended_and_no
     assert table.held == {translated, elsewhere}
 
 
+async def test_of_connections_being_opened_the_table_is_read_once_a_second_at_most() -> None:
+    table = Table()
+    web = Service("default", "web", cluster_ips=(WEB,), ports=(ServicePort("", "TCP", 80),))
+    async with ending(table) as (ender, compiler):
+        compiler.set_service(web)
+
+        async def read_after(change: Endpoint) -> float:
+            ports, before = (("", "TCP", 8080),), table.read
+            slice_of_web = EndpointSlice("default", "web-1", "web", ports, (change,))  # type: ignore[arg-type]
+            ender.changed(compiler.set_slice(slice_of_web))
+
+            async def read() -> bool:
+                return table.read > before
+
+            await until_async(read, 20, "the table is read")
+            return asyncio.get_running_loop().time()
+
+        first = await read_after(Endpoint(OLD))
+        second = await read_after(Endpoint(NEW))
+    assert table.read == 2
+    # Looked at every few milliseconds, so the first reading may be a little older.
+    assert second - first > 0.8
+
+
 async def test_a_table_that_cannot_be_read_is_read_again() -> None:
     stale = flow(OLD)
     table = Table(stale)

@@ -117,6 +117,20 @@ async def test_a_job_that_has_run_for_a_while_is_well_again(
     assert "job-well-again job=reading" in caplog.text
 
 
+async def test_a_job_that_has_done_one_full_turn_is_well_at_once() -> None:
+    work, it = Work(OSError("no"), failures=2), supervisor()
+
+    async def run() -> None:
+        if work.runs == work.failures:
+            it.turned("reading")
+        await work.run()
+
+    async with running(it, Job("reading", run)):
+        await work.going_on.wait()
+        assert not it.is_failing("reading")
+    assert it.problems == ()
+
+
 async def test_a_job_that_ends_although_it_should_last_is_a_problem() -> None:
     runs = asyncio.Queue[int]()
 

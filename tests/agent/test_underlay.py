@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
+import msgspec
 import pytest
 
 from steppe.agent.node import underlay
@@ -108,6 +109,22 @@ async def test_a_link_that_has_lost_one_family_keeps_it_in_force(left: Underlay)
     kernel.found = ETH0
     assert await it.look() == ETH0
     assert it.problems == ()
+
+
+async def test_a_link_that_is_down_is_told_as_such_and_keeps_its_addresses() -> None:
+    """Its IPv6 addresses are gone with it: to give them again would not help."""
+    kernel = Kernel(ETH0)
+    it = view(kernel)
+    await it.look()
+    kernel.found = msgspec.structs.replace(ONLY4, up=False)
+    assert await it.look() == ETH0
+    (problem,) = it.problems
+    assert problem.message == (
+        "nothing goes to the other nodes: eth0 is down; `ip link set eth0 up`"
+    )
+    kernel.found = ONLY4
+    await it.look()
+    assert "has lost" in it.problems[0].message
 
 
 async def test_an_address_that_the_node_is_not_known_by_goes_with_no_word() -> None:

@@ -1,13 +1,13 @@
 """A new table is one module with its types and its driver, and one place in a list of drivers."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, ClassVar
 
 import msgspec
 import pytest
 
 from steppe.dataplane.nft.skeleton import SKELETON
-from steppe.drivers.driver import Composite, Fault, Watches, only
+from steppe.drivers.driver import NOTHING, Composite, Fault, Watches, only
 from steppe.drivers.errors import Failure, KernelError
 from steppe.drivers.events import Lost, Seen
 from steppe.drivers.fake import FakeKernel
@@ -54,7 +54,8 @@ class Toys:
     def check(self) -> tuple[Fault, ...]:
         return () if self.open else (Fault("the shop", "missing"),)
 
-    def ensure(self) -> tuple[Fault, ...]:
+    def ensure(self, desired: Mapping[Any, Any] = NOTHING) -> tuple[Fault, ...]:
+        del desired
         found, self.open = self.check(), True
         return found
 

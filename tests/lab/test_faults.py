@@ -56,12 +56,14 @@ class Fault(msgspec.Struct, frozen=True):
     """How a fault is made, on node-a unless in the pod there, and unmade if it is not Steppe's.
 
     `flow` is what explain is asked about, `seen` whether packets tell, so that verify does.
+    `lab`: the fixture of the lab that it is made in.
     """
 
     make: Callable[[Lab], Any]
     unmake: Callable[[Lab], Any] | None = None
     flow: tuple[str, ...] = FLOW
     seen: bool = False
+    lab: str = "lab"
 
 
 def here(*argv: str) -> Callable[[Lab], str]:
@@ -107,6 +109,118 @@ def leave_stale_flow(lab: Lab) -> None:
 
     netns.inside(f"st-{lab.name}-node-a", send)
     nft("delete table ip gone")(lab)
+
+
+def address_of(lab: Lab, pod: str, version: int = 4) -> str:
+    found = json.loads(lab.kubectl("get", "pod", pod, "-o", "json"))["status"]["podIPs"]
+    return next(each["ip"] for each in found if (":" in each["ip"]) == (version == 6))
+
+
+def node_address(lab: Lab, node: str) -> str:
+    found = json.loads(lab.kubectl("get", "node", node, "-o", "json"))["status"]["addresses"]
+    return next(
+        each["address"] for each in found if each["type"] == "InternalIP" and "." in each["address"]
+    )
+
+
+def ip(*words: str | Callable[[Lab], str], node: str = "node-a") -> Callable[[Lab], Any]:
+    """`ip …` on a node; words that depend on the lab are functions of it."""
+
+    def run(lab: Lab) -> str:
+        return on_node(lab, node, "ip", *(w if isinstance(w, str) else w(lab) for w in words))
+
+    return run
+
+
+def each_of(*steps: Callable[[Lab], Any]) -> Callable[[Lab], None]:
+    def run(lab: Lab) -> None:
+        for step in steps:
+            step(lab)
+
+    return run
+
+
+def in_pod(*words: str | Callable[[Lab], str]) -> Callable[[Lab], Any]:
+    def run(lab: Lab) -> None:
+        said = lab.steppe("exec", HERE, "--", *(w if isinstance(w, str) else w(lab) for w in words))
+        assert said.returncode == 0, said.stderr
+
+    return run
+
+
+def link_setting(name: str, value: int, link: str = "") -> Callable[[Lab], Any]:
+    def run(lab: Lab) -> None:
+        of = link or pod_link(lab, "node-a", HERE)
+        on_node(lab, "node-a", "sysctl", "-qw", f"net.ipv4.conf.{of}.{name}={value}")
+
+    return run
+
+
+def wrong_neighbour(lab: Lab) -> None:
+    link, own = pod_link(lab, "node-a", HERE), address_of(lab, HERE)
+    words = ("lladdr", WRONG, "nud", "permanent", "dev", link)
+    on_node(lab, "node-a", "ip", "neigh", "replace", own, *words)
+
+
+def peer_mac(lab: Lab) -> str:
+    (link,) = json.loads(on_node(lab, "node-b", "ip", "-j", "link", "show", "eth0"))
+    return str(link["address"])
+
+
+def chain(name: str, kind: str, hook: str, priority: int, rule: str) -> Fault:
+    """A table of another program's with one rule."""
+    made = f"add table ip other; add chain ip other {name} "
+    made += f"{{ type {kind} hook {hook} priority {priority}; }}; "
+    return Fault(nft(f"{made}add rule ip other {name} {rule}"), nft("delete table ip other"))
+
+
+def iptables(program: str) -> Fault:
+    rule = ("FORWARD", "-p", "tcp", "--dport", "8080", "-j", "DROP")
+    return Fault(here(program, "-A", *rule), here(program, "-D", *rule))
+
+
+def own4(lab: Lab) -> str:
+    return f"{address_of(lab, HERE)}/32"
+
+
+def far4(lab: Lab) -> str:
+    return f"{address_of(lab, THERE)}/32"
+
+
+def there4(lab: Lab) -> str:
+    return cidr(lab, "node-b")
+
+
+def here4(lab: Lab) -> str:
+    return cidr(lab, "node-a")
+
+
+def here6(lab: Lab) -> str:
+    return cidr(lab, "node-a", 6)
+
+
+def node_b(lab: Lab) -> str:
+    return node_address(lab, "node-b")
+
+
+WRONG = "02:00:00:00:00:99"
+NEIGHBOUR = ("nud", "permanent", "dev", "eth0")
+RULE = ("pref", "50", "from", here4, "to", there4, "lookup", "100")
+XFRM = ("src", there4, "dst", here4, "dir", "fwd")
+STRICT = link_setting("rp_filter", 1, "steppe-vxlan")
+NOT_STRICT = link_setting("rp_filter", 0, "steppe-vxlan")
+
+
+def told_of(mtu: int) -> Callable[[Lab], None]:
+    """Wait until node-b has told how large packets its link takes, and node-a has heard it."""
+
+    def is_told(lab: Lab) -> bool:
+        shown = json.loads(lab.kubectl("get", "node", "node-b", "-o", "json"))
+        told = json.loads(shown["metadata"]["annotations"]["steppe.dev/underlay"])
+        others = lab.command("audit", "--node", "node-a").stdout
+        return told["mtu"] == mtu and (f"take {mtu} bytes" in others) == (mtu < 1500)
+
+    return lambda lab: until(lambda: is_told(lab), 20, f"node-b's link takes {mtu} bytes")
 
 
 ROUTE_BACK = (f"default/{HERE}", f"default/{THERE}", "--port", "8080")
@@ -162,7 +276,93 @@ FAULTS = {
         nft("delete table inet firewall"),
         seen=True,
     ),
+    "a blackhole route to one pod": Fault(
+        ip("route", "add", "blackhole", own4), ip("route", "del", "blackhole", own4)
+    ),
+    "a rule leads to another table": Fault(
+        each_of(
+            ip("route", "add", "unreachable", "default", "table", "100"), ip("rule", "add", *RULE)
+        ),
+        each_of(ip("rule", "del", *RULE), ip("route", "flush", "table", "100")),
+        flow=ROUTE_BACK,
+    ),
+    "a rule prohibits": Fault(
+        ip("-6", "rule", "add", "pref", "50", "to", here6, "prohibit"),
+        ip("-6", "rule", "del", "pref", "50"),
+    ),
+    "a pod's link does not forward": Fault(
+        link_setting("forwarding", 0), link_setting("forwarding", 1)
+    ),
+    "a pod's address is on another link too": Fault(
+        ip("address", "add", own4, "dev", "lo"), ip("address", "del", own4, "dev", "lo")
+    ),
+    "another node's pod has an address of this node's": Fault(
+        ip("address", "add", far4, "dev", "lo"), ip("address", "del", far4, "dev", "lo")
+    ),
+    "a wrong neighbour on a pod's link": Fault(wrong_neighbour),
+    "a wrong neighbour for another node": Fault(
+        ip("neigh", "replace", node_b, "lladdr", WRONG, *NEIGHBOUR),
+        ip("neigh", "replace", node_b, "lladdr", peer_mac, *NEIGHBOUR),
+        flow=ROUTE_BACK,
+    ),
+    "another program translates": chain(
+        "pre", "nat", "prerouting", -150, "tcp dport 8080 dnat to 198.51.100.9"
+    ),
+    "another program hides senders": chain(
+        "post", "nat", "postrouting", 50, "ip saddr 10.244.0.0/16 masquerade"
+    ),
+    "another program ends tracking": chain(
+        "raw", "filter", "prerouting", -300, "ip protocol tcp notrack"
+    ),
+    "another program changes Steppe's mark": chain(
+        "mangle", "filter", "forward", -150, "meta mark set 0"
+    ),
+    "iptables drops (nft variant)": iptables("iptables-nft"),
+    "iptables drops (legacy variant)": iptables("ip6tables-legacy"),
+    "an IPsec policy blocks": Fault(
+        ip("xfrm", "policy", "add", *XFRM, "action", "block"), ip("xfrm", "policy", "delete", *XFRM)
+    ),
+    "a route inside a pod": Fault(
+        in_pod("ip", "route", "add", "blackhole", there4),
+        in_pod("ip", "route", "del", "blackhole", there4),
+        flow=ROUTE_BACK,
+    ),
+    "a firewall inside a pod": Fault(
+        in_pod("iptables", "-A", "INPUT", "-p", "tcp", "--dport", "8080", "-j", "DROP"),
+        in_pod("iptables", "-F"),
+    ),
+    "another node's link takes less": Fault(
+        each_of(ip("link", "set", "eth0", "mtu", "1400", node="node-b"), told_of(1400)),
+        each_of(ip("link", "set", "eth0", "mtu", "1500", node="node-b"), told_of(1500)),
+    ),
+    "a route to another node takes less than the tunnel": Fault(
+        ip("route", "add", node_b, "dev", "eth0", "mtu", "1300"),
+        ip("route", "del", node_b, "dev", "eth0"),
+        lab="tunnel",
+        flow=ROUTE_BACK,
+    ),
+    "the tunnel does not forward": Fault(
+        link_setting("forwarding", 0, "steppe-vxlan"),
+        link_setting("forwarding", 1, "steppe-vxlan"),
+        lab="tunnel",
+    ),
+    "rp_filter is on for the tunnel": Fault(STRICT, NOT_STRICT, lab="tunnel"),
+    "… and nodes are reached beside it": Fault(
+        each_of(STRICT, ip("rule", "add", "pref", "10", "lookup", "main")),
+        each_of(NOT_STRICT, ip("rule", "del", "pref", "10")),
+        lab="tunnel",
+        flow=("node/node-b", f"default/{HERE}", "--port", "8080"),
+    ),
 }
+
+
+@pytest.fixture(scope="module")
+def tunnel(tmp_path_factory: pytest.TempPathFactory, _no_stale_labs: None) -> Iterator[Lab]:
+    pods = echo_pods(("node-a", "node-b"), 1)
+    with make_labs(tmp_path_factory.mktemp("tunnel")) as make:
+        lab = make("tunnel", "--nodes", "2", "--fabric", "vxlan", pods=pods)
+        until(lambda: is_well(lab), 30, "the node is as it shall be")
+        yield lab
 
 
 def documented() -> dict[str, tuple[list[str], list[str]]]:
@@ -216,26 +416,29 @@ def mismatches(lab: Lab, *what: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_a_fault_is_named_with_the_object_behind_it(lab: Lab, name: str) -> None:
+def test_a_fault_is_named_with_what_is_behind_it(request: pytest.FixtureRequest, name: str) -> None:
     fault = FAULTS[name]
+    lab: Lab = request.getfixturevalue(fault.lab)
     audited, explained = documented()[name]
     fault.make(lab)
     try:
         told = lab.command("audit", "--node", "node-a").stdout
-        path = explanation(lab, fault) if explained else ""
+        said = explanation(lab, fault)
         wrong = mismatches(lab, "--port", "8080") if fault.seen else []
         told += repaired(lab).stdout
     finally:
         if fault.unmake is not None:
             fault.unmake(lab)
     assert [line for line in audited if not says(told, line)] == [], told
-    assert [line for line in explained if not says(path, line)] == [], path
+    assert [line for line in explained if not says(said.stdout, line)] == [], said.stdout
+    yes = re.match(r"\S+ reaches \S+ on TCP \d+(, by [^.]*)?\.", " ".join(said.stdout.split()))
+    assert said.returncode == (0 if yes else 1), said.stdout
     assert bool(wrong) == fault.seen
     until(lambda: repaired(lab).returncode == 0, 10, "all is well again")
 
 
-def explanation(lab: Lab, fault: Fault) -> str:
-    return lab.command("explain", *fault.flow, "--actual", "--plain").stdout
+def explanation(lab: Lab, fault: Fault) -> subprocess.CompletedProcess[str]:
+    return lab.command("explain", *fault.flow, "--actual", "--plain")
 
 
 def repaired(lab: Lab) -> subprocess.CompletedProcess[str]:

@@ -4,6 +4,7 @@ import pytest
 import yaml
 
 from steppe.kube.doubt import AddressInDoubt, EndpointsInDoubt, PoliciesInDoubt
+from steppe.manifests.api_service import with_api_service
 from steppe.manifests.cluster import Loaded, loaded_from
 from steppe.manifests.documents import Manifest
 
@@ -93,6 +94,14 @@ def test_a_cluster_policy_that_is_refused_puts_every_pod_in_doubt() -> None:
     assert [rule.action for rule in (*closed.ingress, *closed.egress)] == ["Deny", "Deny"]
 
 
+@pytest.mark.parametrize("version", ["v1", "extensions/v1beta1", "networking.k8s.io/v1beta1"])
+def test_a_policy_of_a_version_that_is_not_served_is_refused(version: str) -> None:
+    text = POLICY.replace("networking.k8s.io/v1", version)
+    found = load(f"{BASE}{text}spec: {{podSelector: {{matchLabels: {{app: web}}}}}}\n")
+    assert policies(found) == [("app=web", "d", BOTH)]
+    assert "write networking.k8s.io/v1" in str(found.problems[0])
+
+
 def test_a_policy_that_can_be_read_puts_nothing_in_doubt() -> None:
     assert not load(f"{BASE}{POLICY}spec: {{podSelector: {{}}}}\n").cluster.doubts
 
@@ -123,6 +132,7 @@ def test_a_policy_that_can_be_read_puts_nothing_in_doubt() -> None:
         # Old API versions are no longer served.
         (CUSTOM.format("apps/v1beta1", "Deployment", "d", "{}"), {"web", "db"}),
         (CUSTOM.format("extensions/v1beta1", "DaemonSet", "d", "{}"), {"web", "db"}),
+        (CUSTOM.format("v1", "Deployment", "d", "{}"), {"web", "db"}),
         # Endpoints of a Service that selects none.
         (CUSTOM.format("v1", "Endpoints", "d", "{}").replace("name: x", "name: far"), {"far"}),
         # What is elsewhere, or makes no pods, is no reason for doubt.
@@ -168,3 +178,19 @@ def test_addresses_that_a_server_gave_are_not_in_doubt() -> None:
     base = BASE.replace("{containerPort: 80}]}]}\n---\n", "{containerPort: 80}]}]}\n" + status)
     found = load(f"{base}{POLICY}spec: {{podSelector: {{}}, {rule}}}\n")
     assert not found.cluster.doubts
+
+
+@pytest.mark.parametrize(
+    ("asked", "assumed"),
+    [
+        ("svc/default/kubernetes:443", True),
+        ("https://kubernetes.default.svc", True),
+        ("kubernetes.default.svc.cluster.local", True),
+        ("svc/d/kubernetes", False),
+        ("d/web", False),
+    ],
+)
+def test_the_apis_service_is_assumed_where_it_is_asked_for(asked: str, assumed: bool) -> None:
+    found = with_api_service(load(BASE), [asked])
+    assert (("default", "kubernetes") in found.cluster.services) == assumed
+    assert endpoints(found) == ({"kubernetes"} if assumed else set())

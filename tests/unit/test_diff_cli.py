@@ -188,3 +188,16 @@ def test_what_goes_takes_along_what_it_owns():
     after = deleted(objects(RUNNING), [ObjectRef("Deployment", "x", "web")])
     assert set(after.objects) == {ObjectRef("Service", "x", "web")}
     assert after.missing == ()
+
+
+def test_a_change_of_external_traffic_policy_is_told(tmp_path: Path) -> None:
+    before = Path(__file__).parents[1] / "data" / "reports" / "explain-masqueraded-sender.yaml"
+    local = before.read_text().replace(
+        "{type: NodePort, selector", "{type: NodePort, externalTrafficPolicy: Local, selector"
+    )
+    after = tmp_path / "local.yaml"
+    after.write_text(local)
+    result = CliRunner().invoke(main, ["diff", "--base", str(before), "-f", str(after)])
+    assert result.exit_code == 1
+    assert "denied → allowed" in result.output
+    assert "198.51.100.0/28" in result.output

@@ -170,6 +170,12 @@ def test_a_loopback_address_is_the_sender_itself(address: str) -> None:
         ("node/n1", "[::1]:30080", "not answered on loopback"),
         ("127.0.0.1", "shop/web-0:80", "name the pod or node that sends"),
         ("internet", "127.0.0.1:80", "no packet to it leaves the sender"),
+        ("shop/web-0", "224.0.0.1:80", "is multicast"),
+        ("shop/web-0", "[ff02::1]:80", "is multicast"),
+        ("shop/web-0", "[fe80::1]:80", "is link-local"),
+        ("shop/web-0", "255.255.255.255:67", "is the link's broadcast"),
+        ("shop/web-0", "https://kubernetes.default.svc", "is the API server"),
+        ("shop/web-0", "kubernetes.default.svc.cluster.local", "is the API server"),
     ],
 )
 def test_what_loopback_cannot_mean_is_said(source: str, destination: str, said: str) -> None:
@@ -182,3 +188,8 @@ def test_the_nodes_loopback_is_the_node() -> None:
     flow, notes = flow_of(cluster(NODES), "node/n1", "127.0.0.1:10250")
     assert str(flow.destination) == "node/n1"
     assert "is loopback: node/n1 itself" in notes[0]
+
+
+def test_the_namespace_of_n_has_to_exist() -> None:
+    with pytest.raises(UnknownEndError, match="there is no namespace shpo; did you mean shop"):
+        resolve(CLUSTER, "web", "shpo")

@@ -133,12 +133,15 @@ def test_a_part_of_a_range_that_differs_is_told_apart() -> None:
         NODES, [CLIENT, here], [SPACE], [policy], services=[service()], slices=slices
     )
     said = explained(cluster, "203.0.113.0/24", "svc/default/web", "80")
-    assert {case.stands_for: case.kind for case in said.cases} == {
-        "203.0.113.0/24": "allowed",
+    here, other = (node.name for node in NODES)
+    assert {case.name: case.kind for case in said.cases} == {
+        f"203.0.113.0/24, coming in by {here}": "allowed",
+        f"203.0.113.0/24, coming in by {other}": "denied",
         "203.0.113.128/25": "denied",
     }
     assert said.kind == "partly"
-    assert "not from 203.0.113.128/25" in said.verdict
+    assert "from 203.0.113.128/25" in said.verdict
+    assert f"from 203.0.113.0/24 coming in by {other}" in said.verdict
 
 
 def test_the_internet_is_what_is_neither_private_nor_the_clusters_own() -> None:

@@ -65,7 +65,7 @@ def test_faults_of_the_objects_on_the_way_are_told(tmp_path: Path) -> None:
     result = CliRunner().invoke(
         main, ["explain", "-f", str(CLUSTER), "-f", str(bad), "shop/job", "shop/web-1", "--port=80"]
     )
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "must specify a peer" in " ".join(result.output.split())
 
 

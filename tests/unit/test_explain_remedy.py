@@ -132,6 +132,15 @@ def test_the_labels_of_one_release_name_no_workload() -> None:
     assert change.text.endswith("ingress from podSelector app=web, on TCP 5432")
 
 
+def test_labels_that_come_from_the_node_name_no_workload() -> None:
+    zone = {"topology.kubernetes.io/zone": "z1", "topology.kubernetes.io/region": "r"}
+    web = pod("web", app="web", **zone, **{"kubernetes.io/hostname": "node-a"})
+    (change,) = explained(
+        loaded(SPACE, web, pod("db", app="db"), policy("in", {})), "a/web", "a/db", "5432"
+    ).changes
+    assert change.text.endswith("ingress from podSelector app=web, on TCP 5432")
+
+
 def test_a_new_policy_takes_no_name_that_there_is() -> None:
     taken = policy("allow-db-from-web", {"app": "other"})
     world = loaded(SPACE, pod("web", app="web"), pod("db", app="db"), policy("in", {}), taken)

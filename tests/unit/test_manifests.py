@@ -67,6 +67,7 @@ def pod_names(found: Loaded) -> list[str]:
         ("ReplicaSet", {"replicas": 2}, ["web-0", "web-1"]),
         ("StatefulSet", {"replicas": 2}, ["web-0", "web-1"]),
         ("ReplicationController", {"replicas": 2}, ["web-0", "web-1"]),
+        ("StatefulSet", {"replicas": 2, "ordinals": {"start": 3}}, ["web-3", "web-4"]),
         ("DaemonSet", {}, ["web-node-a", "web-node-b"]),
         ("Job", {}, ["web-0"]),
         ("Job", {"parallelism": 2}, ["web-0", "web-1"]),
@@ -326,7 +327,35 @@ def test_what_is_no_object_is_a_gap_with_its_place(document: Any) -> None:
     assert gap.startswith("test.yaml:1 ")
 
 
-@pytest.mark.parametrize("metadata", [None, {}, {"name": ""}, {"generateName": "x-"}])
+def test_names_are_made_of_generate_name() -> None:
+    jobs = [workload("Job") | {"metadata": {"generateName": "run-"}} for _ in range(2)]
+    found = loaded(*jobs)
+    assert not found.problems
+    assert {ref.name for ref in found.objects if ref.kind == "Job"} == {"run-0", "run-1"}
+
+
+@pytest.mark.parametrize(
+    ("distribution", "hints"),
+    [
+        (None, [((), ())]),
+        ("PreferClose", [(("z",), ())]),
+        ("PreferSameZone", [(("z",), ())]),
+        ("PreferSameNode", [(("z",), ("n",))]),
+    ],
+)
+def test_invented_slices_have_the_hints_of_the_services_traffic_distribution(
+    distribution: str | None, hints: list[tuple[tuple[str, ...], tuple[str, ...]]]
+) -> None:
+    labels = {"topology.kubernetes.io/zone": "z"}
+    node = {"kind": "Node", "metadata": {"name": "n", "labels": labels}}
+    found = loaded(node, pod("a", {"app": "web"}), service(trafficDistribution=distribution))
+    slices = found.cluster.slices_of(found.cluster.services["default", "web"])
+    assert [
+        (e.zones, e.nodes) for s in slices for e in s.endpoints if s.name == "web-made"
+    ] == hints
+
+
+@pytest.mark.parametrize("metadata", [None, {}, {"name": ""}, {"generateName": ""}])
 def test_an_object_without_a_name_is_a_problem(metadata: Any) -> None:
     (problem,) = loaded({"kind": "Pod", "metadata": metadata}).problems
     assert problem.message == "has no name (test.yaml:1)"

@@ -21,7 +21,8 @@ Everything that runs is a Job; the supervisor restarts each job by itself.
 import asyncio
 import contextlib
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 
 from steppe.agent.answers import Answers
 from steppe.agent.cni.attach import Attachments
@@ -193,8 +194,8 @@ class Agent:
         return (
             *pipeline.feeds.jobs(pipeline.listener),
             Job("underlay", lambda: pipeline.underlay.follow(pipeline.listener.see)),
-            Job("cni-socket", lambda: pipeline.cni.run(socket)),
-            Job("keeper", pipeline.keeper.run),
+            Job("cni-socket", lambda: pipeline.cni.run(socket, self._turned("cni-socket"))),
+            Job("keeper", lambda: pipeline.keeper.run(self._turned("keeper"))),
             Job("kernel-events", lambda: pipeline.keeper.follow(kernel.events.events())),
             Job("full-passes", self._full_passes.run),
             Job("lost-pods", pipeline.reattaching.run),
@@ -206,6 +207,9 @@ class Agent:
             Job("publish", self._publisher.run),
             Job("events", self._events.run),
         )
+
+    def _turned(self, job: str) -> Callable[[], None]:
+        return partial(self.supervisor.turned, job)
 
     async def _install_cni(self) -> None:
         """Install the plugin for the runtime once pods can be attached."""

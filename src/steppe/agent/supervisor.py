@@ -7,7 +7,9 @@ Expected errors are SteppeError and OSError: answers of a kernel, an API server 
 Trying again may cure them, and meanwhile `steppe status` shows them. Any other exception means that
 the agent's own state may be wrong; to go on with it could do harm.
 
-A failed job counts as recovered after it has run for STEADY_SECONDS.
+A failed job counts as recovered once it says that it has done one full turn of its work (`turned`),
+or after it has run for STEADY_SECONDS. Only after the latter the pauses start anew with the first:
+a job may fail in every second turn.
 """
 
 import asyncio
@@ -73,6 +75,11 @@ class Supervisor:
         """Whether the job of this name has failed and not recovered since."""
         return job in self._problems
 
+    def turned(self, job: str) -> None:
+        """The job of this name has done one full turn of its work."""
+        if self._problems.pop(job, None) is not None:
+            log.info(line("job-well-again", job=job))
+
     async def one(self, job: Job) -> None:
         """Run a job until it is done, again after each expected error; raises other exceptions."""
         backoff = self._backoff()
@@ -102,8 +109,7 @@ class Supervisor:
 
     def _is_well(self, job: Job, backoff: Backoff) -> None:
         backoff.reset()
-        if self._problems.pop(job.name, None) is not None:
-            log.info(line("job-well-again", job=job.name))
+        self.turned(job.name)
 
 
 async def _run(job: Job) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import click
 import msgspec
 
+from steppe.cli.diff_states import states
 from steppe.cli.diff_text import (
     ports_of,
     print_flow_changes,
@@ -21,11 +22,9 @@ from steppe.cli.source import BadInput, Source, claim_options, live_options, rea
 from steppe.client.files import manifests_in
 from steppe.errors import SteppeError
 from steppe.fabric.registry import FABRICS
-from steppe.manifests.cluster import Loaded, loaded_from
+from steppe.manifests.cluster import Loaded
 from steppe.manifests.collect import Collected, collected
-from steppe.manifests.documents import Manifest
 from steppe.plan.diff import Change
-from steppe.reach.changes import Changed, applied, deleted
 from steppe.reach.difference import Difference, FlowChange
 from steppe.reach.document import groups_json, ports_json
 from steppe.reach.matrix import bits
@@ -91,25 +90,28 @@ def diff(*, source: Source, **given: Any) -> None:
 
     The cluster as it is now comes from --base FILE, --kubeconfig FILE or --lab NAME.
 
-    Exit code: 0 nothing changes (that --fail-on names), 1 something does, 2 bad usage or input.
+    Exit code: 0 nothing changes (that --fail-on names), 1 something does, 2 bad usage or input,
+    such as objects that an API server refuses.
     """
     changes, fabric = given["changes"], given["fabric"]
     if not changes and fabric is None:
         raise click.UsageError("what would change? -f FILE applies manifests, --fabric the fabric")
     base, change = _base(source), _collected(changes)
-    after = _after(base, change, delete=given["delete"])
-    old = loaded_from(_manifests(base.objects), (*base.gaps, *change.gaps))
-    new = loaded_from(_manifests(after.objects))
+    known = states(base, change, delete=given["delete"])
+    old, new = known.old, known.new
     settings = judged(old, source).settings
     whole = given["tables"] or pairs(new.cluster) <= MANY_PAIRS
     found = _found(old, new, (settings, _replaced(settings, fabric)), tables=whole)
-    say_doubts(msgspec.structs.replace(old, problems=_problems(base, change, old, new)))
-    for ref in after.missing:
+    say_doubts(msgspec.structs.replace(old, problems=known.problems))
+    for ref in known.missing:
         click.echo(f"not there, so deleting it changes nothing: {ref}", err=True)
     if given["output"] == "json":
         print_json(_document(found))
     else:
         _print(found, wide=given["output"] == "wide")
+    if known.refused:
+        click.echo("not all of the change is taken, so what it does is not known", err=True)
+        sys.exit(BadInput.exit_code)
     failing = {"allow": found.opens, "deny": found.closes, "any": found.anything}
     sys.exit(1 if failing[given["fail_on"]] else 0)
 
@@ -125,21 +127,6 @@ def _collected(names: tuple[str, ...]) -> Collected:
         return collected(manifests_in(names))
     except SteppeError as error:
         raise BadInput(str(error)) from error
-
-
-def _after(base: Collected, change: Collected, *, delete: bool) -> Changed:
-    return (
-        deleted(base.objects, change.objects) if delete else applied(base.objects, change.objects)
-    )
-
-
-def _manifests(objects: Mapping[Any, Any]) -> list[Manifest]:
-    return [Manifest(document) for document in objects.values()]
-
-
-def _problems(base: Collected, change: Collected, old: Loaded, new: Loaded) -> tuple[Any, ...]:
-    found = (*base.problems, *change.problems, *old.problems, *new.problems)
-    return tuple(dict.fromkeys(found))
 
 
 def _replaced(settings: Settings, fabric: str | None) -> Settings:
@@ -205,7 +192,10 @@ def _offer(change: OfferChange) -> dict[str, Any]:
         "protocol": change.protocol,
         "port": change.port,
         "family": f"IPv{change.version}",
+        "way": change.way or None,
         "from": list(bits(change.senders)),
+        "only": sorted(change.only),
+        "but": sorted(change.but),
         "nodes": sorted(change.nodes),
         "before": msgspec.to_builtins(change.before),
         "after": msgspec.to_builtins(change.after),

@@ -12,7 +12,7 @@ from steppe.plan.diff import Change
 from steppe.reach.difference import Because, Difference, FlowChange
 from steppe.reach.matrix import Mask, bits
 from steppe.reach.names import Names
-from steppe.reach.offer_changes import ABSENT, OfferChange
+from steppe.reach.offer_changes import ABSENT, OUTSIDE, OfferChange
 from steppe.reach.services import Outcome
 
 NOTHING = "Nothing changes for any flow."
@@ -90,28 +90,42 @@ def _ports(difference: Difference, change: FlowChange, *, opened: bool) -> str:
 
 def print_offer_changes(names: Names, changes: Sequence[OfferChange]) -> None:
     """Print a table of Service ports at which the result of some sender changes."""
-    found: dict[tuple[str, str, tuple[str, ...]], dict[int, Mask]] = {}
+    found: dict[tuple[object, ...], dict[int, OfferChange]] = {}
     for change in (c for c in changes if c.opens or c.closes or ABSENT not in (c.before, c.after)):
-        label = f"svc/{change.service}:{change.port}/{change.protocol}"
-        text = f"{_outcome(change.before)} → {_outcome(change.after)}"
-        by_version = found.setdefault((label, text, tuple(sorted(change.nodes))), {})
-        by_version[change.version] = by_version.get(change.version, 0) | change.senders
+        key = (change.service, change.port, change.protocol, change.before, change.after)
+        where = (change.way, change.nodes, change.only, change.but)
+        found.setdefault((*key, *where), {})[change.version] = change
     lines: list[tuple[str, ...]] = []
-    for (label, text, nodes), by_version in found.items():
-        where = f" on {', '.join(nodes)}" if nodes else ""
-        masks = set(by_version.values())
-        for version, mask in sorted(by_version.items())[: 1 if len(masks) == 1 else None]:
+    for by_version in found.values():
+        masks = {change.senders for change in by_version.values()}
+        for version, change in sorted(by_version.items())[: 1 if len(masks) == 1 else None]:
+            label = f"svc/{change.service}:{change.port}/{change.protocol}"
             family = "" if len(masks) == 1 else f" (IPv{version})"
-            lines.append((label + family, text, names.senders(mask) + where))
+            text = f"{_outcome(change.before)} → {_outcome(change.after)}"
+            lines.append((label + family, text, _senders(names, change)))
     if lines:
         click.echo("\nSERVICES")
         print_columns(("SERVICE", "ANSWER", "FROM"), lines)
 
 
+def _senders(names: Names, change: OfferChange) -> str:
+    who = names.row(change.senders, change.only, change.but)
+    nodes = ", ".join(sorted(change.nodes))
+    if not change.way:
+        return f"{who} on {nodes}" if nodes else who
+    at = change.way.removeprefix(OUTSIDE)
+    return who + at + (f" (coming in by {nodes})" if nodes else "")
+
+
 def _outcome(outcome: Outcome) -> str:
     if outcome.said == "partly":
         return f"partly ({outcome.open} of {outcome.endpoints} endpoints)"
-    return "not there" if outcome.said == "absent" else outcome.said
+    return {
+        "absent": "not there",
+        "barred": "denied (source ranges)",
+        "unknown": "not known",
+        "no way in": "no way in",
+    }.get(outcome.said, outcome.said)
 
 
 def print_tables(changes: Mapping[str, Sequence[Change]], *, wide: bool) -> None:

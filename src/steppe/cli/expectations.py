@@ -89,9 +89,9 @@ def _judged(path: str, reach: Reach, ends: Ends, entry: Expectation) -> tuple[Fa
         ports = parse_ports(entry.port) if entry.port else receivers.ports
     except (SteppeError, ValueError) as error:
         raise BadInput(f"{path}:{entry.line}: {error}") from error
-    if senders.offers:
+    if senders.is_service:
         raise BadInput(f"{path}:{entry.line}: from: a Service does not send; name its pods")
-    if receivers.offers and entry.port:
+    if receivers.is_service and entry.port:
         raise BadInput(f"{path}:{entry.line}: write a Service's port behind its name")
     allowed = entry.expect == "allowed"
     return tuple(failures(reach, senders, receivers, ports or EVERYTHING, allowed=allowed))

@@ -1,7 +1,5 @@
 """`steppe explain`: one flow's path, step by step, and why it arrives or does not."""
 
-import os
-import shutil
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +10,7 @@ from steppe.cli.refused import unknown_end
 from steppe.cli.settings import disagreement, settings_of
 from steppe.cli.source import BadInput, Source, claim_options, lab_record, load, options
 from steppe.errors import SteppeError
+from steppe.manifests.api_service import with_api_service
 from steppe.net.address import parse_address
 
 if TYPE_CHECKING:
@@ -21,6 +20,8 @@ if TYPE_CHECKING:
     from steppe.manifests.cluster import Loaded
     from steppe.settings import Settings
 
+FORMATS = ("text", "json", "yaml", "html", "dot")
+"""Those of cli/explain_output.py, which is imported late."""
 _EPILOG = """Examples:
 
 \b
@@ -28,6 +29,7 @@ _EPILOG = """Examples:
   steppe explain -n shop web http://db:5432
   steppe explain -f manifests/ internet svc/shop/web
   steppe explain --kubeconfig ~/.kube/config shop/web-1 203.0.113.9:443 -o json
+  steppe explain shop/web-1 svc/shop/db -o dot | dot -Tsvg > way.svg
   steppe explain shop/job svc/shop/db --fix | kubectl apply -f -
 """
 
@@ -47,7 +49,7 @@ _EPILOG = """Examples:
 @click.option("--family", type=click.Choice(("ipv4", "ipv6")), help="Default: both.")
 @click.option("--claiming", default="", metavar="ADDRESS", help="A source address that SRC forges.")
 @click.option("--actual", is_flag=True, help="By what the kernels hold, not what they should.")
-@click.option("-o", "--output", type=click.Choice(("text", "json")), default="text")
+@click.option("-o", "--output", type=click.Choice(FORMATS), default="text")
 @click.option("--plain", is_flag=True, help="No colours.")
 @click.option("--fix", is_flag=True, help="Print the change that lets in least, for kubectl apply.")
 @claim_options
@@ -64,27 +66,17 @@ def explain(src: str, dst: str, source: Source, **asked: Any) -> None:
     --actual also looks at what else is on the nodes: others' routes, rules, packet rules, settings.
 
     Exit code: 0 it reaches it, 1 it does not, or only partly, or (--actual) something that is not
-    Steppe's may stop it, 2 bad usage or input.
+    Steppe's may stop it, 2 bad usage or input, or what is known does not decide it.
     """
-    loaded = load(source)
+    loaded = with_api_service(load(source), (dst,))
     said = _explained(loaded, source, src, dst, asked)
     if asked["fix"]:
         click.echo(_fix(loaded, said), nl=False)
-    elif asked["output"] == "json":
-        from steppe.explain.document import document
-
-        found = document(said) | {
-            "gaps": list(loaded.gaps),
-            "problems": [str(problem) for problem in loaded.problems],
-        }
-        click.echo(msgspec.json.format(msgspec.json.encode(found)).decode())
     else:
-        from steppe.cli.explain_text import text
+        from steppe.cli.explain_output import show
 
-        plain = asked["plain"] or os.environ.get("NO_COLOR")
-        width = shutil.get_terminal_size((100, 24)).columns
-        click.echo(text(said, width), color=False if plain else None)
-    sys.exit(0 if said.kind == "allowed" else 1)
+        show(loaded, said, asked["output"], plain=asked["plain"])
+    sys.exit({"allowed": 0, "unknown": 2}.get(said.kind, 1))
 
 
 def _explained(

@@ -17,6 +17,7 @@ _COLOURS: dict[Kind, str] = {
     "denied": "red",
     "partly": "yellow",
     "doubtful": "yellow",
+    "unknown": "yellow",
 }
 _FATES = {"delivered": "allowed", "denied": "denied", "refused": "refused", "dropped": "dropped"}
 _STAGE = 13
@@ -34,6 +35,8 @@ def _lines(said: Explanation, width: int) -> Iterator[str]:
     yield from (click.style(line, fg=colour, bold=True) for line in _wrapped(said.verdict, width))
     yield from _conflicts(said, width)
     yield from _doubts(said, width)
+    if said.kind == "unknown":
+        yield from _wrapped("What follows is by what is known.", width)
     if said.changes:
         yield ""
         which = "Any one of these" if len(said.changes) > 1 else "This"
@@ -91,7 +94,7 @@ def _labelled_cases(said: Explanation) -> Iterator[tuple[Case, str]]:
     for case in said.cases:
         for known, alike in shown:
             if _result_key(said, known) == _result_key(said, case):
-                alike.append(case.stands_for)
+                alike.append(case.name)
                 break
         else:
             shown.append((case, []))
@@ -110,11 +113,11 @@ def _result_key(said: Explanation, case: Case) -> object:
 
 
 def _case(said: Explanation, case: Case, alike: str, width: int) -> Iterator[str]:
-    by = f", coming in by {case.entering}" if case.entering else ""
+    by = f", coming in by {case.entering}" if case.entering and not case.by_nodes else ""
     source = said.flow.source
     many = isinstance(source, RangeTarget) and source.address is None
     stands = ", such as" if many else ":"
-    head = f"{case.stands_for}{alike}{stands} {case.packet}{by}"
+    head = f"{case.name}{alike}{stands} {case.packet}{by}"
     yield from (click.style(line, bold=True) for line in _wrapped(head, width))
     if len(case.paths) > 1:
         yield from _endpoints(said, case.paths, width)

@@ -1,27 +1,36 @@
 """`steppe reach`: who reaches whom, all pairs at once."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from importlib import resources
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import click
 import msgspec
 
 from steppe.cli.expectations import Expectation, judged, read_expectations
-from steppe.cli.reach_table import ALWAYS, because_text, print_flows, print_offers, print_wide
+from steppe.cli.reach_page import about, page
+from steppe.cli.reach_table import (
+    because_text,
+    footnotes,
+    print_flows,
+    print_offers,
+    print_wide,
+)
 from steppe.cli.refused import unknown_end
 from steppe.cli.source import BadInput, Source, claim_options, load, options
 from steppe.errors import SteppeError
 from steppe.kube.cluster import Name
+from steppe.manifests.api_service import with_api_service
 from steppe.manifests.cluster import Loaded
+from steppe.net.address import IPNetwork
 from steppe.net.ports import EVERYTHING, PortSet, one_port, parse_ports
 from steppe.reach.document import doubts_json, reach_document
-from steppe.reach.ends import Chosen, Ends
+from steppe.reach.ends import Chosen, Ends, asked_prefixes
 from steppe.reach.expect import Failure
 from steppe.reach.flows import Flow, flows_to
 from steppe.reach.groups import Member
 from steppe.reach.matrix import Mask, bits
 from steppe.reach.names import Names, member_name, workloads_of
+from steppe.reach.outside import Outside
 from steppe.reach.reach import Reach, reach_of
 from steppe.reach.services import Offer, OfferRow, Offers
 
@@ -42,21 +51,28 @@ class Answer(msgspec.Struct, frozen=True):
     senders: Mask
     receivers: Mask
     offers: tuple[Offer, ...]
+    ways: tuple[Offer, ...] = ()
+    dialled: tuple[Offer, ...] = ()
+    exactly: bool = False
 
     def flows(self) -> Iterator[tuple[Flow, ...]]:
         """The flows to each receiver that has any."""
         for receiver in bits(self.receivers):
-            found = flows_to(self.reach, receiver, self.senders)
+            found = flows_to(self.reach, receiver, self.senders, exactly=self.exactly)
             if found:
                 yield found
 
     def services(self) -> Iterator[tuple[Offer, Sequence[OfferRow]]]:
-        """The senders' outcomes at each Service port."""
+        """The senders' outcomes at each Service port, those inside and those outside."""
         offers = Offers(self.reach)
-        for offer in self.offers:
-            rows = tuple(offers.rows(offer, self.senders))
-            if rows:
-                yield offer, rows
+        outside = Outside(offers)
+        rows = [(offer, offers.rows(offer, self.senders)) for offer in self.offers]
+        rows += ((offer, outside.inside_rows(offer, self.senders)) for offer in self.dialled)
+        rows += (
+            (offer, outside.rows(offer, self.senders)) for offer in (*self.ways, *self.dialled)
+        )
+        found = ((offer, tuple(some)) for offer, some in rows)
+        yield from ((offer, rows) for offer, rows in found if rows)
 
 
 @click.command(epilog="Example: steppe reach -f shop/ --to shop/db --port 5432")
@@ -97,20 +113,21 @@ def reach(
     node/NAME, an address, a CIDR or internet; --to also svc/shop/db[:PORT] or a Service's DNS
     name or URL.
 
-    Exit code: 0 told, 1 an expectation is not met, 2 bad usage or input.
+    Exit code: 0 told, 1 an expectation is not met, 2 bad usage or input, or it is not known whether
+    an expectation is met.
     """
     question = Question(senders, receivers, ports_of(ports))
     if expected is not None:
         if senders or receivers or ports or output not in ("table", "json"):
             raise click.UsageError("--assert goes without --from, --to, --port, -o wide and html")
         wanted = read_expectations(expected)
-        loaded = load(source)
+        loaded = with_api_service(load(source), (entry.receiver for entry in wanted))
         say_doubts(loaded)
         raise SystemExit(_held_against(expected, wanted, loaded, output))
-    loaded = load(source)
+    loaded = with_api_service(load(source), receivers)
     found = answer(loaded, question)
     say_doubts(loaded)
-    _print(loaded, found, output)
+    _print(loaded, found, output, source)
 
 
 def ports_of(texts: tuple[str, ...]) -> PortSet:
@@ -127,26 +144,30 @@ def ports_of(texts: tuple[str, ...]) -> PortSet:
 def answer(loaded: Loaded, question: Question) -> Answer:
     """Reach, with the ends that were asked for in groups of their own."""
     workloads = workloads_of(loaded.objects)
-    whole = reach_of(loaded.cluster, question.ports, settings=loaded.settings)
+    prefixes = tuple(asked_prefixes((*question.senders, *question.receivers)))
+    whole = reach_of(loaded.cluster, question.ports, prefixes=prefixes, settings=loaded.settings)
     ends = Ends(whole, Names(whole.groups, workloads))
     senders = _chosen(loaded, ends, question.senders, "--from")
     receivers = _chosen(loaded, ends, question.receivers, "--to")
-    if any(chosen.offers for chosen in senders):
+    if any(chosen.is_service for chosen in senders):
         raise BadInput("--from: a Service does not send; name the pods behind it")
     written = [chosen.ports for chosen in receivers if chosen.ports is not None]
     ports = question.ports
     if written and ports == EVERYTHING:
         ports = _together(written)
-    return _answer(loaded, workloads, ports, senders, receivers)
+    return _answer(_Asked(loaded, workloads, ports, prefixes), senders, receivers)
 
 
-def _answer(
-    loaded: Loaded,
-    workloads: Mapping[Name, str],
-    ports: PortSet,
-    senders: Sequence[Chosen],
-    receivers: Sequence[Chosen],
-) -> Answer:
+class _Asked(msgspec.Struct, frozen=True):
+    """A cluster, and what is asked about it except the ends."""
+
+    loaded: Loaded
+    workloads: Mapping[Name, str]
+    ports: PortSet
+    prefixes: tuple[IPNetwork, ...]
+
+
+def _answer(asked: _Asked, senders: Sequence[Chosen], receivers: Sequence[Chosen]) -> Answer:
     sending = {member_name(m) for chosen in senders for m in chosen.members}
     receiving = {member_name(m) for chosen in receivers for m in chosen.members}
 
@@ -154,16 +175,33 @@ def _answer(
         name = member_name(member)
         return name in sending, name in receiving
 
-    found = reach_of(loaded.cluster, ports, mark, settings=loaded.settings)
+    loaded = asked.loaded
+    found = reach_of(loaded.cluster, asked.ports, mark, asked.prefixes, loaded.settings)
     offers = tuple(offer for chosen in receivers for offer in chosen.offers)
+    ways = tuple(offer for chosen in receivers for offer in chosen.ways)
     if not receivers:
-        offers = Offers(found).all
+        inside = Offers(found)
+        offers, ways = inside.all, Outside(inside).all
+    dialled = tuple(offer for chosen in receivers for offer in chosen.dialled)
     return Answer(
         found,
-        Names(found.groups, workloads),
+        Names(found.groups, asked.workloads),
         _groups(found, sending) if senders else found.everyone,
         _groups(found, receiving) if receivers else found.everyone,
-        tuple(o for o in offers if one_port(o.port.protocol, o.port.port) & ports),
+        _at_ports(offers, asked.ports),
+        _at_ports(ways, asked.ports),
+        _at_ports(dialled, asked.ports),
+        exactly=bool(senders),
+    )
+
+
+def _at_ports(offers: Iterable[Offer], ports: PortSet) -> tuple[Offer, ...]:
+    """The offers at the ports that were asked for: the Service's own, or its node port."""
+    return tuple(
+        offer
+        for offer in offers
+        for number in (offer.port.port, offer.port.node_port if offer.kind == "node" else 0)
+        if number and one_port(offer.port.protocol, number) & ports
     )
 
 
@@ -206,21 +244,34 @@ def invented_text(loaded: Loaded) -> str:
 
 
 def _held_against(path: str, wanted: tuple[Expectation, ...], loaded: Loaded, output: str) -> int:
-    """Print the failed expectations; returns the exit code, 1 if there are any."""
-    found = reach_of(loaded.cluster, settings=loaded.settings)
+    """Print the failed expectations.
+
+    Returns the exit code: 1 if there are any, 2 if it is not known of some whether they are met.
+    """
+    prefixes = asked_prefixes(text for entry in wanted for text in (entry.sender, entry.receiver))
+    found = reach_of(loaded.cluster, prefixes=prefixes, settings=loaded.settings)
     ends = Ends(found, Names(found.groups, workloads_of(loaded.objects)))
     results = judged(path, found, ends, wanted)
-    failed = sum(1 for _, against in results if against)
+    words = [_met(against) for _, against in results]
     if output == "json":
         print_json({"schema": "steppe.reach.assert/v1", "results": [*map(_result, results)]})
     else:
-        for entry, against in results:
-            click.echo(f"{'FAIL' if against else 'ok':4}  {path}:{entry.line}  {entry}")
+        for (entry, against), word in zip(results, words, strict=True):
+            click.echo(f"{word:7}  {path}:{entry.line}  {entry}")
             for each in against:
                 click.echo(f"      {each.sender} → {each.receiver}: {each.found}")
-                click.echo(f"          {because_text(each.because)}")
-        click.echo(f"{len(results) - failed} of {len(results)} expectations met")
-    return 1 if failed else 0
+                for line in each.doubts or (because_text(each.because),):
+                    click.echo(f"          {line}")
+        told = f"{words.count('ok')} of {len(results)} expectations met"
+        unknown = words.count("UNKNOWN")
+        click.echo(f"{told}, {unknown} not known" if unknown else told)
+    return 1 if "FAIL" in words else 2 if "UNKNOWN" in words else 0
+
+
+def _met(against: Sequence[Failure]) -> str:
+    if not against:
+        return "ok"
+    return "UNKNOWN" if all(each.unknown for each in against) else "FAIL"
 
 
 def _result(result: tuple[Expectation, tuple[Failure, ...]]) -> dict[str, object]:
@@ -231,13 +282,14 @@ def _result(result: tuple[Expectation, tuple[Failure, ...]]) -> dict[str, object
         "to": entry.receiver,
         "port": entry.port,
         "expect": entry.expect,
-        "met": not against,
+        "met": {"ok": True, "FAIL": False}.get(_met(against)),
         "failures": [
             {
                 "from": each.sender,
                 "to": each.receiver,
                 "found": each.found,
                 "because": [str(cause) for cause in each.because],
+                "doubts": list(each.doubts),
             }
             for each in against
         ],
@@ -248,15 +300,7 @@ def print_json(document: object) -> None:
     click.echo(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())
 
 
-def page(document: Mapping[str, object]) -> str:
-    """One self-contained HTML page."""
-    template = resources.files("steppe.cli").joinpath("reach.html").read_text(encoding="utf-8")
-    # The data must not contain text that ends its script element or begins a comment.
-    data = msgspec.json.encode(document).decode().replace("<", "\\u003c")
-    return template.replace("@DATA@", data)
-
-
-def _print(loaded: Loaded, found: Answer, output: str) -> None:
+def _print(loaded: Loaded, found: Answer, output: str, source: Source) -> None:
     flows = list(found.flows())
     if output == "wide":
         print_wide(found.reach, (flow for known in flows for flow in known))
@@ -268,11 +312,12 @@ def _print(loaded: Loaded, found: Answer, output: str) -> None:
         if output == "json":
             print_json(said)
         else:
-            click.echo(page(said))
+            click.echo(page(said, about(source)))
         return
     if flows:
         print_flows(found.reach, found.names, flows)
-        click.echo(f"\n{ALWAYS}")
+        for index, line in enumerate(footnotes(found.reach, flows, exactly=found.exactly)):
+            click.echo(line if index else f"\n{line}")
     offers = list(found.services())
     if offers:
         click.echo("")

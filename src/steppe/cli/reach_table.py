@@ -18,6 +18,11 @@ from steppe.reach.services import Offer, OfferRow
 
 NO_POLICY = "no policy is in the way"
 ALWAYS = "Besides: a pod always reaches itself, and a node the pods that it runs."
+FROM_OUTSIDE = (
+    "From outside, pods are reached through Services only; for pods themselves the table says what "
+    "policies would let in."
+)
+_ALWAYS_SO = "no policy can keep it out"
 _CAUSES = 3
 _GAP = 2
 _NARROWEST = 16
@@ -31,6 +36,18 @@ class _Row(msgspec.Struct, frozen=True):
     ports: str
     senders: Mask
     because: tuple[Cause, ...]
+    always: bool = False
+
+
+def footnotes(reach: Reach, flows: Iterable[Sequence[Flow]], *, exactly: bool) -> Iterator[str]:
+    """What is to be known about a table of flows."""
+    if not exactly or not any(flow.row.always for known in flows for flow in known):
+        yield ALWAYS
+    outside = reach.of_kind("outside")
+    pods = reach.of_kind("pods")
+    open_ = (flow for known in flows for flow in known if flow.row.ports or flow.row.unknown)
+    if any(flow.senders & outside and pods >> flow.receiver & 1 for flow in open_):
+        yield FROM_OUTSIDE
 
 
 def print_flows(reach: Reach, names: Names, flows: Iterable[Sequence[Flow]]) -> None:
@@ -43,58 +60,104 @@ def print_flows(reach: Reach, names: Names, flows: Iterable[Sequence[Flow]]) -> 
             rest = complete and row is rows[-1]
             who = names.senders(row.senders, rest=rest)
             receiver = "" if index else names.group(known[0].receiver)
-            lines.append((receiver, row.ports, who, because_text(row.because)))
+            why = _ALWAYS_SO if row.always else because_text(row.because)
+            lines.append((receiver, row.ports, who, why))
     print_columns(("TO", "PORTS", "FROM", "BECAUSE"), lines)
 
 
 def _rows(flows: Sequence[Flow]) -> list[_Row]:
     """Flows as rows; flows that differ only in the senders' families are joined."""
-    found: dict[str, _Row] = {}
+    found: dict[tuple[str, bool], _Row] = {}
     for flow in flows:
-        text = ports_text(flow.row)
-        before = found.get(text, _Row(text, 0, ()))
+        text, always = ports_text(flow.row), flow.row.always
+        before = found.get((text, always), _Row(text, 0, ()))
         because = tuple(dict.fromkeys((*before.because, *flow.because)))
-        found[text] = _Row(text, before.senders | flow.senders, because)
+        found[text, always] = _Row(text, before.senders | flow.senders, because, always)
     return sorted(found.values(), key=lambda row: row.senders.bit_count())
 
 
 def print_offers(names: Names, offers: Iterable[tuple[Offer, Sequence[OfferRow]]]) -> None:
-    """Print a table: each Service port with the senders that may use it."""
+    """Print a table: each Service port with the senders that may use it, inside and outside."""
+    by_label: dict[str, list[tuple[Offer, Sequence[OfferRow]]]] = {}
+    for offer, rows in offers:
+        by_label.setdefault(f"{offer}/{offer.port.protocol}", []).append((offer, rows))
     lines: list[Line] = []
-    for label, rows in _joined(offers):
-        for index, row in enumerate(rows):
-            where = f" on {', '.join(sorted(row.view.nodes))}" if row.view.nodes else ""
-            who = names.senders(row.senders) + where
-            lines.append(("" if index else label, outcome_text(row), who))
+    for label, known in by_label.items():
+        for index, (answer, who) in enumerate(_answers(names, known)):
+            lines.append(("" if index else label, answer, ", ".join(who)))
     print_columns(("SERVICE", "ANSWER", "FROM"), lines)
 
 
+def _answers(
+    names: Names, offers: Sequence[tuple[Offer, Sequence[OfferRow]]]
+) -> Iterator[tuple[str, list[str]]]:
+    """Each answer at one port of a Service, with all who get it."""
+    found: dict[str, list[str]] = {}
+    for outer in (False, True):
+        known = [(o, rows) for o, rows in offers if (o.kind != "cluster") == outer]
+        for offer, rows, told in _joined(known):
+            for row in rows:
+                who = names.row(row.senders, row.only, row.but)
+                where = _way_in(offer, row) if outer else _on(row)
+                family = f", by IPv{offer.version}" if told and offer.kind != "none" else ""
+                found.setdefault(outcome_text(row), []).append(f"{who}{where}{family}")
+    yield from found.items()
+
+
 def _joined(
-    offers: Iterable[tuple[Offer, Sequence[OfferRow]]],
-) -> Iterator[tuple[str, Sequence[OfferRow]]]:
-    """Entries of both families joined if their outcomes are equal."""
-    found: dict[str, list[tuple[Offer, Sequence[OfferRow]]]] = {}
+    offers: Sequence[tuple[Offer, Sequence[OfferRow]]],
+) -> Iterator[tuple[Offer, Sequence[OfferRow], bool]]:
+    """Entries of both families joined if their outcomes are equal; else with their family told."""
+    found: dict[object, list[tuple[Offer, Sequence[OfferRow]]]] = {}
     for offer, rows in offers:
-        found.setdefault(f"{offer}/{offer.port.protocol}", []).append((offer, rows))
-    for label, known in found.items():
-        if len({tuple((r.senders, outcome_text(r)) for r in rows) for _, rows in known}) == 1:
-            yield label, known[0][1]
-        else:
-            for offer, rows in known:
-                yield f"{label} at {offer.address}", rows
+        address = offer.address if offer.kind in ("balancer", "external") else None
+        found.setdefault((offer.kind, address), []).append((offer, rows))
+    for known in found.values():
+        told = len({tuple(map(_told, rows)) for _, rows in known}) > 1
+        for offer, rows in known if told else known[:1]:
+            yield offer, rows, told
+
+
+def _told(row: OfferRow) -> object:
+    return row.senders, row.only, row.but, row.view.nodes, outcome_text(row)
+
+
+def _on(row: OfferRow) -> str:
+    return f" on {', '.join(sorted(row.view.nodes))}" if row.view.nodes else ""
+
+
+def _way_in(offer: Offer, row: OfferRow) -> str:
+    """How senders outside come in: ` (node port 30080 of any node)`."""
+    nodes = ", ".join(sorted(row.view.nodes))
+    match offer.kind:
+        case "none":
+            return ""
+        case "node":
+            any_node = "nodes with endpoints" if offer.service.external_local else "any node"
+            here = nodes or any_node
+            if offer.address is not None:
+                here = str(offer.address)
+            return f" (node port {offer.port.node_port} of {here})"
+        case _:
+            return f" (at {offer.address}{f', coming in by {nodes}' if nodes else ''})"
+
+
+_OUTCOMES = {
+    "refused": "refused: it has no ready endpoint",
+    "dropped": "dropped: no ready endpoint on the node",
+    "barred": "denied: not in its loadBalancerSourceRanges",
+    "no way in": "denied: no node port, load balancer or external address to come in by",
+    "partly": "PARTLY: {open} of {endpoints} endpoints allowed",
+}
 
 
 def outcome_text(row: OfferRow) -> str:
     said = row.outcome
-    match said.said:
-        case "refused":
-            return "refused: it has no ready endpoint"
-        case "dropped":
-            return "dropped: no ready endpoint on the sender's node"
-        case "partly":
-            return f"PARTLY: {said.open} of {said.endpoints} endpoints allowed"
-        case _:
-            return said.said
+    if said.said == "unknown":
+        sure = f"{said.open} of {said.endpoints} endpoints allowed for sure"
+        return f"NOT KNOWN: {sure if said.endpoints else 'its endpoints are not known'}"
+    text = _OUTCOMES.get(said.said, said.said)
+    return text.format(open=said.open, endpoints=said.endpoints)
 
 
 def because_text(because: Sequence[Cause]) -> str:

@@ -14,7 +14,7 @@ def unknown_end(loaded: Loaded, error: Exception, *asked: str) -> BadInput:
     faults = [
         str(problem)
         for ref, refused in sorted(loaded.refused.items(), key=lambda item: item[0])
-        if ref.name in words
+        if ref.name in words and ref.kind != "Namespace"
         for problem in refused.problems
     ]
     makers = sorted(

@@ -64,6 +64,15 @@ _LIVE = (
 )
 
 
+_RECURSIVE = click.option(
+    "-R",
+    "--recursive",
+    is_flag=True,
+    expose_value=False,
+    help="As kubectl has it; folders are always searched.",
+)
+
+
 class _Prefixes(click.ParamType[tuple[IPNetwork, ...]]):
     name = "prefixes"
 
@@ -96,15 +105,6 @@ def claim_options(command: F) -> F:
         wrapped = option(wrapped)
     result: F = wrapped
     return result
-
-
-_RECURSIVE = click.option(
-    "-R",
-    "--recursive",
-    is_flag=True,
-    expose_value=False,
-    help="As kubectl has it; folders are always searched.",
-)
 
 
 def options(command: F) -> F:

@@ -86,6 +86,8 @@ class WatchStatus:
         self.synced_since: float | None = None
         """Start of the time without interruption; None while the watch is broken."""
         self.last_contact: float | None = None
+        self.broken_at: float | None = None
+        """When the watch, or a list, failed last."""
         self.relists = 0
         self.last_error = ""
         self.absent = False
@@ -103,7 +105,7 @@ class WatchStatus:
             self.synced_since = time.monotonic()
 
     def broken(self, error: str, *, absent: bool = False) -> None:
-        self.synced_since = None
+        self.synced_since, self.broken_at = None, time.monotonic()
         self.last_error, self.absent = error, absent
 
 

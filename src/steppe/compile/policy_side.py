@@ -11,13 +11,12 @@ take.
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from itertools import chain
-from typing import Protocol
 
+from steppe.compile.cluster_objects import ClaimSets, ClusterObjects
 from steppe.compile.identity_counts import Changed, IdentityCounts
 from steppe.compile.owners import (
     GuardOwner,
     NumberOwner,
-    Owner,
     PeerOwner,
     PrefixesOwner,
     RulingOwner,
@@ -26,7 +25,6 @@ from steppe.compile.slices import Slices, Work
 from steppe.compile.subjects import Group, Subject
 from steppe.dataplane.registry import PolicyPlane
 from steppe.kube.cause import Cause, ObjectRef, Problem
-from steppe.kube.objects import Node, Pod
 from steppe.kube.policies import (
     Block,
     Direction,
@@ -51,29 +49,12 @@ from steppe.policy.rulings import Ruling
 from steppe.state.node import Key, NodeClaim
 
 NONE: frozenset[Key] = frozenset()
-Name = tuple[str, str]
 _MANY_RULES = 16
 """With more changed rules than this, all peers are compiled again: to match each peer with each
 changed rule would cost more."""
 _PREFIXES_A_STEP = 256
 _PARTS = 32
 """Into how many claim sets the prefixes of one direction are divided."""
-
-
-class ClaimSets(Protocol):
-    """Claims by owner: one claim set for each (compile/tables.py)."""
-
-    def replace(self, owner: Owner, claim_set: Iterable[NodeClaim | Problem]) -> frozenset[Key]: ...
-    def keys(self, owner: Owner) -> Collection[Key]: ...
-
-
-class ClusterObjects:
-    """The objects of the cluster that policies depend on, shared by both directions."""
-
-    def __init__(self) -> None:
-        self.pods: dict[Name, Pod] = {}
-        self.nodes: dict[str, Node] = {}
-        self.namespaces: dict[str, Namespace] = {}
 
 
 class PolicySide:
@@ -272,7 +253,7 @@ class PolicySide:
             yield from (node.ref for node in tuple(self._cluster.nodes.values()))
 
     def _compile_peer(self, ref: ObjectRef, changed: "_Changed") -> frozenset[Key]:
-        held = self._holding(ref)
+        held = self._holding(ref) if self._identities.any_rule else ()
         before = self._held.pop(ref, ())
         if held:
             self._held[ref] = held

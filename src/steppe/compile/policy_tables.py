@@ -11,8 +11,9 @@ from itertools import chain
 
 import msgspec
 
+from steppe.compile.cluster_objects import ClaimSets, ClusterObjects, Name
 from steppe.compile.owners import Owner
-from steppe.compile.policy_side import ClaimSets, ClusterObjects, Name, PolicySide
+from steppe.compile.policy_side import PolicySide
 from steppe.compile.slices import Pace, Slices
 from steppe.compile.subjects import Subject
 from steppe.dataplane.registry import POLICIES, PolicyPlane

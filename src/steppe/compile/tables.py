@@ -7,7 +7,7 @@ that claim is stored under the key, and its entry is made when it is asked for.
 """
 
 from collections import Counter
-from collections.abc import Callable, Collection, ItemsView, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, ItemsView, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import TypeVar, overload
 
@@ -243,11 +243,14 @@ def _own_claims(own: _Own | None) -> tuple[NodeClaim, ...]:
     return own if isinstance(own, tuple) else (own,)
 
 
-def _by_key(claims: Iterable[NodeClaim]) -> dict[Key, _Own]:
+def _by_key(claims: Sequence[NodeClaim]) -> dict[Key, _Own]:
     """One owner's claims by key, equal ones once; one owner may claim a key for several causes (a
     pod that 1,000 policies guard has one claim for each of them).
     """
-    found: dict[Key, _Own] = {}
+    found: dict[Key, _Own] = {claim.key: claim for claim in claims}
+    if len(found) == len(claims):  # as of nearly all
+        return found
+    found = {}
     several: dict[Key, dict[NodeClaim, None]] = {}
     for claim in claims:
         first = found.setdefault(claim.key, claim)

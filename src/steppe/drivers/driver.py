@@ -21,6 +21,8 @@ from steppe.drivers.netlink.hearing import heard_any
 from steppe.plan.diff import Change
 from steppe.state.node import Key, Value
 
+NOTHING: Mapping[Key, Value] = {}
+
 
 class Fault(msgspec.Struct, frozen=True):
     """Something wrong in the base of a driver's tables that has no key, such as nftables' rules."""
@@ -60,8 +62,13 @@ class Driver(Protocol):
     def check(self) -> tuple[Fault, ...]:
         """The faults that `ensure` would repair; changes nothing."""
 
-    def ensure(self) -> tuple[Fault, ...]:
-        """Make the base of the tables; returns the faults that it has repaired."""
+    def ensure(self, desired: Mapping[Key, Value] = NOTHING) -> tuple[Fault, ...]:
+        """Make the base of the tables; returns the faults that it has repaired.
+
+        A base that is gone, and with it all entries, comes back together with those of `desired`
+        that are this driver's: no packet meets it without them. Those that cannot be made are left
+        out, and nothing is said of them here.
+        """
 
     def read(
         self, wanted: Collection[Key] = (), tables: Collection[str] | None = None
@@ -141,8 +148,8 @@ class Composite:
     def check(self) -> tuple[Fault, ...]:
         return tuple(fault for driver in self._drivers for fault in driver.check())
 
-    def ensure(self) -> tuple[Fault, ...]:
-        return tuple(fault for driver in self._drivers for fault in driver.ensure())
+    def ensure(self, desired: Mapping[Key, Value] = NOTHING) -> tuple[Fault, ...]:
+        return tuple(fault for driver in self._drivers for fault in driver.ensure(desired))
 
     def read(
         self, wanted: Collection[Key] = (), tables: Collection[str] | None = None

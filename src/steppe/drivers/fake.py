@@ -19,7 +19,7 @@ from typing import Self
 
 import msgspec
 
-from steppe.drivers.driver import Fault, only
+from steppe.drivers.driver import NOTHING, Fault, only
 from steppe.drivers.errors import Failure, KernelError, TablesChangedError
 from steppe.drivers.events import Event, Lost, Seen
 from steppe.drivers.fake_watch import FakeWatch
@@ -100,11 +100,14 @@ class FakeKernel:
             return ()
         return (Fault(f"table inet {self._skeleton.table}", "missing"),)
 
-    def ensure(self) -> tuple[Fault, ...]:
-        """Make the skeleton's table; returns the repaired faults."""
+    def ensure(self, desired: Mapping[Key, Value] = NOTHING) -> tuple[Fault, ...]:
+        """Make the skeleton's table, with these elements if it was gone; returns the faults."""
         found = self.check()
         if self._skeleton is not None:
             self._sets = frozenset(spec.name for spec in self._skeleton.sets)
+        if found:
+            elements = (key for key in desired if isinstance(key, ElementKey))
+            self.apply([Change(key, None, desired[key]) for key in elements])
         return found
 
     def read(

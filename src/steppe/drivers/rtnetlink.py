@@ -15,7 +15,7 @@ from errno import EADDRNOTAVAIL, EEXIST, EINVAL, ENODEV, ENOENT, ESRCH
 from itertools import groupby
 from typing import Protocol
 
-from steppe.drivers.driver import Fault, only
+from steppe.drivers.driver import NOTHING, Fault, only
 from steppe.drivers.errors import Failure, KernelError, kernel_error
 from steppe.drivers.links import Links
 from steppe.drivers.netlink import link as nl_link
@@ -76,8 +76,9 @@ class Rtnetlink:
         """Nothing: the kernel has these tables from the start."""
         return ()
 
-    def ensure(self) -> tuple[Fault, ...]:
+    def ensure(self, desired: Mapping[Key, Value] = NOTHING) -> tuple[Fault, ...]:
         """Nothing to make."""
+        del desired
         return ()
 
     def watch(self) -> Watch:

@@ -5,11 +5,11 @@ namespace are read and written by a thread inside it.
 """
 
 import re
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from steppe.drivers.driver import Fault, Watches
+from steppe.drivers.driver import NOTHING, Fault, Watches
 from steppe.drivers.errors import Failure, KernelError
 from steppe.drivers.netlink.netns import call_in
 from steppe.plan.diff import Change
@@ -44,8 +44,9 @@ class Sysctls:
         """Nothing: settings come with the kernel and its links."""
         return ()
 
-    def ensure(self) -> tuple[Fault, ...]:
+    def ensure(self, desired: Mapping[Key, Value] = NOTHING) -> tuple[Fault, ...]:
         """Nothing to make."""
+        del desired
         return ()
 
     def watch(self) -> Watches:

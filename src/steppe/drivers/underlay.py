@@ -125,14 +125,21 @@ def _find(socket: NetlinkSocket, addresses: Sequence[IPAddress]) -> Underlay:
     if link is None:
         known = ", ".join(map(str, addresses))
         why = f"no link holds {known}" if known else "the node's addresses are not known yet"
-        detail = f"{why}, and there is no default route"
+        # With a link that is down, its IPv6 addresses and routes are gone.
+        down = ", ".join(each.name for each in links.values() if _may_be_it(each) and not each.up)
+        detail = f"{why}, and there is no default route" + (f"; down: {down}" if down else "")
         raise KernelError("find the underlay", detail=detail, cure=_CURE)
     return Underlay(
         link.name,
         link.mtu,
         tuple(a for index, a in held if index == link.index and not a.ip.is_link_local),
-        link.mac,
+        mac=link.mac,
+        up=link.up,
     )
+
+
+def _may_be_it(link: LinkInfo) -> bool:
+    return not link.loopback and not is_pod_link(link.name)
 
 
 def _holder(

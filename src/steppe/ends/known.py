@@ -105,10 +105,10 @@ def _special(cluster: Cluster, end: End) -> str:
         case WorkloadEnd(kind, namespace, name):
             near = get_close_matches(name, sorted(_workloads(cluster, namespace)), _NEAR)
             meant = (f"{kind}/{namespace}/{each}".replace("//", "/") for each in near)
-            absent = _no_namespace(cluster, namespace)
+            absent = no_namespace(cluster, namespace)
             return absent or f"no running pod is called after {end}{_did_you_mean(meant)}"
         case NameEnd(namespace, _) | PodEnd(namespace, _) if namespace not in NOT_YET:
-            return _no_namespace(cluster, namespace)
+            return no_namespace(cluster, namespace)
     return ""
 
 
@@ -135,9 +135,13 @@ def _namespaces(cluster: Cluster) -> set[str]:
     return {*cluster.namespaces, *(n for n, _ in cluster.pods), *(n for n, _ in cluster.services)}
 
 
-def _no_namespace(cluster: Cluster, name: str) -> str:
+_ALWAYS = frozenset({"default", "kube-system", "kube-public", "kube-node-lease"})
+"""The namespaces that every cluster has (kubernetes.io, Namespaces: initial namespaces)."""
+
+
+def no_namespace(cluster: Cluster, name: str) -> str:
     """The sentence for a namespace that does not exist; "" if it does."""
-    known = _namespaces(cluster)
+    known = _namespaces(cluster) | _ALWAYS
     if not name or name in known or any(sign in name for sign in "*?["):
         return ""
     near = get_close_matches(name, sorted(known), _NEAR)
@@ -153,9 +157,15 @@ def _workloads(cluster: Cluster, namespace: str) -> set[str]:
 def _no_host(cluster: Cluster, host: str) -> str:
     """The sentence for a host name that is nobody's."""
     labels = host.rstrip(".").split(".")
+    if labels[:2] == ["kubernetes", "default"] and labels[2:3] in ([], ["svc"]):
+        return (
+            f"{host!r} is the API server, which every cluster has, but its address is not told "
+            "here: policies look at the address and port behind it, often a control plane node's "
+            "6443; ask for ADDRESS:PORT"
+        )
     if labels[3:4] == ["svc"] and (labels[2], labels[1]) in cluster.services:
         return _no_pod_host(cluster, host, cluster.services[labels[2], labels[1]])
-    if len(labels) > 1 and (space := _no_namespace(cluster, labels[1])) and labels[2:3] == ["svc"]:
+    if len(labels) > 1 and (space := no_namespace(cluster, labels[1])) and labels[2:3] == ["svc"]:
         return f"{host!r} is no Service's name: {space}"
     names = sorted(f"{name}.{namespace}.svc" for namespace, name in cluster.services)
     wanted = ".".join((*labels[:2], "svc")) if len(labels) > 1 else f"{host}.default.svc"

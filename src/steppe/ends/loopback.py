@@ -1,4 +1,4 @@
-"""Addresses that never leave the sender: 127.0.0.0/8, ::1 and the unspecified address.
+"""Addresses that never leave the sender, or its link.
 
 "No address … may be 127.x.x.x on any network anywhere" (RFC 1122, 3.2.1.3); Linux takes 0.0.0.0 and
 :: as a destination for the machine itself. A pod has a loopback of its own. Node ports are not
@@ -29,6 +29,8 @@ def loopback_fault(cluster: Cluster, sender: Target, receiver: Named, port: str)
         return f"{address} is loopback, on every machine its own: name the pod or node that sends"
     if (address := _loopback(receiver.target)) is not None:
         return f"{address} is loopback: no packet to it leaves the sender, {sender}"
+    if fault := _not_routed(sender) or _not_routed(receiver.target):
+        return fault
     number = port or receiver.port
     if "is loopback" not in receiver.note or not isinstance(sender, NodeTarget):
         return ""
@@ -38,6 +40,24 @@ def loopback_fault(cluster: Cluster, sender: Target, receiver: Named, port: str)
                 f"{number} is a node port of Service {service.namespace}/{service.name}, and node "
                 f"ports are not answered on loopback: use the node's address, {sender}:{number}"
             )
+    return ""
+
+
+def _not_routed(target: Target) -> str:
+    """Why no router forwards packets to or from an address; "" if routers do.
+
+    IPv4's link-local addresses are left out: clouds answer for some of them, such as
+    169.254.169.254, and pods' packets do reach these by their node.
+    """
+    address = target.address if isinstance(target, RangeTarget) else None
+    if address is None:
+        return ""
+    if address.is_multicast:
+        return f"{address} is multicast, which pod networks do not forward: name one receiver"
+    if str(address) == "255.255.255.255":
+        return f"{address} is the link's broadcast: no router forwards it (RFC 919)"
+    if address.version == 6 and address.is_link_local:
+        return f"{address} is link-local: no router forwards it (RFC 4291, 2.5.6)"
     return ""
 
 

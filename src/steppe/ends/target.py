@@ -21,7 +21,7 @@ from steppe.ends.end import (
     Written,
     is_pattern,
 )
-from steppe.ends.known import no_match, pod_called, service_behind, service_called
+from steppe.ends.known import no_match, no_namespace, pod_called, service_behind, service_called
 from steppe.ends.parse import parse_end
 from steppe.ends.relative import whole
 from steppe.ends.workloads import are_one, pods_of
@@ -99,6 +99,8 @@ def resolve(cluster: Cluster, text: str, namespace: str = "") -> Named:
     Short names are relative to `namespace`, "" for none (ends/relative.py).
     """
     written = parse_end(text)
+    if missing := no_namespace(cluster, namespace):
+        raise UnknownEndError(missing)
     end = whole(cluster, written.end, namespace)
     written = msgspec.structs.replace(written, end=end)
     found = _resolved(cluster, written)

@@ -22,6 +22,8 @@ _OF_ONE_POD = frozenset(
         *("statefulset.kubernetes.io/pod-name", "apps.kubernetes.io/pod-index"),
         *("job-name", "controller-uid", "batch.kubernetes.io/job-name"),
         *("batch.kubernetes.io/controller-uid", "batch.kubernetes.io/job-completion-index"),
+        # The API server copies them from the node ("PodTopologyLabelsAdmission").
+        *("topology.kubernetes.io/zone", "topology.kubernetes.io/region", "kubernetes.io/hostname"),
         # https://kubernetes.io/docs/concepts/overview/working-with-objects/common-labels/
         *("app.kubernetes.io/version", "app.kubernetes.io/managed-by", "helm.sh/chart"),
     }

@@ -13,13 +13,13 @@ import msgspec
 
 from steppe.ends.target import NodeTarget, PodTarget, RangeTarget, ServiceTarget, Target
 from steppe.explain.cluster_part import own_prefix
+from steppe.explain.entrances import entrances
 from steppe.explain.flow import BadFlowError
 from steppe.explain.model import Case, Flow
 from steppe.kube.cluster import Cluster
 from steppe.kube.cluster_policies import ClusterRule
 from steppe.kube.objects import Node, Pod
 from steppe.kube.policies import Block, Direction, Rule
-from steppe.kube.services import Service
 from steppe.net.address import IPAddress, IPNetwork, holds, of_version, parse_prefix, sort_key
 from steppe.net.packet import Packet
 from steppe.oracle.service import NodePortAddresses, has_node_ports
@@ -88,11 +88,11 @@ def _cases(asked: _Question) -> Iterator[Case]:
     flow = asked.flow
     for version in _FAMILIES:
         for stands_for, source in _sources(asked.cluster, flow, version):
-            for also, destination, port, at in _destinations(asked, version):
+            for also, destination, port, at, *by in _destinations(asked, version):
                 name = " to ".join(filter(None, (stands_for, also))) or f"IPv{version}"
                 out = 0 if flow.protocol == "ICMP" else SOURCE_PORT
                 packet = Packet(source, destination, flow.protocol, out, port)
-                yield Case(name, packet, entering=at)
+                yield Case(name, packet, entering=at, by_nodes=tuple(by))
 
 
 def _sources(cluster: Cluster, flow: Flow, version: int) -> Iterator[tuple[str, IPAddress]]:
@@ -105,7 +105,12 @@ def _sources(cluster: Cluster, flow: Flow, version: int) -> Iterator[tuple[str, 
         yield "", own
 
 
-def _destinations(asked: _Question, version: int) -> Iterator[tuple[str, IPAddress, int, str]]:
+_Destination = tuple[str, IPAddress, int, str] | tuple[str, IPAddress, int, str, str]
+"""What it stands for, the address and port, the node at which a packet for a Service's own address
+comes in from outside, and for every packet to a Service from outside the node by which it comes."""
+
+
+def _destinations(asked: _Question, version: int) -> Iterator[_Destination]:
     cluster, flow = asked.cluster, asked.flow
     end = flow.destination
     if isinstance(end, RangeTarget):
@@ -126,37 +131,32 @@ def _destinations(asked: _Question, version: int) -> Iterator[tuple[str, IPAddre
             yield "", own, flow.port, ""
 
 
-def _from_outside(
-    asked: _Question, end: ServiceTarget, version: int
-) -> Iterator[tuple[str, IPAddress, int, str]]:
+def _from_outside(asked: _Question, end: ServiceTarget, version: int) -> Iterator[_Destination]:
     """The packets of hosts outside: to a load balancer's address, an external IP or a node port."""
     flow, service = asked.flow, end.service
     if version not in {address.version for address in service.cluster_ips}:
         return  # other addresses of this family are ignored (oracle/service.py)
-    node = _entrance(asked.cluster, service, version)
+    nodes = entrances(asked.cluster, service, version)
     written = () if end.addresses == service.cluster_ips else end.addresses
-    public = (*written, *service.load_balancer_ips, *service.external_ips)
-    address = of_version(public, version)
-    if address is not None:
-        yield "", address, flow.port, node.name if node else ""
+    public = dict.fromkeys((*written, *service.load_balancer_ips, *service.external_ips))
+    found = [address for address in public if address.version == version]
+    for address in found[:1] if written else found:
+        also = f"to {address}" if len(found) > 1 and not written else ""
+        for node in nodes:
+            yield also, address, flow.port, node.name, node.name
+        if not nodes:
+            yield also, address, flow.port, ""
+    if found:
         return
     ports = [p for p in service.ports if (p.port, p.protocol) == (flow.port, flow.protocol)]
-    own = _serving(asked.node_port_addresses, node, version) if node else None
-    if own is not None and ports and ports[0].node_port:
-        yield "", own, ports[0].node_port, ""
-        return
+    own = [(node, _serving(asked.node_port_addresses, node, version)) for node in nodes]
+    for node, served in own if ports and ports[0].node_port else ():
+        if served is not None:
+            yield "", served, ports[0].node_port, "", node.name
+            found.append(served)
     cluster_ip = of_version(service.cluster_ips, version)
-    if cluster_ip is not None:
+    if cluster_ip is not None and not found:
         yield "", cluster_ip, flow.port, ""
-
-
-def _entrance(cluster: Cluster, service: Service, version: int) -> Node | None:
-    """The node at which traffic comes in: with externalTrafficPolicy Local, one with endpoints."""
-    nodes = [node for _, node in sorted(cluster.nodes.items()) if node.address(version)]
-    if service.external_local:
-        served = {e.node for s in cluster.slices_of(service) for e in s.endpoints if e.ready}
-        nodes = [node for node in nodes if node.name in served] or nodes
-    return nodes[0] if nodes else None
 
 
 def _serving(served: NodePortAddresses, node: Node, version: int) -> IPAddress | None:

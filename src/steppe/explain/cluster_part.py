@@ -10,6 +10,7 @@ from collections.abc import Container, Iterable, Iterator
 
 from steppe.explain.model import Case
 from steppe.kube.cluster import Cluster, cluster_of
+from steppe.kube.doubt import AddressInDoubt, Doubt, EndpointsInDoubt
 from steppe.kube.objects import Node, Pod
 from steppe.kube.services import EndpointSlice, Service
 from steppe.net.address import IPAddress, IPNetwork, host_prefix
@@ -42,8 +43,23 @@ def part_for(cluster: Cluster, cases: Iterable[Case]) -> Cluster:
         services=services,
         slices=slices,
         service_ranges=cluster.service_ranges.values(),
-        doubts=cluster.doubts,
+        doubts=_doubts(cluster, pods.values(), services),
     )
+
+
+def _doubts(cluster: Cluster, pods: Iterable[Pod], services: Iterable[Service]) -> Iterator[Doubt]:
+    """The doubts that concern these pods and Services; those about policies may concern any."""
+    if not cluster.doubts:
+        return
+    held = {(pod.namespace, pod.name) for pod in pods}
+    named = {(service.namespace, service.name) for service in services}
+    for doubt in cluster.doubts:
+        match doubt.about:
+            case AddressInDoubt(namespace, pod) if (namespace, pod) not in held:
+                continue
+            case EndpointsInDoubt(namespace, service) if (namespace, service) not in named:
+                continue
+        yield doubt
 
 
 def _services(cluster: Cluster, packet: Packet) -> Iterator[Service]:

@@ -40,6 +40,7 @@ def document(said: Explanation) -> Json:
         ],
         "notes": list(said.notes),
         "conflicts": list(said.conflicts),
+        "unknown": list(said.unknown),
         "differences": [
             {
                 "node": each.node,
@@ -56,7 +57,7 @@ def document(said: Explanation) -> Json:
 
 def _case(case: Case) -> Json:
     return {
-        "standsFor": case.stands_for,
+        "standsFor": case.name,
         "verdict": case.kind,
         "packet": _packet(case.packet),
         "entering": case.entering or None,

@@ -12,14 +12,17 @@ from steppe.explain.asked import refusals
 from steppe.explain.cases import cases_of, claiming
 from steppe.explain.cluster_part import part_for
 from steppe.explain.dns import by_address
+from steppe.explain.entrances import joined
 from steppe.explain.entries import with_entries
 from steppe.explain.flow import BadFlowError, flow_of
+from steppe.explain.judged import disagreement, doubts_of, kind_of_all
 from steppe.explain.local_policy import local_changes
-from steppe.explain.model import Case, Change, Explanation, Flow, Path, kind_of
+from steppe.explain.model import Case, Change, Explanation, Flow, Path
 from steppe.explain.promised_steps import path_of
 from steppe.explain.remedy import Asked, changes_for
 from steppe.explain.sentences import verdict
 from steppe.explain.unmatched_rules import misses
+from steppe.judge.judge import Judge
 from steppe.kube.cluster import Cluster
 from steppe.kube.policies import Direction
 from steppe.net.address import IPAddress
@@ -59,6 +62,7 @@ class Explainer:
     ) -> None:
         self._asking = cluster
         self.cluster, self._refused = granted(cluster, settings)
+        self._settings = settings
         self._node_port_addresses = settings.node_port_addresses
         self._external_ips = settings.external_ips
         self._in_tables = in_tables
@@ -101,8 +105,9 @@ class Explainer:
         part = part_for(self.cluster, wanted)
         # What Nodes may have of what they claim, `granted` has settled for the whole cluster.
         oracle = Oracle(part, self._node_port_addresses, external_ips=self._external_ips)
-        found, conflicts = self._followed(part, oracle, wanted)
-        kind = kind_of(path.open for case in found for path in case.paths)
+        judge = Judge(part, self._settings)
+        found, conflicts = self._followed(part, oracle, joined(wanted, judge))
+        kind = kind_of_all(found)
         asked = Asked(flow, part, found, oracle, self._node_port_addresses)
         return Explanation(
             flow=flow,
@@ -110,9 +115,10 @@ class Explainer:
             verdict=by_address(self.cluster, flow, kind, verdict(flow, kind, found)),
             basis="promises" if self._in_tables is None else "tables",
             cases=found,
-            changes=() if kind == "allowed" else self._changes(asked),
+            changes=() if kind in ("allowed", "unknown") else self._changes(asked),
             notes=(*notes, *refusals(self._asking, self._refused, wanted)),
             conflicts=conflicts,
+            unknown=tuple(map(str, doubts_of(found))),
         )
 
     def _changes(self, asked: Asked) -> tuple[Change, ...]:
@@ -134,6 +140,7 @@ class Explainer:
                 conflicts += parted
             else:
                 paths = tuple(path_of(part, case, each) for each in promised)
+                conflicts += disagreement(case, promised)
             ordered = sorted(paths, key=lambda path: path.receiver)
             missed = (self._with_misses(oracle.world, path) for path in ordered)
             shown = tuple(with_entries(part, oracle.world, path) for path in missed)

@@ -8,6 +8,7 @@ import msgspec
 
 from steppe.ends.target import Target
 from steppe.explain.steps import What
+from steppe.judge.verdict import Verdict
 from steppe.kube.cause import Cause, ObjectRef
 from steppe.net.address import IPAddress
 from steppe.net.packet import Packet, Protocol
@@ -15,8 +16,9 @@ from steppe.oracle.policy import Decision
 from steppe.oracle.promised_path import Fate
 from steppe.walk.trace import Stage
 
-Kind = Literal["allowed", "denied", "partly", "doubtful"]
-"""`doubtful`: by the tables it is allowed, but something else on a node may stop it (Doubt)."""
+Kind = Literal["allowed", "denied", "partly", "doubtful", "unknown"]
+"""`doubtful`: by the tables it is allowed, but something else on a node may stop it (Doubt).
+`unknown`: it hangs on what the objects at hand do not tell (kube/doubt.py)."""
 
 
 class Flow(msgspec.Struct, frozen=True):
@@ -86,7 +88,9 @@ class Case(msgspec.Struct, frozen=True):
     """One packet that represents the flow: of one family, or from one part of a range.
 
     `stands_for` names the part; `entering` is the node at which a packet from outside comes in.
-    `sender` is the sending pod's own address, where the packet's source is another's.
+    `sender` is the sending pod's own address, where the packet's source is another's. `by_nodes`
+    are the nodes by which it comes in, where another verdict is true of others. `judged` is the
+    judge's verdict.
     """
 
     stands_for: str
@@ -94,6 +98,14 @@ class Case(msgspec.Struct, frozen=True):
     paths: tuple[Path, ...] = ()
     entering: str = ""
     sender: IPAddress | None = None
+    by_nodes: tuple[str, ...] = ()
+    judged: Verdict | None = None
+
+    @property
+    def name(self) -> str:
+        """What it stands for, with the nodes by which it comes in if others differ."""
+        nodes = ", ".join(self.by_nodes)
+        return f"{self.stands_for}, coming in by {nodes}" if nodes else self.stands_for
 
     @property
     def by(self) -> IPAddress:
@@ -102,6 +114,8 @@ class Case(msgspec.Struct, frozen=True):
 
     @property
     def kind(self) -> Kind:
+        if self.judged is not None and self.judged.said == "unknown":
+            return "unknown"
         return kind_of(path.open for path in self.paths)
 
 
@@ -152,7 +166,7 @@ class Explanation(msgspec.Struct, frozen=True):
 
     `conflicts` are differences between the paths and the oracle. With desired tables there must be
     none: each is a bug in Steppe. Kernels differ if their tables are wrong, and `differences` are
-    the entries that are.
+    the entries that are. `unknown` says what an answer that is not known hangs on.
     """
 
     flow: Flow
@@ -165,6 +179,7 @@ class Explanation(msgspec.Struct, frozen=True):
     conflicts: tuple[str, ...] = ()
     differences: tuple[Difference, ...] = ()
     doubts: tuple[Doubt, ...] = ()
+    unknown: tuple[str, ...] = ()
 
 
 def kind_of(open_: Iterable[bool]) -> Kind:

@@ -5,8 +5,10 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from steppe.ends.target import RangeTarget, ServiceTarget
+from steppe.explain.judged import doubts_of
 from steppe.explain.model import Case, Flow, Kind, Path
 from steppe.kube.cause import Cause, ObjectRef
+from steppe.kube.doubt import Doubt
 from steppe.kube.policies import Direction
 from steppe.kube.services import Service
 from steppe.net.packet import Packet
@@ -42,6 +44,8 @@ def verdict(flow: Flow, kind: Kind, cases: Sequence[Case]) -> str:
     """The verdict as one sentence."""
     who, whom, how = str(flow.source), str(flow.destination), traffic(flow)
     whom = "itself" if who == whom else whom
+    if kind == "unknown":
+        return _not_known(f"{who} reaches {whom} on {how}", doubts_of(cases))
     head = f"{who} {'cannot reach' if kind == 'denied' else 'reaches'} {whom} on {how}"
     if flow.protocol == "ICMP":
         head = head.replace(" on ICMP", " by ICMP")
@@ -54,6 +58,13 @@ def verdict(flow: Flow, kind: Kind, cases: Sequence[Case]) -> str:
     if kind == "denied":
         return f"{head}: {because}."
     return f"{head} only partly: {_which(flow, cases)}; {because}."
+
+
+def _not_known(what: str, doubts: Sequence[Doubt]) -> str:
+    what = what.replace(" on ICMP", " by ICMP")
+    texts = {doubt.text: [d.cause.ref for d in doubts if d.text == doubt.text] for doubt in doubts}
+    on = (f"{_several([*map(object_text, refs)])} ({text})" for text, refs in texts.items())
+    return f"It is not known whether {what}: this hangs on {_several(list(on))}."
 
 
 def _way_in(flow: Flow, cases: Sequence[Case]) -> str:
@@ -131,24 +142,41 @@ def _which(flow: Flow, cases: Sequence[Case]) -> str:
         whole = _receivers(cases)
         return f"{sum(whole.values())} of {len(whole)} endpoints can be reached"
     if len({case.kind for case in cases}) == 1:
-        paths = cases[0].paths
-        through = sum(path.open for path in paths)
-        some = f"{through} of {len(paths)} endpoints can be reached"
-        kept = _affinity(flow)
-        if not kept:
-            return some
-        return (
-            f"{some}, and a client has the same endpoint each time ({kept}), so some clients "
-            "always get through and the others never"
-        )
+        return _by_endpoints(flow, cases)
     if isinstance(flow.source, RangeTarget) or isinstance(flow.destination, RangeTarget):
-        shut = [case.stands_for for case in cases if case.kind != "allowed"]
-        return f"not {'from' if isinstance(flow.source, RangeTarget) else 'to'} {listed(shut)}"
+        closed = [case for case in cases if case.kind != "allowed"]
+        if isinstance(flow.source, RangeTarget):
+            return f"not {listed(_closed_part(flow.source, case) for case in closed)}"
+        return f"not to {listed(case.stands_for for case in closed)}"
     through4 = [case.stands_for for case in cases if case.kind == "allowed"]
     shut = [case.stands_for for case in cases if case.kind != "allowed"]
     if not through4:
         return f"IPv4 and IPv6 differ, and {listed(shut)} fail for some endpoints"
     return f"by {listed(through4)}, not by {listed(shut)}"
+
+
+def _by_endpoints(flow: Flow, cases: Sequence[Case]) -> str:
+    """How many endpoints can be reached, where that is the same for all cases."""
+    paths = cases[0].paths
+    through = sum(path.open for path in paths)
+    if any(case.by_nodes for case in cases):
+        return f"some of {len(paths)} endpoints can be reached, and others by each node"
+    some = f"{through} of {len(paths)} endpoints can be reached"
+    kept = _affinity(flow)
+    if not kept:
+        return some
+    return (
+        f"{some}, and a client has the same endpoint each time ({kept}), so some clients "
+        "always get through and the others never"
+    )
+
+
+def _closed_part(source: RangeTarget, case: Case) -> str:
+    """`from 10.0.0.0/8`, `coming in by node-a`, or both."""
+    nodes = f"coming in by {listed(case.by_nodes)}" if case.by_nodes else ""
+    if nodes and source.address is not None:
+        return nodes
+    return f"from {case.stands_for} {nodes}".rstrip()
 
 
 def reason(flow: Flow, path: Path) -> str:

@@ -6,21 +6,32 @@ Steppe's is a finding.
 """
 
 from collections.abc import Iterable, Iterator
+from itertools import islice
 
 import msgspec
 
 from steppe.findings.finding import Affected, Finding
 from steppe.findings.known import Known, first_of
-from steppe.net.address import IPAddress, IPNetwork, holds, host_prefix, of_version
+from steppe.net.address import (
+    IPAddress,
+    IPNetwork,
+    holds,
+    host_prefix,
+    of_version,
+    sort_key,
+)
+from steppe.net.overlaps import Overlaps, block_of
 from steppe.state.route import MAIN, Route
 from steppe.state.surroundings import RoutingRule, Surroundings
 from steppe.walk.beside import DROPPING
 from steppe.walk.routing import Answer, Asked, Routing
 
+MOST = 100
+"""Routes and rules that are told one by one; another network plugin may have thousands."""
 _FATES = {
     "blackhole": "are dropped here, without an answer",
-    "unreachable": "are dropped here, with `host unreachable`",
-    "prohibit": "are dropped here, with `administratively prohibited`",
+    "unreachable": "are dropped here, with host unreachable",
+    "prohibit": "are dropped here, with administratively prohibited",
     "local": "are taken by this node for its own, and do not arrive",
 }
 
@@ -55,8 +66,13 @@ def judge(around: Surroundings, known: Known) -> Iterator[Finding]:
                     continue
                 mark = f" (packets with mark {asked.mark:#x})" if asked.mark else ""
                 taken.setdefault(found.entry + mark, []).append((sender, end, found))
-    for entry, rows in taken.items():
+    told = dict(islice(taken.items(), MOST))
+    for entry, rows in told.items():
         yield _finding(known, entry, rows)
+    if len(taken) > MOST:
+        more = [row for entry, rows in taken.items() if entry not in told for row in rows]
+        entry = f"{len(taken) - MOST} more routes and rules"
+        yield msgspec.structs.replace(_finding(known, more[0][2].entry, more), entry=entry)
 
 
 def _ends(around: Surroundings, known: Known) -> Iterator[_End]:
@@ -66,12 +82,14 @@ def _ends(around: Surroundings, known: Known) -> Iterator[_End]:
         for network in peer.networks:
             yield _End(network, first_of(network))
         yield from (_End(host_prefix(a), a, pods=False) for a in peer.addresses)
-    networks = [network for peer in known.peers for network in peer.networks]
     inner = {other.key.prefix for other in around.routes}
     inner |= {rule.destination for rule in around.rules if rule.destination is not None}
-    for prefix in sorted(inner, key=str):
+    whole = Overlaps[IPNetwork]()
+    for network in (network for peer in known.peers for network in peer.networks):
+        whole.add(block_of(network), network)
+    for prefix in sorted(inner, key=sort_key):
         # A part of a peer's prefix, for which another route is taken than for the rest of it.
-        if any(prefix != network and holds(network, prefix) for network in networks):
+        if any(network != prefix for network in whole.over(block_of(prefix))):
             yield _End(prefix, prefix.network_address)
 
 
@@ -146,8 +164,11 @@ def _part(end: _End, found: Answer) -> IPNetwork:
 
 
 def _narrow(ends: Iterable[IPNetwork]) -> tuple[IPNetwork, ...]:
-    known = tuple(ends)
-    return tuple(e for e in known if not any(e != other and holds(other, e) for other in known))
+    """Without those that lie in another one."""
+    known, around = tuple(ends), Overlaps[IPNetwork]()
+    for end in known:
+        around.add(block_of(end), end)
+    return tuple(e for e in known if all(other == e for other in around.over(block_of(e))))
 
 
 def _all(names: Iterable[str]) -> str:

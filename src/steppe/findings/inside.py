@@ -6,23 +6,24 @@ import msgspec
 
 from steppe.findings import packet_rules
 from steppe.findings.finding import Affected, Finding
-from steppe.findings.known import Known, first_of
+from steppe.findings.known import Known, Owner, first_of
 from steppe.kube.objects import Workload
-from steppe.net.address import IPAddress, IPNetwork, holds, host_prefix
+from steppe.net.address import IPAddress, IPNetwork, host_prefix, of_version
+from steppe.net.overlaps import Overlaps
 from steppe.state.surroundings import InPod, Surroundings
 from steppe.walk.beside import stays_inside
 from steppe.walk.routing import Asked
 
 
 def judge(around: Surroundings, known: Known) -> Iterator[Finding]:
-    by_link = {pod.link: pod for pod in known.pods}
+    by_link, cluster = {pod.link: pod for pod in known.pods}, known.index
     for each in around.pods:
         pod = by_link.get(each.link)
         if pod is None:
             continue
         name = f"{pod.namespace}/{pod.name}"
         yield from _routes(each, known, pod, name)
-        yield from _rules(each, known, pod, name)
+        yield from _rules(each, known, cluster, pod)
         for part in each.inside.unread:
             text = f"cannot be read, so what they do is not known: {part.why}"
             cure = "see the reason, and run `steppe audit` again"
@@ -52,21 +53,29 @@ def _routes(seen: InPod, known: Known, pod: Workload, name: str) -> Iterator[Fin
 
 
 def _ends(inside: Surroundings, known: Known, address: IPAddress) -> Iterator[IPNetwork]:
-    """Where a pod may send to, and each part of that for which it has a route of its own."""
+    """One end of each kind in the cluster, and whatever the pod has a route or a rule of its own
+    for.
+    """
     version = address.version
-    everything = [n for n in known.addresses() if n.version == version and address not in n]
-    yield from everything
-    for other in inside.routes:
-        prefix = other.key.prefix
-        own = address in prefix or prefix.is_loopback or prefix.is_multicast or prefix.is_link_local
-        told = any(holds(prefix, network) for network in everything)
-        if prefix.version == version and prefix.prefixlen and not own and not told:
+    ends = [of_version(peer.networks, version) for peer in known.peers[:1]]
+    ends.append(of_version(known.services, version))
+    node = of_version(known.here.addresses, version)
+    ends.append(host_prefix(node) if node is not None else None)
+    ends += [other.key.prefix for other in inside.routes]
+    ends += [rule.destination for rule in inside.rules]
+    for prefix in dict.fromkeys(ends):
+        if prefix is None or prefix.version != version or not prefix.prefixlen:
+            continue
+        local = prefix.is_loopback or prefix.is_multicast or prefix.is_link_local
+        if not local and address not in prefix:
             yield prefix
 
 
-def _rules(seen: InPod, known: Known, pod: Workload, name: str) -> Iterator[Finding]:
+def _rules(seen: InPod, known: Known, cluster: Overlaps[Owner], pod: Workload) -> Iterator[Finding]:
+    name = f"{pod.namespace}/{pod.name}"
+    links = (seen.interface, "lo")
     for rule in seen.inside.packet_rules:
-        if rule.does == "mark" or not packet_rules.concerns(rule, known, (seen.interface, "lo")):
+        if rule.does == "mark" or not packet_rules.concerns(rule, cluster, links):
             continue
         found = packet_rules.finding(rule, known, "")
         yield msgspec.structs.replace(

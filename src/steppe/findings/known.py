@@ -1,17 +1,37 @@
 """What a judge knows of the cluster: whose addresses are whose, and what the tables shall hold."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from functools import cached_property
+from typing import Literal
 
 import msgspec
 
 from steppe.kube.objects import Node, Workload
 from steppe.net.address import IPAddress, IPNetwork, holds, host_prefix
+from steppe.net.overlaps import Overlaps, block_of
 from steppe.state.node import NodeState
 
 _NAMED = 3
 
 
-class Known(msgspec.Struct, frozen=True):
+class Owner(msgspec.Struct, frozen=True):
+    """Whose the addresses of a prefix are."""
+
+    kind: Literal["pods", "pod", "node", "services"]
+    name: str
+    prefix: IPNetwork
+
+    def words(self, part: IPNetwork) -> str:
+        """The owner, and which of its addresses are in this prefix."""
+        inner = self.prefix if holds(part, self.prefix) else part
+        if self.kind == "pods" and inner.num_addresses == 1:
+            return f"the pod of {self.name} at {inner.network_address}"
+        shown = inner.network_address if inner.num_addresses == 1 else inner
+        words = {"pods": f"pods of {self.name}", "pod": f"pod {self.name}", "services": "Services"}
+        return f"{words.get(self.kind, self.name)} ({shown})"
+
+
+class Known(msgspec.Struct, frozen=True, dict=True):
     """One node's view. `here` is its own object, `peers` the others; `pods` are attached here.
 
     `tunnels` are links by which other nodes' packets come beside the underlay; `mtu` is that of
@@ -46,6 +66,23 @@ class Known(msgspec.Struct, frozen=True):
         found.update(dict.fromkeys(self.services))
         return tuple(found)
 
+    @cached_property
+    def index(self) -> Overlaps[Owner]:
+        """Whose the cluster's addresses are, for look-ups."""
+        found = Overlaps[Owner]()
+        for node in (self.here, *self.peers):
+            for network in node.networks:
+                found.add(block_of(network), Owner("pods", node.name, network))
+            for address in node.addresses:
+                found.add(block_of(address), Owner("node", node.name, host_prefix(address)))
+        for pod in self.pods:
+            for address in pod.addresses:
+                name = f"{pod.namespace}/{pod.name}"
+                found.add(block_of(address), Owner("pod", name, host_prefix(address)))
+        for service in self.services:
+            found.add(block_of(service), Owner("services", "", service))
+        return found
+
     def pods_of(self, version: int) -> tuple[IPNetwork, ...]:
         """The prefixes of all pods in one family, this node's first."""
         nodes = (self.here, *self.peers)
@@ -53,42 +90,34 @@ class Known(msgspec.Struct, frozen=True):
 
     def who(self, prefix: IPNetwork) -> str:
         """Whose addresses lie in a prefix, in words; "" for nobody's of the cluster."""
-        names = tuple(dict.fromkeys(self._named(prefix)))
+        owners = dict.fromkeys(self.index.overlapping(block_of(prefix)))
+        parts = [o for o in owners if o.kind == "pod" and not holds(prefix, self._around(o))]
+        if not parts:
+            own = self.here.name
+            parts = [o for o in owners if o.kind != "pod"]
+            whole = [o for o in parts if holds(prefix, o.prefix)]
+            # Of its own prefix a node knows each pod: a part without one is nobody's.
+            parts = [o for o in parts if o in whole or (o.kind, o.name) != ("pods", own)]
+        names = tuple(dict.fromkeys(owner.words(prefix) for owner in parts))
         more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
         return ", ".join(names[:_NAMED]) + more
 
-    def _named(self, prefix: IPNetwork) -> Iterator[str]:
-        for pod in self.pods:
-            for address in pod.addresses:
-                if prefix.prefixlen > _of_all(self.here, address) and address in prefix:
-                    yield f"pod {pod.namespace}/{pod.name} ({address})"
-        for node in (self.here, *self.peers):
-            for network in node.networks:
-                if holds(prefix, network):
-                    yield f"pods of {node.name} ({network})"
-                elif holds(network, prefix) and node is not self.here:
-                    yield _pods(node, prefix)
-            for address in node.addresses:
-                if address in prefix:
-                    yield f"{node.name} ({address})"
-        for service in self.services:
-            if holds(prefix, service) or holds(service, prefix):
-                yield f"Services ({service if holds(prefix, service) else prefix})"
-
-
-def _pods(node: Node, prefix: IPNetwork) -> str:
-    if prefix.num_addresses == 1:
-        return f"the pod of {node.name} at {prefix.network_address}"
-    return f"pods of {node.name} ({prefix})"
-
-
-def _of_all(here: Node, address: IPAddress) -> int:
-    """The length of the node's prefix that holds the address: what is longer is told pod by pod."""
-    return next((n.prefixlen for n in here.networks if address in n), -1)
+    def _around(self, pod: "Owner") -> IPNetwork:
+        """The node's prefix that holds a pod's address: with all of it, it is told as one."""
+        address = pod.prefix.network_address
+        return next((n for n in self.here.networks if address in n), pod.prefix)
 
 
 def _of_node(node: Node) -> Iterable[IPNetwork]:
     return (*node.networks, *map(host_prefix, node.addresses))
+
+
+def touches(cluster: Overlaps[Owner], prefixes: Iterable[IPNetwork]) -> bool:
+    """Whether prefixes (none: any) have addresses of the cluster."""
+    known = tuple(prefixes)
+    return not known or any(
+        next(cluster.overlapping(block_of(each)), None) is not None for each in known
+    )
 
 
 def first_of(prefix: IPNetwork) -> IPAddress:

@@ -7,14 +7,17 @@ or are empty (KUBE-KUBELET-CANARY).
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from ipaddress import ip_network
 
 from steppe.findings.finding import Affected, Finding
-from steppe.findings.known import Known
+from steppe.findings.known import Known, Owner, touches
 from steppe.net.address import IPNetwork, holds, host_prefix
+from steppe.net.overlaps import Overlaps
 from steppe.state.surroundings import Matching, PacketRule, Surroundings
 
+MOST = 100
+"""Rules that are told one by one: another proxy has thousands."""
 _KUBELET_MARKS = 0x4000 | 0x8000
 """Bits of kube-proxy's, to masquerade and to drop (kubelet's iptablesMasqueradeBit, DropBit)."""
 _DROP_MARK = re.compile(r"0x0*8000\b")
@@ -46,7 +49,7 @@ _DOES = {
 
 
 def judge(around: Surroundings, known: Known) -> Iterator[Finding]:
-    own = tuple(pod.link for pod in known.pods)
+    links, cluster, told = frozenset(known.links), known.index, 0
     asked = [rule for rule in around.rules if rule.mask]
     for rule in around.packet_rules:
         why = ""
@@ -57,36 +60,40 @@ def judge(around: Surroundings, known: Known) -> Iterator[Finding]:
                 why = ": Steppe's own bit for masquerading is among them"
             if not why:
                 continue
-        if concerns(rule, known, (*own, known.uplink, *known.tunnels)):
-            yield finding(rule, known, why)
+        if concerns(rule, cluster, links):
+            told += 1
+            if told <= MOST:
+                yield finding(rule, known, why)
+    if told > MOST:
+        yield Finding(
+            "packet rule",
+            f"{told - MOST} more packet rules",
+            "may do anything to packets of the cluster",
+            "is another proxy or firewall for the cluster at work? `nft list ruleset` shows all",
+            affects=(Affected(),),
+        )
 
 
-def concerns(rule: PacketRule, known: Known, links: Iterable[str]) -> bool:
-    """Whether a rule may take packets from or to the cluster's addresses."""
-    match, cluster = rule.matching, known.addresses()
+def concerns(rule: PacketRule, cluster: Overlaps[Owner], links: Collection[str]) -> bool:
+    """Whether a rule may take packets from or to the cluster's addresses, by one of these links."""
+    match = rule.matching
     if _is_kubelets(rule):
         return False
     if not all(_is_link(name, links) for name in (match.iif, match.oif) if name):
         return False
     if match.destinations and all(_is_local(each) for each in match.destinations):
         return False
-    of_it, to_it = _has(match.sources, cluster), _has(match.destinations, cluster)
+    of_it, to_it = touches(cluster, match.sources), touches(cluster, match.destinations)
     if rule.does == "snat":
         return of_it
     # To outside from anybody is from pods as well; from outside to anybody, to Services as well.
     return of_it and to_it if match.sources and match.destinations else of_it or to_it
 
 
-def _has(prefixes: Iterable[IPNetwork], cluster: Iterable[IPNetwork]) -> bool:
-    """Whether prefixes (none: any) have addresses of the cluster."""
-    known = tuple(prefixes)
-    return not known or any(holds(a, b) or holds(b, a) for a in known for b in cluster)
-
-
-def _is_link(name: str, links: Iterable[str]) -> bool:
+def _is_link(name: str, links: Collection[str]) -> bool:
     if name.endswith("*"):
         return any(link.startswith(name[:-1]) for link in links)
-    return name in tuple(links)
+    return name in links
 
 
 def _is_local(prefix: IPNetwork) -> bool:

@@ -29,7 +29,7 @@ ZONE_LABEL = "topology.kubernetes.io/zone"
 class Underlay(msgspec.Struct, frozen=True):
     """The link by which a node reaches other nodes: its name, MTU in bytes, and addresses.
 
-    `mac`: its MAC address; "" where no agent has told it.
+    `mac`: its MAC address; "" where no agent has told it. `up`: whether it is; not published.
     `takes_advertisements`: whether the kernel accepts router advertisements on it (accept_ra is not
     0). Known on the node itself; not published.
     """
@@ -39,6 +39,7 @@ class Underlay(msgspec.Struct, frozen=True):
     addresses: tuple[IPInterface, ...] = ()
     mac: str = ""
     takes_advertisements: bool = True
+    up: bool = True
 
     def on_link(self, address: IPAddress) -> bool:
         """Whether this address is on-link: reached without a router."""
@@ -186,7 +187,7 @@ def _underlay(seen: wire.Node, ref: ObjectRef, problems: list[Problem]) -> Under
     try:
         raw = msgspec.json.decode(text, type=_UnderlayWire)
         held = tuple(map(parse_interface, raw.addresses))
-        return Underlay(raw.link, raw.mtu, held, raw.mac)
+        return Underlay(raw.link, raw.mtu, held, mac=raw.mac)
     except (msgspec.MsgspecError, ValueError) as error:
         cause = Cause(ref, f"metadata.annotations[{UNDERLAY_ANNOTATION}]")
         problems.append(

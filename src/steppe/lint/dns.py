@@ -11,6 +11,7 @@ import msgspec
 
 from steppe.explain.dns import dns_pods, dns_port, policies_that_close_dns
 from steppe.kube.cause import Cause
+from steppe.kube.cluster import Cluster
 from steppe.kube.objects import NamedPort, Pod
 from steppe.kube.policies import Namespace, NetworkPolicy, Pods, Rule
 from steppe.kube.selectors import labels_are
@@ -26,6 +27,7 @@ _RULE = (
 )
 _PEER = Pods(namespaces=labels_are({NAMESPACE_NAME: "kube-system"}))
 _PEER_PORTS = (PortRange("UDP", 53, 53), PortRange("TCP", 53, 53))
+_SPACE = Namespace("kube-system", {NAMESPACE_NAME: "kube-system"})
 _IMAGINED = Pod(
     "kube-system",
     "coredns",
@@ -42,7 +44,14 @@ def closed_dns(facts: Facts) -> Iterator[Finding]:
     closed: dict[tuple[NetworkPolicy, ...], list[Pod]] = {}
     judged: dict[tuple[NetworkPolicy, ...], bool] = {}
     for pod in facts.cluster.pods.values():
-        if pod in known or pod.finished or pod.host_network or not _asks_cluster_dns(facts, pod):
+        unsure = facts.doubts.policies(pod, "egress")
+        if (
+            pod in known
+            or unsure
+            or pod.finished
+            or pod.host_network
+            or not _asks_cluster_dns(facts, pod)
+        ):
             continue
         policies = facts.cluster.policies_on(pod)
         if policies not in judged:
@@ -82,14 +91,13 @@ def _rule_opens(facts: Facts, policy: NetworkPolicy, pod: Pod, known: tuple[Pod,
     server = known[0] if known else _IMAGINED
     if server.namespace != "kube-system":
         return False
-    space = Namespace("kube-system", {NAMESPACE_NAME: "kube-system"})
-    cluster = msgspec.structs.replace(
-        facts.cluster,
-        pods={**facts.cluster.pods, (server.namespace, server.name): server},
-        namespaces={space.name: space, **facts.cluster.namespaces},
-    )
-    number = dns_port(server)
-    packet = between(pod, server, "UDP", number)
+    packet = between(pod, server, "UDP", dns_port(server))
     rule = Rule(f"spec.egress[{len(policy.egress)}]", (_PEER,), _PEER_PORTS)
-    edit = with_policy(msgspec.structs.replace(policy, egress=(*policy.egress, rule)))
-    return packet is not None and decision(cluster, packet, "egress", edit).allowed
+    added = with_policy(msgspec.structs.replace(policy, egress=(*policy.egress, rule)))
+
+    def edit(part: Cluster) -> Cluster:
+        pods = {**part.pods, (server.namespace, server.name): server}
+        namespaces = {_SPACE.name: _SPACE, **part.namespaces}
+        return added(msgspec.structs.replace(part, pods=pods, namespaces=namespaces))
+
+    return packet is not None and decision(facts.cluster, packet, "egress", edit).allowed

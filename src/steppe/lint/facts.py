@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 
+from steppe.judge.doubts import Doubts
 from steppe.kube import policy_wire, wire
 from steppe.kube.cause import Cause, ObjectRef
 from steppe.kube.objects import Pod
@@ -66,6 +67,11 @@ class Facts:
         """Why the pods of a namespace are not known, as a clause."""
         reason = self.loaded.pods_unknown(namespace)
         return reason or "no pod of that namespace is known here"
+
+    @cached_property
+    def doubts(self) -> Doubts:
+        """What is not known of policies and endpoints: nothing is concluded where these matter."""
+        return Doubts(self.cluster)
 
     def spaces(self, selector: Selector) -> tuple[Namespace, ...]:
         """The namespaces with these labels."""

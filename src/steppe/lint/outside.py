@@ -20,7 +20,8 @@ def one_family(facts: Facts) -> Iterator[Finding]:
     for service, slices in facts.cluster.services_with_slices():
         having = {e.address.version for slice_ in slices for e in slice_.endpoints}
         for address in service.cluster_ips:
-            if having and address.version not in having:
+            sure = not facts.doubts.endpoints(service)
+            if having and address.version not in having and sure:
                 version = address.version
                 message = (
                     f"has the IPv{version} address {address} and no IPv{version} endpoint: clients "
@@ -58,19 +59,27 @@ def masqueraded_clients(facts: Facts) -> Iterator[Finding]:
 
 
 def _of_port(facts: Facts, service: Service, port: ServicePort) -> Iterator[Finding]:
+    """One finding for each ipBlock; pods of one node and the same policies stand for each other."""
     told: set[Cause] = set()
+    seen: set[tuple[str, int, tuple[NetworkPolicy, ...]]] = set()
     for slice_ in facts.cluster.slices_of(service):
         for endpoint in slice_.endpoints:
             for pod in facts.cluster.pods_at(endpoint.address):
-                for policy in facts.cluster.policies_on(pod):
-                    for cause, block in _blocks(policy):
-                        client = _client(facts.cluster, block)
-                        if client is None or client.version != endpoint.address.version:
-                            continue
-                        message = _masqueraded(facts, service, port, pod, client)
-                        if message and cause not in told:
-                            told.add(cause)
-                            yield Finding(cause, "masqueraded-clients", message)
+                policies = facts.cluster.policies_on(pod)
+                alike = (pod.node, endpoint.address.version, policies)
+                if alike in seen:
+                    continue
+                seen.add(alike)
+                for cause, block in (each for policy in policies for each in _blocks(policy)):
+                    client = _client(facts.cluster, block)
+                    if cause in told or client is None:
+                        continue
+                    if client.version != endpoint.address.version:
+                        continue
+                    message = _masqueraded(facts, service, port, pod, client)
+                    if message:
+                        told.add(cause)
+                        yield Finding(cause, "masqueraded-clients", message)
 
 
 def _blocks(policy: NetworkPolicy) -> Iterator[tuple[Cause, Block]]:

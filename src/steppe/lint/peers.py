@@ -108,12 +108,14 @@ def _within(facts: Facts, place: _Place) -> tuple[str, str] | None:
     peer, space = place.peer, place.policy.namespace
     if not peer.pods.requirements:
         return None
+    if not facts.is_whole(space):
+        return None
     if found := _is_of_namespace(facts, peer):
         return found
     if found := _and_as_or(facts, place):
         return found
     spaces = _spaces_with(facts, Pods(pods=peer.pods))
-    if spaces and facts.is_whole(space):
+    if spaces:
         label = f"namespaceSelector {{matchLabels: {{{NAMESPACE_NAME}: {spaces[0]}}}}}"
         meant = Pods(labels_are({NAMESPACE_NAME: spaces[0]}), peer.pods)
         return "peer-elsewhere", (
@@ -163,23 +165,11 @@ def _beyond(facts: Facts, place: _Place) -> tuple[str, str] | None:
     peer, space = place.peer, place.policy.namespace
     spaces = facts.spaces(peer.namespaces)
     if not spaces:
-        holders = _spaces_with(facts, Pods(pods=peer.namespaces))
-        if holders:
-            return "label-of-pods", (
-                f"matches no namespace: {peer.namespaces} is a label of pods (in "
-                f"{listed(holders)}), and namespaceSelector looks at the labels of namespaces; "
-                "write it under podSelector"
-            )
-        if facts.live:
-            return "matches-nobody", f"matches no namespace ({peer.namespaces}); correct it"
-        return "namespace-not-here", (
-            f"matches no namespace that is known here ({peer.namespaces}): if it is not in other "
-            "manifests, correct the selector"
-        )
-    if not peer.pods.requirements:
+        return _no_namespace(facts, peer)
+    if not peer.pods.requirements or not all(facts.is_whole(each.name) for each in spaces):
         return None
     here = Pods(pods=peer.pods, within=space)
-    if _spaces_with(facts, here) and all(facts.is_whole(s.name) for s in spaces):
+    if _spaces_with(facts, here):
         either = (Pods(peer.namespaces), here)
         return "or-as-and", (
             f"matches no pod: no pod of namespace {listed(s.name for s in spaces)} has {peer.pods},"
@@ -187,6 +177,23 @@ def _beyond(facts: Facts, place: _Place) -> tuple[str, str] | None:
             + ("; write two entries" if _takes(facts, place, either) else "")
         )
     return _is_of_namespace(facts, peer) or _nobody(facts, peer)
+
+
+def _no_namespace(facts: Facts, peer: Pods) -> tuple[str, str]:
+    holders = _spaces_with(facts, Pods(pods=peer.namespaces))
+    if holders:
+        known = "" if facts.live else " that is known here"
+        return "label-of-pods", (
+            f"matches no namespace{known}: {peer.namespaces} is a label of pods (in "
+            f"{listed(holders)}), and namespaceSelector looks at the labels of namespaces; "
+            "write it under podSelector"
+        )
+    if facts.live:
+        return "matches-nobody", f"matches no namespace ({peer.namespaces}); correct it"
+    return "namespace-not-here", (
+        f"matches no namespace that is known here ({peer.namespaces}): if it is not in other "
+        "manifests, correct the selector"
+    )
 
 
 def _nobody(facts: Facts, peer: Pods) -> tuple[str, str] | None:

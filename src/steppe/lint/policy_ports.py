@@ -49,7 +49,7 @@ def _of_rule(
     declared = facts.declared(pods)
     for port in rule.ports:
         match port:
-            case PortName() if not _has_name(port, pods):
+            case PortName() if not _has_name(port, pods) and _are_all(facts, pods):
                 yield Finding(cause, "port-not-served", _unnamed(port, pods))
             case PortRange() if port.first == port.last:
                 through = _service_at(facts, port, pods)
@@ -59,6 +59,11 @@ def _of_rule(
                     yield Finding(cause, "port-not-declared", _undeclared(port, pods, declared))
             case PortRange() if not _is_declared(port, declared):
                 yield Finding(cause, "port-not-declared", _undeclared(port, pods, declared))
+
+
+def _are_all(facts: Facts, pods: Iterable[Pod]) -> bool:
+    """Whether no other pods may be meant, which may have what these lack."""
+    return all(facts.is_whole(space) for space in {pod.namespace for pod in pods})
 
 
 def _has_name(port: PortName, pods: Iterable[Pod]) -> bool:

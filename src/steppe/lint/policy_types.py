@@ -84,7 +84,12 @@ def _closed_by_default(facts: Facts, policy: NetworkPolicy) -> str:
     edit = with_policy(msgspec.structs.replace(policy, isolates=frozenset({"egress"})))
     for pod in _selected(facts, policy):
         for other in facts.cluster.pods.values():
-            if other.ref == pod.ref or other.host_network or other.node == pod.node == "":
+            if (
+                facts.doubts.policies(pod, "ingress")
+                or other.ref == pod.ref
+                or other.host_network
+                or other.node == pod.node == ""
+            ):
                 continue
             packet = between(other, pod, "TCP", 80)
             if packet is None:

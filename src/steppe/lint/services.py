@@ -59,6 +59,8 @@ def _target_findings(
         number = target_port(front_port(port), container_ports(pod.spec))
         by_number.setdefault(number, []).append(pod.metadata.name)
     lacking = by_number.pop(0, [])
+    if not by_number and not facts.is_whole(cause.ref.namespace):
+        return
     if not by_number:
         message = (
             f"no selected pod has a {port.protocol} port named {port.target_port!r}, so nobody "
@@ -76,13 +78,19 @@ def _target_findings(
         numbers = " and ".join(f"{n} in {listed(sorted(by_number[n]))}" for n in sorted(by_number))
         message = f"{port.target_port!r} is {numbers}; policies that say a number fit only some"
         yield Finding(cause, "ports-differ", message)
+    if len(by_number) == 1:
+        yield from _undeclared(facts, cause, port, next(iter(by_number)), pods)
+
+
+def _undeclared(
+    facts: Facts, cause: Cause, port: SeenPort, only: int, pods: list[wire.Pod]
+) -> Iterator[Finding]:
     declared = facts.declared_by(
         ObjectRef("Pod", cause.ref.namespace, p.metadata.name) for p in pods
     )
-    (only, *others) = by_number
     # "Not specifying a port here DOES NOT prevent that port from being exposed" (Container.ports):
     # a number may be served all the same, and one declared for another protocol often is.
-    if declared and not others and only not in {number for _, number in declared}:
+    if declared and only not in {number for _, number in declared}:
         have = listed(f"{n} {protocol}" for protocol, n in sorted(declared))
         message = (
             f"no selected pod declares port {only} {port.protocol}, they declare {have}: right "

@@ -48,9 +48,11 @@ def _field(service: Service, address: object) -> str:
 def host_ports(facts: Facts) -> Iterator[Finding]:
     """Ports of nodes that pods ask for: told once, and where two pods of a node ask for one."""
     asking: dict[tuple[str, str, int], dict[str, list[ObjectRef]]] = {}
-    for ref, document in facts.loaded.objects.items():
-        pod = readable(document, HostPortPod) if ref.kind == "Pod" else None
-        if pod is None or ref not in _running(facts):
+    running = [pod.ref for pod in facts.cluster.pods.values() if not pod.finished]
+    for ref in running:
+        document = facts.loaded.objects.get(ref, {})
+        pod = readable(document, HostPortPod)
+        if pod is None:
             continue
         for place, port in pod.asked():
             if not pod.spec.host_network:
@@ -70,10 +72,6 @@ def _written_in(facts: Facts, ref: ObjectRef, document: Json, place: str) -> Cau
         template = "spec.jobTemplate.spec.template" if owner.kind == "CronJob" else "spec.template"
         return Cause(owner, f"{template}.{place}")
     return Cause(ref, place)
-
-
-def _running(facts: Facts) -> set[ObjectRef]:
-    return {pod.ref for pod in facts.cluster.pods.values() if not pod.finished}
 
 
 def _unserved(port: HostPort) -> str:
@@ -96,7 +94,7 @@ def _conflicts(
                 told.add((cause, protocol, number))
                 message = (
                     f"{protocol} {number} of node {node} is taken by {named(first)} already, so "
-                    "the scheduler places only one of them there and the other waits"
+                    "only one of them runs there"
                 )
                 yield Finding(cause, "host-port-conflict", message)
 

@@ -65,7 +65,7 @@ def _is_known(facts: Facts, subject: Pods) -> bool:
 
 def _elsewhere(facts: Facts, policy: Policy) -> str:
     """The sentence for a policy whose pods are all in other namespaces; "" for any other."""
-    if not isinstance(policy, NetworkPolicy):
+    if not isinstance(policy, NetworkPolicy) or facts.loaded.pods_unknown(policy.namespace):
         return ""
     pods = facts.selected(Pods(pods=policy.pods))
     spaces = sorted({pod.namespace for pod in pods if not pod.host_network})

@@ -1,7 +1,7 @@
 """Exceptions that keep nobody out, because another entry takes those whom they except.
 
-`NotIn`, `DoesNotExist` and `except` narrow their own entry. "ingress rules are additive": a wider
-entry beside them, in the same policy, lets everybody in again.
+`NotIn`, `DoesNotExist` and `except` narrow their own entry. "Network policies do not conflict; they
+are additive": a wider entry beside them, or in another policy of the same pods, lets everybody in.
 """
 
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from steppe.kube.policies import Anyone, AnyTraffic, Block, Direction, NetworkPo
 from steppe.kube.policies import Rule as PolicyRule
 from steppe.kube.selectors import EVERYTHING, Requirement, Selector
 from steppe.lint.facts import Facts
-from steppe.lint.finding import Finding, listed
+from steppe.lint.finding import Finding, known_as, listed
 from steppe.lint.peers import SIDES
 from steppe.lint.trying import decision, rule_packet, with_rules
 from steppe.net.address import holds
@@ -23,8 +23,9 @@ _NEGATIVE = ("NotIn", "DoesNotExist")
 
 
 class _Entry(msgspec.Struct, frozen=True):
-    """One peer, its rule, and its number there."""
+    """One peer, its policy and rule, and its number there."""
 
+    policy: NetworkPolicy
     rule: PolicyRule
     index: int
     peer: Peer
@@ -35,20 +36,34 @@ class _Entry(msgspec.Struct, frozen=True):
 
 
 def void_exceptions(facts: Facts) -> Iterator[Finding]:
-    """Each entry with an exception that a wider entry of its policy takes back."""
+    """Each entry with an exception that a wider entry takes back, of its own policy if one does."""
     for policy in facts.cluster.network_policies.values():
         for direction, side in SIDES:
-            entries = [
-                _Entry(rule, index, peer)
-                for rule in policy.rules(direction)
-                for index, peer in enumerate(rule.peers)
-            ]
-            for entry in entries:
-                wider = [w for w in entries if w != entry and _takes_back(facts, w, entry)]
+            own = list(_entries(policy, direction))
+            narrow = [entry for entry in own if is_negative(entry.peer)]
+            others = _beside(facts, policy, direction) if narrow else []
+            for entry in narrow:
+                wider = [w for w in (*own, *others) if w != entry and _takes_back(facts, w, entry)]
                 if wider:
-                    message = _told(facts, policy, direction, entry, wider[0])
+                    message = _told(facts, direction, entry, wider[0])
                     cause = Cause(policy.ref, entry.field(side))
                     yield Finding(cause, "exception-void", message)
+
+
+def _entries(policy: NetworkPolicy, direction: Direction) -> Iterator[_Entry]:
+    for rule in policy.rules(direction):
+        for index, peer in enumerate(rule.peers):
+            yield _Entry(policy, rule, index, peer)
+
+
+def _beside(facts: Facts, policy: NetworkPolicy, direction: Direction) -> list[_Entry]:
+    """The entries of other policies that are for all pods of this one."""
+    return [
+        entry
+        for other in facts.cluster.policies_in(policy.namespace)
+        if other.ref != policy.ref and _fewer(other.pods, policy.pods)
+        for entry in _entries(other, direction)
+    ]
 
 
 def is_negative(peer: Peer) -> bool:
@@ -66,11 +81,9 @@ def _negative(peer: Pods) -> str:
 
 def _takes_back(facts: Facts, wider: _Entry, entry: _Entry) -> bool:
     """Whether `wider` takes, on all ports of `entry`, what that one excepts."""
-    if wider.rule.field != entry.rule.field and not (
+    if wider.rule != entry.rule and not (
         set(entry.rule.ports) <= set(wider.rule.ports) or AnyTraffic() in wider.rule.ports
     ):
-        return False
-    if not is_negative(entry.peer):
         return False
     match wider.peer, entry.peer:
         case Anyone(), _:
@@ -104,16 +117,16 @@ def _all(peer: Pods) -> tuple[Requirement, ...]:
     return (*peer.namespaces.requirements, *peer.pods.requirements)
 
 
-def _told(
-    facts: Facts, policy: NetworkPolicy, direction: Direction, entry: _Entry, wider: _Entry
-) -> str:
+def _told(facts: Facts, direction: Direction, entry: _Entry, wider: _Entry) -> str:
     side = dict(SIDES)[direction]
+    head = f"keeps nobody out with {_excepted(entry.peer)}: "
+    if wider.policy.ref != entry.policy.ref:
+        where = f"{known_as(wider.policy.ref)} {wider.field(side)}"
+        return f"{head}{where} takes {_who(wider.peer)}, and what policies allow adds up"
     same = entry.rule.field == wider.rule.field
     where = f"{side}[{wider.index}]" if same else wider.field(side)
-    what = _excepted(entry.peer)
-    text = f"keeps nobody out with {what}: {where} takes {_who(wider.peer)}, and entries of a list "
-    text += "are alternatives, not conditions"
-    return text + _cure(facts, policy, direction, wider, where)
+    text = f"{head}{where} takes {_who(wider.peer)}, and entries of a list are alternatives, not "
+    return text + "conditions" + _cure(facts, wider.policy, direction, wider, where)
 
 
 def _excepted(peer: Peer) -> str:
@@ -126,8 +139,9 @@ def _who(peer: Peer) -> str:
     match peer:
         case Pods(namespaces, pods, "") if namespaces == EVERYTHING == pods:
             return "every pod"
-        case Pods(_, pods, _):
-            return "every pod there" if pods == EVERYTHING else f"every pod with {pods}"
+        case Pods(_, pods, within):
+            space = f"of {within}" if within else "there"
+            return f"every pod {space}" if pods == EVERYTHING else f"every pod with {pods}"
         case Block(prefix):
             return f"all of {prefix}"
         case _:

@@ -41,11 +41,11 @@ class Loaded(msgspec.Struct, frozen=True):
     `invented` names the objects that no document contains, or that had no address in theirs: a
     real cluster may decide differently about them. `gaps` are sentences that say what could not
     be read or understood. `objects` are all objects as documents, the invented ones included.
-    `placed` are the pods for which no document says a node, so that any may be theirs. `settings`
-    say what objects may claim: those of the cluster's agents, where these are known.
+    `placed` are the pods for which no document says a node, so that any may be theirs.
     `refused` are objects that are not among them, because an API server would not take them.
     `makers` are, by namespace, objects of kinds that make pods which are not here. What hangs on
     either stands in `cluster.doubts`.
+    `settings` say what objects may claim: those of the cluster's agents, where these are known.
     """
 
     cluster: Cluster = Cluster()
@@ -143,8 +143,8 @@ def loaded_of(found: Collected, gaps: Iterable[str] = ()) -> Loaded:
         (*gaps, *found.gaps, *open_orders(cluster)),
         objects,
         nowhere,
-        refused,
-        found.makers,
+        refused=refused,
+        makers=found.makers,
     )
 
 

@@ -9,6 +9,7 @@ What is not taken is told in one of four ways:
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import count
 from typing import Any
 
 import msgspec
@@ -41,6 +42,12 @@ IN_USE: Mapping[str, tuple[str, ...]] = {
 }
 """The kinds that Steppe uses, each of the API group that kube/kinds.py has for it, and the versions
 in which Kubernetes has them today."""
+
+
+_OWN_GROUPS = frozenset(
+    ("", "apps", "batch", "extensions", "networking.k8s.io", "discovery.k8s.io", "policy")
+)
+"""Kubernetes' own API groups, in which a kind of that name can only be a slip or an old version."""
 
 
 class Refused(msgspec.Struct, frozen=True):
@@ -100,8 +107,8 @@ class _Collecting:
         ref = ref_of(content)
         if kind in IN_USE and is_known(kind, ref.group):
             self._known(ref, manifest)
-        elif kind in IN_USE and ref.group == "extensions":
-            self._refuse(ref, content, _old(content, f"{GROUP_OF[kind]}/v1", where))
+        elif kind in IN_USE and ref.group in _OWN_GROUPS:
+            self._refuse(ref, content, _not_served(kind, content, where))
         elif decides(kind, ref.group):
             self.strangers.setdefault(_unknown_kind(ref), []).append(_named(ref))
         elif ref.group == "kustomize.config.k8s.io":
@@ -122,15 +129,15 @@ class _Collecting:
             self.gaps.append(f"{manifest.where} {manifest.fault}")
 
     def _known(self, ref: ObjectRef, manifest: Manifest) -> None:
-        content, where = manifest.content, manifest.where
+        content, where = self._named(ref, manifest.content), manifest.where
+        ref = ref_of(content)
         if not ref.name:
             self.problems.append(Problem(Cause(ref, "metadata.name"), _at("has no name", where)))
             return
         versions = IN_USE[ref.kind]
         version = content.get("apiVersion")
         if isinstance(version, str) and version.rpartition("/")[2] not in versions:
-            wanted = "/".join(filter(None, (ref.group, versions[-1])))
-            self._refuse(ref, content, _old(content, wanted, where))
+            self._refuse(ref, content, _not_served(ref.kind, content, where))
             return
         found = Checked(content) if manifest.admitted else checked(ref, content)
         twice = tuple(
@@ -143,6 +150,16 @@ class _Collecting:
         document = in_its_namespace(found.document, ref)
         entry = _Written(document, where, (*twice, *found.refused))
         self.written.setdefault(ref, []).append(entry)
+
+    def _named(self, ref: ObjectRef, content: Json) -> Json:
+        """The object with a name, such as a server makes of its generateName."""
+        metadata: Any = content.get("metadata")
+        prefix = metadata.get("generateName") if isinstance(metadata, dict) else None
+        if ref.name or not isinstance(prefix, str) or not prefix:
+            return content
+        names = (f"{prefix}{number}" for number in count())
+        free = next(n for n in names if msgspec.structs.replace(ref, name=n) not in self.written)
+        return content | {"metadata": metadata | {"name": free}}
 
     def _refuse(self, ref: ObjectRef, document: Json, message: str) -> None:
         problem = Problem(Cause(ref, "apiVersion"), message)
@@ -234,9 +251,10 @@ def _namespaces_of(ref: ObjectRef, content: Json) -> Iterator[str]:
             yield name
 
 
-def _old(content: Json, wanted: str, where: str) -> str:
+def _not_served(kind: str, content: Json, where: str) -> str:
+    wanted = "/".join(filter(None, (GROUP_OF[kind], IN_USE[kind][-1])))
     version = content.get("apiVersion")
-    return _at(f"Kubernetes has no {version} of it (any more): write {wanted}", where)
+    return _at(f"Kubernetes has no {kind} of {version} (any more): write {wanted}", where)
 
 
 def _unknown_kind(ref: ObjectRef) -> str:

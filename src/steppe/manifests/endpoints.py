@@ -1,15 +1,15 @@
 """EndpointSlices for Services that have none in the documents, as the controller would make them.
 
 Services without a selector get none, as in a real cluster: somebody else writes their endpoints.
-The controller's limit of 100 endpoints per slice and its zone hints are left out.
+The controller's limit of 100 endpoints per slice is left out.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
 from steppe.kube import wire
-from steppe.kube.objects import container_ports
+from steppe.kube.objects import ZONE_LABEL, container_ports
 from steppe.kube.services import HEADLESS_LABEL, SERVICE_NAME_LABEL
 from steppe.manifests.documents import Json, Objects, labels_of, readable
 from steppe.manifests.endpoint_plan import (
@@ -38,6 +38,7 @@ class SeenServiceSpec(msgspec.Struct, frozen=True, rename="camel"):
     ports: tuple[SeenPort, ...] | None = None
     ip_families: tuple[str, ...] | None = None
     publish_not_ready_addresses: bool = False
+    traffic_distribution: str | None = None
 
     @property
     def selecting(self) -> bool:
@@ -78,6 +79,7 @@ def made_slices(objects: Objects) -> Iterator[Json]:
         for ref, document in objects.items()
         if ref.kind == "EndpointSlice"
     }
+    zones = _zones(objects)
     pods: dict[str, list[SeenPod]] = {}
     for ref, document in objects.items():
         if ref.kind == "Pod" and (pod := readable(document, SeenPod)) is not None:
@@ -88,7 +90,42 @@ def made_slices(objects: Objects) -> Iterator[Json]:
         service = readable(document, SeenService)
         if service is not None and service.spec.selecting:
             own = [pod for pod in pods.get(ref.namespace, ()) if service.spec.selects(pod)]
-            yield from _slices(ref.namespace, service, own)
+            yield from (
+                _hinted(each, service, zones) for each in _slices(ref.namespace, service, own)
+            )
+
+
+def _zones(objects: Objects) -> Mapping[str, str]:
+    """The zones of nodes that say theirs."""
+    found = {
+        ref.name: labels_of(document).get(ZONE_LABEL, "")
+        for ref, document in objects.items()
+        if ref.kind == "Node"
+    }
+    return {name: zone for name, zone in found.items() if zone}
+
+
+def _hinted(slice_: Json, service: SeenService, zones: Mapping[str, str]) -> Json:
+    """The slice with the hints of the Service's trafficDistribution.
+
+    "PreferSameZone … indicates a preference for routing traffic to endpoints that are in the same
+    zone as the client", "PreferSameNode … on the same node as the client, falling back to …
+    zone"; PreferClose is an older name of the former (ServiceSpec.trafficDistribution).
+    """
+    wanted = service.spec.traffic_distribution
+    if wanted not in ("PreferClose", "PreferSameZone", "PreferSameNode"):
+        return slice_
+    for endpoint in slice_["endpoints"]:
+        node = endpoint["nodeName"]
+        hints: Json = {}
+        if node in zones:
+            endpoint["zone"] = zones[node]
+            hints["forZones"] = [{"name": zones[node]}]
+        if node and wanted == "PreferSameNode":
+            hints["forNodes"] = [{"name": node}]
+        if hints:
+            endpoint["hints"] = hints
+    return slice_
 
 
 def _slices(namespace: str, service: SeenService, pods: Iterable[SeenPod]) -> Iterator[Json]:

@@ -26,6 +26,8 @@ _RANGES: Mapping[str, IPNetwork] = {
     "IPv4": ip_network("10.96.0.0/16"),
     "IPv6": ip_network("fd00:10:96::/112"),
 }
+FIRST_ADDRESSES = {family: str(range_[1]) for family, range_ in _RANGES.items()}
+"""The addresses that the API's own Service has: the first of the ranges."""
 _FIRST_ADDRESS = 256  # lower ones may be requested explicitly, such as the DNS Service's
 
 

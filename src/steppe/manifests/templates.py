@@ -41,8 +41,13 @@ class _Template(msgspec.Struct, frozen=True):
     spec: dict[str, Any] = {}
 
 
+class _FirstOrdinal(msgspec.Struct, frozen=True):
+    start: int = 0
+
+
 class _Spec(msgspec.Struct, frozen=True):
     template: _Template
+    ordinals: _FirstOrdinal | None = None
     replicas: int | None = None
     parallelism: int | None = None
     selector: LabelSelector | None = None
@@ -121,7 +126,9 @@ def _ordinals(kind: str, spec: _Spec, nodes: tuple[str, ...]) -> tuple[str, ...]
     wanted = 1 if count is None else count
     if wanted > MOST_PODS:
         raise msgspec.ValidationError(f"{wanted} pods are more than any cluster has")
-    return tuple(str(index) for index in range(wanted))
+    # "start is the number representing the first replica's index" (StatefulSetOrdinals)
+    first = spec.ordinals.start if spec.ordinals is not None else 0
+    return tuple(str(index) for index in range(first, first + wanted))
 
 
 def _pod(workload: _Workload, name: str, ordinal: str) -> Json:

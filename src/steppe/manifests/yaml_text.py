@@ -12,12 +12,14 @@ import base64
 import binascii
 import re
 from collections.abc import Iterator
+from functools import cache
 from math import isinf
 from typing import Any
 
 import msgspec
 
 from steppe.document_limits import TooDeepError, check_yaml
+from steppe.manifests.plain_yaml import NOT_PLAIN, PlainYaml
 
 _SEPARATOR = re.compile(rb"^---[ \t]*(?:#[^\n]*)?\r?$\n?", re.MULTILINE)
 _EMPTY = re.compile(rb"(?:[ \t\r]*(?:#[^\n]*)?(?:\n|\Z))*")
@@ -79,6 +81,29 @@ def parts_of(stream: bytes) -> Iterator[Part]:
 
 def documents_of(text: bytes) -> Iterator[Document]:
     """The documents of one part: a single one, but where `---` has something behind it."""
+    content = _plain_yaml().document(text)
+    if content is not NOT_PLAIN:
+        before = _EMPTY.match(text)
+        yield Document(content, text.count(b"\n", 0, before.end() if before else 0) + 1)
+        return
+    yield from composed(text)
+
+
+@cache
+def _plain_yaml() -> PlainYaml:
+    return PlainYaml(plain, _flow)
+
+
+def _flow(text: str) -> Any:
+    """A flow collection that is whole on its line."""
+    (found,) = composed(text.encode())
+    if found.twice:
+        raise ValueError("a key is given twice")
+    return found.content
+
+
+def composed(text: bytes) -> Iterator[Document]:
+    """`documents_of`, of any YAML."""
     import yaml
 
     try:

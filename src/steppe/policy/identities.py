@@ -113,6 +113,11 @@ class Identities:
             for cause, rule in rules_of(policy, direction):
                 self.add(cause, rule)
 
+    @property
+    def any_rule(self) -> bool:
+        """Whether there is any rule; without one all peers are alike."""
+        return bool(self._rules)
+
     def add(self, cause: Cause, rule: AnyRule) -> None:
         """Add a rule."""
         self._rules[cause] = rule

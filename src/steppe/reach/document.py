@@ -67,23 +67,36 @@ def _flow(flow: Flow) -> Json:
         "from": _numbers(flow.senders),
         "to": flow.receiver,
         "ports": {f"IPv{v}": ports_json(p) for v, p in by_version.items() if p is not None},
+        "unknown": ports_json(flow.row.unknown),
         "because": [str(cause) for cause in flow.because],
     }
 
 
 def _offer(offer: Offer, rows: Sequence[OfferRow]) -> Json:
+    """The results at one address of a Service; a node port has no address of its own.
+
+    `way` is the kind of the address: "cluster", "balancer", "external", "node", or "none" for
+    senders outside who have no way in. `nodes` are those of the senders inside, and those by which
+    packets from outside come in.
+    """
     return {
         "service": f"{offer.service.namespace}/{offer.service.name}",
-        "address": str(offer.address),
+        "way": offer.kind,
+        "address": str(offer.address) if offer.address is not None else None,
+        "family": f"IPv{offer.version}",
         "protocol": offer.port.protocol,
         "port": offer.port.port,
+        "nodePort": offer.port.node_port or None,
         "answers": [
             {
                 "from": _numbers(row.senders),
                 "nodes": sorted(row.view.nodes),
                 "outcome": row.outcome.said,
                 "open": row.outcome.open,
+                "unknown": row.outcome.unknown,
                 "endpoints": row.outcome.endpoints,
+                "only": sorted(row.only),
+                "but": sorted(row.but),
             }
             for row in rows
         ],

@@ -31,26 +31,35 @@ class Flow(msgspec.Struct, frozen=True):
         return self.row.senders
 
 
-def flows_to(reach: Reach, receiver: int, senders: Mask = -1) -> tuple[Flow, ...]:
+def flows_to(
+    reach: Reach, receiver: int, senders: Mask = -1, *, exactly: bool = False
+) -> tuple[Flow, ...]:
     """All flows to one group, first those with open ports.
 
-    The flow with the most senders is last.
+    The flow with the most senders is last. `exactly` as in Reach.rows.
     """
     rows = sorted(
-        reach.rows(receiver, senders), key=lambda row: (not row.ports, row.senders.bit_count())
+        reach.rows(receiver, senders, exactly=exactly),
+        key=lambda row: (not row.ports, row.senders.bit_count()),
     )
     return tuple(Flow(receiver, row, _because(reach, receiver, row)) for row in rows)
 
 
 def ports_text(row: Row) -> str:
     """The ports as text; with families if they differ."""
-    if row.v4 is None or row.v6 is None or row.v4 == row.v6:
-        return str(row.ports)
-    return f"IPv4 {row.v4}; IPv6 {row.v6}"
+    text = str(row.ports)
+    if row.v4 is not None and row.v6 is not None and row.v4 != row.v6:
+        text = f"IPv4 {row.v4}; IPv6 {row.v6}"
+    if not row.unknown:
+        return text
+    unknown = f"not known: {row.unknown}"
+    return f"{text}; {unknown}" if row.ports else unknown
 
 
 def _because(reach: Reach, receiver: int, row: Row) -> tuple[Cause, ...]:
     """The causes for the first few senders, the most frequent first."""
+    if row.always:
+        return ()
     found: Counter[Cause] = Counter()
     for sender in islice(bits(row.senders), _ASKED):
         own: dict[Cause, None] = {}

@@ -101,11 +101,11 @@ class Names:
             return _listed(["all pods", *map(self.group, others)], _LISTED)
         return _listed(map(self.group, numbers), _LISTED)
 
-    def row(self, mask: Mask, only: frozenset[str], but: frozenset[str], *, rest: bool) -> str:
+    def row(self, mask: Mask, only: frozenset[str], but: frozenset[str]) -> str:
         """The senders of a row: groups, or some of their members, or all others of them."""
         if only:
             return _listed(sorted(only), _LISTED)
-        found = self.senders(mask, rest=rest)
+        found = self.senders(mask)
         return f"{found}, but not {_listed(sorted(but), _LISTED)}" if but else found
 
     @cached_property

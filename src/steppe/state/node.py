@@ -55,6 +55,9 @@ def settle(claims: Iterable[NodeClaim | Problem]) -> tuple[NodeState, tuple[Prob
             by_key.setdefault(claim.key, []).append(claim)
     state: dict[Key, NodeEntry] = {}
     for key, group in by_key.items():
+        if len(group) == 1:  # as of nearly all
+            state[key] = Entry(group[0].value, (group[0].cause,))
+            continue
         state[key], found = settle_key(group)
         problems.update(dict.fromkeys(found))
     return state, tuple(sorted(problems))

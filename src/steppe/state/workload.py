@@ -6,6 +6,7 @@ pod's name, its addresses and its container. People and the agent both read it.
 
 import base64
 import re
+from functools import lru_cache
 from hashlib import sha256
 
 from steppe.kube.cluster import Cluster
@@ -21,6 +22,7 @@ ALIAS_LIMIT = 255
 """The longest alias of a link, in bytes (IFALIASZ in linux/if.h is 256, with the final NUL)."""
 
 
+@lru_cache(maxsize=1 << 12)
 def link_name(uid: str, interface: str = "eth0") -> str:
     """The name of the host-side link of a pod's interface: it fits IFNAMSIZ and is the same for
     each ADD of the pod.

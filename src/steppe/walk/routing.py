@@ -5,14 +5,15 @@ Steppe's own rules and routes come from the tables. Where it was read what other
 them, that is looked up too, as the kernel does.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 import msgspec
 
 from steppe.kube.cause import Cause
 from steppe.net.address import IPAddress, IPNetwork
 from steppe.net.lpm import LongestPrefix
-from steppe.state.node import NodeEntry, NodeState
+from steppe.state.nft import ElementKey
+from steppe.state.node import NodeState
 from steppe.state.route import MAIN, Route, RouteKey, Rule, RuleKey
 from steppe.state.surroundings import RoutingRule, Surroundings
 
@@ -60,8 +61,9 @@ class Routing:
     """The rules and routes of one node."""
 
     def __init__(self, state: NodeState, around: Surroundings | None = None) -> None:
-        self._tables = _tables(state, around)
-        self._rules = tuple(sorted(_rules(state, around), key=lambda rule: rule.priority))
+        routes, rules = _own(state)
+        self._tables = _tables(routes, around)
+        self._rules = tuple(sorted(_rules(rules, around), key=lambda rule: rule.priority))
 
     def answer(self, asked: Asked) -> Answer | None:
         """The route that the rules select; None if there is none.
@@ -115,15 +117,32 @@ def _within(ports: tuple[int, int] | None, port: int) -> bool:
     return ports is None or ports[0] <= port <= ports[1]
 
 
-def _rules(state: NodeState, around: Surroundings | None) -> Iterator[RoutingRule]:
+_Routes = list[tuple[RouteKey, Route, tuple[Cause, ...]]]
+_Rules = list[tuple[RuleKey, Rule]]
+
+
+def _own(state: NodeState) -> tuple[_Routes, _Rules]:
+    """Steppe's own routes and rules, found in one pass over the tables."""
+    routes: _Routes = []
+    rules: _Rules = []
     for key, entry in state.items():
-        if isinstance(key, RuleKey) and isinstance(entry.value, Rule):
-            yield RoutingRule(
-                key.source.version,
-                key.priority,
-                routing_table=entry.value.routing_table,
-                source=key.source if key.source.prefixlen else None,
-            )
+        if isinstance(key, ElementKey):  # as nearly all are
+            continue
+        if isinstance(key, RouteKey) and isinstance(entry.value, Route):
+            routes.append((key, entry.value, entry.because))
+        elif isinstance(key, RuleKey) and isinstance(entry.value, Rule):
+            rules.append((key, entry.value))
+    return routes, rules
+
+
+def _rules(own: _Rules, around: Surroundings | None) -> Iterator[RoutingRule]:
+    for key, rule in own:
+        yield RoutingRule(
+            key.source.version,
+            key.priority,
+            routing_table=rule.routing_table,
+            source=key.source if key.source.prefixlen else None,
+        )
     if around is not None and around.rules:
         yield from around.rules
     else:
@@ -131,9 +150,9 @@ def _rules(state: NodeState, around: Surroundings | None) -> Iterator[RoutingRul
         yield from (RoutingRule(version, 32766, routing_table=MAIN) for version in (4, 6))
 
 
-def _tables(state: NodeState, around: Surroundings | None) -> Mapping[int, LongestPrefix[Value]]:
+def _tables(own: _Routes, around: Surroundings | None) -> Mapping[int, LongestPrefix[Value]]:
     tables: dict[int, dict[IPNetwork, Value]] = {}
-    for key, value in _values(state.items(), around):
+    for key, value in _values(own, around):
         table = tables.setdefault(key.routing_table, {})
         known = table.get(key.prefix)
         # Of several routes to one prefix the kernel uses the one with the lowest metric.
@@ -142,11 +161,8 @@ def _tables(state: NodeState, around: Surroundings | None) -> Mapping[int, Longe
     return {number: LongestPrefix(table) for number, table in tables.items()}
 
 
-def _values(
-    entries: Iterable[tuple[object, NodeEntry]], around: Surroundings | None
-) -> Iterator[tuple[RouteKey, Value]]:
-    for key, entry in entries:
-        if isinstance(key, RouteKey) and isinstance(entry.value, Route):
-            yield key, (key.metric, entry.value, entry.because, False)
+def _values(own: _Routes, around: Surroundings | None) -> Iterator[tuple[RouteKey, Value]]:
+    for key, route, because in own:
+        yield key, (key.metric, route, because, False)
     for other in around.routes if around is not None else ():
         yield other.key, (other.key.metric, other.route, (), True)

@@ -7,7 +7,8 @@ from steppe.net.address import IPAddress, IPNetwork
 from steppe.net.lpm import LongestPrefix
 from steppe.state.link import Forwarding, ForwardingKey, Link, LinkKey, Neighbour, NeighbourKey
 from steppe.state.nft import Atom, ElementKey, Set
-from steppe.state.node import NodeEntry, NodeState
+from steppe.state.node import Key, NodeEntry, NodeState
+from steppe.state.route import RouteKey, RuleKey
 from steppe.state.surroundings import Surroundings
 from steppe.state.sysctl import Sysctl, SysctlKey
 from steppe.walk.routing import Answer, Asked, Routing
@@ -24,13 +25,14 @@ class NodeView:
     def __init__(self, state: NodeState, around: Surroundings | None = None) -> None:
         self._state = state
         self.around = around
-        self.routing = Routing(state, around)
-        self._members = _members(state)
+        paths, members = _sorted_out(state)
+        self.routing = Routing(paths, around)
+        self._members = members
         self._intervals: dict[_SetPart, LongestPrefix[NodeEntry]] = {}
 
     def route(self, source: IPAddress, destination: IPAddress) -> Answer | None:
-        """The route that the routing rules select, by the two addresses alone."""
-        return self.routing.answer(Asked(source, destination))
+        """The route to an address for what the node itself asks, as nft's `fib` does."""
+        return self.routing.answer(Asked(source, destination, "lo"))
 
     def link(self, name: str) -> Link | None:
         """A link in the tables; None for others, such as the underlay's."""
@@ -87,12 +89,18 @@ class NodeView:
 
 _SetPart = tuple[str, tuple[Atom, ...]]
 """A set's name, and the values of a key after its prefix."""
+_Members = dict[_SetPart, dict[IPNetwork, NodeEntry]]
 
 
-def _members(state: NodeState) -> dict[_SetPart, dict[IPNetwork, NodeEntry]]:
-    """The elements of sets that are found by prefix."""
-    members: dict[_SetPart, dict[IPNetwork, NodeEntry]] = {}
+def _sorted_out(state: NodeState) -> tuple[NodeState, _Members]:
+    """The routes and rules, and the elements that are found by prefix."""
+    paths: dict[Key, NodeEntry] = {}
+    members: _Members = {}
     for key, entry in state.items():
-        if isinstance(key, ElementKey) and isinstance(key.key[0], IPv4Network | IPv6Network):
-            members.setdefault((key.set, key.key[1:]), {})[key.key[0]] = entry
-    return members
+        if isinstance(key, ElementKey):
+            first = key.key[0]
+            if isinstance(first, IPv4Network | IPv6Network):
+                members.setdefault((key.set, key.key[1:]), {})[first] = entry
+        elif isinstance(key, RouteKey | RuleKey):
+            paths[key] = entry
+    return paths, members

@@ -60,6 +60,8 @@ class Reattaching:
         self._cni = cni
         self._pods = pods
         self._keeper = keeper
+        self._told: dict[str, str] = {}
+        """What was logged of a link that cannot be made again: once, not at each attempt."""
 
     async def run(self) -> None:
         while True:
@@ -69,12 +71,15 @@ class Reattaching:
         try:
             there = await self._cni.repair(workload)
         except (SteppeError, OSError) as error:
-            log.error(line("attach-failed", pod=workload.ref, link=workload.link, error=error))
+            if self._told.get(workload.link) != str(error):
+                self._told[workload.link] = str(error)
+                log.error(line("attach-failed", pod=workload.ref, link=workload.link, error=error))
             # The next comparison finds that the link is still lost, and reports it again.
             asyncio.get_running_loop().call_later(
                 RETRY_SECONDS, self._keeper.touch, [LinkKey(workload.link)]
             )
             return
+        self._told.pop(workload.link, None)
         if there:
             self._pods.attached(workload)
             log.info(line("attached-again", pod=workload.ref, link=workload.link))

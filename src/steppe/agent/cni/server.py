@@ -104,9 +104,13 @@ class CniServer:
         async with framing.serving(path, self.answer, _refusal) as made:
             yield made
 
-    async def run(self, path: Path) -> None:
-        """Answer the plugin until cancelled; SocketError if the socket's file was removed."""
+    async def run(self, path: Path, turned: Callable[[], None] = lambda: None) -> None:
+        """Answer the plugin until cancelled; SocketError if the socket's file was removed.
+
+        `turned` is called once the plugin can be answered.
+        """
         async with self.serving(path) as made:
+            turned()
             await made.until_gone()
 
     def close(self) -> None:

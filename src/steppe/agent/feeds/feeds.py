@@ -84,15 +84,20 @@ class Feeds:
         return (*found, *self.health_ports.problems, *self.proxy_health.problems)
 
     def _not_listed(self, reported: Container[Cause]) -> Iterator[Problem]:
-        """A Problem for each kind whose first list fails while others arrive: everything waits."""
-        if self.status.synced_since is None:
+        """A Problem for each kind whose first list fails while others arrive: everything waits.
+
+        One that has not been tried again since the API server answers is not at fault.
+        """
+        since = self.status.synced_since
+        if since is None:
             return
         for kind in (follow.kind for feed in self.followed for follow in feed.follows):
             status = self.watches.get(kind.resource.plural)
             if status is None or (status.absent and kind.may_be_absent):
                 continue
             waiting = not status.relists and status.last_error
-            if waiting and kind.cause not in reported:
+            failed = status.broken_at is not None and status.broken_at > since
+            if waiting and failed and kind.cause not in reported:
                 yield Problem(kind.cause, f"not listed yet: {waiting}; {kind.until_listed}")
 
     @property

@@ -87,7 +87,12 @@ class FlowEnder:
                 raise
             for flow in stale:
                 log.info(line("ended", flow=flow, cause="its endpoint is gone, or it had none"))
-            await asyncio.sleep(rest(time.monotonic() - began))
+            took = time.monotonic() - began
+            await asyncio.sleep(rest(took))
+            if not self._fronts:
+                # A connection that is being opened is not tried again before a second is over
+                # (RFC 6298, 2: the first timeout), so its change may wait twice as long.
+                await asyncio.sleep(rest(took))
 
     def _stale(self, fronts: frozenset[Frontend], flows: Collection[Flow]) -> tuple[Flow, ...]:
         met = fronts.intersection(map(frontend_of, flows))

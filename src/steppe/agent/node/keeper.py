@@ -12,7 +12,15 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncGenerator, Collection, Iterable, Iterator, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from typing import Protocol
 
 from steppe.agent.health.metrics import Metrics
@@ -99,8 +107,10 @@ class Keeper:
         self.reconciler.touch(keys)
         self._wake.set()
 
-    async def run(self) -> None:
+    async def run(self, turned: Callable[[], None] = lambda: None) -> None:
         """Whenever something may differ: plan, apply, and remember failures.
+
+        `turned` is called after each pass.
 
         A SteppeError ends it, for example if tables change during every attempt to read them. It
         can be run again: it then reads the kernel first, and no change is lost.
@@ -114,6 +124,7 @@ class Keeper:
                     await self._pass()
                 finally:
                     self._busy_since = None
+                turned()
                 if self.reconciler.compared > MANY_KEYS:
                     settle_heap(grown=self.reconciler.planned > MANY_KEYS)
 
@@ -130,15 +141,17 @@ class Keeper:
                     await self._note(events if self._repairs else ())
                 asyncio.get_running_loop().call_later(COALESCE_SECONDS, self._wake.set)
 
-    async def read(self) -> None:
+    async def read(self, *, lost: bool = False) -> None:
         """Make the base of the tables (driver.ensure), then read all our entries from the kernel.
 
-        The next pass compares every key. TablesChangedError if the tables changed during every
-        attempt to read them.
+        `lost`: entries may be gone; a base that is comes back with those that the kernel shall
+        have. The next pass compares every key. TablesChangedError if the tables changed during
+        every attempt to read them.
         """
         async with self._lock:
             known = bool(self.reconciler.actual)
-            self.reconciler.replace_actual(await asyncio.to_thread(self._ensured))
+            desired = self._after_a_loss() if lost else {}
+            self.reconciler.replace_actual(await asyncio.to_thread(self._ensured, desired))
             self._unread = False
         if self._mended and known:
             # Flows that began while the rules were gone are looked at, though no entry changes.
@@ -166,7 +179,7 @@ class Keeper:
     async def repair(self, seen: dict[Key, Value]) -> None:
         """Compare with these actual tables and apply the changes now."""
         async with self._lock:
-            await asyncio.to_thread(self._ensure)
+            await asyncio.to_thread(self._ensure, self._after_a_loss())
         with self._read_anew_after_errors():
             self.reconciler.replace_actual(seen)
             await self._sync()
@@ -239,15 +252,18 @@ class Keeper:
 
     async def _read_again(self, event: Lost) -> None:
         log.info(line("reading-again", why=event.reason))
-        await self.read()
+        await self.read(lost=True)
 
-    def _ensure(self) -> None:
-        for fault in self._driver.ensure():
+    def _after_a_loss(self) -> Mapping[Key, Value]:
+        return self.reconciler.after_a_loss(trusted=self._owner.trusted)
+
+    def _ensure(self, desired: Mapping[Key, Value]) -> None:
+        for fault in self._driver.ensure(desired):
             self._mended = True
             log.info(line("made-right", what=fault.what, was=fault.how))
 
-    def _ensured(self) -> dict[Key, Value]:
-        self._ensure()
+    def _ensured(self, desired: Mapping[Key, Value]) -> dict[Key, Value]:
+        self._ensure(desired)
         return self._look()
 
     def _look(self) -> dict[Key, Value]:

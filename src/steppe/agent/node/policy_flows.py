@@ -52,7 +52,7 @@ class PolicyFlowEnder:
 
     def changed(self, keys: Iterable[Key]) -> None:
         """The kernel has the desired values of these keys now."""
-        if any(POLICIES.is_policy(key) for key in keys):
+        if any(map(POLICIES.is_policy, keys)):
             self._wake.set()
 
     def in_step(self) -> None:

@@ -68,6 +68,23 @@ class Reconciler:
         self.actual = dict(seen)
         self._dirty = {*seen, *self._compiler.state}
 
+    def after_a_loss(self, *, trusted: bool) -> Mapping[Key, Value]:
+        """What the kernel shall have if it has lost entries: what is desired, where that is known
+        as a whole (`trusted`), and else what it had, which stays in force.
+
+        () for an agent that has not read the kernel yet: what is desired is not known then either.
+        """
+        if not self.actual:
+            return {}
+        if not trusted:
+            return self.actual
+        pending = self._compiler.policies.pending
+        desired = {
+            key: entry.value for key, entry in self._compiler.state.items() if key not in pending
+        }
+        kept = {key: self.actual[key] for key in pending if key in self.actual}
+        return {**desired, **kept}
+
     def observe(self, key: Key, value: Value | None) -> bool:
         """The kernel reports a key's new value; returns whether it differs from the desired one.
 

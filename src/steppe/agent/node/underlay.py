@@ -109,6 +109,9 @@ class UnderlayView:
             self._doubt(f"no link holds {known}; give {self.value.link} its addresses again")
             return
         completed = _completed(found, self.value, addresses)
+        if not found.up:
+            self._down(msgspec.structs.replace(completed, up=True))
+            return
         if completed != found:
             self._miss(completed, found)
             return
@@ -117,6 +120,12 @@ class UnderlayView:
         elif self.known and found != self.value:
             log.info(line("underlay-changed", link=found.link, mtu=found.mtu))
         self.value, self.known, self.problems = found, True, ()
+
+    def _down(self, known: Underlay) -> None:
+        """The link is down, and with it its IPv6 addresses are gone: they are not what is wrong."""
+        self.value, self.known = known, True
+        why = f"{known.link} is down; `ip link set {known.link} up`"
+        self._tell(f"nothing goes to the other nodes: {why}", why)
 
     def _miss(self, completed: Underlay, found: Underlay) -> None:
         """The link is there, but lacks some of the addresses that the node is known by."""

@@ -1,27 +1,29 @@
 """Nft: keeps one table equal to its skeleton, and adds and deletes the elements of its sets and
 maps.
 
-No other table is listed, changed or flushed. Changes are one transaction, or several if no packet
-can be affected by that (chunking.py). A transaction that fails is halved until the wrong element is
-found, so that it keeps no other element out. Elements are written by nfnetlink, and everything is
-read by nfnetlink; libnftables only makes the table and its chains. Chains from templates are made
-just before the first element that leads to them, and stay.
+No other table is listed, changed or flushed. A table that is gone is made again asleep (nft's flag
+`dormant`: its chains are at no hook), filled, and then woken: no packet meets a part of it. Changes
+are one transaction, or several if no packet can be affected by that (chunking.py). A transaction
+that fails is halved until the wrong element is found, so that it keeps no other element out.
+Elements are written by nfnetlink, and everything is read by nfnetlink; libnftables only makes the
+table and its chains. Chains from templates are made just before the first element that leads to
+them, and stay.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from ipaddress import IPv4Network, IPv6Network
 from typing import Self
 
-from steppe.drivers.driver import Fault
+from steppe.drivers.driver import NOTHING, Fault
 from steppe.drivers.errors import Failure, KernelError
-from steppe.drivers.nftables.batch import Batch, chains_for, commands
-from steppe.drivers.nftables.chunking import chunks
+from steppe.drivers.nftables.batch import Batch, chains_for, commands, with_targets
+from steppe.drivers.nftables.chunking import AT_ONCE, chunks
 from steppe.drivers.nftables.dump import Dump, Form
 from steppe.drivers.nftables.elements import Elements
-from steppe.drivers.nftables.expected import Expected, faults
+from steppe.drivers.nftables.expected import Expected, faults, missing
 from steppe.drivers.nftables.intervals import Cover
 from steppe.drivers.nftables.library import Library, NftError
-from steppe.drivers.nftables.render import chain_text, skeleton_text
+from steppe.drivers.nftables.render import chain_text, skeleton_text, waking_text
 from steppe.drivers.nftables.watch import RulesetWatch
 from steppe.drivers.nftables.wire import Row, packed_elements
 from steppe.net.address import IPNetwork
@@ -72,11 +74,15 @@ class Nft:
         actual, wanted, _ = self._forms()
         return faults(self._skeleton.table, actual, wanted)
 
-    def ensure(self) -> tuple[Fault, ...]:
+    def ensure(self, desired: Mapping[Key, Value] = NOTHING) -> tuple[Fault, ...]:
         """Make the table equal to the skeleton, keeping its elements; returns the repaired faults.
 
-        It is replaced in one transaction: no packet meets an incomplete table.
+        It is replaced in one transaction: no packet meets an incomplete table. One that is gone
+        comes back with the elements of `desired`.
         """
+        if desired and not self._dump.is_there():
+            self._make_whole(desired)
+            return (missing(self._skeleton.table),)
         actual, wanted, made = self._forms()
         found = faults(self._skeleton.table, actual, wanted)
         if not found:
@@ -91,6 +97,48 @@ class Nft:
         names = actual.chains.keys() - _names(self._skeleton.chains) if actual is not None else ()
         made = {name for name in names if self._skeleton.chain(name) is not None}
         return actual, self._expected.form(made), made
+
+    def _make_whole(self, desired: Mapping[Key, Value]) -> None:
+        """Make the table asleep, fill it, and wake it."""
+        elements = [(key, v) for key, v in desired.items() if isinstance(key, ElementKey)]
+        table, chains = self._skeleton.table, self._led_to(elements)
+        text = skeleton_text(self._skeleton, dormant=True)
+        text += "".join(chain_text(table, chain, dormant=True) for chain in chains)
+        try:
+            self._library.run(text)
+            self._elements.fill(chains)
+            self._made, self._covers = _names(chains), {}
+            for start in range(0, len(elements), AT_ONCE):
+                part = elements[start : start + AT_ONCE]
+                self._fill([Change(key, None, value) for key, value in part])
+            self._library.run(waking_text(self._skeleton))
+        except NftError as error:
+            raise KernelError(f"make table inet {table}", detail=str(error)) from error
+
+    def _fill(self, additions: Sequence[Change]) -> None:
+        """Add these to a table without elements.
+
+        What is refused is missing afterwards, as the next comparison finds.
+        """
+        batch = Batch(self._skeleton, self._sets, self._covers)
+        try:
+            for change in additions:
+                batch.take_first(change)
+            self._elements.move({}, batch.added)
+        except NftError as error:
+            batch.undo()
+            self._isolate(additions, error)
+
+    def _led_to(self, elements: Iterable[tuple[ElementKey, Value]]) -> list[Chain]:
+        """The chains from templates that verdicts among these elements lead to."""
+        verdicts = {name for name, spec in self._sets.items() if spec.data == "verdict"}
+        led = {
+            str(value.data[0])
+            for key, value in elements
+            if key.set in verdicts and isinstance(value, Element)
+        }
+        known = (name for name in led if self._skeleton.chain(name) is not None)
+        return with_targets(self._skeleton, known, ())
 
     def _replace_table(self, actual: Form | None, wanted: Form) -> None:
         kept = self._kept(actual, wanted) if actual is not None else {}

@@ -72,6 +72,16 @@ class Dump:
     def close(self) -> None:
         self._socket.close()
 
+    def is_there(self) -> bool:
+        """Whether there is a table of this name."""
+        try:
+            self._socket.get(self._request(msg.GETTABLE))
+        except NetlinkError as error:
+            if error.errno == ENOENT:
+                return False
+            raise kernel_error(f"read table inet {self._table}", error) from error
+        return True
+
     def form(self) -> Form | None:
         """The form of the table; None if there is no table."""
         try:

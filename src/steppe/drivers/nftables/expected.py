@@ -55,11 +55,16 @@ class Expected:
         return KernelError(f"make table inet {self._skeleton.table}, to compare", detail=detail)
 
 
+def missing(table: str) -> Fault:
+    """The fault that there is no table."""
+    return Fault(f"table inet {table}", "missing")
+
+
 def faults(table: str, actual: Form | None, wanted: Form) -> tuple[Fault, ...]:
     """How the actual table differs from the wanted one; () only if they are equal."""
     whole = f"table inet {table}"
     if actual is None:
-        return (Fault(whole, "missing"),)
+        return (missing(table),)
     found = [
         *_differences("chain", actual.chains, wanted.chains),
         *_differences("set", actual.sets, wanted.sets),

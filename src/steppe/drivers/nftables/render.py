@@ -45,22 +45,34 @@ def identifier(name: str) -> str:
     return _checked(_IDENTIFIER, name, "name")
 
 
-def skeleton_text(skeleton: Skeleton) -> str:
-    """Commands that make the table again, whether a table of this name exists or not."""
+def skeleton_text(skeleton: Skeleton, *, dormant: bool = False) -> str:
+    """Commands that make the table again, whether a table of this name exists or not.
+
+    A `dormant` one is asleep: "the table is not evaluated any more (base chains are unregistered)"
+    (nft(8), TABLES).
+    """
     table = identifier(skeleton.table)
     # `delete` fails without a table, so there is one first; all of it is one transaction.
     lines = [f"add table inet {table}", f"delete table inet {table}", f"table inet {table} {{"]
+    lines += ["\tflags dormant;"] if dormant else []
     lines += map(_set, skeleton.sets)
     lines += map(_chain, skeleton.chains)
     return "\n".join((*lines, "}", ""))
 
 
-def chain_text(table: str, chain: Chain) -> str:
+def waking_text(skeleton: Skeleton) -> str:
+    """The command that wakes the table: one without flags."""
+    return f"add table inet {identifier(skeleton.table)}\n"
+
+
+def chain_text(table: str, chain: Chain, *, dormant: bool = False) -> str:
     """Commands that make one more chain; those it names must be there.
 
-    One that remembers stays empty: its rules are written by nfnetlink (remember.py).
+    They set the table's flags too: only with `dormant` a table that is asleep stays so. A chain
+    that remembers stays empty: its rules are written by nfnetlink (remember.py).
     """
-    return f"table inet {identifier(table)} {{\n{_chain(chain)}\n}}\n"
+    flags = "\tflags dormant;\n" if dormant else ""
+    return f"table inet {identifier(table)} {{\n{flags}{_chain(chain)}\n}}\n"
 
 
 def elements_text(verb: str, table: str, spec: Set, rows: Iterable[Row]) -> str:

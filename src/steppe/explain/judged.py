@@ -1,0 +1,33 @@
+"""Cases with their verdicts: what they come to together, and whether the paths agree with them."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from steppe.explain.model import Case, Kind, kind_of
+from steppe.judge.verdict import Said, Verdict
+from steppe.kube.doubt import Doubt
+from steppe.oracle.promised_path import PromisedPath
+
+_KINDS: Mapping[Said, Kind] = {"yes": "allowed", "no": "denied", "partly": "partly"}
+
+
+def kind_of_all(cases: Sequence[Case]) -> Kind:
+    """What the cases come to together: unknown as soon as one is."""
+    if any(case.kind == "unknown" for case in cases):
+        return "unknown"
+    return kind_of(path.open for case in cases for path in case.paths)
+
+
+def doubts_of(cases: Iterable[Case]) -> tuple[Doubt, ...]:
+    """What the answer hangs on, where it is not known."""
+    verdicts = (case.judged for case in cases if case.judged is not None)
+    return tuple(dict.fromkeys(doubt for said in verdicts for doubt in said.doubts))
+
+
+def disagreement(case: Case, promised: Sequence[PromisedPath]) -> Iterator[str]:
+    """A sentence if the paths that the API promises come to another verdict than the judge's."""
+    said: Verdict | None = case.judged
+    if said is None or said.said == "unknown":
+        return
+    kind = kind_of(path.fate == "delivered" for path in promised)
+    if _KINDS[said.said] != kind:
+        yield f"{case.packet}: judged {said.said}, and the paths that are promised are {kind}"
