@@ -399,6 +399,7 @@ async def test_a_pod_that_is_gone_or_whose_path_leads_elsewhere_is_forgotten() -
         assert not await node.server.repair(workload)
         assert node.told.words[-1] == f"detached {LINK}"
         assert await node.server.inner_faults(workload) == ()
+        assert await node.server.in_pod(workload, str) is None
         assert not await node.server.repair(workload), "it is known no more"
 
 
@@ -409,6 +410,9 @@ async def test_inner_faults_of_a_whole_node_are_none_right_after_the_adds() -> N
         await node.add(name)
     for one in node.attachments.found():
         assert await node.server.inner_faults(one.workload) == ()
+        seen = await node.server.in_pod(one.workload, lambda fd: node.kernel.inside[fd].read())
+        assert seen is not None
+        assert LinkKey("eth0") in seen
 
 
 async def test_the_veth_pair_fails_as_the_kernels_does_where_a_name_is_taken() -> None:

@@ -25,6 +25,7 @@ from steppe.fabric.registry import FABRICS
 from steppe.manifests.cluster import Loaded
 from steppe.manifests.collect import Collected, collected
 from steppe.plan.diff import Change
+from steppe.reach.diff_export import EXPORTS
 from steppe.reach.difference import Difference, FlowChange
 from steppe.reach.document import groups_json, ports_json
 from steppe.reach.matrix import bits
@@ -83,7 +84,9 @@ class Found(msgspec.Struct, frozen=True):
     help="What exit code 1 stands for.",
 )
 @click.option("--tables", is_flag=True, help="Table entries too, however large the cluster is.")
-@click.option("-o", "--output", type=click.Choice(["table", "wide", "json"]), default="table")
+@click.option(
+    "-o", "--output", type=click.Choice(["table", "wide", "json", *EXPORTS]), default="table"
+)
 def diff(*, source: Source, **given: Any) -> None:
     """Tell what a change does before it is applied: flows newly allowed and newly denied, Services
     that answer otherwise, and the table entries that change on each node.
@@ -107,6 +110,9 @@ def diff(*, source: Source, **given: Any) -> None:
         click.echo(f"not there, so deleting it changes nothing: {ref}", err=True)
     if given["output"] == "json":
         print_json(_document(found))
+    elif given["output"] in EXPORTS:
+        for line in EXPORTS[given["output"]](msgspec.to_builtins(_document(found))):
+            click.echo(line)
     else:
         _print(found, wide=given["output"] == "wide")
     if known.refused:

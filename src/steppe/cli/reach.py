@@ -26,6 +26,7 @@ from steppe.net.ports import EVERYTHING, PortSet, one_port, parse_ports
 from steppe.reach.document import doubts_json, reach_document
 from steppe.reach.ends import Chosen, Ends, asked_prefixes
 from steppe.reach.expect import Failure
+from steppe.reach.export import EXPORTS
 from steppe.reach.flows import Flow, flows_to
 from steppe.reach.groups import Member
 from steppe.reach.matrix import Mask, bits
@@ -41,6 +42,7 @@ class Question(msgspec.Struct, frozen=True):
     senders: tuple[str, ...] = ()
     receivers: tuple[str, ...] = ()
     ports: PortSet = EVERYTHING
+    namespace: str = ""
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -83,12 +85,15 @@ class Answer(msgspec.Struct, frozen=True):
 )
 @click.option("--to", "receivers", multiple=True, metavar="WHO", help="Only to these.")
 @click.option(
+    "-n", "--namespace", default="", metavar="NAME", help="What short names are relative to."
+)
+@click.option(
     "--port", "ports", multiple=True, metavar="PORT", help="80, 53/udp or icmp; default: all."
 )
 @click.option(
     "-o",
     "--output",
-    type=click.Choice(["table", "wide", "json", "html"]),
+    type=click.Choice(["table", "wide", "json", "html", *EXPORTS]),
     default="table",
     show_default=True,
 )
@@ -104,6 +109,7 @@ def reach(
     senders: tuple[str, ...],
     receivers: tuple[str, ...],
     ports: tuple[str, ...],
+    namespace: str,
     output: str,
     expected: str | None,
 ) -> None:
@@ -116,7 +122,7 @@ def reach(
     Exit code: 0 told, 1 an expectation is not met, 2 bad usage or input, or it is not known whether
     an expectation is met.
     """
-    question = Question(senders, receivers, ports_of(ports))
+    question = Question(senders, receivers, ports_of(ports), namespace)
     if expected is not None:
         if senders or receivers or ports or output not in ("table", "json"):
             raise click.UsageError("--assert goes without --from, --to, --port, -o wide and html")
@@ -146,7 +152,7 @@ def answer(loaded: Loaded, question: Question) -> Answer:
     workloads = workloads_of(loaded.objects)
     prefixes = tuple(asked_prefixes((*question.senders, *question.receivers)))
     whole = reach_of(loaded.cluster, question.ports, prefixes=prefixes, settings=loaded.settings)
-    ends = Ends(whole, Names(whole.groups, workloads))
+    ends = Ends(whole, Names(whole.groups, workloads), question.namespace)
     senders = _chosen(loaded, ends, question.senders, "--from")
     receivers = _chosen(loaded, ends, question.receivers, "--to")
     if any(chosen.is_service for chosen in senders):
@@ -305,14 +311,17 @@ def _print(loaded: Loaded, found: Answer, output: str, source: Source) -> None:
     if output == "wide":
         print_wide(found.reach, (flow for known in flows for flow in known))
         return
-    if output in ("json", "html"):
+    if output in ("json", "html", *EXPORTS):
         every = (flow for known in flows for flow in known)
         said = reach_document(found.reach, found.names, every, found.services())
         said |= doubts_json(loaded)
         if output == "json":
             print_json(said)
-        else:
+        elif output == "html":
             click.echo(page(said, about(source)))
+        else:
+            for line in EXPORTS[output](msgspec.to_builtins(said)):
+                click.echo(line)
         return
     if flows:
         print_flows(found.reach, found.names, flows)

@@ -61,9 +61,10 @@ class Routing:
     """The rules and routes of one node."""
 
     def __init__(self, state: NodeState, around: Surroundings | None = None) -> None:
-        routes, rules = _own(state)
+        routes, own = _own(state)
         self._tables = _tables(routes, around)
-        self._rules = tuple(sorted(_rules(rules, around), key=lambda rule: rule.priority))
+        rules = sorted(_rules(own, around), key=lambda rule: rule.priority)
+        self._rules = {version: [r for r in rules if r.version == version] for version in (4, 6)}
 
     def answer(self, asked: Asked) -> Answer | None:
         """The route that the rules select; None if there is none.
@@ -71,7 +72,7 @@ class Routing:
         If a table has no match, or a `throw` route, the next rule is tried.
         """
         least = -1
-        for rule in self._rules:
+        for rule in self._rules[asked.destination.version]:
             if rule.priority < least or not matches(rule, asked):
                 continue
             if rule.action == "goto":
@@ -97,8 +98,8 @@ class Routing:
 
 
 def matches(rule: RoutingRule, asked: Asked) -> bool:
-    """Whether a rule takes a packet; one with selectors that are not known does not."""
-    if rule.version != asked.destination.version or rule.unknown:
+    """Whether a rule takes a packet of its family; one with unknown selectors does not."""
+    if rule.unknown:
         return False
     selected = (
         (rule.source is None or asked.source in rule.source)
