@@ -84,7 +84,7 @@ def is_proof(found: Contained, judges: tuple[Judge, Judge], allowing: int) -> bo
 @given(pairs())
 def test_a_set_is_contained_in_another_if_it_allows_no_flow_that_the_other_does_not(both) -> None:
     one, other = map(judge_of, both)
-    found = related(*both)
+    found = related(both)
     for known, allowing in ((found.one_in_other, 0), (found.other_in_one, 1)):
         mine, theirs = (one, other) if allowing == 0 else (other, one)
         # Prefixes of ends outside may differ where none of these ends is, so a "no" is proven by
@@ -104,7 +104,7 @@ def test_removing_what_is_redundant_changes_no_flow_and_removing_the_rest_does(w
     cluster = cluster_in(world)
     for found in redundancies(cluster):
         less = without(cluster, found.cause)
-        relation = related(cluster, less)
+        relation = related((cluster, less))
         assert found.said == relation.same
         if found.said == "no":
             assert found.witness is not None
@@ -166,8 +166,8 @@ def test_what_is_said_of_pods_without_a_known_address_holds_wherever_they_are(bo
     name = data.draw(st.sampled_from(sorted(both[0].pods)))
     pod = both[0].pods[name]
     doubt = Doubt(Cause(pod.ref, "status.podIPs"), "not known", AddressInDoubt(*name))
-    unsure = [msgspec.structs.replace(each, doubts=(doubt,)) for each in both]
-    found, known = related(*unsure), related(*both)
+    one, other = (msgspec.structs.replace(each, doubts=(doubt,)) for each in both)
+    found, known = related((one, other)), related(both)
     for mine, sure in (
         (found.one_in_other, known.one_in_other),
         (found.other_in_one, known.other_in_one),

@@ -53,9 +53,9 @@ class Excess(msgspec.Struct, frozen=True):
     perhaps: PortSet = NOTHING
 
 
-def related(one: Cluster, other: Cluster, settings: Settings = DEFAULTS) -> Relation:
+def related(both: tuple[Cluster, Cluster], settings: Settings = DEFAULTS) -> Relation:
     """The relation of two clusters that differ in their policies and doubts alone."""
-    asking = _Asking(Stands((one, other), settings))
+    asking = _Asking(Stands(both, settings))
     found: list[Contained] = [Contained("yes"), Contained("yes")]
     for sender, receiver in asking.stands.pairs():
         for version in VERSIONS:
