@@ -79,6 +79,9 @@ class Cluster(msgspec.Struct, frozen=True, dict=True):
         """The Services that have this node port."""
         return self._services_by_node_port.get((protocol, node_port), ())
 
+    def services_in(self, namespace: str) -> tuple[Service, ...]:
+        return self._services_by_namespace.get(namespace, ())
+
     def slices_of(self, service: Service) -> tuple[EndpointSlice, ...]:
         """The slices that list the Service's endpoints."""
         return self._slices_by_service.get((service.namespace, service.name), ())
@@ -96,6 +99,12 @@ class Cluster(msgspec.Struct, frozen=True, dict=True):
                 if policy.pods.matches(pod.labels)
             )
         return self._policies_by_pod[name]
+
+    @cached_property
+    def namespaces_named(self) -> frozenset[str]:
+        """The namespaces that exist, or that a pod or Service is in."""
+        inside = (namespace for names in (self.pods, self.services) for namespace, _ in names)
+        return frozenset((*self.namespaces, *inside))
 
     @cached_property
     def _pods_by_address(self) -> Mapping[IPAddress, tuple[Pod, ...]]:
@@ -139,6 +148,10 @@ class Cluster(msgspec.Struct, frozen=True, dict=True):
             for service in self.services.values()
             for address in dict.fromkeys(service.addresses)
         )
+
+    @cached_property
+    def _services_by_namespace(self) -> Mapping[str, tuple[Service, ...]]:
+        return _grouped((service.namespace, service) for service in self.services.values())
 
     @cached_property
     def _services_by_node_port(self) -> Mapping[tuple[Protocol, int], tuple[Service, ...]]:
