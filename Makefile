@@ -5,7 +5,8 @@ FAST := not kernel and not lab and not slow
 PYTEST := tools/run_pytest.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check format test test-api test-vm test-page attack bench wheels shim golden lock clean
+.PHONY: help setup demo check format test test-api test-vm test-page attack bench wheels shim golden lock clean \
+	kubernetes test-kubernetes
 
 help:           ## this list
 	@sed -n 's/^\([a-z-]*\): .*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|'
@@ -54,6 +55,17 @@ test-page:      ## the page of `steppe reach -o html` in a real browser, at 20, 
 attack:         ## all that a pod can send by raw socket, on every fabric: a quarter of an hour
 	@tools/setup.sh run test
 	STEPPE_ATTACK=full $(PYTEST) -q tests/attack
+
+# The folder that holds Kubernetes' programs: STEPPE_KUBERNETES_BIN, or one in the user's cache.
+KUBERNETES_BIN = $(or $(STEPPE_KUBERNETES_BIN),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/steppe/kubernetes/bin)
+
+kubernetes:     ## Kubernetes' programs for test-kubernetes, from their Go modules: ten minutes
+	tests/kubernetes/build.sh "$(KUBERNETES_BIN)" $(or $(PARTS),cluster)
+
+test-kubernetes: ## a real 3-node cluster on this machine with Steppe as its network: five minutes
+	@tools/setup.sh run test
+	STEPPE_KUBERNETES=1 $(PYTEST) -q tests/kubernetes; code=$$?; \
+		$(PY) -m tests.kubernetes sweep && exit $$code
 
 bench:          ## the numbers the project promises, measured here: a table and bench/results/*.json
 	@tools/setup.sh run test
