@@ -106,12 +106,7 @@ class Explainer:
                 f"{flow.source} and {flow.destination} have no IPv{family} in common"
             )
         part = part_for(self.cluster, wanted)
-        oracle = Oracle(
-            part,
-            self._node_port_addresses,
-            external_ips=self._external_ips,
-            is_honoured=self._is_honoured,
-        )
+        oracle = self._oracle(part)
         judge = Judge(part, self._settings)
         found, conflicts = self._followed(part, oracle, joined(wanted, judge))
         kind = kind_of_all(found)
@@ -126,6 +121,14 @@ class Explainer:
             notes=(*notes, *refusals(self._asking, self._refused, wanted)),
             conflicts=conflicts,
             unknown=tuple(map(str, doubts_of(found))),
+        )
+
+    def _oracle(self, part: Cluster) -> Oracle:
+        return Oracle(
+            part,
+            self._node_port_addresses,
+            external_ips=self._external_ips,
+            is_honoured=self._is_honoured,
         )
 
     def _changes(self, asked: Asked) -> tuple[Change, ...]:
