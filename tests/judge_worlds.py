@@ -143,6 +143,15 @@ def _policies(draw: st.DrawFn, name: str):
 
 
 @st.composite
+def _admins(draw: st.DrawFn, name: str):
+    """A policy of an administrator; more often of the tier that few others leave anything to."""
+    policy = draw(policy_worlds.cluster_policies(name))
+    if draw(st.sampled_from([True, False])):
+        return msgspec.structs.replace(policy, tier="Baseline")
+    return policy
+
+
+@st.composite
 def clusters(draw: st.DrawFn) -> Cluster:
     """Nodes of one or two families, pods, policies of both kinds, and Services of every type."""
     nodes = draw(_nodes())
@@ -153,10 +162,7 @@ def clusters(draw: st.DrawFn) -> Cluster:
         pods,
         [Namespace(name, draw(policy_worlds.labels)) for name in policy_worlds.NAMESPACES],
         [draw(_policies(f"p{n}")) for n in range(draw(st.sampled_from([2, 3, 1, 0])))],
-        cluster_policies=[
-            draw(policy_worlds.cluster_policies(f"c{n}"))
-            for n in range(draw(st.sampled_from([0, 1, 0, 2])))
-        ],
+        cluster_policies=[draw(_admins(f"c{n}")) for n in range(draw(st.sampled_from([1, 0, 2])))],
         services=services,
         slices=draw(_slices(services, nodes, pods)),
         service_ranges=[ServiceRange("all", (ip_network("10.96.0.0/24"),), "2025-01-01")],

@@ -6,7 +6,7 @@ What a job stands on is handed in, and fails for as long as the test wants it to
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,6 +23,9 @@ from steppe.client.errors import ApiError
 from steppe.client.events import ObjectReference
 from steppe.client.informer import Backoff, Replaced
 from steppe.drivers.errors import KernelError
+from steppe.drivers.fake import FakeKernel
+from steppe.drivers.fake_namespaces import FakeNamespaces
+from steppe.drivers.namespaces import TrialNode
 from steppe.kube import wire
 from steppe.kube.objects import Node, Underlay
 from steppe.kube.prefixes import pod_cidrs
@@ -55,6 +58,7 @@ class World:
             events=Faulty(self),
             pods=SimpleNamespace(close=lambda: None),
             namespaces=Faulty(self),
+            trial=self.trial_node,
             underlay=Faulty(self, read=UNDERLAY),
             flows=Faulty(self, flows=()),
             judged_flows=Faulty(self, flows=()),
@@ -65,6 +69,15 @@ class World:
         options = parse(["--node", NODE.name, *flags, *places, *state])
         self.agent = Agent(options, client, kernel)
         self.agent.supervisor = Supervisor(NODE.name, backoff=lambda: Backoff(0.01, 0.01))
+
+    @contextlib.contextmanager
+    def trial_node(self) -> Iterator[TrialNode]:
+        """A node in memory, which fails as all else does."""
+        self.check()
+        host = FakeKernel()
+        namespaces = FakeNamespaces(host)
+        namespaces.make("/trial")
+        yield TrialNode(host, namespaces, "/trial")
 
     def check(self) -> None:
         if self.error is not None:
@@ -181,6 +194,7 @@ async def has_an_event(world: World) -> None:
 async def can_attach(world: World) -> None:
     world.agent._start.done.set()
     world.agent.pipeline.compiler.set_node(NODE)
+    await world.agent.pipeline.trial.attempt()
 
 
 async def nothing(_: World) -> None:
@@ -212,6 +226,7 @@ NOTHING_TO_FAIL = (
     "health-check-ports",
     "proxy-health",
     "lost-pods",
+    "trial",
     "gauges",
 )
 """Jobs that answer for all the errors they know of: shown by their own tests."""

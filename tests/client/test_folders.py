@@ -136,6 +136,8 @@ def test_with_kubectl_the_outer_kustomization_is_built_in_place_of_its_parts(
     objects, told = read(tmp_path / "app")
     assert objects == {"Pod/built", "Pod/other"}
     assert not told
+    result = CliRunner().invoke(main, ["lint", "-f", str(tmp_path / "app")])
+    assert f"read as built: kubectl kustomize {tmp_path}/app/prod\n" in result.stderr
 
 
 @pytest.mark.parametrize(

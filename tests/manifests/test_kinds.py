@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from steppe.explain.explain import Explainer
+from steppe.lint.lint import lint
 from steppe.manifests.cluster import Loaded, loaded_from
 from steppe.manifests.documents import Manifest
 
@@ -118,6 +119,16 @@ def test_equal_priorities_are_told_to_leave_the_order_open() -> None:
     (gap,) = load(PODS + "---\n".join(twice)).gaps
     assert gap.startswith("AdminNetworkPolicy/a and AdminNetworkPolicy/b have one priority (10)")
     assert not load(PODS + admin("{action: Deny}", 1) + "---\n" + admin("{action: Deny}", 2)).gaps
+
+
+@pytest.mark.parametrize(("priority", "covered"), [(10, False), (11, True)])
+def test_of_equal_priorities_none_is_called_void(priority: int, covered: bool) -> None:
+    policies = [
+        admin(f"{{action: Deny, from: [{PEER}]}}", number).replace(f"n{number}", name)
+        for name, number in (("a", 10), ("b", priority))
+    ]
+    found = lint(load(PODS + "---\n".join(policies)))
+    assert ("already-covered" in {each.check for each in found}) == covered
 
 
 NOT_JUDGED = (

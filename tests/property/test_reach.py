@@ -14,6 +14,7 @@ from steppe.kube.services import Endpoint, EndpointSlice, Service, ServicePort
 from steppe.net.address import IPAddress, of_version
 from steppe.net.packet import Packet
 from steppe.net.ports import one_port, parse_ports
+from steppe.oracle.network import promise
 from steppe.oracle.policy import Verdict, verdict
 from steppe.oracle.policy_match import World
 from steppe.oracle.service import World as ServiceWorld
@@ -201,7 +202,11 @@ def expected(world: World, cluster: Cluster, sender: Pod | Node, offer: Offer) -
     if said.action != "dnat":
         return Outcome({"reject": "refused", "drop": "dropped"}[said.action])
     packets = (Packet(source, to, port.protocol, 40000, number) for to, number in said.backends)
-    found = [verdict(world, packet, via_service=True).allowed for packet in packets]
+    found = [
+        verdict(world, packet, via_service=True).allowed
+        and promise(cluster, packet).kind != "dropped"
+        for packet in packets
+    ]
     word = "allowed" if all(found) else "partly" if any(found) else "denied"
     return Outcome(word, sum(found), len(found))
 

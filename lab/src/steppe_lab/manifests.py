@@ -3,14 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 import steppe.kube
 from steppe.client.client import Client
 from steppe.client.errors import ApiError
 from steppe.client.files import files_in
 from steppe.client.resources import Resource
-from steppe.document_limits import TooDeepError, check_yaml
+from steppe.manifests.yaml_text import YamlError, documents_of, parts_of
 from steppe_lab.record import LabError
 
 Json = dict[str, Any]
@@ -26,14 +24,11 @@ def read_manifests(files: tuple[Path, ...]) -> tuple[Json, ...]:
 
 def _read(file: Path) -> list[Json]:
     try:
-        content = file.read_bytes()
-        check_yaml(content)
-        documents = list(yaml.safe_load_all(content))
-    except TooDeepError as error:
-        raise LabError(f"{file}: {error}") from error
+        parts = parts_of(file.read_bytes())
+        documents = [each.content for part in parts for each in documents_of(part.text)]
     except OSError as error:
         raise LabError(f"{file}: {error.strerror}") from error
-    except yaml.YAMLError as error:
+    except YamlError as error:
         raise LabError(f"{file} is not YAML: {error}") from error
     found: list[Json] = []
     for document in filter(None, documents):

@@ -30,6 +30,7 @@ from steppe.agent.cni.gate import Gate
 from steppe.agent.cni.install import install
 from steppe.agent.cni.pods import AttachedPods, Reattaching
 from steppe.agent.cni.server import CniServer
+from steppe.agent.cni.trial import Trial
 from steppe.agent.denied.denied import Denials, read
 from steppe.agent.denied.samples import Samples
 from steppe.agent.feeds.feeds import Feeds
@@ -99,7 +100,8 @@ class Pipeline:
         gate = Gate(compiler, self.keeper.reconciler, lambda: feeds.trusted, self.passes)
         pods = AttachedPods(compiler, self.keeper, gate)
         attachments = Attachments(self.here, kernel.pods, kernel.namespaces)
-        self.cni = CniServer(self.here, pods, attachments)
+        self.trial = Trial(self.here, kernel.trial, self.passes)
+        self.cni = CniServer(self.here, pods, attachments, trial=self.trial)
         self.reattaching = Reattaching(self.lost, self.cni, pods, self.keeper)
         self.listener = FeedListener(feeds, self.keeper, self.underlay)
 
@@ -165,7 +167,7 @@ class Agent:
             return f"the agent's job {failing[0]} fails and is tried again"
         if not self._start.done.is_set():
             return "the kernel is being read"
-        return self.pipeline.here.why_not_ready()
+        return self.pipeline.here.why_not_ready() or self.pipeline.trial.why
 
     async def run(self) -> None:
         """Read the kernel first, then follow every source of events."""
@@ -195,6 +197,7 @@ class Agent:
             *pipeline.feeds.jobs(pipeline.listener),
             Job("underlay", lambda: pipeline.underlay.follow(pipeline.listener.see)),
             Job("cni-socket", lambda: pipeline.cni.run(socket, self._turned("cni-socket"))),
+            Job("trial", pipeline.trial.run),
             Job("keeper", lambda: pipeline.keeper.run(self._turned("keeper"))),
             Job("kernel-events", lambda: pipeline.keeper.follow(kernel.events.events())),
             Job("full-passes", self._full_passes.run),
@@ -216,6 +219,7 @@ class Agent:
         bin_dir, conf_dir = self._options.cni_bin, self._options.cni_conf
         if bin_dir is None or conf_dir is None:
             return
+        await self.pipeline.trial.passed.wait()
         while self.why_not_ready():
             # The recovery of a job can make the node ready without a pass over the kernel.
             with contextlib.suppress(TimeoutError):

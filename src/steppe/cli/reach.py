@@ -7,6 +7,7 @@ import click
 import msgspec
 
 from steppe.cli.expectations import Expectation, judged, read_expectations
+from steppe.cli.exposure import exposure_document, print_exposure, told
 from steppe.cli.reach_page import about, page
 from steppe.cli.reach_table import (
     because_text,
@@ -26,6 +27,7 @@ from steppe.net.ports import EVERYTHING, PortSet, one_port, parse_ports
 from steppe.reach.document import doubts_json, reach_document
 from steppe.reach.ends import Chosen, Ends, asked_prefixes
 from steppe.reach.expect import Failure
+from steppe.reach.export import EXPORTS
 from steppe.reach.flows import Flow, flows_to
 from steppe.reach.groups import Member
 from steppe.reach.matrix import Mask, bits
@@ -41,6 +43,7 @@ class Question(msgspec.Struct, frozen=True):
     senders: tuple[str, ...] = ()
     receivers: tuple[str, ...] = ()
     ports: PortSet = EVERYTHING
+    namespace: str = ""
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -83,12 +86,15 @@ class Answer(msgspec.Struct, frozen=True):
 )
 @click.option("--to", "receivers", multiple=True, metavar="WHO", help="Only to these.")
 @click.option(
+    "-n", "--namespace", default="", metavar="NAME", help="What short names are relative to."
+)
+@click.option(
     "--port", "ports", multiple=True, metavar="PORT", help="80, 53/udp or icmp; default: all."
 )
 @click.option(
     "-o",
     "--output",
-    type=click.Choice(["table", "wide", "json", "html"]),
+    type=click.Choice(["table", "wide", "json", "html", *EXPORTS]),
     default="table",
     show_default=True,
 )
@@ -98,14 +104,21 @@ class Answer(msgspec.Struct, frozen=True):
     metavar="FILE",
     help="A list of {from, to, expect} to hold against it.",
 )
+@click.option(
+    "--exposure",
+    is_flag=True,
+    help="What pods that are not there yet would reach, and who is unguarded.",
+)
 def reach(
     *,
     source: Source,
     senders: tuple[str, ...],
     receivers: tuple[str, ...],
     ports: tuple[str, ...],
+    namespace: str,
     output: str,
     expected: str | None,
+    exposure: bool,
 ) -> None:
     """Tell who reaches whom on which ports, and which objects say so.
 
@@ -116,7 +129,12 @@ def reach(
     Exit code: 0 told, 1 an expectation is not met, 2 bad usage or input, or it is not known whether
     an expectation is met.
     """
-    question = Question(senders, receivers, ports_of(ports))
+    question = Question(senders, receivers, ports_of(ports), namespace)
+    if exposure:
+        if senders or receivers or expected or namespace or output not in ("table", "json"):
+            raise click.UsageError("--exposure goes with --port and -o json alone")
+        _expose(load(source), question.ports, output)
+        return
     if expected is not None:
         if senders or receivers or ports or output not in ("table", "json"):
             raise click.UsageError("--assert goes without --from, --to, --port, -o wide and html")
@@ -128,6 +146,15 @@ def reach(
     found = answer(loaded, question)
     say_doubts(loaded)
     _print(loaded, found, output, source)
+
+
+def _expose(loaded: Loaded, ports: PortSet, output: str) -> None:
+    say_doubts(loaded)
+    found = told(loaded, ports)
+    if output == "json":
+        print_json(exposure_document(found, loaded))
+    else:
+        print_exposure(found)
 
 
 def ports_of(texts: tuple[str, ...]) -> PortSet:
@@ -146,7 +173,7 @@ def answer(loaded: Loaded, question: Question) -> Answer:
     workloads = workloads_of(loaded.objects)
     prefixes = tuple(asked_prefixes((*question.senders, *question.receivers)))
     whole = reach_of(loaded.cluster, question.ports, prefixes=prefixes, settings=loaded.settings)
-    ends = Ends(whole, Names(whole.groups, workloads))
+    ends = Ends(whole, Names(whole.groups, workloads), question.namespace)
     senders = _chosen(loaded, ends, question.senders, "--from")
     receivers = _chosen(loaded, ends, question.receivers, "--to")
     if any(chosen.is_service for chosen in senders):
@@ -305,14 +332,17 @@ def _print(loaded: Loaded, found: Answer, output: str, source: Source) -> None:
     if output == "wide":
         print_wide(found.reach, (flow for known in flows for flow in known))
         return
-    if output in ("json", "html"):
+    if output in ("json", "html", *EXPORTS):
         every = (flow for known in flows for flow in known)
         said = reach_document(found.reach, found.names, every, found.services())
         said |= doubts_json(loaded)
         if output == "json":
             print_json(said)
-        else:
+        elif output == "html":
             click.echo(page(said, about(source)))
+        else:
+            for line in EXPORTS[output](msgspec.to_builtins(said)):
+                click.echo(line)
         return
     if flows:
         print_flows(found.reach, found.names, flows)

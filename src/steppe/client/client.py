@@ -20,6 +20,7 @@ from steppe.client.config import Config, TokenSource
 from steppe.client.errors import ApiError, UnreachableError, api_error
 from steppe.client.pages import PAGE, RAW, Page, PageDecoder, decoded
 from steppe.client.resources import Resource
+from steppe.client.versions import newest
 
 __all__ = ["ApiError", "Client", "UnreachableError"]
 
@@ -87,7 +88,11 @@ class Client:
     async def get(
         self, resource: Resource, name: str, namespace: str = "", *, subresource: str = ""
     ) -> Json:
-        return await self._json("GET", resource.path(namespace, name, subresource))
+        """An object, in the newest version that the server has."""
+        return await newest(
+            resource,
+            lambda version: self._json("GET", version.path(namespace, name, subresource)),
+        )
 
     async def get_path(self, path: str) -> Json:
         """Any JSON document of the server, such as a discovery document."""

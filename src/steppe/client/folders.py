@@ -10,6 +10,7 @@ Kustomizations that share a base (overlays of one application) exclude each othe
 and the resources they share are read.
 """
 
+import re
 import shutil
 import subprocess
 from collections.abc import Iterable, Iterator
@@ -21,7 +22,10 @@ from steppe.client.kustomization import NAMES, Kustomization, families_of, kusto
 from steppe.errors import SteppeError
 
 SUFFIXES = (".yaml", ".yml", ".json")
+BUILT_BY = "kubectl kustomize "
+"""The names of what was built begin so, and are the command."""
 _BUILD_SECONDS = 60
+_KLOG = re.compile(r'.*\berr="(.*)"$')
 
 
 class UnreadableError(SteppeError):
@@ -80,7 +84,7 @@ def _built(
         return
     own = {path for top in family for path in known[top].sources(known)}
     left |= own
-    yield Built(f"kubectl kustomize {family[0]}", content)
+    yield Built(f"{BUILT_BY}{family[0]}", content)
 
 
 def _attempt(
@@ -111,7 +115,8 @@ def _attempt(
     except (OSError, subprocess.TimeoutExpired) as error:
         return None, f"is a kustomization that kubectl did not build ({error}); {read}"
     if done.returncode:
-        said = " ".join(done.stderr.decode(errors="replace").split())[:300]
+        said = " ".join(done.stderr.decode(errors="replace").split())
+        said = (found[1] if (found := _KLOG.fullmatch(said)) else said)[:300]
         return None, f"is a kustomization that kubectl cannot build ({said}); {read}"
     return done.stdout, ""
 

@@ -4,8 +4,8 @@
 `db.shop`. A name that is nobody's in that namespace is left as it was written.
 """
 
-from steppe.ends.end import End, HostEnd, NameEnd, PodEnd, ServiceEnd, WorkloadEnd
-from steppe.ends.known import pod_called, service_called
+from steppe.ends.end import End, HostEnd, NameEnd, PodEnd, ServiceEnd, WorkloadEnd, is_pattern
+from steppe.ends.known import pod_called, service_behind, service_called
 from steppe.ends.parse import POD_KINDS, WORKLOAD_KINDS
 from steppe.ends.workloads import pods_of
 from steppe.kube.cluster import Cluster
@@ -16,11 +16,15 @@ def whole(cluster: Cluster, end: End, namespace: str = "") -> End:
     match end:
         case NameEnd(kind, name) if _is_kind(cluster, kind):
             return _of_kind(cluster, kind.lower(), name, namespace)
-        case NameEnd("", name) if namespace:
-            return _in_namespace(cluster, end, name, namespace)
-        case ServiceEnd("", name) if (namespace, name) in cluster.services:
+        case HostEnd(host) | NameEnd("", host) if "." in host:
+            return _in_dns(cluster, end, host, namespace)
+        case NameEnd("", name) as short if namespace:
+            return _in_namespace(cluster, short, name, namespace)
+        case ServiceEnd("", name) if (namespace, name) in cluster.services or (
+            namespace and is_pattern(end)
+        ):
             return ServiceEnd(namespace, name)
-        case HostEnd(host) if namespace and service_called(cluster, host) is None:
+        case HostEnd(host) if namespace:
             return _host(cluster, end, host, namespace)
         case _:
             return end
@@ -44,10 +48,23 @@ def _of_kind(cluster: Cluster, kind: str, name: str, namespace: str) -> End:
     return WorkloadEnd(kind, namespace, name)
 
 
-def _in_namespace(cluster: Cluster, end: End, name: str, namespace: str) -> End:
+def _in_namespace(cluster: Cluster, end: NameEnd, name: str, namespace: str) -> End:
+    if is_pattern(end):
+        return NameEnd(namespace, name)
     if (namespace, name) in cluster.pods or pods_of(cluster, namespace, name):
         return NameEnd(namespace, name)
     return _host(cluster, end, name, namespace)
+
+
+def _in_dns(cluster: Cluster, end: End, host: str, namespace: str) -> End:
+    """A host name with dots: a Service's is left as it is, a pod's or a load balancer's named."""
+    if service_called(cluster, host) is not None or cluster.pods_named(host):
+        return end
+    if (pod := pod_called(cluster, host)) is not None:
+        return PodEnd(pod.namespace, pod.name)
+    if (service := service_behind(cluster, host)) is not None:
+        return ServiceEnd(service.namespace, service.name)
+    return _host(cluster, end, host, namespace) if namespace else end
 
 
 def _host(cluster: Cluster, end: End, host: str, namespace: str) -> End:

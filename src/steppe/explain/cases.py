@@ -6,7 +6,7 @@
 All addresses of a part are in the same ipBlocks, so one of them represents the part.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import IPv4Address, IPv6Address
 
 import msgspec
@@ -16,13 +16,16 @@ from steppe.explain.cluster_part import own_prefix
 from steppe.explain.entrances import entrances
 from steppe.explain.flow import BadFlowError
 from steppe.explain.model import Case, Flow
+from steppe.judge.fronts import Fronts
 from steppe.kube.cluster import Cluster
 from steppe.kube.cluster_policies import ClusterRule
 from steppe.kube.objects import Node, Pod
 from steppe.kube.policies import Block, Direction, Rule
+from steppe.kube.services import Service
 from steppe.net.address import IPAddress, IPNetwork, holds, of_version, parse_prefix, sort_key
 from steppe.net.packet import Packet
 from steppe.oracle.service import NodePortAddresses, has_node_ports
+from steppe.settings import Settings
 
 SOURCE_PORT = 40000
 _FAMILIES = (4, 6)
@@ -136,10 +139,16 @@ def _from_outside(asked: _Question, end: ServiceTarget, version: int) -> Iterato
     flow, service = asked.flow, end.service
     if version not in {address.version for address in service.cluster_ips}:
         return  # other addresses of this family are ignored (oracle/service.py)
-    nodes = entrances(asked.cluster, service, version)
+    fronts = Fronts(asked.cluster, Settings(node_port_addresses=asked.node_port_addresses))
+    ports = [p for p in service.ports if (p.port, p.protocol) == (flow.port, flow.protocol)]
+    nodes = entrances(asked.cluster, fronts, service, version, ports[0] if ports else None)
     written = () if end.addresses == service.cluster_ips else end.addresses
     public = dict.fromkeys((*written, *service.load_balancer_ips, *service.external_ips))
-    found = [address for address in public if address.version == version]
+    found = [
+        address
+        for address in public
+        if address.version == version and _owns(fronts, service, nodes, address, flow)
+    ]
     for address in found[:1] if written else found:
         also = f"to {address}" if len(found) > 1 and not written else ""
         for node in nodes:
@@ -148,15 +157,25 @@ def _from_outside(asked: _Question, end: ServiceTarget, version: int) -> Iterato
             yield also, address, flow.port, ""
     if found:
         return
-    ports = [p for p in service.ports if (p.port, p.protocol) == (flow.port, flow.protocol)]
     own = [(node, _serving(asked.node_port_addresses, node, version)) for node in nodes]
     for node, served in own if ports and ports[0].node_port else ():
-        if served is not None:
+        dialled = msgspec.structs.replace(flow, port=ports[0].node_port)
+        if served is not None and _owns(fronts, service, (node,), served, dialled):
             yield "", served, ports[0].node_port, "", node.name
             found.append(served)
     cluster_ip = of_version(service.cluster_ips, version)
     if cluster_ip is not None and not found:
         yield "", cluster_ip, flow.port, ""
+
+
+def _owns(
+    fronts: Fronts, service: Service, nodes: Sequence[Node], address: IPAddress, flow: Flow
+) -> bool:
+    """Whether the address and port are this Service's, and not an older one's."""
+    for node in nodes[:1]:
+        found = fronts.owner(node, address, flow.protocol, flow.port)
+        return found is None or found[0].ref == service.ref
+    return True
 
 
 def _serving(served: NodePortAddresses, node: Node, version: int) -> IPAddress | None:

@@ -12,6 +12,7 @@ from steppe.explain.model import Case
 from steppe.kube.cluster import Cluster, cluster_of
 from steppe.kube.doubt import AddressInDoubt, Doubt, EndpointsInDoubt
 from steppe.kube.objects import Node, Pod
+from steppe.kube.policies import Direction, NetworkPolicy
 from steppe.kube.services import EndpointSlice, Service
 from steppe.net.address import IPAddress, IPNetwork, host_prefix
 from steppe.net.packet import Packet
@@ -20,25 +21,31 @@ from steppe.net.packet import Packet
 def part_for(cluster: Cluster, cases: Iterable[Case]) -> Cluster:
     """All objects that may affect these packets, at any node where they may come in."""
     wanted = tuple(cases)
-    packets = {case.packet: case.entering for case in wanted}
+    packets = dict.fromkeys(case.packet for case in wanted)
+    entered = tuple(dict.fromkeys(case.entering for case in wanted))
     found = (service for packet in packets for service in _services(cluster, packet))
     services = {service.ref: service for service in found}.values()
     slices = tuple(slice_ for service in services for slice_ in cluster.slices_of(service))
     versions = {packet.destination.version for packet in packets}
-    ends = dict.fromkeys(a for packet in packets for a in (packet.source, packet.destination))
-    ends |= dict.fromkeys(case.sender for case in wanted if case.sender is not None)
-    ends |= dict.fromkeys(_backends(slices, versions))
-    pods = {pod.ref: pod for address in ends for pod in cluster.pods_at(address)}
-    nodes = {
-        node.name: node for node in _nodes(cluster, ends, pods.values(), slices, packets.values())
-    }
+    from_ = dict.fromkeys(packet.source for packet in packets)
+    from_ |= dict.fromkeys(case.sender for case in wanted if case.sender is not None)
+    to = dict.fromkeys(packet.destination for packet in packets)
+    to |= dict.fromkeys(_backends(slices, versions))
+    ends = from_ | to
+    senders = {pod.ref: pod for address in from_ for pod in cluster.pods_at(address)}
+    receivers = {pod.ref: pod for address in to for pod in cluster.pods_at(address)}
+    pods = senders | receivers
+    nodes = {node.name: node for node in _nodes(cluster, ends, pods.values(), slices, entered)}
     namespaces = cluster.namespaces
     return cluster_of(
         # In the same order as in the whole cluster: it may decide between conflicting objects.
         sorted(nodes.values(), key=lambda node: node.name),
         pods.values(),
         [namespaces[name] for name in {p.namespace for p in pods.values()} if name in namespaces],
-        [policy for pod in pods.values() for policy in cluster.policies_on(pod)],
+        (
+            *_policies(cluster, "egress", senders.values()),
+            *_policies(cluster, "ingress", receivers.values()),
+        ),
         cluster_policies=cluster.cluster_policies.values(),
         services=services,
         slices=slices,
@@ -60,6 +67,16 @@ def _doubts(cluster: Cluster, pods: Iterable[Pod], services: Iterable[Service]) 
             case EndpointsInDoubt(namespace, service) if (namespace, service) not in named:
                 continue
         yield doubt
+
+
+def _policies(
+    cluster: Cluster, direction: Direction, pods: Iterable[Pod]
+) -> Iterator[NetworkPolicy]:
+    """Those that isolate these pods in the direction in which the packets pass them."""
+    for pod in pods:
+        for policy in cluster.policies_on(pod):
+            if direction in policy.isolates:
+                yield policy
 
 
 def _services(cluster: Cluster, packet: Packet) -> Iterator[Service]:

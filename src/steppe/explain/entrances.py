@@ -2,7 +2,8 @@
 
 With externalTrafficPolicy Cluster an endpoint on another node sees the node as the sender, and one
 on the same node sees the sender itself: so policies may decide otherwise for each node. All nodes
-are looked at that have endpoints, and one of those that no ipBlock tells apart.
+are looked at that have endpoints, and of the others one of those that no ipBlock and no hint tells
+apart.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -10,12 +11,13 @@ from collections.abc import Iterable, Iterator, Mapping
 import msgspec
 
 from steppe.explain.model import Case
+from steppe.judge.fronts import Fronts
 from steppe.judge.judge import Judge
 from steppe.judge.verdict import Verdict
 from steppe.kube.cluster import Cluster
 from steppe.kube.objects import Node
 from steppe.kube.policies import Block
-from steppe.kube.services import Service
+from steppe.kube.services import Service, ServicePort
 from steppe.net.address import IPAddress, IPNetwork, parse_prefix
 
 MOST = 16
@@ -23,28 +25,36 @@ MOST = 16
 _EVERYWHERE = (parse_prefix("0.0.0.0/0"), parse_prefix("::/0"))
 
 
-def entrances(cluster: Cluster, service: Service, version: int) -> tuple[Node, ...]:
+def entrances(
+    cluster: Cluster, fronts: Fronts, service: Service, version: int, port: ServicePort | None
+) -> tuple[Node, ...]:
     """The nodes to look at; with externalTrafficPolicy Local, those with endpoints if any."""
     nodes = [node for _, node in sorted(cluster.nodes.items()) if node.address(version)]
     endpoints = [e for s in cluster.slices_of(service) for e in s.endpoints]
     if service.external_local:
-        served = {e.node for e in endpoints if e.ready}
-        nodes = [node for node in nodes if node.name in served] or nodes
+        nodes = [n for n in nodes if _has_endpoints(fronts, n, service, version, port)] or nodes
     blocks = tuple(_blocks(cluster, (e.address for e in endpoints)))
-    if not blocks:
-        return tuple(nodes[:1])
-    hosting = {endpoint.node for endpoint in endpoints}
+    by_node = bool(blocks) or service.external_local
+    hosting = {endpoint.node for endpoint in endpoints} if by_node else set()
+    hinted = {name for endpoint in endpoints for name in endpoint.nodes}
+    zoned = any(endpoint.zones for endpoint in endpoints)
     found: dict[object, Node] = {}
     for node in nodes:
-        found.setdefault(_likeness(node, version, hosting, blocks), node)
+        alone = node.name if node.name in hosting | hinted else ""
+        own = node.address(version)
+        inside = tuple(block for block in blocks if own is not None and own in block)
+        found.setdefault((alone, inside, node.zone if zoned else ""), node)
     return tuple(found.values())[:MOST]
 
 
-def _likeness(node: Node, version: int, hosting: set[str], blocks: tuple[IPNetwork, ...]) -> object:
-    if node.name in hosting:
-        return node.name
-    own = node.address(version)
-    return tuple(block for block in blocks if own is not None and own in block)
+def _has_endpoints(
+    fronts: Fronts, node: Node, service: Service, version: int, port: ServicePort | None
+) -> bool:
+    return any(
+        fronts.backends(node, service, named).outside
+        for named in fronts.named(node, service)
+        if named.kind != "cluster" and named.front.address.version == version and named.port == port
+    )
 
 
 def _blocks(cluster: Cluster, endpoints: Iterable[IPAddress]) -> Iterator[IPNetwork]:

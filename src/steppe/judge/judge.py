@@ -182,6 +182,7 @@ class Judge:
             packet.destination,
             packet.destination_port,
             seen.source,
+            self._received(packet, by, masquerade=masquerade),
             said,
             tuple(dict.fromkeys(cause for side in deciding for cause in side.because)),
             by.name if by is not None else "",
@@ -221,6 +222,16 @@ class Judge:
         if own is None or (isinstance(receiver, Pod) and receiver.node == by.name):
             return packet
         return msgspec.structs.replace(packet, source=own)
+
+    def _received(self, packet: Packet, by: Node | None, *, masquerade: bool) -> IPAddress:
+        """The sender that the receiver itself sees.
+
+        Also a pod that a Service leads back to itself sees its node: it would answer a packet from
+        its own address without sending anything, so that the answer stays untranslated.
+        """
+        if by is None or not (masquerade or packet.source == packet.destination):
+            return packet.source
+        return by.address(packet.source.version) or packet.source
 
     def _egress(self, packet: Packet, *, via_service: bool) -> _Side:
         sender, receiver = self.end_at(packet.source), self.end_at(packet.destination)

@@ -25,8 +25,9 @@ do not have the sender). "" where there is an endpoint."""
 class Way(msgspec.Struct, frozen=True):
     """One endpoint that the connection may be led to; all ways of a verdict are equally likely.
 
-    `source` is the sender that the receiver's policies see: a node's address where the node
-    `by` masquerades. `said` is never "partly". `because` are the rules that let it through, or the
+    `source` is the sender that the receiver's policies see: a node's address where the node `by`
+    masquerades what leaves it. `received` is the one that the receiver itself sees, also on that
+    node. `said` is never "partly". `because` are the rules that let it through, or the
     objects that do not; for "unknown" see `doubts`. `lost`: policies let it through, but nobody has
     the address, or nobody takes packets to it from outside.
     """
@@ -34,6 +35,7 @@ class Way(msgspec.Struct, frozen=True):
     address: IPAddress
     port: int
     source: IPAddress
+    received: IPAddress
     said: Said
     because: tuple[Cause, ...] = ()
     by: str = ""

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import msgspec
 
 from steppe.judge.classes import DIRECTIONS
-from steppe.kube.cause import Cause
+from steppe.kube.cause import Cause, ObjectRef
 from steppe.kube.objects import NamedPort
 from steppe.kube.policies import AnyTraffic, Direction, Port, PortName
 from steppe.lint.facts import Facts
@@ -53,6 +53,7 @@ def _covers(
 ) -> Mapping[Cause, frozenset[Cause]]:
     """The covered rules of a tier, each with the rules that cover it."""
     found: dict[Cause, frozenset[Cause]] = {}
+    priorities = {p.ref: p.priority for p in facts.cluster.cluster_policies.values()}
     for guard in facts.reach.classes.guards[direction].values:
         rules = _rules(facts, direction, guard, tier)
         for index, rule in enumerate(rules):
@@ -63,12 +64,23 @@ def _covers(
                 other.cause
                 for other in others
                 if other.cause != rule.cause
+                and not _open_order(rule.cause, other.cause, priorities)
                 and rule.taken
                 and not rule.taken & ~other.taken
                 and within.ports(rule, other, guard.ports)
             )
             found[rule.cause] = found.get(rule.cause, covering) & covering
     return {cause: kept for cause, some in found.items() if (kept := _first(cause, some, found))}
+
+
+def _open_order(one: Cause, other: Cause, priorities: Mapping[ObjectRef, int]) -> bool:
+    """Whether the API leaves open which of two rules comes first: "If two (or more) policies with
+    the same priority could both match a connection, then the implementation can apply any of the
+    matching policies" (AdminNetworkPolicySpec.priority).
+    """
+    if one.ref == other.ref or one.ref not in priorities:
+        return False
+    return priorities[one.ref] == priorities.get(other.ref)
 
 
 def _first(

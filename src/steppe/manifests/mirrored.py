@@ -16,8 +16,8 @@ from steppe.manifests.service_numbers import family_of
 
 _SKIPPED = "endpointslice.kubernetes.io/skip-mirror"
 _LEADER = "control-plane.alpha.kubernetes.io/leader"
-_MANAGED = "endpointslice.kubernetes.io/managed-by"
-_MIRRORING = "endpointslicemirroring-controller.k8s.io"
+MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
+MIRRORING = "endpointslicemirroring-controller.k8s.io"
 
 
 def mirrored_slices(objects: Objects) -> Iterator[Json]:
@@ -36,17 +36,18 @@ def mirrored_slices(objects: Objects) -> Iterator[Json]:
         name = (ref.namespace, ref.name)
         service = readable(services.get(name, {}), SeenService)
         selecting = service is None or service.spec.selecting
-        if ref.kind == "Endpoints" and not selecting and name not in having and _mirrors(document):
-            yield from _slices(document, *name)
+        if ref.kind == "Endpoints" and not selecting and name not in having and mirrors(document):
+            yield from slices_of(document, *name)
 
 
-def _mirrors(document: Json) -> bool:
+def mirrors(document: Json) -> bool:
+    """Whether nothing in an Endpoints object says that it is not to be mirrored."""
     annotations = document["metadata"].get("annotations") or {}
     return labels_of(document).get(_SKIPPED) != "true" and _LEADER not in annotations
 
 
-def _slices(document: Json, namespace: str, name: str) -> Iterator[Json]:
-    """One slice for each subset and family."""
+def slices_of(document: Json, namespace: str, name: str) -> Iterator[Json]:
+    """The slices that mirror an Endpoints object: one for each subset and family."""
     number = 0
     for subset in document.get("subsets") or ():
         for family in ("IPv4", "IPv6"):
@@ -60,7 +61,7 @@ def _slices(document: Json, namespace: str, name: str) -> Iterator[Json]:
                 "metadata": {
                     "name": f"{name}-mirrored-{number}",
                     "namespace": namespace,
-                    "labels": {SERVICE_NAME_LABEL: name, _MANAGED: _MIRRORING},
+                    "labels": {SERVICE_NAME_LABEL: name, MANAGED_BY: MIRRORING},
                 },
                 "addressType": family,
                 "ports": [_port(port) for port in subset.get("ports") or ()],

@@ -27,8 +27,9 @@ from steppe.ends.end import (
     WorkloadEnd,
     Written,
 )
-from steppe.ends.known import no_match, service_called
+from steppe.ends.known import no_match, no_namespace, service_called
 from steppe.ends.parse import parse_end
+from steppe.ends.relative import whole
 from steppe.ends.workloads import is_called_after
 from steppe.kube.objects import Node, Pod
 from steppe.net.address import IPAddress, IPNetwork, holds, host_prefix
@@ -77,13 +78,19 @@ class Ends:
     Invariant: a result depends on the cluster and the text alone, not on earlier look-ups.
     """
 
-    def __init__(self, reach: Reach, names: Names) -> None:
+    def __init__(self, reach: Reach, names: Names, namespace: str = "") -> None:
+        """Short names are relative to `namespace` (ends/relative.py), "" for none."""
         self._reach = reach
         self._names = names
+        self._namespace = namespace
 
     def chosen(self, text: str) -> Chosen:
         """The members or Services of a text; UnknownEndError says why there are none."""
         written = parse_end(text)
+        if missing := no_namespace(self._reach.cluster, self._namespace):
+            raise UnknownEndError(missing)
+        end = whole(self._reach.cluster, written.end, self._namespace)
+        written = msgspec.structs.replace(written, end=end)
         service = self._service(written.end)
         if service is not None:
             return self._services(written, service)
@@ -156,12 +163,13 @@ class Ends:
             case WorkloadEnd("rs" | "replicaset", namespace, name):
                 # ReplicaSets of a Deployment do not count as workloads (reach/names.py).
                 return lambda pod: (
-                    fnmatchcase(pod.namespace, namespace)
+                    fnmatchcase(pod.namespace, namespace or "*")
                     and (fnmatchcase(workload(pod), name) or is_called_after(pod.name, name))
                 )
             case WorkloadEnd(_, namespace, name):
                 return lambda pod: (
-                    fnmatchcase(pod.namespace, namespace) and fnmatchcase(workload(pod), name)
+                    fnmatchcase(pod.namespace, namespace or "*")
+                    and fnmatchcase(workload(pod), name)
                 )
             case NameEnd(namespace, name):
                 return lambda pod: (

@@ -90,7 +90,7 @@ def _outside(
         )
         if prefix.prefixlen == 0:
             everywhere[prefix.version] = side
-        elif prefix in strangers or not inside(prefix):
+        elif not inside(prefix):
             four = prefix.version == 4
             admitted = classes.ranges.number(frozenset(r for r in ranges if holds(r, prefix)))
             v4, v6 = (side, None) if four else (None, side)
@@ -150,9 +150,12 @@ def _taken(cluster: Cluster) -> frozenset[IPAddress]:
 
 
 def _other_endpoints(cluster: Cluster) -> frozenset[IPNetwork]:
-    """Endpoints of Services that are neither pods nor nodes, as host prefixes."""
+    """Endpoints of Services that are outside, as host prefixes: not those of pods and nodes, and no
+    addresses of pod prefixes that no pod has.
+    """
     endpoints = {e.address for slice_ in cluster.slices.values() for e in slice_.endpoints}
-    return frozenset(map(host_prefix, endpoints - _taken(cluster))) if endpoints else frozenset()
+    others = endpoints - _taken(cluster) if endpoints else ()
+    return frozenset(host_prefix(a) for a in others if next(cluster.nodes_around(a), None) is None)
 
 
 def _inside(cluster: Cluster) -> Callable[[IPNetwork], bool]:

@@ -6,36 +6,25 @@ Cluster, endpoints on other nodes see that node as the sender; with Local, packe
 endpoints are, and these see the sender itself. So one row may be for some nodes only.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 
 import msgspec
 
 from steppe.judge.classes import VERSIONS
 from steppe.judge.fronts import choices
-from steppe.judge.verdict import Said as Answer
-from steppe.judge.verdict import Verdict
 from steppe.kube.objects import Node, Pod
 from steppe.kube.services import Service, ServicePort
 from steppe.net.address import IPAddress, IPNetwork, holds, of_version, parse_prefix
-from steppe.net.packet import Packet
-from steppe.reach.groups import INTERNET, Member
+from steppe.reach.groups import INTERNET
 from steppe.reach.matrix import Mask, bits
 from steppe.reach.names import member_name
-from steppe.reach.services import Offer, OfferRow, Offers, Outcome, Said, View, mask_of
+from steppe.reach.services import Offer, OfferRow, Offers, Outcome, View, mask_of
 from steppe.service.backends import NamedFrontend
 from steppe.service.table import Backend, Backends
 
 _PUBLIC = ("balancer", "external")
 _EVERYWHERE_6 = parse_prefix("::/0")
-_SOURCE_PORT = 40000
-
-_WORDS: Mapping[Answer, Said] = {
-    "yes": "allowed",
-    "no": "denied",
-    "partly": "partly",
-    "unknown": "unknown",
-}
 
 Results = tuple[tuple[Outcome, Mask], ...]
 """The outcomes at one entrance, each with its senders."""
@@ -101,12 +90,12 @@ class Outside:
         senders &= outside
         if not senders:
             return
-        if offer.kind == "none":
+        entrances = self._entrances(offer)
+        if not entrances:
             yield OfferRow(senders, View(frozenset(), (), False), Outcome("no way in"))
             return
         known: dict[object, Results] = {}
         found: dict[Results, list[str]] = {}
-        entrances = self._entrances(offer)
         for entrance in entrances:
             backends = self._fronts.backends(entrance.node, offer.service, entrance.named)
             key = self._likeness(entrance, backends)
@@ -126,26 +115,12 @@ class Outside:
         inside = self.reach.of_kind("pods") | self.reach.of_kind("nodes")
         for number in bits(senders & inside & self.reach.matrix.present(offer.version)):
             for member in self.reach.groups[number].members:
-                said = self.outcome(member, offer)
-                if said is not None:
+                if isinstance(member, Pod | Node):
+                    said = self._offers.outcome(member, offer)
                     found.setdefault(said, {})[member_name(member)] = number
         for outcome, names in found.items():
             view = View(frozenset(), (), False)
             yield OfferRow(mask_of(names.values()), view, outcome, only=frozenset(names))
-
-    def outcome(self, sender: Member, offer: Offer) -> Outcome | None:
-        """The outcome of one sender inside; None if it has no address of the family."""
-        addresses = sender.addresses if isinstance(sender, Pod | Node) else ()
-        source = of_version(addresses, offer.version)
-        if source is None or offer.address is None:
-            return None
-        port = offer.port.node_port if offer.kind == "node" else offer.port.port
-        packet = Packet(source, offer.address, offer.port.protocol, _SOURCE_PORT, port)
-        return outcome_of(self.reach.judge.verdict(packet))
-
-    def number(self, offer: Offer) -> int:
-        """The port that senders use: the Service's, or its node port."""
-        return offer.port.node_port if offer.kind == "node" else offer.port.port
 
     def _ways(self, service: Service, port: ServicePort, version: int) -> Iterator[Offer]:
         """One offer for each public address, and one for the node port of all nodes."""
@@ -243,14 +218,6 @@ class Outside:
             if prefix is not None and any(holds(range_, prefix) for range_ in known):
                 found |= 1 << number
         return found
-
-
-def outcome_of(said: Verdict) -> Outcome:
-    """A verdict in numbers of endpoints."""
-    if said.stop:
-        return Outcome("unknown" if said.said == "unknown" else said.stop)
-    open_, unknown = (sum(1 for w in said.ways if w.said == word) for word in ("yes", "unknown"))
-    return Outcome(_WORDS[said.said], open_, len(said.ways), unknown)
 
 
 def _counted(

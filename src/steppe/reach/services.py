@@ -15,14 +15,17 @@ from typing import Literal
 
 import msgspec
 
-from steppe.judge.doubts import BOUNDS, Bound
+from steppe.judge.doubts import Bound
 from steppe.judge.fronts import Fronts
 from steppe.judge.judge import End
 from steppe.judge.pieces import piece_at
+from steppe.judge.verdict import Said as Answer
+from steppe.judge.verdict import Verdict
 from steppe.kube.doubt import Doubt
 from steppe.kube.objects import Node, Pod
 from steppe.kube.services import Service, ServicePort
-from steppe.net.address import IPAddress
+from steppe.net.address import IPAddress, of_version
+from steppe.net.packet import Packet
 from steppe.policy.guards import Piece
 from steppe.reach.groups import Member
 from steppe.reach.matrix import Mask, bits
@@ -34,6 +37,9 @@ from steppe.service.table import Backend
 Said = Literal[
     "allowed", "partly", "denied", "refused", "dropped", "barred", "no way in", "unknown", "absent"
 ]
+
+
+_SOURCE_PORT = 40000
 
 
 class View(msgspec.Struct, frozen=True):
@@ -98,6 +104,14 @@ class OfferRow(msgspec.Struct, frozen=True):
     but: frozenset[str] = frozenset()
 
 
+_WORDS: Mapping[Answer, Said] = {
+    "yes": "allowed",
+    "no": "denied",
+    "partly": "partly",
+    "unknown": "unknown",
+}
+
+
 class Offers:
     """All Services of a cluster, for its own pods and nodes as senders.
 
@@ -144,17 +158,13 @@ class Offers:
             for backend in offer.view(node_of(sender)).backends
         )
 
-    def outcome(self, sender: End, offer: Offer) -> Outcome:
-        """The outcome of one sender."""
-        view = offer.view(node_of(sender))
-        open_, most = 0, 0
-        for backend in view.backends:
-            end = self.reach.end_at(backend.address)
-            least, at_most = (
-                self._allows(sender, end, offer, backend.port, bound) for bound in BOUNDS
-            )
-            open_, most = open_ + least, most + at_most
-        return self.result(offer, view, open_, most)
+    def outcome(self, sender: Pod | Node, offer: Offer) -> Outcome:
+        """The outcome of one sender, as the judge has it."""
+        source = of_version(sender.addresses, offer.version)
+        if source is None or offer.address is None:
+            return Outcome("absent")
+        packet = Packet(source, offer.address, offer.port.protocol, _SOURCE_PORT, number(offer))
+        return outcome_of(self.reach.judge.verdict(packet))
 
     def result(self, offer: Offer, view: View, open_: int, most: int) -> Outcome:
         """The outcome where at least so many endpoints are open, and at most so many."""
@@ -310,6 +320,19 @@ class Offers:
                 key = (group, backend.port)
                 found[key] = found.get(key, 0) + 1
         return found
+
+
+def outcome_of(said: Verdict) -> Outcome:
+    """A verdict in numbers of endpoints."""
+    if said.stop and not said.ways:
+        return Outcome("unknown" if said.said == "unknown" else said.stop)
+    open_, unknown = (sum(1 for w in said.ways if w.said == word) for word in ("yes", "unknown"))
+    return Outcome(_WORDS[said.said], open_, len(said.ways), unknown)
+
+
+def number(offer: Offer) -> int:
+    """The port that senders use: the Service's, or its node port."""
+    return offer.port.node_port if offer.kind == "node" else offer.port.port
 
 
 class _Apart:

@@ -19,6 +19,7 @@ from steppe.client.informer import Replaced, Upserted, watch
 from steppe.client.resources import (
     DAEMONSETS,
     DEPLOYMENTS,
+    ENDPOINTS,
     ENDPOINTSLICES,
     EVENTS,
     NAMESPACES,
@@ -385,3 +386,37 @@ async def test_a_deleted_nodes_pods_go_and_come_back_elsewhere(
         return len(pods) == 4 and all(p["spec"].get("nodeName", "-")[:5] == "node-" for p in pods)
 
     await eventually(moved, "four pods on nodes that are there")
+
+
+async def test_endpoints_that_somebody_wrote_are_mirrored(client: Client, namespace: str) -> None:
+    port = {"name": "pg", "port": 5433, "protocol": "TCP"}
+    subset = {"addresses": [{"ip": "198.51.100.10"}, {"ip": "2001:db8::10"}], "ports": [port]}
+    body = {"metadata": {"name": "db"}, "subsets": [subset]}
+    await client.create(ENDPOINTS, body, namespace)
+    service = {"metadata": {"name": "db"}, "spec": {"ports": [{"name": "pg", "port": 5432}]}}
+    await client.create(SERVICES, service, namespace)
+
+    async def mirrored() -> dict[str, set[str]]:
+        label = "kubernetes.io/service-name=db"
+        slices, _ = await client.list(ENDPOINTSLICES, namespace, label_selector=label)
+        return {
+            s["addressType"]: {a for e in s["endpoints"] for a in e["addresses"]}
+            for s in slices
+            if [p["port"] for p in s["ports"]] == [5433]
+        }
+
+    async def both() -> bool:
+        return await mirrored() == {"IPv4": {"198.51.100.10"}, "IPv6": {"2001:db8::10"}}
+
+    async def changed() -> bool:
+        return await mirrored() == {"IPv4": {"198.51.100.11"}}
+
+    async def gone() -> bool:
+        return not await mirrored()
+
+    await eventually(both, "slices of both families")
+    subset["addresses"] = [{"ip": "198.51.100.11"}]
+    await client.patch(ENDPOINTS, "db", {"subsets": [subset]}, namespace)
+    await eventually(changed, "the new address alone")
+    await client.patch(SERVICES, "db", {"spec": {"selector": {"app": "db"}}}, namespace)
+    await eventually(gone, "no slice once the Service selects pods")

@@ -15,6 +15,7 @@ from steppe_lab.controllers.daemonset import DaemonSetController
 from steppe_lab.controllers.deployment import DeploymentController
 from steppe_lab.controllers.endpointslice import EndpointSliceController
 from steppe_lab.controllers.garbage import GarbageCollector
+from steppe_lab.controllers.mirroring import MirroringController
 from steppe_lab.controllers.namespaces import NamespaceController
 from steppe_lab.controllers.nodelife import NodeLifecycleController
 from steppe_lab.controllers.replicaset import ReplicaSetController
@@ -41,6 +42,7 @@ async def run(kubeconfig: str | None) -> None:
             DaemonSetController(world),
             StatefulSetController(world),
             EndpointSliceController(world),
+            MirroringController(world),
             NamespaceController(world),
             GarbageCollector(world),
             NodeLifecycleController(world),

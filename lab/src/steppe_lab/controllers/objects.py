@@ -233,6 +233,11 @@ class EndpointSlice(Record, frozen=True):
     ports: tuple[SlicePort, ...] | None = None
 
 
+class Endpoints(Record, frozen=True):
+    metadata: Metadata = Metadata()
+    subsets: tuple[dict[str, Any], ...] | None = None
+
+
 class ReplicaSetSpec(Record, frozen=True):
     replicas: int = 1
     min_ready_seconds: int = 0

@@ -11,6 +11,7 @@ from steppe.client.events import EventRecorder
 from steppe.client.resources import (
     DAEMONSETS,
     DEPLOYMENTS,
+    ENDPOINTS,
     ENDPOINTSLICES,
     LEASES,
     NAMESPACES,
@@ -25,6 +26,7 @@ from steppe.client.store import HasMeta, Index, Store, keep
 from steppe_lab.controllers.objects import (
     DaemonSet,
     Deployment,
+    Endpoints,
     EndpointSlice,
     Lease,
     Namespace,
@@ -63,6 +65,7 @@ class World:
         self.namespaces: Store[Namespace] = Store()
         self.services: Store[Service] = Store()
         self.slices: Store[EndpointSlice] = Store()
+        self.endpoints: Store[Endpoints] = Store()
         self.deployments: Store[Deployment] = Store()
         self.replicasets: Store[ReplicaSet] = Store()
         self.daemonsets: Store[DaemonSet] = Store()
@@ -86,6 +89,7 @@ class World:
             Copy(self.namespaces, NAMESPACES, Namespace),
             Copy(self.services, SERVICES, Service),
             Copy(self.slices, ENDPOINTSLICES, EndpointSlice),
+            Copy(self.endpoints, ENDPOINTS, Endpoints),
             Copy(self.deployments, DEPLOYMENTS, Deployment),
             Copy(self.daemonsets, DAEMONSETS, DaemonSet),
             Copy(self.statefulsets, STATEFULSETS, StatefulSet),

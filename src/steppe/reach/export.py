@@ -1,0 +1,165 @@
+"""Reach in other programs' formats, from its JSON document: CSV, Markdown and Graphviz's DOT."""
+
+import csv
+import io
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from steppe.net.ports import LAST_PORT
+
+Json = Mapping[str, Any]
+_ALL = "all"
+_NONE = "none"
+
+
+def as_csv(document: Json) -> Iterator[str]:
+    """A line for each pair of members and each answer of a Service, as RFC 4180 has it.
+
+    kind, from, to, address, protocol and port (of Services), IPv4 and IPv6 ports or the outcome,
+    and what decides it.
+    """
+    yield _line(("kind", "from", "to", "ipv4", "ipv6", "because"))
+    groups = document["groups"]
+    for flow in document["flows"]:
+        ports = [_family(document, flow, family) for family in ("IPv4", "IPv6")]
+        because = "; ".join(flow["because"])
+        for sender in flow["from"]:
+            for here in groups[sender]["members"]:
+                for there in groups[flow["to"]]["members"]:
+                    yield _line(("flow", here, there, *ports, because))
+    for service in document["services"]:
+        name = _service(service)
+        version = 6 if ":" in service["address"] else 4
+        for answer in service["answers"]:
+            said = (_outcome(answer), "") if version == 4 else ("", _outcome(answer))
+            for sender in answer["from"]:
+                for here in groups[sender]["members"]:
+                    yield _line(("service", here, name, *said, ""))
+
+
+def as_markdown(document: Json) -> Iterator[str]:
+    """Two tables, of flows and of Services, by group."""
+    yield from table(
+        ("To", "Ports", "From", "Because"),
+        (
+            (
+                _name(document, flow["to"]),
+                _ports(document, flow),
+                _names(document, flow["from"]),
+                ", ".join(flow["because"]) or "no policy is in the way",
+            )
+            for flow in document["flows"]
+        ),
+    )
+    rows = [
+        (f"{_service(service)} at {service['address']}", _outcome(a), _senders(document, a))
+        for service in document["services"]
+        for a in service["answers"]
+    ]
+    if rows:
+        yield ""
+        yield from table(("Service", "Answer", "From"), rows)
+    yield from ("", f"Besides: {'; '.join(document['always'])}.")
+
+
+def as_dot(document: Json) -> Iterator[str]:
+    """A graph of groups: an edge for each flow on any port, and to each Service that answers."""
+    yield "digraph reach {"
+    yield '  rankdir=LR; node [shape=box, fontname="sans-serif"]; edge [fontname="sans-serif"];'
+    for flow in document["flows"]:
+        text = _ports(document, flow)
+        if text == _NONE:
+            continue
+        for sender in flow["from"]:
+            ends = f"{_quoted(_name(document, sender))} -> {_quoted(_name(document, flow['to']))}"
+            yield f"  {ends} [label={_quoted(text)}];"
+    for service in document["services"]:
+        name = _quoted(_service(service))
+        yield f"  {name} [shape=ellipse];"
+        for answer in service["answers"]:
+            style = {"allowed": "solid", "partly": "dashed"}.get(answer["outcome"])
+            for sender in answer["from"] if style else ():
+                yield f"  {_quoted(_name(document, sender))} -> {name} [style={style}];"
+    yield "}"
+
+
+EXPORTS: Mapping[str, Callable[[Json], Iterable[str]]] = {
+    "csv": as_csv,
+    "md": as_markdown,
+    "dot": as_dot,
+}
+"""Format → its lines. A new one is a function and a line here."""
+
+
+def _line(cells: Iterable[str]) -> str:
+    written = io.StringIO()
+    csv.writer(written, lineterminator="").writerow([_plain(cell) for cell in cells])
+    return written.getvalue()
+
+
+def _plain(cell: str) -> str:
+    """A cell that no spreadsheet takes for a formula."""
+    return f"'{cell}" if cell[:1] in ("=", "+", "-", "@") else cell
+
+
+def table(heads: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
+    """A Markdown table; names cannot break out of a cell."""
+    yield f"| {' | '.join(heads)} |"
+    yield f"|{' --- |' * len(heads)}"
+    for row in rows:
+        yield f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |"
+
+
+def _ports(document: Json, flow: Json) -> str:
+    """The ports in both families, told apart where they differ."""
+    texts = {f: _family(document, flow, f) for f in ("IPv4", "IPv6") if f in flow["ports"]}
+    if len(set(texts.values())) == 1:
+        return next(iter(texts.values()))
+    return ", ".join(f"{family} {text}" for family, text in texts.items())
+
+
+def _family(document: Json, flow: Json, family: str) -> str:
+    ranges = flow["ports"].get(family)
+    if ranges is None:
+        return ""
+    if ranges == document["ports"]:
+        return _ALL
+    return ", ".join(map(port_range, ranges)) or _NONE
+
+
+def port_range(ports: Json) -> str:
+    """Ports as text: `80/TCP`, `8000-8080/TCP`, `all UDP` or `ICMP`."""
+    protocol, first, last = ports["protocol"], ports["first"], ports["last"]
+    if protocol not in ("TCP", "UDP", "SCTP"):
+        return "other protocols" if protocol == "other" else str(protocol)
+    if (first, last) == (0, LAST_PORT):
+        return f"all {protocol}"
+    return f"{first}/{protocol}" if first == last else f"{first}-{last}/{protocol}"
+
+
+def _outcome(answer: Json) -> str:
+    if answer["outcome"] == "partly":
+        return f"partly: {answer['open']} of {answer['endpoints']} endpoints"
+    return str(answer["outcome"])
+
+
+def _senders(document: Json, answer: Json) -> str:
+    where = f" on {', '.join(answer['nodes'])}" if answer["nodes"] else ""
+    return _names(document, answer["from"]) + where
+
+
+def _service(service: Json) -> str:
+    return f"svc/{service['service']}:{service['port']}/{service['protocol']}"
+
+
+def _name(document: Json, number: int) -> str:
+    return str(document["groups"][number]["name"])
+
+
+def _names(document: Json, numbers: Iterable[int]) -> str:
+    return ", ".join(_name(document, number) for number in numbers)
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'

@@ -1,0 +1,97 @@
+"""`steppe reach -o csv`, `md` and `dot`: what other programs read."""
+
+import csv
+import io
+import json
+import re
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from steppe.cli.main import main
+from steppe.reach.export import EXPORTS, as_csv, as_markdown
+
+REPORT = Path(__file__).parents[1] / "data" / "reports" / "session-affinity-words.yaml"
+
+
+def reach(output: str, *words: str) -> str:
+    result = CliRunner().invoke(main, ["reach", "-f", str(REPORT), "-o", output, *words])
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def test_csv_has_a_line_for_each_pair_and_each_answer_of_a_service() -> None:
+    rows = list(csv.DictReader(io.StringIO(reach("csv"))))
+    found = {(r["kind"], r["from"], r["to"]): r["ipv4"] for r in rows}
+    assert found["flow", "d/c", "d/a"] == "all"
+    assert found["flow", "d/c", "d/b"] == "none"
+    assert found["service", "d/c", "svc/d/s:80/TCP"] == "partly: 1 of 2 endpoints"
+    denied = next(r for r in rows if (r["from"], r["to"]) == ("d/c", "d/b"))
+    assert denied["because"] == "NetworkPolicy/d/b spec.podSelector"
+
+
+def test_csv_says_of_each_pair_what_json_says() -> None:
+    document = json.loads(reach("json"))
+    pairs = {
+        (here, there)
+        for flow in document["flows"]
+        for sender in flow["from"]
+        for here in document["groups"][sender]["members"]
+        for there in document["groups"][flow["to"]]["members"]
+    }
+    rows = csv.DictReader(io.StringIO(reach("csv")))
+    assert {(r["from"], r["to"]) for r in rows if r["kind"] == "flow"} == pairs
+
+
+def test_markdown_is_two_tables() -> None:
+    text = reach("md")
+    assert text.startswith("| To | Ports | From | Because |\n| --- | --- | --- | --- |\n")
+    assert re.search(r"\| d/b .*\| none \|.*\| NetworkPolicy/d/b spec.podSelector \|", text)
+    assert "| Service | Answer | From |" in text
+
+
+def test_dot_has_edges_for_what_is_open_alone() -> None:
+    text = reach("dot", "--from", "d/c")
+    assert text.startswith("digraph reach {")
+    assert '"d/c (1 pod)" -> "d/a (1 pod)" [label="all"];' in text
+    assert '-> "d/b' not in text
+    assert '"d/c (1 pod)" -> "svc/d/s:80/TCP" [style=dashed];' in text
+
+
+HOSTILE = {
+    "ports": [],
+    "always": [],
+    "groups": [{"name": "a|b", "members": ["=1+1"]}],
+    "flows": [{"from": [0], "to": 0, "ports": {"IPv4": []}, "because": ["x,y"]}],
+    "services": [],
+}
+
+
+def test_names_cannot_break_out_of_a_cell() -> None:
+    (_, row) = csv.reader(as_csv(HOSTILE))
+    assert row == ["flow", "'=1+1", "'=1+1", "all", "", "x,y"]
+    assert "| a\\|b |" in "\n".join(as_markdown(HOSTILE))
+
+
+@pytest.mark.parametrize("output", EXPORTS)
+def test_every_format_is_offered(output: str) -> None:
+    assert output in CliRunner().invoke(main, ["reach", "--help"]).output
+
+
+@pytest.mark.parametrize(
+    ("to", "meant"),
+    [("a", ["d/a"]), ("svc/s", []), ("[ab]", ["d/a", "d/b"]), ("pod/b", ["d/b"])],
+)
+def test_short_names_are_relative_to_n(to: str, meant: list[str]) -> None:
+    rows = csv.DictReader(io.StringIO(reach("csv", "-n", "d", "--from", "c", "--to", to)))
+    found = list(rows)
+    assert {row["from"] for row in found} == {"d/c"}
+    assert sorted({row["to"] for row in found if row["kind"] == "flow"}) == meant
+
+
+def test_a_namespace_that_is_not_there_is_said() -> None:
+    words = ["reach", "-f", str(REPORT), "-n", "x", "--to", "a"]
+    result = CliRunner().invoke(main, words)
+    assert result.exit_code == 2
+    assert "there is no namespace x" in result.output
