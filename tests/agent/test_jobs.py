@@ -144,7 +144,7 @@ class FaultyClient:
         await asyncio.Event().wait()
         yield b""
 
-    async def create(self, *_: object) -> dict[str, Any]:
+    async def create(self, *_: object, **__: object) -> dict[str, Any]:
         self._world.check()
         return {"metadata": {"uid": "1"}}
 
@@ -216,6 +216,7 @@ KERNEL: dict[str, tuple[Prepare, Exception]] = {
     "stale-flows": (has_stale_flows, KernelError("list flows", 105)),
     "forbidden-flows": (has_forbidden_flows, KernelError("list flows", 105)),
     "denied-packets": (nothing, EMFILE),
+    "report": (nothing, ApiError(403, "Forbidden", "patch leases")),
     "publish": (publishes, ApiError(403, "Forbidden", "patch nodes")),
     "events": (has_an_event, EMFILE),
 }
