@@ -25,7 +25,7 @@ from steppe.client.informer import Backoff, Replaced
 from steppe.drivers.errors import KernelError
 from steppe.drivers.fake import FakeKernel
 from steppe.drivers.fake_namespaces import FakeNamespaces
-from steppe.drivers.trial import TrialNode
+from steppe.drivers.namespaces import TrialNode
 from steppe.kube import wire
 from steppe.kube.objects import Node, Underlay
 from steppe.kube.prefixes import pod_cidrs

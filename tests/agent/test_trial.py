@@ -17,7 +17,7 @@ from steppe.agent.cni.trial import Trial
 from steppe.agent.node.passes import Passes
 from steppe.drivers.fake import FakeKernel
 from steppe.drivers.fake_namespaces import FakeNamespaces
-from steppe.drivers.trial import TrialNode
+from steppe.drivers.namespaces import TrialNode
 from steppe.net.address import IPNetwork, parse_prefix
 from steppe.plan.diff import Change
 from steppe.state.sysctl import SysctlKey

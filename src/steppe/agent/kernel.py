@@ -11,10 +11,10 @@ from steppe.drivers.driver import Watches
 from steppe.drivers.inspection import KernelInspection
 from steppe.drivers.kernel import KernelDriver
 from steppe.drivers.kernel_namespaces import KernelNamespaces
-from steppe.drivers.namespaces import Host, Namespaces
+from steppe.drivers.namespaces import Host, Namespaces, TrialNodes
 from steppe.drivers.nftables.counters import Counters
 from steppe.drivers.nftables.driver import Nft
-from steppe.drivers.trial import TrialNodes, trial_node
+from steppe.drivers.trial import trial_node
 from steppe.drivers.underlay import Underlays
 from steppe.plan.flows import ENDED
 

@@ -161,10 +161,15 @@ class Client:
         *,
         name: str = "",
         subresource: str = "",
+        dry_run: bool = False,
     ) -> Json:
-        """Create an object, or (with `subresource`) POST to one, such as a pod's binding."""
+        """Create an object, or (with `subresource`) POST to one, such as a pod's binding.
+
+        `dry_run`: the server only says whether it would.
+        """
         owner = (name or body["metadata"]["name"]) if subresource else ""
-        return await self._json("POST", resource.path(namespace, owner, subresource), body)
+        path = resource.path(namespace, owner, subresource)
+        return await self._json("POST", path, body, query={"dryRun": "All"} if dry_run else {})
 
     async def update(
         self,

@@ -6,26 +6,12 @@ both namespaces with the last descriptor: no process that is killed leaves anyth
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
-
-import msgspec
+from collections.abc import Iterator
 
 from steppe.drivers.kernel import KernelDriver
 from steppe.drivers.kernel_namespaces import KernelNamespaces
-from steppe.drivers.namespaces import Host, Namespaces
+from steppe.drivers.namespaces import TrialNode
 from steppe.drivers.netlink.netns import call_in_new, current
-
-
-class TrialNode(msgspec.Struct, frozen=True):
-    """A driver of the throw-away node, and the path of the pod's among these namespaces."""
-
-    host: Host
-    namespaces: Namespaces
-    netns: str
-
-
-TrialNodes = Callable[[], AbstractContextManager[TrialNode]]
 
 
 @contextlib.contextmanager

@@ -21,7 +21,7 @@ from steppe.agent.cni.request import Previous, Request
 from steppe.agent.cni.result import add_result
 from steppe.agent.log import line
 from steppe.agent.node.passes import Passes
-from steppe.drivers.trial import TrialNodes
+from steppe.drivers.namespaces import TrialNodes
 from steppe.errors import SteppeError
 
 log = logging.getLogger("steppe.agent.cni")
