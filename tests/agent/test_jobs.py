@@ -51,6 +51,7 @@ class World:
         self.state = folder / "state"
         self.cni = folder / "cni"
         flags = ("--metrics-listen", metrics, "--proxy-health-listen", "", "--resync", "0.05")
+        flags = (*flags, "--proxy-mode-port", "0")
         places = ("--cni-bin", str(self.cni / "bin"), "--cni-conf", str(self.cni / "net.d"))
         state = ("--state-dir", str(self.state))
         kernel: Any = Kernel(

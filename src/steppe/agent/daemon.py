@@ -36,6 +36,7 @@ from steppe.agent.denied.samples import Samples
 from steppe.agent.feeds.feeds import Feeds
 from steppe.agent.health.metrics import Metrics, serve
 from steppe.agent.health.proxy_health import ProxyHealth
+from steppe.agent.health.proxy_mode import answer_mode
 from steppe.agent.kernel import Kernel
 from steppe.agent.log import line
 from steppe.agent.loop_errors import LoopErrors
@@ -201,6 +202,9 @@ class Agent:
         listen, metrics = self._options.metrics_listen, self._metrics
         yield Job("metrics", lambda: serve(listen, metrics, self.why_not_ready))
         yield Job("agent-socket", self._server.run)
+        port = self._options.proxy_mode_port
+        if port and self._options.settings.services:
+            yield Job("proxy-mode", lambda: answer_mode(port))
 
     def jobs(self) -> Iterable[Job]:
         """The jobs that run after the kernel has been read."""
