@@ -15,7 +15,6 @@ from typing import Any
 
 import pytest
 
-from tests.deploy.container import Running
 from tests.deploy.manifest import container
 from tests.deploy.node import NODE, Node, run
 from tests.waiting import until
