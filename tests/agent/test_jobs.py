@@ -6,7 +6,7 @@ What a job stands on is handed in, and fails for as long as the test wants it to
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,6 +23,9 @@ from steppe.client.errors import ApiError
 from steppe.client.events import ObjectReference
 from steppe.client.informer import Backoff, Replaced
 from steppe.drivers.errors import KernelError
+from steppe.drivers.fake import FakeKernel
+from steppe.drivers.fake_namespaces import FakeNamespaces
+from steppe.drivers.namespaces import TrialNode
 from steppe.kube import wire
 from steppe.kube.objects import Node, Underlay
 from steppe.kube.prefixes import pod_cidrs
@@ -48,6 +51,7 @@ class World:
         self.state = folder / "state"
         self.cni = folder / "cni"
         flags = ("--metrics-listen", metrics, "--proxy-health-listen", "", "--resync", "0.05")
+        flags = (*flags, "--proxy-mode-port", "0")
         places = ("--cni-bin", str(self.cni / "bin"), "--cni-conf", str(self.cni / "net.d"))
         state = ("--state-dir", str(self.state))
         kernel: Any = Kernel(
@@ -55,6 +59,7 @@ class World:
             events=Faulty(self),
             pods=SimpleNamespace(close=lambda: None),
             namespaces=Faulty(self),
+            trial=self.trial_node,
             underlay=Faulty(self, read=UNDERLAY),
             flows=Faulty(self, flows=()),
             judged_flows=Faulty(self, flows=()),
@@ -65,6 +70,15 @@ class World:
         options = parse(["--node", NODE.name, *flags, *places, *state])
         self.agent = Agent(options, client, kernel)
         self.agent.supervisor = Supervisor(NODE.name, backoff=lambda: Backoff(0.01, 0.01))
+
+    @contextlib.contextmanager
+    def trial_node(self) -> Iterator[TrialNode]:
+        """A node in memory, which fails as all else does."""
+        self.check()
+        host = FakeKernel()
+        namespaces = FakeNamespaces(host)
+        namespaces.make("/trial")
+        yield TrialNode(host, namespaces, "/trial")
 
     def check(self) -> None:
         if self.error is not None:
@@ -131,7 +145,7 @@ class FaultyClient:
         await asyncio.Event().wait()
         yield b""
 
-    async def create(self, *_: object) -> dict[str, Any]:
+    async def create(self, *_: object, **__: object) -> dict[str, Any]:
         self._world.check()
         return {"metadata": {"uid": "1"}}
 
@@ -181,6 +195,7 @@ async def has_an_event(world: World) -> None:
 async def can_attach(world: World) -> None:
     world.agent._start.done.set()
     world.agent.pipeline.compiler.set_node(NODE)
+    await world.agent.pipeline.trial.attempt()
 
 
 async def nothing(_: World) -> None:
@@ -202,6 +217,7 @@ KERNEL: dict[str, tuple[Prepare, Exception]] = {
     "stale-flows": (has_stale_flows, KernelError("list flows", 105)),
     "forbidden-flows": (has_forbidden_flows, KernelError("list flows", 105)),
     "denied-packets": (nothing, EMFILE),
+    "report": (nothing, ApiError(403, "Forbidden", "patch leases")),
     "publish": (publishes, ApiError(403, "Forbidden", "patch nodes")),
     "events": (has_an_event, EMFILE),
 }
@@ -212,6 +228,7 @@ NOTHING_TO_FAIL = (
     "health-check-ports",
     "proxy-health",
     "lost-pods",
+    "trial",
     "gauges",
 )
 """Jobs that answer for all the errors they know of: shown by their own tests."""

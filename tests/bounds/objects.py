@@ -40,7 +40,7 @@ def policy(*ingress: Object, name: str = "large") -> Object:
 
 def cluster_policy(*egress: Object, name: str = "large") -> Object:
     return {
-        "apiVersion": "policy.networking.k8s.io/v1alpha2",
+        "apiVersion": "policy.networking.k8s.io/v1beta1",
         "kind": "ClusterNetworkPolicy",
         "metadata": {"name": name},
         "spec": {

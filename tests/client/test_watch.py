@@ -19,7 +19,7 @@ from steppe.client.informer import (
     watch,
 )
 from steppe.client.pages import PAGE
-from steppe.client.resources import PODS
+from steppe.client.resources import CLUSTERNETWORKPOLICIES, PODS
 from tests.client.fake_api import FakeApi, fake_api, status, until
 
 PATH = "/api/v1/pods"
@@ -228,3 +228,59 @@ def test_backoff_grows_and_is_capped() -> None:
     ))  # fmt: skip
     backoff.reset()
     assert backoff.next() <= 1
+
+
+NEWER, OLDER = (version.path() for version in CLUSTERNETWORKPOLICIES.versions)
+
+
+@contextlib.asynccontextmanager
+async def watching_versions(*served: str) -> AsyncIterator[tuple[FakeApi, Any, WatchStatus]]:
+    async with fake_api() as (api, client):
+        api.objects |= {path: {} for path in served}
+        told = WatchStatus()
+        events = watch(client, CLUSTERNETWORKPOLICIES, Thing, status=told)
+        async with contextlib.aclosing(events):
+            yield api, lambda: asyncio.wait_for(anext(events), 5), told
+
+
+@pytest.mark.parametrize(
+    ("served", "followed"), [((NEWER, OLDER), NEWER), ((NEWER,), NEWER), ((OLDER,), OLDER)]
+)
+async def test_a_kind_is_followed_in_the_newest_version_that_is_served(
+    served: tuple[str, ...], followed: str
+) -> None:
+    async with watching_versions(*served) as (api, following, told):
+        assert await following() == Replaced(())
+        await api.put(followed, "a", size=1)
+        assert await following() == Upserted(Thing(Meta("a"), 1))
+        assert api.lists == [followed]
+        assert not told.absent
+
+
+async def test_a_newer_version_is_followed_once_it_is_served() -> None:
+    async with watching_versions(OLDER) as (api, following, _):
+        await following()
+        coming = asyncio.ensure_future(following())
+        await until(lambda: api.watches)
+        await api.put(NEWER, "a", size=1)
+        await api.drop_watches()
+        assert await coming == Replaced((Thing(Meta("a"), 1),))
+        assert api.lists == [OLDER, NEWER]
+
+
+async def test_an_older_version_is_followed_where_the_newer_one_goes_away() -> None:
+    async with watching_versions(NEWER, OLDER) as (api, following, _):
+        await following()
+        await api.put(OLDER, "a", size=1)
+        coming = asyncio.ensure_future(following())
+        await until(lambda: api.watches)
+        del api.objects[NEWER]
+        await api.error(404, "NotFound")
+        seen = [await coming, await following()]
+        assert seen == [Refused(404), Replaced((Thing(Meta("a"), 1),))]
+
+
+async def test_a_kind_without_any_of_its_versions_is_refused() -> None:
+    async with watching_versions() as (_, following, told):
+        assert await following() == Refused(404)
+        assert told.absent or not told.synced_since

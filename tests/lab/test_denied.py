@@ -39,7 +39,7 @@ SUBJECT = {"namespaces": {}}
 
 def cluster_policy(name: str, **spec: Any) -> Json:
     return {
-        "apiVersion": "policy.networking.k8s.io/v1alpha2",
+        "apiVersion": "policy.networking.k8s.io/v1beta1",
         "kind": "ClusterNetworkPolicy",
         "metadata": {"name": name},
         "spec": {"tier": "Admin", "priority": 1, "subject": SUBJECT, **spec},

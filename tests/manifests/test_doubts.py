@@ -87,7 +87,7 @@ def test_a_policy_that_is_refused_puts_in_doubt_what_it_may_select(
 
 
 def test_a_cluster_policy_that_is_refused_puts_every_pod_in_doubt() -> None:
-    text = "apiVersion: policy.networking.k8s.io/v1alpha2\nkind: ClusterNetworkPolicy\n"
+    text = "apiVersion: policy.networking.k8s.io/v1beta1\nkind: ClusterNetworkPolicy\n"
     found = load(f"{BASE}{text}metadata: {{name: c}}\nspec: {{tier: Admin}}\n")
     assert policies(found) == [("everything", "", BOTH)]
     (closed,) = found.cluster.cluster_policies.values()

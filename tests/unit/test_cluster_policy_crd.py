@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 import yaml
 
-from steppe_lab.apiserver.kinds import Context, admit_create
+from steppe_lab.apiserver.kinds import Context, admit_create, custom_kinds
 from tests.conformance.netpol import CRD, KINDS
 
-KIND = KINDS["policy.networking.k8s.io/v1alpha2", "ClusterNetworkPolicy"]
+KIND = KINDS["policy.networking.k8s.io/v1beta1", "ClusterNetworkPolicy"]
 RULE = {"action": "Accept", "to": [{"namespaces": {}}]}
 INGRESS = {"action": "Deny", "from": [{"namespaces": {}}]}
 NAMED = {"action": "Accept", "protocols": [{"destinationNamedPort": "web"}]}
@@ -35,6 +35,13 @@ def test_an_api_server_takes_the_definition() -> None:
     assert admitted.warnings == []
 
 
+def test_both_versions_of_the_bundle_are_served_and_the_newer_one_is_stored() -> None:
+    versions = yaml.safe_load(CRD.read_text())["spec"]["versions"]
+    told = {each["name"]: (each["served"], each["storage"]) for each in versions}
+    assert told == {"v1beta1": (True, True), "v1alpha2": (True, False)}
+    assert [each.version for each in custom_kinds(yaml.safe_load(CRD.read_text()))] == [*told]
+
+
 @pytest.mark.parametrize(
     "spec",
     [
@@ -46,7 +53,7 @@ def test_an_api_server_takes_the_definition() -> None:
         {"egress": [{**RULE, "protocols": [{"tcp": {"destinationPort": {"number": 80}}}]}]},
         {"egress": [{**RULE, "protocols": [{"destinationNamedPort": "web"}]}]},
         {"egress": [{**RULE, "protocols": [{"tcp": {"destinationPort": ports(8, 9)}}]}]},
-        {"egress": [{**RULE, "to": [{"networks": ["10.0.0.1/8"]}]}]},
+        {"egress": [{**RULE, "to": [{"networks": ["10.0.0.1/32", "2001:DB8:0::/32"]}]}]},
         {"egress": [{**RULE, "to": [{"nodes": {}}]}, NAMED | {"to": [{"namespaces": {}}]}]},
     ],
 )
@@ -84,6 +91,8 @@ def test_what_the_api_allows_is_stored(spec: dict[str, Any]) -> None:
         {"egress": [{**RULE, "to": [{"networks": ["10.0.0.0/8", "10.0.0.1"]}]}]},
         {"egress": [{**RULE, "to": [{"networks": ["fe80::%eth0/64"]}]}]},
         {"egress": [{**RULE, "to": [{"networks": ["::ffff:10.0.0.0/104"]}]}]},
+        {"egress": [{**RULE, "to": [{"networks": ["10.0.0.1/8"]}]}]},
+        {"egress": [{**RULE, "to": [{"networks": ["2001:db8::1/32"]}]}]},
         {"egress": [{**NAMED, "to": [{"namespaces": {}}, {"nodes": {}}]}]},
         {"egress": [{**NAMED, "to": [{"networks": ["::/0"]}]}]},
     ],

@@ -150,7 +150,7 @@ def test_a_new_policy_takes_no_name_that_there_is() -> None:
 
 def test_an_administrators_deny_gets_an_accept_in_front() -> None:
     deny = {
-        "apiVersion": "policy.networking.k8s.io/v1alpha2",
+        "apiVersion": "policy.networking.k8s.io/v1beta1",
         "kind": "ClusterNetworkPolicy",
         "metadata": {"name": "shut"},
         "spec": {

@@ -27,10 +27,21 @@ def _is_cidr(text: str) -> bool:
     return prefix is not None
 
 
+def _is_canonical_cidr(text: str) -> bool:
+    """Whether no bit is set beyond the prefix length, either."""
+    prefix, address = cidr(text), text.partition("/")[0]
+    return (
+        _is_cidr(text)
+        and prefix is not None
+        and prefix.network_address == ipaddress.ip_address(address)
+    )
+
+
 _KNOWN: Mapping[str, Callable[[Any], bool]] = {
     # All those of ClusterNetworkPolicy, kube/crds/clusternetworkpolicies.yaml.
     "self.start < self.end": lambda ports: ports["start"] < ports["end"],
     "isCIDR(self)": _is_cidr,
+    "isCIDR(self) && cidr(self) == cidr(self).masked()": _is_canonical_cidr,
     "!(self.to.exists(peer, has(peer.networks) || has(peer.nodes) || has(peer.domainNames)) && "
     "has(self.protocols) && "
     "self.protocols.exists(protocol, has(protocol.destinationNamedPort)))": (

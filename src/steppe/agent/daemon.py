@@ -13,7 +13,7 @@ Events flow in one direction; no part calls back:
          └─▶ node.passes ──▶ cni.gate, node.gauges, cni.install
 
 Questions are answered from this state and change nothing: `answers` and `node.audit` over
-agent.sock (`server`), metrics and proxy health over TCP. `publish` writes to the API.
+agent.sock (`server`), metrics and proxy health over TCP. `publish` and `report` write to the API.
 
 Everything that runs is a Job; the supervisor restarts each job by itself.
 """
@@ -30,11 +30,13 @@ from steppe.agent.cni.gate import Gate
 from steppe.agent.cni.install import install
 from steppe.agent.cni.pods import AttachedPods, Reattaching
 from steppe.agent.cni.server import CniServer
+from steppe.agent.cni.trial import Trial
 from steppe.agent.denied.denied import Denials, read
 from steppe.agent.denied.samples import Samples
 from steppe.agent.feeds.feeds import Feeds
 from steppe.agent.health.metrics import Metrics, serve
 from steppe.agent.health.proxy_health import ProxyHealth
+from steppe.agent.health.proxy_mode import answer_mode
 from steppe.agent.kernel import Kernel
 from steppe.agent.log import line
 from steppe.agent.loop_errors import LoopErrors
@@ -53,6 +55,7 @@ from steppe.agent.node.surroundings import Observer
 from steppe.agent.node.underlay import UnderlayView
 from steppe.agent.options import Options
 from steppe.agent.publish import Publisher
+from steppe.agent.report import Reporter
 from steppe.agent.server import AgentServer
 from steppe.agent.supervisor import Job, Supervisor
 from steppe.client.client import Client
@@ -99,7 +102,8 @@ class Pipeline:
         gate = Gate(compiler, self.keeper.reconciler, lambda: feeds.trusted, self.passes)
         pods = AttachedPods(compiler, self.keeper, gate)
         attachments = Attachments(self.here, kernel.pods, kernel.namespaces)
-        self.cni = CniServer(self.here, pods, attachments)
+        self.trial = Trial(self.here, kernel.trial, self.passes)
+        self.cni = CniServer(self.here, pods, attachments, trial=self.trial)
         self.reattaching = Reattaching(self.lost, self.cni, pods, self.keeper)
         self.listener = FeedListener(feeds, self.keeper, self.underlay)
 
@@ -129,22 +133,28 @@ class Agent:
         )
         observer = Observer(compiler, kernel.inspection, pipeline.cni.in_pod)
         self._denials = Denials(compiler, lambda: read(kernel.counters), metrics.denied)
+        answers = self._answers(observer)
         self._server = AgentServer(
             options.state_dir / "agent.sock",
-            Answers(
-                compiler=compiler,
-                keeper=keeper,
-                observer=observer,
-                feeds=feeds,
-                denials=self._denials,
-                why_not_ready=self.why_not_ready,
-                problems=self.problems,
-            ),
+            answers,
             Audit(compiler, keeper, pipeline.cni.inner_faults, kernel.inspection, observer),
             Samples(compiler, lambda: feeds.policies.pods),
         )
         self._events = EventRecorder(client, "steppe-agent", options.node)
         self._publisher = Publisher(client, compiler, feeds, self._events, underlay)
+        self._reporter = Reporter(client, options.node, answers.status, self._signs)
+
+    def _answers(self, observer: Observer) -> Answers:
+        pipeline = self.pipeline
+        return Answers(
+            compiler=pipeline.compiler,
+            keeper=pipeline.keeper,
+            observer=observer,
+            feeds=pipeline.feeds,
+            denials=self._denials,
+            why_not_ready=self.why_not_ready,
+            problems=self.problems,
+        )
 
     def problems(self) -> tuple[Problem, ...]:
         """All current Problems: of objects, of the node's underlay, of jobs."""
@@ -165,7 +175,13 @@ class Agent:
             return f"the agent's job {failing[0]} fails and is tried again"
         if not self._start.done.is_set():
             return "the kernel is being read"
-        return self.pipeline.here.why_not_ready()
+        return self.pipeline.here.why_not_ready() or self.pipeline.trial.why
+
+    def _signs(self) -> tuple[object, ...]:
+        """What is wrong now, for the reporter."""
+        pipeline = self.pipeline
+        refused = len(pipeline.keeper.reconciler.failed)
+        return (self.why_not_ready(), pipeline.feeds.out_of_sync, refused, self.problems())
 
     async def run(self) -> None:
         """Read the kernel first, then follow every source of events."""
@@ -186,6 +202,9 @@ class Agent:
         listen, metrics = self._options.metrics_listen, self._metrics
         yield Job("metrics", lambda: serve(listen, metrics, self.why_not_ready))
         yield Job("agent-socket", self._server.run)
+        port = self._options.proxy_mode_port
+        if port and self._options.settings.services:
+            yield Job("proxy-mode", lambda: answer_mode(port))
 
     def jobs(self) -> Iterable[Job]:
         """The jobs that run after the kernel has been read."""
@@ -195,6 +214,7 @@ class Agent:
             *pipeline.feeds.jobs(pipeline.listener),
             Job("underlay", lambda: pipeline.underlay.follow(pipeline.listener.see)),
             Job("cni-socket", lambda: pipeline.cni.run(socket, self._turned("cni-socket"))),
+            Job("trial", pipeline.trial.run),
             Job("keeper", lambda: pipeline.keeper.run(self._turned("keeper"))),
             Job("kernel-events", lambda: pipeline.keeper.follow(kernel.events.events())),
             Job("full-passes", self._full_passes.run),
@@ -205,6 +225,7 @@ class Agent:
             Job("gauges", lambda: self._gauges.run(pipeline.passes)),
             Job("cni-install", self._install_cni, lasts=False),
             Job("publish", self._publisher.run),
+            Job("report", self._reporter.run),
             Job("events", self._events.run),
         )
 
@@ -216,6 +237,7 @@ class Agent:
         bin_dir, conf_dir = self._options.cni_bin, self._options.cni_conf
         if bin_dir is None or conf_dir is None:
             return
+        await self.pipeline.trial.passed.wait()
         while self.why_not_ready():
             # The recovery of a job can make the node ready without a pass over the kernel.
             with contextlib.suppress(TimeoutError):

@@ -11,9 +11,10 @@ from steppe.drivers.driver import Watches
 from steppe.drivers.inspection import KernelInspection
 from steppe.drivers.kernel import KernelDriver
 from steppe.drivers.kernel_namespaces import KernelNamespaces
-from steppe.drivers.namespaces import Host, Namespaces
+from steppe.drivers.namespaces import Host, Namespaces, TrialNodes
 from steppe.drivers.nftables.counters import Counters
 from steppe.drivers.nftables.driver import Nft
+from steppe.drivers.trial import trial_node
 from steppe.drivers.underlay import Underlays
 from steppe.plan.flows import ENDED
 
@@ -27,6 +28,8 @@ class Kernel(msgspec.Struct, frozen=True):
     pods: Host
     """For pods' links; used on the CNI server's threads and closed by the CNI server."""
     namespaces: Namespaces
+    trial: TrialNodes
+    """Throw-away nodes, to try an attachment on."""
     underlay: Underlays
     flows: Conntrack
     """For flows whose backend no longer exists."""
@@ -50,6 +53,7 @@ def opened() -> Iterator[Kernel]:
             events=stack.enter_context(driver.watch()),
             pods=KernelDriver(),
             namespaces=KernelNamespaces(),
+            trial=trial_node,
             underlay=stack.enter_context(Underlays()),
             flows=stack.enter_context(Conntrack()),
             judged_flows=stack.enter_context(Conntrack()),

@@ -10,6 +10,8 @@ import hashlib
 import logging
 from collections.abc import Iterable
 
+import msgspec
+
 from steppe.agent.feeds.feeds import Feeds
 from steppe.agent.log import line
 from steppe.agent.node.underlay import UnderlayView
@@ -157,9 +159,11 @@ class Publisher:
         resource = _RESOURCES.get(ref.full_kind)
         if resource is None or not ref.name:
             return
+        version = resource.api_version
         try:
+            seen = await self._client.get(resource, ref.name, ref.namespace)
             # `kubectl describe` finds the Events about an object by its uid.
-            uid = (await self._client.get(resource, ref.name, ref.namespace))["metadata"]["uid"]
+            uid, version = seen["metadata"]["uid"], seen.get("apiVersion", version)
         except ApiError as error:
             if error.not_found:
                 return
@@ -167,5 +171,6 @@ class Publisher:
                 raise
             uid = ""
         about = reference(resource, ref.name, ref.namespace, uid)
+        about = msgspec.structs.replace(about, api_version=version)
         where = f"{problem.cause.field}: " if problem.cause.field else ""
         self._events.event(about, "Warning", "NotServed", where + problem.message)

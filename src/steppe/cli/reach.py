@@ -7,7 +7,9 @@ import click
 import msgspec
 
 from steppe.cli.expectations import Expectation, judged, read_expectations
+from steppe.cli.exposure import exposure_document, print_exposure, told
 from steppe.cli.reach_page import about, page
+from steppe.cli.reach_reasons import print_reasons, reasons_json
 from steppe.cli.reach_table import (
     because_text,
     footnotes,
@@ -103,6 +105,14 @@ class Answer(msgspec.Struct, frozen=True):
     metavar="FILE",
     help="A list of {from, to, expect} to hold against it.",
 )
+@click.option(
+    "--explain", is_flag=True, help="Also the cause of every row, with rules that nearly match."
+)
+@click.option(
+    "--exposure",
+    is_flag=True,
+    help="What pods that are not there yet would reach, and who is unguarded.",
+)
 def reach(
     *,
     source: Source,
@@ -112,6 +122,8 @@ def reach(
     namespace: str,
     output: str,
     expected: str | None,
+    explain: bool,
+    exposure: bool,
 ) -> None:
     """Tell who reaches whom on which ports, and which objects say so.
 
@@ -123,6 +135,11 @@ def reach(
     an expectation is met.
     """
     question = Question(senders, receivers, ports_of(ports), namespace)
+    if exposure:
+        if senders or receivers or expected or namespace or output not in ("table", "json"):
+            raise click.UsageError("--exposure goes with --port and -o json alone")
+        _expose(load(source), question.ports, output)
+        return
     if expected is not None:
         if senders or receivers or ports or output not in ("table", "json"):
             raise click.UsageError("--assert goes without --from, --to, --port, -o wide and html")
@@ -133,7 +150,26 @@ def reach(
     loaded = with_api_service(load(source), receivers)
     found = answer(loaded, question)
     say_doubts(loaded)
+    if explain and output not in ("table", "json"):
+        raise click.UsageError("--explain goes with -o table and json")
+    if explain and output == "json":
+        every = [flow for known in found.flows() for flow in known]
+        said = reach_document(found.reach, found.names, every, found.services())
+        said["explained"] = reasons_json(found.reach, every)
+        print_json(said | doubts_json(loaded))
+        return
     _print(loaded, found, output, source)
+    if explain:
+        print_reasons(found.reach, found.names, (f for known in found.flows() for f in known))
+
+
+def _expose(loaded: Loaded, ports: PortSet, output: str) -> None:
+    say_doubts(loaded)
+    found = told(loaded, ports)
+    if output == "json":
+        print_json(exposure_document(found, loaded))
+    else:
+        print_exposure(found)
 
 
 def ports_of(texts: tuple[str, ...]) -> PortSet:

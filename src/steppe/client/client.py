@@ -6,10 +6,12 @@ caller has to retry, except for 429 (too many requests): there the client itself
 
 import asyncio
 import contextlib
+import datetime as dt
 import socket
 import traceback
 import weakref
 from collections.abc import AsyncGenerator, AsyncIterator
+from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -20,6 +22,7 @@ from steppe.client.config import Config, TokenSource
 from steppe.client.errors import ApiError, UnreachableError, api_error
 from steppe.client.pages import PAGE, RAW, Page, PageDecoder, decoded
 from steppe.client.resources import Resource
+from steppe.client.versions import newest
 
 __all__ = ["ApiError", "Client", "UnreachableError"]
 
@@ -87,11 +90,24 @@ class Client:
     async def get(
         self, resource: Resource, name: str, namespace: str = "", *, subresource: str = ""
     ) -> Json:
-        return await self._json("GET", resource.path(namespace, name, subresource))
+        """An object, in the newest version that the server has."""
+        return await newest(
+            resource,
+            lambda version: self._json("GET", version.path(namespace, name, subresource)),
+        )
 
     async def get_path(self, path: str) -> Json:
         """Any JSON document of the server, such as a discovery document."""
         return await self._json("GET", path)
+
+    async def server_time(self) -> dt.datetime:
+        """The API server's clock, in whole seconds: the Date of an answer (RFC 9110, 6.6.1)."""
+        timeout = aiohttp.ClientTimeout(total=REQUEST_SECONDS, sock_connect=10)
+        async with self._response("GET", "/version", {}, timeout=timeout) as response:
+            try:
+                return parsedate_to_datetime(response.headers["Date"])
+            except (KeyError, ValueError) as error:
+                raise UnreachableError("GET /version: an answer without a Date") from error
 
     async def list(
         self,
@@ -145,10 +161,15 @@ class Client:
         *,
         name: str = "",
         subresource: str = "",
+        dry_run: bool = False,
     ) -> Json:
-        """Create an object, or (with `subresource`) POST to one, such as a pod's binding."""
+        """Create an object, or (with `subresource`) POST to one, such as a pod's binding.
+
+        `dry_run`: the server only says whether it would.
+        """
         owner = (name or body["metadata"]["name"]) if subresource else ""
-        return await self._json("POST", resource.path(namespace, owner, subresource), body)
+        path = resource.path(namespace, owner, subresource)
+        return await self._json("POST", path, body, query={"dryRun": "All"} if dry_run else {})
 
     async def update(
         self,

@@ -7,6 +7,9 @@ the events: in a `mirror.Mirror` if they only read, in a `store.Store` if they a
     list ──Replaced──▶ watch ──Upserted/Deleted──▶ … ──connection lost──▶ watch on from there
       ▲                                            └────── 410 Gone ──┐
       └───────────────────────────────────────────────────────────────┘
+
+A list asks for the newest version of the kind that the server has. While that is an older one,
+every watch that ends is followed by a new list: a newer version is used soon after it is served.
 """
 
 import asyncio
@@ -23,6 +26,7 @@ from steppe.client.client import Client, selectors
 from steppe.client.errors import ApiError, api_error
 from steppe.client.pages import PageDecoder
 from steppe.client.resources import Resource
+from steppe.client.versions import newest
 from steppe.errors import SteppeError
 
 T = TypeVar("T")
@@ -191,6 +195,8 @@ class _Watcher(Generic[T]):
     ) -> None:
         self._client = client
         self._resource = resource
+        self._served = resource
+        """The version that the server had when it was listed."""
         self._decoder: msgspec.json.Decoder[T] = msgspec.json.Decoder(type_)
         self._pages = PageDecoder(type_)
         self._kept = kept
@@ -214,6 +220,7 @@ class _Watcher(Generic[T]):
                         self._backoff.reset()
                         yield event
                         del event
+                self._forget_older()
             except (SteppeError, msgspec.MsgspecError) as error:
                 if time.monotonic() - began > LONG_WATCH_SECONDS:
                     self._backoff.reset()
@@ -234,6 +241,7 @@ class _Watcher(Generic[T]):
         return Refused(error.status)
 
     async def _pause(self, error: Exception) -> None:
+        self._forget_older()
         if isinstance(error, ApiError):
             # After an error of the server, list again; only a lost connection may resume.
             self._version = ""
@@ -246,11 +254,19 @@ class _Watcher(Generic[T]):
         self._status.broken(str(error), absent=absent)
         await asyncio.sleep((self._absent if absent else self._backoff).next())
 
+    def _forget_older(self) -> None:
+        """Let a new list find out whether the server has a newer version by now."""
+        if self._served != self._resource:
+            self._version = ""
+
     async def _list(self) -> Replaced[T]:
+        return await newest(self._resource, self._list_version)
+
+    async def _list_version(self, served: Resource) -> Replaced[T]:
         items: list[T] = []
         unreadable: list[Unreadable] = []
         version = ""
-        path = self._resource.path(self._namespace)
+        path = served.path(self._namespace)
         async for page in self._client.pages_of(self._pages, path, self._selection):
             version = page.metadata.resource_version
             for item in page.items or ():
@@ -261,6 +277,7 @@ class _Watcher(Generic[T]):
                     items.append(decoded)
                 del item
             del page  # before the next one is read
+        self._served = served
         self._version = self._status.version = version
         self._last_refused = 0
         self._absent.reset()
@@ -277,7 +294,7 @@ class _Watcher(Generic[T]):
             "timeoutSeconds": str(seconds),
         }
         lines = self._client.lines(
-            self._resource.path(self._namespace), query, silence=seconds + SILENCE_MARGIN_SECONDS
+            self._served.path(self._namespace), query, silence=seconds + SILENCE_MARGIN_SECONDS
         )
         async with contextlib.aclosing(lines):
             async for line in lines:

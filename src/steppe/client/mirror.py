@@ -218,7 +218,7 @@ class Mirror(Generic[W, T]):
                 f'list and watch of resources ["{what}"] in apiGroups ["{group}"]'
             )
         else:
-            version = self.kind.resource.api_version
-            why = f"the API server knows no {what} of {version} ({self.refused})"
+            versions = (each.api_version for each in self.kind.resource.versions)
+            why = f"the API server knows no {what} of {' or '.join(versions)} ({self.refused})"
         then = "those known before stay in force" if self.listed else self.kind.until_listed
         return Problem(self.kind.cause, f"{why}; {then}")

@@ -1,6 +1,7 @@
 """The kinds of objects that Steppe uses, and their URL paths.
 
-A server may not have all of them; this module does not do discovery.
+A server may not have all of them, or one of them in an older version only. This module does not do
+discovery: who gets 404 for a kind asks for its next version (`versions`).
 """
 
 from urllib.parse import quote
@@ -18,6 +19,14 @@ class Resource(msgspec.Struct, frozen=True):
     plural: str
     kind: str
     namespaced: bool = True
+    older: tuple[str, ...] = ()
+    """Versions with the same schema, for servers that do not serve `version`; the newest first."""
+
+    @property
+    def versions(self) -> tuple["Resource", ...]:
+        """The resource in each version, in the order in which to ask for them."""
+        older = (msgspec.structs.replace(self, version=each, older=()) for each in self.older)
+        return (self, *older)
 
     @property
     def api_version(self) -> str:
@@ -38,9 +47,10 @@ class Resource(msgspec.Struct, frozen=True):
         return "/" + "/".join(quote(part, safe="") for part in parts)
 
 
-def _resource(kind: str, plural: str, version: str = "v1") -> Resource:
+def _resource(kind: str, plural: str, version: str = "v1", *older: str) -> Resource:
     group = GROUP_OF[kind]
-    return Resource(group, version, plural, kind, namespaced=not is_cluster_wide(kind, group))
+    namespaced = not is_cluster_wide(kind, group)
+    return Resource(group, version, plural, kind, namespaced, older)
 
 
 NAMESPACES = _resource("Namespace", "namespaces")
@@ -60,11 +70,10 @@ ENDPOINTSLICES = _resource("EndpointSlice", "endpointslices")
 LEASES = _resource("Lease", "leases")
 NETWORKPOLICIES = _resource("NetworkPolicy", "networkpolicies")
 SERVICECIDRS = _resource("ServiceCIDR", "servicecidrs")
-CLUSTERNETWORKPOLICIES = _resource("ClusterNetworkPolicy", "clusternetworkpolicies", "v1alpha2")
-NEWER_CLUSTERNETWORKPOLICIES = _resource(
-    "ClusterNetworkPolicy", "clusternetworkpolicies", "v1beta1"
+CLUSTERNETWORKPOLICIES = _resource(
+    "ClusterNetworkPolicy", "clusternetworkpolicies", "v1beta1", "v1alpha2"
 )
-"""The same objects, as the bundle v0.3.0 of the policy API stores them."""
+"""The policy API's bundle v0.3.0 serves both versions and stores v1beta1; v0.2.0 has the older."""
 ADMINNETWORKPOLICIES = _resource("AdminNetworkPolicy", "adminnetworkpolicies", "v1alpha1")
 BASELINEADMINNETWORKPOLICIES = _resource(
     "BaselineAdminNetworkPolicy", "baselineadminnetworkpolicies", "v1alpha1"

@@ -20,13 +20,13 @@ from steppe.client.resources import (
     INGRESSES,
     NAMESPACES,
     NETWORKPOLICIES,
-    NEWER_CLUSTERNETWORKPOLICIES,
     NODES,
     PODS,
     SERVICECIDRS,
     SERVICES,
     Resource,
 )
+from steppe.client.versions import newest
 from steppe.errors import SteppeError
 from steppe.manifests.documents import Manifest
 
@@ -37,13 +37,11 @@ _UNDERSTOOD = (
     SERVICES,
     ENDPOINTSLICES,
     NETWORKPOLICIES,
-    NEWER_CLUSTERNETWORKPOLICIES,
+    CLUSTERNETWORKPOLICIES,
     ADMINNETWORKPOLICIES,
     BASELINEADMINNETWORKPOLICIES,
     SERVICECIDRS,
 )
-_OLDER = {NEWER_CLUSTERNETWORKPOLICIES: CLUSTERNETWORKPOLICIES}
-"""What to ask for where a server does not have the newer version."""
 
 
 def _strangers(api_version: str, wide: bool = False, **kinds: str) -> tuple[Resource, ...]:
@@ -130,14 +128,8 @@ async def snapshot(config: Config, progress: Callable[[str], None] = _silent) ->
 async def _newest(
     client: Client, resource: Resource, progress: Callable[[str], None]
 ) -> list[Manifest]:
-    """The objects in the version that the server has; an older one only if it lacks the newer."""
-    try:
-        return await _objects(client, resource, progress)
-    except ApiError as error:
-        older = _OLDER.get(resource)
-        if error.status != 404 or older is None:
-            raise
-        return await _objects(client, older, progress)
+    """The objects in the newest version that the server has; ApiError 404 if it has none."""
+    return await newest(resource, lambda version: _objects(client, version, progress))
 
 
 async def _objects(

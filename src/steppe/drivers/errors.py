@@ -13,6 +13,7 @@ from errno import (
     ENOENT,
     EOPNOTSUPP,
     EPERM,
+    EROFS,
 )
 
 import msgspec
@@ -24,6 +25,8 @@ from steppe.plan.diff import Change
 _CURES = {
     EPERM: "run as root (CAP_NET_ADMIN in the namespace is needed)",
     EACCES: "run as root (CAP_NET_ADMIN in the namespace is needed)",
+    EROFS: "this process sees /proc/sys read-only: make its container privileged, or have it "
+    "remount it first (mount -o remount,bind,rw /proc/sys, with CAP_SYS_ADMIN)",
     EOPNOTSUPP: "this kernel cannot do it; `steppe doctor` says what is missing",
     ENODEV: "the link is not there; it must be made first",
     ENETDOWN: "the link is down; set it up first",

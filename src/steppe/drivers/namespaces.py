@@ -1,13 +1,13 @@
 """The protocols for attaching pods: the node's own namespace, and the namespaces of pods.
 
-        Host         the node's tables, and all links and addresses, also of other programs
+    Host         the node's tables, and all links and addresses, also of other programs
     Namespaces   opens a pod's namespace, and gives a driver of the tables inside it
 
 The real ones are in kernel.py and kernel_namespaces.py, those in memory in fake.py and
 fake_namespaces.py.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -70,3 +70,15 @@ class Namespaces(Protocol):
 
     def driver(self, netns: Netns, scope: Scope) -> AbstractContextManager[Driver]:
         """A driver of the tables inside the namespace, for as long as this lasts."""
+
+
+class TrialNode(msgspec.Struct, frozen=True):
+    """A throw-away node: its driver, and the path of its pod's namespace among these."""
+
+    host: Host
+    namespaces: Namespaces
+    netns: str
+
+
+TrialNodes = Callable[[], AbstractContextManager[TrialNode]]
+"""Makes a throw-away node, for as long as the context lasts."""

@@ -1,4 +1,4 @@
-"""ClusterNetworkPolicy (policy.networking.k8s.io/v1alpha2), checked.
+"""ClusterNetworkPolicy (policy.networking.k8s.io/v1beta1), checked.
 
 "If an implementation sees no fields are set then it can infer that the deployed CRD is of an
 incompatible version with an unknown field. In that case it should fail closed. For "Accept"

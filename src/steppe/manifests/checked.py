@@ -162,9 +162,8 @@ def _policy_kind(document: Json) -> CustomKind | None:
 
 @cache
 def _policy_kinds() -> dict[tuple[str, str], CustomKind]:
-    """The versions of ClusterNetworkPolicy; all of them have one schema (bundle v0.3.0)."""
+    """The versions of ClusterNetworkPolicy that the policy API's bundle v0.3.0 serves."""
     import yaml
 
     text = resources.files("steppe.kube.crds").joinpath("clusternetworkpolicies.yaml").read_text()
-    (kind,) = custom_kinds(yaml.safe_load(text))
-    return {(kind.kind, version): kind for version in (kind.version, "v1alpha2", "v1beta1")}
+    return {(kind.kind, kind.version): kind for kind in custom_kinds(yaml.safe_load(text))}

@@ -295,7 +295,7 @@ def test_deleting_waits_for_nothing_that_is_gone(kubectl: Kubectl) -> None:
 
 
 CLUSTER_POLICY = """
-apiVersion: policy.networking.k8s.io/v1alpha2
+apiVersion: policy.networking.k8s.io/v1beta1
 kind: ClusterNetworkPolicy
 metadata: {name: no-guests}
 spec:
@@ -317,6 +317,14 @@ def test_cluster_network_policies_are_served_and_judged(kubectl: Kubectl) -> Non
     kubectl("apply", "-f", "-", stdin=CLUSTER_POLICY)
     assert kubectl("get", "cnp", "--no-headers").split()[:3] == ["no-guests", "Admin", "10"]
     assert "2001:db8::/32" in kubectl("describe", "cnp", "no-guests")
+    for version in ("v1beta1", "v1alpha2"):
+        versioned = f"clusternetworkpolicies.{version}.policy.networking.k8s.io"
+        told = json.loads(kubectl("get", versioned, "no-guests", "-o", "json"))
+        assert told["apiVersion"] == f"policy.networking.k8s.io/{version}"
+    older = CLUSTER_POLICY.replace("v1beta1", "v1alpha2")
+    assert "configured" in kubectl("apply", "-f", "-", stdin=older)
+    host_bits = CLUSTER_POLICY.replace("192.0.2.0/24", "192.0.2.1/24")
+    assert "Invalid CIDR format" in kubectl.refused("apply", "-f", "-", stdin=host_bits)
     refused = kubectl.refused("apply", "-f", "-", stdin=CLUSTER_POLICY.replace("end: 9", "end: 1"))
     assert "destinationPort.range: Invalid value" in refused
     assert "Start port must be less than End port" in refused

@@ -51,6 +51,7 @@ ALREADY_ATTACHED = 100
 DIFFERS = 101
 KERNEL_REFUSED = 102
 GC_INCOMPLETE = 103
+FAILED_ADD = ("ADD", KERNEL_REFUSED)
 
 THREADS = 4
 """Number of threads. An ADD mostly waits for the kernel's single lock on all links (RTNL)."""
@@ -68,6 +69,14 @@ class Watcher(Protocol):
     def detached(self, link: str) -> None: ...
 
 
+class Tried(Protocol):
+    """Tries attachments (trial.py)."""
+
+    @property
+    def why(self) -> str: ...
+    def again(self) -> None: ...
+
+
 class CniServer:
     """The CNI verbs on one node; `close` closes the attachments.
 
@@ -81,11 +90,16 @@ class CniServer:
         watcher: Watcher,
         attachments: Attachments,
         on_step: Callable[[str], None] = log.debug,
+        trial: Tried | None = None,
     ) -> None:
+        """`trial`: says in STATUS why no pod can be attached; told of each ADD that the kernel
+        refuses.
+        """
         self._view = view
         self._watcher = watcher
         self._on_step = on_step
         self._attachments = attachments
+        self._trial = trial
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="cni")
         self._locks: dict[str, asyncio.Lock] = {}
         self._waiting: dict[str, int] = {}
@@ -167,7 +181,10 @@ class CniServer:
         try:
             return await verb(request)
         except (SteppeError, OSError) as error:
-            raise _as_cni(error, request) from error
+            refused = _as_cni(error, request)
+            if self._trial is not None and (request.command, refused.code) == FAILED_ADD:
+                self._trial.again()
+            raise refused from error
 
     async def _add(self, request: Request) -> dict[str, Any]:
         async with self._alone(request.link):
@@ -252,6 +269,8 @@ class CniServer:
 
     async def _status(self, request: Request) -> None:
         shortage = await self._in_thread(self._attachments.shortage)
+        if not shortage and self._trial is not None:
+            shortage = self._trial.why
         if shortage:
             raise CniError(
                 NOT_AVAILABLE, f"{request.command}: no pod can be attached: {shortage}", CURE
