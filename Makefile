@@ -51,7 +51,7 @@ test-page:      ## the page of `steppe reach -o html` in a real browser, at 20, 
 	@tools/setup.sh page
 	$(PYTEST) -q tests/page
 
-attack:         ## all that a pod can send by raw socket, on every fabric, against every receiver
+attack:         ## all that a pod can send by raw socket, on every fabric: a quarter of an hour
 	@tools/setup.sh run test
 	STEPPE_ATTACK=full $(PYTEST) -q tests/attack
 

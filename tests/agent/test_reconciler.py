@@ -81,12 +81,12 @@ def test_the_agents_own_work_is_no_repair() -> None:
     it._compiler.set_workload(workload_of(pod))
     key = LinkKey(workload_of(pod).link)
     made = it._compiler.state[key].value
-    it._compiler.delete_workload(key.name)
+    it._compiler.remove_workload(key.name)
     it.observe(key, made)
     it._compiler.set_workload(workload_of(pod))
     assert key not in it.plan().repairs
     it.observe(key, None)
-    it._compiler.delete_workload(key.name)
+    it._compiler.remove_workload(key.name)
     assert key not in it.plan().repairs
 
 

@@ -1,5 +1,6 @@
 """The lab that is attacked, one for each fabric, and the labs' own fixtures."""
 
+import contextlib
 import os
 from collections.abc import Iterator
 
@@ -22,4 +23,6 @@ def field(
 ) -> Iterator[Field]:
     with make_labs(tmp_path_factory.mktemp("attack")) as make:
         fabric = ("--nodes", "2", "--fabric", request.param)
-        yield Field(make(f"a{request.param[:4]}", *fabric, pods=pods()))  # a name has 20 letters
+        lab = make(f"a{request.param[:4]}", *fabric, pods=pods())  # a name has 20 letters
+        with contextlib.closing(Field(lab)) as made:
+            yield made

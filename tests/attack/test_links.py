@@ -142,15 +142,17 @@ def _wire() -> socket.socket:
 
 
 GUARDS = {
-    "edges": shots.forged,
+    "edges": oddities.framed,
     "from-pod": oddities.announced,
     "pod-errors": oddities.about_others,
-    "arriving": shots.tunnelled,
+    "arriving": oddities.announced,
+    "tunnels from-tunnel": shots.tunnelled,
     "forward": shots.by_service,
     "ingress-forward": shots.honest,
     "egress-forward": shots.honest,
 }
-"""Chains, and the attacks that each of them stops."""
+"""Chains, and the attacks that they stop: a tunnel's packet is stopped by two, each alone."""
+OF_TUNNELS = ("tunnels from-tunnel", "forward")
 
 
 @pytest.mark.parametrize("chain", GUARDS)
@@ -158,11 +160,15 @@ def test_the_suite_hears_what_a_chain_stops_where_the_chain_is_empty(
     field: Field, chain: str
 ) -> None:
     """A suite that hears nothing whatever is done would prove nothing."""
+    if chain in OF_TUNNELS and not field.has_tunnels:
+        pytest.skip("this fabric has no tunnels")
     # Repair puts the chain back within milliseconds; so the agent is stopped meanwhile.
     with stopped(field.world.lab, AGENT):
-        on_node(field, "nft", "flush", "chain", "inet", "steppe", chain)
+        for name in chain.split():
+            on_node(field, "nft", "flush", "chain", "inet", "steppe", name)
         assert heard(field, GUARDS[chain](field, full=False)) != []
-    until(lambda: _is_whole(field, chain), 30, f"chain {chain} is back")
+    for name in chain.split():
+        until(lambda name=name: _is_whole(field, name), 30, f"chain {name} is back")
 
 
 def _is_whole(field: Field, chain: str) -> bool:

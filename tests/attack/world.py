@@ -121,6 +121,7 @@ class Field:
     def __init__(self, lab: Lab) -> None:
         self.world = World(lab)
         self._marks = itertools.count()
+        self._wires: dict[str, socket.socket] = {}
         friends = {"podSelector": {"matchLabels": {"role": "friend"}}}
         self._policy("guarded", "echo", policyTypes=["Ingress"], ingress=[{"from": [friends]}])
         self._policy("caged", "caged", policyTypes=["Egress"])
@@ -134,6 +135,15 @@ class Field:
         self.service = self._tunnel_service()
         self.world.settle()
         until(self._is_guarded, 30, "the policies are in force")
+
+    def close(self) -> None:
+        for each in self._wires.values():
+            each.close()
+
+    @property
+    def has_tunnels(self) -> bool:
+        fabric: str = self.world.lab.record()["options"]["fabric"]
+        return fabric != "direct"
 
     def link(self, name: str) -> str:
         """The node's link of a pod."""
@@ -167,10 +177,10 @@ class Field:
         else:
             # The router of the lab's outside network (lab topology: net-0, host 1).
             to = b"\x02\0\0\0\0\x01"
-        made = self.world.inside(shot.sender, _wire)
-        with made:
-            for packet in packets:
-                made.send(shot.wire(to, packet))
+        if shot.sender not in self._wires:
+            self._wires[shot.sender] = self.world.inside(shot.sender, _wire)
+        for packet in packets:
+            self._wires[shot.sender].send(shot.wire(to, packet))
 
     def _route(self, node: str, packets: Iterable[bytes]) -> None:
         """Whole packets, by the node's own routes."""

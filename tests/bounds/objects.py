@@ -126,3 +126,10 @@ def service(ports: int, endpoints: int) -> tuple[Object, Object]:
             "ports": names,
         },
     )
+
+
+def networks(count: int) -> list[Object]:
+    """Rules of a ClusterNetworkPolicy that deny these prefixes; its fields have 25 entries each."""
+    texts = blocks(count)
+    some = [{"networks": texts[at : at + 25]} for at in range(0, count, 25)]
+    return [{"action": "Deny", "to": some[at : at + 25]} for at in range(0, len(some), 25)]

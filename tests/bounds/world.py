@@ -28,6 +28,7 @@ from steppe.agent.cni import framing
 from steppe.client.client import Client
 from steppe.client.config import load_config
 from steppe.client.resources import NODES, PODS, Resource
+from steppe.errors import SteppeError
 from steppe_lab import netns, process
 from steppe_lab.apiserver.database import Database
 from steppe_lab.apiserver.store import Store
@@ -39,7 +40,7 @@ from tests.lab.conftest import PREFIX
 from tests.waiting import patience, until
 
 NODE = "node-a"
-HEALTH = 10256
+HEALTH, METRICS = 10256, 9465
 UNRELATED = ("elsewhere", "unrelated")
 """The pod that is attached again and again: no policy of these tests selects it."""
 _WATCHED = Path(__file__).with_name("watched.py")
@@ -166,6 +167,18 @@ class World:
     def status(self) -> dict[str, Any]:
         return self.ask("/v1/status")
 
+    def figures(self) -> dict[str, float]:
+        """The agent's metrics."""
+
+        def ask() -> str:
+            channel = http.client.HTTPConnection("127.0.0.1", METRICS, timeout=patience(20))
+            with contextlib.closing(channel):
+                channel.request("GET", "/metrics")
+                return channel.getresponse().read().decode()
+
+        found = re.findall(r"^(steppe\S+) (\S+)$", self.inside(ask), re.MULTILINE)
+        return {name: float(value) for name, value in found}
+
     def problems(self) -> list[str]:
         return [each["message"] for each in self.status()["problems"]]
 
@@ -238,7 +251,7 @@ def watching(world: World) -> Iterator[Seen]:
             try:
                 while not over.is_set():
                     work()
-            except (OSError, AssertionError, http.client.HTTPException) as error:
+            except (OSError, SteppeError, AssertionError, http.client.HTTPException) as error:
                 seen.fault = seen.fault or f"{work.__name__}: {type(error).__name__}: {error}"
 
         thread = threading.Thread(target=loop, daemon=True)

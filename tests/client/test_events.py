@@ -39,6 +39,15 @@ async def test_an_event_that_expired_is_written_again() -> None:
         assert [e["count"] for e in api.objects[PATH].values()] == [1]
 
 
+async def test_an_event_steers_no_terminal_and_is_one_line() -> None:
+    async with fake_api() as (api, client):
+        recorder = EventRecorder(client, "me")
+        recorder.event(NODE, "Warning", "Bad", "address '\x1b[2J\n' is not used")
+        await recorder.flush()
+        told = [e["message"] for e in api.objects[PATH].values()]
+        assert told == ["address '\\x1b[2J\\n' is not used"]
+
+
 async def test_events_about_namespaced_objects_live_beside_them() -> None:
     async with fake_api() as (api, client):
         recorder = EventRecorder(client, "me")

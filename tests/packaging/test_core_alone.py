@@ -136,5 +136,7 @@ def test_help_imports_no_command_and_looks_up_no_plugin(core: Path) -> None:
         "steppe.cli",
         "steppe.cli.main",
         "steppe.cli.plugins",
+        "steppe.cli.terminal",
         "steppe.errors",
+        "steppe.printable",
     }

@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -201,3 +202,75 @@ def test_a_change_of_external_traffic_policy_is_told(tmp_path: Path) -> None:
     assert result.exit_code == 1
     assert "denied → allowed" in result.output
     assert "198.51.100.0/28" in result.output
+
+
+def committed(folder: Path, text: str) -> None:
+    (folder / "manifests").mkdir(exist_ok=True)
+    (folder / "manifests" / "all.yaml").write_text(text)
+    for words in (("init", "-q"), ("add", "."), ("commit", "-qm", "as it was")):
+        subprocess.run(
+            ["git", "-c", "user.name=t", "-c", "user.email=t@example.org", *words],
+            cwd=folder,
+            check=True,
+        )
+
+
+def revised(folder: Path, base: str, *args: object) -> Result:
+    words = ["diff", "--base", base, "-f", folder / "manifests", *args]
+    return CliRunner().invoke(main, list(map(str, words)), catch_exceptions=False)
+
+
+def test_a_git_revision_is_what_was_there(tmp_path):
+    committed(tmp_path, SHOP.read_text())
+    assert revised(tmp_path, "HEAD").exit_code == 0
+    (tmp_path / "manifests" / "shut.yaml").write_text(SHUT)
+    result = revised(tmp_path, "HEAD", "--fail-on", "deny")
+    assert result.exit_code == 1
+    assert "isolated by NetworkPolicy/monitoring/shut" in result.output
+
+
+def test_what_a_later_revision_does_not_have_is_deleted(tmp_path):
+    committed(tmp_path, SHOP.read_text() + "\n---" + SHUT)
+    (tmp_path / "manifests" / "all.yaml").write_text(SHOP.read_text())
+    result = revised(tmp_path, "HEAD", "--fail-on", "allow")
+    assert result.exit_code == 1
+    assert "no longer isolated by NetworkPolicy/monitoring/shut" in result.output
+
+
+def test_two_folders_are_compared_as_wholes(tmp_path):
+    old, new = tmp_path / "old.yaml", tmp_path / "new.yaml"
+    old.write_text(SHOP.read_text() + "\n---" + SHUT)
+    new.write_text(SHOP.read_text())
+    words = ["diff", "--base", old, "-f", new]
+    partial = CliRunner().invoke(main, list(map(str, words)), catch_exceptions=False)
+    assert partial.exit_code == 0
+    whole = CliRunner().invoke(main, [*map(str, words), "--whole"], catch_exceptions=False)
+    assert whole.exit_code == 1
+    assert "no longer isolated by NetworkPolicy/monitoring/shut" in whole.output
+
+
+def test_a_folder_that_is_new_since_the_revision_was_empty(tmp_path):
+    committed(tmp_path, SHOP.read_text())
+    (tmp_path / "manifests").rename(tmp_path / "later")
+    words = ["diff", "--base", "HEAD", "-f", tmp_path / "later", "--tables"]
+    result = CliRunner().invoke(main, list(map(str, words)), catch_exceptions=False)
+    assert result.exit_code == 1
+    assert "NEWLY ALLOWED" in result.output
+
+
+@pytest.mark.parametrize(
+    ("base", "args", "said"),
+    [
+        ("no-such", (), "is neither a file nor a revision"),
+        ("--output=/tmp/x", (), "is neither a file nor a revision"),
+        ("HEAD", ("-f", "-"), "give the files to compare with -f"),
+        ("HEAD", ("-f", "/etc"), "is in no git repository"),
+        ("v1.2", (), "is neither a file nor a revision"),
+        ("HEAD", ("--delete", "--whole"), "give one"),
+    ],
+)
+def test_what_is_no_revision_is_a_sentence_and_exit_code_2(tmp_path, base, args, said):
+    committed(tmp_path, SHOP.read_text())
+    result = revised(tmp_path, base, *args)
+    assert result.exit_code == 2
+    assert said in result.output

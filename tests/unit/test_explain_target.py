@@ -1,7 +1,9 @@
 """What people write for SRC and DST, and whom it names."""
 
+from collections.abc import Iterator
 from ipaddress import ip_address, ip_network
 
+import msgspec
 import pytest
 
 from steppe.ends.target import (
@@ -172,3 +174,21 @@ def test_pods_with_the_hash_of_their_template_are_one_workload() -> None:
 def test_what_no_pod_can_be_told_from_is_a_sentence(pods: list[Pod], text: str, said: str) -> None:
     with pytest.raises(UnknownEndError, match=said):
         resolve(cluster_of([NODE], pods), text)
+
+
+class _Counting(dict[tuple[str, str], Service]):
+    """Services by name; counts how often all their names are gone through."""
+
+    looks = 0
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        self.looks += 1
+        return super().__iter__()
+
+
+def test_to_resolve_names_again_goes_through_no_names_again() -> None:
+    services = _Counting({(WEB.namespace, WEB.name): WEB})
+    cluster = msgspec.structs.replace(CLUSTER, services=services)
+    for _ in range(3):
+        resolve(cluster, "shop/web-1")
+    assert services.looks == 1

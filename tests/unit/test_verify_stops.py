@@ -99,6 +99,12 @@ def no_forwarding(node: str, key: Key) -> Value | None:
     return Sysctl("0") if (node, key) == ("node-1", SysctlKey("net/ipv4/ip_forward")) else KEEP
 
 
+def no_prefix(node: str, key: Key) -> bool:
+    """Without it, node-1 takes node-2's pods for hosts outside, and hides its own from them."""
+    is_it = isinstance(key, ElementKey) and key.set == "cluster4"
+    return is_it and node == "node-1" and key.key == (ip_network("10.244.2.0/24"),)
+
+
 def no_route(node: str, key: Key) -> bool:
     return node == "node-1" and key == RouteKey(ip_network("10.244.2.0/24"))
 
@@ -111,6 +117,8 @@ CASES = [
     ("a route is gone", gone(no_route), check(WEB, DB), ["node-1 routes: not there"]),
     ("and with it the way of answers", gone(no_route), check(DB, WEB),
      ["node-1 routes: not there"]),
+    ("an element is gone that a rule asks to be there", gone(no_prefix), check(WEB, DB),
+     ["node-1 @cluster4: not there"]),
     ("forwarding is off", no_forwarding, check(WEB, DB), ["node-1 sysctls: not as it should be"]),
     ("a link is narrow, and the packet is small", narrow, check(WEB, DB), []),
     ("a link is narrow, and the packet is large", narrow, check(WEB, DB, 1500),

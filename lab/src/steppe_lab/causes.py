@@ -108,7 +108,7 @@ def _traced(
                 else (ended[first] if first is not None else None)
             )
             if last:
-                found[number] = (Stop(last.netns, last.text),)
+                found[number] = (Stop(last.netns.removeprefix("node/"), last.text),)
     return found
 
 

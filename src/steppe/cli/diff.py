@@ -2,12 +2,13 @@
 
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
 import msgspec
 
-from steppe.cli.diff_states import states
+from steppe.cli.diff_states import Kind, states
 from steppe.cli.diff_text import (
     ports_of,
     print_flow_changes,
@@ -19,7 +20,8 @@ from steppe.cli.diff_text import (
 from steppe.cli.reach import print_json, say_doubts
 from steppe.cli.settings import judged
 from steppe.cli.source import BadInput, Source, claim_options, live_options, read
-from steppe.client.files import manifests_in
+from steppe.client.files import SUFFIXES, manifests_in
+from steppe.client.revisions import at_revision
 from steppe.errors import SteppeError
 from steppe.fabric.registry import FABRICS
 from steppe.manifests.cluster import Loaded
@@ -73,7 +75,16 @@ class Found(msgspec.Struct, frozen=True):
 )
 @click.option("--delete", is_flag=True, help="The objects of -f would be deleted instead.")
 @click.option("--fabric", type=click.Choice(tuple(FABRICS)), help="Change the fabric to it.")
-@click.option("--base", "filenames", multiple=True, metavar="FILE|DIR", help="What is there now.")
+@click.option(
+    "--base",
+    "filenames",
+    multiple=True,
+    metavar="FILE|DIR|REV",
+    help="What is there now; REV: -f as a git revision has it, and --whole.",
+)
+@click.option(
+    "--whole", is_flag=True, help="-f is all that would be there: what it lacks is deleted."
+)
 @claim_options
 @live_options
 @click.option(
@@ -91,7 +102,8 @@ def diff(*, source: Source, **given: Any) -> None:
     """Tell what a change does before it is applied: flows newly allowed and newly denied, Services
     that answer otherwise, and the table entries that change on each node.
 
-    The cluster as it is now comes from --base FILE, --kubeconfig FILE or --lab NAME.
+    The cluster as it is now comes from --base FILE, --kubeconfig FILE or --lab NAME. With
+    `--base main -f manifests/` it is the same folder as the git branch main has it.
 
     Exit code: 0 nothing changes (that --fail-on names), 1 something does, 2 bad usage or input,
     such as objects that an API server refuses.
@@ -99,12 +111,16 @@ def diff(*, source: Source, **given: Any) -> None:
     changes, fabric = given["changes"], given["fabric"]
     if not changes and fabric is None:
         raise click.UsageError("what would change? -f FILE applies manifests, --fabric the fabric")
-    base, change = _base(source), _collected(changes)
-    known = states(base, change, delete=given["delete"])
+    if given["delete"] and given["whole"]:
+        raise click.UsageError("--delete takes objects away, --whole leaves no others: give one")
+    base, whole = _base(source, changes)
+    change = _collected(changes)
+    kind: Kind = "delete" if given["delete"] else "whole" if whole or given["whole"] else "apply"
+    known = states(base, change, kind)
     old, new = known.old, known.new
     settings = judged(old, source).settings
-    whole = given["tables"] or pairs(new.cluster) <= MANY_PAIRS
-    found = _found(old, new, (settings, _replaced(settings, fabric)), tables=whole)
+    large = given["tables"] or pairs(new.cluster) <= MANY_PAIRS
+    found = _found(old, new, (settings, _replaced(settings, fabric)), tables=large)
     say_doubts(msgspec.structs.replace(old, problems=known.problems))
     for ref in known.missing:
         click.echo(f"not there, so deleting it changes nothing: {ref}", err=True)
@@ -122,10 +138,30 @@ def diff(*, source: Source, **given: Any) -> None:
     sys.exit(1 if failing[given["fail_on"]] else 0)
 
 
-def _base(source: Source) -> Collected:
+def _base(source: Source, changes: tuple[str, ...]) -> tuple[Collected, bool]:
+    """What is there now, and whether it is an earlier revision of what would be there."""
+    if len(source.filenames) == 1 and _is_revision(source.filenames[0]):
+        return _earlier(source.filenames[0], changes), True
     known = read(source)
     found = collected(known.manifests)
-    return msgspec.structs.replace(found, gaps=(*known.gaps, *found.gaps))
+    return msgspec.structs.replace(found, gaps=(*known.gaps, *found.gaps)), False
+
+
+def _is_revision(text: str) -> bool:
+    """Whether it is to be a git revision: no file is there, and it does not look like one."""
+    path = Path(text)
+    is_file = text == "-" or path.is_absolute() or path.suffix in SUFFIXES or path.exists()
+    return not is_file
+
+
+def _earlier(revision: str, changes: tuple[str, ...]) -> Collected:
+    if not changes or "-" in changes:
+        raise BadInput(f"--base {revision}: give the files to compare with -f FILE")
+    try:
+        with at_revision(revision, changes) as names:
+            return _collected(names)
+    except SteppeError as error:
+        raise BadInput(f"--base {revision}: {error}") from error
 
 
 def _collected(names: tuple[str, ...]) -> Collected:

@@ -25,6 +25,7 @@ COMMANDS = {
     "verify": ("", "Send real packets, and compare what they do with what they should."),
     "denied": ("denied", "Packets that policies denied, and the policies that did."),
     "diff": ("diff", "What a change of manifests would do to traffic and tables."),
+    "compare": ("compare", "Two sets of policies: the same? One set: redundant, conflicting?"),
     "status": ("status", "How each node's agent is doing."),
     "lint": ("lint", "What in policies and Services has no effect, or not the one meant."),
     "doctor": ("doctor", "What this machine has of what Steppe needs."),

@@ -7,6 +7,7 @@ import click
 import msgspec
 
 from steppe.cli.expectations import Expectation, judged, read_expectations
+from steppe.cli.exposure import exposure_document, print_exposure, told
 from steppe.cli.reach_page import about, page
 from steppe.cli.reach_table import (
     because_text,
@@ -103,6 +104,11 @@ class Answer(msgspec.Struct, frozen=True):
     metavar="FILE",
     help="A list of {from, to, expect} to hold against it.",
 )
+@click.option(
+    "--exposure",
+    is_flag=True,
+    help="What pods that are not there yet would reach, and who is unguarded.",
+)
 def reach(
     *,
     source: Source,
@@ -112,6 +118,7 @@ def reach(
     namespace: str,
     output: str,
     expected: str | None,
+    exposure: bool,
 ) -> None:
     """Tell who reaches whom on which ports, and which objects say so.
 
@@ -123,6 +130,11 @@ def reach(
     an expectation is met.
     """
     question = Question(senders, receivers, ports_of(ports), namespace)
+    if exposure:
+        if senders or receivers or expected or namespace or output not in ("table", "json"):
+            raise click.UsageError("--exposure goes with --port and -o json alone")
+        _expose(load(source), question.ports, output)
+        return
     if expected is not None:
         if senders or receivers or ports or output not in ("table", "json"):
             raise click.UsageError("--assert goes without --from, --to, --port, -o wide and html")
@@ -134,6 +146,15 @@ def reach(
     found = answer(loaded, question)
     say_doubts(loaded)
     _print(loaded, found, output, source)
+
+
+def _expose(loaded: Loaded, ports: PortSet, output: str) -> None:
+    say_doubts(loaded)
+    found = told(loaded, ports)
+    if output == "json":
+        print_json(exposure_document(found, loaded))
+    else:
+        print_exposure(found)
 
 
 def ports_of(texts: tuple[str, ...]) -> PortSet:

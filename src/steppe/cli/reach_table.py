@@ -143,7 +143,7 @@ def _way_in(offer: Offer, row: OfferRow) -> str:
 
 
 _OUTCOMES = {
-    "refused": "refused: it has no ready endpoint",
+    "refused": "refused: no ready endpoint, or more ports than are served (steppe lint)",
     "dropped": "dropped: no ready endpoint on the node",
     "barred": "denied: not in its loadBalancerSourceRanges",
     "no way in": "denied: no node port, load balancer or external address to come in by",

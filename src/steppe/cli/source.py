@@ -163,7 +163,7 @@ def _from_files(filenames: tuple[str, ...]) -> tuple[Manifest, ...]:
     from steppe.client.files import manifests_in
     from steppe.client.folders import BUILT_BY
 
-    progress = _Progress()
+    progress = Progress()
     found = tuple(progress.over(manifests_in(filenames), "manifests"))
     built = (each.where.rpartition(":")[0] for each in found if each.where.startswith(BUILT_BY))
     for command in dict.fromkeys(built):
@@ -178,7 +178,7 @@ def _from_server(kubeconfig: str, context: str = "") -> Read:
     from steppe.client.config import load_config
     from steppe.client.snapshot import snapshot
 
-    found = asyncio.run(snapshot(load_config(kubeconfig, context), _Progress()))
+    found = asyncio.run(snapshot(load_config(kubeconfig, context), Progress()))
     return Read(found.manifests, found.gaps)
 
 
@@ -195,16 +195,17 @@ def lab_record(lab: str) -> LabRecord:
     )
 
 
-class _Progress:
+class Progress:
     """Shows progress on a terminal, once a second from the third second on."""
 
-    def __init__(self) -> None:
+    def __init__(self, doing: str = "reading") -> None:
+        self._doing = doing
         self._next = time.monotonic() + QUIET_SECONDS
         self._shown = sys.stderr.isatty()
 
     def __call__(self, text: str) -> None:
         if self._shown and time.monotonic() >= self._next:
-            click.echo(f"reading: {text}", err=True)
+            click.echo(f"{self._doing}: {text}", err=True)
             self._next = time.monotonic() + 1
 
     def over(self, manifests: Iterator[Manifest], what: str) -> Iterator[Manifest]:

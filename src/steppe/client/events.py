@@ -17,6 +17,7 @@ from steppe.client.client import Client
 from steppe.client.errors import ApiError
 from steppe.client.resources import EVENTS, Resource
 from steppe.errors import SteppeError
+from steppe.printable import printable
 
 log = logging.getLogger(__name__)
 
@@ -79,8 +80,11 @@ class EventRecorder:
         self._wake = asyncio.Event()
 
     def event(self, about: ObjectReference, type_: str, reason: str, message: str) -> None:
-        """Queue an Event about an object; `type_` is Normal or Warning."""
-        said = _Said(about, type_, reason, message[:MAX_MESSAGE])
+        """Queue an Event about an object; `type_` is Normal or Warning.
+
+        kubectl prints a message as it is (CVE-2021-25743), so nothing in it may steer a terminal.
+        """
+        said = _Said(about, type_, reason, printable(message)[:MAX_MESSAGE])
         if said not in self._waiting and len(self._waiting) >= MAX_WAITING:
             self.dropped += 1
             return

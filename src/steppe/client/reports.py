@@ -1,6 +1,6 @@
 """What an agent reports of its node, for people without a login there: one Lease a node.
 
-    Lease kube-system/steppe-agent-NODE
+    Lease steppe-status/steppe-agent-NODE
       metadata.annotations["steppe.dev/status"]   the agent's status, shortened, as JSON
       metadata.ownerReferences                    the Node: deleted with it
       spec.renewTime, leaseDurationSeconds        how long the report may be believed
@@ -16,12 +16,12 @@ from typing import Any
 
 import msgspec
 
-from steppe.client.client import Client
-from steppe.client.leader import LeaseSpec, micro_time
+from steppe.client.leases import LeaseSpec, micro_time
 from steppe.client.resources import LEASES, NODES
 from steppe.kube.wire import ObjectMeta
 
-NAMESPACE = "kube-system"
+NAMESPACE = "steppe-status"
+"""A namespace of its own: who may write here may write no other component's Leases."""
 LABEL, LABELLED = "steppe.dev/report", "agent"
 ANNOTATION = "steppe.dev/status"
 RENEW_SECONDS = 60
@@ -95,19 +95,6 @@ def report(status: Mapping[str, Any], node_uid: str) -> Answer:
             "renewTime": micro_time(),
         },
     }
-
-
-async def read_reports(client: Client) -> list[Answer]:
-    """What is known of every Node, sorted by name; an `error` where no fresh report is there.
-
-    ApiError if the API server does not let us list Nodes or Leases.
-    """
-    nodes, _ = await client.list(NODES)
-    leases, _ = await client.list(LEASES, NAMESPACE, label_selector=f"{LABEL}={LABELLED}")
-    now = await client.server_time()
-    held = {lease.metadata.name: lease for lease in (msgspec.convert(x, Lease) for x in leases)}
-    names = sorted(node["metadata"]["name"] for node in nodes)
-    return [answer(name, held.get(lease_name(name)), now) for name in names]
 
 
 def answer(node: str, lease: Lease | None, now: dt.datetime) -> Answer:

@@ -3,7 +3,9 @@
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
+from steppe.compile.slices import Slices
 from steppe.kube.cause import Problem
+from steppe.kube.policies import Direction
 from steppe.policy.identities import NOBODY, Identity, Trait
 from steppe.policy.numbers import NO_NUMBER, Numbering
 
@@ -79,6 +81,30 @@ class IdentityCounts:
         for trait in identity.traits:
             _discard(self._by_trait, trait, identity)
         return number
+
+
+class ChangedNumbers(dict[int, set[Trait]]):
+    """The numbers whose identities one piece of work has made or ended, each with their traits.
+
+    It makes their rulings itself. So a short change has its end even while a long one waits.
+    """
+
+    def __init__(self, direction: Direction, slices: Slices) -> None:
+        super().__init__()
+        self._direction: Direction = direction
+        self._slices = slices
+        self._first: set[int] = set()
+
+    def note(self, changed: Changed) -> None:
+        for number, identity in changed:
+            if not self.by_others(number):
+                self._first.add(number)
+                self._slices.numbers.add((self._direction, number))
+            self.setdefault(number, set()).update(identity.traits)
+
+    def by_others(self, number: int) -> bool:
+        """Whether the kernel may lack rulings on this number, which other work has changed."""
+        return number not in self._first and (self._direction, number) in self._slices.numbers
 
 
 def _discard(where: dict[K, set[Identity]], key: K, identity: Identity) -> None:

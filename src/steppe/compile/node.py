@@ -22,7 +22,7 @@ from steppe.compile.policy_tables import PolicyObjects, policy_claims
 from steppe.dataplane.registry import EDGES, POLICIES, data_plane
 from steppe.fabric.registry import fabric_of
 from steppe.kube.cause import Problem
-from steppe.kube.claims import NodeClaims
+from steppe.kube.claims import Claimant, NodeClaims
 from steppe.kube.cluster import Cluster
 from steppe.kube.objects import Node, Workload
 from steppe.kube.services import EndpointSlice, Service, ServiceRange
@@ -129,12 +129,16 @@ class _World(msgspec.Struct, frozen=True):
         nodes: Iterable[Node],
         services: Iterable[tuple[Service, Iterable[EndpointSlice]]],
         ranges: Iterable[ServiceRange],
+        *,
+        granted: bool = False,
     ) -> Self:
         by_name = {node.name: node for node in nodes}
         known = tuple((service, tuple(slices)) for service, slices in services)
         kept = tuple(ranges)
-        claims = NodeClaims.of(settings.pod_ranges, (*by_name.values(), *kept))
-        offers = ServiceClaims.of(claims, settings.external_ips, known)
+        # Claims that nobody has made refuse nothing.
+        asking: tuple[Claimant, ...] = () if granted else (*by_name.values(), *kept)
+        claims = NodeClaims.of(settings.pod_ranges, asking)
+        offers = ServiceClaims.of(claims, settings.external_ips, () if granted else known)
         return cls(settings, by_name, known, kept, claims, offers)
 
 
@@ -171,9 +175,13 @@ def _service_blocks(world: _World, here: Node) -> Iterator[NodeClaim | Problem]:
 
 
 def compile_cluster(
-    settings: Settings, cluster: Cluster
+    settings: Settings, cluster: Cluster, *, granted: bool = False
 ) -> tuple[dict[str, NodeState], tuple[Problem, ...]]:
-    """Every node's tables by node name, and all Problems, for what needs the whole cluster."""
+    """Every node's tables by node name, and all Problems, for what needs the whole cluster.
+
+    `granted`: what may not be had is out of the cluster already (service/granted.py), so it is not
+    worked out again.
+    """
     states: dict[str, NodeState] = {}
     problems: dict[Problem, None] = {}
     policies = PolicyObjects(
@@ -188,6 +196,7 @@ def compile_cluster(
         cluster.nodes.values(),
         cluster.services_with_slices(),
         cluster.service_ranges.values(),
+        granted=granted,
     )
     for name in cluster.nodes:
         states[name], found = settle(_blocks(world, name, workloads_on(cluster, name), policies))

@@ -53,4 +53,19 @@ class NumberOwner(msgspec.Struct, frozen=True, gc=False):
     number: int
 
 
-Owner = ObjectRef | LinkOwner | GuardOwner | RulingOwner | PeerOwner | PrefixesOwner | NumberOwner
+class CrowdedOwner(msgspec.Struct, frozen=True, gc=False):
+    """The Problem of a policy that is closed for want of room."""
+
+    policy: ObjectRef
+
+
+Owner = (
+    ObjectRef
+    | CrowdedOwner
+    | LinkOwner
+    | GuardOwner
+    | RulingOwner
+    | PeerOwner
+    | PrefixesOwner
+    | NumberOwner
+)

@@ -13,7 +13,7 @@ from collections.abc import Set as AbstractSet
 from itertools import chain
 
 from steppe.compile.cluster_objects import ClaimSets, ClusterObjects
-from steppe.compile.identity_counts import Changed, IdentityCounts
+from steppe.compile.identity_counts import ChangedNumbers, IdentityCounts
 from steppe.compile.owners import (
     GuardOwner,
     NumberOwner,
@@ -167,7 +167,7 @@ class PolicySide:
         self, rules: Collection[AnyRule], peers: AbstractSet[ObjectRef], links: frozenset[str]
     ) -> Work:
         changed_again: set[str] = set()
-        changed = _Changed(self._direction, self._slices)
+        changed = ChangedNumbers(self._direction, self._slices)
         others = self._concerned(rules) if rules else iter(())
         concerned = (ref if ref not in peers else None for ref in others)
         for ref in chain(peers, concerned):
@@ -252,7 +252,7 @@ class PolicySide:
         if everyone or scope.beyond_pods:
             yield from (node.ref for node in tuple(self._cluster.nodes.values()))
 
-    def _compile_peer(self, ref: ObjectRef, changed: "_Changed") -> frozenset[Key]:
+    def _compile_peer(self, ref: ObjectRef, changed: ChangedNumbers) -> frozenset[Key]:
         held = self._holding(ref) if self._identities.any_rule else ()
         before = self._held.pop(ref, ())
         if held:
@@ -287,7 +287,7 @@ class PolicySide:
             return ()
         return identities.of_pod_addresses(pod)
 
-    def _compile_blocks(self, changed: "_Changed") -> Work:
+    def _compile_blocks(self, changed: ChangedNumbers) -> Work:
         """All prefixes, a part of them at a time."""
         turn = self._turn = self._turn + 1
         atoms = self._identities.of_prefixes()
@@ -373,27 +373,3 @@ class PolicySide:
 def _part_of(prefix: IPNetwork) -> int:
     """Prefixes beside each other are in different parts."""
     return (int(prefix.network_address) >> (prefix.max_prefixlen - prefix.prefixlen)) % _PARTS
-
-
-class _Changed(dict[int, set[Trait]]):
-    """The numbers whose identities one piece of work has made or ended, each with their traits.
-
-    It makes their rulings itself. So a short change has its end even while a long one waits.
-    """
-
-    def __init__(self, direction: Direction, slices: Slices) -> None:
-        super().__init__()
-        self._direction: Direction = direction
-        self._slices = slices
-        self._first: set[int] = set()
-
-    def note(self, changed: Changed) -> None:
-        for number, identity in changed:
-            if not self.by_others(number):
-                self._first.add(number)
-                self._slices.numbers.add((self._direction, number))
-            self.setdefault(number, set()).update(identity.traits)
-
-    def by_others(self, number: int) -> bool:
-        """Whether the kernel may lack rulings on this number, which other work has changed."""
-        return number not in self._first and (self._direction, number) in self._slices.numbers

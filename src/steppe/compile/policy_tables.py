@@ -12,7 +12,8 @@ from itertools import chain
 import msgspec
 
 from steppe.compile.cluster_objects import ClaimSets, ClusterObjects, Name
-from steppe.compile.owners import Owner
+from steppe.compile.owners import CrowdedOwner, Owner
+from steppe.compile.policy_budgets import Budgets
 from steppe.compile.policy_side import PolicySide
 from steppe.compile.slices import Pace, Slices
 from steppe.compile.subjects import Subject
@@ -21,6 +22,7 @@ from steppe.kube.cause import ObjectRef, Problem
 from steppe.kube.cluster_policies import ClusterNetworkPolicy
 from steppe.kube.objects import NO_POD, Node, Pod, Workload
 from steppe.kube.policies import Direction, Namespace, NetworkPolicy
+from steppe.kube.policy_budget import crowded
 from steppe.policy.guards import Guard, isolates, selects
 from steppe.policy.identities import NO_RULES
 from steppe.policy.numbers import Numbering, number_of
@@ -91,6 +93,7 @@ class PolicyTables:
         self._sides = (self._ingress, self._egress)
         self._policies: dict[str, dict[str, NetworkPolicy]] = {}
         self._cluster_policies: dict[str, ClusterNetworkPolicy] = {}
+        self._budgets = Budgets()
         self._subjects: dict[str, Subject] = {}
         self.loaded = True
         """Whether what was learnt at once is worked off: until then an entry may be missing."""
@@ -155,6 +158,11 @@ class PolicyTables:
             self._note_namespace(namespace)
         touched = [self._note_policy(policy) for policy in objects.network_policies]
         touched += [self._note_cluster_policy(policy) for policy in objects.cluster_policies]
+        for near in objects.network_policies:
+            self._budgets.put(near)
+        for admin in objects.cluster_policies:
+            self._budgets.put(admin)
+        touched += [self._tell_crowded(ref) for ref in self._budgets.closed()]
         for pod in objects.pods:
             self._note_pod(pod)
         for link in tuple(self._subjects):
@@ -214,8 +222,9 @@ class PolicyTables:
 
     def set_policy(self, policy: NetworkPolicy) -> frozenset[Key]:
         touched = self._note_policy(policy)
-        self._reselect(policy.namespace, policy.name, policy)
-        return self._settled(touched)
+        again = self._reclose(self._budgets.put(policy) - {policy.ref})
+        self._reselect(policy.namespace, policy.name, self._budgets.given(policy))
+        return self._settled(touched, again, self._tell_crowded(policy.ref))
 
     def remove_policy(self, namespace: str, name: str) -> frozenset[Key]:
         touched = NONE
@@ -225,18 +234,40 @@ class PolicyTables:
             self._policies.pop(namespace, None)
             touched = self._claim_sets.replace(_namespace(namespace), ())
         self._reselect(namespace, name, None)
-        return self._settled(touched)
+        return self._settled(touched, self._forget(ObjectRef("NetworkPolicy", namespace, name)))
 
     def set_cluster_policy(self, policy: ClusterNetworkPolicy) -> frozenset[Key]:
         touched = self._note_cluster_policy(policy)
-        self._reselect_everywhere(policy.name, policy)
-        return self._settled(touched)
+        again = self._reclose(self._budgets.put(policy) - {policy.ref})
+        self._reselect_everywhere(policy.name, self._budgets.given(policy))
+        return self._settled(touched, again, self._tell_crowded(policy.ref))
 
     def remove_cluster_policy(self, name: str) -> frozenset[Key]:
         self._cluster_policies.pop(name, None)
-        touched = self._claim_sets.replace(ObjectRef("ClusterNetworkPolicy", "", name), ())
+        ref = ObjectRef("ClusterNetworkPolicy", "", name)
+        touched = self._claim_sets.replace(ref, ())
         self._reselect_everywhere(name, None)
-        return self._settled(touched)
+        return self._settled(touched, self._forget(ref))
+
+    def _forget(self, ref: ObjectRef) -> frozenset[Key]:
+        """A policy is gone, and others may have its room."""
+        again = self._reclose(self._budgets.drop(ref))
+        return again | self._claim_sets.replace(CrowdedOwner(ref), ())
+
+    def _reclose(self, refs: AbstractSet[ObjectRef]) -> frozenset[Key]:
+        """Policies that are closed now, or not any more, because of what others ask for."""
+        for ref in refs:
+            if ref.namespace:
+                near = self._policies[ref.namespace][ref.name]
+                self._reselect(ref.namespace, ref.name, self._budgets.given(near))
+            else:
+                admin = self._cluster_policies[ref.name]
+                self._reselect_everywhere(ref.name, self._budgets.given(admin))
+        return NONE.union(*map(self._tell_crowded, refs))
+
+    def _tell_crowded(self, ref: ObjectRef) -> frozenset[Key]:
+        found = (crowded(ref),) if self._budgets.is_closed(ref) else ()
+        return self._claim_sets.replace(CrowdedOwner(ref), found)
 
     def _settled(self, *touched: frozenset[Key]) -> frozenset[Key]:
         found = [side.work() for side in self._sides]
@@ -296,9 +327,9 @@ class PolicyTables:
             Subject(
                 workload,
                 pod,
-                tuple(policy for policy in near if isolates(policy, pod)),
+                tuple(self._budgets.given(policy) for policy in near if isolates(policy, pod)),
                 tuple(
-                    policy
+                    self._budgets.given(policy)
                     for policy in self._cluster_policies.values()
                     if selects(policy.subject, pod, namespace)
                 ),

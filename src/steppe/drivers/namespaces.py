@@ -1,6 +1,6 @@
 """The protocols for attaching pods: the node's own namespace, and the namespaces of pods.
 
-        Host         the node's tables, and all links and addresses, also of other programs
+    Host         the node's tables, and all links and addresses, also of other programs
     Namespaces   opens a pod's namespace, and gives a driver of the tables inside it
 
 The real ones are in kernel.py and kernel_namespaces.py, those in memory in fake.py and

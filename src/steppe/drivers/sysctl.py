@@ -16,7 +16,10 @@ from steppe.plan.diff import Change
 from steppe.state.node import Key, Value
 from steppe.state.sysctl import Sysctl, SysctlKey
 
-_ROOT = Path("/proc/sys")
+_OF_NODE = Path("/host/proc/sys")
+"""Where our DaemonSet mounts the node's settings: /proc/sys itself is read-only in a container that
+is not privileged. Here too it is the thread's network namespace that counts."""
+_ROOT = _OF_NODE if (_OF_NODE / "net").is_dir() else Path("/proc/sys")
 # Only network settings are allowed. Link names may contain dots, but no part of a path consists of
 # dots alone.
 _PATH = re.compile(r"net(/(?!\.{1,2}(/|$))[A-Za-z0-9_.@:-]+)+")

@@ -120,7 +120,7 @@ def _names(cluster: Cluster, end: End) -> Iterator[str]:
         case NodeEnd():
             return (f"node/{name}" for name in cluster.nodes)
         case NamespaceEnd():
-            return (f"namespace/{name}" for name in _namespaces(cluster))
+            return (f"namespace/{name}" for name in cluster.namespaces_named)
         case PodEnd():
             return (f"{namespace}/{name}" for namespace, name in cluster.pods)
         case NameEnd(namespace, _):
@@ -130,21 +130,16 @@ def _names(cluster: Cluster, end: End) -> Iterator[str]:
             return (f"{namespace}/{name}" for namespace, name in cluster.pods)
 
 
-def _namespaces(cluster: Cluster) -> set[str]:
-    """The namespaces that exist, or that a pod or Service is in."""
-    return {*cluster.namespaces, *(n for n, _ in cluster.pods), *(n for n, _ in cluster.services)}
-
-
 _ALWAYS = frozenset({"default", "kube-system", "kube-public", "kube-node-lease"})
 """The namespaces that every cluster has (kubernetes.io, Namespaces: initial namespaces)."""
 
 
 def no_namespace(cluster: Cluster, name: str) -> str:
     """The sentence for a namespace that does not exist; "" if it does."""
-    known = _namespaces(cluster) | _ALWAYS
-    if not name or name in known or any(sign in name for sign in "*?["):
+    known = cluster.namespaces_named
+    if not name or name in known or name in _ALWAYS or any(sign in name for sign in "*?["):
         return ""
-    near = get_close_matches(name, sorted(known), _NEAR)
+    near = get_close_matches(name, sorted(known | _ALWAYS), _NEAR)
     return f"there is no namespace {name}{_did_you_mean(near)}"
 
 

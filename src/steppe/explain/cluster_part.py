@@ -12,6 +12,7 @@ from steppe.explain.model import Case
 from steppe.kube.cluster import Cluster, cluster_of
 from steppe.kube.doubt import AddressInDoubt, Doubt, EndpointsInDoubt
 from steppe.kube.objects import Node, Pod
+from steppe.kube.policies import Direction, NetworkPolicy
 from steppe.kube.services import EndpointSlice, Service
 from steppe.net.address import IPAddress, IPNetwork, host_prefix
 from steppe.net.packet import Packet
@@ -26,10 +27,14 @@ def part_for(cluster: Cluster, cases: Iterable[Case]) -> Cluster:
     services = {service.ref: service for service in found}.values()
     slices = tuple(slice_ for service in services for slice_ in cluster.slices_of(service))
     versions = {packet.destination.version for packet in packets}
-    ends = dict.fromkeys(a for packet in packets for a in (packet.source, packet.destination))
-    ends |= dict.fromkeys(case.sender for case in wanted if case.sender is not None)
-    ends |= dict.fromkeys(_backends(slices, versions))
-    pods = {pod.ref: pod for address in ends for pod in cluster.pods_at(address)}
+    from_ = dict.fromkeys(packet.source for packet in packets)
+    from_ |= dict.fromkeys(case.sender for case in wanted if case.sender is not None)
+    to = dict.fromkeys(packet.destination for packet in packets)
+    to |= dict.fromkeys(_backends(slices, versions))
+    ends = from_ | to
+    senders = {pod.ref: pod for address in from_ for pod in cluster.pods_at(address)}
+    receivers = {pod.ref: pod for address in to for pod in cluster.pods_at(address)}
+    pods = senders | receivers
     nodes = {node.name: node for node in _nodes(cluster, ends, pods.values(), slices, entered)}
     namespaces = cluster.namespaces
     return cluster_of(
@@ -37,7 +42,10 @@ def part_for(cluster: Cluster, cases: Iterable[Case]) -> Cluster:
         sorted(nodes.values(), key=lambda node: node.name),
         pods.values(),
         [namespaces[name] for name in {p.namespace for p in pods.values()} if name in namespaces],
-        [policy for pod in pods.values() for policy in cluster.policies_on(pod)],
+        (
+            *_policies(cluster, "egress", senders.values()),
+            *_policies(cluster, "ingress", receivers.values()),
+        ),
         cluster_policies=cluster.cluster_policies.values(),
         services=services,
         slices=slices,
@@ -59,6 +67,16 @@ def _doubts(cluster: Cluster, pods: Iterable[Pod], services: Iterable[Service]) 
             case EndpointsInDoubt(namespace, service) if (namespace, service) not in named:
                 continue
         yield doubt
+
+
+def _policies(
+    cluster: Cluster, direction: Direction, pods: Iterable[Pod]
+) -> Iterator[NetworkPolicy]:
+    """Those that isolate these pods in the direction in which the packets pass them."""
+    for pod in pods:
+        for policy in cluster.policies_on(pod):
+            if direction in policy.isolates:
+                yield policy
 
 
 def _services(cluster: Cluster, packet: Packet) -> Iterator[Service]:

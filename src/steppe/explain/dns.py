@@ -67,11 +67,10 @@ def by_address(cluster: Cluster, flow: Flow, kind: Kind, verdict: str) -> str:
 def dns_pods(cluster: Cluster) -> tuple[Pod, ...]:
     """The pods of the cluster's DNS: behind port 53 of a Service of a system namespace."""
     found: dict[str, Pod] = {}
-    for service, slices in cluster.services_with_slices():
-        dns = any((port.protocol, port.port) == ("UDP", 53) for port in service.ports)
-        if service.namespace not in _SPACES or not dns:
+    for service in (each for space in _SPACES for each in cluster.services_in(space)):
+        if not any((port.protocol, port.port) == ("UDP", 53) for port in service.ports):
             continue
-        for endpoint in (e for slice_ in slices for e in slice_.endpoints):
+        for endpoint in (e for slice_ in cluster.slices_of(service) for e in slice_.endpoints):
             found |= {str(pod.ref): pod for pod in cluster.pods_at(endpoint.address)}
     return tuple(found.values())
 

@@ -34,7 +34,8 @@ def entrances(
     if service.external_local:
         nodes = [n for n in nodes if _has_endpoints(fronts, n, service, version, port)] or nodes
     blocks = tuple(_blocks(cluster, (e.address for e in endpoints)))
-    hosting = {endpoint.node for endpoint in endpoints} if blocks else set()
+    by_node = bool(blocks) or service.external_local
+    hosting = {endpoint.node for endpoint in endpoints} if by_node else set()
     hinted = {name for endpoint in endpoints for name in endpoint.nodes}
     zoned = any(endpoint.zones for endpoint in endpoints)
     found: dict[object, Node] = {}

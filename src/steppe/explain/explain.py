@@ -27,6 +27,7 @@ from steppe.kube.cluster import Cluster
 from steppe.kube.policies import Direction
 from steppe.net.address import IPAddress
 from steppe.net.packet import Protocol
+from steppe.oracle.claims import honoured
 from steppe.oracle.policy_match import World
 from steppe.oracle.promised_path import Oracle, PromisedPath
 from steppe.service.granted import granted
@@ -62,6 +63,8 @@ class Explainer:
     ) -> None:
         self._asking = cluster
         self.cluster, self._refused = granted(cluster, settings)
+        # Whether the oracle too lets Nodes and ServiceCIDRs have all that was granted.
+        self._is_honoured = honoured(self.cluster) is self.cluster
         self._settings = settings
         self._node_port_addresses = settings.node_port_addresses
         self._external_ips = settings.external_ips
@@ -103,9 +106,7 @@ class Explainer:
                 f"{flow.source} and {flow.destination} have no IPv{family} in common"
             )
         part = part_for(self.cluster, wanted)
-        # What Nodes may have of what they claim, `granted` has settled for the whole cluster.
-        oracle = Oracle(part, self._node_port_addresses, external_ips=self._external_ips)
-        judge = Judge(part, self._settings)
+        oracle, judge = self._oracle(part), Judge(part, self._settings)
         found, conflicts = self._followed(part, oracle, joined(wanted, judge))
         kind = kind_of_all(found)
         asked = Asked(flow, part, found, oracle, self._node_port_addresses)
@@ -119,6 +120,14 @@ class Explainer:
             notes=(*notes, *refusals(self._asking, self._refused, wanted)),
             conflicts=conflicts,
             unknown=tuple(map(str, doubts_of(found))),
+        )
+
+    def _oracle(self, part: Cluster) -> Oracle:
+        return Oracle(
+            part,
+            self._node_port_addresses,
+            external_ips=self._external_ips,
+            is_honoured=self._is_honoured,
         )
 
     def _changes(self, asked: Asked) -> tuple[Change, ...]:

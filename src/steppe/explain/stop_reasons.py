@@ -1,7 +1,9 @@
 """The text for why no Service or address takes a packet (oracle/stop.py)."""
 
+from collections.abc import Callable
+
 from steppe.explain.sentences import listed, object_text, traffic
-from steppe.kube.services import Service
+from steppe.kube.services import Service, ServicePort
 from steppe.oracle.stop import Stop
 
 
@@ -33,6 +35,9 @@ def _of_service(stop: Stop, service: Service) -> str:
             return _no_endpoint(stop, who)
         case "not admitted":
             return f"{who} takes load balancer traffic from its source ranges only"
+        case "no such port" if any(map(_is_to(stop), service.unserved)):
+            more = f"{len(service.unserved)} of its ports are not served"
+            return f"{who} is too large for its nodes, so {more}, {traffic(stop.packet)} among them"
         case "no such port":
             ports = [f"{port.protocol} {port.port}" for port in service.ports]
             text = f"{who} has no port {traffic(stop.packet)}"
@@ -45,6 +50,11 @@ def _of_service(stop: Stop, service: Service) -> str:
             field = "internalTrafficPolicy" if internal else "externalTrafficPolicy"
             text = f"{who} keeps traffic on its node ({field}: Local), and {stop.node} "
             return text + "has none of its endpoints"
+
+
+def _is_to(stop: Stop) -> Callable[[ServicePort], bool]:
+    sent = (stop.packet.protocol, stop.packet.destination_port)
+    return lambda port: (port.protocol, port.port) == sent
 
 
 def _no_endpoint(stop: Stop, who: str) -> str:

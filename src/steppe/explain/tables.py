@@ -47,10 +47,13 @@ def explainer_of(
 
 
 def compiled(settings: Settings) -> InTables:
-    """Walks through the desired tables, compiled with these settings."""
+    """Walks through the desired tables, compiled with these settings.
+
+    The parts are of a cluster that has been granted what it asks for, as an Explainer's.
+    """
 
     def in_tables(part: Cluster) -> Walk:
-        states, _ = compile_cluster(settings, part)
+        states, _ = compile_cluster(settings, part, granted=True)
         walk = walk_of(part, states)
 
         def unnumbered(case: Case, promised_paths: Sequence[PromisedPath]) -> Paths:

@@ -79,6 +79,9 @@ class Cluster(msgspec.Struct, frozen=True, dict=True):
         """The Services that have this node port."""
         return self._services_by_node_port.get((protocol, node_port), ())
 
+    def services_in(self, namespace: str) -> tuple[Service, ...]:
+        return self._services_by_namespace.get(namespace, ())
+
     def slices_of(self, service: Service) -> tuple[EndpointSlice, ...]:
         """The slices that list the Service's endpoints."""
         return self._slices_by_service.get((service.namespace, service.name), ())
@@ -98,8 +101,14 @@ class Cluster(msgspec.Struct, frozen=True, dict=True):
         return self._policies_by_pod[name]
 
     @cached_property
+    def namespaces_named(self) -> frozenset[str]:
+        """The namespaces that exist, or that a pod or Service is in."""
+        inside = (namespace for names in (self.pods, self.services) for namespace, _ in names)
+        return frozenset((*self.namespaces, *inside))
+
+    @cached_property
     def _pods_by_address(self) -> Mapping[IPAddress, tuple[Pod, ...]]:
-        return _grouped(
+        return _by_address(
             (address, pod)
             for pod in self.pods.values()
             if not pod.host_network and not pod.finished
@@ -112,10 +121,10 @@ class Cluster(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def _nodes_by_address(self) -> Mapping[IPAddress, tuple[Node, ...]]:
-        return _grouped(
+        return _by_address(
             (address, node)
             for node in self.nodes.values()
-            for address in dict.fromkeys((*node.addresses, *node.external_addresses))
+            for address in (*node.addresses, *node.external_addresses)
         )
 
     @cached_property
@@ -134,11 +143,15 @@ class Cluster(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def _services_by_address(self) -> Mapping[IPAddress, tuple[Service, ...]]:
-        return _grouped(
+        return _by_address(
             (address, service)
             for service in self.services.values()
-            for address in dict.fromkeys(service.addresses)
+            for address in service.addresses
         )
+
+    @cached_property
+    def _services_by_namespace(self) -> Mapping[str, tuple[Service, ...]]:
+        return _grouped((service.namespace, service) for service in self.services.values())
 
     @cached_property
     def _services_by_node_port(self) -> Mapping[tuple[Protocol, int], tuple[Service, ...]]:
@@ -189,6 +202,22 @@ def cluster_of(
         service_ranges={known.name: known for known in service_ranges},
         doubts=tuple(doubts),
     )
+
+
+def _by_address(pairs: Iterable[tuple[IPAddress, V]]) -> Mapping[IPAddress, tuple[V, ...]]:
+    """As `_grouped`, for keys that have one value each in a cluster that is in order.
+
+    Each address is hashed only once: that costs as much as all else.
+    """
+    found: dict[IPAddress, tuple[V, ...]] = {}
+    shared: dict[IPAddress, list[V]] = {}
+    for address, value in pairs:
+        (first,) = found.setdefault(address, (value,))
+        if first is not value:
+            holders = shared.setdefault(address, [first])
+            if holders[-1] is not value:
+                holders.append(value)
+    return found | {address: tuple(holders) for address, holders in shared.items()}
 
 
 def _grouped(pairs: Iterable[tuple[K, V]]) -> Mapping[K, tuple[V, ...]]:

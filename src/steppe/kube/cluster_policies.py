@@ -130,8 +130,12 @@ def _both(
         if not large:
             return ingress, egress
     problems.append(Problem(Cause(ref, "spec"), large))
-    closed = ClusterRule("spec", "", "Deny", (Anyone(),), (AnyTraffic(),))
-    return (closed,) if spec.ingress else (), (closed,) if spec.egress else ()
+    return closed_rules() if spec.ingress else (), closed_rules() if spec.egress else ()
+
+
+def closed_rules() -> tuple[ClusterRule, ...]:
+    """The rules of one direction of a policy that is too large."""
+    return (ClusterRule("spec", "", "Deny", (Anyone(),), (AnyTraffic(),)),)
 
 
 def _only_denying(rules: Iterable[ClusterRule]) -> Iterator[ClusterRule]:

@@ -7,6 +7,7 @@ docs/decisions/0009-policy-semantics.md.
 """
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Literal, Protocol, get_args
 
 import msgspec
@@ -103,10 +104,16 @@ class NetworkPolicy(msgspec.Struct, frozen=True):
 
     @property
     def ref(self) -> ObjectRef:
-        return ObjectRef("NetworkPolicy", self.namespace, self.name)
+        return _ref(self.namespace, self.name)
 
     def rules(self, direction: Direction) -> tuple[Rule, ...]:
         return self.ingress if direction == "ingress" else self.egress
+
+
+@lru_cache(maxsize=1 << 13)
+def _ref(namespace: str, name: str) -> ObjectRef:
+    """Cached: a pod may be under a thousand, and each is asked for it several times."""
+    return ObjectRef("NetworkPolicy", namespace, name)
 
 
 def namespace_from(seen: wire.Namespace) -> Namespace:

@@ -38,7 +38,8 @@ class Service(msgspec.Struct, frozen=True, gc=False):
     `load_balancer_ips` contains those with ipMode VIP; `load_balancer_hosts` its other ways in,
     which nodes do not answer for: host names, and addresses with ipMode Proxy. `refused` are the
     addresses of `load_balancer_ips` and `external_ips` that belong to something else, and are not
-    served (service/claims.py).
+    served (service/claims.py). `unserved` are ports that `ports` does not have for want of room
+    (service/limits.py).
     """
 
     namespace: str
@@ -60,6 +61,7 @@ class Service(msgspec.Struct, frozen=True, gc=False):
     external_name: str = ""
     load_balancer_hosts: tuple[str, ...] = ()
     refused: tuple[IPAddress, ...] = ()
+    unserved: tuple[ServicePort, ...] = ()
 
     @property
     def ref(self) -> ObjectRef:

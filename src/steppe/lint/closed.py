@@ -104,7 +104,8 @@ def _may_be_somebody(facts: Facts, peer: Peer) -> bool:
 
 
 def _field(offer: Offer) -> str:
-    return f"spec.ports[{offer.service.ports.index(offer.port)}]"
+    service = offer.service
+    return f"spec.ports[{(*service.ports, *service.unserved).index(offer.port)}]"
 
 
 def _outcomes(facts: Facts, offers: Offers, offer: Offer) -> _Outcomes:

@@ -16,13 +16,28 @@ import msgspec
 from steppe.kube.cluster import Cluster
 from steppe.kube.objects import Node
 from steppe.kube.services import ServiceRange
-from steppe.net.address import IPNetwork, host_prefix, parse_prefix
+from steppe.net.address import IPAddress, IPNetwork, parse_prefix
+
+_Bits = tuple[int, int, int]
+"""An address or prefix: its IP version, its length, and its leading bits as a number."""
+
+
+def _bits(what: IPAddress | IPNetwork) -> _Bits:
+    if isinstance(what, IPAddress):
+        return what.version, what.max_prefixlen, int(what)
+    length = what.prefixlen
+    return what.version, length, int(what.network_address) >> what.max_prefixlen - length
+
+
+def _nobodys(*texts: str) -> tuple[_Bits, ...]:
+    return tuple(_bits(parse_prefix(text)) for text in texts)
+
 
 _NOBODYS = {
-    4: tuple(map(parse_prefix, ("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4"))),
-    6: tuple(map(parse_prefix, ("::/96", "::ffff:0:0/96", "fe80::/10", "ff00::/8"))),
+    4: _nobodys("0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/4"),
+    6: _nobodys("::/96", "::ffff:0:0/96", "ff00::/8"),
 }
-_LINK_LOCAL = (_NOBODYS[4][2], _NOBODYS[6][2])
+_LINK_LOCAL = {4: _nobodys("169.254.0.0/16"), 6: _nobodys("fe80::/10")}
 
 
 def honoured(cluster: Cluster, pod_ranges: tuple[IPNetwork, ...] = ()) -> Cluster:
@@ -32,23 +47,17 @@ def honoured(cluster: Cluster, pod_ranges: tuple[IPNetwork, ...] = ()) -> Cluste
     asking: list[Node | ServiceRange] = [*nodes.values(), *ranges.values()]
     for each in sorted(asking, key=lambda one: (one.created, one.ref)):
         if isinstance(each, ServiceRange):
-            kept = tuple(p for p in each.prefixes if _is_fit(p) and not given.to_nodes(p))
+            kept = tuple(p for p in each.prefixes if given.is_free_for_services(p))
             given.give_range(kept)
             if kept != each.prefixes:
                 ranges[each.name] = msgspec.structs.replace(each, prefixes=kept)
             continue
-        addresses = tuple(
-            address
-            for address in each.addresses
-            if _is_fit(host_prefix(address)) and not given.to_anyone(host_prefix(address))
-        )
-        given.give_node(map(host_prefix, addresses))
+        addresses = tuple(filter(given.is_free, each.addresses))
+        given.give_node(addresses)
         prefixes = tuple(
             prefix
             for prefix in each.prefixes
-            if _is_fit(prefix.network)
-            and _is_inside(prefix.network, pod_ranges)
-            and not given.to_anyone(prefix.network)
+            if given.is_free(prefix.network) and _is_inside(prefix.network, pod_ranges)
         )
         given.give_node(prefix.network for prefix in prefixes)
         if (addresses, prefixes) != (each.addresses, each.prefixes):
@@ -65,17 +74,21 @@ class _Given:
         self._nodes = _Prefixes()
         self._ranges = _Prefixes()
 
-    def give_node(self, prefixes: Iterable[IPNetwork]) -> None:
-        self._nodes.add(prefixes)
+    def give_node(self, what: Iterable[IPAddress | IPNetwork]) -> None:
+        self._nodes.add(map(_bits, what))
 
     def give_range(self, prefixes: Iterable[IPNetwork]) -> None:
-        self._ranges.add(prefixes)
+        self._ranges.add(map(_bits, prefixes))
 
-    def to_nodes(self, prefix: IPNetwork) -> bool:
-        return self._nodes.overlap(prefix)
+    def is_free(self, what: IPAddress | IPNetwork) -> bool:
+        """Whether a Node may have it: it is fit for pods or nodes, and nobody has any of it."""
+        bits = _bits(what)
+        return _is_fit(bits) and not (self._nodes.overlap(bits) or self._ranges.overlap(bits))
 
-    def to_anyone(self, prefix: IPNetwork) -> bool:
-        return self._nodes.overlap(prefix) or self._ranges.overlap(prefix)
+    def is_free_for_services(self, prefix: IPNetwork) -> bool:
+        """Whether a ServiceCIDR may have it: such may overlap each other."""
+        bits = _bits(prefix)
+        return _is_fit(bits) and not self._nodes.overlap(bits)
 
 
 class _Prefixes:
@@ -89,17 +102,16 @@ class _Prefixes:
         self._given: dict[tuple[int, int], set[int]] = {}
         self._cut: dict[tuple[int, int], set[int]] = {}
 
-    def add(self, prefixes: Iterable[IPNetwork]) -> None:
-        for prefix in prefixes:
-            version, own, bits = prefix.version, prefix.prefixlen, _leading(prefix)
+    def add(self, prefixes: Iterable[_Bits]) -> None:
+        for version, own, bits in prefixes:
             self._given.setdefault((version, own), set()).add(bits)
             for (family, length), found in self._cut.items():
                 if family == version and length <= own:
                     found.add(bits >> own - length)
 
-    def overlap(self, prefix: IPNetwork) -> bool:
+    def overlap(self, prefix: _Bits) -> bool:
         """Whether one of them holds the prefix, or lies inside it."""
-        version, own, bits = prefix.version, prefix.prefixlen, _leading(prefix)
+        version, own, bits = prefix
         return bits in self._cut_to(version, own) or any(
             bits >> own - length in found
             for (family, length), found in self._given.items()
@@ -118,20 +130,19 @@ class _Prefixes:
         return found
 
 
-def _leading(prefix: IPNetwork) -> int:
-    """The bits of the prefix itself, without those of hosts."""
-    return int(prefix.network_address) >> prefix.max_prefixlen - prefix.prefixlen
-
-
-def _is_fit(prefix: IPNetwork) -> bool:
-    if prefix.prefixlen < (8 if prefix.version == 4 else 32):
+def _is_fit(prefix: _Bits) -> bool:
+    version, length, bits = prefix
+    if length < (8 if version == 4 else 32):
         return False
-    alone = prefix.prefixlen == prefix.max_prefixlen
-    return not any(
-        prefix.overlaps(each)
-        for each in _NOBODYS[prefix.version]
-        if not (alone and each in _LINK_LOCAL)
-    )
+    alone = length == (32 if version == 4 else 128)
+    # A node may well be known by an address that its neighbours alone reach.
+    for _, other, nobodys in (
+        _NOBODYS[version] if alone else _NOBODYS[version] + _LINK_LOCAL[version]
+    ):
+        common = min(length, other)
+        if bits >> length - common == nobodys >> other - common:
+            return False
+    return True
 
 
 def _is_inside(prefix: IPNetwork, ranges: tuple[IPNetwork, ...]) -> bool:

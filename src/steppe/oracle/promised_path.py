@@ -93,13 +93,15 @@ class Oracle:
         pod_ranges: tuple[IPNetwork, ...] = (),
         external_ips: ExternalIPs = "warn",
         same_nodes: "Oracle | None" = None,
+        is_honoured: bool = False,
     ) -> None:
         """`same_nodes`: an oracle of a cluster with the same Nodes and ServiceCIDRs, if any.
+        `is_honoured`: the cluster is a part of one in which every such claim is honoured.
 
         What these may have of what they claim is then not worked out again.
         """
         if same_nodes is None:
-            cluster = honoured(cluster, pod_ranges)
+            cluster = cluster if is_honoured else honoured(cluster, pod_ranges)
         else:
             nodes, ranges = same_nodes.cluster.nodes, same_nodes.cluster.service_ranges
             if cluster.nodes is not nodes or cluster.service_ranges is not ranges:

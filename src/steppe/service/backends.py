@@ -17,11 +17,10 @@ from steppe.kube.cause import Cause, ObjectRef, Problem
 from steppe.kube.objects import Node
 from steppe.kube.services import Endpoint, EndpointSlice, Service, ServicePort
 from steppe.net.address import IPAddress, of_version
+from steppe.service.limits import fitting
 from steppe.service.table import Backend, Backends, Frontend, ServiceTable, SourceRanges
 from steppe.settings import NodePortAddresses
 
-MAX_ENTRIES = 20_000
-"""How much one Service may ask of a node: about its frontends times its endpoints."""
 Kind = Literal["cluster", "external", "balancer", "node"]
 
 
@@ -73,22 +72,16 @@ def service_table(
 ) -> ServiceTable:
     """The rows of one Service on this node; `owner` returns the Service that owns a frontend."""
     ref = service.ref
+    known = tuple(slices)
+    service, problems = fitting(service, known)
     own: dict[Frontend, NamedFrontend] = {}
-    problems: list[Problem] = []
     for named in named_frontends(vantage, service):
         rival = owner(named.front)
-        if rival == ref:
+        if rival != ref:
+            problems = (*problems, _taken(service, named, rival))
+        elif named.port not in service.unserved:
             own[named.front] = named
-        else:
-            problems.append(_taken(service, named, rival))
-    found: list[tuple[Frontend, Backends]] = []
-    room = MAX_ENTRIES
-    for row in frontends(vantage, service, slices, own.values()):
-        room -= _size(row[1])
-        if room < 0:
-            problems.append(_too_large(service, list(own.values())[len(found) :]))
-            break
-        found.append(row)
+    found = frontends(vantage, service, known, own.values())
     return ServiceTable(
         ref,
         tuple(
@@ -96,31 +89,18 @@ def service_table(
             for index, address in enumerate(service.cluster_ips)
         ),
         tuple(found),
-        tuple(problems),
-    )
-
-
-def _size(backends: Backends) -> int:
-    """About how many entries a frontend needs in a data plane."""
-    choices = len(backends.inside) + (len(backends.outside) if backends.local else 0)
-    admitted = len(backends.admitted.prefixes) if backends.admitted is not None else 0
-    return 1 + choices * (3 if backends.affinity_seconds else 1) + admitted
-
-
-def _too_large(service: Service, left: list[NamedFrontend]) -> Problem:
-    return Problem(
-        Cause(service.ref, "spec.ports"),
-        f"its addresses and ports times its endpoints are more than {MAX_ENTRIES:,}, so "
-        f"{left[0].front} and {len(left) - 1} after it are not served; make several Services of "
-        "it, with fewer ports or endpoints each",
+        problems,
     )
 
 
 def named_frontends(vantage: Vantage, service: Service) -> tuple[NamedFrontend, ...]:
-    """Every frontend of a Service on this node, each once (with the first field it comes from)."""
+    """Every frontend of a Service on this node, each once (with the first field it comes from).
+
+    Also those of ports that are not served: nobody else may have them.
+    """
     families = {address.version for address in service.cluster_ips}
     found: dict[Frontend, NamedFrontend] = {}
-    for port in service.ports:
+    for port in (*service.ports, *service.unserved):
         for address, number, kind, field in _addresses(vantage, service, port):
             front = Frontend(address, port.protocol, number)
             # A Service has endpoints of its own families only (ServiceSpec.ipFamilies).
@@ -135,12 +115,15 @@ def frontends(
     slices: Iterable[EndpointSlice],
     wanted: Iterable[NamedFrontend],
 ) -> Iterator[tuple[Frontend, Backends]]:
-    """These frontends of a Service, each with its backends."""
+    """These frontends of a Service, each with its backends; those that are not served refuse."""
     # If two slices list one endpoint, the first slice by name is its cause.
     known = tuple(sorted(slices, key=lambda slice_: slice_.name))
     usable: dict[tuple[ServicePort, int], UsableBackends] = {}
     for named in wanted:
         port, version = named.port, named.front.address.version
+        if port in service.unserved:
+            yield named.front, Backends(Cause(service.ref, "spec.ports"), (), (), refuse=True)
+            continue
         if (port, version) not in usable:
             found = _endpoints(port, version, known)
             usable[port, version] = _usable_backends(vantage.node, service.distribution, found)

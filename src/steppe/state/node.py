@@ -46,18 +46,20 @@ TABLES: tuple[str, ...] = tuple(key.table for key in get_args(Key))
 
 def settle(claims: Iterable[NodeClaim | Problem]) -> tuple[NodeState, tuple[Problem, ...]]:
     """The tables made of these claims, and all Problems: those given and those of conflicts."""
-    by_key: dict[Key, list[NodeClaim]] = {}
+    state: dict[Key, NodeEntry] = {}
+    alone: dict[Key, NodeClaim] = {}
+    shared: dict[Key, list[NodeClaim]] = {}
     problems: dict[Problem, None] = {}
     for claim in claims:
         if isinstance(claim, Problem):
             problems[claim] = None
-        else:
-            by_key.setdefault(claim.key, []).append(claim)
-    state: dict[Key, NodeEntry] = {}
-    for key, group in by_key.items():
-        if len(group) == 1:  # as of nearly all
-            state[key] = Entry(group[0].value, (group[0].cause,))
             continue
+        first = alone.setdefault(claim.key, claim)
+        if first is claim:  # as of nearly all
+            state[claim.key] = Entry(claim.value, (claim.cause,))
+        else:
+            shared.setdefault(claim.key, [first]).append(claim)
+    for key, group in shared.items():
         state[key], found = settle_key(group)
         problems.update(dict.fromkeys(found))
     return state, tuple(sorted(problems))

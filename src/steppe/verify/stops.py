@@ -12,7 +12,6 @@ import msgspec
 
 from steppe.kube.cause import Cause
 from steppe.kube.cluster import Cluster
-from steppe.net.address import IPAddress
 from steppe.state.claim import Entry
 from steppe.state.document import KeyState, concerns
 from steppe.state.link import ForwardingKey, LinkKey, NeighbourKey
@@ -96,7 +95,7 @@ class Tables:
         if lost is not None:
             found += self._settings(lost.end.reason)
         if not found:
-            found = list(self._unasked(check))
+            found = list(self._naming(check, (*wanted, *actual)))
         if found or lost is None:
             return tuple(found)
         return (Stop(lost.steps[-1].node if lost.steps else "", lost.end.reason),)
@@ -120,11 +119,20 @@ class Tables:
             if isinstance(each.state.key, SysctlKey) and str(each.state.key) in reason:
                 yield each
 
-    def _unasked(self, check: Check) -> Iterator[Differing]:
-        """Entries that nothing asks for, and that name an end of the packet."""
-        ends: frozenset[IPAddress] = frozenset((check.packet.source, check.packet.destination))
+    def _naming(self, check: Check, ways: Iterable[Trace]) -> Iterator[Differing]:
+        """Elements that name an end of the packet, on nodes that it comes to.
+
+        A rule for what is not in a set meets none, and one that nothing asks for has no cause.
+        """
+        ends = {check.packet.source, check.packet.destination}
+        nodes = set()
+        for way in ways:
+            ends |= {way.packet.source, way.packet.destination}
+            nodes |= {step.node for step in way.steps}
         for each in self._differing:
-            if each.state.desired is None and concerns(each.state.key, ends):
+            key = each.state.key
+            named = isinstance(key, ElementKey) and concerns(key, frozenset(ends))
+            if named and each.node in nodes:
                 yield each
 
 
@@ -184,4 +192,9 @@ def grouped(found: Iterable[tuple[T, Sequence[Stop | Differing]]]) -> tuple[Grou
         differing = (one for one in why if isinstance(one, Differing))
         entries.setdefault(key, {}).update(dict.fromkeys(differing))
     order = sorted(members, key=lambda key: (not key, -len(members[key])))
-    return tuple(Group(key, tuple(entries[key]), tuple(members[key])) for key in order)
+    return tuple(Group(key, _ordered(entries[key]), tuple(members[key])) for key in order)
+
+
+def _ordered(entries: Iterable[Differing]) -> tuple[Differing, ...]:
+    """Those first that others need, such as links."""
+    return tuple(sorted(entries, key=lambda each: (each.node, each.state.key.level)))

@@ -44,19 +44,21 @@ Chain = tuple[str, str, str]
 
 class Dropped(msgspec.Struct, frozen=True):
     """The namespace and chain in which a probe was last seen, and the rule that dropped it there:
-    "" if none did.
+    "" if none did. `routed`: it was known by which link it leaves.
     """
 
     netns: str
     chain: Chain
     rule: str = ""
+    routed: bool = False
 
     @property
     def text(self) -> str:
-        chain = " ".join(self.chain)
         if self.rule:
-            return f"{chain}: {self.rule}"
-        return f"no rule: it was last seen in {chain} (a route, rp_filter or a link loses it there)"
+            return f"{' '.join(self.chain)}: {self.rule}"
+        if self.routed:
+            return "no rule: lost after routing, by its route's next hop or a link"
+        return "no rule: lost before or by routing (no route, a blackhole, rp_filter)"
 
 
 class _Pass(msgspec.Struct, frozen=True):
@@ -134,7 +136,8 @@ class Traces:
         if at is None:
             return None
         family, rule = self._found(at)
-        return Dropped(at.netns, (family, at.table, at.chain), rule if at.dropped else "")
+        chain = family, at.table, at.chain
+        return Dropped(at.netns, chain, rule if at.dropped else "", routed=not at.place[1])
 
     def _begin(self) -> socket.socket:
         _run(_marking(self._first, self._first + self._count))
@@ -152,7 +155,7 @@ class Traces:
                 self._passes[key] = begun
         table, chain = nl.string(found.get(_TABLE, b"")), nl.string(found.get(_CHAIN, b""))
         now = self._passes.get(key)
-        if now is None or table == TABLE:
+        if now is None:
             return
         which = now.number, now.answer
         before = self._last.get(which)

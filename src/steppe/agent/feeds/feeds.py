@@ -4,6 +4,7 @@ Fail static: an incomplete list looks like deletions, so nothing in the kernel i
 every list that it depends on is complete. The entries of an earlier agent stay in use.
 """
 
+import asyncio
 import contextlib
 import logging
 import time
@@ -31,6 +32,10 @@ from steppe.kube.objects import Underlay
 from steppe.state.node import Key
 
 log = logging.getLogger("steppe.agent")
+
+
+TURN_SECONDS = 0.02
+"""For how long one kind's events are worked off before others have their turn."""
 
 
 class Listener(Protocol):
@@ -146,6 +151,7 @@ class Feeds:
             label_selector=kind.label_selector,
             status=status,
         )
+        busy = 0.0
         async with contextlib.aclosing(events):
             async for event in events:
                 listed = isinstance(event, Replaced)
@@ -161,6 +167,11 @@ class Feeds:
                 if listed or touched or resource is not NODES:
                     listener.touch(touched)
                 del event  # a list may be large: free it before waiting for the next event
+                busy += time.monotonic() - began
+                if busy > TURN_SECONDS:
+                    # Events that are here already come without a wait between them.
+                    busy = 0.0
+                    await asyncio.sleep(0)
 
     def _tell_listed(self, seconds: float) -> None:
         nodes, entries = len(self._compiler.nodes), len(self._compiler.state)

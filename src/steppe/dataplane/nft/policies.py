@@ -32,10 +32,14 @@ from steppe.state.node import NodeClaim
 
 
 def guard_claims(workload: Workload, guard: Guard, anyone: Ruling) -> Iterator[NodeClaim]:
-    """That policies guard the pod, and what they allow for every peer."""
+    """That policies guard the pod, and what they allow for every peer.
+
+    Of very many policies the first of each kind are named: a pod under 990 would have 8,000 claims.
+    """
     sets = policy_sets(guard.direction)
+    because = (*guard.isolated[:MOST_NAMED], *guard.subject[:MOST_NAMED])
     for own in workload.addresses:
-        for cause in guard.because:
+        for cause in because:
             yield Claim(sets.guarded.key(own), Element(), cause)
             yield Claim(ITSELF_MAP.key(own, own), Element((ITSELF,)), cause)
     if anyone.ports:
