@@ -6,6 +6,7 @@ import click
 from tabulate import tabulate
 
 from steppe.cli.agents import ask, options, print_errors, print_json
+from steppe.client.reports import duration
 from steppe.printable import printable
 
 STATUS_SECONDS = 10.0
@@ -94,7 +95,7 @@ def lines(answers: list[Answer]) -> list[str]:
 
 def _row(answer: Answer) -> list[object]:
     age = answer.get("reportedSecondsAgo")
-    ago = [] if age is None else [f"{max(0, age):.0f} s ago"]
+    ago = [] if age is None else [f"{duration(max(0, age))} ago"]
     if "error" in answer:
         # Nothing that was true once is shown as if it were true now.
         return [answer["node"], "not known", *["-"] * (len(HEADERS) - 2), *ago]

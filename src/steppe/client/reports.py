@@ -112,9 +112,9 @@ def answer(node: str, lease: Lease | None, now: dt.datetime) -> Answer:
         return told | {"error": f"the report in Lease {lease_name(node)} is not this node's"}
     told["reportedSecondsAgo"] = round(age, 1)
     if age > (lease.spec.lease_duration_seconds or 0):
-        return told | {"error": f"the last report came {_long(age)} ago: {_CURE}"}
+        return told | {"error": f"the last report came {duration(age)} ago: {_CURE}"}
     if age < -FUTURE_SECONDS:
-        return told | {"error": f"the report is {_long(-age)} ahead: the node's clock is wrong"}
+        return told | {"error": f"the report is {duration(-age)} ahead: the node's clock is wrong"}
     return status | told
 
 
@@ -124,7 +124,8 @@ _CURE = (
 )
 
 
-def _long(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Seconds in the largest unit of which there are two at least: 90 s, 7 min, 3 h."""
     if seconds < 2 * 60:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 2 * 3600 else f"{seconds / 3600:.0f} h"
