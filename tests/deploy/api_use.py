@@ -39,6 +39,7 @@ VERBS = {
     "patch": "patch",
     "delete": "delete",
     "get_path": "nonResourceURL",
+    "server_time": "nonResourceURL",
 }
 """The client's methods, and the verb that the API server asks its roles for."""
 
@@ -97,7 +98,8 @@ def uses(program: Program) -> frozenset[Use]:
         for call in client_calls(tree):
             resources = _resources(program, name, call)
             needed.discard((name, call.func.attr))
-            found |= {Use(r.group, r.plural, VERBS[call.func.attr]) for r in resources}
+            verbs = {VERBS[call.func.attr], *(("create",) if _applies(call) else ())}
+            found |= {Use(r.group, r.plural, verb) for r in resources for verb in verbs}
     if needed:
         raise UnknownUseError(f"INDIRECT names calls that are no more: {sorted(needed)}")
     return frozenset(found)
@@ -117,6 +119,11 @@ def client_calls(tree: ast.Module) -> Iterator[_Call]:
         receiver = ast.unparse(node.func.value)
         if node.func.attr in VERBS and receiver.lower().endswith("client"):
             yield _Call(node.func, node.args, node.keywords)
+
+
+def _applies(call: _Call) -> bool:
+    """Whether it is a server-side apply, for which the API server asks for `create` as well."""
+    return any(k.arg == "kind" and ast.unparse(k.value) == "'apply'" for k in call.keywords)
 
 
 def _resources(program: Program, module: str, call: _Call) -> tuple[Resource, ...]:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from steppe.client.reports import NAMESPACE
 from tests.deploy import api_use
 from tests.deploy.api_use import PROGRAMS, Program, UnknownUseError, Use, uses
 from tests.deploy.manifest import of_kind
@@ -46,7 +47,7 @@ def test_what_is_found_in_the_code_is_what_its_authors_know_of() -> None:
     assert Use("", "pods", "list") not in found
     agent = uses(PROGRAMS["agent"])
     assert Use("policy.networking.k8s.io", "clusternetworkpolicies", "watch") in agent
-    assert not {use for use in agent if use.plural == "leases"}
+    assert {use.verb for use in agent if use.plural == "leases"} == {"create", "patch"}
 
 
 def test_every_method_of_the_client_has_its_verb() -> None:
@@ -83,8 +84,18 @@ def test_nobody_may_do_everything_or_read_secrets() -> None:
                 assert not words & {"*", "secrets", "escalate", "bind", "impersonate"}
 
 
+def test_agents_write_leases_in_a_namespace_that_holds_no_others() -> None:
+    (role,) = of_kind("Role", "steppe-agent")
+    (binding,) = of_kind("RoleBinding", "steppe-agent")
+    (namespace,) = of_kind("Namespace")
+    assert namespace["metadata"]["name"] == NAMESPACE
+    assert role["metadata"]["namespace"] == binding["metadata"]["namespace"] == NAMESPACE
+    for role in of_kind("ClusterRole"):
+        assert all("leases" not in rule["resources"] for rule in role["rules"])
+
+
 def test_only_one_lease_can_be_read_or_changed() -> None:
-    (role,) = of_kind("Role")
+    (role,) = of_kind("Role", "steppe-controller")
     assert role["metadata"]["namespace"] == "kube-system"
     limited = {v: r.get("resourceNames") for r in role["rules"] for v in r["verbs"]}
     # "You cannot restrict create … requests by their resource name" (Kubernetes, Using RBAC)
