@@ -10,7 +10,7 @@ import pytest
 from tests.kubernetes.harness.cluster import Cluster
 from tests.kubernetes.harness.lan import inside
 from tests.kubernetes.harness.processes import run
-from tests.kubernetes.workload import INSIDE, LATE, PORT, Workload
+from tests.kubernetes.workload import INSIDE, LATE, PORT, Workload, end_pod, run_pod
 from tests.waiting import until
 
 pytestmark = pytest.mark.timeout(900)
@@ -120,6 +120,16 @@ def test_a_half_closed_connection_through_a_service_gets_its_late_answer(
 def test_the_audit_of_a_node_finds_nothing(workload: Workload) -> None:
     for node in workload.cluster.nodes.values():
         node.steppe("audit")  # HarnessError with what it says if its exit code is not 0
+
+
+def test_a_pod_that_ends_leaves_nothing_on_its_node(workload: Workload) -> None:
+    cluster, name = workload.cluster, next(iter(workload.cluster.nodes))
+    pod = run_pod(cluster, "short", name)
+    routes = lambda: "".join(pod.node.run("ip", "route", "show", a) for a in pod.addresses)  # noqa: E731
+    assert "dev st" in routes()
+    end_pod(cluster, pod)
+    until(lambda: not routes(), 60, "its routes are gone")
+    pod.node.steppe("audit")
 
 
 def test_agents_in_pid_namespaces_put_nothing_of_their_own_right(workload: Workload) -> None:

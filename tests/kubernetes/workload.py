@@ -26,6 +26,8 @@ class Pod:
     name: str
     node: Node
     addresses: tuple[str, ...]
+    sandbox: str = ""
+    """Its number at the runtime, if the harness asked for it."""
 
     def runs(self, *argv: str | Path) -> list[str]:
         """The command that runs a program of this machine in the pod's network namespace."""
@@ -59,10 +61,7 @@ def started(cluster: Cluster) -> Workload:
         _service("late", {"pod": f"server-{others[0]}"}, LATE, "ClusterIP"),
     ):
         cluster.api.post(SERVICES, item)
-    for name, node in placed.items():
-        cluster.api.post(PODS, _pod(name, node))
-    follow = _awaited if isinstance(cluster.plane, ControlPlane) else _run
-    found = [follow(cluster, name, cluster.nodes[node]) for name, node in placed.items()]
+    found = [run_pod(cluster, name, node) for name, node in placed.items()]
     made = Workload(cluster, found[0], tuple(found[1:]))
     if not isinstance(cluster.plane, ControlPlane):
         _publish(cluster, "web", PORT, made.servers)
@@ -70,6 +69,20 @@ def started(cluster: Cluster) -> Workload:
     for pod in made.servers:
         until(lambda pod=pod: made.asks(pod.addresses[0]), 60, f"{pod.name} answers")
     return made
+
+
+def run_pod(cluster: Cluster, name: str, node: str) -> Pod:
+    """Return when it has its addresses."""
+    cluster.api.post(PODS, _pod(name, node))
+    follow = _awaited if isinstance(cluster.plane, ControlPlane) else _run
+    return follow(cluster, name, cluster.nodes[node])
+
+
+def end_pod(cluster: Cluster, pod: Pod) -> None:
+    """Its object goes, and its sandbox by the kubelet or the harness."""
+    if pod.sandbox:
+        pod.node.run(cluster.settings.kubernetes("sandbox"), "end", pod.sandbox)
+    cluster.api.delete(f"{PODS}/{pod.name}")
 
 
 def _awaited(cluster: Cluster, name: str, node: Node) -> Pod:
@@ -91,7 +104,7 @@ def _run(cluster: Cluster, name: str, node: Node) -> Pod:
     """A pod whose sandbox the harness asks for, and what a kubelet would tell of it."""
     uid = cluster.api.get(f"{PODS}/{name}")["metadata"]["uid"]
     program = cluster.settings.kubernetes("sandbox")
-    _, *addresses = node.run(program, "run", "default", name, uid).split()
+    sandbox, *addresses = node.run(program, "run", "default", name, uid).split()
     told = {
         "phase": "Running",
         "podIP": addresses[0],
@@ -101,8 +114,8 @@ def _run(cluster: Cluster, name: str, node: Node) -> Pod:
         "conditions": [{"type": "Ready", "status": "True"}],
     }
     cluster.api.patch(f"{PODS}/{name}/status", {"status": told})
-    pod = Pod(name, node, tuple(addresses))
-    if name != "client":
+    pod = Pod(name, node, tuple(addresses), sandbox)
+    if name.startswith("server"):
         serves = pod.runs(sys.executable, INSIDE / "web.py", str(PORT), name)
         node.serve_outside(f"web-{name}", serves)
     return pod
@@ -133,7 +146,7 @@ def _publish(cluster: Cluster, service: str, port: int, pods: tuple[Pod, ...]) -
 
 
 def _pod(name: str, node: str) -> dict[str, Any]:
-    serves = name != "client"
+    serves = name.startswith("server")
     args = ["netexec", f"--http-port={PORT}"] if serves else ["pause"]
     probe = {"httpGet": {"path": "/healthz", "port": PORT}, "periodSeconds": 1}
     container: dict[str, Any] = {"name": "agnhost", "image": AGNHOST, "args": args}
