@@ -6,11 +6,18 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.kubernetes.harness.cluster import Cluster
-from tests.kubernetes.harness.control_plane import ControlPlane
+from tests.kubernetes.harness.control_plane import ApiServerAlone, ControlPlane
 from tests.kubernetes.harness.embedded import EmbeddedPlane
 from tests.kubernetes.harness.errors import HarnessError
 from tests.kubernetes.harness.settings import PROGRAMS, settings
 from tests.kubernetes.workload import Workload, started
+
+FORMS: dict[str, tuple[tuple[str, ...], type[ControlPlane | EmbeddedPlane]]] = {
+    "containerd": (("sandbox",), EmbeddedPlane),
+    "api-server": (("sandbox", "etcd", "kube-apiserver"), ApiServerAlone),
+    "kubernetes": (PROGRAMS, ControlPlane),
+}
+"""What is real, from the runtime alone to kubelets and all: the programs of each, and its plane."""
 
 
 @pytest.fixture(scope="session")
@@ -32,15 +39,13 @@ def say(request: pytest.FixtureRequest) -> Callable[[str], None]:
     return write
 
 
-@pytest.fixture(scope="session", params=["containerd", "kubernetes"])
+@pytest.fixture(scope="session", params=list(FORMS))
 def cluster(
     request: pytest.FixtureRequest, _asked_for: None, say: Callable[[str], None]
 ) -> Iterator[Cluster]:
-    """containerd: the runtime with the embedded API server; kubernetes: all of it, kubelets too."""
-    real = request.param == "kubernetes"
+    programs, plane = FORMS[request.param]
     try:
-        known = settings(PROGRAMS if real else ("sandbox",))
-        made = Cluster(known, ControlPlane if real else EmbeddedPlane, say)
+        made = Cluster(settings(programs), plane, say)
     except HarnessError as error:
         pytest.exit(f"Error: {error}", returncode=1)  # once, not for each test
     try:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from tests.kubernetes.harness.cluster import Cluster
-from tests.kubernetes.harness.control_plane import ControlPlane
 from tests.kubernetes.harness.images import AGNHOST
 from tests.kubernetes.harness.node import Node
 from tests.waiting import until
@@ -63,7 +62,7 @@ def started(cluster: Cluster) -> Workload:
         cluster.api.post(SERVICES, item)
     found = [run_pod(cluster, name, node) for name, node in placed.items()]
     made = Workload(cluster, found[0], tuple(found[1:]))
-    if not isinstance(cluster.plane, ControlPlane):
+    if not cluster.plane.kubelets:
         _publish(cluster, "web", PORT, made.servers)
         _publish(cluster, "late", LATE, made.servers[:1])
     for pod in made.servers:
@@ -74,7 +73,7 @@ def started(cluster: Cluster) -> Workload:
 def run_pod(cluster: Cluster, name: str, node: str) -> Pod:
     """Return when it has its addresses."""
     cluster.api.post(PODS, _pod(name, node))
-    follow = _awaited if isinstance(cluster.plane, ControlPlane) else _run
+    follow = _awaited if cluster.plane.kubelets else _run
     return follow(cluster, name, cluster.nodes[node])
 
 

@@ -29,6 +29,10 @@ class Api:
     def delete(self, path: str) -> None:
         self._ask("DELETE", path)
 
+    def exists(self, path: str) -> bool:
+        said = ("--silent", "--output", "/dev/null", "--write-out", "%{http_code}")
+        return lan.inside("curl", *said, *self._credentials, API + path, check=False) == "200"
+
     def ready(self) -> bool:
         url = f"{API}/readyz"
         return lan.inside("curl", "--silent", *self._credentials, url, check=False) == "ok"

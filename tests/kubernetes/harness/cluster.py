@@ -41,7 +41,7 @@ class Cluster:
 
     def start(self) -> None:
         """Return when pods can start on every node."""
-        real = isinstance(self.plane, ControlPlane)
+        real = self.plane.kubelets
         made = images.prepared if real else images.pause_alone
         pause, archive = made(self.settings, self._say)
         begun = time.monotonic()
@@ -55,7 +55,7 @@ class Cluster:
         self._step("the control plane is up", begun)
         begun = time.monotonic()
         for node in self.nodes.values():
-            if isinstance(self.plane, ControlPlane):
+            if isinstance(self.plane, ControlPlane) and real:
                 self.plane.start_kubelet(node)
             else:
                 self._register(node)

@@ -4,6 +4,8 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+import yaml
+
 from tests.kubernetes.harness import lan
 from tests.kubernetes.harness.api import Api
 from tests.kubernetes.harness.certificates import Authority
@@ -27,6 +29,8 @@ _ETCD = "http://127.0.0.1:2379"
 class ControlPlane:
     """All in the LAN's network namespace, ended in the reverse order."""
 
+    kubelets = True
+
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self.folder = settings.state / "control-plane"
@@ -43,9 +47,16 @@ class ControlPlane:
         return lan.inside(program, "--kubeconfig", self.admin, *argv, check=check)
 
     def start(self) -> None:
-        """Return when pods could be scheduled: the default service account is there."""
+        """Return when pods could be made: their service account is there."""
         self._start("etcd", _etcd(self.folder / "etcd"))
         self._serve_api()
+        self._start_controllers()
+        roles = Path(__file__).with_name("roles.yaml").read_text()
+        for item in yaml.safe_load_all(roles):
+            self.api.post(f"/apis/{item['apiVersion']}/{item['kind'].lower()}s", item)
+        self._start_steppe_controller()
+
+    def _start_controllers(self) -> None:
         for name, flags in (
             ("kube-controller-manager", self._manages()),
             ("kube-scheduler", ("--leader-elect=false", "--secure-port=10259")),
@@ -57,8 +68,6 @@ class ControlPlane:
         account = ("get", "serviceaccount", "default", "--output=name")
         wait(lambda: self.kubectl(*account, check=False), 90, "the controllers", *self._servers)
         self._start_dns()
-        self.kubectl("apply", "--filename", Path(__file__).with_name("roles.yaml"))
-        self._start_steppe_controller()
 
     def start_kubelet(self, node: Node) -> None:
         user = (f"system:node:{node.name}", "system:nodes")
@@ -153,6 +162,19 @@ class ControlPlane:
         written = self.folder / "dns.yaml"
         written.write_text(manifest.replace("@DNS@", DNS_SERVICE).replace("@LAN@", f"{LAN4}.1"))
         self.kubectl("apply", "--filename", written)
+
+
+class ApiServerAlone(ControlPlane):
+    """etcd, the API server and Steppe's controller; nodes and pods are written by the harness."""
+
+    kubelets = False
+
+    def _start_controllers(self) -> None:
+        """What the controller manager would make, so that pods may be made."""
+        path = "/api/v1/namespaces/default"
+        item = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}}
+        wait(lambda: self.api.exists(path), 60, "the namespace default", *self._servers)
+        self.api.post(f"{path}/serviceaccounts", item)
 
 
 def _etcd(folder: Path) -> Iterable[str]:

@@ -17,6 +17,8 @@ from tests.kubernetes.harness.settings import API, LAN, LAN4, PODS, Settings
 class EmbeddedPlane:
     """`python -m steppe_lab.apiserver` and Steppe's controller, in the LAN's network namespace."""
 
+    kubelets = False
+
     def __init__(self, settings: Settings) -> None:
         self.folder = settings.state / "control-plane"
         self.agent = self.folder / "api" / "admin.kubeconfig"
