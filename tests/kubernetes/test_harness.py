@@ -10,7 +10,7 @@ import pytest
 
 from tests.kubernetes.harness import lan
 from tests.kubernetes.harness.cgroups import hierarchies
-from tests.kubernetes.harness.cluster import sweep
+from tests.kubernetes.harness.cluster import hold, sweep
 from tests.kubernetes.harness.errors import HarnessError
 from tests.kubernetes.harness.settings import CHECKOUT, PREFIX, settings
 from tests.waiting import until
@@ -46,6 +46,7 @@ def test_missing_programs_are_named_with_what_makes_them(
 
 @pytest.mark.usefixtures("_asked_for")
 def test_a_killed_run_leaves_no_process_and_a_sweep_removes_the_rest(tmp_path: Path) -> None:
+    lock = hold()  # a sweep would end another run's cluster
     sweep()
     argv = [sys.executable, "-c", MAKES_A_NODE, str(tmp_path)]
     with subprocess.Popen(argv, cwd=CHECKOUT, stdout=subprocess.PIPE, text=True) as run:
@@ -55,5 +56,6 @@ def test_a_killed_run_leaves_no_process_and_a_sweep_removes_the_rest(tmp_path: P
     until(lambda: not Path(f"/proc/{pid}").exists(), 10, "the node ends with what made it")
     assert lan.namespaces()
     sweep()
+    os.close(lock)
     assert lan.namespaces() == []
     assert not any((above / PREFIX).exists() for above in hierarchies())
