@@ -83,15 +83,16 @@ def rule_packet(rule: Rule, own: Pod, peer: Pod, direction: Direction) -> Packet
             case AnyTraffic():
                 return between(source, destination, "TCP", 80)
             case PortRange(protocol, first, _):
-                return between(source, destination, _known(protocol), max(first, 1))
+                return between(source, destination, protocol_of(protocol), max(first, 1))
             case PortName(name, protocol):
                 for own_port in destination.ports:
                     if own_port.name == name and protocol in ("", own_port.protocol):
                         return between(
-                            source, destination, _known(own_port.protocol), own_port.number
+                            source, destination, protocol_of(own_port.protocol), own_port.number
                         )
     return None
 
 
-def _known(protocol: str) -> Protocol:
+def protocol_of(protocol: str) -> Protocol:
+    """The protocol of this name."""
     return next(each for each in get_args(Protocol) if each == protocol)
