@@ -17,8 +17,7 @@ from steppe.kube.objects import Pod
 from steppe.kube.policies import Direction, NetworkPolicy, Pods, network_policy_from
 from steppe.lint.facts import Facts
 from steppe.lint.finding import Finding, listed, named
-from steppe.lint.trying import between, decision, packet_of, with_policy
-from steppe.net.address import parse_address
+from steppe.lint.trying import OUTSIDE, between, decision, packet_of, with_policy
 
 _WORDS: dict[Direction, str] = {"ingress": "Ingress", "egress": "Egress"}
 
@@ -56,8 +55,6 @@ def policy_types(facts: Facts) -> Iterator[Finding]:
 
 _EMPTY = "is empty and policyTypes is missing, so this policy says nothing of egress"
 _CLOSE = "; add policyTypes: [Ingress, Egress] to close it"
-_OUTSIDE = (parse_address("203.0.113.1"), parse_address("2001:db8::1"))
-"""Addresses outside, in each family: they are asked about where any peer will do."""
 
 
 def _switched_off(facts: Facts, policy: NetworkPolicy, direction: Direction, count: int) -> str:
@@ -84,7 +81,7 @@ def _speaks(
     changed, _ = network_policy_from(msgspec.structs.replace(written, spec=spec))
     for pod in _selected(facts, policy):
         for own in pod.addresses:
-            other = next(each for each in _OUTSIDE if each.version == own.version)
+            other = next(each for each in OUTSIDE if each.version == own.version)
             ends = (other, own) if direction == "ingress" else (own, other)
             said = decision(facts.cluster, packet_of(*ends), direction, with_policy(changed))
             by_it = policy.ref in {cause.ref for cause in said.because}

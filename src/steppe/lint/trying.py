@@ -15,13 +15,15 @@ from steppe.judge.judge import judge_of
 from steppe.kube.cluster import Cluster
 from steppe.kube.objects import Pod
 from steppe.kube.policies import AnyTraffic, Direction, NetworkPolicy, PortName, Rule
-from steppe.net.address import IPAddress
+from steppe.net.address import IPAddress, parse_address
 from steppe.net.packet import Packet, Protocol
 from steppe.net.ports import PortRange
 from steppe.oracle.policy import Decision, verdict
 from steppe.oracle.promised_path import Oracle
 
 SOURCE_PORT = 40000
+OUTSIDE = (parse_address("203.0.113.1"), parse_address("2001:db8::1"))
+"""Addresses outside, in each family: they are asked about where any peer will do."""
 Edit = Callable[[Cluster], Cluster]
 
 
