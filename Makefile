@@ -3,9 +3,12 @@ PY := .venv/bin/python
 # The parts that tests divide into; `-m` expressions of pytest (markers: pyproject.toml).
 FAST := not kernel and not lab and not slow
 PYTEST := tools/run_pytest.sh
+VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+ARCH := amd64
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check format test test-api test-vm test-page attack bench wheels shim golden lock clean
+.PHONY: help setup demo check format test test-api test-vm test-page attack bench wheels shim image test-image \
+	manifest kubernetes test-kubernetes golden lock clean
 
 help:           ## this list
 	@sed -n 's/^\([a-z-]*\): .*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|'
@@ -55,6 +58,17 @@ attack:         ## all that a pod can send by raw socket, on every fabric: a qua
 	@tools/setup.sh run test
 	STEPPE_ATTACK=full $(PYTEST) -q tests/attack
 
+# The folder that holds Kubernetes' programs: STEPPE_KUBERNETES_BIN, or one in the user's cache.
+KUBERNETES_BIN = $(or $(STEPPE_KUBERNETES_BIN),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/steppe/kubernetes/bin)
+
+kubernetes:     ## Kubernetes' programs for test-kubernetes, from their Go modules: ten minutes
+	tests/kubernetes/build.sh "$(KUBERNETES_BIN)" $(or $(PARTS),cluster)
+
+test-kubernetes: ## a real 3-node cluster on this machine with Steppe as its network: five minutes
+	@tools/setup.sh run test
+	STEPPE_KUBERNETES=1 $(PYTEST) -q tests/kubernetes; code=$$?; \
+		$(PY) -m tests.kubernetes sweep && exit $$code
+
 bench:          ## the numbers the project promises, measured here: a table and bench/results/*.json
 	@tools/setup.sh run test
 	$(PY) -m bench $(ARGS)
@@ -66,6 +80,20 @@ wheels:         ## dist/*.whl: steppe, which nodes and laptops install, and step
 
 shim:           ## dist/steppe-cni: the CNI plugin as one static program, for hosts without Python
 	shim/build.sh "$(CURDIR)/dist/steppe-cni" $(TARGET)
+
+image:          ## dist/steppe-image-ARCH.tar: the OCI image, and what it is made of (ARCH=amd64 or arm64)
+	@tools/setup.sh
+	@$(MAKE) --no-print-directory wheels $(if $(filter amd64,$(ARCH)),shim)
+	$(PY) -m tools.image.build --architecture $(ARCH) --wheel dist/steppe-$(VERSION)-py3-none-any.whl \
+		$(if $(filter amd64,$(ARCH)),--shim dist/steppe-cni)
+
+test-image:     ## dist/steppe-image-amd64.tar run with the rights of deploy/steppe.yaml (root, runc)
+	@tools/setup.sh run
+	STEPPE_IMAGE='$(CURDIR)/dist/steppe-image-amd64.tar' $(PYTEST) -q tests/deploy/test_image.py
+
+manifest:       ## deploy/steppe.yaml from deploy/chart; the first time it builds helm (Go)
+	@tools/setup.sh
+	$(PY) tools/manifest.py
 
 golden:         ## rewrite the golden files; read the diff before you commit it
 	@tools/setup.sh

@@ -108,10 +108,10 @@ def test_a_workload_has_no_right_that_is_not_asked_for(workload: tuple[str, str]
     assert not rights.get("privileged")
 
 
-def test_the_agent_has_four_capabilities_and_five_folders_of_the_node() -> None:
+def test_the_agent_has_three_capabilities_and_five_folders_of_the_node() -> None:
     """A change here needs a reason in the chart, and a run of `make test-image`."""
     assert set(container(*AGENT)["securityContext"]["capabilities"]["add"]) == {
-        *("NET_ADMIN", "NET_RAW", "SYS_ADMIN", "DAC_OVERRIDE")
+        *("NET_ADMIN", "SYS_ADMIN", "DAC_OVERRIDE")
     }
     assert {volume["hostPath"]["path"] for volume in pod(*AGENT)["volumes"]} == {
         *("/run/steppe", "/run/netns", "/opt/cni/bin", "/etc/cni/net.d", "/proc/sys/net")
