@@ -66,7 +66,7 @@ kubernetes:     ## Kubernetes' programs for test-kubernetes, from their Go modul
 
 test-kubernetes: ## a real 3-node cluster on this machine with Steppe as its network: five minutes
 	@tools/setup.sh run test
-	STEPPE_KUBERNETES=1 $(PYTEST) -q tests/kubernetes; code=$$?; \
+	STEPPE_KUBERNETES=1 $(PYTEST) -q tests/kubernetes $(ARGS); code=$$?; \
 		$(PY) -m tests.kubernetes sweep && exit $$code
 
 bench:          ## the numbers the project promises, measured here: a table and bench/results/*.json

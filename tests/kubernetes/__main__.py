@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tests.kubernetes.harness import lan
 from tests.kubernetes.harness.cluster import Cluster, hold, sweep
+from tests.kubernetes.harness.control_plane import ControlPlane
 from tests.kubernetes.harness.errors import HarnessError
 from tests.kubernetes.harness.settings import LAN, PREFIX, settings
 
@@ -21,7 +22,7 @@ def say(text: str) -> None:
 
 
 def up() -> None:
-    cluster = Cluster(settings(), say)
+    cluster = Cluster(settings(), ControlPlane, say)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         cluster.start()

@@ -1,108 +1,108 @@
 """The cluster as a whole: made, asked, swept away."""
 
 import fcntl
-import json
 import os
 import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from tests.kubernetes.harness import cgroups, images, lan
+from tests.kubernetes.harness.api import Api
 from tests.kubernetes.harness.control_plane import ControlPlane
+from tests.kubernetes.harness.embedded import EmbeddedPlane
 from tests.kubernetes.harness.errors import HarnessError
 from tests.kubernetes.harness.node import Node
 from tests.kubernetes.harness.processes import wait
-from tests.kubernetes.harness.settings import API, PREFIX, Settings
-
-_ROLES = Path(__file__).with_name("roles.yaml")
+from tests.kubernetes.harness.settings import PREFIX, Settings
 
 
 class Cluster:
-    """One at a time on a machine, by a lock."""
+    """One at a time on a machine, by a lock. `plane` is the real control plane or the embedded."""
 
-    def __init__(self, settings: Settings, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        plane: type[ControlPlane | EmbeddedPlane],
+        say: Callable[[str], None],
+    ) -> None:
         self.settings = settings
         self._say = say
         self._lock = hold()
         sweep()
-        settings.state.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(settings.state / "control-plane", ignore_errors=True)
+        settings.state.mkdir(parents=True, exist_ok=True)
         self.nodes = {name: Node(settings, name) for name in settings.names}
-        self.plane: ControlPlane | None = None
-        self.took: dict[str, float] = {}
+        self.plane = plane(settings)
+
+    @property
+    def api(self) -> Api:
+        return self.plane.api
 
     def start(self) -> None:
-        begun = time.monotonic()
-        pause, archive = images.prepared(self.settings, self._say)
-        self._step("images are there", begun)
+        """Return when pods can start on every node."""
+        real = isinstance(self.plane, ControlPlane)
+        made = images.prepared if real else images.pause_alone
+        pause, archive = made(self.settings, self._say)
         begun = time.monotonic()
         lan.make()
-        self.plane = ControlPlane(self.settings)
         for node in self.nodes.values():
             node.make(pause)
             node.start_containerd()
             node.import_images(archive)
         self._step("containerd runs on every node", begun)
         self.plane.start()
-        self._step("control plane is up", begun)
-        self.plane.kubectl("apply", "--filename", _ROLES)
-        self.plane.start_steppe_controller()
+        self._step("the control plane is up", begun)
         begun = time.monotonic()
-        authority = self.plane.authority
-        for name, node in self.nodes.items():
-            user = (f"kubelet-{name}", API, f"system:node:{name}", "system:nodes")
-            node.start_kubelet(authority.kubeconfig(*user), authority.folder / "ca.crt")
-        self._step("kubelets started", begun)
-        agent = authority.kubeconfig("steppe-agent", API, "steppe-agent")
         for node in self.nodes.values():
-            node.start_agent(agent)
-        wait(self.ready, 120, "every node Ready")
-        self._step("every node Ready", begun)
+            if isinstance(self.plane, ControlPlane):
+                self.plane.start_kubelet(node)
+            else:
+                self._register(node)
+            node.start_agent(self.plane.agent)
+        wait(self._nodes_ready if real else self._agents_ready, 120, "every node is ready")
+        self._step("every node is ready, counted from the first kubelet or agent", begun)
         for name in self.nodes:
-            for prefix in self.get("node", name)["spec"]["podCIDRs"]:
+            for prefix in self.api.get(f"/api/v1/nodes/{name}")["spec"]["podCIDRs"]:
                 lan.route(name, prefix)
 
     def restart_agent(self, node: str) -> None:
-        self.nodes[node].start_agent(self._plane.authority.folder / "steppe-agent.kubeconfig")
-
-    def ready(self) -> bool:
-        answer = self.kubectl("get", "nodes", "--output=json", check=False)
-        nodes = json.loads(answer or "{}").get("items", [])
-        good = [
-            node
-            for node in nodes
-            for one in node["status"].get("conditions", ())
-            if one["type"] == "Ready" and one["status"] == "True"
-        ]
-        return len(good) == len(self.nodes)
+        self.nodes[node].start_agent(self.plane.agent)
 
     def kubectl(self, *argv: str | Path, check: bool = True) -> str:
-        return self._plane.kubectl(*argv, check=check)
-
-    def get(self, *argv: str) -> dict[str, Any]:
-        """An object of the API."""
-        answer: dict[str, Any] = json.loads(self.kubectl("get", *argv, "--output=json"))
-        return answer
+        if not isinstance(self.plane, ControlPlane):
+            raise HarnessError("this cluster has no kubectl")
+        return self.plane.kubectl(*argv, check=check)
 
     def stop(self) -> None:
         for node in self.nodes.values():
             node.stop()
-        if self.plane is not None:
-            self.plane.stop()
+        self.plane.stop()
         sweep()
         os.close(self._lock)
 
-    @property
-    def _plane(self) -> ControlPlane:
-        if self.plane is None:
-            raise HarnessError("the cluster has not been started")
-        return self.plane
+    def _register(self, node: Node) -> None:
+        """What a kubelet tells of its node."""
+        listed = [{"type": "InternalIP", "address": one} for one in node.addresses]
+        meta = {"name": node.name, "labels": {"kubernetes.io/hostname": node.name}}
+        item = {"apiVersion": "v1", "kind": "Node", "metadata": meta}
+        self.api.post("/api/v1/nodes", item)
+        self.api.patch(f"/api/v1/nodes/{node.name}/status", {"status": {"addresses": listed}})
+
+    def _agents_ready(self) -> bool:
+        return all(node.agent_ready() for node in self.nodes.values())
+
+    def _nodes_ready(self) -> bool:
+        ready = [
+            node
+            for node in self.api.get("/api/v1/nodes")["items"]
+            for one in node["status"].get("conditions", ())
+            if one["type"] == "Ready" and one["status"] == "True"
+        ]
+        return len(ready) == len(self.nodes)
 
     def _step(self, what: str, begun: float) -> None:
-        self.took[what] = time.monotonic() - begun
-        self._say(f"{what} ({self.took[what]:.1f} s)")
+        self._say(f"{what} ({time.monotonic() - begun:.1f} s)")
 
 
 def hold() -> int:

@@ -5,7 +5,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from tests.kubernetes.harness import lan
+from tests.kubernetes.harness.api import Api
 from tests.kubernetes.harness.certificates import Authority
+from tests.kubernetes.harness.node import Node
 from tests.kubernetes.harness.processes import Server, wait
 from tests.kubernetes.harness.settings import (
     API,
@@ -30,6 +32,10 @@ class ControlPlane:
         self.folder = settings.state / "control-plane"
         self.authority = Authority(self.folder / "pki")
         self.admin = self.authority.kubeconfig("admin", API, "admin", "system:masters")
+        self.agent = self.authority.kubeconfig("steppe-agent", API, "steppe-agent")
+        pki = self.authority.folder
+        own = ("--cert", pki / "admin.crt", "--key", pki / "admin.key")
+        self.api = Api("--cacert", pki / "ca.crt", *own)
         self._servers: list[Server] = []
 
     def kubectl(self, *argv: str | Path, check: bool = True) -> str:
@@ -51,8 +57,15 @@ class ControlPlane:
         account = ("get", "serviceaccount", "default", "--output=name")
         wait(lambda: self.kubectl(*account, check=False), 90, "the controllers", *self._servers)
         self._start_dns()
+        self.kubectl("apply", "--filename", Path(__file__).with_name("roles.yaml"))
+        self._start_steppe_controller()
 
-    def start_steppe_controller(self) -> None:
+    def start_kubelet(self, node: Node) -> None:
+        user = (f"system:node:{node.name}", "system:nodes")
+        config = self.authority.kubeconfig(f"kubelet-{node.name}", API, *user)
+        node.start_kubelet(config, self.authority.folder / "ca.crt")
+
+    def _start_steppe_controller(self) -> None:
         config = self.authority.kubeconfig("steppe-controller", API, "steppe-controller")
         prefixes = ("--pod-cidr4", PODS[0], "--pod-cidr6", PODS[1])
         program = (sys.executable, "-P", "-m", "steppe.controller")
@@ -106,8 +119,7 @@ class ControlPlane:
             "shutdown-delay-duration": "0s",
         }
         self._start("kube-apiserver", _flags(flags))
-        ready = ("get", "--raw", "/readyz")
-        wait(lambda: self.kubectl(*ready, check=False) == "ok", 120, "the API", *self._servers)
+        wait(self.api.ready, 120, "the API server", *self._servers)
 
     def _manages(self) -> Iterable[str]:
         pki = self.authority.folder

@@ -58,6 +58,23 @@ def prepared(settings: Settings, say: Callable[[str], None]) -> tuple[Path, Path
     return pause, archive
 
 
+def pause_alone(settings: Settings, _: Callable[[str], None]) -> tuple[Path, Path]:
+    """The pause program and an archive of its image alone: what a pod's sandbox needs."""
+    folder = settings.cache / "images"
+    folder.mkdir(parents=True, exist_ok=True)
+    pause, archive = folder / "pause", folder / "pause.tar"
+    if not archive.exists():
+        run(["gcc", "-Os", "-static", "-s", "-o", pause, Path(__file__).with_name("pause.c")])
+        _write(archive, [_pause_image(pause)])
+    return pause, archive
+
+
+def _pause_image(pause: Path) -> tuple[tuple[str, ...], list[bytes], dict[str, Any]]:
+    layer = Layer()
+    layer.file("pause", pause)
+    return _PAUSE, [layer.closed()], {"Entrypoint": ["/pause"], "User": "65535:65535"}
+
+
 class Layer:
     """One layer of an image; a name that is there already is kept."""
 
@@ -100,8 +117,6 @@ def _images(
     settings: Settings, pause: Path, say: Callable[[str], None]
 ) -> Iterable[tuple[tuple[str, ...], list[bytes], dict[str, Any]]]:
     """Each image: its names, layers and configuration."""
-    only_pause = Layer()
-    only_pause.file("pause", pause)
     small, tools, agnhost = Layer(), Layer(), Layer()
     _base(small)
     for program in _PROGRAMS:
@@ -117,7 +132,7 @@ def _images(
     base, full = small.closed(), [tools.closed(), agnhost.closed()]
     serves = {"Cmd": ["httpd", "-f", "-p", "80", "-h", "/uploads"]}
     runs = {"Entrypoint": ["/agnhost"], "Cmd": ["pause"]}
-    yield _PAUSE, [only_pause.closed()], {"Entrypoint": ["/pause"], "User": "65535:65535"}
+    yield _pause_image(pause)
     yield (f"{_E2E}/busybox:1.37.0-1", f"{_E2E}/busybox:1.36.1-1"), [base], {"Cmd": ["sh"]}
     yield (f"{_E2E}/nginx:1.15-4", f"{_E2E}/nginx:1.27-0"), [base], serves
     yield (AGNHOST, f"{_E2E}/agnhost:2.55"), full, runs

@@ -60,7 +60,11 @@ class Node:
         return run(self._inside(argv), check=check)
 
     def serve(self, name: str, *argv: str | Path) -> Server:
-        self._servers[name] = Server(self._inside(argv), self.folder / "log" / f"{name}.log")
+        return self.serve_outside(name, self._inside(argv))
+
+    def serve_outside(self, name: str, argv: Sequence[str | Path]) -> Server:
+        """A command that enters the node by itself (`in_pod`)."""
+        self._servers[name] = Server(argv, self.folder / "log" / f"{name}.log")
         return self._servers[name]
 
     def start_containerd(self) -> None:
@@ -103,6 +107,10 @@ class Node:
             *(("--cni-plugin", plugin) if plugin else ()),
             *self._settings.agent,
         )
+
+    def agent_ready(self) -> bool:
+        ask = ("curl", "--silent", "--fail", "--output", "/dev/null", "--write-out", "%{http_code}")
+        return self.run(*ask, "http://127.0.0.1:9465/readyz", check=False) == "200"
 
     def kill_agent(self) -> None:
         """kill -9, as the kernel's OOM killer would: of the agent itself, found by its command."""

@@ -55,12 +55,12 @@ def cache_folder() -> Path:
     return Path(get("STEPPE_KUBERNETES_CACHE") or home / "steppe" / "kubernetes").absolute()
 
 
-def settings() -> Settings:
-    """From the environment. HarnessError if a program is missing: which, and what makes it."""
+def settings(programs: tuple[str, ...] = PROGRAMS) -> Settings:
+    """From the environment. HarnessError if one of the programs is missing, with its cure."""
     get = os.environ.get
     cache = cache_folder()
     binaries = Path(get("STEPPE_KUBERNETES_BIN") or cache / "bin").absolute()
-    missing = [name for name in PROGRAMS if not (binaries / name).exists()]
+    missing = [name for name in programs if not (binaries / name).exists()]
     if missing:
         raise HarnessError(
             f"{binaries} has no {', '.join(missing)}: `make kubernetes` builds them there"
