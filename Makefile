@@ -7,7 +7,8 @@ VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 ARCH := amd64
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check format test test-api test-vm test-page attack bench wheels shim image test-image manifest golden lock clean
+.PHONY: help setup demo check format test test-api test-vm test-page attack bench wheels shim image test-image \
+	manifest kubernetes test-kubernetes golden lock clean
 
 help:           ## this list
 	@sed -n 's/^\([a-z-]*\): .*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|'
@@ -56,6 +57,17 @@ test-page:      ## the page of `steppe reach -o html` in a real browser, at 20, 
 attack:         ## all that a pod can send by raw socket, on every fabric: a quarter of an hour
 	@tools/setup.sh run test
 	STEPPE_ATTACK=full $(PYTEST) -q tests/attack
+
+# The folder that holds Kubernetes' programs: STEPPE_KUBERNETES_BIN, or one in the user's cache.
+KUBERNETES_BIN = $(or $(STEPPE_KUBERNETES_BIN),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/steppe/kubernetes/bin)
+
+kubernetes:     ## Kubernetes' programs for test-kubernetes, from their Go modules: ten minutes
+	tests/kubernetes/build.sh "$(KUBERNETES_BIN)" $(or $(PARTS),cluster)
+
+test-kubernetes: ## a real 3-node cluster on this machine with Steppe as its network: five minutes
+	@tools/setup.sh run test
+	STEPPE_KUBERNETES=1 $(PYTEST) -q tests/kubernetes; code=$$?; \
+		$(PY) -m tests.kubernetes sweep && exit $$code
 
 bench:          ## the numbers the project promises, measured here: a table and bench/results/*.json
 	@tools/setup.sh run test

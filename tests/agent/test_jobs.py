@@ -51,6 +51,7 @@ class World:
         self.state = folder / "state"
         self.cni = folder / "cni"
         flags = ("--metrics-listen", metrics, "--proxy-health-listen", "", "--resync", "0.05")
+        flags = (*flags, "--proxy-mode-port", "0")
         places = ("--cni-bin", str(self.cni / "bin"), "--cni-conf", str(self.cni / "net.d"))
         state = ("--state-dir", str(self.state))
         kernel: Any = Kernel(
@@ -144,7 +145,7 @@ class FaultyClient:
         await asyncio.Event().wait()
         yield b""
 
-    async def create(self, *_: object) -> dict[str, Any]:
+    async def create(self, *_: object, **__: object) -> dict[str, Any]:
         self._world.check()
         return {"metadata": {"uid": "1"}}
 
@@ -216,6 +217,7 @@ KERNEL: dict[str, tuple[Prepare, Exception]] = {
     "stale-flows": (has_stale_flows, KernelError("list flows", 105)),
     "forbidden-flows": (has_forbidden_flows, KernelError("list flows", 105)),
     "denied-packets": (nothing, EMFILE),
+    "report": (nothing, ApiError(403, "Forbidden", "patch leases")),
     "publish": (publishes, ApiError(403, "Forbidden", "patch nodes")),
     "events": (has_an_event, EMFILE),
 }

@@ -36,9 +36,16 @@ def test_load_balancers_may_ask_on_every_address_by_default() -> None:
     assert place("--proxy-health-listen=") is None
 
 
+def test_the_proxy_mode_is_told_where_kube_proxy_tells_it_unless_switched_off() -> None:
+    assert parse(["--node", "n"]).proxy_mode_port == 10249
+    assert parse(["--node", "n", "--proxy-mode-port=0"]).proxy_mode_port == 0
+
+
 @pytest.mark.parametrize(
     "argument",
     [
+        "--proxy-mode-port=65536",
+        "--proxy-mode-port=:1",
         "--node-port-addresses=192.0.2.1",
         "--node-port-addresses=primary,192.0.2.0/24",
         "--pod-ranges=10.244.0.0",

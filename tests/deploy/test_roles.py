@@ -46,7 +46,8 @@ def test_what_is_found_in_the_code_is_what_its_authors_know_of() -> None:
     assert Use("", "pods", "list") not in found
     agent = uses(PROGRAMS["agent"])
     assert Use("policy.networking.k8s.io", "clusternetworkpolicies", "watch") in agent
-    assert not {use for use in agent if use.plural == "leases"}
+    assert Use(*LEASE, "create") in agent  # by an apply
+    assert Use(*LEASE, "get") not in agent
 
 
 def test_every_method_of_the_client_has_its_verb() -> None:
@@ -65,7 +66,7 @@ def test_what_is_followed_comes_from_the_places_that_are_searched(
 
 
 def test_a_call_whose_resource_nobody_knows_is_an_error() -> None:
-    program = Program("steppe.controller.__main__", {})
+    program = Program(start="steppe.controller.__main__", indirect={})
     with pytest.raises(UnknownUseError, match="which resource is meant"):
         uses(program)
 
@@ -83,8 +84,8 @@ def test_nobody_may_do_everything_or_read_secrets() -> None:
                 assert not words & {"*", "secrets", "escalate", "bind", "impersonate"}
 
 
-def test_only_one_lease_can_be_read_or_changed() -> None:
-    (role,) = of_kind("Role")
+def test_the_controller_reads_and_updates_one_lease_only() -> None:
+    (role,) = of_kind("Role", "steppe-controller")
     assert role["metadata"]["namespace"] == "kube-system"
     limited = {v: r.get("resourceNames") for r in role["rules"] for v in r["verbs"]}
     # "You cannot restrict create … requests by their resource name" (Kubernetes, Using RBAC)

@@ -12,7 +12,6 @@ from steppe.cli.reach_page import About, page
 from steppe.manifests.cluster import Loaded
 from steppe.reach.document import doubts_json, reach_document
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="`make test-page` installs it")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 # Without a network of its own the browser would try to update itself, again and again.
 FLAGS = (
@@ -25,6 +24,7 @@ SIZES = {20: (1, 2), 1_000: (10, 10), 10_000: (100, 10)}
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[object]:
+    sync_api = pytest.importorskip("playwright.sync_api", reason="`make test-page` installs it")
     if CHROMIUM is None:
         pytest.skip("no chromium: `make test-page` installs it")
     with sync_api.sync_playwright() as started:

@@ -117,7 +117,7 @@ def test_an_identity_is_the_set_of_rules_that_take_the_peer(direction, world) ->
 def test_the_prefixes_tell_the_identity_of_every_other_address(direction, world) -> None:
     identities = identities_of(world, direction)
     prefixes = identities.of_prefixes()
-    table = LongestPrefix(prefixes)
+    table = LongestPrefix(prefixes.items())
     for address in edges(world, direction):
         found = table.lookup(address)
         assert found is not None

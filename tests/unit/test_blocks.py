@@ -41,7 +41,7 @@ networks = st.builds(_network, st.integers(0, 63), st.integers(26, 32))
 @given(st.dictionaries(networks, st.none() | st.integers(0, 3), max_size=8))
 def test_each_address_is_in_one_part_at_most_with_its_value(values) -> None:
     parts = list(apart(values))
-    table = LongestPrefix(values)
+    table = LongestPrefix(values.items())
     for number in range(64):
         address = ip_address("10.0.0.0") + number
         longest = table.lookup(address)

@@ -24,7 +24,7 @@ prefixes = st.one_of(
 
 @given(st.lists(prefixes, max_size=30))
 def test_longest_prefix_answers_as_the_naive_search_does(known: list) -> None:
-    index = LongestPrefix({prefix: str(prefix) for prefix in known})
+    index = LongestPrefix((prefix, str(prefix)) for prefix in known)
     inside = [prefix[0] for prefix in known] + [prefix[-1] for prefix in known]
     for address in [*inside, ip_address("10.0.0.1"), ip_address("fd00::1")]:
         matching = [p for p in known if p.version == address.version and address in p]

@@ -5,13 +5,17 @@ import io
 import json
 import re
 from pathlib import Path
+from typing import get_args
+from xml.etree import ElementTree as ET
 
 import pytest
 from click.testing import CliRunner
 
 from steppe.cli.main import main
 from steppe.reach.export import EXPORTS, as_csv, as_markdown
+from steppe.reach.svg import Cell, Sign, matrix
 
+SVG = "{http://www.w3.org/2000/svg}"
 REPORT = Path(__file__).parents[1] / "data" / "reports" / "session-affinity-words.yaml"
 
 
@@ -95,3 +99,31 @@ def test_a_namespace_that_is_not_there_is_said() -> None:
     result = CliRunner().invoke(main, words)
     assert result.exit_code == 2
     assert "there is no namespace x" in result.output
+
+
+def test_svg_has_a_cell_for_each_pair_with_the_ports_and_the_cause() -> None:
+    root = ET.fromstring(reach("svg"))  # noqa: S314
+    titles = [title.text or "" for title in root.iter(f"{SVG}title")]
+    assert any(t.startswith("d/a, d/c (2 pods) → d/a, d/c (2 pods): all") for t in titles)
+    (denied,) = (t for t in titles if t.startswith("d/a, d/c (2 pods) → d/b (1 pod):"))
+    assert denied.endswith(": none\nNetworkPolicy/d/b spec.podSelector")
+    assert any("svc/d/s:80/TCP: partly: 1 of 2 endpoints at" in t for t in titles)
+
+
+def test_svg_shows_names_as_text_whatever_they_are() -> None:
+    evil = "<script>alert(1)</script>&\"'\x00\x1b\ud800"
+    cells = {(evil, "b"): Cell("all", evil), ("b", evil): Cell("unknown", "]]><x/>")}
+    text = "\n".join(matrix(cells, evil))
+    root = ET.fromstring(text)  # noqa: S314
+    assert {element.tag.removeprefix(SVG) for element in root.iter()} <= {
+        *("svg", "title", "rect", "text", "path", "g", "circle"),
+    }
+    assert any("<script>alert(1)</script>&\"'" in (e.text or "") for e in root.iter())
+
+
+def test_svg_tells_signs_apart_without_colour() -> None:
+    cells = {("a", str(n)): Cell(sign, "") for n, sign in enumerate(get_args(Sign))}
+    text = "\n".join(matrix(cells, ""))
+    plain = re.sub(r'(fill|stroke)="#\w+"', "", text)
+    groups = re.findall(r"<g transform=[^>]*><title>[^<]*</title>(.*?)</g>", plain)
+    assert len(set(groups)) == len(groups) == 4

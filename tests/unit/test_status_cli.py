@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from steppe.cli import agents, show
+from steppe.cli import agents, status
 
 Document = dict[str, Any]
 Start = Callable[..., None]
 
 WELL: Document = {
+    "version": "1.2.3",
     "ready": True,
     "reason": "",
     "api": {"inSync": True, "lastError": "", "seen": {}},
@@ -72,13 +73,17 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
 
 
 def asked(*arguments: str) -> Result:
-    return CliRunner().invoke(show.status, arguments)
+    return CliRunner().invoke(status.status, arguments)
 
 
 @pytest.mark.parametrize(
     ("answer", "code", "says"),
     [
-        (WELL, 0, "node-a  ready    in sync  auto      3        2       79         0          0\n"),
+        (
+            WELL,
+            0,
+            "node-a  ready    1.2.3      in sync  auto      3        2       79         0",
+        ),
         (AWAY, 1, "node-a: changes in the API do not all come in: GET /api/v1/nodes: refused"),
         (LATE, 1, "node-a: routes 10.0.0.0/8 pending"),
         (NOT_READY, 1, "node-a: the kernel is being read"),
@@ -104,7 +109,7 @@ def test_a_problem_that_several_see_is_told_once(start: Start) -> None:
 def test_agents_that_have_hung_hide_no_other_and_take_the_time_of_one(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(show, "STATUS_SECONDS", 0.5)
+    monkeypatch.setattr(status, "STATUS_SECONDS", 0.5)
     for node in ("node-a", "node-b", "node-c"):
         start(node, None)
     start("node-d", WELL)
@@ -121,3 +126,27 @@ def test_the_document_holds_every_answer_in_the_order_of_nodes(start: Start) -> 
     document = json.loads(asked("-o", "json").output)
     assert document["schema"] == "steppe.status/v1"
     assert [node["node"] for node in document["nodes"]] == ["node-a", "node-b"]
+
+
+def test_a_node_that_is_not_known_of_is_in_the_table_and_shows_nothing_that_is_old() -> None:
+    old = {"node": "node-b", "reportedSecondsAgo": 400.0, "error": "the last report came 7 min ago"}
+    new = WELL | {"node": "node-a", "reportedSecondsAgo": 12.3}
+    table, *rest = status.lines([new, old])
+    header, first, second = table.splitlines()
+    assert header.split()[-1] == "REPORTED"
+    assert first.endswith("12 s ago")
+    assert second.split() == ["node-b", "not", "known", *["-"] * 8, "400", "s", "ago"]
+    assert rest == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--kubeconfig", "k", "--lab", "l"), "give one of --kubeconfig and --lab"),
+        (("--context", "c", "--lab", "l"), "give one of --kubeconfig and --lab"),
+    ],
+)
+def test_one_cluster_at_a_time_is_asked_about(arguments: tuple[str, ...], says: str) -> None:
+    result = asked(*arguments)
+    assert says in result.output
+    assert result.exit_code == 2

@@ -22,6 +22,7 @@ import msgspec
 from steppe.client.client import Client
 from steppe.client.config import load_config
 from steppe_lab import kubeconfig, netns, process
+from steppe_lab.accounts import refused_pods
 from steppe_lab.dns.nameservers import DnsServers, service_manifests
 from steppe_lab.down import dismantle
 from steppe_lab.manifests import DEFINITIONS, apply, read_manifests
@@ -181,6 +182,8 @@ async def _wait_and_apply(record: Record, manifests: tuple[dict[str, Any], ...],
         if _dns_servers(record.options) is DnsServers.SERVICE:
             await apply(client, service_manifests(_topology(record.options).nodes))
         await wait_for_nodes(client, record, say)
+        if record.options.api and (text := await refused_pods(client)):
+            say(text)
         await apply(client, manifests)
         if manifests:
             say(f"{len(manifests)} objects applied")

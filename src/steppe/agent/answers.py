@@ -5,6 +5,7 @@ Each method returns one JSON document. The HTTP requests for them are in agent/s
 
 import time
 from collections.abc import Callable, Collection
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from steppe.agent.denied.denied import Denials
@@ -24,6 +25,16 @@ from steppe.state.document import (
 )
 
 Answer = dict[str, Any]
+
+
+def _own_version() -> str:
+    try:
+        return version("steppe")
+    except PackageNotFoundError:
+        return "unknown"  # run from a folder, without having been installed
+
+
+VERSION = _own_version()
 
 
 class Answers:
@@ -66,6 +77,7 @@ class Answers:
         return {
             "schema": "steppe.agent-status/v1",
             "node": compiler.name,
+            "version": VERSION,
             "ready": not why,
             "reason": why,
             "uptimeSeconds": round(time.monotonic() - self._started, 1),

@@ -13,7 +13,7 @@ Events flow in one direction; no part calls back:
          └─▶ node.passes ──▶ cni.gate, node.gauges, cni.install
 
 Questions are answered from this state and change nothing: `answers` and `node.audit` over
-agent.sock (`server`), metrics and proxy health over TCP. `publish` writes to the API.
+agent.sock (`server`), metrics and proxy health over TCP. `publish` and `report` write to the API.
 
 Everything that runs is a Job; the supervisor restarts each job by itself.
 """
@@ -36,6 +36,7 @@ from steppe.agent.denied.samples import Samples
 from steppe.agent.feeds.feeds import Feeds
 from steppe.agent.health.metrics import Metrics, serve
 from steppe.agent.health.proxy_health import ProxyHealth
+from steppe.agent.health.proxy_mode import answer_mode
 from steppe.agent.kernel import Kernel
 from steppe.agent.log import line
 from steppe.agent.loop_errors import LoopErrors
@@ -54,6 +55,7 @@ from steppe.agent.node.surroundings import Observer
 from steppe.agent.node.underlay import UnderlayView
 from steppe.agent.options import Options
 from steppe.agent.publish import Publisher
+from steppe.agent.report import Reporter
 from steppe.agent.server import AgentServer
 from steppe.agent.supervisor import Job, Supervisor
 from steppe.client.client import Client
@@ -131,22 +133,28 @@ class Agent:
         )
         observer = Observer(compiler, kernel.inspection, pipeline.cni.in_pod)
         self._denials = Denials(compiler, lambda: read(kernel.counters), metrics.denied)
+        answers = self._answers(observer)
         self._server = AgentServer(
             options.state_dir / "agent.sock",
-            Answers(
-                compiler=compiler,
-                keeper=keeper,
-                observer=observer,
-                feeds=feeds,
-                denials=self._denials,
-                why_not_ready=self.why_not_ready,
-                problems=self.problems,
-            ),
+            answers,
             Audit(compiler, keeper, pipeline.cni.inner_faults, kernel.inspection, observer),
             Samples(compiler, lambda: feeds.policies.pods),
         )
         self._events = EventRecorder(client, "steppe-agent", options.node)
         self._publisher = Publisher(client, compiler, feeds, self._events, underlay)
+        self._reporter = Reporter(client, options.node, answers.status, self._signs)
+
+    def _answers(self, observer: Observer) -> Answers:
+        pipeline = self.pipeline
+        return Answers(
+            compiler=pipeline.compiler,
+            keeper=pipeline.keeper,
+            observer=observer,
+            feeds=pipeline.feeds,
+            denials=self._denials,
+            why_not_ready=self.why_not_ready,
+            problems=self.problems,
+        )
 
     def problems(self) -> tuple[Problem, ...]:
         """All current Problems: of objects, of the node's underlay, of jobs."""
@@ -169,6 +177,12 @@ class Agent:
             return "the kernel is being read"
         return self.pipeline.here.why_not_ready() or self.pipeline.trial.why
 
+    def _signs(self) -> tuple[object, ...]:
+        """What is wrong now, for the reporter."""
+        pipeline = self.pipeline
+        refused = len(pipeline.keeper.reconciler.failed)
+        return (self.why_not_ready(), pipeline.feeds.out_of_sync, refused, self.problems())
+
     async def run(self) -> None:
         """Read the kernel first, then follow every source of events."""
         asyncio.get_running_loop().set_exception_handler(self.loop_errors.note)
@@ -188,6 +202,9 @@ class Agent:
         listen, metrics = self._options.metrics_listen, self._metrics
         yield Job("metrics", lambda: serve(listen, metrics, self.why_not_ready))
         yield Job("agent-socket", self._server.run)
+        port = self._options.proxy_mode_port
+        if port and self._options.settings.services:
+            yield Job("proxy-mode", lambda: answer_mode(port))
 
     def jobs(self) -> Iterable[Job]:
         """The jobs that run after the kernel has been read."""
@@ -208,6 +225,7 @@ class Agent:
             Job("gauges", lambda: self._gauges.run(pipeline.passes)),
             Job("cni-install", self._install_cni, lasts=False),
             Job("publish", self._publisher.run),
+            Job("report", self._reporter.run),
             Job("events", self._events.run),
         )
 

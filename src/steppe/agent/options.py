@@ -17,6 +17,7 @@ from steppe.settings import ExternalIPs, NodePortAddresses, Settings, parse_pref
 STATE_DIR = Path("/run/steppe")
 METRICS = "127.0.0.1:9465"
 PROXY_HEALTH = ":10256"
+PROXY_MODE = 10249
 
 BUG = 70
 """The exit code for a bug of ours: EX_SOFTWARE, "internal software error" (sysexits.h)."""
@@ -48,6 +49,8 @@ class Options(msgspec.Struct, frozen=True):
     settings: Settings
     metrics_listen: str
     proxy_health_listen: Place | None
+    proxy_mode_port: int
+    """On loopback; 0 for none."""
     cni_bin: Path | None
     cni_conf: Path | None
     cni_plugin: Path | None
@@ -77,6 +80,7 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
         ),
         metrics_listen=given.metrics_listen,
         proxy_health_listen=given.proxy_health_listen,
+        proxy_mode_port=given.proxy_mode_port,
         cni_bin=given.cni_bin,
         cni_conf=given.cni_conf,
         cni_plugin=given.cni_plugin,
@@ -166,6 +170,14 @@ def _add_places(add: Callable[..., argparse.Action]) -> None:
         help="where load balancers ask for this node's health; empty for none (%(default)s)",
     )
     add(
+        "--proxy-mode-port",
+        default=PROXY_MODE,
+        type=_port,
+        metavar="PORT",
+        help="answer /proxyMode on this port of loopback, as kube-proxy does; 0 for none, and none "
+        "with --services off (%(default)s)",
+    )
+    add(
         "--node-port-addresses",
         default=Settings().node_port_addresses,
         type=_node_port_addresses,
@@ -200,6 +212,12 @@ def _place(text: str) -> Place | None:
     if not port.isascii() or not port.isdigit() or int(port) not in range(1, 65536):
         raise argparse.ArgumentTypeError(f"{text!r} has no port; give one such as :10256")
     return Place(host.strip("[]"), int(port))
+
+
+def _port(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) >= 1 << 16:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port; give one such as {PROXY_MODE}")
+    return int(text)
 
 
 def _node_port_addresses(text: str) -> NodePortAddresses:

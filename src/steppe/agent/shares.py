@@ -11,6 +11,7 @@ PROXY_HEALTH = Limits(connections=128)
 HEALTH_PORTS = Limits(connections=128)
 """Over all ports of all Services."""
 METRICS = Limits(connections=32)
+PROXY_MODE = Limits(connections=8)
 AGENT_SOCKET = Limits(connections=64, head=10.0, body=4 << 20)
 CNI_SOCKET = Limits(connections=128, head=15.0, body=2 << 20)
 """A runtime asks once a pod, and waits: these are the pods that may begin at one time. The server

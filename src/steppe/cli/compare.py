@@ -16,7 +16,7 @@ from steppe.client.files import manifests_in
 from steppe.compare.answers import Answers
 from steppe.compare.conflicts import conflicts
 from steppe.compare.redundant import redundancies
-from steppe.compare.relation import related
+from steppe.compare.relation import related, related_later
 from steppe.compare.worlds import Worlds, worlds
 from steppe.errors import SteppeError
 from steppe.manifests.collect import Collected, collected
@@ -52,10 +52,12 @@ def compare(*, source: Source, first: str, second: str, ask: tuple[str, ...], ou
     """Compare two sets of policies (files or folders), or the policies of one set with each other.
 
     For the pods and nodes of the cluster that -f, --kubeconfig or --lab gives, whose own policies
-    are left aside; without one, for those among the sets. same: both allow the same flows.
-    contained: SET allows no more than OTHER. redundant: policies and rules without which every flow
-    is as it was. conflicting: one policy allows what another denies. Every "no" comes with a flow
-    that proves it.
+    are left aside; without one, for those among the sets.
+
+    same: both allow the same flows. contained: SET allows no more than OTHER. redundant: policies
+    and rules without which every flow is as it was, also of new pods that the set's selectors
+    take. conflicting: one policy allows what another denies. Every "no" comes with a flow that
+    proves it.
 
     Exit code: 0 yes (nothing redundant, nothing conflicting); 1 no; 2 bad usage or input, or not
     known: a policy cannot be read, or there may be pods that are not known.
@@ -114,7 +116,10 @@ def _answers(
     found: Worlds, names: tuple[str, ...], asked: frozenset[str], settings: Settings
 ) -> Answers:
     clusters = found.clusters
-    relation = related((clusters[0], clusters[1]), settings) if len(clusters) > 1 else None
+    relation, later = None, None
+    if len(clusters) > 1:
+        both = (clusters[0], clusters[1])
+        relation, later = related(both, settings), related_later(both, settings)
     progress = Progress("comparing")
     redundant = (
         tuple(_watched(redundancies(clusters[0], settings), progress, lambda r: str(r.cause)))
@@ -126,7 +131,7 @@ def _answers(
         if "conflicting" in asked
         else ()
     )
-    return Answers(names, asked, found.unsure, relation, redundant, conflicting)
+    return Answers(names, asked, found.unsure, relation, later, redundant, conflicting)
 
 
 def _watched(found: Iterable[T], progress: Progress, text: Callable[[T], str]) -> Iterator[T]:

@@ -39,12 +39,18 @@ def _relation(answers: Answers) -> Iterator[str]:
         "unknown": f"It is not known whether {one} and {other} allow the same.",
     }
     yield both[said]
+    relation, later = answers.relation, answers.later or answers.relation
     parts = (
-        (one, other, answers.relation.one_in_other),
-        (other, one, answers.relation.other_in_one),
+        (one, other, relation.one_in_other, later.one_in_other),
+        (other, one, relation.other_in_one, later.other_in_one),
     )
-    for mine, theirs, part in parts:
-        yield from _contained(answers, mine, theirs, part)
+    for mine, theirs, now, then in parts:
+        if said != "yes":
+            yield from _contained(answers, mine, theirs, now)
+        if now.said == "yes" and then.said != "yes" and then.witness is not None:
+            more = "allows" if then.said == "no" else "may allow"
+            yield f"Of new pods, {mine} {more} more than {theirs}:"
+            yield from _proof(answers, then.witness)
 
 
 def _contained(answers: Answers, mine: str, theirs: str, part: Contained) -> Iterator[str]:
@@ -57,8 +63,12 @@ def _contained(answers: Answers, mine: str, theirs: str, part: Contained) -> Ite
             end = "." if part.witness is None else ":"
             yield f"It is not known whether {mine} allows more than {theirs}{end}"
     if part.witness is not None:
-        yield f"  {part.witness}"
-        yield from _rulings(part.witness, [f"with {name}" for name in answers.names])
+        yield from _proof(answers, part.witness)
+
+
+def _proof(answers: Answers, proof: Witness) -> Iterator[str]:
+    yield f"  {proof}"
+    yield from _rulings(proof, [f"with {name}" for name in answers.names])
 
 
 def _rulings(proof: Witness, when: Sequence[str]) -> Iterator[str]:
@@ -119,6 +129,11 @@ def document(answers: Answers, worlds: Worlds) -> dict[str, Any]:
         said["contained"] = [
             _contained_json(answers, part)
             for part in (answers.relation.one_in_other, answers.relation.other_in_one)
+        ]
+    if answers.later is not None:
+        said["newPods"] = [
+            {"answer": part.said, "witness": _witness_json(part.witness)}
+            for part in (answers.later.one_in_other, answers.later.other_in_one)
         ]
     if "redundant" in answers.asked:
         said["redundant"] = [_redundant_json(answers, each) for each in answers.redundancies]

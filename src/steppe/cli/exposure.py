@@ -20,8 +20,8 @@ from steppe.reach.names import Names, member_name, workloads_of
 SCHEMA = "steppe.exposure/v1"
 _VERBS: Mapping[Direction, str] = {"egress": "reaches", "ingress": "is reached by"}
 _BLIND = (
-    "A new pod has the labels that are named and no others, an address that is not known, and the "
-    "named ports of a pod there that the same policies name, if there is one."
+    "A new pod has the labels that are named and no others, an address that is not known,\n"
+    "and the named ports of a pod there that the same selector takes, if there is one."
 )
 
 

@@ -9,6 +9,7 @@ import msgspec
 from steppe.cli.expectations import Expectation, judged, read_expectations
 from steppe.cli.exposure import exposure_document, print_exposure, told
 from steppe.cli.reach_page import about, page
+from steppe.cli.reach_reasons import print_reasons, reasons_json
 from steppe.cli.reach_table import (
     because_text,
     footnotes,
@@ -105,6 +106,9 @@ class Answer(msgspec.Struct, frozen=True):
     help="A list of {from, to, expect} to hold against it.",
 )
 @click.option(
+    "--explain", is_flag=True, help="Also the cause of every row, with rules that nearly match."
+)
+@click.option(
     "--exposure",
     is_flag=True,
     help="What pods that are not there yet would reach, and who is unguarded.",
@@ -118,6 +122,7 @@ def reach(
     namespace: str,
     output: str,
     expected: str | None,
+    explain: bool,
     exposure: bool,
 ) -> None:
     """Tell who reaches whom on which ports, and which objects say so.
@@ -145,7 +150,17 @@ def reach(
     loaded = with_api_service(load(source), receivers)
     found = answer(loaded, question)
     say_doubts(loaded)
+    if explain and output not in ("table", "json"):
+        raise click.UsageError("--explain goes with -o table and json")
+    if explain and output == "json":
+        every = [flow for known in found.flows() for flow in known]
+        said = reach_document(found.reach, found.names, every, found.services())
+        said["explained"] = reasons_json(found.reach, every)
+        print_json(said | doubts_json(loaded))
+        return
     _print(loaded, found, output, source)
+    if explain:
+        print_reasons(found.reach, found.names, (f for known in found.flows() for f in known))
 
 
 def _expose(loaded: Loaded, ports: PortSet, output: str) -> None:

@@ -1,4 +1,4 @@
-"""`steppe show`, `steppe status`, `steppe audit`: what the agents know, each row with its cause."""
+"""`steppe show`, `steppe audit`: what the agents know, each row with its cause."""
 
 from typing import Any
 
@@ -7,7 +7,6 @@ from tabulate import tabulate
 
 from steppe.cli.agents import ask, options, print_errors, print_json
 from steppe.cli.audit_text import audit_lines
-from steppe.printable import printable
 from steppe.state.node import TABLES
 
 IN_KERNEL = "in kernel"
@@ -50,67 +49,6 @@ def print_rows(rows: list[dict[str, Any]]) -> None:
     ]
     headers = ["NODE", "ENTRY", *(["STATE"] if late else []), "BECAUSE"]
     click.echo(tabulate(table, headers, tablefmt="plain", disable_numparse=True))
-
-
-STATUS_SECONDS = 10.0
-"""Longer than an agent needs for 100,000 entries; one that has hung shall not hide the others."""
-
-
-@click.command(epilog="Example: steppe status --lab lab -o json")
-@options
-def status(node: str | None, lab: str | None, output: str) -> None:
-    """Tell how each node's agent is, what is not in its kernel, and which objects are wrong.
-
-    Exit code: 0 all well, 1 something is wrong or an agent did not answer, 2 bad usage.
-    """
-    answers = ask(lab, node, "status", timeout=STATUS_SECONDS)
-    if output == "json":
-        print_json("steppe.status/v1", answers)
-    else:
-        _print_status([answer for answer in answers if "error" not in answer])
-    silent = print_errors(answers)
-    if silent or any(map(_is_wrong, answers)):
-        raise SystemExit(1)
-
-
-def _is_wrong(answer: dict[str, Any]) -> bool:
-    away = not answer.get("api", {}).get("inSync")
-    return away or any((not answer["ready"], answer["notInKernel"], answer["problems"]))
-
-
-def _print_status(answers: list[dict[str, Any]]) -> None:
-    table = [
-        [
-            a["node"],
-            "ready" if a["ready"] else "not ready",
-            "in sync" if a["api"]["inSync"] else "away",
-            a["fabric"],
-            a["nodes"],
-            a["pods"],
-            sum(a["entries"].values()),
-            len(a["notInKernel"]),
-            len(a["problems"]),
-        ]
-        for a in answers
-    ]
-    headers = ["NODE", "AGENT", "API", "FABRIC", "NODES", "PODS", "ENTRIES", "PENDING", "PROBLEMS"]
-    click.echo(tabulate(table, headers, tablefmt="plain", disable_numparse=True))
-    for answer in answers:
-        if answer["reason"]:
-            click.echo(printable(f"{answer['node']}: {answer['reason']}"))
-        if not answer["api"]["inSync"]:
-            why = answer["api"]["lastError"]
-            click.echo(f"{answer['node']}: changes in the API do not all come in: {why}")
-        for row in answer["notInKernel"]:
-            click.echo(f"{answer['node']}: {row['table']} {row['key']} {row['state']}")
-    told: dict[str, list[str]] = {}
-    for answer in answers:
-        for problem in answer["problems"]:
-            where = " ".join(filter(None, (problem["object"], problem["field"])))
-            said = printable(f"{where}: {problem['message']}")
-            told.setdefault(said, []).append(answer["node"])
-    for text, nodes in sorted(told.items()):
-        click.echo(f"{text} (seen by {', '.join(nodes)})")
 
 
 @click.command(epilog="Example: steppe audit --node node-a --repair")

@@ -6,10 +6,12 @@ caller has to retry, except for 429 (too many requests): there the client itself
 
 import asyncio
 import contextlib
+import datetime as dt
 import socket
 import traceback
 import weakref
 from collections.abc import AsyncGenerator, AsyncIterator
+from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -98,6 +100,15 @@ class Client:
         """Any JSON document of the server, such as a discovery document."""
         return await self._json("GET", path)
 
+    async def server_time(self) -> dt.datetime:
+        """The API server's clock, in whole seconds: the Date of an answer (RFC 9110, 6.6.1)."""
+        timeout = aiohttp.ClientTimeout(total=REQUEST_SECONDS, sock_connect=10)
+        async with self._response("GET", "/version", {}, timeout=timeout) as response:
+            try:
+                return parsedate_to_datetime(response.headers["Date"])
+            except (KeyError, ValueError) as error:
+                raise UnreachableError("GET /version: an answer without a Date") from error
+
     async def list(
         self,
         resource: Resource,
@@ -150,10 +161,15 @@ class Client:
         *,
         name: str = "",
         subresource: str = "",
+        dry_run: bool = False,
     ) -> Json:
-        """Create an object, or (with `subresource`) POST to one, such as a pod's binding."""
+        """Create an object, or (with `subresource`) POST to one, such as a pod's binding.
+
+        `dry_run`: the server only says whether it would.
+        """
         owner = (name or body["metadata"]["name"]) if subresource else ""
-        return await self._json("POST", resource.path(namespace, owner, subresource), body)
+        path = resource.path(namespace, owner, subresource)
+        return await self._json("POST", path, body, query={"dryRun": "All"} if dry_run else {})
 
     async def update(
         self,

@@ -22,6 +22,8 @@ class Answers(msgspec.Struct, frozen=True):
     asked: frozenset[str]
     unsure: tuple[str, ...] = ()
     relation: Relation | None = None
+    later: Relation | None = None
+    """With pods in mind that are not there yet. It decides nothing: asked are those given."""
     redundancies: tuple[Redundancy, ...] = ()
     conflicts: tuple[Conflict, ...] = ()
 

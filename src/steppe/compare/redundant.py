@@ -1,10 +1,13 @@
 """Which policies and rules of a set are redundant: removing them changes no flow.
 
+Asked are the pods that are there, and pods that are not there yet, by every selector of the set
+(reach/imagined.py): a policy that does nothing today may be the guard of tomorrow's pods.
+
 Each is tried by itself: of two policies that say the same, each is redundant, and only one can go.
 Only the guards of pods that a policy selects can change with it, so only their flows are asked.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import product
 
 import msgspec
@@ -22,6 +25,7 @@ from steppe.kube.objects import Pod
 from steppe.kube.policies import Direction, NetworkPolicy
 from steppe.net.ports import OTHER, PortSet
 from steppe.policy.guards import Guard, Piece, guard_of, isolates, selects
+from steppe.reach.imagined import imagined
 from steppe.settings import Settings
 
 Policy = NetworkPolicy | ClusterNetworkPolicy
@@ -46,20 +50,31 @@ _WHOLE = "spec"
 
 def redundancies(cluster: Cluster, settings: Settings = DEFAULTS) -> Iterator[Redundancy]:
     """The answer for every policy, and for every rule of those that are not redundant."""
-    stands = Stands((cluster,), settings)
+    worlds = tuple(Stands((known,), settings) for known in (cluster, imagined(cluster).cluster))
     policies: list[Policy] = [
         *cluster.network_policies.values(),
         *cluster.cluster_policies.values(),
     ]
     for policy in sorted(policies, key=lambda each: each.ref):
-        whole = _Without(stands, policy, None).answer(Cause(policy.ref, _WHOLE))
+        whole = _answer(worlds, policy, None, Cause(policy.ref, _WHOLE))
         yield whole
         if whole.said != "no":
             continue
         for direction in DIRECTIONS:
             for rule in policy.rules(direction):
                 less = _without(policy, direction, rule.field)
-                yield _Without(stands, policy, less).answer(Cause(policy.ref, rule.field))
+                yield _answer(worlds, policy, less, Cause(policy.ref, rule.field))
+
+
+def _answer(
+    worlds: Sequence[Stands], policy: Policy, instead: Policy | None, cause: Cause
+) -> Redundancy:
+    """The answer for the pods that are there; if it is yes, for those too that are not."""
+    answer = Redundancy(cause, "yes")
+    for stands in worlds:
+        if answer.said == "yes":
+            answer = _Without(stands, policy, instead).answer(cause)
+    return answer
 
 
 def _without(policy: Policy, direction: Direction, field: str) -> Policy:

@@ -14,13 +14,14 @@ import msgspec
 
 from steppe.compare.spots import Spot, Stand, Stands
 from steppe.compare.witness import Flow, Said, Witness, witness
-from steppe.judge.classes import VERSIONS, PolicyClass, PolicyClasses
+from steppe.judge.classes import VERSIONS, PolicyClasses
 from steppe.judge.doubts import Bound
 from steppe.judge.judge import DEFAULTS
 from steppe.judge.pieces import allowed_of
 from steppe.kube.cluster import Cluster
 from steppe.kube.objects import Node, Pod
 from steppe.net.ports import EVERYTHING, NOTHING, PortSet
+from steppe.reach.imagined import imagined, selectors_of
 from steppe.settings import Settings
 
 
@@ -44,6 +45,13 @@ class Relation(msgspec.Struct, frozen=True):
         """Whether both allow the same."""
         said = {self.one_in_other.said, self.other_in_one.said}
         return "no" if "no" in said else "unknown" if "unknown" in said else "yes"
+
+
+def related_later(both: tuple[Cluster, Cluster], settings: Settings = DEFAULTS) -> Relation:
+    """The relation with pods in mind that are not there yet, by every selector of both sets."""
+    selectors = dict.fromkeys(each for known in both for each in selectors_of(known))
+    one, other = (imagined(known, selectors).cluster for known in both)
+    return related((one, other), settings)
 
 
 class Excess(msgspec.Struct, frozen=True):
@@ -71,7 +79,7 @@ class _Asking:
     def __init__(self, stands: Stands) -> None:
         self.stands = stands
         self._classes: Sequence[PolicyClasses] = [judge.classes for judge in stands.judges]
-        self._known: dict[tuple[int, PolicyClass, PolicyClass, int, Bound], PortSet] = {}
+        self._known: dict[tuple[int, int, int, int, int], PortSet] = {}
 
     def after(
         self, known: Contained, pair: tuple[Stand, Stand], version: int, order: tuple[int, int]
@@ -79,10 +87,11 @@ class _Asking:
         """The answer after this pair was asked about too."""
         spots = tuple(product(*(end.spots[version] for end in pair)))
         excess = [self._excess(ends, version, order) for ends in spots]
-        surely, perhaps = together([each.surely for each in excess]), NOTHING
-        for each in excess:
-            perhaps |= each.perhaps
-        if not perhaps or (known.witness is not None and not surely):
+        perhaps = next((each.perhaps for each in excess if each.perhaps), NOTHING)
+        if not perhaps:
+            return known
+        surely = together([each.surely for each in excess])
+        if known.witness is not None and not surely:
             return known
         proof = witness(self.stands.asked, flow_of(pair, version), surely or perhaps)
         said = tuple(proof.rulings[index].said for index in order)
@@ -100,7 +109,10 @@ class _Asking:
 
     def _allowed(self, number: int, ends: tuple[Spot, ...], version: int, bound: Bound) -> PortSet:
         here, there = (end.classes[number].bound(bound) for end in ends)
-        key = (number, here, there, version, bound)
+        sending, receiving = here.side(version), there.side(version)
+        if sending is None or receiving is None:
+            return NOTHING
+        key = (number, here.egress, receiving.receiver, there.ingress, sending.sender)
         if key not in self._known:
             self._known[key] = allowed_of(self._classes[number].between(here, there, version))
         return self._known[key]

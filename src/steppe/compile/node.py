@@ -12,6 +12,7 @@ Five kinds of object matter to a node. The claims of each object are compiled by
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from typing import Self
 
 import msgspec
@@ -56,9 +57,13 @@ def claims_of_own_node(
 
 def claims_of_peer(settings: Settings, here: Node, peer: Node) -> Iterator[NodeClaim | Problem]:
     """The claims of one other node."""
-    fabric = fabric_of(settings)
-    yield from fabric.towards(settings, here, peer)
-    if fabric.tunnels(settings):
+    yield from fabric_of(settings).towards(settings, here, peer)
+    yield from claims_of_any_peer(settings, peer)
+
+
+def claims_of_any_peer(settings: Settings, peer: Node) -> Iterator[NodeClaim | Problem]:
+    """What all other nodes hold alike of one node."""
+    if fabric_of(settings).tunnels(settings):
         yield from EDGES.tunnel_peer(peer)
     yield from data_plane(settings).other_node(settings, peer)
 
@@ -109,7 +114,7 @@ def compile_node(
 ) -> tuple[NodeState, tuple[Problem, ...]]:
     """All tables of one node from scratch, and all Problems on the way."""
     world = _World.of(settings, (here, *nodes), services, ranges)
-    return settle(_blocks(world, here.name, tuple(workloads), policies))
+    return settle(_claims(world, here.name, tuple(workloads), policies))
 
 
 class _World(msgspec.Struct, frozen=True):
@@ -121,6 +126,8 @@ class _World(msgspec.Struct, frozen=True):
     ranges: tuple[ServiceRange, ...]
     claims: NodeClaims
     offers: ServiceClaims
+    of_peers: Mapping[str, tuple[NodeClaim | Problem, ...]]
+    """By node: what all others hold alike of it."""
 
     @classmethod
     def of(
@@ -139,39 +146,51 @@ class _World(msgspec.Struct, frozen=True):
         asking: tuple[Claimant, ...] = () if granted else (*by_name.values(), *kept)
         claims = NodeClaims.of(settings.pod_ranges, asking)
         offers = ServiceClaims.of(claims, settings.external_ips, () if granted else known)
-        return cls(settings, by_name, known, kept, claims, offers)
+        of_peers = {
+            name: tuple(claims_of_any_peer(settings, claims.node(node)))
+            for name, node in by_name.items()
+        }
+        return cls(settings, by_name, known, kept, claims, offers, of_peers)
+
+
+def _claims(
+    world: _World, name: str, attached: tuple[Workload, ...], policies: PolicyObjects
+) -> Iterator[NodeClaim | Problem]:
+    """All claims of one node, with a Problem for all that is refused."""
+    return chain.from_iterable(_blocks(world, name, attached, policies))
 
 
 def _blocks(
     world: _World, name: str, attached: tuple[Workload, ...], policies: PolicyObjects
-) -> Iterator[NodeClaim | Problem]:
-    """Every block of one node, with a Problem for all that is refused."""
+) -> Iterator[Iterable[NodeClaim | Problem]]:
+    """The same, for each object by itself."""
     settings, claims = world.settings, world.claims
     here = claims.own_node(world.nodes[name])
     peers = tuple(claims.node(node) for node in world.nodes.values() if node.name != name)
-    yield from claims_of_own_node(settings, here, claims.problems(here.ref))
+    yield claims_of_own_node(settings, here, claims.problems(here.ref))
     for peer in peers:
-        yield from claims_of_peer(settings, here, peer)
-        yield from claims.problems(peer.ref)
+        yield fabric_of(settings).towards(settings, here, peer)
+        yield world.of_peers[peer.name]
+        yield claims.problems(peer.ref)
     for workload in attached:
-        yield from claims_of_workload(settings, here, workload)
+        yield claims_of_workload(settings, here, workload)
     if settings.policies:
-        yield from policy_claims(policies, (here, *peers), attached)
+        yield policy_claims(policies, (here, *peers), attached)
     if settings.services:
         yield from _service_blocks(world, here)
 
 
-def _service_blocks(world: _World, here: Node) -> Iterator[NodeClaim | Problem]:
+def _service_blocks(world: _World, here: Node) -> Iterator[Iterable[NodeClaim | Problem]]:
     for known in world.ranges:
-        yield from claims_of_service_range(world.settings, world.claims.service_range(known))
-        yield from world.claims.problems(known.ref)
+        yield claims_of_service_range(world.settings, world.claims.service_range(known))
+        yield world.claims.problems(known.ref)
     vantage = Vantage.of(here, world.settings.node_port_addresses)
     given = [(world.offers.service(service), slices) for service, slices in world.services]
     owners = FrontendOwners.of(vantage, (service for service, _ in given))
     for service, slices in given:
-        yield from claims_of_service(world.settings, vantage, service, slices, owners)
+        yield claims_of_service(world.settings, vantage, service, slices, owners)
     for service, _ in world.services:
-        yield from world.offers.problems(service)
+        yield world.offers.problems(service)
 
 
 def compile_cluster(
@@ -199,6 +218,6 @@ def compile_cluster(
         granted=granted,
     )
     for name in cluster.nodes:
-        states[name], found = settle(_blocks(world, name, workloads_on(cluster, name), policies))
+        states[name], found = settle(_claims(world, name, workloads_on(cluster, name), policies))
         problems.update(dict.fromkeys(found))
     return states, tuple(sorted(problems))

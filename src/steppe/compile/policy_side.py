@@ -168,9 +168,8 @@ class PolicySide:
     ) -> Work:
         changed_again: set[str] = set()
         changed = ChangedNumbers(self._direction, self._slices)
-        others = self._concerned(rules) if rules else iter(())
-        concerned = (ref if ref not in peers else None for ref in others)
-        for ref in chain(peers, concerned):
+        others = self._concerned(rules, peers) if rules else iter(())
+        for ref in chain(peers, others):
             if ref is not None:
                 changed_again.update(self._links_of.get(ref, ()))
             yield self._compile_peer(ref, changed) if ref is not None else NONE
@@ -239,18 +238,23 @@ class PolicySide:
             pod.ref for pod in self._cluster.pods.values() if pod.namespace == namespace
         )
 
-    def _concerned(self, rules: Collection[AnyRule]) -> Iterator[ObjectRef | None]:
-        """The peers that may be others by these rules than without them; None for one that is not.
+    def _concerned(
+        self, rules: Collection[AnyRule], told: AbstractSet[ObjectRef]
+    ) -> Iterator[ObjectRef | None]:
+        """The peers that may be others by these rules than without them; None for one that is not,
+        or that is among those that were told of.
 
         Those that come while this goes on are told by the rules as they are now.
         """
         everyone = len(rules) > _MANY_RULES
         scope = RuleScope(rules)
         for pod in tuple(self._cluster.pods.values()):
-            touched = everyone or scope.touches(pod, self._cluster.namespaces.get(pod.namespace))
-            yield pod.ref if touched else None
+            ref, namespace = pod.ref, self._cluster.namespaces.get(pod.namespace)
+            touched = ref not in told and (everyone or scope.touches(pod, namespace))
+            yield ref if touched else None
         if everyone or scope.beyond_pods:
-            yield from (node.ref for node in tuple(self._cluster.nodes.values()))
+            for node in tuple(self._cluster.nodes.values()):
+                yield node.ref if node.ref not in told else None
 
     def _compile_peer(self, ref: ObjectRef, changed: ChangedNumbers) -> frozenset[Key]:
         held = self._holding(ref) if self._identities.any_rule else ()

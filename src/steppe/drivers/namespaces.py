@@ -73,7 +73,7 @@ class Namespaces(Protocol):
 
 
 class TrialNode(msgspec.Struct, frozen=True):
-    """A driver of the throw-away node, and the path of the pod's among these namespaces."""
+    """A throw-away node: its driver, and the path of its pod's namespace among these."""
 
     host: Host
     namespaces: Namespaces
@@ -81,3 +81,4 @@ class TrialNode(msgspec.Struct, frozen=True):
 
 
 TrialNodes = Callable[[], AbstractContextManager[TrialNode]]
+"""Makes a throw-away node, for as long as the context lasts."""

@@ -106,7 +106,8 @@ class Explainer:
                 f"{flow.source} and {flow.destination} have no IPv{family} in common"
             )
         part = part_for(self.cluster, wanted)
-        oracle, judge = self._oracle(part), Judge(part, self._settings)
+        oracle = self._oracle(part)
+        judge = Judge(part, self._settings)
         found, conflicts = self._followed(part, oracle, joined(wanted, judge))
         kind = kind_of_all(found)
         asked = Asked(flow, part, found, oracle, self._node_port_addresses)

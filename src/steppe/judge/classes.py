@@ -99,7 +99,7 @@ class PolicyClasses:
         self.prefixes: Mapping[Direction, Mapping[IPNetwork, Identity]] = {
             direction: found.of_prefixes() for direction, found in self._identities.items()
         }
-        self._atoms = {d: LongestPrefix(found) for d, found in self.prefixes.items()}
+        self._atoms = {d: LongestPrefix(found.items()) for d, found in self.prefixes.items()}
         self.identities: dict[Direction, Numbered[Identity]] = {d: Numbered() for d in DIRECTIONS}
         self.guards: dict[Direction, Numbered[Guard]] = {d: Numbered() for d in DIRECTIONS}
         for direction in DIRECTIONS:

@@ -14,7 +14,7 @@ reach/ asks for all pairs at once, by the same classes and the same frontends.
 
 import msgspec
 
-from steppe.judge.classes import EGRESS, INGRESS, PolicyClass, PolicyClasses
+from steppe.judge.classes import EGRESS, INGRESS, OPEN, PolicyClass, PolicyClasses
 from steppe.judge.doubts import BOUNDS, Bound, Doubts, not_isolated
 from steppe.judge.fronts import Fronts, Led
 from steppe.judge.pieces import ALL, both_of, piece_at
@@ -45,7 +45,7 @@ class _Side(msgspec.Struct, frozen=True):
 
 
 _NOBODYS = _Side("yes")
-"""No pod, so no policy."""
+"""No policy: of no pod, or of one that none selects."""
 
 
 class Judge:
@@ -251,14 +251,16 @@ class Judge:
 
     def _side(self, own: Pod, direction: Direction, peer: End, packet: Packet) -> _Side:
         """What the policies of a pod say of a packet from or to a peer."""
+        bounds = BOUNDS if self.cluster.doubts else BOUNDS[:1]
+        guards = {bound: self.classes.guard(own, direction, bound) for bound in bounds}
+        if all(guard == OPEN for guard in guards.values()):
+            return _NOBODYS  # whoever the peer is
         address = packet.source if direction == INGRESS else packet.destination
         found = [
             self.classes.pieces(
-                direction,
-                self.classes.guard(own, direction, bound),
-                self.classes.identity(direction, peer, address, bound),
+                direction, guard, self.classes.identity(direction, peer, address, bound)
             )
-            for bound in (BOUNDS if self.cluster.doubts else BOUNDS[:1])
+            for bound, guard in guards.items()
         ]
         doubts = (*self.doubts.policies(own, direction), *self._address_doubts(peer))
         return _side_of(found, packet, doubts)

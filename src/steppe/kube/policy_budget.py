@@ -33,12 +33,22 @@ class Size(msgspec.Struct, frozen=True, order=True):
     prefixes: int = 0
 
     def __add__(self, other: "Size") -> "Size":
-        both = zip(msgspec.structs.astuple(self), msgspec.structs.astuple(other), strict=True)
-        return Size(*(one + two for one, two in both))
+        return Size(
+            self.entries + other.entries,
+            self.rules + other.rules,
+            self.ports + other.ports,
+            self.block_rules + other.block_rules,
+            self.prefixes + other.prefixes,
+        )
 
     def __sub__(self, other: "Size") -> "Size":
-        both = zip(msgspec.structs.astuple(self), msgspec.structs.astuple(other), strict=True)
-        return Size(*(one - two for one, two in both))
+        return Size(
+            self.entries - other.entries,
+            self.rules - other.rules,
+            self.ports - other.ports,
+            self.block_rules - other.block_rules,
+            self.prefixes - other.prefixes,
+        )
 
     @property
     def fits(self) -> bool:

@@ -69,7 +69,7 @@ def parse_interface(text: str) -> IPInterface:
 @lru_cache(maxsize=65_536)  # a network takes 20 µs to make
 def host_prefix(address: IPAddress) -> IPNetwork:
     """The prefix that contains this address alone: /32 or /128."""
-    return ip_network(address)
+    return IPv4Network(address) if address.version == 4 else IPv6Network(address)
 
 
 def holds(outer: IPNetwork, inner: IPNetwork) -> bool:

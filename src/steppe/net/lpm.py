@@ -4,7 +4,7 @@ There is one dictionary for each prefix length; look-ups try the longest first. 
 few distinct lengths, and in Python a dictionary look-up costs less than a step down a trie.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from typing import Generic, TypeVar
 
 from steppe.net.address import IPAddress, IPNetwork
@@ -15,9 +15,10 @@ V = TypeVar("V")
 class LongestPrefix(Generic[V]):
     """Finds the longest of the given prefixes that contains an address."""
 
-    def __init__(self, values: Mapping[IPNetwork, V]) -> None:
+    def __init__(self, values: Iterable[tuple[IPNetwork, V]]) -> None:
+        """Each prefix once, with its value."""
         levels: dict[tuple[int, int], dict[int, tuple[IPNetwork, V]]] = {}
-        for prefix, value in values.items():
+        for prefix, value in values:
             shift = prefix.max_prefixlen - prefix.prefixlen
             level = levels.setdefault((prefix.version, shift), {})
             level[int(prefix.network_address) >> shift] = (prefix, value)

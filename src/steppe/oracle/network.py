@@ -28,14 +28,13 @@ class Promise(msgspec.Struct, frozen=True):
 
 def promise(cluster: Cluster, packet: Packet) -> Promise:
     """What must happen to the packet, once Services and policies have been applied."""
-    sender_pod = _pod(cluster, packet.source)
-    sender_node = _node(cluster, packet.source)
-    pod, node = _pod(cluster, packet.destination), _node(cluster, packet.destination)
+    sender_pod, pod = _pod(cluster, packet.source), _pod(cluster, packet.destination)
     if pod is not None:
-        if sender_pod is None and sender_node is None:
+        if sender_pod is None and _node(cluster, packet.source) is None:
             # From outside, only nodes are promised to be reachable: pods need a Service.
             return Promise("dropped")
         return Promise("pod", f"{pod.namespace}/{pod.name}", packet.source)
+    sender_node, node = _node(cluster, packet.source), _node(cluster, packet.destination)
     if node is not None:
         # "agents on a node (e.g. system daemons, kubelet) can communicate with all pods on that
         # node", and everywhere else without NAT: a node sees the sender's own address.

@@ -18,7 +18,7 @@ def isolating(world: World, pod: Pod, direction: Direction) -> tuple[NetworkPoli
         # "podSelector selects the pods to which this NetworkPolicy object applies. … An empty
         # selector matches all pods in the policy's namespace."
         for policy in world.by_namespace.get(pod.namespace, ())
-        if policy.pods.matches(pod.labels) and direction in policy.isolates
+        if direction in policy.isolates and policy.pods.matches(pod.labels)
     )
 
 

@@ -86,7 +86,7 @@ def decision(
     # * Baseline tier" (ClusterNetworkPolicySpec.tier)
     return (
         _tier(world, "Admin", pod, direction, packet)
-        or _network_policies(world, pod, direction, packet)
+        or _network_policies(world, pod, direction, packet, to_itself=sender == receiver)
         or _tier(world, "Baseline", pod, direction, packet)
         # "If a given connection wasn't allowed or denied by any of the tiers, the default
         # kubernetes policy is applied, which says that all pods can communicate with each other."
@@ -107,7 +107,7 @@ def _tier(
 
 
 def _network_policies(
-    world: World, pod: Pod, direction: Direction, packet: Packet
+    world: World, pod: Pod, direction: Direction, packet: Packet, *, to_itself: bool
 ) -> Decision | None:
     """The NetworkPolicies' decision; None for a pod that no policy isolates: "v1.NetworkPolicy
     always
@@ -118,9 +118,11 @@ def _network_policies(
     policies = isolating(world, pod, direction)
     if not policies:
         return None
-    if world.pods.get(packet.source) == world.pods.get(packet.destination):
+    if to_itself:
         # "a pod cannot block access to itself": also true through a Service.
         return Decision(allowed=True, by="itself")
     rules = allowing(world, policies, direction, packet)
-    isolated_by = tuple(sorted(Cause(policy.ref, "spec.podSelector") for policy in policies))
-    return Decision(bool(rules), "NetworkPolicy", rules or isolated_by)
+    if rules:
+        return Decision(allowed=True, by="NetworkPolicy", because=rules)
+    isolated_by = sorted(Cause(policy.ref, "spec.podSelector") for policy in policies)
+    return Decision(allowed=False, by="NetworkPolicy", because=tuple(isolated_by))

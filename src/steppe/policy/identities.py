@@ -250,7 +250,7 @@ class Identities:
     def _refreshed(self) -> Mapping[IPNetwork, Rules]:
         if self._atoms is None:
             self._atoms = _atoms(self._blocks)
-            self._by_address = LongestPrefix(self._atoms)
+            self._by_address = LongestPrefix(self._atoms.items())
         return self._atoms
 
     def _names(self, port: NamedPort) -> bool:
@@ -322,7 +322,7 @@ class RuleScope:
                 elif isinstance(peer, Block):
                     prefixes[peer.prefix] = None
                 self.beyond_pods |= isinstance(peer, Block | Nodes)
-        self._prefixes = LongestPrefix(prefixes) if prefixes else None
+        self._prefixes = LongestPrefix(prefixes.items()) if prefixes else None
 
     def touches(self, pod: Pod, namespace: Namespace | None) -> bool:
         if self._pods.any(pod, namespace):

@@ -1,4 +1,4 @@
-"""Reach in other programs' formats, from its JSON document: CSV, Markdown and Graphviz's DOT."""
+"""Reach in other programs' formats, from its JSON document: CSV, Markdown, Graphviz's DOT, SVG."""
 
 import csv
 import io
@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from steppe.net.ports import LAST_PORT
+from steppe.reach.svg import Cell, Sign, matrix
 
 Json = Mapping[str, Any]
+_SIGNS: Mapping[str, Sign] = {"allowed": "all", "partly": "some", "unknown": "unknown"}
 _ALL = "all"
 _NONE = "none"
 
@@ -83,10 +85,44 @@ def as_dot(document: Json) -> Iterator[str]:
     yield "}"
 
 
+def as_svg(document: Json) -> Iterator[str]:
+    """A picture: senders down, receivers and Services across; a cell for each pair."""
+    cells: dict[tuple[str, str], Cell] = {}
+    for flow in document["flows"]:
+        text = _ports(document, flow)
+        sign: Sign = "all" if text == _ALL else "none" if text == _NONE else "some"
+        if flow["unknown"]:
+            sign, text = "unknown", f"{text}; not known: {_ranges(flow['unknown'])}"
+        because = "\n".join(flow["because"]) or "no policy is in the way"
+        for sender in flow["from"]:
+            key = (_name(document, sender), _name(document, flow["to"]))
+            cells[key] = Cell(sign, f"{text}\n{because}")
+    for service in document["services"]:
+        for answer in service["answers"]:
+            for sender in answer["from"]:
+                key = (_name(document, sender), _service(service))
+                cells[key] = _cell(service, answer, cells.get(key))
+    yield from matrix(cells, "Who reaches whom")
+
+
+def _cell(service: Json, answer: Json, before: Cell | None) -> Cell:
+    """The cell of a Service, with another of its answers: those of other addresses, or members."""
+    some = [*answer["only"], *(f"not {name}" for name in answer["but"])]
+    sign: Sign = _SIGNS.get(answer["outcome"], "none")
+    if some and sign == "all":
+        sign = "some"
+    told = f"{_outcome(answer)} at {service['address'] or 'a node port'}"
+    told += f" (of these {', '.join(some)})" if some else ""
+    if before is None:
+        return Cell(sign, told)
+    return Cell(sign if sign == before.sign else "some", f"{before.text}\n{told}")
+
+
 EXPORTS: Mapping[str, Callable[[Json], Iterable[str]]] = {
     "csv": as_csv,
     "md": as_markdown,
     "dot": as_dot,
+    "svg": as_svg,
 }
 """Format → its lines. A new one is a function and a line here."""
 
@@ -124,7 +160,11 @@ def _family(document: Json, flow: Json, family: str) -> str:
         return ""
     if ranges == document["ports"]:
         return _ALL
-    return ", ".join(map(port_range, ranges)) or _NONE
+    return _ranges(ranges) or _NONE
+
+
+def _ranges(ranges: Iterable[Json]) -> str:
+    return ", ".join(map(port_range, ranges))
 
 
 def port_range(ports: Json) -> str:

@@ -5,7 +5,7 @@ An imagined pod has the labels that a selector asks for and no others, the named
 the same selector takes in its namespace, and an address that nobody knows.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
@@ -32,8 +32,9 @@ class Imagined(msgspec.Struct, frozen=True):
     names: Mapping[Name, str]
 
 
-def imagined(cluster: Cluster) -> Imagined:
-    """The cluster with pods that are not there yet, in namespaces that are or are not there.
+def imagined(cluster: Cluster, selectors: Iterable[Pods] | None = None) -> Imagined:
+    """The cluster with pods that are not there yet, in namespaces that are or are not there; by
+    these selectors, or else by those of its policies.
 
     Selectors that no labels meet have no pod. A namespace that has to be made for a selector has
     the labels that it asks for.
@@ -41,7 +42,7 @@ def imagined(cluster: Cluster) -> Imagined:
     pods, spaces = dict(cluster.pods), dict(cluster.namespaces)
     names: dict[Name, str] = {}
     families = _families(cluster)
-    for selector in _selectors(cluster):
+    for selector in selectors_of(cluster) if selectors is None else selectors:
         labels = _meeting(selector.pods)
         if labels is None:
             continue
@@ -79,7 +80,7 @@ def _families(cluster: Cluster) -> frozenset[int]:
     return frozenset(found) or frozenset((4, 6))
 
 
-def _selectors(cluster: Cluster) -> list[Pods]:
+def selectors_of(cluster: Cluster) -> list[Pods]:
     """Whom policies name, as subjects and as peers; anybody in each namespace, and in a new one."""
     found: dict[Pods, None] = {}
     policies: list[AnyPolicy] = [

@@ -174,7 +174,7 @@ class Reach:
             found |= dict.fromkeys(group.prefixes, number)
         if INTERNET in found:
             found[parse_prefix("::/0")] = found[INTERNET]
-        return LongestPrefix(found)
+        return LongestPrefix(found.items())
 
 
 def _with_doubt(row: Row, most: Row) -> Row:

@@ -45,7 +45,7 @@ class Link(msgspec.Struct, frozen=True):
         return f"{text} alias {self.alias!r}" if self.alias else text
 
 
-class AddressKey(msgspec.Struct, frozen=True):
+class AddressKey(msgspec.Struct, frozen=True, cache_hash=True):
     table: ClassVar[str] = "addresses"
     level: ClassVar[int] = 20
     link: str
@@ -65,7 +65,7 @@ class Address(msgspec.Struct, frozen=True):
         return "permanent"
 
 
-class NeighbourKey(msgspec.Struct, frozen=True):
+class NeighbourKey(msgspec.Struct, frozen=True, cache_hash=True):
     table: ClassVar[str] = "neighbours"
     level: ClassVar[int] = 40
     link: str

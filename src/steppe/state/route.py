@@ -23,7 +23,7 @@ and after ours in the other.
 """
 
 
-class RouteKey(msgspec.Struct, frozen=True):
+class RouteKey(msgspec.Struct, frozen=True, cache_hash=True):
     table: ClassVar[str] = "routes"
     prefix: IPNetwork
     routing_table: int = MAIN
@@ -139,7 +139,7 @@ def _place(hop: Hop) -> tuple[str, tuple[int, int, int], str, int]:
     return hop.link, via, str(hop.encap or ""), hop.weight
 
 
-class RuleKey(msgspec.Struct, frozen=True):
+class RuleKey(msgspec.Struct, frozen=True, cache_hash=True):
     table: ClassVar[str] = "rules"
     level: ClassVar[int] = 70
     source: IPNetwork

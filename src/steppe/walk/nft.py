@@ -4,7 +4,7 @@ The rules are values (state/nft.py). They are executed one by one, without knowl
 purpose. If a rule chooses at random, the walk continues with each choice.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from fractions import Fraction
 from functools import cache
 from ipaddress import IPv4Address, IPv6Address
@@ -14,7 +14,7 @@ import msgspec
 
 from steppe.dataplane.nft.edges import RAW, STRAY
 from steppe.kube.cause import Cause
-from steppe.net.address import IPAddress, IPNetwork, parse_prefix
+from steppe.net.address import IPAddress, parse_prefix
 from steppe.net.packet import Packet, Protocol
 from steppe.state.nft import (
     Action,
@@ -95,68 +95,48 @@ class Ruleset:
             states = [each for each, ending in outcomes if ending in _GOING]
         return (*ended, *((each, "accept") for each in states))
 
-    def _chain(self, chain: Chain, state: State) -> Iterator[Outcome]:
-        states = [state]
-        for rule in chain.rules:
-            still: list[State] = []
-            for each in states:
-                because = self._matching(rule, each)
-                if because is None:
-                    still.append(each)
-                    continue
-                for then, ending in self._applied(rule, each, because):
-                    if ending is None:
-                        still.append(then)
-                    else:
-                        yield then, ending
-            states = still
-        for each in states:
-            yield each, None
+    def _chain(self, chain: Chain, state: State, at: int = 0) -> Iterator[Outcome]:
+        """The outcomes of a chain's rules from this one on; None as the ending: at its end."""
+        for number in range(at, len(chain.rules)):
+            rule = chain.rules[number]
+            because = self._matching(rule, state)
+            if because is None:
+                continue
+            for then, ending in self._applied(rule, state, because):
+                if ending is None:
+                    yield from self._chain(chain, then, number + 1)
+                else:
+                    yield then, ending
+            return
+        yield state, None
 
     def _matching(self, rule: Rule, state: State) -> tuple[Cause, ...] | None:
         """The causes of the elements that matched; None if the rule does not match the packet."""
         because: tuple[Cause, ...] = ()
         for match in rule.matches:
-            found = self._matched(match, state)
+            found = _condition(match)(self, state)
             if found is None:
                 return None
             because += found
         return because
 
-    def _applied(self, rule: Rule, state: State, because: tuple[Cause, ...]) -> Iterator[Outcome]:
+    def _applied(self, rule: Rule, state: State, because: tuple[Cause, ...]) -> Iterable[Outcome]:
         if because or isinstance(rule.action, str | Reject):
             state = state.meeting(Applied(rule), tuple(dict.fromkeys(because)))
         return self._act(rule.action, state)
 
-    def _matched(self, match: Match | Marked, state: State) -> tuple[Cause, ...] | None:
-        """The causes of the element that matched, () if the match looks up none.
-
-        None for no match.
-        """
-        if isinstance(match, Marked):
-            return () if state.mark & match.bits == match.bits else None
-        if match.field == STRAY:
-            return self._strayed(state)
-        values = _values(match.field, state)
-        if values is None:
-            return None
-        if not match.set:
-            # nft's name for priority 0.
-            literal = "0" if match.literal == "none" else match.literal
-            return () if _is(values[0], literal) != match.negate else None
-        found = self._view.find(self._skeleton.sets_by_name[match.set], values)
-        if (found is None) != match.negate:
-            return None
-        return found[1].because if found is not None else ()
+    def find(self, name: str, values: tuple[Atom, ...]) -> tuple[ElementKey, NodeEntry] | None:
+        """The element of a set or map for these values."""
+        return self._view.find(self._skeleton.sets_by_name[name], values)
 
     def _element(self, name: str, field: str, state: State) -> tuple[ElementKey, NodeEntry] | None:
         """The element of a map for the packet's values in these fields."""
-        values = _values(field, state)
+        values = _values(field)(state)
         if values is None:
             return None
-        return self._view.find(self._skeleton.sets_by_name[name], values)
+        return self.find(name, values)
 
-    def _strayed(self, state: State) -> tuple[Cause, ...] | None:
+    def strayed(self, state: State) -> tuple[Cause, ...] | None:
         """The causes of a link by which the packet's sender is not reached; None where it is."""
         packet = state.packet
         found = self._view.route(packet.destination, packet.source)
@@ -164,30 +144,34 @@ class Ruleset:
             return None
         return self._view.link_causes(state.link)
 
-    def _act(self, action: Action, state: State) -> Iterator[Outcome]:
+    def _act(self, action: Action, state: State) -> Iterable[Outcome]:
+        found: Iterable[Outcome] = ((state, None),)
         match action:
             case SetMark(bits):
-                yield msgspec.structs.replace(state, mark=state.mark | bits), None
+                found = ((msgspec.structs.replace(state, mark=state.mark | bits), None),)
             case Choose(of):
-                for number in range(of):
-                    share = state.share / of
-                    yield msgspec.structs.replace(state, priority=number, share=share), None
+                share = state.share / of
+                found = [
+                    (msgspec.structs.replace(state, priority=number, share=share), None)
+                    for number in range(of)
+                ]
             case Clear():
-                yield msgspec.structs.replace(state, priority=0), None
+                found = ((msgspec.structs.replace(state, priority=0), None),)
             case Recall(field, name):
-                yield self._recall(field, name, state), None
-            case Remember() | Forget() | Count() | Log():  # no effect on this packet
-                yield state, None
+                found = ((self._recall(field, name, state), None),)
+            case Remember() | Forget() | Count() | Log():
+                pass  # no effect on this packet
             case Reject():
-                yield state, "reject"
+                found = ((state, "reject"),)
             case Go(how, name):
-                yield from self._go(how, name, state)
+                found = self._go(how, name, state)
             case Dispatch(field, name):
-                yield from self._dispatch(field, name, state)
+                found = self._dispatch(field, name, state)
             case Dnat():
-                yield self._dnat(action, state)
+                found = (self._dnat(action, state),)
             case _:
-                yield state, action
+                found = ((state, action),)
+        return found
 
     def _go(self, how: str, name: str, state: State) -> Iterator[Outcome]:
         chain = self._skeleton.chain(name)
@@ -238,30 +222,74 @@ class Ruleset:
 _GOING = (None, "accept", "return")
 
 
-def _is(value: Atom, literal: str) -> bool:
-    """Whether a value equals a literal: a word, a number, a range of numbers or a prefix."""
-    if isinstance(value, IPv4Address | IPv6Address):
-        return value in _prefix(literal)
-    first, dash, last = literal.partition("-")
-    if dash and first.isdecimal():
-        return isinstance(value, int) and int(first) <= value <= int(last)
-    return str(value) == literal
+Condition = Callable[[Ruleset, State], tuple[Cause, ...] | None]
+"""The causes of the element that matched, () if the match looks up none; None for no match."""
 
 
 @cache
-def _prefix(literal: str) -> IPNetwork:
-    return parse_prefix(literal)
+def _condition(match: Match | Marked) -> Condition:
+    if isinstance(match, Marked):
+        bits = match.bits
+        return lambda _, state: () if state.mark & bits == bits else None
+    if match.field == STRAY:
+        return Ruleset.strayed
+    return _in_set(match) if match.set else _literal(match)
 
 
-def _values(field: str, state: State) -> tuple[Atom, ...] | None:
-    """The packet's values in these fields; None if it lacks one of them."""
-    found: list[Atom] = []
-    for read in _readers(field):
+def _literal(match: Match) -> Condition:
+    """Whether a packet has this value; never if it has no such field."""
+    (read,), negate = _readers(match.field), match.negate
+    is_it = _is(match.literal)
+
+    def matched(_: Ruleset, state: State) -> tuple[Cause, ...] | None:
         value = read(state)
-        if value is None:
+        return () if value is not None and is_it(value) != negate else None
+
+    return matched
+
+
+def _in_set(match: Match) -> Condition:
+    name, read, negate = match.set, _values(match.field), match.negate
+
+    def matched(rules: Ruleset, state: State) -> tuple[Cause, ...] | None:
+        values = read(state)
+        if values is None:
             return None
-        found.append(value)
-    return tuple(found)
+        found = rules.find(name, values)
+        if (found is None) != negate:
+            return None
+        return found[1].because if found is not None else ()
+
+    return matched
+
+
+def _is(literal: str) -> Callable[[Atom], bool]:
+    """Whether a value equals a literal: a word, a number, a range of numbers or a prefix."""
+    first, dash, last = literal.partition("-")
+    if "/" in literal:
+        return parse_prefix(literal).__contains__
+    if dash and first.isdecimal():
+        return range(int(first), int(last) + 1).__contains__
+    # nft's name for priority 0.
+    word = "0" if literal == "none" else literal
+    return {word, int(word) if word.isdecimal() else word}.__contains__
+
+
+@cache
+def _values(field: str) -> Callable[[State], tuple[Atom, ...] | None]:
+    """The packet's values in these fields; None if it lacks one of them."""
+    readers = _readers(field)
+
+    def values(state: State) -> tuple[Atom, ...] | None:
+        found: tuple[Atom, ...] = ()
+        for read in readers:
+            value = read(state)
+            if value is None:
+                return None
+            found = (*found, value)
+        return found
+
+    return values
 
 
 Reader = Callable[[State], Atom | None]
@@ -279,7 +307,8 @@ def _protocol(state: State) -> str:
 
 
 def _of_version(version: int, read: Reader) -> Reader:
-    return lambda state: read(state) if state.packet.source.version == version else None
+    kind = IPv4Address if version == 4 else IPv6Address
+    return lambda state: read(state) if type(state.packet.source) is kind else None
 
 
 def _of_protocol(protocol: Protocol, read: Reader) -> Reader:

@@ -159,7 +159,7 @@ def _tables(own: _Routes, around: Surroundings | None) -> Mapping[int, LongestPr
         # Of several routes to one prefix the kernel uses the one with the lowest metric.
         if known is None or value[0] < known[0]:
             table[key.prefix] = value
-    return {number: LongestPrefix(table) for number, table in tables.items()}
+    return {number: LongestPrefix(table.items()) for number, table in tables.items()}
 
 
 def _values(own: _Routes, around: Surroundings | None) -> Iterator[tuple[RouteKey, Value]]:

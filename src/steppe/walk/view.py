@@ -83,13 +83,13 @@ class NodeView:
         """The prefixes of a set, made for look-ups at the first one: most sets are never asked."""
         found = self._intervals.get(part)
         if found is None:
-            found = self._intervals[part] = LongestPrefix(self._members.get(part, {}))
+            found = self._intervals[part] = LongestPrefix(self._members.get(part, ()))
         return found
 
 
 _SetPart = tuple[str, tuple[Atom, ...]]
 """A set's name, and the values of a key after its prefix."""
-_Members = dict[_SetPart, dict[IPNetwork, NodeEntry]]
+_Members = dict[_SetPart, list[tuple[IPNetwork, NodeEntry]]]
 
 
 def _sorted_out(state: NodeState) -> tuple[NodeState, _Members]:
@@ -100,7 +100,7 @@ def _sorted_out(state: NodeState) -> tuple[NodeState, _Members]:
         if isinstance(key, ElementKey):
             first = key.key[0]
             if isinstance(first, IPv4Network | IPv6Network):
-                members.setdefault((key.set, key.key[1:]), {})[first] = entry
+                members.setdefault((key.set, key.key[1:]), []).append((first, entry))
         elif isinstance(key, RouteKey | RuleKey):
             paths[key] = entry
     return paths, members

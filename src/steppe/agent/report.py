@@ -1,0 +1,78 @@
+"""Reports the agent's status to the API, where `steppe status --kubeconfig` reads it.
+
+A report is written once a minute, and sooner after a change of what is wrong. Its numbers (nodes,
+pods, entries) are as old as the report.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Hashable
+from typing import Any
+
+from steppe.agent.log import line
+from steppe.client.client import Client
+from steppe.client.errors import ApiError, UnreachableError
+from steppe.client.reports import NAMESPACE, RENEW_SECONDS, lease_name, report
+from steppe.client.resources import LEASES, NODES
+
+log = logging.getLogger("steppe.agent")
+
+LOOK_SECONDS = 5.0
+"""Seconds between two looks at what is wrong; the shortest time between two reports."""
+
+
+class Reporter:
+    """Keeps one node's report fresh.
+
+    Invariant: nothing is written for a Node that the API server does not have.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        node: str,
+        status: Callable[[], Awaitable[dict[str, Any]]],
+        signs: Callable[[], Hashable],
+    ) -> None:
+        """`status`: the agent's status. `signs`: what is wrong; a report follows its changes."""
+        self._client = client
+        self._node = node
+        self._status = status
+        self._signs = signs
+        self._told: Hashable = None
+        self._due = 0.0
+        self._away = False
+        """Whether the API server did not answer the last time."""
+
+    async def run(self) -> None:
+        """Report until cancelled; ApiError if the API server refuses it."""
+        while True:
+            await self.look()
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def look(self) -> None:
+        """Report if that is due; ApiError if the API server refuses it."""
+        signs = self._signs()
+        if signs == self._told and time.monotonic() < self._due:
+            return
+        try:
+            await self._write()
+        except UnreachableError as error:
+            # It is tried again at the next look, and logged once.
+            if not self._away:
+                log.warning(line("report-failed", error=error))
+            self._away = True
+        else:
+            self._away, self._told = False, signs
+            self._due = time.monotonic() + RENEW_SECONDS
+
+    async def _write(self) -> None:
+        try:
+            node = await self._client.get(NODES, self._node)
+        except ApiError as error:
+            if error.not_found:
+                return
+            raise
+        lease = report(await self._status(), node["metadata"]["uid"])
+        await self._client.patch(LEASES, lease_name(self._node), lease, NAMESPACE, kind="apply")

@@ -1,0 +1,1 @@
+"""Real Kubernetes on this machine with Steppe as its only network: docs/kubernetes.md."""

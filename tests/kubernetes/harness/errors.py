@@ -1,0 +1,2 @@
+class HarnessError(Exception):
+    """The cluster cannot be made or asked; the text says what to do."""

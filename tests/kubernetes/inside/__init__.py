@@ -1,0 +1,1 @@
+"""Programs that run in a pod's network namespace. Standard library only."""
