@@ -9,7 +9,8 @@ import pytest
 from aiohttp import web
 
 from steppe.agent import report as module
-from steppe.agent.report import Reporter
+from steppe.agent.report import NoNamespaceError, Reporter
+from steppe.cli.reported import read_reports
 from steppe.client.client import Client
 from steppe.client.errors import ApiError
 from steppe.client.reports import (
@@ -21,7 +22,6 @@ from steppe.client.reports import (
     Lease,
     answer,
     lease_name,
-    read_reports,
     report,
 )
 from steppe.client.resources import LEASES, NODES
@@ -186,3 +186,10 @@ async def test_a_refused_report_is_an_error_and_an_api_that_is_away_is_none() ->
         with pytest.raises(ApiError, match="no leases"):
             await it.reporter.look()
     await it.reporter.look()
+
+
+async def test_a_missing_namespace_is_told_with_the_cure() -> None:
+    async with fake_api() as (api, client):
+        await api.put(NODES_PATH, "node-a")
+        with pytest.raises(NoNamespaceError, match="kubectl create namespace steppe-status"):
+            await Reporting(client).reporter.look()

@@ -20,7 +20,7 @@ from tests.conformance.netpol_world import Key, State, key_of
 from tests.waiting import until_async
 
 POLICIES = {"NetworkPolicy": NETWORKPOLICIES, "ClusterNetworkPolicy": CLUSTERNETWORKPOLICIES}
-_BUILT_IN = ("default", "kube-system", "kube-public", "kube-node-lease")
+_BUILT_IN = ("default", "kube-system", "kube-public", "kube-node-lease", "steppe-status")
 
 
 class Rejected(Exception):  # noqa: N818 - what became of a manifest

@@ -64,34 +64,25 @@ def agent_follows() -> tuple[Resource, ...]:
     return tuple(follow.kind.resource for feed in feeds.followed for follow in feed.follows)
 
 
-class Program(msgspec.Struct, frozen=True, kw_only=True):
+class Program(msgspec.Struct, frozen=True):
     """A program: where it starts, and the resources of its calls that name none."""
 
     start: str
     indirect: dict[tuple[str, str], Callable[[], Iterable[Resource]]]
-    not_called: frozenset[tuple[str, str]] = frozenset()
-    """Calls in functions of a module that the program imports for other functions."""
 
 
 PROGRAMS = {
     "agent": Program(
-        start="steppe.agent.__main__",
-        # `steppe status` reads what agents report, and the time's format is the leader's.
-        not_called=frozenset(
-            (
-                *(("steppe.client.reports", method) for method in ("list", "server_time")),
-                *(("steppe.client.leader", method) for method in ("get", "create", "update")),
-            )
-        ),
-        indirect={
+        "steppe.agent.__main__",
+        {
             ("steppe.client.informer", "pages_of"): agent_follows,
             ("steppe.client.informer", "lines"): agent_follows,
             ("steppe.agent.publish", "get"): publish._RESOURCES.values,
         },
     ),
     "controller": Program(
-        start="steppe.controller.__main__",
-        indirect={
+        "steppe.controller.__main__",
+        {
             ("steppe.client.informer", "pages_of"): lambda: (NODES,),
             ("steppe.client.informer", "lines"): lambda: (NODES,),
         },
@@ -105,20 +96,13 @@ def uses(program: Program) -> frozenset[Use]:
     needed = set(program.indirect)
     for name, tree in modules(program.start):
         for call in client_calls(tree):
-            if (name, call.func.attr) in program.not_called:
-                continue
             resources = _resources(program, name, call)
             needed.discard((name, call.func.attr))
-            found |= {Use(r.group, r.plural, verb) for r in resources for verb in _verbs(call)}
+            verbs = {VERBS[call.func.attr], *(("create",) if _applies(call) else ())}
+            found |= {Use(r.group, r.plural, verb) for r in resources for verb in verbs}
     if needed:
         raise UnknownUseError(f"INDIRECT names calls that are no more: {sorted(needed)}")
     return frozenset(found)
-
-
-def _verbs(call: "_Call") -> Iterator[str]:
-    yield VERBS[call.func.attr]
-    if any(ast.unparse(k.value) == "'apply'" for k in call.keywords if k.arg == "kind"):
-        yield "create"  # an apply of an object that is not there makes it
 
 
 class _Call(msgspec.Struct, frozen=True):
@@ -135,6 +119,11 @@ def client_calls(tree: ast.Module) -> Iterator[_Call]:
         receiver = ast.unparse(node.func.value)
         if node.func.attr in VERBS and receiver.lower().endswith("client"):
             yield _Call(node.func, node.args, node.keywords)
+
+
+def _applies(call: _Call) -> bool:
+    """Whether it is a server-side apply, for which the API server asks for `create` as well."""
+    return any(k.arg == "kind" and ast.unparse(k.value) == "'apply'" for k in call.keywords)
 
 
 def _resources(program: Program, module: str, call: _Call) -> tuple[Resource, ...]:

@@ -13,7 +13,7 @@ from tests.waiting import patience, until
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(240)]
 
-LEASE = ("--namespace=kube-system", "lease", "steppe-agent-node-b")
+LEASE = ("--namespace=steppe-status", "lease", "steppe-agent-node-b")
 ODD_POLICY = {
     "apiVersion": "policy.networking.k8s.io/v1beta1",
     "kind": "ClusterNetworkPolicy",

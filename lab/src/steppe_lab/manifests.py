@@ -7,6 +7,7 @@ import steppe.kube
 from steppe.client.client import Client
 from steppe.client.errors import ApiError
 from steppe.client.files import files_in
+from steppe.client.reports import NAMESPACE
 from steppe.client.resources import Resource
 from steppe.manifests.yaml_text import YamlError, documents_of, parts_of
 from steppe_lab.record import LabError
@@ -15,6 +16,12 @@ Json = dict[str, Any]
 
 DEFINITIONS = tuple(sorted((Path(steppe.kube.__file__).parent / "crds").glob("*.yaml")))
 """Of the kinds that Steppe reads and no API server has by itself, a file each."""
+STATUS_NAMESPACE: Json = {
+    "apiVersion": "v1",
+    "kind": "Namespace",
+    "metadata": {"name": NAMESPACE},
+}
+"""Where agents report how their nodes are."""
 
 
 def read_manifests(files: tuple[Path, ...]) -> tuple[Json, ...]:

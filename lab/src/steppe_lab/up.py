@@ -25,7 +25,7 @@ from steppe_lab import kubeconfig, netns, process
 from steppe_lab.accounts import refused_pods
 from steppe_lab.dns.nameservers import DnsServers, service_manifests
 from steppe_lab.down import dismantle
-from steppe_lab.manifests import DEFINITIONS, apply, read_manifests
+from steppe_lab.manifests import DEFINITIONS, STATUS_NAMESPACE, apply, read_manifests
 from steppe_lab.process import python
 from steppe_lab.ready import Say, wait_for_api, wait_for_nodes
 from steppe_lab.record import (
@@ -98,6 +98,7 @@ def _start(options: Options, say: Say) -> Record:
         wait_for_api(api[0], Path(record.kubeconfig))
         api = (_on_its_port(api[0], record.kubeconfig),)
         say(f"API server answers ({time.monotonic() - began:.1f} s)")
+    asyncio.run(_apply(record, (STATUS_NAMESPACE,)))
     started = (*api, *_start_components(record), *_start_agents(record, topology))
     record = msgspec.structs.replace(record, processes=started)
     write_record(record)
@@ -173,6 +174,11 @@ def _start_agents(record: Record, topology: Topology) -> tuple[Process, ...]:
 def _run(options: Options, name: str, argv: tuple[str, ...], namespace: str = "") -> Process:
     log = paths(options.name).log(name)
     return process.start(options.name, name, argv, log, namespace)
+
+
+async def _apply(record: Record, manifests: tuple[dict[str, Any], ...]) -> None:
+    async with Client(load_config(record.kubeconfig), user_agent="steppe-lab") as client:
+        await apply(client, manifests)
 
 
 async def _wait_and_apply(record: Record, manifests: tuple[dict[str, Any], ...], say: Say) -> None:

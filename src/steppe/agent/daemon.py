@@ -225,7 +225,7 @@ class Agent:
             Job("gauges", lambda: self._gauges.run(pipeline.passes)),
             Job("cni-install", self._install_cni, lasts=False),
             Job("publish", self._publisher.run),
-            Job("report", self._reporter.run),
+            Job("report", lambda: self._reporter.run(self._turned("report"))),
             Job("events", self._events.run),
         )
 

@@ -15,11 +15,16 @@ from steppe.client.client import Client
 from steppe.client.errors import ApiError, UnreachableError
 from steppe.client.reports import NAMESPACE, RENEW_SECONDS, lease_name, report
 from steppe.client.resources import LEASES, NODES
+from steppe.errors import SteppeError
 
 log = logging.getLogger("steppe.agent")
 
 LOOK_SECONDS = 5.0
 """Seconds between two looks at what is wrong; the shortest time between two reports."""
+
+
+class NoNamespaceError(SteppeError):
+    """The namespace for reports is missing."""
 
 
 class Reporter:
@@ -45,10 +50,14 @@ class Reporter:
         self._away = False
         """Whether the API server did not answer the last time."""
 
-    async def run(self) -> None:
-        """Report until cancelled; ApiError if the API server refuses it."""
+    async def run(self, turned: Callable[[], None] = lambda: None) -> None:
+        """Report until cancelled; ApiError if the API server refuses it.
+
+        `turned` is called after each look that went well.
+        """
         while True:
             await self.look()
+            turned()
             await asyncio.sleep(LOOK_SECONDS)
 
     async def look(self) -> None:
@@ -75,4 +84,10 @@ class Reporter:
                 return
             raise
         lease = report(await self._status(), node["metadata"]["uid"])
-        await self._client.patch(LEASES, lease_name(self._node), lease, NAMESPACE, kind="apply")
+        name = lease_name(self._node)
+        try:
+            await self._client.patch(LEASES, name, lease, NAMESPACE, kind="apply")
+        except ApiError as error:
+            if error.not_found:
+                raise NoNamespaceError(f"{error}; kubectl create namespace {NAMESPACE}") from error
+            raise

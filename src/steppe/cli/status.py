@@ -6,6 +6,7 @@ import click
 from tabulate import tabulate
 
 from steppe.cli.agents import ask, options, print_errors, print_json
+from steppe.client.reports import duration
 from steppe.printable import printable
 
 STATUS_SECONDS = 10.0
@@ -38,7 +39,7 @@ def status(kubeconfig: str, context: str, node: str | None, lab: str | None, out
     that cluster is in the table: agents report to the API once a minute, and within 5 s of a change
     of what is wrong. Such a report has at most 50 Problems, and of the entries that are not in the
     kernel only those that it refuses. A node without a report, or with one older than 150 s, is
-    named. Reading needs `list` of Nodes, and of Leases in kube-system.
+    named. Reading needs `list` of Nodes, and of Leases in steppe-status.
 
     Exit code: 0 all well, 1 something is wrong or a node is not known of, 2 bad usage.
     """
@@ -61,9 +62,9 @@ def _reported(kubeconfig: str, context: str, node: str | None) -> list[Answer]:
     # Imported late: asking an agent on this machine does not need the HTTP client.
     import asyncio
 
+    from steppe.cli.reported import read_reports
     from steppe.client.client import Client
     from steppe.client.config import load_config
-    from steppe.client.reports import read_reports
 
     async def read() -> list[Answer]:
         async with Client(load_config(kubeconfig or None, context), "steppe-status") as client:
@@ -94,7 +95,7 @@ def lines(answers: list[Answer]) -> list[str]:
 
 def _row(answer: Answer) -> list[object]:
     age = answer.get("reportedSecondsAgo")
-    ago = [] if age is None else [f"{max(0, age):.0f} s ago"]
+    ago = [] if age is None else [f"{duration(max(0, age))} ago"]
     if "error" in answer:
         # Nothing that was true once is shown as if it were true now.
         return [answer["node"], "not known", *["-"] * (len(HEADERS) - 2), *ago]

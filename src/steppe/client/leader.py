@@ -7,7 +7,6 @@ may begin (`lease` is longer); so the work must be cancellable.
 """
 
 import asyncio
-import datetime as dt
 import logging
 import os
 import random
@@ -21,6 +20,7 @@ import msgspec
 
 from steppe.client.client import Client
 from steppe.client.errors import ApiError
+from steppe.client.leases import LeaseSpec, micro_time
 from steppe.client.resources import LEASES
 from steppe.errors import SteppeError
 
@@ -39,25 +39,9 @@ class LostLeadershipError(SteppeError):
     """The Lease was not renewed in time: another candidate may lead now."""
 
 
-class LeaseSpec(msgspec.Struct, frozen=True, rename="camel"):
-    """The fields in use of coordination.k8s.io/v1 LeaseSpec."""
-
-    holder_identity: str | None = None
-    lease_duration_seconds: int | None = None
-    lease_transitions: int | None = None
-    acquire_time: str | None = None
-    renew_time: str | None = None
-
-
 def identity() -> str:
     """A name that is unique among candidates, also on this machine."""
     return f"{socket.gethostname()}_{os.getpid()}_{uuid.uuid4().hex[:8]}"
-
-
-def micro_time() -> str:
-    """The current time as metav1.MicroTime."""
-    now = dt.datetime.now(dt.UTC)
-    return now.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 class Elector:

@@ -1,6 +1,6 @@
 """What an agent reports of its node, for people without a login there: one Lease a node.
 
-    Lease kube-system/steppe-agent-NODE
+    Lease steppe-status/steppe-agent-NODE
       metadata.annotations["steppe.dev/status"]   the agent's status, shortened, as JSON
       metadata.ownerReferences                    the Node: deleted with it
       spec.renewTime, leaseDurationSeconds        how long the report may be believed
@@ -16,12 +16,12 @@ from typing import Any
 
 import msgspec
 
-from steppe.client.client import Client
-from steppe.client.leader import LeaseSpec, micro_time
+from steppe.client.leases import LeaseSpec, micro_time
 from steppe.client.resources import LEASES, NODES
 from steppe.kube.wire import ObjectMeta
 
-NAMESPACE = "kube-system"
+NAMESPACE = "steppe-status"
+"""A namespace of its own: who may write here may write no other component's Leases."""
 LABEL, LABELLED = "steppe.dev/report", "agent"
 ANNOTATION = "steppe.dev/status"
 RENEW_SECONDS = 60
@@ -97,19 +97,6 @@ def report(status: Mapping[str, Any], node_uid: str) -> Answer:
     }
 
 
-async def read_reports(client: Client) -> list[Answer]:
-    """What is known of every Node, sorted by name; an `error` where no fresh report is there.
-
-    ApiError if the API server does not let us list Nodes or Leases.
-    """
-    nodes, _ = await client.list(NODES)
-    leases, _ = await client.list(LEASES, NAMESPACE, label_selector=f"{LABEL}={LABELLED}")
-    now = await client.server_time()
-    held = {lease.metadata.name: lease for lease in (msgspec.convert(x, Lease) for x in leases)}
-    names = sorted(node["metadata"]["name"] for node in nodes)
-    return [answer(name, held.get(lease_name(name)), now) for name in names]
-
-
 def answer(node: str, lease: Lease | None, now: dt.datetime) -> Answer:
     """A node's status with `reportedSecondsAgo`, or an `error` with why it is not known."""
     told: Answer = {"node": node}
@@ -125,9 +112,9 @@ def answer(node: str, lease: Lease | None, now: dt.datetime) -> Answer:
         return told | {"error": f"the report in Lease {lease_name(node)} is not this node's"}
     told["reportedSecondsAgo"] = round(age, 1)
     if age > (lease.spec.lease_duration_seconds or 0):
-        return told | {"error": f"the last report came {_long(age)} ago: {_CURE}"}
+        return told | {"error": f"the last report came {duration(age)} ago: {_CURE}"}
     if age < -FUTURE_SECONDS:
-        return told | {"error": f"the report is {_long(-age)} ahead: the node's clock is wrong"}
+        return told | {"error": f"the report is {duration(-age)} ahead: the node's clock is wrong"}
     return status | told
 
 
@@ -137,7 +124,8 @@ _CURE = (
 )
 
 
-def _long(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Seconds in the largest unit of which there are two at least: 90 s, 7 min, 3 h."""
     if seconds < 2 * 60:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 2 * 3600 else f"{seconds / 3600:.0f} h"

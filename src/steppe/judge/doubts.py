@@ -74,6 +74,8 @@ class Doubts:
 
     def address(self, pod: Pod) -> tuple[Doubt, ...]:
         """The doubts about a pod's addresses."""
+        if not self._addresses:
+            return ()
         return tuple(self._addresses.get((pod.namespace, pod.name), ()))
 
     def bounded(self, guard: Guard, doubts: Iterable[Doubt], bound: Bound) -> Guard:

@@ -29,6 +29,8 @@ from steppe.net.ports import LAST_PORT, OTHER, PortProtocol, PortRange
 from steppe.policy.identities import Identity, Trait
 from steppe.policy.sweep import Span, swept
 
+_PROTOCOLS: tuple[PortProtocol, ...] = get_args(PortProtocol)
+
 
 class Piece(msgspec.Struct, frozen=True):
     """A port range of one protocol (all ports for OTHER) with one decision and its causes.
@@ -105,9 +107,13 @@ class Guard(msgspec.Struct, frozen=True, cache_hash=True):
                 for entries in (self.admin, self.allowing, self.baseline)
             )
         )
+        if not tiers.entries:  # as of most peers
+            fate = self._fate(tiers, [])
+            alike = [Piece(protocol, 0, LAST_PORT, *fate) for protocol in _PROTOCOLS]
+            return (*alike, Piece(OTHER, 0, 0, *fate))
         ranges = [tuple(_ranges(entry, names)) for entry in tiers.entries]
         found: list[Piece] = []
-        for protocol in get_args(PortProtocol):
+        for protocol in _PROTOCOLS:
             for first, last, active in swept([_spans(some, protocol) for some in ranges]):
                 piece = Piece(protocol, first, last, *self._fate(tiers, active))
                 if found and _alike(found[-1], piece):
@@ -138,7 +144,7 @@ class _Tiers:
 
     def parts(self, numbers: list[int]) -> tuple[list[_Entry], list[_Entry], list[_Entry]]:
         """Rules by their numbers, which are in order: each tier's own."""
-        first, second = (bisect_left(numbers, cut) for cut in self._cuts)
+        first, second = bisect_left(numbers, self._cuts[0]), bisect_left(numbers, self._cuts[1])
         found = [self.entries[number] for number in numbers]
         return found[:first], found[first:second], found[second:]
 
