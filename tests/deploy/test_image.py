@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.deploy.manifest import container
+from tests.deploy.manifest import ROOT, container
 from tests.deploy.node import NODE, Node, run
 from tests.waiting import until
 
@@ -159,6 +159,43 @@ def test_with_the_rights_of_the_manifest_pods_get_their_network(
         assert "iptables-legacy" in agent.run("steppe", "audit", check=False)
         assert node.cni("DEL").returncode == 0
         assert "10.244.0.1 dev" not in node.run("ip", "route")
+
+
+def test_what_docs_say_of_uninstalling_leaves_nothing_in_the_kernel(
+    bundle: Path, controlled: Node
+) -> None:
+    node = controlled
+    with node.running(*AGENT, bundle) as agent:
+        agent.until(node.installed, 30, "the CNI configuration")
+        run("ip", "netns", "add", node.pod)
+        assert node.cni("ADD").returncode == 0
+    left = left_in_kernel(node)
+    assert all(word in left for word in ("table inet steppe", "lookup 7473", "group", "10.244.0.0"))
+    for command in uninstalling():
+        node.run(*command, check=False)  # there is no tunnel on a single node
+    assert left_in_kernel(node) == ""
+
+
+def uninstalling() -> list[list[str]]:
+    """The commands of docs/install.md that change a node's kernel."""
+    lines = (ROOT / "docs" / "install.md").read_text().partition("## 5.")[2].splitlines()
+    found = [
+        line.partition("#")[0].split() for line in lines if line.startswith(("    ip ", "    nft "))
+    ]
+    assert len(found) > 3
+    return found
+
+
+def left_in_kernel(node: Node) -> str:
+    ours = ("protocol", "83")
+    shown = [node.run("nft", "list", "tables"), node.run("ip", "link", "show", "group", "7473")]
+    shown.append(node.run("ip", "nexthop", "show", *ours))
+    for family in ("-4", "-6"):
+        # `ip rule show` has no filter for this; `ip rule flush` has.
+        rules = node.run("ip", family, "rule", "show").splitlines()
+        shown += [rule for rule in rules if "lookup 7473" in rule]
+        shown.append(node.run("ip", family, "route", "show", "table", "all", *ours))
+    return "".join(shown)
 
 
 UNABLE = {

@@ -243,7 +243,7 @@ def samples(spec: Set, prefixes: Iterable[str]) -> dict[Key, Element]:
     """Elements of a set or map: each prefix, or where it takes none, all fields' extremes."""
     fields = spec.type.split(" . ")
     if spec.interval:
-        rest = tuple(VALUES[field][1] for field in fields[1:])
+        rest = tuple(BESIDE_PREFIXES.get(field, VALUES[field])[1] for field in fields[1:])
         data = spec.data.split(" . ") if spec.data else []
         held = Element(tuple(VALUES[field][1] for field in data))
         return {(ip_network(prefix), *rest): held for prefix in prefixes}
@@ -265,6 +265,11 @@ VALUES: dict[str, tuple[Atom, Atom, Atom]] = {
     "inet_service": (0, 8080, 65535),
     "classid": (0, 259, 0xFFFFFFFE),
     "ifname": ("a", "steppe-vxlan", "fifteen-letters"),
+}
+BESIDE_PREFIXES: dict[str, tuple[Atom, Atom, Atom]] = {
+    # nft 1.0.6 turns round the bytes of a number beside a prefix, so ours read alike both ways
+    # (dataplane/nft/edge_plane.py outer_number).
+    "classid": (0, 0x01030301, 0xFFFFFFFF)
 }
 
 
@@ -366,7 +371,12 @@ def keys(spec: Set) -> st.SearchStrategy[list[Key]]:
         one = st.tuples(FIELDS[first], *(FIELDS[field] for field in rest))
         return st.lists(one, max_size=4, unique=True)
     networks = networks6 if first == "ipv6_addr" else networks4
-    behind = st.tuples(*(FIELDS[field] for field in rest))
+    behind = st.tuples(
+        *(
+            st.sampled_from(BESIDE_PREFIXES[field]) if field in BESIDE_PREFIXES else FIELDS[field]
+            for field in rest
+        )
+    )
     prefixes = st.lists(networks, max_size=6).map(lambda some: Cover(some).top())
     return st.builds(lambda some, after: [(p, *after) for p in some], prefixes, behind)
 

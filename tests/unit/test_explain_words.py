@@ -127,3 +127,15 @@ def test_the_mtu_is_that_of_the_link_which_is_met(to: str, said: str) -> None:
     mtu = case.paths[0].mtu
     assert mtu is not None
     assert f"{mtu.bytes} bytes: {mtu.text}" == said
+
+
+def test_between_nodes_the_nodes_own_link_is_the_reason_where_it_is_as_small() -> None:
+    """Pods' links take what their node's link takes: the cure is there."""
+    there = WORLD.split("---\n")[2].replace("name: a,", "name: b,").replace("1.5", "2.6")
+    world = loaded(there.replace("nodeName: n1", "nodeName: n2"))
+    explainer = explainer_of(world.cluster, Settings(fabric="direct"))
+    flow, _ = explainer.flow("d/c", "d/b:80")
+    (case, *_) = explainer.explain(flow).cases
+    mtu = case.paths[0].mtu
+    assert mtu is not None
+    assert (mtu.bytes, mtu.text) == (1500, "eth0 of n1 takes no more")

@@ -1,6 +1,7 @@
 """The files of an image, in memory: no root is needed to give them to root."""
 
 import io
+import posixpath
 import tarfile
 from typing import IO, NamedTuple
 
@@ -55,7 +56,9 @@ def read_tar(stream: IO[bytes]) -> Tree:
 
 
 def clean(name: str) -> str:
-    return name.removeprefix("./").strip("/").removeprefix(".")
+    """The path without a first slash or `./`; "" for the root."""
+    path = posixpath.normpath(name).lstrip("/")
+    return "" if path == "." else path
 
 
 def write_tar(tree: Tree, stream: IO[bytes], epoch: int) -> None:

@@ -2,9 +2,6 @@
 conflicts.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import TypeVar
-
 import click
 import msgspec
 
@@ -14,8 +11,8 @@ from steppe.cli.settings import judged
 from steppe.cli.source import BadInput, Progress, Source, claim_options, options, read
 from steppe.client.files import manifests_in
 from steppe.compare.answers import Answers
-from steppe.compare.conflicts import conflicts
-from steppe.compare.redundant import redundancies
+from steppe.compare.conflicts import Conflict, conflicts
+from steppe.compare.redundant import Redundancy, redundancies
 from steppe.compare.relation import related, related_later
 from steppe.compare.worlds import Worlds, worlds
 from steppe.errors import SteppeError
@@ -23,7 +20,6 @@ from steppe.manifests.collect import Collected, collected
 from steppe.reach.groups import own_network
 from steppe.settings import Settings
 
-T = TypeVar("T")
 QUESTIONS = ("same", "contained", "redundant", "conflicting")
 _PAIR = frozenset(("same", "contained"))
 _EPILOG = """Examples:
@@ -116,25 +112,17 @@ def _answers(
     found: Worlds, names: tuple[str, ...], asked: frozenset[str], settings: Settings
 ) -> Answers:
     clusters = found.clusters
+    progress = Progress("comparing")
     relation, later = None, None
     if len(clusters) > 1:
         both = (clusters[0], clusters[1])
-        relation, later = related(both, settings), related_later(both, settings)
-    progress = Progress("comparing")
-    redundant = (
-        tuple(_watched(redundancies(clusters[0], settings), progress, lambda r: str(r.cause)))
-        if "redundant" in asked
-        else ()
-    )
-    conflicting = (
-        tuple(_watched(conflicts(clusters[0], settings), progress, lambda c: str(c.allows)))
-        if "conflicting" in asked
-        else ()
-    )
-    return Answers(names, asked, found.unsure, relation, later, redundant, conflicting)
-
-
-def _watched(found: Iterable[T], progress: Progress, text: Callable[[T], str]) -> Iterator[T]:
-    for each in found:
-        progress(text(each))
-        yield each
+        relation = related(both, settings, progress)
+        later = related_later(both, settings, progress)
+    redundant: list[Redundancy] = []
+    conflicting: tuple[Conflict, ...] = ()
+    for each in redundancies(clusters[0], settings) if "redundant" in asked else ():
+        progress(str(each.cause))
+        redundant.append(each)
+    if "conflicting" in asked:
+        conflicting = tuple(conflicts(clusters[0], settings, progress))
+    return Answers(names, asked, found.unsure, relation, later, tuple(redundant), conflicting)

@@ -7,14 +7,14 @@ once one isolates. ClusterNetworkPolicies accept and deny; the tier and the prio
 these are equal the API leaves the order open, and nobody knows which decides.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import product
 
 import msgspec
 
 from steppe.compare.relation import flow_of
 from steppe.compare.spots import Stand, Stands
-from steppe.compare.witness import Witness, example, witness
+from steppe.compare.witness import Witness, example, unwatched, witness
 from steppe.judge.classes import DIRECTIONS, EGRESS, VERSIONS
 from steppe.judge.judge import DEFAULTS
 from steppe.judge.pieces import piece_at
@@ -57,12 +57,17 @@ class _Voice(msgspec.Struct, frozen=True):
     order: tuple[str, int] | None
 
 
-def conflicts(cluster: Cluster, settings: Settings = DEFAULTS) -> Iterator[Conflict]:
-    """Every two policies that conflict, with one flow each."""
+def conflicts(
+    cluster: Cluster, settings: Settings = DEFAULTS, watch: Callable[[str], object] = unwatched
+) -> Iterator[Conflict]:
+    """Every two policies that conflict, with one flow each; `watch` is told whose flows are asked
+    about.
+    """
     stands = Stands((cluster,), settings)
     finding = _Finding(stands)
     told: set[tuple[ObjectRef, ObjectRef]] = set()
     for pair in stands.pairs():
+        watch(pair[0].name)
         for direction in DIRECTIONS:
             for version in VERSIONS:
                 for conflict in finding.at(pair, direction, version):

@@ -7,13 +7,13 @@ Asked are flows straight between ends: pods, nodes and addresses outside. A Serv
 to one of these. Every answer is of the ends in the cluster, and says nothing of others.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import product
 
 import msgspec
 
 from steppe.compare.spots import Spot, Stand, Stands
-from steppe.compare.witness import Flow, Said, Witness, witness
+from steppe.compare.witness import Flow, Said, Witness, unwatched, witness
 from steppe.judge.classes import VERSIONS, PolicyClasses
 from steppe.judge.doubts import Bound
 from steppe.judge.judge import DEFAULTS
@@ -47,11 +47,15 @@ class Relation(msgspec.Struct, frozen=True):
         return "no" if "no" in said else "unknown" if "unknown" in said else "yes"
 
 
-def related_later(both: tuple[Cluster, Cluster], settings: Settings = DEFAULTS) -> Relation:
+def related_later(
+    both: tuple[Cluster, Cluster],
+    settings: Settings = DEFAULTS,
+    watch: Callable[[str], object] = unwatched,
+) -> Relation:
     """The relation with pods in mind that are not there yet, by every selector of both sets."""
     selectors = dict.fromkeys(each for known in both for each in selectors_of(known))
     one, other = (imagined(known, selectors).cluster for known in both)
-    return related((one, other), settings)
+    return related((one, other), settings, watch)
 
 
 class Excess(msgspec.Struct, frozen=True):
@@ -61,11 +65,19 @@ class Excess(msgspec.Struct, frozen=True):
     perhaps: PortSet = NOTHING
 
 
-def related(both: tuple[Cluster, Cluster], settings: Settings = DEFAULTS) -> Relation:
-    """The relation of two clusters that differ in their policies and doubts alone."""
+def related(
+    both: tuple[Cluster, Cluster],
+    settings: Settings = DEFAULTS,
+    watch: Callable[[str], object] = unwatched,
+) -> Relation:
+    """The relation of two clusters that differ in their policies and doubts alone.
+
+    `watch` is told whose flows are asked about, for who waits.
+    """
     asking = _Asking(Stands(both, settings))
     found: list[Contained] = [Contained("yes"), Contained("yes")]
     for sender, receiver in asking.stands.pairs():
+        watch(sender.name)
         for version in VERSIONS:
             for index, order in enumerate(((0, 1), (1, 0))):
                 if found[index].said != "no":

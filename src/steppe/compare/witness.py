@@ -97,3 +97,8 @@ def _address(end: Pod | Node | IPAddress, version: int) -> IPAddress:
     if found is None:
         raise ValueError(f"{end.name} has no address of IPv{version}")
     return found
+
+
+def unwatched(whose: str) -> None:
+    """What is told where nobody waits for progress."""
+    del whose

@@ -211,7 +211,9 @@ def _mtu(part: Cluster, states: Mapping[str, NodeState], path: Path) -> Mtu | No
         return None
     steps = [step for step in path.steps if step.node in states]
     # Between pods of one node no packet meets the underlay.
-    leaves = any(isinstance(step.what, Crossed | Tunnelled | CameIn) for step in steps)
+    leaves = len({step.node for step in steps}) > 1 or any(
+        isinstance(step.what, Crossed | Tunnelled | CameIn) for step in steps
+    )
     outer = [b for s in steps if leaves for b in _bounds(part, states[s.node], s)]
     inner = [b for s in steps for b in _of_pod_link(part, states[s.node], s)]
     return min((*outer, *inner), key=lambda bound: bound.bytes, default=None)

@@ -8,9 +8,13 @@ from steppe.kube.cause import Cause, ObjectRef
 from steppe.kube.objects import container_ports
 from steppe.lint.facts import Facts
 from steppe.lint.finding import Finding, known_as
+from steppe.lint.trying import arrives, between, packet_of, protocol_of
 from steppe.manifests.documents import readable
 from steppe.manifests.endpoint_plan import target_port
 from steppe.manifests.endpoints import SeenService, front_port
+
+_ASKED = 16
+"""So many senders are tried for each pod."""
 
 
 class _Template(msgspec.Struct, frozen=True):
@@ -42,9 +46,36 @@ def headless_ports(facts: Facts) -> Iterator[Finding]:
                 own = min(numbers)
                 message = (
                     f"the Service is headless, so clients dial the pods themselves and port "
-                    f"{port.port} is translated by nobody: the pods have {own}; write port: {own}"
+                    f"{port.port} is translated by nobody: the pods have {own}"
                 )
+                names = [pod.metadata.name for pod in pods]
+                known = len(numbers) == 1 and not facts.loaded.pods_unknown(ref.namespace)
+                if known and _answers(facts, ref, names, (port.protocol, own)):
+                    message += f"; write port: {own}"
                 yield Finding(Cause(ref, f"spec.ports[{index}].port"), "headless-port", message)
+
+
+def _answers(
+    facts: Facts, service: ObjectRef, names: list[str], port: tuple[str | None, int]
+) -> bool:
+    """Whether each of these pods takes connections at the port from somebody."""
+    protocol = protocol_of(port[0] or "TCP")
+    senders = tuple(facts.cluster.pods.values())[:_ASKED]
+    for name in names:
+        pod = facts.cluster.pods.get((service.namespace, name))
+        if pod is None or pod.host_network:
+            return False
+        node = facts.cluster.nodes.get(pod.node)
+        found = [between(each, pod, protocol, port[1]) for each in senders if each.ref != pod.ref]
+        found += [
+            packet_of(own, other, protocol, port[1])
+            for own in (node.addresses if node is not None else ())
+            for other in pod.addresses
+            if own.version == other.version
+        ]
+        if not any(arrives(facts.cluster, packet) for packet in found if packet is not None):
+            return False
+    return True
 
 
 def nameless_pods(facts: Facts) -> Iterator[Finding]:

@@ -12,7 +12,7 @@ from steppe.kube.cause import Cause
 from steppe.kube.cluster_policies import ClusterNetworkPolicy, ClusterRule
 from steppe.kube.objects import Pod
 from steppe.kube.policies import Direction, NetworkPolicy, Nodes, Peer, Pods, Rule
-from steppe.kube.selectors import EVERYTHING, labels_are
+from steppe.kube.selectors import EVERYTHING, Selector, labels_are
 from steppe.lint.facts import Facts, written_rules
 from steppe.lint.finding import Finding, listed, named
 from steppe.lint.subjects import as_text, policies_of, subject_of
@@ -110,7 +110,7 @@ def _within(facts: Facts, place: _Place) -> tuple[str, str] | None:
         return None
     if not facts.is_whole(space):
         return None
-    if found := _is_of_namespace(facts, peer):
+    if found := _is_of_namespace(facts, place):
         return found
     if found := _and_as_or(facts, place):
         return found
@@ -126,8 +126,9 @@ def _within(facts: Facts, place: _Place) -> tuple[str, str] | None:
     return _nobody(facts, peer)
 
 
-def _is_of_namespace(facts: Facts, peer: Pods) -> tuple[str, str] | None:
+def _is_of_namespace(facts: Facts, place: _Place) -> tuple[str, str] | None:
     """A podSelector with labels that only namespaces have."""
+    peer = place.peer
     by_name = any(each.key == NAMESPACE_NAME for each in peer.pods.requirements)
     if not peer.pods.requirements:
         return None
@@ -135,10 +136,16 @@ def _is_of_namespace(facts: Facts, peer: Pods) -> tuple[str, str] | None:
     if _spaces_with(facts, Pods(pods=peer.pods)) or not (spaces or by_name):
         return None
     whose = f"namespace {listed(spaces)}" if spaces else "namespaces"
+    meant = Pods(_both(peer.namespaces, peer.pods))
     return "label-of-namespace", (
         f"matches no pod: {peer.pods} is a label of {whose}, and podSelector looks at the labels "
-        "of pods; write it under namespaceSelector"
+        "of pods" + ("; write it under namespaceSelector" if _takes(facts, place, (meant,)) else "")
     )
+
+
+def _both(one: Selector, other: Selector) -> Selector:
+    """The selector that asks for what both ask for."""
+    return Selector((*one.requirements, *other.requirements))
 
 
 def _and_as_or(facts: Facts, place: _Place) -> tuple[str, str] | None:
@@ -165,7 +172,7 @@ def _beyond(facts: Facts, place: _Place) -> tuple[str, str] | None:
     peer, space = place.peer, place.policy.namespace
     spaces = facts.spaces(peer.namespaces)
     if not spaces:
-        return _no_namespace(facts, peer)
+        return _no_namespace(facts, place)
     if not peer.pods.requirements or not all(facts.is_whole(each.name) for each in spaces):
         return None
     here = Pods(pods=peer.pods, within=space)
@@ -176,17 +183,18 @@ def _beyond(facts: Facts, place: _Place) -> tuple[str, str] | None:
             f" but pods of {space} have; selectors of one entry must both match"
             + ("; write two entries" if _takes(facts, place, either) else "")
         )
-    return _is_of_namespace(facts, peer) or _nobody(facts, peer)
+    return _is_of_namespace(facts, place) or _nobody(facts, peer)
 
 
-def _no_namespace(facts: Facts, peer: Pods) -> tuple[str, str]:
+def _no_namespace(facts: Facts, place: _Place) -> tuple[str, str]:
+    peer = place.peer
     holders = _spaces_with(facts, Pods(pods=peer.namespaces))
     if holders:
         known = "" if facts.live else " that is known here"
         return "label-of-pods", (
             f"matches no namespace{known}: {peer.namespaces} is a label of pods (in "
-            f"{listed(holders)}), and namespaceSelector looks at the labels of namespaces; "
-            "write it under podSelector"
+            f"{listed(holders)}), and namespaceSelector looks at the labels of namespaces"
+            + _under_pods(facts, place, holders)
         )
     if facts.live:
         return "matches-nobody", f"matches no namespace ({peer.namespaces}); correct it"
@@ -194,6 +202,18 @@ def _no_namespace(facts: Facts, peer: Pods) -> tuple[str, str]:
         f"matches no namespace that is known here ({peer.namespaces}): if it is not in other "
         "manifests, correct the selector"
     )
+
+
+def _under_pods(facts: Facts, place: _Place, holders: list[str]) -> str:
+    """The change that takes the pods which have the labels, where one does; "" for none."""
+    pods = _both(place.peer.namespaces, place.peer.pods)
+    text = "; write it under podSelector"
+    if _takes(facts, place, (Pods(pods=pods, within=place.policy.namespace),)):
+        return text
+    meant = Pods(labels_are({NAMESPACE_NAME: holders[0]}), pods)
+    if _takes(facts, place, (meant,)):
+        return f"{text}, with namespaceSelector {{matchLabels: {{{NAMESPACE_NAME}: {holders[0]}}}}}"
+    return ""
 
 
 def _nobody(facts: Facts, peer: Pods) -> tuple[str, str] | None:

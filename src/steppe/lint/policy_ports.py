@@ -7,17 +7,48 @@ same, so pods without ports are skipped, and a number declared for another proto
 
 from collections.abc import Iterable, Iterator
 
+import msgspec
+
 from steppe.kube.cause import Cause, ObjectRef
-from steppe.kube.cluster_policies import ClusterRule
+from steppe.kube.cluster_policies import ClusterNetworkPolicy, ClusterRule
 from steppe.kube.objects import Pod
-from steppe.kube.policies import AnyTraffic, Pods, Port, PortName, Rule
+from steppe.kube.policies import (
+    AnyTraffic,
+    Direction,
+    NetworkPolicy,
+    Pods,
+    Port,
+    PortName,
+    Rule,
+)
 from steppe.kube.services import EndpointSlice, ServicePort
 from steppe.lint.facts import Facts, PortNumber
 from steppe.lint.finding import Finding, known_as, listed, named
 from steppe.lint.peers import SIDES
 from steppe.lint.subjects import policies_of, subject_of
+from steppe.lint.trying import (
+    OUTSIDE,
+    Edit,
+    between,
+    decision,
+    packet_of,
+    protocol_of,
+    with_rules,
+)
 from steppe.net.address import IPAddress
 from steppe.net.ports import PortRange
+
+_ASKED = 16
+"""So many pods at each end are tried."""
+
+
+class _Place(msgspec.Struct, frozen=True):
+    """A rule, where it stands, and the pods that its policy is for."""
+
+    policy: NetworkPolicy | ClusterNetworkPolicy
+    direction: Direction
+    rule: Rule | ClusterRule
+    own: tuple[Pod, ...]
 
 
 def unserved_ports(facts: Facts) -> Iterator[Finding]:
@@ -29,7 +60,7 @@ def unserved_ports(facts: Facts) -> Iterator[Finding]:
         for direction, _ in SIDES:
             for rule in policy.rules(direction):
                 pods = selected if direction == "ingress" else _receivers(facts, rule)
-                yield from _of_rule(facts, policy.ref, rule, pods)
+                yield from _of_rule(facts, _Place(policy, direction, rule, selected), pods)
 
 
 def _receivers(facts: Facts, rule: Rule | ClusterRule) -> tuple[Pod, ...]:
@@ -40,12 +71,11 @@ def _receivers(facts: Facts, rule: Rule | ClusterRule) -> tuple[Pod, ...]:
     return tuple({pod.ref: pod for pods in chosen for pod in pods if not pod.host_network}.values())
 
 
-def _of_rule(
-    facts: Facts, ref: ObjectRef, rule: Rule | ClusterRule, pods: tuple[Pod, ...]
-) -> Iterator[Finding]:
+def _of_rule(facts: Facts, place: _Place, pods: tuple[Pod, ...]) -> Iterator[Finding]:
     if not pods:
         return
-    cause = Cause(ref, f"{rule.field}.ports")
+    rule = place.rule
+    cause = Cause(place.policy.ref, f"{rule.field}.ports")
     declared = facts.declared(pods)
     for port in rule.ports:
         match port:
@@ -54,7 +84,10 @@ def _of_rule(
             case PortRange() if port.first == port.last:
                 through = _service_at(facts, port, pods)
                 if through and not any(_takes(other, through[1], pods) for other in rule.ports):
-                    yield Finding(cause, "service-port", _of_service(port, through))
+                    text = _of_service(port, through)
+                    if _opens(facts, place, pods, through[1]):
+                        text += f"; write {through[1][1]}"
+                    yield Finding(cause, "service-port", text)
                 elif not through and not _is_declared(port, declared):
                     yield Finding(cause, "port-not-declared", _undeclared(port, pods, declared))
             case PortRange() if not _is_declared(port, declared):
@@ -134,8 +167,47 @@ def _of_service(port: PortRange, through: Through) -> str:
     # Clients use the Service's port, but policies apply after it is translated.
     return (
         f"port {port.first} {port.protocol} is the port of {known_as(ref)}, which leads to "
-        f"{number} {protocol} of its pods: policies look at the port of the pod; write {number}"
+        f"{number} {protocol} of its pods: policies look at the port of the pod"
     )
+
+
+def _opens(facts: Facts, place: _Place, pods: tuple[Pod, ...], target: PortNumber) -> bool:
+    """Whether the rule lets anybody through at the pods' port once it names that."""
+    policy, direction = place.policy, place.direction
+    if not isinstance(policy, NetworkPolicy):
+        return False
+    port = PortRange(target[0], target[1], target[1])
+    rules = tuple(
+        msgspec.structs.replace(rule, ports=(port,)) if rule.field == place.rule.field else rule
+        for rule in policy.rules(direction)
+    )
+    edit = with_rules(policy, direction, rules)
+    cause = Cause(policy.ref, place.rule.field)
+    senders = place.own if direction == "egress" else tuple(facts.cluster.pods.values())
+    for sender in senders[:_ASKED]:
+        for receiver in pods[:_ASKED]:
+            packet = between(sender, receiver, protocol_of(target[0]), target[1])
+            if packet is None or sender.ref == receiver.ref:
+                continue
+            if cause in decision(facts.cluster, packet, direction, edit).because:
+                return True
+    return _from_outside(facts, place, pods, target, edit)
+
+
+def _from_outside(
+    facts: Facts, place: _Place, pods: tuple[Pod, ...], target: PortNumber, edit: Edit
+) -> bool:
+    """Whether an ingress rule then lets an address in that is nobody's here."""
+    if place.direction == "egress":
+        return False
+    cause = Cause(place.policy.ref, place.rule.field)
+    for receiver in pods[:_ASKED]:
+        for own in receiver.addresses:
+            other = next(each for each in OUTSIDE if each.version == own.version)
+            packet = packet_of(other, own, protocol_of(target[0]), target[1])
+            if cause in decision(facts.cluster, packet, "ingress", edit).because:
+                return True
+    return False
 
 
 def _unnamed(port: PortName, pods: tuple[Pod, ...]) -> str:

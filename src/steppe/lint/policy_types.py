@@ -14,10 +14,10 @@ import msgspec
 
 from steppe.kube.cause import Cause
 from steppe.kube.objects import Pod
-from steppe.kube.policies import Direction, NetworkPolicy, Pods
+from steppe.kube.policies import Direction, NetworkPolicy, Pods, network_policy_from
 from steppe.lint.facts import Facts
 from steppe.lint.finding import Finding, listed, named
-from steppe.lint.trying import between, decision, with_policy
+from steppe.lint.trying import OUTSIDE, between, decision, packet_of, with_policy
 
 _WORDS: dict[Direction, str] = {"ingress": "Ingress", "egress": "Egress"}
 
@@ -47,30 +47,56 @@ def policy_types(facts: Facts) -> Iterator[Finding]:
             if closed:
                 yield Finding(cause, "missing-policy-types", closed)
         elif written.spec.egress is not None and not counts["egress"]:
-            yield Finding(Cause(policy.ref, "spec.egress"), "missing-policy-types", _EMPTY)
+            closing = _speaks(facts, policy, "egress", closes=True)
+            stays = ", which stays open" if _open(facts, policy, "egress") else ""
+            message = _EMPTY + stays + (_CLOSE if closing else "")
+            yield Finding(Cause(policy.ref, "spec.egress"), "missing-policy-types", message)
 
 
-_EMPTY = (
-    "is empty and policyTypes is missing, so this policy says nothing of egress, which stays open; "
-    "add policyTypes: [Ingress, Egress] to close it"
-)
+_EMPTY = "is empty and policyTypes is missing, so this policy says nothing of egress"
+_CLOSE = "; add policyTypes: [Ingress, Egress] to close it"
 
 
 def _switched_off(facts: Facts, policy: NetworkPolicy, direction: Direction, count: int) -> str:
     only = " and ".join(_WORDS[each] for each in sorted(policy.isolates, reverse=True))
     rules = "1 rule" if count == 1 else f"{count} rules"
-    open_ = [
-        pod
-        for pod in _selected(facts, policy)
-        if not any(direction in each.isolates for each in facts.cluster.policies_on(pod))
-    ]
-    stays = ""
-    if open_:
-        names = listed(sorted(named(pod.ref) for pod in open_))
-        stays = f", and {direction} of {names} stays open"
+    open_ = _open(facts, policy, direction)
+    stays = f", and {direction} of {listed(open_)} stays open" if open_ else ""
     return (
-        f"its {rules} do{'es' if count == 1 else ''} nothing: policyTypes names {only} only{stays};"
-        " write policyTypes: [Ingress, Egress], or leave the rules out"
+        f"its {rules} do{'es' if count == 1 else ''} nothing: policyTypes names {only} only{stays}"
+        + ("; write policyTypes: [Ingress, Egress]" if _speaks(facts, policy, direction) else "")
+    )
+
+
+def _speaks(
+    facts: Facts, policy: NetworkPolicy, direction: Direction, *, closes: bool = False
+) -> bool:
+    """Whether the policy decides about one of its pods in this direction once policyTypes names
+    both; `closes`: whether it then denies.
+    """
+    written = facts.written(policy)
+    if written is None:
+        return False
+    spec = msgspec.structs.replace(written.spec, policy_types=("Ingress", "Egress"))
+    changed, _ = network_policy_from(msgspec.structs.replace(written, spec=spec))
+    for pod in _selected(facts, policy):
+        for own in pod.addresses:
+            other = next(each for each in OUTSIDE if each.version == own.version)
+            ends = (other, own) if direction == "ingress" else (own, other)
+            said = decision(facts.cluster, packet_of(*ends), direction, with_policy(changed))
+            by_it = policy.ref in {cause.ref for cause in said.because}
+            if by_it and not (closes and said.allowed):
+                return True
+    return False
+
+
+def _open(facts: Facts, policy: NetworkPolicy, direction: Direction) -> list[str]:
+    """The pods of a policy that no policy isolates, for certain."""
+    return sorted(
+        named(pod.ref)
+        for pod in _selected(facts, policy)
+        if not facts.doubts.policies(pod, direction)
+        and not any(direction in each.isolates for each in facts.cluster.policies_on(pod))
     )
 
 

@@ -35,7 +35,7 @@ def _without_pods(facts: Facts, ref: ObjectRef, selector: Mapping[str, str]) -> 
     labels = ", ".join(f"{key}={value}" for key, value in sorted(selector.items()))
     elsewhere = sorted({p.namespace for p in facts.selected(Pods(pods=labels_are(selector)))})
     cause = Cause(ref, "spec.selector")
-    if elsewhere:
+    if elsewhere and not facts.loaded.pods_unknown(ref.namespace):
         message = (
             f"selects no pod in its namespace, {ref.namespace}; pods with {labels} are in "
             f"{listed(elsewhere)}: a Service selects in its own namespace"

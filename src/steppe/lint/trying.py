@@ -15,13 +15,15 @@ from steppe.judge.judge import judge_of
 from steppe.kube.cluster import Cluster
 from steppe.kube.objects import Pod
 from steppe.kube.policies import AnyTraffic, Direction, NetworkPolicy, PortName, Rule
-from steppe.net.address import IPAddress
+from steppe.net.address import IPAddress, parse_address
 from steppe.net.packet import Packet, Protocol
 from steppe.net.ports import PortRange
 from steppe.oracle.policy import Decision, verdict
 from steppe.oracle.promised_path import Oracle
 
 SOURCE_PORT = 40000
+OUTSIDE = (parse_address("203.0.113.1"), parse_address("2001:db8::1"))
+"""Addresses outside, in each family: they are asked about where any peer will do."""
 Edit = Callable[[Cluster], Cluster]
 
 
@@ -83,15 +85,16 @@ def rule_packet(rule: Rule, own: Pod, peer: Pod, direction: Direction) -> Packet
             case AnyTraffic():
                 return between(source, destination, "TCP", 80)
             case PortRange(protocol, first, _):
-                return between(source, destination, _known(protocol), max(first, 1))
+                return between(source, destination, protocol_of(protocol), max(first, 1))
             case PortName(name, protocol):
                 for own_port in destination.ports:
                     if own_port.name == name and protocol in ("", own_port.protocol):
                         return between(
-                            source, destination, _known(own_port.protocol), own_port.number
+                            source, destination, protocol_of(own_port.protocol), own_port.number
                         )
     return None
 
 
-def _known(protocol: str) -> Protocol:
+def protocol_of(protocol: str) -> Protocol:
+    """The protocol of this name."""
     return next(each for each in get_args(Protocol) if each == protocol)
