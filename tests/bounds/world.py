@@ -27,12 +27,13 @@ import msgspec
 from steppe.agent.cni import framing
 from steppe.client.client import Client
 from steppe.client.config import load_config
-from steppe.client.resources import NODES, PODS, Resource
+from steppe.client.resources import NAMESPACES, NODES, PODS, Resource
 from steppe.errors import SteppeError
 from steppe_lab import netns, process
 from steppe_lab.apiserver.database import Database
 from steppe_lab.apiserver.store import Store
 from steppe_lab.down import down
+from steppe_lab.manifests import STATUS_NAMESPACE
 from steppe_lab.process import python
 from steppe_lab.ready import wait_for_api
 from steppe_lab.record import Process, paths
@@ -100,6 +101,7 @@ class World:
         argv = python("steppe_lab.apiserver", "--data", str(where.api))
         api = process.start(self.lab, "api", argv, where.log("api"), self.namespace)
         wait_for_api(api, self.kubeconfig)
+        self.api(lambda client: client.create(NAMESPACES, STATUS_NAMESPACE))
         self.api(lambda client: client.create(NODES, _NODE_OBJECT))
 
     def start_agent(self) -> None:
@@ -197,7 +199,7 @@ class World:
         config = {"cniVersion": "1.0.0", "name": "net", "type": "steppe", "socket": str(path)}
         began = time.monotonic()
         request = {"env": env, "config": config}
-        answer = self.inside(lambda: framing.call(path, request, patience(30)))
+        answer = self.inside(lambda: _answered(path, request))
         took = time.monotonic() - began
         assert answer["exit"] == 0, answer
         return took
@@ -226,6 +228,18 @@ class World:
         before = self.spent()
         time.sleep(0.5)
         return self.spent() - before < 0.05
+
+
+def _answered(path: Path, request: dict[str, Any]) -> dict[str, Any]:
+    """The agent's answer. A full queue is CNI's error 11, "try again later", as runtimes do."""
+    end = time.monotonic() + patience(30)
+    while True:
+        try:
+            return framing.call(path, request, patience(30))
+        except framing.FramingError as error:
+            if not isinstance(error.__cause__, BlockingIOError) or time.monotonic() > end:
+                raise
+            time.sleep(0.02)
 
 
 class Seen(msgspec.Struct):

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from steppe_lab.manifests import STATUS_NAMESPACE
 from tests.kubernetes.harness import cgroups, images, lan
 from tests.kubernetes.harness.api import Api
 from tests.kubernetes.harness.control_plane import ControlPlane
@@ -52,6 +53,7 @@ class Cluster:
             node.import_images(archive)
         self._step("containerd runs on every node", begun)
         self.plane.start()
+        self.api.post("/api/v1/namespaces", STATUS_NAMESPACE)
         self._step("the control plane is up", begun)
         begun = time.monotonic()
         for node in self.nodes.values():
