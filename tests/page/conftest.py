@@ -22,8 +22,9 @@ SIZES = {20: (1, 2), 1_000: (10, 10), 10_000: (100, 10)}
 """Pods: namespaces of ten workloads, and pods of each workload."""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[object]:
+    """Ended with the module: Playwright runs an event loop in this thread until then."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="`make test-page` installs it")
     if CHROMIUM is None:
         pytest.skip("no chromium: `make test-page` installs it")
