@@ -160,6 +160,7 @@ class World:
         for name, follow in follows.items():
             if name != kind:
                 follow.take(Replaced(self.objects(follow)))
+        self.work()
         self.follow = follows[kind]
         *self.others, self.object = self.objects(self.follow)
 
@@ -183,10 +184,16 @@ class World:
             "404": Refused(404),
         }
         self.follow.take(events[what])
+        self.work()
         # A peer's network goes a while after its Node.
         if isinstance(events[what], Replaced | Deleted) or "deleted" in what:
             self.now += HOLD_SECONDS
             self.feeds.nodes.release()
+
+    def work(self) -> None:
+        """What the feed's `work` does: on a busy machine the first slice need not be all."""
+        while self.compiler.policies.waiting:
+            self.compiler.policies.more()
 
     @property
     def asked(self) -> bool:
