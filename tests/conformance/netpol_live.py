@@ -21,7 +21,7 @@ from tests.conformance.netpol_cases import (
 )
 from tests.conformance.netpol_lab import LiveLab, prefixes_of
 from tests.conformance.netpol_probe import Dial, Outcome, Place
-from tests.conformance.netpol_sync import POLICIES, Rejected, Sync
+from tests.conformance.netpol_sync import POLICIES, Rejected, Sync, written_as
 from tests.conformance.netpol_world import State, Trial, key_of
 
 AnyCase = Case | ValidationCase
@@ -118,7 +118,7 @@ class Stage:
         if namespace:
             await self._sync.have_namespace(namespace)
         try:
-            await self._lab.client.create(POLICIES[kind], case.manifest, namespace)
+            await self._lab.client.create(written_as(case.manifest), case.manifest, namespace)
         except ApiError as error:
             if error.status != 422 or case.expect == "accept":
                 return [f"{case.id}: expected {case.expect}, got {error} (live)"]

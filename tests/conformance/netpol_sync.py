@@ -20,7 +20,14 @@ from tests.conformance.netpol_world import Key, State, key_of
 from tests.waiting import until_async
 
 POLICIES = {"NetworkPolicy": NETWORKPOLICIES, "ClusterNetworkPolicy": CLUSTERNETWORKPOLICIES}
+
 _BUILT_IN = ("default", "kube-system", "kube-public", "kube-node-lease", "steppe-status")
+
+
+def written_as(manifest: Json) -> Resource:
+    """The kind of a policy, in the version that its manifest is written in."""
+    known = POLICIES[manifest["kind"]]
+    return next((v for v in known.versions if v.api_version == manifest["apiVersion"]), known)
 
 
 class Rejected(Exception):  # noqa: N818 - what became of a manifest
@@ -93,9 +100,9 @@ class Sync:
         try:
             if key in self._policies:
                 body["metadata"]["resourceVersion"] = self._versions[key]
-                made = await self._client.update(POLICIES[key[0]], body, key[1])
+                made = await self._client.update(written_as(manifest), body, key[1])
             else:
-                made = await self._client.create(POLICIES[key[0]], body, key[1])
+                made = await self._client.create(written_as(manifest), body, key[1])
         except ApiError as error:
             if error.status != 422:
                 raise
