@@ -33,6 +33,7 @@ from steppe.drivers.driver import Driver, Fault
 from steppe.drivers.events import Event, Lost, Seen
 from steppe.kube.objects import Workload
 from steppe.plan.diff import Change
+from steppe.state.nft import ElementKey
 from steppe.state.node import Key, Value
 from steppe.state.sysctl import SysctlKey
 
@@ -93,6 +94,8 @@ class Keeper:
         self._retrying = False
         self._busy_since: float | None = None
         self._mended = False
+        self._remade = False
+        """Whether a base that was missing has been made, with what it shall hold."""
         self._unread = False
         """Whether the kernel has to be read first: reading or changing it failed as a whole."""
         self.reconciler = Reconciler(compiler)
@@ -151,12 +154,23 @@ class Keeper:
         async with self._lock:
             known = bool(self.reconciler.actual)
             desired = self._after_a_loss() if lost else {}
-            self.reconciler.replace_actual(await asyncio.to_thread(self._ensured, desired))
+            actual = await asyncio.to_thread(self._ensured, desired)
+            self.reconciler.replace_actual(actual)
             self._unread = False
+        if self._remade:
+            self._tell_remade(desired, actual)
         if self._mended and known:
             # Flows that began while the rules were gone are looked at, though no entry changes.
             self._owner.applied(self._wanted())
-        self._mended = False
+        self._mended = self._remade = False
+
+    def _tell_remade(self, desired: Mapping[Key, Value], actual: Mapping[Key, Value]) -> None:
+        """What came back with a base that was missing, as if each entry had been added."""
+        made = [Change(key, None, v) for key, v in desired.items() if actual.get(key) == v]
+        elements = tuple(change for change in made if change.key.table == ElementKey.table)
+        named = elements if len(elements) <= NAMED_CHANGES else ()
+        because = {change.key: self.reconciler.because(change) for change in named}
+        tell(elements, because, {}, self._metrics, {})
 
     async def read_settings(self) -> None:
         """Read the sysctls that are desired now (the rest is known), then compare every key."""
@@ -260,6 +274,7 @@ class Keeper:
     def _ensure(self, desired: Mapping[Key, Value]) -> None:
         for fault in self._driver.ensure(desired):
             self._mended = True
+            self._remade |= fault.how == "missing"
             log.info(line("made-right", what=fault.what, was=fault.how))
 
     def _ensured(self, desired: Mapping[Key, Value]) -> dict[Key, Value]:
