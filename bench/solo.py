@@ -21,8 +21,9 @@ import msgspec
 from bench.lab import NAME, down
 from steppe.client.client import Client
 from steppe.client.config import load_config
-from steppe.client.resources import NODES
+from steppe.client.resources import NAMESPACES, NODES
 from steppe_lab import netns, process
+from steppe_lab.manifests import STATUS_NAMESPACE
 from steppe_lab.process import python
 from steppe_lab.ready import wait_for_api
 from steppe_lab.record import Process, paths
@@ -75,7 +76,9 @@ def solo() -> Iterator[Solo]:
         api = process.start(NAME, "api", argv, where.log("api"), namespace)
         kubeconfig = where.api / "admin.kubeconfig"
         wait_for_api(api, kubeconfig)
-        yield Solo(kubeconfig, namespace)
+        world = Solo(kubeconfig, namespace)
+        world.run(lambda client: client.create(NAMESPACES, STATUS_NAMESPACE))
+        yield world
     finally:
         down()
 

@@ -91,3 +91,18 @@ async def test_what_the_kernel_refuses_is_reported_with_its_reason() -> None:
     late, pending = await rows.late()
     assert [row["state"] for row in late] == ["failed: add it: no room"]
     assert pending == 1
+
+
+def test_what_the_kernel_refused_is_told_without_a_look_at_the_rest() -> None:
+    rows, reconciler, compiler = world()
+    reconciler.observe(STRAY, Element())
+    assert rows.refused() == []
+    refused = next(change for change in reconciler.plan().changes if change.key == STRAY)
+    reconciler.settle((), [Failure(refused, KernelError("delete", 1))])
+    assert rows.refused() == []  # no object asks for it
+    key = next(iter(compiler.state))
+    reconciler.observe(key, None)
+    (change,) = reconciler.plan().changes
+    reconciler.settle((), [Failure(change, KernelError("add", 12))])
+    (row,) = rows.refused()
+    assert (row["key"], row["state"][:6]) == (str(key), "failed")

@@ -46,7 +46,6 @@ def told(**fields: Any) -> dict[str, Any]:
         "pods": 2,
         "entries": {"routes": 4},
         "notInKernel": [],
-        "pending": 0,
         "problems": [],
         **fields,
     }
@@ -118,7 +117,7 @@ def test_a_report_that_cannot_be_read_is_no_report(lease: Lease) -> None:
 
 def test_a_report_is_small_and_says_what_it_leaves_out() -> None:
     many = [{**PROBLEM, "message": "m" * 9999} for _ in range(MOST_ROWS + 7)]
-    refused = [{**LATE, "state": "failed: no"}, {**LATE, "state": "pending"}]
+    refused = [{**LATE, "state": "failed: no"}]
     lease = report(told(problems=many, notInKernel=refused), "u")
     held = json.loads(lease["metadata"]["annotations"][ANNOTATION])
     assert len(held["problems"]) == MOST_ROWS
@@ -143,7 +142,7 @@ class Reporting:
         self.asked = 0
         self.reporter = Reporter(client, "node-a", self._status, lambda: self.signs)
 
-    async def _status(self) -> dict[str, Any]:
+    def _status(self) -> dict[str, Any]:
         self.asked += 1
         return told()
 

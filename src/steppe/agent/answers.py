@@ -4,7 +4,7 @@ Each method returns one JSON document. The HTTP requests for them are in agent/s
 """
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -12,7 +12,7 @@ from steppe.agent.denied.denied import Denials
 from steppe.agent.feeds.feeds import Feeds
 from steppe.agent.node.keeper import Keeper
 from steppe.agent.node.surroundings import Observer
-from steppe.agent.rows import Rows
+from steppe.agent.rows import Row, Rows
 from steppe.compile.incremental import NodeCompiler
 from steppe.findings.finding import finding_document
 from steppe.kube.cause import Cause, Problem
@@ -71,8 +71,15 @@ class Answers:
 
     async def status(self) -> Answer:
         """The state of the agent, the entries that are not in the kernel yet, and all Problems."""
+        late, pending = await self._rows.late(complete=self._feeds.trusted)
+        return self._state(late) | {"pending": pending}
+
+    def brief(self) -> Answer:
+        """The status without the entries that are on their way, for which all would be compared."""
+        return self._state(self._rows.refused())
+
+    def _state(self, late: Sequence[Row]) -> Answer:
         compiler, feeds, counts = self._compiler, self._feeds, self._compiler.state.counts()
-        late, pending = await self._rows.late(complete=feeds.trusted)
         why = self._why_not_ready()
         return {
             "schema": "steppe.agent-status/v1",
@@ -91,7 +98,6 @@ class Answers:
             "pods": len(compiler.workloads),
             "entries": counts,
             "notInKernel": late,
-            "pending": pending,
             "problems": [_problem(p.cause, p.message) for p in self._problems()],
         }
 

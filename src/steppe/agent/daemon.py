@@ -142,7 +142,7 @@ class Agent:
         )
         self._events = EventRecorder(client, "steppe-agent", options.node)
         self._publisher = Publisher(client, compiler, feeds, self._events, underlay)
-        self._reporter = Reporter(client, options.node, answers.status, self._signs)
+        self._reporter = Reporter(client, options.node, answers.brief, self._signs)
 
     def _answers(self, observer: Observer) -> Answers:
         pipeline = self.pipeline

@@ -7,7 +7,7 @@ pods, entries) are as old as the report.
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 from steppe.agent.log import line
@@ -37,10 +37,12 @@ class Reporter:
         self,
         client: Client,
         node: str,
-        status: Callable[[], Awaitable[dict[str, Any]]],
+        status: Callable[[], dict[str, Any]],
         signs: Callable[[], Hashable],
     ) -> None:
-        """`status`: the agent's status. `signs`: what is wrong; a report follows its changes."""
+        """`status`: the agent's, without entries on their way. `signs`: what is wrong; a report
+        follows its changes.
+        """
         self._client = client
         self._node = node
         self._status = status
@@ -83,7 +85,7 @@ class Reporter:
             if error.not_found:
                 return
             raise
-        lease = report(await self._status(), node["metadata"]["uid"])
+        lease = report(self._status(), node["metadata"]["uid"])
         name = lease_name(self._node)
         try:
             await self._client.patch(LEASES, name, lease, NAMESPACE, kind="apply")

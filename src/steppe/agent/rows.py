@@ -67,6 +67,11 @@ class Rows:
             pending += len(self._reconciler.drift(actual, gone))
         return rows, pending
 
+    def refused(self) -> list[Row]:
+        """The rows that the kernel refused; costs what it refused, not what the tables hold."""
+        found = ((key, self._state.get(key)) for key in self._reconciler.failed)
+        return [self._row(key, entry) for key, entry in found if entry is not None]
+
     def _row(self, key: Key, entry: NodeEntry) -> Row:
         failed = self._reconciler.failed.get(key)
         there = self._reconciler.actual.get(key) == entry.value

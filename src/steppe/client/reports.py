@@ -55,14 +55,14 @@ def lease_name(node: str) -> str:
 def shortened(status: Mapping[str, Any]) -> Answer:
     """An agent's status as it is reported: at most MOST_ROWS Problems and refused entries.
 
-    Entries that are only on their way to the kernel are left out: a minute later, when somebody
+    `status` has no entries that are only on their way to the kernel: a minute later, when somebody
     reads it, that says nothing.
     """
-    refused = [row for row in status["notInKernel"] if row["state"].startswith("failed")]
+    refused = status["notInKernel"]
     problems = status["problems"]
     api = {key: status["api"][key] for key in ("inSync", "lastError")}
     return {
-        **{key: value for key, value in status.items() if key not in ("uptimeSeconds", "pending")},
+        **{key: value for key, value in status.items() if key != "uptimeSeconds"},
         "reason": status["reason"][:MOST_CHARACTERS],
         "api": api | {"lastError": api["lastError"][:MOST_CHARACTERS]},
         "notInKernel": [_short(row, "table", "key", "state") for row in refused[:MOST_ROWS]],
