@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterator, Mapping
 from html import escape
 from typing import Any
 
-from steppe.net.ports import LAST_PORT
+from steppe.net.ports import EVERYTHING
+from steppe.reach.document import ports_json
 from steppe.reach.export import port_range, table
 
 Json = Mapping[str, Any]
@@ -12,6 +13,7 @@ _FLOWS = ("Change", "From", "To", "Ports", "Because")
 _SERVICES = ("Service", "From", "Before", "After")
 _WORDS = {"denied": "✘ newly denied", "allowed": "✔ newly allowed"}
 _UNKNOWN = "? perhaps"
+_EVERYTHING = ports_json(EVERYTHING)
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 _STYLE = """
 :root { color-scheme: light dark; }
@@ -112,13 +114,7 @@ def _ports(families: Mapping[str, list[Json]]) -> str:
 
 
 def _text(ranges: list[Json]) -> str:
-    protocols = {each["protocol"] for each in ranges}
-    whole = all(
-        (r["first"], r["last"]) == (0, LAST_PORT) or r["protocol"] == "ICMP" for r in ranges
-    )
-    if whole and {"TCP", "UDP", "SCTP"} <= protocols:
-        return "all"
-    return ", ".join(map(port_range, ranges))
+    return "all" if ranges == _EVERYTHING else ", ".join(map(port_range, ranges))
 
 
 def _name(document: Json, number: int) -> str:

@@ -209,8 +209,8 @@ class Difference:
 
     def _gains(self, receiver: int, version: int) -> Mapping[Gain, Mask]:
         old, new = (self._bounds(reach, receiver, version) for reach in (self.before, self.after))
-        touched = 0 if self.certain else self.touched.groups
-        if touched >> receiver & 1:
+        touched = 0 if self.certain else self.touched.senders
+        if not self.certain and self.touched.receivers >> receiver & 1:
             touched = self._everyone
         found: dict[Gain, Mask] = {}
         for before, some in old.items():

@@ -95,7 +95,7 @@ def offer_changes(
         yield from _of_members(offered, *sides, known)
         if _is_doubtful(was) and _is_doubtful(will):
             namespace, _, name = offered[0].partition("/")
-            senders = everyone if touched.service((namespace, name)) else touched.groups
+            senders = everyone if touched.service((namespace, name)) else touched.senders
             yield from _still_unknown(offered, *sides, known, senders)
 
 
