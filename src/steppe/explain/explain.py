@@ -110,7 +110,7 @@ class Explainer:
         judge = Judge(part, self._settings)
         found, conflicts = self._followed(part, oracle, joined(wanted, judge))
         kind = kind_of_all(found)
-        asked = Asked(flow, part, found, oracle, self._node_port_addresses)
+        asked = Asked(flow, part, found, oracle.world, self._settings)
         return Explanation(
             flow=flow,
             kind=kind,
@@ -133,8 +133,7 @@ class Explainer:
 
     def _changes(self, asked: Asked) -> tuple[Change, ...]:
         found = changes_for(self.cluster, asked)
-        served = self._node_port_addresses
-        return (*found, *local_changes(asked.part, asked.flow, asked.cases, served))
+        return (*found, *local_changes(asked.part, asked.flow, asked.cases, self._settings))
 
     def _followed(
         self, part: Cluster, oracle: Oracle, cases: Sequence[Case]

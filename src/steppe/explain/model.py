@@ -131,7 +131,7 @@ class Patch(msgspec.Struct, frozen=True):
 
 
 class Change(msgspec.Struct, frozen=True):
-    """Edits that open the flow together: this was tried with the oracle."""
+    """Edits that open the flow together: this was tried on the judge."""
 
     text: str
     objects: tuple[Cause, ...]
