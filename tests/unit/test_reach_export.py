@@ -48,6 +48,53 @@ def test_csv_says_of_each_pair_what_json_says() -> None:
     assert {(r["from"], r["to"]) for r in rows if r["kind"] == "flow"} == pairs
 
 
+SHOP = Path(__file__).with_name("shop.yaml")
+UNREAD = """
+---
+kind: NetworkPolicy
+apiVersion: networking.k8s.io/v1
+metadata: {name: odd, namespace: shop}
+spec: {podSelector: {matchLabels: {app: db}}, ingres: []}
+"""
+
+
+def shop(tmp_path: Path, output: str, more: str = "") -> str:
+    path = tmp_path / "shop.yaml"
+    path.write_text(SHOP.read_text() + more)
+    return CliRunner().invoke(main, ["reach", "-f", str(path), "-o", output]).stdout
+
+
+def test_csv_says_of_each_member_what_json_says_at_every_address_of_a_service(tmp_path) -> None:
+    document = json.loads(shop(tmp_path, "json"))
+    wanted = set()
+    for service in document["services"]:
+        for answer in service["answers"]:
+            members = [m for g in answer["from"] for m in document["groups"][g]["members"]]
+            some = answer["only"] or [m for m in members if m not in answer["but"]]
+            said = answer["outcome"]
+            wanted |= {(m, service["service"], service["family"], said) for m in some}
+    assert {service["way"] for service in document["services"]} >= {"cluster", "node"}
+    rows = csv.DictReader(io.StringIO(shop(tmp_path, "csv")))
+    found = {
+        (r["from"], r["to"].removeprefix("svc/").partition(":")[0], family, said.partition(":")[0])
+        for r in rows
+        if r["kind"] == "service"
+        for family, said in (("IPv4", r["ipv4"]), ("IPv6", r["ipv6"]))
+        if said
+    }
+    assert found == wanted
+
+
+def test_what_is_not_known_is_not_told_as_closed(tmp_path: Path) -> None:
+    rows = csv.DictReader(io.StringIO(shop(tmp_path, "csv", UNREAD)))
+    to = {r["ipv4"] for r in rows if r["kind"] == "flow" and r["to"].startswith("shop/db-")}
+    assert "none" not in to
+    assert any("not known: " in text for text in to)
+    assert "not known: " in shop(tmp_path, "md", UNREAD)
+    assert "style=dotted" in shop(tmp_path, "dot", UNREAD)
+    assert "None" not in shop(tmp_path, "md")
+
+
 def test_markdown_is_two_tables() -> None:
     text = reach("md")
     assert text.startswith("| To | Ports | From | Because |\n| --- | --- | --- | --- |\n")

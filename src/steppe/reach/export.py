@@ -11,6 +11,8 @@ from steppe.reach.svg import Cell, Sign, matrix
 Json = Mapping[str, Any]
 _SIGNS: Mapping[str, Sign] = {"allowed": "all", "partly": "some", "unknown": "unknown"}
 _ALL = "all"
+_STYLES = {"allowed": "solid", "partly": "dashed", "unknown": "dotted"}
+"""How a graph draws a way to a Service: open, open for some or at times, not known."""
 _NONE = "none"
 
 
@@ -30,13 +32,13 @@ def as_csv(document: Json) -> Iterator[str]:
                 for there in groups[flow["to"]]["members"]:
                     yield _line(("flow", here, there, *ports, because))
     for service in document["services"]:
-        name = _service(service)
-        version = 6 if ":" in service["address"] else 4
         for answer in service["answers"]:
-            said = (_outcome(answer), "") if version == 4 else ("", _outcome(answer))
+            outcome, name = _outcome(answer), f"{_service(service)}{_where(service, answer)}"
+            said = (outcome, "") if service["family"] == "IPv4" else ("", outcome)
             for sender in answer["from"]:
                 for here in groups[sender]["members"]:
-                    yield _line(("service", here, name, *said, ""))
+                    if here not in answer["but"] and here in (answer["only"] or (here,)):
+                        yield _line(("service", here, name, *said, ""))
 
 
 def as_markdown(document: Json) -> Iterator[str]:
@@ -54,7 +56,7 @@ def as_markdown(document: Json) -> Iterator[str]:
         ),
     )
     rows = [
-        (f"{_service(service)} at {service['address']}", _outcome(a), _senders(document, a))
+        (f"{_service(service)} at {_place(service)}", _outcome(a), _senders(document, a))
         for service in document["services"]
         for a in service["answers"]
     ]
@@ -74,14 +76,18 @@ def as_dot(document: Json) -> Iterator[str]:
             continue
         for sender in flow["from"]:
             ends = f"{_quoted(_name(document, sender))} -> {_quoted(_name(document, flow['to']))}"
-            yield f"  {ends} [label={_quoted(text)}];"
+            style = ", style=dotted" if flow.get("unknown") else ""
+            yield f"  {ends} [label={_quoted(text)}{style}];"
     for service in document["services"]:
         name = _quoted(_service(service))
         yield f"  {name} [shape=ellipse];"
         for answer in service["answers"]:
-            style = {"allowed": "solid", "partly": "dashed"}.get(answer["outcome"])
-            for sender in answer["from"] if style else ():
-                yield f"  {_quoted(_name(document, sender))} -> {name} [style={style}];"
+            outcome = answer["outcome"]
+            is_part = answer["only"] or answer["but"]
+            drawn = _STYLES.get(outcome)
+            drawn = "dashed" if drawn == "solid" and is_part else drawn
+            for sender in answer["from"] if drawn else ():
+                yield f"  {_quoted(_name(document, sender))} -> {name} [style={drawn}];"
     yield "}"
 
 
@@ -91,8 +97,8 @@ def as_svg(document: Json) -> Iterator[str]:
     for flow in document["flows"]:
         text = _ports(document, flow)
         sign: Sign = "all" if text == _ALL else "none" if text == _NONE else "some"
-        if flow["unknown"]:
-            sign, text = "unknown", f"{text}; not known: {_ranges(flow['unknown'])}"
+        if flow.get("unknown"):
+            sign = "unknown"
         because = "\n".join(flow["because"]) or "no policy is in the way"
         for sender in flow["from"]:
             key = (_name(document, sender), _name(document, flow["to"]))
@@ -111,11 +117,25 @@ def _cell(service: Json, answer: Json, before: Cell | None) -> Cell:
     sign: Sign = _SIGNS.get(answer["outcome"], "none")
     if some and sign == "all":
         sign = "some"
-    told = f"{_outcome(answer)} at {service['address'] or 'a node port'}"
+    told = f"{_outcome(answer)} at {_place(service)}"
     told += f" (of these {', '.join(some)})" if some else ""
     if before is None:
         return Cell(sign, told)
     return Cell(sign if sign == before.sign else "some", f"{before.text}\n{told}")
+
+
+def _place(service: Json) -> str:
+    """The address of a Service that is meant, or its node port."""
+    if service["address"] is not None:
+        return str(service["address"])
+    return f"node port {service['nodePort']}" if service["way"] == "node" else "no address"
+
+
+def _where(service: Json, answer: Json) -> str:
+    """What an answer is for beside the cluster IP and all nodes: ` at 198.51.100.7 by node-a`."""
+    at = "" if service["way"] == "cluster" else f" at {_place(service)}"
+    by = f" by {' '.join(answer['nodes'])}" if answer["nodes"] else ""
+    return f"{at}{by}"
 
 
 EXPORTS: Mapping[str, Callable[[Json], Iterable[str]]] = {
@@ -160,7 +180,8 @@ def _family(document: Json, flow: Json, family: str) -> str:
         return ""
     if ranges == document["ports"]:
         return _ALL
-    return _ranges(ranges) or _NONE
+    known = _ranges(ranges) or _NONE
+    return f"{known}; not known: {_ranges(flow['unknown'])}" if flow.get("unknown") else known
 
 
 def _ranges(ranges: Iterable[Json]) -> str:
@@ -185,7 +206,10 @@ def _outcome(answer: Json) -> str:
 
 def _senders(document: Json, answer: Json) -> str:
     where = f" on {', '.join(answer['nodes'])}" if answer["nodes"] else ""
-    return _names(document, answer["from"]) + where
+    if answer["only"]:
+        return ", ".join(answer["only"]) + where
+    but = f" but {', '.join(answer['but'])}" if answer["but"] else ""
+    return _names(document, answer["from"]) + but + where
 
 
 def _service(service: Json) -> str:
