@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from steppe.ends.target import ServiceTarget
+from steppe.explain.judged import fate_of
 from steppe.explain.model import Case, Explanation, Path
 from steppe.explain.sentences import object_text
 from steppe.kube.services import Service
@@ -12,6 +13,7 @@ _STYLES = {
     "denied": 'color="#cf222e", style=dashed, label="denied',
     "refused": 'color="#cf222e", style=dotted, label="refused',
     "dropped": 'color="#cf222e", style=dotted, label="dropped',
+    "unknown": 'color="#8a6100", style=dotted, label="not known',
 }
 """Lines differ by their style as well, for who cannot tell red from green."""
 
@@ -47,7 +49,7 @@ def _edges(said: Explanation, service: Service | None, case: Case, path: Path) -
     because = "\\n".join(("", *dict.fromkeys(causes)))
     port = path.received.destination_port
     receiver = _quoted(path.receiver or str(path.received.destination))
-    text = _STYLES[path.fate] + (f" {path.received.protocol} {port}" if port else "")
+    text = _STYLES[fate_of(case, path)] + (f" {path.received.protocol} {port}" if port else "")
     yield f'{sender} -> {receiver} [{text}{because}"];'
 
 
