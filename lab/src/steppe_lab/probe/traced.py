@@ -23,7 +23,7 @@ from steppe.drivers.netlink.hearing import join
 from steppe.drivers.netlink.message import Message
 from steppe.drivers.netlink.socket import open_socket
 from steppe.drivers.nftables.library import Library, NftError, Output
-from steppe.net.packet import Protocol
+from steppe.net.packet import PROTOCOLS
 from steppe_lab import netns
 from steppe_lab.probe import wire
 
@@ -238,7 +238,7 @@ def _probe(network: bytes, transport: bytes) -> tuple[int, bool] | None:
     if not network:
         return None
     version = network[0] >> 4
-    protocol: Protocol | None = wire.PROTOCOLS.get(network[9] if version == 4 else network[6])
+    protocol = PROTOCOLS.get(network[9] if version == 4 else network[6])
     if protocol is None:
         return None
     if protocol == "SCTP":

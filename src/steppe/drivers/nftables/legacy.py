@@ -21,6 +21,7 @@ import msgspec
 from steppe.drivers.errors import KernelError
 from steppe.drivers.nftables.expressions import both, target
 from steppe.net.address import IPNetwork
+from steppe.net.packet import protocol_word
 from steppe.state.surroundings import Matching, PacketRule, Ports
 
 _GET_INFO, _GET_ENTRIES = 64, 65
@@ -30,7 +31,6 @@ _EXTENSION = struct.Struct("=H29sB")
 _STANDARD, _ERROR = "", "ERROR"
 _VERDICT = struct.Struct("=i")
 _TRANSPORT = struct.Struct("=HHHH")
-_PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmp", 132: "sctp"}
 _DROP = -1
 _MARK = 0xFFFFFFFF
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -165,7 +165,7 @@ def _head(family: _Family, entry: bytes) -> tuple[Matching, str]:
     iif, oif = _text(entry[links : links + 16]), _text(entry[links + 16 : links + 32])
     (number,) = struct.unpack_from("=H", entry, family.proto)
     inverted = entry[family.proto + (4 if family.version == 6 else 3)]
-    protocol = _PROTOCOLS.get(number, str(number) if number else "")
+    protocol = protocol_word(number)
     source, destination = _prefix(of, of_mask), _prefix(to, to_mask)
     named = (("-s", source), ("-d", destination), ("-i", iif), ("-o", oif), ("-p", protocol))
     # IPT_INV_VIA_IN, VIA_OUT, TOS, SRCIP, DSTIP, FRAG, PROTO

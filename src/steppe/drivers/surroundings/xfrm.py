@@ -14,6 +14,7 @@ from steppe.drivers.netlink.message import Message, Request
 from steppe.drivers.netlink.socket import NetlinkSocket
 from steppe.drivers.surroundings.look import Look
 from steppe.net.address import IPNetwork
+from steppe.net.packet import protocol_word
 from steppe.state.surroundings import Ports, XfrmPolicy
 
 _NETLINK_XFRM = 6
@@ -25,7 +26,6 @@ _PORTS = struct.Struct(">HHHH")
 _TEMPLATES = 5
 _DIRECTIONS: tuple[Literal["in", "out", "fwd"], ...] = ("in", "out", "fwd")
 _BLOCK = 1
-_PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmp", 132: "sctp"}
 
 
 def read(look: Look) -> tuple[XfrmPolicy, ...]:
@@ -61,7 +61,7 @@ def _policy(message: Message) -> XfrmPolicy | None:
         direction=_DIRECTIONS[direction],
         action="block" if action == _BLOCK else protects,  # type: ignore[arg-type]
         priority=priority,
-        protocol=_PROTOCOLS.get(protocol, str(protocol) if protocol else ""),
+        protocol=protocol_word(protocol),
         ports=_ports(ports),
     )
 
