@@ -7,7 +7,6 @@ from typing import Any
 import msgspec
 
 from steppe.agent.ask import AskError, ask
-from steppe.drivers.nftables.library import NftError
 from steppe.errors import SteppeError
 from steppe.kube.cluster import Cluster
 from steppe.state.document import KeyState, key_state_from
@@ -52,7 +51,7 @@ def causes_of(
         traces = _traced(cluster, ends, [wrong[n] for n in open_], rate, say)
         for number, why in zip(open_, traces, strict=True):
             found[number] = why
-    except (NftError, OSError) as error:
+    except (SteppeError, OSError) as error:
         notes.append(f"packets could not be traced through the kernels' rules: {error}")
     return Causes(grouped(zip(wrong, found, strict=True)), tuple(notes))
 
@@ -101,12 +100,9 @@ def _traced(
     found: list[tuple[Stop, ...]] = [()] * len(wrong)
     for numbers in alike.values():
         first = next((n for n in numbers if ended.get(n)), None)
+        of_another = ended[first] if first is not None else None
         for number in numbers:
-            last = (
-                ended.get(number)
-                if number in ended
-                else (ended[first] if first is not None else None)
-            )
+            last = ended.get(number, of_another)
             if last:
                 found[number] = (Stop(last.netns.removeprefix("node/"), last.text),)
     return found
