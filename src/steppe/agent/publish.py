@@ -15,8 +15,9 @@ import msgspec
 from steppe.agent.feeds.feeds import Feeds
 from steppe.agent.log import line
 from steppe.agent.node.underlay import UnderlayView
+from steppe.agent.outage import Outage
 from steppe.client.client import Client
-from steppe.client.errors import ApiError, UnreachableError
+from steppe.client.errors import ApiError
 from steppe.client.events import EventRecorder, reference
 from steppe.client.resources import (
     CLUSTERNETWORKPOLICIES,
@@ -84,8 +85,7 @@ class Publisher:
         self._underlay = underlay
         self._logged: frozenset[Problem] = frozenset()
         self._reported: frozenset[Problem] = frozenset()
-        self._away = False
-        """Whether the API server did not answer the last time."""
+        self._outage = Outage("publish-failed")
 
     async def run(self) -> None:
         """Publish until cancelled; ApiError if the API server refuses it."""
@@ -96,16 +96,9 @@ class Publisher:
     async def publish(self) -> None:
         """Write what is new once; ApiError if the API server refuses it."""
         self.log_problems()
-        try:
+        with self._outage:
             await self.publish_node()
             await self.tell_problems()
-        except UnreachableError as error:
-            # It is tried again every other second, and logged once.
-            if not self._away:
-                log.warning(line("publish-failed", error=error))
-            self._away = True
-        else:
-            self._away = False
 
     async def publish_node(self) -> None:
         """Update our Node's annotations, which peers and offline tools read."""
