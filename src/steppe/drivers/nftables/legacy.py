@@ -10,8 +10,8 @@ import ctypes
 import os
 import socket
 import struct
-from collections import Counter
-from collections.abc import Iterator
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from steppe.net.address import IPNetwork
 from steppe.net.packet import protocol_word
 from steppe.state.surroundings import Matching, PacketRule, Ports
 
+_NAMES = "/proc/thread-self/net"
 _GET_INFO, _GET_ENTRIES = 64, 65
 _INFO = struct.Struct("=32s13I")
 _HOOKS = ("prerouting", "input", "forward", "output", "postrouting")
@@ -65,6 +66,10 @@ class _Rule(msgspec.Struct, frozen=True):
     words: str
 
 
+_Chain = tuple[str, list[int]]
+"""Its name, and the offsets of its rules."""
+
+
 def packet_rules() -> tuple[PacketRule, ...]:
     """All rules that do more than let pass; KernelError where they cannot be read."""
     return tuple(rule for family in _FAMILIES for rule in _of_family(family))
@@ -72,9 +77,11 @@ def packet_rules() -> tuple[PacketRule, ...]:
 
 def _of_family(family: _Family) -> Iterator[PacketRule]:
     try:
-        names = Path("/proc/thread-self/net", family.names).read_text().split()
-    except OSError:
+        names = Path(_NAMES, family.names).read_text().split()
+    except FileNotFoundError:
         return  # no such kernel module
+    except OSError as error:
+        raise KernelError(f"list {family.program}'s tables", error.errno or 0) from error
     for table in names:
         yield from _in_table(family, table)
 
@@ -83,45 +90,58 @@ def _in_table(family: _Family, table: str) -> Iterator[PacketRule]:
     info, data = _read(family, table)
     valid, starts, ends = info[1], info[2:7], info[7:12]
     rules = dict(_rules(family, data))
+    chains, ways = _chains(rules), Counter(rule.jump for rule in rules.values())
     for number, hook in enumerate(_HOOKS):
         if not valid >> number & 1:
             continue
-        for rule in _reached(rules, starts[number], ends[number], hook.upper()):
+        start, end = starts[number], ends[number]
+        own = [offset for offset in rules if start <= offset <= end]
+        for rule in _reached(rules, chains, ways, (hook.upper(), own)):
             chain = f"{family.program} {table} {rule.chain}"
             bits = _MARK if rule.does == "mark" else 0
             yield PacketRule(chain, hook, rule.words, rule.does, rule.matching, bits)
 
 
-def _reached(rules: dict[int, _Rule], start: int, end: int, hook: str) -> Iterator[_Rule]:
-    """What packets of a hook get to: its own chain, and those that it jumps to."""
-    offsets, ways = sorted(rules), Counter(rule.jump for rule in rules.values())
-    left = [(offset, hook, Matching()) for offset in offsets if start <= offset <= end]
-    known = {offset for offset, _, _ in left}
+def _reached(
+    rules: Mapping[int, _Rule], chains: Mapping[int, _Chain], ways: Mapping[int, int], base: _Chain
+) -> Iterator[_Rule]:
+    """What packets of a hook get to: its own chain, and those that it jumps to.
+
+    `ways`: how many rules jump to an offset.
+    """
+    policy = base[1][-1]
+    left = deque((offset, base[0], Matching()) for offset in base[1])
+    known: set[int] = set()
     while left:
-        offset, chain, way = left.pop(0)
+        offset, chain, way = left.popleft()
         rule = rules[offset]
         asked = both(way, rule.matching)
         if rule.does:
-            words = "policy drop" if offset == end else rule.words
-            if offset == end:
+            words = "policy drop" if offset == policy else rule.words
+            if offset == policy:
                 asked = both(asked, Matching(partial=True))
             yield msgspec.structs.replace(rule, chain=chain, matching=asked, words=words)
-        if rule.jump in rules and rule.jump not in known:
-            inner = _chain_at(rules, offsets, rule.jump)
-            name = rules[offsets[offsets.index(rule.jump) - 1]].name
+        if rule.jump in chains and rule.jump not in known:
+            known.add(rule.jump)
+            name, inner = chains[rule.jump]
             # With several ways there, what is asked on them is not known.
             then = asked if ways[rule.jump] == 1 else Matching(partial=True)
-            left += [(each, name, then) for each in inner if each not in known]
-            known.update(inner)
+            left.extend((each, name, then) for each in inner)
 
 
-def _chain_at(rules: dict[int, _Rule], offsets: list[int], start: int) -> list[int]:
-    """The rules of a chain of somebody's own, which ends before the next one's ERROR target."""
-    found: list[int] = []
-    for offset in offsets[offsets.index(start) :]:
-        if rules[offset].name:
-            break
-        found.append(offset)
+def _chains(rules: Mapping[int, _Rule]) -> dict[int, _Chain]:
+    """The chains of somebody's own, by the offset of the first rule.
+
+    Before each stands an entry with the name; the rules of all hooks come first, without one.
+    """
+    found: dict[int, _Chain] = {}
+    name, own = "", list[int]()
+    for offset, rule in rules.items():
+        if rule.name:
+            name, own = rule.name, []
+        elif name:
+            own.append(offset)
+            found.setdefault(own[0], (name, own))
     return found
 
 

@@ -6,6 +6,7 @@ xfrm_userpolicy_info { selector, lifetimes, priority, index, dir, action, … } 
 import socket
 import struct
 from collections.abc import Iterator
+from errno import EPROTONOSUPPORT
 from ipaddress import IPv4Network, IPv6Network
 from typing import Literal
 
@@ -29,7 +30,7 @@ _BLOCK = 1
 
 
 def read(look: Look) -> tuple[XfrmPolicy, ...]:
-    """() where the kernel has no IPsec; NetlinkError where they cannot be read."""
+    """() where the kernel has no IPsec; NetlinkError or OSError where they cannot be read."""
     del look
     return tuple(_read())
 
@@ -37,8 +38,10 @@ def read(look: Look) -> tuple[XfrmPolicy, ...]:
 def _read() -> Iterator[XfrmPolicy]:
     try:
         opened = NetlinkSocket(protocol=_NETLINK_XFRM)
-    except OSError:
-        return  # EPROTONOSUPPORT: this kernel has none
+    except OSError as error:
+        if error.errno != EPROTONOSUPPORT:
+            raise
+        return
     with opened as table:
         for message in table.dump(Request(_GETPOLICY, _ID)):
             policy = _policy(message)
