@@ -10,8 +10,7 @@ import ctypes
 import os
 import socket
 import struct
-from collections import Counter, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ import msgspec
 
 from steppe.drivers.errors import KernelError
 from steppe.drivers.nftables.expressions import both, target
+from steppe.drivers.nftables.ways import ways_from
 from steppe.net.address import IPNetwork
 from steppe.net.packet import protocol_word
 from steppe.state.surroundings import Matching, PacketRule, Ports
@@ -58,16 +58,19 @@ _FAMILIES = (
 
 
 class _Rule(msgspec.Struct, frozen=True):
-    chain: str
+    """`named`: it is no rule, but stands before those of a chain of this name. `jump`: the offset
+    of the first rule of the chain that follows.
+    """
+
     matching: Matching
     does: str
-    name: str
+    named: str
     jump: int
     words: str
 
 
-_Chain = tuple[str, list[int]]
-"""Its name, and the offsets of its rules."""
+_Chain = tuple[str, list[_Rule]]
+"""Its name, and its rules."""
 
 
 def packet_rules() -> tuple[PacketRule, ...]:
@@ -90,58 +93,47 @@ def _in_table(family: _Family, table: str) -> Iterator[PacketRule]:
     info, data = _read(family, table)
     valid, starts, ends = info[1], info[2:7], info[7:12]
     rules = dict(_rules(family, data))
-    chains, ways = _chains(rules), Counter(rule.jump for rule in rules.values())
-    for number, hook in enumerate(_HOOKS):
-        if not valid >> number & 1:
-            continue
-        start, end = starts[number], ends[number]
-        own = [offset for offset in rules if start <= offset <= end]
-        for rule in _reached(rules, chains, ways, (hook.upper(), own)):
-            chain = f"{family.program} {table} {rule.chain}"
-            bits = _MARK if rule.does == "mark" else 0
-            yield PacketRule(chain, hook, rule.words, rule.does, rule.matching, bits)
+    chains = _chains(rules)
+    hooks = {starts[n]: (hook, ends[n]) for n, hook in enumerate(_HOOKS) if valid >> n & 1}
+    for start, (hook, end) in hooks.items():
+        own = [rule for offset, rule in rules.items() if start <= offset < end]
+        chains[start] = hook.upper(), [*own, _policy(rules[end])]
+    jumps = {
+        first: [(rule.jump, rule.matching) for rule in own if rule.jump in chains]
+        for first, (_, own) in chains.items()
+    }
+    for start, (hook, _) in hooks.items():
+        for first, ways in ways_from(start, jumps).items():
+            yield from _of_chain(f"{family.program} {table}", hook, chains[first], ways)
 
 
-def _reached(
-    rules: Mapping[int, _Rule], chains: Mapping[int, _Chain], ways: Mapping[int, int], base: _Chain
-) -> Iterator[_Rule]:
-    """What packets of a hook get to: its own chain, and those that it jumps to.
+def _policy(rule: _Rule) -> _Rule:
+    """The last rule of a hook: it takes what no other has taken."""
+    asked = both(rule.matching, Matching(partial=True))
+    return msgspec.structs.replace(rule, matching=asked, words="policy drop")
 
-    `ways`: how many rules jump to an offset.
-    """
-    policy = base[1][-1]
-    left = deque((offset, base[0], Matching()) for offset in base[1])
-    known: set[int] = set()
-    while left:
-        offset, chain, way = left.popleft()
-        rule = rules[offset]
-        asked = both(way, rule.matching)
-        if rule.does:
-            words = "policy drop" if offset == policy else rule.words
-            if offset == policy:
-                asked = both(asked, Matching(partial=True))
-            yield msgspec.structs.replace(rule, chain=chain, matching=asked, words=words)
-        if rule.jump in chains and rule.jump not in known:
-            known.add(rule.jump)
-            name, inner = chains[rule.jump]
-            # With several ways there, what is asked on them is not known.
-            then = asked if ways[rule.jump] == 1 else Matching(partial=True)
-            left.extend((each, name, then) for each in inner)
+
+def _of_chain(
+    table: str, hook: str, chain: _Chain, ways: Iterable[Matching]
+) -> Iterator[PacketRule]:
+    name, rules = chain
+    for rule in rules:
+        bits = _MARK if rule.does == "mark" else 0
+        for asked in dict.fromkeys(both(way, rule.matching) for way in ways) if rule.does else ():
+            yield PacketRule(f"{table} {name}", hook, rule.words, rule.does, asked, bits)
 
 
 def _chains(rules: Mapping[int, _Rule]) -> dict[int, _Chain]:
-    """The chains of somebody's own, by the offset of the first rule.
-
-    Before each stands an entry with the name; the rules of all hooks come first, without one.
-    """
+    """The chains of somebody's own, by the offset of the first rule; those of hooks come before."""
     found: dict[int, _Chain] = {}
-    name, own = "", list[int]()
+    name, own = "", list[_Rule]()
     for offset, rule in rules.items():
-        if rule.name:
-            name, own = rule.name, []
+        if rule.named:
+            name, own = rule.named, []
         elif name:
-            own.append(offset)
-            found.setdefault(own[0], (name, own))
+            own.append(rule)
+            if len(own) == 1:
+                found[offset] = name, own
     return found
 
 
@@ -175,7 +167,7 @@ def _rule(family: _Family, entry: bytes, at_target: int) -> _Rule:
     else:
         does = target(name)
     text = " ".join(f"{words} -j {name}".split())
-    return _Rule("", found, does, own, jump, text)
+    return _Rule(found, does, own, jump, text)
 
 
 def _head(family: _Family, entry: bytes) -> tuple[Matching, str]:

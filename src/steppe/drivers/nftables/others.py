@@ -10,6 +10,7 @@ from typing import Any
 
 from steppe.drivers.nftables.expressions import both, does, marked_bits, matching
 from steppe.drivers.nftables.library import Library, NftError, Output
+from steppe.drivers.nftables.ways import ways_from
 from steppe.state.surroundings import Matching, PacketRule
 
 # A string of nft's scanner that needs no quotes, which names of tables may not have.
@@ -17,8 +18,6 @@ _WORD = re.compile(r"[A-Za-z][A-Za-z0-9/\\_.-]*")
 _TEXT = re.compile(r"^\t\t(.*?) # handle (\d+)$", re.MULTILINE)
 _COUNTED = re.compile(r"counter packets \d+ bytes \d+ ?")
 _DORMANT = re.compile(r"^\tflags .*\bdormant\b", re.MULTILINE)
-_WAYS = 8
-"""Ways into one chain that are told apart; with more, what is asked on the way is not known."""
 
 Json = Any
 Table = tuple[str, str]
@@ -59,13 +58,21 @@ def _in_table(nft: Library, table: Table) -> Iterator[PacketRule]:
             chains[each["chain"]["name"]] = each["chain"]
         elif "rule" in each:
             rules.setdefault(each["rule"]["chain"], []).append(each["rule"])
+    jumps = {
+        name: [
+            (further, matching(rule["expr"], table[0]))
+            for rule in held
+            for further in sorted(_targets(rule["expr"]))
+        ]
+        for name, held in rules.items()
+    }
     for name, chain in chains.items():
         if "hook" not in chain:
             continue
         if chain.get("policy") == "drop":
             where, only = " ".join((*table, name)), matching([], table[0])
             yield PacketRule(where, chain["hook"], "policy drop", "drop", _partial(only))
-        for inner, on_the_way in _led_to(name, rules, table[0]).items():
+        for inner, on_the_way in ways_from(name, jumps).items():
             yield from _of_chain(table, chain["hook"], rules.get(inner, []), texts, on_the_way)
 
 
@@ -81,24 +88,6 @@ def _of_chain(
         at, own = " ".join((*table, rule["chain"])), matching(rule["expr"], table[0])
         for way in dict.fromkeys(both(way, own) for way in ways):
             yield PacketRule(at, hook, text, word, way, bits)
-
-
-def _led_to(base: str, rules: dict[str, list[Json]], family: str) -> dict[str, list[Matching]]:
-    """A base chain and those that its packets may get to, with what is asked on each way there."""
-    known: dict[str, list[Matching]] = {base: [Matching()]}
-    left = [(base, Matching())]
-    while left:
-        chain, way = left.pop()
-        for rule in rules.get(chain, ()):
-            for further in sorted(_targets(rule["expr"])):
-                ways = known.setdefault(further, [])
-                then = both(way, matching(rule["expr"], family))
-                if len(ways) >= _WAYS:
-                    then = Matching(partial=True)
-                if then not in ways:
-                    ways.append(then)
-                    left.append((further, then))
-    return known
 
 
 def _partial(found: Matching) -> Matching:
