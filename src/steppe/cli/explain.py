@@ -86,7 +86,7 @@ def _explained(
 
     settings = settings_of(loaded, source)
     kernels = kernels_of(loaded, settings, source) if asked["actual"] else None
-    explainer = _explainer(loaded, settings, kernels)
+    explainer = explainer_for(loaded, settings, kernels)
     protocol: Any = asked["protocol"] and asked["protocol"].upper()
     family = asked["family"] and int(asked["family"][-1])
     try:
@@ -103,9 +103,10 @@ def _explained(
     return msgspec.structs.replace(said, notes=notes)
 
 
-def _explainer(
+def explainer_for(
     loaded: "Loaded", settings: "Settings | None", kernels: "Kernels | None"
 ) -> "Explainer":
+    """By the kernels' tables, or those that agents with these settings make; None: by neither."""
     # Imported late: other commands do not need it, nor do explanations without tables.
     from steppe.explain.explain import Explainer
 
