@@ -1,9 +1,9 @@
 """The outer header that a route names (`encap ip …`, ip-route(8); linux/lwtunnel.h)."""
 
 from collections.abc import Mapping
-from ipaddress import IPv4Address, IPv6Address
 
 from steppe.drivers.netlink import message as nl
+from steppe.net.address import address_of
 from steppe.state.route import Encap
 
 RTA_ENCAP_TYPE = 21
@@ -38,6 +38,6 @@ def read(found: Mapping[int, bytes]) -> Encap | None:
     packed = inside.get(_DESTINATION, b"")
     if len(packed) not in (4, 16):
         return None
-    destination = IPv4Address(packed) if len(packed) == 4 else IPv6Address(packed)
+    destination = address_of(packed)
     number = int.from_bytes(inside.get(_ID, b""), "big")
     return Encap(destination, number, nl.number(inside.get(_TTL, b"")))
