@@ -98,6 +98,8 @@ class Traces:
         self._sockets: dict[str, socket.socket] = {}
         self._passes: dict[tuple[str, int], _Pass] = {}
         self._last: dict[tuple[int, bool], _At] = {}
+        self._lists: dict[tuple[str, str], str] = {}
+        """By namespace and command: what nft listed; many packets end in one chain."""
 
     def __enter__(self) -> Self:
         try:
@@ -194,8 +196,13 @@ class Traces:
         for family in (at.family, "inet"):
             command = f"list chain {family} {at.table} {at.chain}"
             with contextlib.suppress(NftError):  # the table is of the other family, or is gone
-                found.append((family, netns.inside(at.netns, partial(_run, command))))
+                found.append((family, self._list(at.netns, command)))
         return found
+
+    def _list(self, name: str, command: str) -> str:
+        if (name, command) not in self._lists:
+            self._lists[name, command] = netns.inside(name, partial(_run, command))
+        return self._lists[name, command]
 
 
 def _pass(found: dict[int, bytes]) -> _Pass | None:
