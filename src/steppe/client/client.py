@@ -100,6 +100,10 @@ class Client:
         """Any JSON document of the server, such as a discovery document."""
         return await self._json("GET", path)
 
+    async def get_bytes(self, path: str, query: dict[str, str]) -> bytes:
+        """What the server has under this path and is no JSON, such as a log."""
+        return (await self._request("GET", path, query=query))[1]
+
     async def server_time(self) -> dt.datetime:
         """The API server's clock, in whole seconds: the Date of an answer (RFC 9110, 6.6.1)."""
         timeout = aiohttp.ClientTimeout(total=REQUEST_SECONDS, sock_connect=10)
