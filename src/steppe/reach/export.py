@@ -93,10 +93,11 @@ def as_dot(document: Json) -> Iterator[str]:
         name = _quoted(_service(service))
         yield f"  {name} [shape=ellipse];"
         for answer in service["answers"]:
-            style = _LINES.get(answer["outcome"])
-            label = f", label={_quoted(some)}" if (some := _some(answer)) else ""
-            for sender in answer["from"] if style else ():
-                yield f"  {_quoted(_name(document, sender))} -> {name} [style={style}{label}];"
+            told = _some(answer)
+            style = _LINES.get(answer["outcome"], "")
+            style += f", label={_quoted(told)}" if told else ""
+            for sender in answer["from"] if answer["outcome"] in _LINES else ():
+                yield f"  {_quoted(_name(document, sender))} -> {name} [style={style}];"
     yield "}"
 
 
