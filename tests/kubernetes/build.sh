@@ -46,7 +46,7 @@ kubernetes() {
     go mod edit -replace "$path=$path@$staging"
   done
   need k8s.io/kubernetes/{cmd/kube-{apiserver,controller-manager,scheduler,proxy},cmd/kubelet,cmd/kubectl} \
-    k8s.io/kubernetes/test/{e2e,images/agnhost}
+    k8s.io/kubernetes/test/{e2e,images/{agnhost,regression-issue-74839}}
   local package=k8s.io/component-base/version
   stamp="-X $package.gitVersion=$version -X $package.gitMajor=1"
   stamp="$stamp -X $package.gitMinor=$(echo "$version" | cut -d. -f2)"
@@ -65,7 +65,9 @@ cluster() {
   for program in kube-apiserver kube-controller-manager kube-scheduler kubelet kubectl; do
     build $program k8s.io/kubernetes/cmd/$program
   done
-  CGO_ENABLED=0 build agnhost k8s.io/kubernetes/test/images/agnhost
+  for image in agnhost regression-issue-74839; do
+    CGO_ENABLED=0 build $image k8s.io/kubernetes/test/images/$image
+  done
   # agnhost's porter serves TLS with these.
   local source
   source=$(go list -m -f '{{.Dir}}' k8s.io/kubernetes)/test/images/agnhost/porter
