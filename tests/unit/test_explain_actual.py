@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from steppe.agent.server import AgentServer
+from steppe.cli.agents import OnThisMachine
 from steppe.cli.explain_actual import Kernels
 from steppe.cli.explain_text import text
 from steppe.compile.node import compile_cluster
@@ -109,7 +110,8 @@ async def explained(
         return compile_cluster(SETTINGS, part)[0]
 
     def ask() -> Explanation:
-        found = Kernels([tmp_path / name for name in kernels], CLUSTER.nodes, desired)
+        agents = [OnThisMachine(tmp_path / name) for name in kernels]
+        found = Kernels(agents, CLUSTER.nodes, desired)
         explainer = Explainer(CLUSTER, found.in_tables)
         flow, _ = explainer.flow("default/node-a-pod-1", "default/node-b-pod-1", port)
         return found.marked(explainer.explain(flow, family=4))
