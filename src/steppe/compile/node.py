@@ -49,7 +49,7 @@ def claims_of_own_node(
         fabric = fabric_of(settings)
         yield from fabric.devices(settings, here)
         for tunnel in fabric.tunnels(settings):
-            yield from EDGES.tunnel(tunnel.link, tunnel.port, here)
+            yield from EDGES.tunnel(tunnel.link, tunnel.protocol, tunnel.port, here)
     yield from data_plane(settings).own_node(settings, here)
     if settings.policies:
         yield from POLICIES.known(here)
