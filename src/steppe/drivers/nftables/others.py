@@ -5,10 +5,10 @@ iptables is seen too where it is the nft variant; legacy.py reads the other one.
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
-from steppe.drivers.nftables.expressions import both, does, marked_bits, matching
+from steppe.drivers.nftables.expressions import both, does, marked_bits, matching, words
 from steppe.drivers.nftables.library import Library, NftError, Output
 from steppe.drivers.nftables.ways import ways_from
 from steppe.state.surroundings import Matching, PacketRule
@@ -18,6 +18,8 @@ _WORD = re.compile(r"[A-Za-z][A-Za-z0-9/\\_.-]*")
 _TEXT = re.compile(r"^\t\t(.*?) # handle (\d+)$", re.MULTILINE)
 _COUNTED = re.compile(r"counter packets \d+ bytes \d+ ?")
 _DORMANT = re.compile(r"^\tflags .*\bdormant\b", re.MULTILINE)
+_PAST = frozenset(("accept", "return", "jump", "goto", "vmap"))
+"""What ends a packet's way through a chain, or may end it."""
 
 Json = Any
 Table = tuple[str, str]
@@ -32,6 +34,16 @@ def packet_rules(own: Table) -> tuple[PacketRule, ...]:
         return tuple(rule for table in tables if table != own for rule in _looked_into(nft, table))
 
 
+def added_rules(own: Table, handles: Collection[int]) -> tuple[PacketRule, ...]:
+    """Of our own table: what these rules do, and policies of base chains that drop.
+
+    A rule that only counts, or that no packet gets to, does nothing. One in a chain that elements
+    of a verdict map lead to has a hook of `any`: which packets come there is not looked up.
+    """
+    with Library() as nft:
+        return tuple(_in_table(nft, own, handles))
+
+
 def _looked_into(nft: Library, table: Table) -> tuple[PacketRule, ...]:
     if not all(map(_WORD.fullmatch, table)):
         where = f"{table[0]} {table[1]!r}"
@@ -44,7 +56,10 @@ def _looked_into(nft: Library, table: Table) -> tuple[PacketRule, ...]:
         return (PacketRule(" ".join(table), "any", text, "unread"),)
 
 
-def _in_table(nft: Library, table: Table) -> Iterator[PacketRule]:
+def _in_table(
+    nft: Library, table: Table, added: Collection[int] | None = None
+) -> Iterator[PacketRule]:
+    """Of all rules, or of our own table's added ones."""
     command = f"list table {table[0]} {table[1]}"
     shown = nft.ask(command, Output.TERSE | Output.HANDLE)
     if _DORMANT.search(shown):
@@ -53,6 +68,7 @@ def _in_table(nft: Library, table: Table) -> Iterator[PacketRule]:
     texts = {int(handle): text for text, handle in _TEXT.findall(shown)}
     rules: dict[str, list[Json]] = {}
     chains: dict[str, Json] = {}
+    reached: set[str] = set()
     for each in listed["nftables"]:
         if "chain" in each:
             chains[each["chain"]["name"]] = each["chain"]
@@ -73,7 +89,20 @@ def _in_table(nft: Library, table: Table) -> Iterator[PacketRule]:
             where, only = " ".join((*table, name)), matching([], table[0])
             yield PacketRule(where, chain["hook"], "policy drop", "drop", _partial(only))
         for inner, on_the_way in ways_from(name, jumps).items():
-            yield from _of_chain(table, chain["hook"], rules.get(inner, []), texts, on_the_way)
+            reached.add(inner)
+            some = _of(rules.get(inner, []), added)
+            yield from _of_chain(table, chain["hook"], some, texts, on_the_way)
+    if added is not None:
+        for name in chains.keys() - reached:
+            ways = [Matching(partial=True)]
+            yield from _of_chain(table, "any", _of(rules.get(name, []), added), texts, ways)
+
+
+def _of(rules: list[Json], added: Collection[int] | None) -> list[Json]:
+    """These rules, or the added ones of them, which take packets past the rest of the chain too."""
+    if added is None:
+        return rules
+    return [rule | {"own": True} for rule in rules if rule["handle"] in added]
 
 
 def _of_chain(
@@ -81,6 +110,8 @@ def _of_chain(
 ) -> Iterator[PacketRule]:
     for rule in rules:
         word = does(rule["expr"])
+        if not word and "own" in rule and words(rule["expr"]) & _PAST:
+            word = "accept"
         if not word:
             continue
         text = _COUNTED.sub("", texts.get(rule["handle"], f"rule with handle {rule['handle']}"))
