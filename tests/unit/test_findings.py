@@ -1,6 +1,7 @@
 """What is told of each thing beside Steppe's tables: which flows it concerns, and how surely."""
 
 from ipaddress import ip_address, ip_network
+from time import process_time
 
 import msgspec
 import pytest
@@ -416,6 +417,18 @@ def test_an_uplink_that_is_down_ends_all_that_goes_to_other_nodes() -> None:
     ):
         (told,) = findings(Surroundings(links=(link,)), known())
         assert (told.entry, told.sure) == (how, True)
+
+
+def test_what_a_pod_with_many_routes_loses_is_found_in_the_time_that_they_take() -> None:
+    own = int(ip_address("172.16.0.0"))
+    prefixes = (ip_network((own + 256 * n, 24)) for n in range(3000))
+    routes = [OtherRoute(RouteKey(each), Route(hops=(ETH,))) for each in prefixes]
+    away = OtherRoute(RouteKey(prefix("198.51.100.0/24")), Route("blackhole"))
+    began = process_time()
+    found = findings(in_pod(*routes, away), known())
+    assert process_time() - began < 10
+    assert [each.kind for each in found] == ["pod"]
+    assert "198.51.100.0/24" in found[0].effect
 
 
 def test_an_underlay_too_small_for_ipv6_is_told() -> None:

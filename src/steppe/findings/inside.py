@@ -12,7 +12,7 @@ from steppe.kube.objects import Workload
 from steppe.net.address import IPAddress, IPNetwork, host_prefix, of_version
 from steppe.net.overlaps import Overlaps
 from steppe.state.surroundings import InPod, Surroundings
-from steppe.walk.beside import stays_inside
+from steppe.walk.beside import routing_inside, stays_inside
 from steppe.walk.routing import Asked
 
 
@@ -31,9 +31,10 @@ def judge(around: Surroundings, known: Known) -> Iterator[Finding]:
 
 def _routes(seen: InPod, known: Known, pod: Workload, name: str) -> Iterator[Finding]:
     lost: dict[tuple[str, str], list[IPNetwork]] = {}
+    inside = routing_inside(seen.inside)
     for address in pod.addresses:
         for end in _ends(seen.inside, known, address):
-            why = stays_inside(seen.inside, Asked(address, first_of(end), "lo"), seen.interface)
+            why = stays_inside(inside, Asked(address, first_of(end), "lo"), seen.interface)
             if why is not None:
                 lost.setdefault(why, []).append(end)
     for (entry, follows), ends in lost.items():

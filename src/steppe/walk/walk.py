@@ -115,8 +115,8 @@ class Walker:
         for pod in around.pods if around is not None and link else ():
             if pod.link != link:
                 continue
-            asked = at.asked("lo")
-            if (why := beside.stays_inside(pod.inside, asked, pod.interface)) is not None:
+            inside, asked = beside.routing_inside(pod.inside), at.asked("lo")
+            if (why := beside.stays_inside(inside, asked, pod.interface)) is not None:
                 return at.ending("dropped", f"pod {self._pod_named[sender]} has {': '.join(why)}")
         return at
 
