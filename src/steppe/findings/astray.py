@@ -11,7 +11,7 @@ from itertools import islice
 
 import msgspec
 
-from steppe.findings.finding import Affected, Finding
+from steppe.findings.finding import MOST, Affected, Finding
 from steppe.findings.known import Known, first_of
 from steppe.net.address import (
     IPAddress,
@@ -27,8 +27,6 @@ from steppe.state.surroundings import RoutingRule, Surroundings
 from steppe.walk.beside import DROPPING
 from steppe.walk.routing import Answer, Asked, Routing
 
-MOST = 100
-"""Routes and rules that are told one by one; another network plugin may have thousands."""
 _FATES = {
     "blackhole": "are dropped here, without an answer",
     "unreachable": "are dropped here, with host unreachable",
