@@ -50,6 +50,7 @@ class State(msgspec.Struct, frozen=True):
 
     `local`: its source is an address of the node. `established`: it belongs to a connection that
     conntrack knows. `link` and `group`: the link it came in by and its group, if that is Steppe's.
+    `came`: the source it came in with, where conntrack gives it another one as it leaves.
     """
 
     packet: Packet
@@ -61,6 +62,7 @@ class State(msgspec.Struct, frozen=True):
     priority: int = 0
     share: Fraction = Fraction(1)
     met: tuple[tuple[What, tuple[Cause, ...]], ...] = ()
+    came: IPAddress | None = None
 
     def meeting(self, what: What, because: tuple[Cause, ...]) -> "State":
         return msgspec.structs.replace(self, met=(*self.met, (what, because)))

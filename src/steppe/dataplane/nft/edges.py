@@ -4,7 +4,7 @@
                ─▶ from-tunnel    out of a tunnel come its node's own packets, and its pods'
     input         arriving       no broadcast from pods
                ─▶ tunnels        tunnels' packets come from other nodes
-    forward       tunnels begin at nodes: none is passed on (skeleton.py)
+    forward ─▶ tunnels-forwarded   tunnels begin at nodes: none is passed on (skeleton.py)
     input, forward ─▶ pod-errors   a pod tells of errors in its own connections only
 
 Pod links are known by their group (state/workload.py). Which addresses a pod has, its routes say:
@@ -13,8 +13,6 @@ the packet came in by (nft(8), FIB EXPRESSIONS). So a link without routes lets n
 element has to be there before a rule is. What is asked of tunnels begins with an element: it comes
 in one transaction with those that say who is behind them.
 """
-
-from collections.abc import Iterator
 
 from steppe.dataplane.nft.service_chains import FAMILIES, MASQUERADE
 from steppe.dataplane.nft.sets import (
@@ -32,6 +30,7 @@ FROM_POD = "from-pod"
 FROM_TUNNEL = "from-tunnel"
 POD_ERRORS = "pod-errors"
 TUNNELS = "tunnels"
+TUNNELS_FORWARDED = "tunnels-forwarded"
 RAW = -300
 """Behind the reassembly of fragments (-400) and before conntrack (-200): what is not let in takes
 no place there (NF_IP_PRI_* in linux/netfilter_ipv4.h).
@@ -53,7 +52,10 @@ def edges() -> tuple[Chain, ...]:
     """The base chain that every packet of others comes to first, what it leads to, and the one
     that tunnels' packets come to where they end.
     """
-    return (_entry(), _from_pod(), _from_tunnel(), _pod_errors(), _tunnels(), _arriving())
+    return (
+        *(_entry(), _from_pod(), _from_tunnel(), _pod_errors()),
+        *(_tunnels(), _tunnels_forwarded(), _arriving()),
+    )
 
 
 def _entry() -> Chain:
@@ -164,15 +166,28 @@ def _arriving() -> Chain:
     )
 
 
-def tunnels_forwarded() -> Iterator[Rule]:
+def tunnels_forwarded() -> Rule:
+    """What leads to the chain that drops tunnels' packets, in a base chain at `forward`.
+
+    A chain of its own, so that no other packet meets more than one rule for it.
+    """
+    return Rule((_TUNNELLED,), Go("jump", TUNNELS_FORWARDED))
+
+
+def _tunnels_forwarded() -> Chain:
     """What a node sends on for others takes its address where it leaves the cluster, or as a
     Service's chain asks; its peers would take it for a tunnel's.
     """
-    for v, p in FAMILIES:
-        outside = Match(f"{p} daddr", set=CLUSTER.name(v), negate=True)
-        for also in (
-            (Match(f"{p} daddr", set=TUNNEL_PEER.name(v)),),
-            (_FROM_PODS, outside),
-            (Marked(MASQUERADE), outside),
-        ):
-            yield Rule((_TUNNELLED, *also), "drop", "tunnels begin at nodes, not behind them")
+    return Chain(
+        TUNNELS_FORWARDED,
+        tuple(
+            Rule(also, "drop", "tunnels begin at nodes, not behind them")
+            for v, p in FAMILIES
+            for outside in (Match(f"{p} daddr", set=CLUSTER.name(v), negate=True),)
+            for also in (
+                (Match(f"{p} daddr", set=TUNNEL_PEER.name(v)),),
+                (_FROM_PODS, outside),
+                (Marked(MASQUERADE), outside),
+            )
+        ),
+    )
