@@ -184,14 +184,17 @@ class Walker:
         return at.ending("dropped", reason), (*steps, *met)
 
     def _known(self, at: Here) -> Iterator[Here]:
-        """The reply after the node's conntrack; nat chains see only the first packet of a flow."""
+        """The reply after the node's conntrack; nat chains see only the first packet of a flow.
+
+        Its source is restored only as it leaves (postrouting), so routes are asked with the old.
+        """
         done = at.undo.get((at.node, at.state.packet))
         if done is None:
             yield at
             return
         packet = done.before.answer
         what = Restored(at.state.packet, packet)
-        state = msgspec.structs.replace(at.state, packet=packet)
+        state = msgspec.structs.replace(at.state, packet=packet, came=at.source)
         yield at.becoming(state.meeting(what, done.because))
 
     def _served(self, at: Here) -> Iterator[Here]:
