@@ -68,7 +68,6 @@ def test_names_are_escaped() -> None:
     document = {
         "groups": [{"name": "<b>"}],
         "flows": [{"from": [0], "to": 0, "denied": {"ports": {}, "because": "<i>"}}],
-        "perhaps": [],
         "services": [],
     }
     text = "".join(as_html(document))

@@ -42,14 +42,12 @@ SCHEMA = "steppe.diff/v1"
 class Found(msgspec.Struct, frozen=True):
     """All effects of a change.
 
-    `perhaps`: flows that may open or close, where it is not known what is allowed. `tables` is None
-    if the cluster is too large to compute them unasked.
+    `tables` is None if the cluster is too large to compute them unasked.
     """
 
     difference: Difference
     names: Names
     flows: tuple[FlowChange, ...]
-    perhaps: tuple[FlowChange, ...]
     offers: tuple[OfferChange, ...]
     tables: Mapping[str, Sequence[Change]] | None
 
@@ -60,16 +58,6 @@ class Found(msgspec.Struct, frozen=True):
     @property
     def closes(self) -> bool:
         return any(c.closed for c in self.flows) or any(c.closes for c in self.offers)
-
-    @property
-    def may_open(self) -> bool:
-        unknown = any(c.after.said == "unknown" for c in self.offers)
-        return unknown or any(c.opened for c in self.perhaps)
-
-    @property
-    def may_close(self) -> bool:
-        unknown = any(c.before.said == "unknown" for c in self.offers)
-        return unknown or any(c.closed for c in self.perhaps)
 
     @property
     def anything(self) -> bool:
@@ -118,7 +106,7 @@ def diff(*, source: Source, **given: Any) -> None:
     `--base main -f manifests/` it is the same folder as the git branch main has it.
 
     Exit code: 0 nothing changes (that --fail-on names), 1 something does, 2 bad usage or input,
-    such as objects that an API server refuses, or it is not known whether something changes.
+    such as objects that an API server refuses.
     """
     changes, fabric = given["changes"], given["fabric"]
     if not changes and fabric is None:
@@ -146,19 +134,8 @@ def diff(*, source: Source, **given: Any) -> None:
     if known.refused:
         click.echo("not all of the change is taken, so what it does is not known", err=True)
         sys.exit(BadInput.exit_code)
-    sys.exit(_exit_code(found, given["fail_on"]))
-
-
-def _exit_code(found: Found, fail_on: str) -> int:
     failing = {"allow": found.opens, "deny": found.closes, "any": found.anything}
-    if failing[fail_on]:
-        return 1
-    perhaps = {"allow": found.may_open, "deny": found.may_close}
-    perhaps["any"] = found.may_open or found.may_close
-    if not perhaps[fail_on]:
-        return 0
-    click.echo("what this change does hangs on objects that are not known", err=True)
-    return BadInput.exit_code
+    sys.exit(1 if failing[given["fail_on"]] else 0)
 
 
 def _base(source: Source, changes: tuple[str, ...]) -> tuple[Collected, bool]:
@@ -208,17 +185,15 @@ def _found(old: Loaded, new: Loaded, settings: tuple[Settings, Settings], *, tab
         difference,
         Names(difference.groups, workloads),
         tuple(difference.flows()),
-        tuple(difference.perhaps()),
         tuple(difference.offers()),
         changes,
     )
 
 
 def _print(found: Found, *, wide: bool) -> None:
-    click.echo(summary(found.flows, found.offers, found.perhaps))
-    for word, changes in (("NEWLY", found.flows), ("PERHAPS NEWLY", found.perhaps)):
-        for opened in (False, True):
-            print_flow_changes(found.difference, found.names, changes, word, opened=opened)
+    click.echo(summary(found.flows, found.offers))
+    for opened in (False, True):
+        print_flow_changes(found.difference, found.names, found.flows, opened=opened)
     print_offer_changes(found.names, found.offers)
     if found.tables is None:
         click.echo("\nTABLES\nnot compiled for a cluster of this size; --tables does it, slowly")
@@ -236,7 +211,6 @@ def _document(found: Found) -> dict[str, Any]:
         "closes": found.closes,
         "groups": groups_json(found.difference.groups, found.names),
         "flows": [_flow(found.difference, change) for change in found.flows],
-        "perhaps": [_flow(found.difference, change) for change in found.perhaps],
         "services": [_offer(change) for change in found.offers],
         "tables": tables,
     }

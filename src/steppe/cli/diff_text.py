@@ -16,7 +16,6 @@ from steppe.reach.offer_changes import ABSENT, OUTSIDE, OfferChange
 from steppe.reach.services import Outcome
 
 NOTHING = "Nothing changes for any flow."
-UNKNOWN = "It is not known whether traffic changes: some objects cannot be read, or are not there."
 
 
 class _Row(msgspec.Struct, frozen=True):
@@ -29,12 +28,7 @@ class _Row(msgspec.Struct, frozen=True):
 
 
 def print_flow_changes(
-    difference: Difference,
-    names: Names,
-    changes: Sequence[FlowChange],
-    word: str = "NEWLY",
-    *,
-    opened: bool,
+    difference: Difference, names: Names, changes: Sequence[FlowChange], *, opened: bool
 ) -> None:
     """Print a table of what opens (or closes).
 
@@ -43,7 +37,7 @@ def print_flow_changes(
     rows = _rows(difference, changes, opened=opened)
     if not rows:
         return
-    click.echo(f"\n{word} {'ALLOWED' if opened else 'DENIED'}")
+    click.echo(f"\nNEWLY {'ALLOWED' if opened else 'DENIED'}")
     print_columns(
         ("TO", "PORTS", "FROM", "BECAUSE"),
         [
@@ -161,19 +155,13 @@ def counted(changes: Iterable[Change]) -> str:
     )
 
 
-def summary(
-    flows: Sequence[FlowChange],
-    offers: Sequence[OfferChange],
-    perhaps: Sequence[FlowChange] = (),
-) -> str:
+def summary(flows: Sequence[FlowChange], offers: Sequence[OfferChange]) -> str:
     """One sentence that says whether traffic changes."""
     opens = sum(1 for change in flows if change.opened) + sum(1 for c in offers if c.opens)
     closes = sum(1 for change in flows if change.closed) + sum(1 for c in offers if c.closes)
-    said = [text for count, text in ((closes, "denies"), (opens, "allows")) if count]
-    if not said and perhaps:
-        return UNKNOWN
     if not flows and not offers:
         return NOTHING
+    said = [text for count, text in ((closes, "denies"), (opens, "allows")) if count]
     if not said:
         return "Some Services answer otherwise; nothing is newly allowed or denied."
     return f"This change {' and '.join(said)} traffic."

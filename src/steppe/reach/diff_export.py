@@ -11,8 +11,6 @@ Json = Mapping[str, Any]
 _FLOWS = ("Change", "From", "To", "Ports", "Because")
 _SERVICES = ("Service", "From", "Before", "After")
 _WORDS = {"denied": "✘ newly denied", "allowed": "✔ newly allowed"}
-_PERHAPS = {"denied": "? perhaps newly denied", "allowed": "? perhaps newly allowed"}
-_FIELDS = {"flows": _WORDS, "perhaps": _PERHAPS}
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 _STYLE = """
 :root { color-scheme: light dark; }
@@ -62,10 +60,7 @@ def _cells(tag: str, texts: tuple[str, ...]) -> str:
 def _head(flows: list[tuple[str, ...]], services: list[tuple[str, ...]]) -> str:
     if not flows and not services:
         return "Nothing changes for any flow."
-    counts = {
-        word: sum(row[0] == word for row in flows)
-        for word in (*_WORDS.values(), *_PERHAPS.values())
-    }
+    counts = {word: sum(row[0] == word for row in flows) for word in _WORDS.values()}
     texts = [f"{count} {word[2:]}" for word, count in counts.items() if count]
     several = "s" if len(services) > 1 else ""
     texts += [f"{len(services)} answer{several} of Services"] if services else []
@@ -73,9 +68,8 @@ def _head(flows: list[tuple[str, ...]], services: list[tuple[str, ...]]) -> str:
 
 
 def _flows(document: Json) -> Iterator[tuple[str, ...]]:
-    told = ((field, *each) for field, words in _FIELDS.items() for each in words.items())
-    for field, key, word in told:
-        for flow in document[field]:
+    for key, word in _WORDS.items():
+        for flow in document["flows"]:
             change = flow.get(key)
             if change:
                 who = ", ".join(_name(document, number) for number in flow["from"])

@@ -5,13 +5,12 @@ and after, and the two matrices are compared row by row, not pair by pair. An en
 state only gains or loses everything that it reaches.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import cached_property
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 
 import msgspec
 
-from steppe.judge.classes import EGRESS, INGRESS, VERSIONS, PolicyClass
+from steppe.judge.classes import VERSIONS, PolicyClass
 from steppe.judge.judge import DEFAULTS, Judge, judge_of
 from steppe.kube.cause import Cause
 from steppe.kube.cluster import Cluster
@@ -86,20 +85,9 @@ class Difference:
 
     def flows(self) -> Iterator[FlowChange]:
         """Everything that opens or closes, except flows without a pod at either end."""
-        return self._changes(self._gains)
-
-    def perhaps(self) -> Iterator[FlowChange]:
-        """What may open or close besides, where it is not known what policies let through: the
-        change of what may be allowed at most, and all that is not known before and after at ends
-        of which policies say something else.
-        """
-        certain = self.before.certain and self.after.certain
-        return iter(()) if certain else self._changes(self._possible_gains)
-
-    def _changes(self, gains: Callable[[int, int], Mapping[Gain, Mask]]) -> Iterator[FlowChange]:
         steady, pods = self._steady(), self.after.of_kind("pods")
         for receiver in bits(steady):
-            four, six = (gains(receiver, version) for version in VERSIONS)
+            four, six = (self._gains(receiver, version) for version in VERSIONS)
             senders = pods if self.groups[receiver].kind != "pods" else steady
             for v4, some in four.items():
                 for v6, others in six.items():
@@ -162,37 +150,6 @@ class Difference:
             if group.kind != "outside" or (was is not None and will is not None)
         )
 
-    def _possible_gains(self, receiver: int, version: int) -> Mapping[Gain, Mask]:
-        old, new = (
-            _joint(
-                _complete(reach.matrix.towards(receiver, version), self._everyone),
-                _complete(reach.possible.towards(receiver, version), self._everyone),
-            )
-            for reach in (self.before, self.after)
-        )
-        touched = self._everyone if self._touched >> receiver & 1 else self._touched
-        found: dict[Gain, Mask] = {}
-        for (least, most), some in old.items():
-            for (then, at_most), others in new.items():
-                unknown = (most - least) & (at_most - then) & self.wanted
-                sure, gain = self._gain(least, then), self._gain(most, at_most)
-                more = Gain(gain.opened - sure.opened, gain.closed - sure.closed)
-                either = Gain(more.opened | unknown, more.closed | unknown)
-                for known, mask in ((either, touched), (more, ~touched)):
-                    if together := some & others & mask:
-                        found[known] = found.get(known, 0) | together
-        return found
-
-    @cached_property
-    def _touched(self) -> Mask:
-        """The groups of which policies say something else after the change."""
-        ends = zip(self.before.class_of_group, self.after.class_of_group, strict=True)
-        return sum(
-            1 << number
-            for number, (was, will) in enumerate(ends)
-            if _meant(self.before, was) != _meant(self.after, will)
-        )
-
     def _gains(self, receiver: int, version: int) -> Mapping[Gain, Mask]:
         old, new = (
             _complete(reach.matrix.towards(receiver, version), self._everyone)
@@ -251,33 +208,6 @@ def _joined(before: Judge, after: Judge) -> _Joined:
 
 def _group(kind: Kind, side: _Side, names: Iterable[str]) -> Group:
     return Group(kind, tuple(side[name][1] for name in names if name in side))
-
-
-def _joint(
-    least: Mapping[PortSet, Mask], most: Mapping[PortSet, Mask]
-) -> Mapping[tuple[PortSet, PortSet], Mask]:
-    """Ports that are allowed at least and at most → the senders."""
-    return {
-        (ports, at_most): together
-        for ports, some in least.items()
-        for at_most, others in most.items()
-        if (together := some & others)
-    }
-
-
-def _meant(reach: Reach, known: PolicyClass | None) -> object:
-    """What policies say of an end: its guards and its identities, at least and at most."""
-    if known is None:
-        return None
-    classes = reach.classes
-    sides = [side for side in (known.v4, known.v6) if side is not None]
-    return (
-        classes.guards[EGRESS].values[known.egress],
-        classes.guards[INGRESS].values[known.ingress],
-        [classes.identities[INGRESS].values[side.sender] for side in sides],
-        [classes.identities[EGRESS].values[side.receiver] for side in sides],
-        _meant(reach, known.most),
-    )
 
 
 def _complete(towards: Mapping[PortSet, Mask], everyone: Mask) -> Mapping[PortSet, Mask]:
