@@ -102,4 +102,4 @@ def _rule_opens(facts: Facts, policy: NetworkPolicy, pod: Pod, known: tuple[Pod,
         namespaces = {_SPACE.name: _SPACE, **part.namespaces}
         return added(msgspec.structs.replace(part, pods=pods, namespaces=namespaces))
 
-    return packet is not None and decision(facts.cluster, packet, "egress", edit).allowed
+    return packet is not None and decision(facts.cluster, packet, "egress", edit).said == "yes"

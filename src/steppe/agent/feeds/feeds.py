@@ -19,6 +19,7 @@ from steppe.agent.feeds.ranges import RangeFeed
 from steppe.agent.feeds.services import ServiceFeed
 from steppe.agent.health.health_ports import HealthPortServer
 from steppe.agent.health.proxy_health import ProxyHealth
+from steppe.agent.hurry import Hurry
 from steppe.agent.log import line
 from steppe.agent.supervisor import Job
 from steppe.client.client import Client
@@ -57,13 +58,14 @@ class Feeds:
         compiler: NodeCompiler,
         underlay: Underlay,
         proxy_health: ProxyHealth,
+        hurry: Hurry | None = None,
     ) -> None:
         self._client = client
         self._compiler = compiler
         self.nodes = NodeFeed(compiler, compiler.name, underlay)
-        self.services = ServiceFeed(compiler)
+        self.services = ServiceFeed(compiler, hurry)
         self.ranges = RangeFeed(compiler)
-        self.policies = PolicyFeed(compiler)
+        self.policies = PolicyFeed(compiler, hurry)
         settings = compiler.settings
         self.followed: list[Feed] = [
             self.nodes,
@@ -125,9 +127,10 @@ class Feeds:
             for follow in feed.follows:
                 plural = follow.kind.resource.plural
                 yield Job(f"follow-{plural}", partial(self._follow, listener, follow))
-        yield Job("policy-work", partial(self.policies.work, listener.touch))
+        yield Job("policy-work", partial(self.policies.behind.work, listener.touch))
         yield Job("departed-nodes", partial(self.nodes.let_go, listener.touch))
         if self._compiler.settings.services:
+            yield Job("service-work", partial(self.services.behind.work, listener.touch))
             yield Job("health-check-ports", self.health_ports.run)
             yield Job("proxy-health", self.proxy_health.run)
 
