@@ -159,6 +159,10 @@ class Difference(msgspec.Struct, frozen=True):
     desired: str
     because: tuple[Cause, ...] = ()
 
+    def __str__(self) -> str:
+        shall = f"be {self.desired}" if self.desired else "not be there"
+        return f"{self.node}: {self.entry} is {self.actual or 'not there'}, shall {shall}"
+
 
 class Doubt(msgspec.Struct, frozen=True):
     """Something on a node of the path, not Steppe's, that may stop or change the packet."""
