@@ -9,7 +9,7 @@ depend on it.
     events ──▶ claim sets by object ──▶ claims by key ──▶ entries ──▶ the keys that may differ
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from itertools import chain
 
 from steppe.compile.node import (
@@ -30,7 +30,7 @@ from steppe.net.overlaps import Block
 from steppe.service.backends import Vantage, service_table
 from steppe.service.claims import API_SERVER, ServiceClaims
 from steppe.service.ownership import FrontendOwners, ServiceName
-from steppe.service.table import Backends, Frontend
+from steppe.service.table import Backends, Frontend, ServiceTable
 from steppe.settings import Settings
 from steppe.state.node import Key
 
@@ -120,6 +120,17 @@ class NodeCompiler:
             table = service_table(vantage, service, slices, self._owners.owner)
             found.update(row for row in table.rows if row[0] in fronts)
         return found
+
+    def service_tables(
+        self, wanted: Callable[[Service], bool]
+    ) -> Iterator[tuple[Service, ServiceTable]]:
+        """The wanted Services, without addresses that they may not have, and their tables here."""
+        vantage = self.vantage
+        for name, service in self._services.items():
+            if vantage is None or not self.settings.services or not wanted(service):
+                continue
+            given, slices = self._offers.service(service), self._slices.get(name, {}).values()
+            yield given, service_table(vantage, given, slices, self._owners.owner)
 
     @property
     def state(self) -> Entries:

@@ -1,0 +1,68 @@
+"""What BGP on this node depends on, from the compiler, the feed and the folder of passwords."""
+
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+
+from steppe.agent.feeds.bgp import BgpFeed
+from steppe.bgp.compile import BgpWorld
+from steppe.bgp.text import is_password
+from steppe.compile.incremental import NodeCompiler
+from steppe.kube.services import Service
+
+
+class BgpView:
+    """Reads the world anew at each call.
+
+    `passwords`: a folder with a file for each key of the Secret, as a kubelet mounts it.
+    """
+
+    def __init__(
+        self,
+        compiler: NodeCompiler,
+        feed: BgpFeed,
+        passwords: Path,
+        *,
+        mesh: bool,
+        trusted: Callable[[], bool],
+        leaving: Callable[[], bool],
+    ) -> None:
+        self._compiler = compiler
+        self._feed = feed
+        self._folder = passwords
+        self._mesh = mesh
+        self._trusted = trusted
+        self._leaving = leaving
+
+    def passwords(self) -> dict[str, str]:
+        """By key, those that can be used; a line end behind one does not belong to it."""
+        found: dict[str, str] = {}
+        with contextlib.suppress(OSError):
+            for file in sorted(self._folder.iterdir()):
+                with contextlib.suppress(OSError, ValueError):
+                    text = file.read_text().rstrip("\n")
+                    if is_password(text):
+                        found[file.name] = text
+        return found
+
+    def world(self, passwords: frozenset[str]) -> BgpWorld | None:
+        """None while not all of it is known: then BIRD goes on with what it has."""
+        compiler, here = self._compiler, self._compiler.here
+        if here is None or not self._trusted() or not self._feed.listed:
+            return None
+        settings = self._feed.settings
+        clusters = "ClusterIPs" in settings.announce
+
+        def wanted(service: Service) -> bool:
+            return clusters or bool(service.external_ips or service.load_balancer_ips)
+
+        return BgpWorld(
+            here=here,
+            nodes=(here, *compiler.peers),
+            settings=settings,
+            routers=tuple(self._feed.routers),
+            services=tuple(compiler.service_tables(wanted)),
+            passwords=passwords,
+            mesh=self._mesh,
+            leaving=self._leaving(),
+        )
