@@ -223,8 +223,25 @@ def told_of(mtu: int) -> Callable[[Lab], None]:
     return lambda lab: until(lambda: is_told(lab), 20, f"node-b's link takes {mtu} bytes")
 
 
+def without_first_rule(chain: str) -> Callable[[Lab], None]:
+    """Take the first rule out of one of Steppe's own chains."""
+
+    def run(lab: Lab) -> None:
+        shown = on_node(lab, "node-a", "nft", "-a", "list", "chain", "inet", "steppe", chain)
+        handle = re.findall(r"# handle (\d+)$", shown, re.MULTILINE)[1]
+        nft(f"delete rule inet steppe {chain} handle {handle}")(lab)
+
+    return run
+
+
+def own_chain(name: str, hook: str, rule: str) -> Callable[[Lab], str]:
+    made = f"add chain inet steppe {name} {{ type filter hook {hook} priority 5; }}; "
+    return nft(f"{made}add rule inet steppe {name} {rule}")
+
+
 ROUTE_BACK = (f"default/{HERE}", f"default/{THERE}", "--port", "8080")
 SERVED = (f"default/{HERE}", "svc/default/echo:8080")
+DENIED = ("node/node-b", f"default/{HERE}", "--port", "8080")
 
 FAULTS = {
     "a route is deleted": Fault(
@@ -351,8 +368,31 @@ FAULTS = {
         each_of(STRICT, ip("rule", "add", "pref", "10", "lookup", "main")),
         each_of(NOT_STRICT, ip("rule", "del", "pref", "10")),
         lab="tunnel",
-        flow=("node/node-b", f"default/{HERE}", "--port", "8080"),
+        flow=DENIED,
     ),
+    "a rule in Steppe's own chain drops": Fault(
+        nft("insert rule inet steppe forward tcp dport 8080 drop")
+    ),
+    "a rule in Steppe's own chain accepts all": Fault(
+        nft("insert rule inet steppe ingress-forward accept"), flow=DENIED
+    ),
+    "a chain of Steppe's for policies is empty": Fault(
+        nft("flush chain inet steppe ingress-forward"), flow=DENIED
+    ),
+    "a chain of Steppe's for Services is empty": Fault(
+        nft("flush chain inet steppe services"), flow=SERVED
+    ),
+    "one rule of Steppe's is gone": Fault(without_first_rule("ingress-forward")),
+    "a chain of another's in Steppe's table": Fault(
+        own_chain("mine", "forward", "tcp dport 8080 reject")
+    ),
+    "a chain of Steppe's drops by its policy": Fault(
+        nft("add chain inet steppe forward { policy drop; }")
+    ),
+    "Steppe's table is dormant": Fault(
+        nft("add table inet steppe { flags dormant; }"), flow=DENIED
+    ),
+    "Steppe's table is gone": Fault(nft("delete table inet steppe"), flow=SERVED),
 }
 
 

@@ -17,7 +17,7 @@ from steppe.kube.policies import Namespace
 from steppe.kube.prefixes import pod_cidrs
 from steppe.kube.services import Endpoint, EndpointSlice, Service, ServicePort
 from steppe.net.address import parse_address, parse_prefix
-from steppe.net.packet import Packet
+from steppe.net.packet import NUMBERS, Packet
 from steppe.verify.judge import Arrived, Prediction, Predictor, Seen, mismatch, said_of, said_seen
 from steppe.verify.plan import Check, Scope, checks, wanted_ports
 from steppe.verify.sizes import sized, wrong_size
@@ -31,7 +31,7 @@ ENDS = {
 NUMBER = 0x89ABCDEF
 PACKETS = [
     Packet(*ENDS[version], protocol, *((40000, 53) if protocol != "ICMP" else ()))
-    for protocol, version in product(wire.NUMBERS, ENDS)
+    for protocol, version in product(NUMBERS, ENDS)
 ]
 
 

@@ -56,7 +56,7 @@ REFUSED = (
     (
         NP + "spec: {podSelector: {matchLabels: {a: true}}}",
         "spec.podSelector.matchLabels.a",
-        "true or false, not a text",
+        "it is true or false, not a text; put it in quotes",
     ),
     (
         NP + "spec: {podSelector: {}, ingress: [{ports: [{port: '80'}]}]}",

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from steppe.agent.server import AgentServer
+from steppe.cli.agents import OnThisMachine
 from steppe.cli.explain_actual import Kernels
 from steppe.cli.explain_text import text
 from steppe.compile.node import compile_cluster
@@ -101,6 +102,7 @@ async def explained(
     tmp_path: Path,
     kernels: dict[str, dict[Key, Value]],
     beside: Mapping[str, tuple[Surroundings, tuple[Finding, ...]]] = MappingProxyType({}),
+    port: str = "80",
 ) -> Explanation:
     """The client to the server, with an agent on each of the nodes named."""
 
@@ -108,9 +110,10 @@ async def explained(
         return compile_cluster(SETTINGS, part)[0]
 
     def ask() -> Explanation:
-        found = Kernels([tmp_path / name for name in kernels], CLUSTER.nodes, desired)
+        agents = [OnThisMachine(tmp_path / name) for name in kernels]
+        found = Kernels(agents, CLUSTER.nodes, desired)
         explainer = Explainer(CLUSTER, found.in_tables)
-        flow, _ = explainer.flow("default/node-a-pod-1", "default/node-b-pod-1", "80")
+        flow, _ = explainer.flow("default/node-a-pod-1", "default/node-b-pod-1", port)
         return found.marked(explainer.explain(flow, family=4))
 
     async with AsyncExitStack() as stack:
@@ -227,3 +230,37 @@ async def test_what_may_stop_a_flow_on_its_nodes_makes_a_yes_doubtful(
         assert document(said)["verdict"] == "doubtful"
         assert document(said)["doubts"][0]["entry"] == DNAT.entry
         assert DNAT.cure in text(said, 200)
+
+
+OPENED = Finding(
+    "own table",
+    "inet steppe ingress-forward (hook forward): accept",
+    "takes what goes through this node past the rest of this chain",
+    "`steppe audit --repair`",
+    walked=True,
+    opens=True,
+    affects=(Affected(),),
+)
+
+
+@pytest.mark.parametrize(
+    ("finding", "kind"),
+    [(OPENED, "doubtful"), (msgspec.structs.replace(OPENED, opens=False), "denied")],
+    ids=["it opens", "it does not"],
+)
+async def test_what_may_open_what_policies_close_makes_a_no_doubtful(
+    tmp_path: Path, finding: Finding, kind: str
+) -> None:
+    beside = {"node-b": (Surroundings(), (finding,))}
+    said = await explained(tmp_path, sound(), beside, port="81")
+    assert said.kind == kind
+    assert said.verdict.startswith("By Steppe's tables, ") == (kind == "doubtful")
+
+
+async def test_what_may_open_policies_says_nothing_of_a_flow_that_a_route_stops(
+    tmp_path: Path,
+) -> None:
+    kernels = sound()
+    del kernels["node-a"][TO_SERVER]
+    said = await explained(tmp_path, kernels, {"node-a": (Surroundings(), (OPENED,))})
+    assert (said.kind, said.doubts) == ("denied", ())

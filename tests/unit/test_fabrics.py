@@ -172,18 +172,23 @@ def test_auto_takes_the_first_that_carries_for_each_peer_and_the_devices_of_all(
     assert {LinkKey(name) for name in auto.links} <= set(made)
 
 
-def test_a_fabric_is_named_in_its_own_module_and_where_kinds_of_device_are_listed() -> None:
+@pytest.mark.parametrize("name", ["vxlan", "geneve"])
+def test_a_fabric_is_named_in_its_own_module_and_where_kinds_of_device_are_listed(
+    name: str,
+) -> None:
     found = subprocess.run(
-        ["grep", "-rli", "vxlan", "--include=*.py", "."],
+        ["grep", "-rli", name, "--include=*.py", "."],
         cwd=SOURCE,
         capture_output=True,
         text=True,
         check=True,
     )
-    assert sorted(found.stdout.split()) == [
-        "./drivers/netlink/kinds/__init__.py",
-        "./drivers/netlink/kinds/vxlan.py",
-        "./fabric/registry.py",
-        "./fabric/vxlan.py",
-        "./state/device.py",
-    ]
+    assert sorted(found.stdout.split()) == sorted(
+        [
+            "./drivers/netlink/kinds/__init__.py",
+            f"./drivers/netlink/kinds/{name}.py",
+            f"./fabric/{name}.py",
+            "./fabric/registry.py",
+            "./state/device.py",
+        ]
+    )

@@ -28,6 +28,7 @@ COMMANDS = {
     "compare": ("compare", "Two sets of policies: the same? One set: redundant, conflicting?"),
     "status": ("status", "How each node's agent is doing."),
     "lint": ("lint", "What in policies and Services has no effect, or not the one meant."),
+    "sysdump": ("sysdump", "One archive of what helps to find a fault, without secrets."),
     "doctor": ("doctor", "What this machine has of what Steppe needs."),
 }
 ELSEWHERE = {"lab": "steppe-lab", "verify": "steppe-lab"}

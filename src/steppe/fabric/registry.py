@@ -5,7 +5,7 @@ To add one: a module with the members that protocol.py lists, and a line in FABR
 
 from collections.abc import Iterator
 
-from steppe.fabric import direct, vxlan
+from steppe.fabric import direct, geneve, gre, ipip, vxlan
 from steppe.fabric.auto import Auto
 from steppe.fabric.protocol import Fabric, Need, Option
 from steppe.settings import Settings
@@ -14,6 +14,12 @@ FABRICS: dict[str, Fabric] = {
     "auto": Auto({"direct": direct, "vxlan": vxlan}),
     "direct": direct,
     "vxlan": vxlan,
+    "ipip": ipip,
+    "auto-ipip": Auto({"direct": direct, "ipip": ipip}),
+    "gre": gre,
+    "auto-gre": Auto({"direct": direct, "gre": gre}),
+    "geneve": geneve,
+    "auto-geneve": Auto({"direct": direct, "geneve": geneve}),
 }
 """A test may add its own."""
 
@@ -45,3 +51,8 @@ def all_options() -> Iterator[Option]:
 def all_needs() -> Iterator[Need]:
     """The kinds of device that any fabric needs, each once."""
     yield from dict.fromkeys(n for fabric in FABRICS.values() for n in fabric.needs)
+
+
+def default_needs() -> tuple[Need, ...]:
+    """Those of the fabric that is used where nobody chooses."""
+    return fabric_of(Settings()).needs

@@ -7,6 +7,7 @@ import msgspec
 from steppe.findings import packet_rules
 from steppe.findings.finding import Affected, Finding
 from steppe.findings.known import Known, Owner, first_of
+from steppe.findings.unread import unread
 from steppe.kube.objects import Workload
 from steppe.net.address import IPAddress, IPNetwork, host_prefix, of_version
 from steppe.net.overlaps import Overlaps
@@ -25,10 +26,7 @@ def judge(around: Surroundings, known: Known) -> Iterator[Finding]:
         yield from _routes(each, known, pod, name)
         yield from _rules(each, known, cluster, pod)
         for part in each.inside.unread:
-            text = f"cannot be read, so what they do is not known: {part.why}"
-            cure = "see the reason, and run `steppe audit` again"
-            affects = (_of(pod),)
-            yield Finding("unread", f"{part.part} in {name}", text, cure, affects=affects)
+            yield unread(part, name, _of(pod))
 
 
 def _routes(seen: InPod, known: Known, pod: Workload, name: str) -> Iterator[Finding]:

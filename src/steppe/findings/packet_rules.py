@@ -115,19 +115,24 @@ _ANY = ip_network("0.0.0.0/0")
 
 
 def finding(rule: PacketRule, known: Known, why: str) -> Finding:
-    verb, more = _DOES.get(rule.does, _DOES["unread"])
-    text = verb.format(_flows(rule, known)) + (why or more)
-    maybe = ", if all its conditions hold" if rule.matching.partial else ""
     return Finding(
         "packet rule",
         f"{rule.chain} (hook {rule.hook}): {rule.text}",
-        text + maybe,
+        told(rule, known, why),
         _cure(rule),
-        affects=(_affected(rule, known),),
+        affects=(affected(rule, known),),
     )
 
 
-def _flows(rule: PacketRule, known: Known) -> str:
+def told(rule: PacketRule, known: Known, why: str = "") -> str:
+    """What a rule does to which flows; `why` that matters, where it is not the rule's kind."""
+    verb, more = _DOES.get(rule.does, _DOES["unread"])
+    maybe = ", if all its conditions hold" if rule.matching.partial else ""
+    return verb.format(flows(rule, known)) + (why or more) + maybe
+
+
+def flows(rule: PacketRule, known: Known) -> str:
+    """The packets that a rule takes, as text."""
     match = rule.matching
     words = [_HOOKS.get(rule.hook, "packets")]
     words += [f"by IPv{match.version}"] if match.version and not match.sources else []
@@ -150,7 +155,8 @@ def _protocol(match: Matching) -> str:
     return " ".join(filter(None, (match.protocol.upper(), ports and f"port {ports}")))
 
 
-def _affected(rule: PacketRule, known: Known) -> Affected:
+def affected(rule: PacketRule, known: Known) -> Affected:
+    """The packets that a rule takes."""
     match, own = rule.matching, tuple(map(host_prefix, known.here.addresses))
     sources, ends = match.sources, match.destinations
     if rule.hook == "input":

@@ -44,7 +44,7 @@ from steppe.walk.trace import (
     Translation,
 )
 from steppe.walk.view import NodeView
-from steppe.walk.wrap import wrapped
+from steppe.walk.wrap import outer_source, wrapped
 
 MAX_HOPS = 8
 """The most nodes on a path; a packet that visits more is in a loop."""
@@ -356,10 +356,12 @@ class Walker:
                 return at.ending("dropped", reason)
             at = self._neighbours(at, hop.via or at.destination, peer)
             return at if at.end is not None else at.arriving(peer)
-        outer = wrapped(view, link, hop)
+        outer = wrapped(view, link, hop, at.destination)
         if isinstance(outer, str):
             return at.ending("dropped", outer)
-        steps.append(Step(at.node, Stage.TUNNEL, outer.what, outer.because))
+        # A tunnel end that the route itself names has the route's causes.
+        because = outer.because or steps[-1].because
+        steps.append(Step(at.node, Stage.TUNNEL, outer.what, because))
         peer = self._node_of.get(outer.what.destination)
         if peer is None:
             reason = f"no node has the tunnel end {outer.what.destination}"
@@ -371,17 +373,18 @@ class Walker:
             )
             return at.ending("dropped", reason)
         at = self._neighbours(at, outer.what.destination, peer)
-        return at if at.end is not None else self._unwrapped(at, peer, link, hop.link)
+        return at if at.end is not None else self._unwrapped(at, peer, link, hop)
 
-    def _unwrapped(self, at: Here, peer: str, link: Link, name: str) -> Here:
+    def _unwrapped(self, at: Here, peer: str, link: Link, hop: Hop) -> Here:
         """The packet as it comes out of a tunnel, if the node takes such from this one."""
-        arrived = at.arriving(peer, name)
-        if link.kind.outer is None:
+        arrived = at.arriving(peer, hop.link)
+        carrier, own = link.kind.carrier(at.source.version), outer_source(link, hop)
+        if carrier is None or own is None:
             return arrived
-        own, port = link.kind.outer
         end = self._cluster.nodes[peer].address(own.version) or own
+        packet = Packet(own, end, "UDP", 0, carrier.port)
         ((outer, ending),) = self._rulesets[peer].hook(
-            "input", State(Packet(own, end, "UDP", 0, port))
+            "input", State(packet, carried_by=carrier.protocol)
         )
         if ending == "drop":
             return at.ending("dropped", f"{peer} takes no tunnels from {own}")

@@ -12,6 +12,7 @@ import contextlib
 import re
 import socket
 from collections.abc import Iterable
+from errno import ENOBUFS
 from functools import partial
 from typing import Self
 
@@ -23,7 +24,8 @@ from steppe.drivers.netlink.hearing import join
 from steppe.drivers.netlink.message import Message
 from steppe.drivers.netlink.socket import open_socket
 from steppe.drivers.nftables.library import Library, NftError, Output
-from steppe.net.packet import Protocol
+from steppe.errors import SteppeError
+from steppe.net.packet import PROTOCOLS
 from steppe_lab import netns
 from steppe_lab.probe import wire
 
@@ -92,6 +94,7 @@ class Traces:
     def __init__(self, names: Iterable[str], first: int, count: int) -> None:
         self._names = tuple(dict.fromkeys(names))
         self._first, self._count = first, count
+        self._begun: list[str] = []
         self._sockets: dict[str, socket.socket] = {}
         self._passes: dict[tuple[str, int], _Pass] = {}
         self._last: dict[tuple[int, bool], _At] = {}
@@ -99,6 +102,7 @@ class Traces:
     def __enter__(self) -> Self:
         try:
             for name in self._names:
+                self._begun.append(name)
                 self._sockets[name] = netns.inside(name, self._begin)
         except BaseException:
             self.__exit__()
@@ -106,10 +110,14 @@ class Traces:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for name, sock in self._sockets.items():
+        for sock in self._sockets.values():
             sock.close()
-            netns.inside(name, partial(_run, f"delete table inet {TABLE}"))
+        for name in self._begun:
+            # Where it was not made, or has gone with its namespace, the others still have to go.
+            with contextlib.suppress(SteppeError):
+                netns.inside(name, partial(_run, f"delete table inet {TABLE}"))
         self._sockets.clear()
+        self._begun.clear()
 
     def take(self) -> None:
         """Take in what the kernel has told so far; never waits."""
@@ -119,7 +127,9 @@ class Traces:
                     data = sock.recv(_DATAGRAM)
                 except BlockingIOError:
                     break
-                except OSError:
+                except OSError as error:
+                    if error.errno != ENOBUFS:
+                        raise
                     continue  # some were lost: what is known of these probes may be less
                 for message in nl.messages(data):
                     if message.kind == _TRACE:
@@ -238,7 +248,7 @@ def _probe(network: bytes, transport: bytes) -> tuple[int, bool] | None:
     if not network:
         return None
     version = network[0] >> 4
-    protocol: Protocol | None = wire.PROTOCOLS.get(network[9] if version == 4 else network[6])
+    protocol = PROTOCOLS.get(network[9] if version == 4 else network[6])
     if protocol is None:
         return None
     if protocol == "SCTP":

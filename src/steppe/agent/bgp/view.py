@@ -1,7 +1,7 @@
 """What BGP on this node depends on, from the compiler, the feed and the folder of passwords."""
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from steppe.agent.feeds.bgp import BgpFeed
@@ -9,6 +9,8 @@ from steppe.bgp.compile import BgpWorld
 from steppe.bgp.text import is_password
 from steppe.compile.incremental import NodeCompiler
 from steppe.kube.services import Service
+from steppe.net.address import IPAddress
+from steppe.service.table import Frontend
 
 
 class BgpView:
@@ -51,18 +53,23 @@ class BgpView:
         if here is None or not self._trusted() or not self._feed.listed:
             return None
         settings = self._feed.settings
-        clusters = "ClusterIPs" in settings.announce
-
-        def wanted(service: Service) -> bool:
-            return clusters or bool(service.external_ips or service.load_balancer_ips)
-
         return BgpWorld(
             here=here,
             nodes=(here, *compiler.peers),
             settings=settings,
             routers=tuple(self._feed.routers),
-            services=tuple(compiler.service_tables(wanted)),
+            services=tuple(self._delivered("ClusterIPs" in settings.announce)),
             passwords=passwords,
             mesh=self._mesh,
             leaving=self._leaving(),
         )
+
+    def _delivered(self, clusters: bool) -> Iterator[tuple[Service, frozenset[IPAddress]]]:
+        """The Services with addresses to announce, and those that have a backend from here."""
+        for service in self._compiler.services:
+            outer = (*service.external_ips, *service.load_balancer_ips)
+            addresses = (*outer, *(service.cluster_ips if clusters else ()))
+            fronts = [Frontend(a, p.protocol, p.port) for a in addresses for p in service.ports]
+            if fronts:
+                found = self._compiler.served(fronts).items()
+                yield service, frozenset(front.address for front, each in found if each.outside)

@@ -125,9 +125,10 @@ class Feeds:
             for follow in feed.follows:
                 plural = follow.kind.resource.plural
                 yield Job(f"follow-{plural}", partial(self._follow, listener, follow))
-        yield Job("policy-work", partial(self.policies.work, listener.touch))
+        yield Job("policy-work", partial(self.policies.behind.work, listener.touch))
         yield Job("departed-nodes", partial(self.nodes.let_go, listener.touch))
         if self._compiler.settings.services:
+            yield Job("service-work", partial(self.services.behind.work, listener.touch))
             yield Job("health-check-ports", self.health_ports.run)
             yield Job("proxy-health", self.proxy_health.run)
 

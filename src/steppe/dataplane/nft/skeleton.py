@@ -45,6 +45,7 @@ from steppe.dataplane.nft.sets import (
     SERVICE_RANGE,
     TUNNEL_LINK,
     TUNNEL_PORT,
+    TUNNEL_PROTOCOL,
 )
 from steppe.state.nft import (
     Chain,
@@ -164,6 +165,7 @@ SKELETON = Skeleton(
         POLICED.declaration(4),
         TUNNEL_LINK.declaration(4),
         TUNNEL_PORT.declaration(4),
+        TUNNEL_PROTOCOL.declaration(4),
         *(declared.declaration(version) for version, _ in FAMILIES for declared in FAMILY_SETS),
     ),
     chains=(

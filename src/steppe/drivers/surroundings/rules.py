@@ -9,6 +9,7 @@ from steppe.drivers.netlink.message import Message
 from steppe.drivers.netlink.socket import NetlinkSocket
 from steppe.drivers.surroundings.look import Look
 from steppe.net.address import IPNetwork
+from steppe.net.packet import protocol_word
 from steppe.state.surroundings import Ports, RoutingRule
 
 _FIB_RULE = struct.Struct("=BBBBBxxBI")
@@ -16,7 +17,6 @@ _AF_INET = 2
 _AF_INET6 = 10
 _INVERT = 2
 _ACTIONS = {1: "lookup", 2: "goto", 3: "nop", 6: "blackhole", 7: "unreachable", 8: "prohibit"}
-_PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmp", 132: "sctp"}
 _PORTS = struct.Struct("=HH")
 _NO_SUPPRESSION = 0xFFFFFFFF
 
@@ -71,7 +71,7 @@ def _rule(message: Message) -> RoutingRule | None:
         mark=mark,
         mask=nl.number(found.get(_FWMASK, b"")) if mark or _FWMASK in found else 0,
         inverted=bool(flags & _INVERT),
-        protocol=_PROTOCOLS.get(number, str(number) if number else ""),
+        protocol=protocol_word(number),
         source_ports=_ports(found.get(_SPORT_RANGE)),
         destination_ports=_ports(found.get(_DPORT_RANGE)),
         unknown=tuple(unknown),
