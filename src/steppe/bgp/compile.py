@@ -48,8 +48,8 @@ V = TypeVar("V")
 class BgpWorld(msgspec.Struct, frozen=True):
     """Everything that BGP on one node depends on. `mesh`: whether the fabric asks for one.
 
-    `services`: each with those of its addresses that this node would deliver. `passwords`: which keys have one that can be used.
-    `leaving`: the node is being drained or deleted.
+    `services`: each with those of its addresses that this node would deliver.
+    `passwords`: which keys have one that can be used. `leaving`: the node is drained or deleted.
     """
 
     here: Node

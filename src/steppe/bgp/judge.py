@@ -94,13 +94,13 @@ def faults(
 ) -> dict[SessionKey, str]:
     """Of each session that is missing, why."""
     found = {
-        key: why_missing(key, session, _best(session, seen), here, md5)
+        key: why_missing(key, session, best(session, seen), here, md5)
         for key, session in sessions.items()
     }
     return {key: why for key, why in found.items() if why}
 
 
-def _best(session: Session, seen: Mapping[str, SeenSession]) -> SeenSession | None:
+def best(session: Session, seen: Mapping[str, SeenSession]) -> SeenSession | None:
     """What BIRD has of the session; of those that came up on a link, one that is established."""
     name = protocol_of(session)
     on_link = [each for each in seen.values() if each.name.startswith(f"{name}#")]

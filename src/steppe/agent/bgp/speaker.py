@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import msgspec
@@ -23,10 +23,11 @@ from steppe.bgp.compile import BgpWorld, compile_bgp
 from steppe.bgp.judge import faults
 from steppe.bgp.render import protocol_of, render
 from steppe.bgp.seen import LearnedRoute, Md5Faults, SeenSession
-from steppe.bgp.tables import BgpTables, SessionKey
+from steppe.bgp.tables import BgpTables, Session, SessionKey
 from steppe.drivers.bird.control import BirdError
 from steppe.drivers.bird.daemon import Bird, md5_faults
 from steppe.kube.cause import Cause, ObjectRef, Problem
+from steppe.state.claim import Entry
 
 log = logging.getLogger("steppe.agent")
 
@@ -106,15 +107,19 @@ class Speaker:
     @property
     def problems(self) -> tuple[Problem, ...]:
         """Of objects, of what BIRD refused, and of sessions that are missing for a while."""
-        late = self._clock() - PATIENCE_SECONDS
         found = list(self._tables_problems)
         if self._refused is not None:
             found.append(Problem(self._node, self._refused.why))
+        found += [Problem(entry.because[0], why) for entry, why in self.late()]
+        return tuple(sorted(set(found)))
+
+    def late(self) -> Iterator[tuple[Entry[SessionKey, Session], str]]:
+        """The sessions that are missing for a while, and why."""
+        since = self._clock() - PATIENCE_SECONDS
         for key, why in self.missing.items():
             entry = self.tables.sessions.get(key)
-            if entry is not None and self._missing_since.get(key, late + 1) <= late:
-                found.append(Problem(entry.because[0], why))
-        return tuple(sorted(set(found)))
+            if entry is not None and self._missing_since.get(key, since + 1) <= since:
+                yield entry, why
 
     async def run(self) -> None:
         """Turn after turn until cancelled; BirdError where BIRD cannot be run or asked."""
