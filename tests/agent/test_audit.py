@@ -102,6 +102,7 @@ async def test_a_kernel_that_is_as_desired_has_no_differences() -> None:
         "repaired": False,
         "differences": [],
         "flows": [],
+        "sessions": [],
         "others": [],
     }
     ((addresses, links),) = it.inspection.asked
