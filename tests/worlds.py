@@ -9,6 +9,7 @@ from ipaddress import ip_address, ip_interface, ip_network
 
 from hypothesis import strategies as st
 
+from steppe.fabric.registry import FABRICS
 from steppe.kube.cluster import Cluster, cluster_of
 from steppe.kube.objects import Node, Pod, Underlay
 from steppe.kube.prefixes import pod_cidrs
@@ -20,7 +21,7 @@ NAMES = ("node-a", "node-b", "node-c", "node-d", "node-e")
 FAMILIES = ((4,), (6,), (4, 6), (6, 4))
 OUTSIDE = (ip_address("203.0.113.9"), ip_address("2001:db8:f::9"))
 
-settings = st.builds(Settings, fabric=st.sampled_from(["auto", "direct", "vxlan"]))
+settings = st.builds(Settings, fabric=st.sampled_from(list(FABRICS)))
 
 
 def node_at(index: int, rack: int = 0, families: tuple[int, ...] = (4, 6)) -> Node:

@@ -17,7 +17,12 @@ from steppe.service.table import Frontend
 from steppe.state.link import LinkKey
 from steppe.state.nft import ElementKey
 
-OF_BOTH_FAMILIES: tuple[Declared, ...] = (sets.POLICED, sets.TUNNEL_LINK, sets.TUNNEL_PORT)
+OF_BOTH_FAMILIES: tuple[Declared, ...] = (
+    sets.POLICED,
+    sets.TUNNEL_LINK,
+    sets.TUNNEL_PORT,
+    sets.TUNNEL_PROTOCOL,
+)
 ALL: tuple[Declared, ...] = (*sets.FAMILY_SETS, *OF_BOTH_FAMILIES)
 
 numbers = st.integers(0, 2**32 - 1)
@@ -53,6 +58,7 @@ PARTS = {
     declared.Numbered: (lambda _: numbers, addresses),
     declared.Numbers: (lambda _: numbers,),
     declared.Ports: (lambda _: ports,),
+    declared.Protocols: (lambda _: st.sampled_from(["gre", "ipencap", "ipv6"]),),
     declared.Links: (lambda _: st.text("abc-7", min_size=1, max_size=15),),
 }
 

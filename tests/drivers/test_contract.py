@@ -162,6 +162,7 @@ ROWS: list[tuple[Key, Value]] = [
     (RuleKey(ip_network("0.0.0.0/0"), 7474), Rule(1)),
     (LinkKey(VX), VXLAN),
     (LinkKey(VX), EXTERNAL),
+    (ElementKey("tunnel_proto", ("gre",)), Element()),
     (ElementKey("cluster4", (ip_network("10.244.2.0/24"),)), Element()),
     (ElementKey("cluster6", (ip_network("fd00:10:244:2::/64"),)), Element()),
     (ElementKey("local_pods4", (ip_network("10.244.1.7/32"),)), Element()),

@@ -26,14 +26,14 @@ def test_what_is_written_reads_back(cluster: Cluster) -> None:
 
 
 def test_a_route_with_several_hops_and_an_outer_header_reads_back() -> None:
-    far = Encap(ip_address("2001:db8::2"), 7, ttl=9)
+    far = Encap(ip_address("2001:db8::2"), 7, 9, ip_address("2001:db8::1"), checksum=True)
     hops = Hop(ip_address("fe80::1"), "eth0", onlink=True, weight=3), Hop(None, "tun", encap=far)
     route = Route(hops=in_order(hops), source=ip_address("192.0.2.1"), mtu=1400)
     held = KeyState(RouteKey(ip_network("10.0.0.0/8"), 99, 7), route, None)
     assert key_state_from(json.loads(json.dumps(key_state_document(held)))) == held
     assert str(route) == (
         "src 192.0.2.1 mtu 1400 nexthop via fe80::1 dev eth0 onlink weight 3 "
-        "nexthop encap ip6 id 7 dst 2001:db8::2 ttl 9 dev tun weight 1"
+        "nexthop encap ip6 id 7 src 2001:db8::1 dst 2001:db8::2 ttl 9 csum dev tun weight 1"
     )
 
 

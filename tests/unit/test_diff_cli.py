@@ -258,6 +258,19 @@ def test_a_folder_that_is_new_since_the_revision_was_empty(tmp_path):
     assert "NEWLY ALLOWED" in result.output
 
 
+def test_links_out_of_a_revision_are_left_out_unless_they_are_manifests(tmp_path):
+    committed(tmp_path, SHOP.read_text())
+    (tmp_path / "manifests" / "README").symlink_to("/etc/hostname")
+    committed(tmp_path, SHOP.read_text())
+    assert revised(tmp_path, "HEAD").exit_code == 0
+    (tmp_path / "manifests" / "more.yaml").symlink_to("/etc/more.yaml")
+    committed(tmp_path, SHOP.read_text())
+    result = revised(tmp_path, "HEAD")
+    assert result.exit_code == 2
+    assert "manifests at HEAD is not read" in result.output
+    assert "more.yaml" in result.output
+
+
 @pytest.mark.parametrize(
     ("base", "args", "said"),
     [

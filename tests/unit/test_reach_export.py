@@ -16,13 +16,37 @@ from steppe.reach.export import EXPORTS, as_csv, as_markdown
 from steppe.reach.svg import Cell, Sign, matrix
 
 SVG = "{http://www.w3.org/2000/svg}"
-REPORT = Path(__file__).parents[1] / "data" / "reports" / "session-affinity-words.yaml"
+REPORTS = Path(__file__).parents[1] / "data" / "reports"
+REPORT = REPORTS / "session-affinity-words.yaml"
+EXAMPLES = Path(__file__).parents[2] / "examples"
+UNREAD = """
+{apiVersion: v1, kind: Pod, metadata: {name: a, namespace: d}}
+---
+{apiVersion: v1, kind: Pod, metadata: {name: b, namespace: d, labels: {app: b}}}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: sb, namespace: d}
+spec: {selector: {app: b}, type: NodePort, ports: [{port: 80, nodePort: 30080}]}
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: unread, namespace: d}
+spec: {podSelector: {matchLabels: {app: b}}, ingress: nope}
+"""
 
 
-def reach(output: str, *words: str) -> str:
-    result = CliRunner().invoke(main, ["reach", "-f", str(REPORT), "-o", output, *words])
+def reach(output: str, *words: str, of: Path = REPORT) -> str:
+    result = CliRunner().invoke(main, ["reach", "-f", str(of), "-o", output, *words])
     assert result.exit_code == 0, result.output
     return result.stdout
+
+
+@pytest.fixture
+def unread(tmp_path: Path) -> Path:
+    file = tmp_path / "unread.yaml"
+    file.write_text(UNREAD)
+    return file
 
 
 def test_csv_has_a_line_for_each_pair_and_each_answer_of_a_service() -> None:
@@ -48,51 +72,47 @@ def test_csv_says_of_each_pair_what_json_says() -> None:
     assert {(r["from"], r["to"]) for r in rows if r["kind"] == "flow"} == pairs
 
 
-SHOP = Path(__file__).with_name("shop.yaml")
-UNREAD = """
----
-kind: NetworkPolicy
-apiVersion: networking.k8s.io/v1
-metadata: {name: odd, namespace: shop}
-spec: {podSelector: {matchLabels: {app: db}}, ingres: []}
-"""
+@pytest.mark.parametrize("output", EXPORTS)
+@pytest.mark.parametrize("example", ["app.yaml", "webshop", "guestbook"])
+def test_every_format_takes_the_examples_with_their_node_ports(output: str, example: str) -> None:
+    assert "None" not in reach(output, of=EXAMPLES / example)
 
 
-def shop(tmp_path: Path, output: str, more: str = "") -> str:
-    path = tmp_path / "shop.yaml"
-    path.write_text(SHOP.read_text() + more)
-    return CliRunner().invoke(main, ["reach", "-f", str(path), "-o", output]).stdout
+def test_csv_tells_the_way_into_a_service_once_and_by_its_family() -> None:
+    rows = csv.DictReader(io.StringIO(reach("csv", of=EXAMPLES / "app.yaml")))
+    found = [row for row in rows if (row["kind"], row["from"]) == ("service", "internet")]
+    assert [(row["ipv4"], row["ipv6"], row["because"]) for row in found] == [
+        ("allowed", "", "at node port 30080"),
+        ("", "allowed", "at node port 30080"),
+    ]
 
 
-def test_csv_says_of_each_member_what_json_says_at_every_address_of_a_service(tmp_path) -> None:
-    document = json.loads(shop(tmp_path, "json"))
-    wanted = set()
-    for service in document["services"]:
-        for answer in service["answers"]:
-            members = [m for g in answer["from"] for m in document["groups"][g]["members"]]
-            some = answer["only"] or [m for m in members if m not in answer["but"]]
-            said = answer["outcome"]
-            wanted |= {(m, service["service"], service["family"], said) for m in some}
-    assert {service["way"] for service in document["services"]} >= {"cluster", "node"}
-    rows = csv.DictReader(io.StringIO(shop(tmp_path, "csv")))
-    found = {
-        (r["from"], r["to"].removeprefix("svc/").partition(":")[0], family, said.partition(":")[0])
-        for r in rows
-        if r["kind"] == "service"
-        for family, said in (("IPv4", r["ipv4"]), ("IPv6", r["ipv6"]))
-        if said
-    }
-    assert found == wanted
+def test_what_is_not_known_is_no_denial_in_any_format(unread: Path) -> None:
+    rows = list(csv.DictReader(io.StringIO(reach("csv", of=unread))))
+    found = {(r["kind"], r["from"], r["to"]): r["ipv4"] for r in rows}
+    assert found["flow", "d/a", "d/b"] == "not known: all"
+    assert found["service", "d/a", "svc/d/sb:80/TCP"] == "unknown"
+    assert "| d/b (1 pod) | not known: all |" in reach("md", of=unread)
+    dot = reach("dot", of=unread)
+    assert '"d/a (1 pod)" -> "d/b (1 pod)" [label="not known: all", style=dotted];' in dot
+    assert '"internet" -> "svc/d/sb:80/TCP" [style=dotted];' in dot
 
 
-def test_what_is_not_known_is_not_told_as_closed(tmp_path: Path) -> None:
-    rows = csv.DictReader(io.StringIO(shop(tmp_path, "csv", UNREAD)))
-    to = {r["ipv4"] for r in rows if r["kind"] == "flow" and r["to"].startswith("shop/db-")}
-    assert "none" not in to
-    assert any("not known: " in text for text in to)
-    assert "not known: " in shop(tmp_path, "md", UNREAD)
-    assert "style=dotted" in shop(tmp_path, "dot", UNREAD)
-    assert "None" not in shop(tmp_path, "md")
+def test_a_member_whose_answer_is_not_its_groups_has_its_own_alone(unread: Path) -> None:
+    rows = list(csv.DictReader(io.StringIO(reach("csv", of=unread))))
+    said = [(r["from"], r["ipv4"]) for r in rows if r["to"] == "svc/d/sb:80/TCP"]
+    assert len({who for who, _ in said}) == len(said)
+    assert ("d/b", "allowed") in said
+    assert re.search(
+        r"\| unknown \| d/a \(1 pod\), all nodes but node/node-\w \|", reach("md", of=unread)
+    )
+
+
+def test_csv_does_not_deny_what_no_policy_can() -> None:
+    rows = list(csv.DictReader(io.StringIO(reach("csv"))))
+    found = {(r["from"], r["to"]): (r["ipv4"], r["because"]) for r in rows if r["kind"] == "flow"}
+    assert found["d/b", "d/b"] == ("all", "a pod reaches itself")
+    assert found["node/node-a", "d/b"][1].endswith("; but a node reaches the pods that it runs")
 
 
 def test_markdown_is_two_tables() -> None:
@@ -113,15 +133,18 @@ def test_dot_has_edges_for_what_is_open_alone() -> None:
 HOSTILE = {
     "ports": [],
     "always": [],
-    "groups": [{"name": "a|b", "members": ["=1+1"]}],
-    "flows": [{"from": [0], "to": 0, "ports": {"IPv4": []}, "because": ["x,y"]}],
+    "groups": [
+        {"kind": "pods", "name": "a|b", "members": ["=1+1"]},
+        {"kind": "pods", "name": "c", "members": ["c"]},
+    ],
+    "flows": [{"from": [0], "to": 1, "ports": {"IPv4": []}, "unknown": [], "because": ["x,y"]}],
     "services": [],
 }
 
 
 def test_names_cannot_break_out_of_a_cell() -> None:
     (_, row) = csv.reader(as_csv(HOSTILE))
-    assert row == ["flow", "'=1+1", "'=1+1", "all", "", "x,y"]
+    assert row == ["flow", "'=1+1", "c", "none", "", "x,y"]
     assert "| a\\|b |" in "\n".join(as_markdown(HOSTILE))
 
 

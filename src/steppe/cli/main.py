@@ -27,8 +27,10 @@ COMMANDS = {
     "denied": ("denied", "Packets that policies denied, and the policies that did."),
     "diff": ("diff", "What a change of manifests would do to traffic and tables."),
     "compare": ("compare", "Two sets of policies: the same? One set: redundant, conflicting?"),
+    "bgp": ("bgp", "BGP sessions of each node, and why one is missing."),
     "status": ("status", "How each node's agent is doing."),
     "lint": ("lint", "What in policies and Services has no effect, or not the one meant."),
+    "sysdump": ("sysdump", "One archive of what helps to find a fault, without secrets."),
     "doctor": ("doctor", "What this machine has of what Steppe needs."),
 }
 ELSEWHERE = {"lab": "steppe-lab", "verify": "steppe-lab"}

@@ -177,8 +177,10 @@ def _at_ports(offers: Iterable[Offer], ports: PortSet) -> tuple[Offer, ...]:
     return tuple(
         offer
         for offer in offers
-        for number in (offer.port.port, offer.port.node_port if offer.kind == "node" else 0)
-        if number and one_port(offer.port.protocol, number) & ports
+        if any(
+            number and one_port(offer.port.protocol, number) & ports
+            for number in (offer.port.port, offer.port.node_port if offer.kind == "node" else 0)
+        )
     )
 
 

@@ -12,6 +12,8 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from steppe.client.folders import SUFFIXES
+from steppe.client.kustomization import NAMES
 from steppe.errors import SteppeError
 
 
@@ -43,8 +45,11 @@ def at_revision(revision: str, names: Iterable[str]) -> Iterator[tuple[str, ...]
             packed = _git(top, "archive", "--format=tar", _text(commit), "--", name)
             if packed is None:
                 raise RevisionError(f"git cannot read {name} at {revision}")
-            with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
-                archive.extractall(folder, filter="data")
+            try:
+                with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
+                    archive.extractall(folder, filter=_unpacked)  # noqa: S202 - by data_filter
+            except tarfile.TarError as error:
+                raise RevisionError(f"{name} at {revision} is not read: {error}") from error
         yield tuple(str(Path(folder) / name) for name in known)
 
 
@@ -58,6 +63,17 @@ def _repository(paths: list[Path]) -> Path:
     if len(tops) != 1:
         raise RevisionError("give files of one git repository to compare with a revision of it")
     return tops.pop()
+
+
+def _unpacked(member: tarfile.TarInfo, folder: str) -> tarfile.TarInfo | None:
+    """What to unpack of a member: a link out of the folder is left out, if it is no manifest."""
+    try:
+        return tarfile.data_filter(member, folder)
+    except tarfile.FilterError:
+        path = Path(member.name)
+        if path.suffix in SUFFIXES or path.name in NAMES:
+            raise
+        return None
 
 
 def _spec(name: str) -> str:

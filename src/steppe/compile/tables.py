@@ -8,7 +8,7 @@ that claim is stored under the key, and its entry is made when it is asked for.
 
 from collections import Counter
 from collections.abc import Callable, Collection, ItemsView, Iterable, Iterator, Mapping, Sequence
-from itertools import chain
+from itertools import chain, islice
 from typing import TypeVar, overload
 
 import msgspec
@@ -64,6 +64,14 @@ class Entries(Mapping[Key, NodeEntry]):
         if isinstance(stored, _Several):
             return stored.entry
         return Entry(stored.value, (stored.cause,))
+
+    def value(self, key: Key) -> Value | None:
+        """The value of an entry, without its causes; None if there is no entry."""
+        part = self._parts.get(key.set if isinstance(key, ElementKey) else key.table)
+        stored = part.get(key) if part is not None else None
+        if stored is None:
+            return None
+        return stored.entry.value if isinstance(stored, _Several) else stored.value
 
     def because(self, key: Key) -> tuple[Cause, ...]:
         """Every cause for an entry; () if there is no entry."""
@@ -182,11 +190,55 @@ class Tables:
                 now[key] = known
         for key, known in before.items():
             self._settle(key, known, None)
+        self._set_claims(owner, now)
+        return frozenset((*touched, *before))
+
+    def _set_claims(self, owner: Owner, now: Mapping[Key, _Own]) -> None:
         if now:
             self._claim_sets[owner] = _flat(now)
         else:
             self._claim_sets.pop(owner, None)
-        return frozenset((*touched, *before))
+
+    def replacing(
+        self, owner: Owner, claim_set: Iterable[NodeClaim | Problem], most: int
+    ) -> Iterator[frozenset[Key]]:
+        """`replace` in steps of so many claims; each answers the keys that it has touched.
+
+        It has to be gone through to its end, and nothing else may replace the owner's meanwhile.
+        """
+        given, problems = iter(claim_set), list[Problem]()
+        before, now = _by_key(self._claim_sets.get(owner, ())), dict[Key, _Own]()
+        while some := tuple(islice(given, most)):
+            problems += (item for item in some if isinstance(item, Problem))
+            claims = [item for item in some if not isinstance(item, Problem)]
+            yield self._replace_some(_by_key(claims), before, now)
+        while gone := tuple(islice(before, most)):
+            for key in gone:
+                self._settle(key, before.pop(key), None)
+            yield frozenset(gone)
+        self._set_claims(owner, now)
+        self._note(owner, tuple(problems))
+
+    def _replace_some(
+        self, come: Mapping[Key, _Own], before: dict[Key, _Own], now: dict[Key, _Own]
+    ) -> frozenset[Key]:
+        """Move keys from `before` to `now`, with the claims that come."""
+        touched: list[Key] = []
+        for key, own in come.items():
+            known = now.get(key)
+            wanted = own if known is None else (*_own_claims(known), *_own_claims(own))
+            known = before.pop(key, None) if known is None else known
+            if known is None or known != wanted:
+                self._settle(key, known, wanted)
+                touched.append(key)
+                now[key] = wanted
+            else:
+                now[key] = known
+        return frozenset(touched)
+
+    def size(self, owner: Owner) -> int:
+        """How many claims the owner has."""
+        return len(self._claim_sets.get(owner, ()))
 
     def _settle(self, key: Key, before: _Own | None, now: _Own | None) -> None:
         """Settle one key; `before` and `now` are one owner's old and new claims to it."""

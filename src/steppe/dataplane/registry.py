@@ -110,8 +110,10 @@ class EdgePlane(Protocol):
     def pod(self, workload: Workload) -> Iterator[NodeClaim]:
         """That a pod of this node is there."""
 
-    def tunnel(self, link: str, port: int, here: Node) -> Iterator[NodeClaim]:
-        """That tunnels end at this UDP port of the node, and come out of this link."""
+    def tunnel(self, link: str, protocol: str, port: int, here: Node) -> Iterator[NodeClaim]:
+        """That tunnels of this IP protocol, if UDP to this port, end at the node and come out of
+        this link.
+        """
 
     def tunnel_peer(self, peer: Node) -> Iterator[NodeClaim]:
         """That a node's tunnels end here."""

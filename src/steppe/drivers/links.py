@@ -32,7 +32,10 @@ class Links:
     def sheds(self, name: str, new: Link) -> bool:
         """Whether the existing link loses entries when it is changed to the new one."""
         there = self._by_name.get(name)
-        return there is not None and (there.mac != new.mac or self._is_other(there, new))
+        if there is None:
+            return False
+        actual = there.link(self._names)
+        return actual is None or (actual.kind, actual.mac) != (new.kind, new.mac)
 
     def _is_other(self, there: LinkInfo, new: Link) -> bool:
         actual = there.link(self._names)

@@ -9,11 +9,11 @@ from steppe.explain.sentences import object_text
 from steppe.kube.services import Service
 
 _STYLES = {
-    "delivered": 'color="#1a7f37", label="allowed',
-    "denied": 'color="#cf222e", style=dashed, label="denied',
-    "refused": 'color="#cf222e", style=dotted, label="refused',
-    "dropped": 'color="#cf222e", style=dotted, label="dropped',
-    "unknown": 'color="#8a6100", style=dotted, label="not known',
+    "delivered": ("allowed", 'color="#1a7f37"'),
+    "denied": ("denied", 'color="#cf222e", style=dashed'),
+    "refused": ("refused", 'color="#cf222e", style=dotted'),
+    "dropped": ("dropped", 'color="#cf222e", style=dotted'),
+    "unknown": ("not known", 'color="#8a6100", style=dotted'),
 }
 """Lines differ by their style as well, for who cannot tell red from green."""
 
@@ -46,11 +46,12 @@ def _edges(said: Explanation, service: Service | None, case: Case, path: Path) -
         yield f"{sender} -> {name};"
         sender = name
     causes = [object_text(each.ref) for each in path.decisive]
-    because = "\\n".join(("", *dict.fromkeys(causes)))
     port = path.received.destination_port
     receiver = _quoted(path.receiver or str(path.received.destination))
-    text = _STYLES[fate_of(case, path)] + (f" {path.received.protocol} {port}" if port else "")
-    yield f'{sender} -> {receiver} [{text}{because}"];'
+    word, style = _STYLES[fate_of(case, path)]
+    text = f"{word} {path.received.protocol} {port}" if port else word
+    label = _quoted("\n".join((text, *dict.fromkeys(causes))))
+    yield f"{sender} -> {receiver} [{style}, label={label}];"
 
 
 def _quoted(text: str) -> str:

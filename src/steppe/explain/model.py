@@ -17,7 +17,8 @@ from steppe.oracle.promised_path import Fate
 from steppe.walk.trace import Stage
 
 Kind = Literal["allowed", "denied", "partly", "doubtful", "unknown"]
-"""`doubtful`: by the tables it is allowed, but something else on a node may stop it (Doubt).
+"""`doubtful`: by the tables it is allowed, or denied by policies, but something else on a node may
+do otherwise (Doubt).
 `unknown`: it hangs on what the objects at hand do not tell (kube/doubt.py)."""
 
 
@@ -157,6 +158,10 @@ class Difference(msgspec.Struct, frozen=True):
     actual: str
     desired: str
     because: tuple[Cause, ...] = ()
+
+    def __str__(self) -> str:
+        shall = f"be {self.desired}" if self.desired else "not be there"
+        return f"{self.node}: {self.entry} is {self.actual or 'not there'}, shall {shall}"
 
 
 class Doubt(msgspec.Struct, frozen=True):

@@ -13,7 +13,7 @@ _SIGNS = {
     "allowed": "✔ yes",
     "denied": "✘ no",
     "partly": "◐ partly",
-    "doubtful": "? not sure",
+    "doubtful": "? doubtful",
     "unknown": "? not known",
 }
 """Signs beside colours, for who cannot tell red from green."""
@@ -51,12 +51,12 @@ def page(said: Explanation, gaps: Iterable[str] = ()) -> str:
 
 def _body(said: Explanation, gaps: Iterable[str]) -> Iterator[str]:
     yield f'<h1 class="{said.kind}">{_SIGNS[said.kind]}: {escape(said.verdict)}</h1>'
-    yield from _listed("Not as it shall be", said.conflicts)
-    yield from _listed("It hangs on this, which is not known", said.unknown)
-    doubts = [f"{each.node}: {each.entry}: {each.effect}; {each.cure}" for each in said.doubts]
+    yield from _listed("Not as it shall be", (*said.conflicts, *map(str, said.differences)))
+    doubts = (f"{each.node}: {each.entry}: {each.effect}; {each.cure}" for each in said.doubts)
     yield from _listed("Not Steppe's, on the nodes of this path", doubts)
+    yield from _listed("It hangs on this, which is not known", said.unknown)
     if said.kind == "unknown":
-        yield '<p class="note">What follows is by what is known.</p>'
+        yield "<p>What follows is by what is known.</p>"
     changes = [change.text for change in said.changes]
     yield from _listed("Any one of these would open it (tried, and it does)", changes)
     for case in said.cases:

@@ -99,10 +99,11 @@ def step_text(what: What) -> str:
             text = f"{key} {route}"
         case Crossed(address, peer):
             text = f"{address} is {peer}'s address" if peer else f"{address} is outside the cluster"
-        case Tunnelled(destination, via, neighbour) if neighbour is not None:
+        case Tunnelled(destination, via, neighbour, number) if neighbour is not None:
             text = f"{via} {neighbour}, tunnelled to {destination}"
+            text += f" with id {number}" if number else ""
         case Tunnelled(destination, id=number):
-            text = f"tunnelled to {destination} with id {number}"
+            text = f"tunnelled to {destination}" + (f" with id {number}" if number else "")
         case Delivered(address, neighbour, link, pod):
             text = f"{address} {neighbour} dev {link} is {pod}"
         case _:

@@ -30,21 +30,24 @@ class Option(msgspec.Struct, frozen=True):
 
 class Need(msgspec.Struct, frozen=True):
     """A kind of device that the kernel must support, with the words after `ip link add … type` that
-    test it.
+    test it, and the kernel's module that brings it.
     """
 
     device: str
     purpose: str
     words: tuple[str, ...]
+    module: str = ""
 
 
 class Tunnel(msgspec.Struct, frozen=True):
-    """A kind of tunnel that ends on every node: its packets come to a UDP port, and what they
-    carry comes out of a link. Only other nodes may send them.
+    """A kind of tunnel that ends on every node: its packets come with an IP protocol (in nft's
+    words), or to a UDP port, and what they carry comes out of a link. Only other nodes may send
+    them.
     """
 
     link: str
-    port: int
+    port: int = 0
+    protocol: str = "udp"
 
 
 class Fabric(Protocol):

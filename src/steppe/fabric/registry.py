@@ -5,7 +5,7 @@ To add one: a module with the members that protocol.py lists, and a line in FABR
 
 from collections.abc import Iterator
 
-from steppe.fabric import direct, vxlan
+from steppe.fabric import bgp, direct, geneve, gre, ipip, vxlan
 from steppe.fabric.auto import Auto
 from steppe.fabric.protocol import Fabric, Need, Option
 from steppe.settings import Settings
@@ -14,8 +14,17 @@ FABRICS: dict[str, Fabric] = {
     "auto": Auto({"direct": direct, "vxlan": vxlan}),
     "direct": direct,
     "vxlan": vxlan,
+    "ipip": ipip,
+    "auto-ipip": Auto({"direct": direct, "ipip": ipip}),
+    "gre": gre,
+    "auto-gre": Auto({"direct": direct, "gre": gre}),
+    "geneve": geneve,
+    "auto-geneve": Auto({"direct": direct, "geneve": geneve}),
+    "bgp": bgp,
 }
 """A test may add its own."""
+BY_SESSIONS = frozenset({"bgp"})
+"""Fabrics whose nodes have BGP sessions."""
 
 
 class UnknownFabricError(ValueError):
@@ -32,6 +41,11 @@ def fabric_of(settings: Settings) -> Fabric:
         raise UnknownFabricError(message) from None
 
 
+def speaks_bgp(settings: Settings) -> bool:
+    """Whether the fabric that these settings choose needs BGP sessions between nodes."""
+    return settings.fabric in BY_SESSIONS
+
+
 def summaries() -> str:
     """The name and summary of each fabric, for a command's help."""
     return "; ".join(f"{name}: {fabric.summary}" for name, fabric in FABRICS.items())
@@ -45,3 +59,8 @@ def all_options() -> Iterator[Option]:
 def all_needs() -> Iterator[Need]:
     """The kinds of device that any fabric needs, each once."""
     yield from dict.fromkeys(n for fabric in FABRICS.values() for n in fabric.needs)
+
+
+def default_needs() -> tuple[Need, ...]:
+    """Those of the fabric that is used where nobody chooses."""
+    return fabric_of(Settings()).needs

@@ -15,7 +15,14 @@ reach/ asks for all pairs at once, by the same classes and the same frontends.
 
 import msgspec
 
-from steppe.judge.classes import EGRESS, INGRESS, OPEN, PolicyClass, PolicyClasses
+from steppe.judge.classes import (
+    EGRESS,
+    INGRESS,
+    OPEN,
+    PolicyClass,
+    PolicyClasses,
+    pieces_of,
+)
 from steppe.judge.doubts import BOUNDS, Bound, Doubts, not_isolated
 from steppe.judge.fronts import Fronts, Led
 from steppe.judge.pieces import ALL, both_of, piece_at
@@ -284,7 +291,8 @@ class Judge:
             guard = known.guards[direction].values[known.guard(own, direction, bound)]
             address = packet.source if direction == INGRESS else packet.destination
             number = known.identity(direction, own, address, bound)
-            found.append(not_isolated(guard).pieces(known.identities[direction].values[number]))
+            identity = known.identities[direction].values[number]
+            found.append(pieces_of(not_isolated(guard), identity))
         return _side_of(found, packet, self.doubts.policies(own, direction))
 
     def _address_doubts(self, end: End) -> tuple[Doubt, ...]:
@@ -313,8 +321,8 @@ class Judge:
         egress = not_isolated(known.guards[EGRESS].values[own.egress])
         ingress = not_isolated(known.guards[INGRESS].values[own.ingress])
         return both_of(
-            egress.pieces(known.identities[EGRESS].values[side.receiver]),
-            ingress.pieces(known.identities[INGRESS].values[side.sender]),
+            pieces_of(egress, known.identities[EGRESS].values[side.receiver]),
+            pieces_of(ingress, known.identities[INGRESS].values[side.sender]),
         )
 
 

@@ -10,23 +10,36 @@ import msgspec
 
 from steppe.net.address import IPAddress
 
-Wrapping = Literal["none", "forwarding", "route"]
+Wrapping = Literal["none", "forwarding", "route", "gateway"]
 """Where a link finds the outer destination address when it encapsulates a packet.
 
 `none`: it does not encapsulate. `forwarding`: in its forwarding entries (`bridge fdb`), under the
 MAC address of the next hop. `route`: in the route's own encapsulation (ip-route(8), ENCAPTYPE).
+`gateway`: it is the route's next hop; for an inner IPv6 packet as `::192.0.2.12`.
 """
+
+
+class Carrier(msgspec.Struct, frozen=True):
+    """What the outer header of a tunnel's packets says of its contents.
+
+    `protocol`: the IP protocol, in nft's words (`meta l4proto`); `port`: that of UDP, else 0.
+    """
+
+    protocol: str
+    port: int = 0
 
 
 class Kind(msgspec.Struct, frozen=True):
     """What every kind of link has; `name` is the kernel's (`ip link … type NAME`).
 
     `made_by_attaching`: its other end is inside a pod's namespace, so it is made by a CNI ADD and
-    not from the node's tables.
+    not from the node's tables. `framed`: its packets have an Ethernet header, and the link a MAC
+    address; of other links the tables say none.
     """
 
     name: ClassVar[str]
     made_by_attaching: ClassVar[bool] = False
+    framed: ClassVar[bool] = True
 
     @property
     def wrapping(self) -> Wrapping:
@@ -38,8 +51,13 @@ class Kind(msgspec.Struct, frozen=True):
         return ""
 
     @property
-    def outer(self) -> tuple[IPAddress, int] | None:
-        """Of a link that encapsulates in UDP: the outer source address, and the port sent to."""
+    def source(self) -> IPAddress | None:
+        """The outer source address; None if the link has none of its own."""
+        return None
+
+    def carrier(self, version: int) -> Carrier | None:
+        """How inner packets of this IP version are carried; None if they are not encapsulated."""
+        del version
         return None
 
     def __str__(self) -> str:
@@ -77,13 +95,100 @@ class Vxlan(Kind, frozen=True):
         return self.underlay
 
     @property
-    def outer(self) -> tuple[IPAddress, int]:
-        return self.local, self.port
+    def source(self) -> IPAddress:
+        return self.local
+
+    def carrier(self, version: int) -> Carrier:
+        del version
+        return Carrier("udp", self.port)
 
     def __str__(self) -> str:
         number = "external" if self.external else f"id {self.vni}"
         return f"{number} local {self.local} dev {self.underlay} dstport {self.port}"
 
 
-KINDS: dict[str, type[Kind]] = {kind.name: kind for kind in (Veth, Vxlan)}
+class External(Kind, frozen=True):
+    """A tunnel device without settings of its own: each route has the outer header (Encap)."""
+
+    @property
+    def wrapping(self) -> Wrapping:
+        return "route"
+
+    def __str__(self) -> str:
+        return "external"
+
+
+class Geneve(External, frozen=True):
+    """A GENEVE device (RFC 8926): Ethernet frames in UDP, over IPv4 or IPv6."""
+
+    name: ClassVar[str] = "geneve"
+
+    port: int
+
+    def carrier(self, version: int) -> Carrier:
+        del version
+        return Carrier("udp", self.port)
+
+    def __str__(self) -> str:
+        return f"external dstport {self.port}"
+
+
+class Gre(External, frozen=True):
+    """A GRE device over IPv4 (RFC 2784), for packets of both families, without a key."""
+
+    name: ClassVar[str] = "gre"
+    framed: ClassVar[bool] = False
+
+    def carrier(self, version: int) -> Carrier:
+        del version
+        return Carrier("gre")
+
+
+class Gre6(Gre, frozen=True):
+    """The same over IPv6 (RFC 7676)."""
+
+    name: ClassVar[str] = "ip6gre"
+
+
+_OF_VERSION = {4: Carrier("ipencap"), 6: Carrier("ipv6")}
+"""Protocols 4 (RFC 2003) and 41 (RFC 4213, RFC 2473): an IP packet inside an IP packet."""
+
+
+class Ip6Tunnel(External, frozen=True):
+    """IPv4 and IPv6 inside IPv6, without any header between (RFC 2473)."""
+
+    name: ClassVar[str] = "ip6tnl"
+    framed: ClassVar[bool] = False
+
+    def carrier(self, version: int) -> Carrier:
+        return _OF_VERSION[version]
+
+
+class Sit(Kind, frozen=True):
+    """IPv4 and IPv6 inside IPv4 (RFC 2003, RFC 4213): `mode any` of ip-tunnel(8), to many ends."""
+
+    name: ClassVar[str] = "sit"
+    framed: ClassVar[bool] = False
+
+    local: IPAddress
+    ttl: int = 64
+
+    @property
+    def wrapping(self) -> Wrapping:
+        return "gateway"
+
+    @property
+    def source(self) -> IPAddress:
+        return self.local
+
+    def carrier(self, version: int) -> Carrier:
+        return _OF_VERSION[version]
+
+    def __str__(self) -> str:
+        return f"mode any local {self.local} ttl {self.ttl}"
+
+
+KINDS: dict[str, type[Kind]] = {
+    kind.name: kind for kind in (Veth, Vxlan, Geneve, Gre, Gre6, Ip6Tunnel, Sit)
+}
 """Kinds by the kernel's name; a test may add its own."""

@@ -25,8 +25,10 @@ class LinkKey(msgspec.Struct, frozen=True, order=True):
 
 
 class Link(msgspec.Struct, frozen=True):
-    """A link. `alias` is a text that the kernel keeps for it (`ip link` shows it). All desired
-    links are up. `group` is a number that links share (`ip link show group N`); rules may match it.
+    """A link. All desired links are up.
+
+    `mac` is "" if its kind has none. `alias` is a text that the kernel keeps for it (`ip link`
+    shows it). `group` is a number that links share (`ip link show group N`); rules may match it.
     """
 
     kind: Kind
@@ -39,7 +41,8 @@ class Link(msgspec.Struct, frozen=True):
     def __str__(self) -> str:
         state = "" if self.up else "down "
         own = str(self.kind)
-        text = f"{self.kind.name} {state}mtu {self.mtu} address {self.mac}"
+        text = f"{self.kind.name} {state}mtu {self.mtu}"
+        text += f" address {self.mac}" if self.mac else ""
         text += f" {own}" if own else ""
         text += f" group {self.group}" if self.group else ""
         return f"{text} alias {self.alias!r}" if self.alias else text

@@ -47,18 +47,23 @@ class RouteKey(msgspec.Struct, frozen=True, cache_hash=True):
 class Encap(msgspec.Struct, frozen=True):
     """The outer header that a route gives for an `external` tunnel device.
 
-    `encap ip id ID dst DESTINATION ttl TTL` in ip-route(8), or `encap ip6`, by the destination's
-    family. With a `ttl` of 0 the kernel chooses it.
+    `encap ip id ID src SOURCE dst DESTINATION ttl TTL` in ip-route(8), or `encap ip6`, by the
+    destination's family. With a `ttl` of 0 the kernel chooses it; with no `source` it takes the one
+    of the route to the destination. `checksum`: the outer UDP header has one (`csum`).
     """
 
     destination: IPAddress
     id: int = 0
     ttl: int = 0
+    source: IPAddress | None = None
+    checksum: bool = False
 
     def __str__(self) -> str:
         family = "ip" if self.destination.version == 4 else "ip6"
         ttl = f" ttl {self.ttl}" if self.ttl else ""
-        return f"encap {family} id {self.id} dst {self.destination}{ttl}"
+        source = f" src {self.source}" if self.source else ""
+        checksum = " csum" if self.checksum else ""
+        return f"encap {family} id {self.id}{source} dst {self.destination}{ttl}{checksum}"
 
 
 class Hop(msgspec.Struct, frozen=True):

@@ -12,6 +12,7 @@ import msgspec
 
 from steppe.kube.cause import Cause
 from steppe.kube.cluster import Cluster
+from steppe.net.packet import Packet
 from steppe.state.claim import Entry
 from steppe.state.document import KeyState, concerns
 from steppe.state.link import ForwardingKey, LinkKey, NeighbourKey
@@ -100,6 +101,12 @@ class Tables:
             return tuple(found)
         return (Stop(lost.steps[-1].node if lost.steps else "", lost.end.reason),)
 
+    def way(self, check: Check) -> tuple[frozenset[str], frozenset[Packet]]:
+        """The nodes that the packet should come to or comes to, and how it looks at its ends."""
+        ways = (*self._ways(self._wanted, check), *self._ways(self._actual, check))
+        nodes = {step.node for way in ways for step in way.steps}
+        return frozenset(nodes), frozenset((check.packet, *(way.packet for way in ways)))
+
     def _ways(self, walker: Walker, check: Check) -> Ways:
         ways = walker.walks(check.packet)
         arrived = (way for way in ways if way.end.kind in ("pod", "node", "outside"))
@@ -120,7 +127,8 @@ class Tables:
                 yield each
 
     def _naming(self, check: Check, ways: Iterable[Trace]) -> Iterator[Differing]:
-        """Elements that name an end of the packet, on nodes that it comes to.
+        """Elements that name an end of the packet, or of a tunnel on its way, on nodes that it
+        comes to.
 
         A rule for what is not in a set meets none, and one that nothing asks for has no cause.
         """
@@ -129,6 +137,8 @@ class Tables:
         for way in ways:
             ends |= {way.packet.source, way.packet.destination}
             nodes |= {step.node for step in way.steps}
+            tunnels = (step for step in way.steps if isinstance(step.what, Tunnelled))
+            ends |= {a for step in tunnels for a in self._cluster.nodes[step.node].addresses}
         for each in self._differing:
             key = each.state.key
             named = isinstance(key, ElementKey) and concerns(key, frozenset(ends))

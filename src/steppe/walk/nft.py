@@ -50,6 +50,8 @@ class State(msgspec.Struct, frozen=True):
 
     `local`: its source is an address of the node. `established`: it belongs to a connection that
     conntrack knows. `link` and `group`: the link it came in by and its group, if that is Steppe's.
+    `carried_by`: of a tunnel's outer packet its IP protocol, in nft's words; else "".
+    `came`: the source it came in with, where conntrack gives it another one as it leaves.
     """
 
     packet: Packet
@@ -59,8 +61,10 @@ class State(msgspec.Struct, frozen=True):
     established: bool = False
     mark: int = 0
     priority: int = 0
+    carried_by: str = ""
     share: Fraction = Fraction(1)
     met: tuple[tuple[What, tuple[Cause, ...]], ...] = ()
+    came: IPAddress | None = None
 
     def meeting(self, what: What, because: tuple[Cause, ...]) -> "State":
         return msgspec.structs.replace(self, met=(*self.met, (what, because)))
@@ -303,7 +307,7 @@ def _readers(field: str) -> tuple[Reader, ...]:
 
 
 def _protocol(state: State) -> str:
-    return state.packet.protocol.lower()
+    return state.carried_by or state.packet.protocol.lower()
 
 
 def _of_version(version: int, read: Reader) -> Reader:
@@ -312,7 +316,8 @@ def _of_version(version: int, read: Reader) -> Reader:
 
 
 def _of_protocol(protocol: Protocol, read: Reader) -> Reader:
-    return lambda state: read(state) if state.packet.protocol == protocol else None
+    word = protocol.lower()
+    return lambda state: read(state) if _protocol(state) == word else None
 
 
 def _port(state: State) -> int:

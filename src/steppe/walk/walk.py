@@ -44,7 +44,7 @@ from steppe.walk.trace import (
     Translation,
 )
 from steppe.walk.view import NodeView
-from steppe.walk.wrap import wrapped
+from steppe.walk.wrap import outer_source, wrapped
 
 MAX_HOPS = 8
 """The most nodes on a path; a packet that visits more is in a loop."""
@@ -110,13 +110,10 @@ class Walker:
 
     def _sent(self, at: Here, sender: IPAddress) -> Here:
         """The end of a packet that does not leave its pod."""
-        around = self._views[at.node].around
-        link = self._pod_link.get(sender, "")
+        around, link = self._views[at.node].around, self._pod_link.get(sender, "")
         for pod in around.pods if around is not None and link else ():
-            if pod.link != link:
-                continue
-            asked = at.asked("lo")
-            if (why := beside.stays_inside(pod.inside, asked, pod.interface)) is not None:
+            inside = beside.routing_inside(pod.inside) if pod.link == link else None
+            if (why := beside.stays_inside(inside, at.asked("lo"), pod.interface)) is not None:
                 return at.ending("dropped", f"pod {self._pod_named[sender]} has {': '.join(why)}")
         return at
 
@@ -184,14 +181,17 @@ class Walker:
         return at.ending("dropped", reason), (*steps, *met)
 
     def _known(self, at: Here) -> Iterator[Here]:
-        """The reply after the node's conntrack; nat chains see only the first packet of a flow."""
+        """The reply after the node's conntrack; nat chains see only the first packet of a flow.
+
+        Its source is restored only as it leaves (postrouting), so routes are asked with the old.
+        """
         done = at.undo.get((at.node, at.state.packet))
         if done is None:
             yield at
             return
         packet = done.before.answer
         what = Restored(at.state.packet, packet)
-        state = msgspec.structs.replace(at.state, packet=packet)
+        state = msgspec.structs.replace(at.state, packet=packet, came=at.source)
         yield at.becoming(state.meeting(what, done.because))
 
     def _served(self, at: Here) -> Iterator[Here]:
@@ -356,10 +356,12 @@ class Walker:
                 return at.ending("dropped", reason)
             at = self._neighbours(at, hop.via or at.destination, peer)
             return at if at.end is not None else at.arriving(peer)
-        outer = wrapped(view, link, hop)
+        outer = wrapped(view, link, hop, at.destination)
         if isinstance(outer, str):
             return at.ending("dropped", outer)
-        steps.append(Step(at.node, Stage.TUNNEL, outer.what, outer.because))
+        # A tunnel end that the route itself names has the route's causes.
+        because = outer.because or steps[-1].because
+        steps.append(Step(at.node, Stage.TUNNEL, outer.what, because))
         peer = self._node_of.get(outer.what.destination)
         if peer is None:
             reason = f"no node has the tunnel end {outer.what.destination}"
@@ -371,17 +373,18 @@ class Walker:
             )
             return at.ending("dropped", reason)
         at = self._neighbours(at, outer.what.destination, peer)
-        return at if at.end is not None else self._unwrapped(at, peer, link, hop.link)
+        return at if at.end is not None else self._unwrapped(at, peer, link, hop)
 
-    def _unwrapped(self, at: Here, peer: str, link: Link, name: str) -> Here:
+    def _unwrapped(self, at: Here, peer: str, link: Link, hop: Hop) -> Here:
         """The packet as it comes out of a tunnel, if the node takes such from this one."""
-        arrived = at.arriving(peer, name)
-        if link.kind.outer is None:
+        arrived = at.arriving(peer, hop.link)
+        carrier, own = link.kind.carrier(at.source.version), outer_source(link, hop)
+        if carrier is None or own is None:
             return arrived
-        own, port = link.kind.outer
         end = self._cluster.nodes[peer].address(own.version) or own
+        packet = Packet(own, end, "UDP", 0, carrier.port)
         ((outer, ending),) = self._rulesets[peer].hook(
-            "input", State(Packet(own, end, "UDP", 0, port))
+            "input", State(packet, carried_by=carrier.protocol)
         )
         if ending == "drop":
             return at.ending("dropped", f"{peer} takes no tunnels from {own}")

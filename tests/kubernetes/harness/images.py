@@ -21,10 +21,16 @@ from tests.kubernetes.harness.settings import Settings
 AGNHOST = "registry.k8s.io/e2e-test-images/agnhost:2.63.0"
 _E2E = "registry.k8s.io/e2e-test-images"
 _PAUSE = ("registry.k8s.io/pause:3.10.2", "registry.k8s.io/pause:3.10")
+_TOOLS = (
+    f"{_E2E}/glibc-dns-testing:2.0.0",
+    *(f"registry.k8s.io/build-image/distroless-iptables:{tag}" for tag in ("v0.9.3", "v0.9.6")),
+)
+_RESETS = "regression-issue-74839"
+"""A server that sends packets outside its window (the test Conntrack drops INVALID)."""
 _PROGRAMS = (
     *("wget", "curl", "dig", "nc.openbsd", "iperf3", "bash", "dash", "ip", "ss", "bridge", "tc"),
     *("nft", "iptables", "iptables-save", "iptables-restore", "ip6tables", "ip6tables-save"),
-    *("ip6tables-restore", "conntrack", "ping", "getent"),
+    *("ip6tables-restore", "conntrack", "ping", "getent", "iperf", "tcpdump"),
 )
 _FOLDERS = (
     *("proc", "sys", "dev", "etc", "usr/bin", "usr/sbin", "usr/local/bin", "lib64", "root", "home"),
@@ -129,6 +135,7 @@ def _images(
         path = Path(settings.kubernetes(name))
         if path.exists():
             agnhost.file(name, path, 0o644 if name.startswith("localhost") else 0o755)
+    agnhost.link("agnhost-2", "agnhost")
     base, full = small.closed(), [tools.closed(), agnhost.closed()]
     serves = {"Cmd": ["httpd", "-f", "-p", "80", "-h", "/uploads"]}
     runs = {"Entrypoint": ["/agnhost"], "Cmd": ["pause"]}
@@ -136,6 +143,13 @@ def _images(
     yield (f"{_E2E}/busybox:1.37.0-1", f"{_E2E}/busybox:1.36.1-1"), [base], {"Cmd": ["sh"]}
     yield (f"{_E2E}/nginx:1.15-4", f"{_E2E}/nginx:1.27-0"), [base], serves
     yield (AGNHOST, f"{_E2E}/agnhost:2.55"), full, runs
+    yield _TOOLS, full[:1], {"Cmd": ["sh"]}
+    resets = Path(settings.kubernetes(_RESETS))
+    if resets.exists():
+        layer = Layer()
+        layer.file(_RESETS, resets)
+        names = (f"{_E2E}/{_RESETS}:1.5", f"{_E2E}/{_RESETS}:1.4")
+        yield names, [layer.closed()], {"Entrypoint": [f"/{_RESETS}"]}
 
 
 def _base(layer: Layer) -> None:

@@ -16,6 +16,7 @@ from steppe.fabric.registry import fabric_of
 from steppe.findings.finding import Finding
 from steppe.findings.known import Known
 from steppe.findings.registry import findings
+from steppe.findings.unread import unread
 from steppe.kube.objects import Workload
 from steppe.net.address import IPAddress, IPNetwork, host_prefix
 from steppe.state.node import Key
@@ -24,6 +25,11 @@ from steppe.state.surroundings import InPod, Surroundings, Unread
 from steppe.state.workload import interface
 
 UNSEEN = Surroundings(unread=(Unread("its inside", "its network namespace is not found"),))
+UNKNOWN = Surroundings(
+    unread=(
+        Unread("others' rules, routes and settings", "the agent does not know its own Node yet"),
+    )
+)
 
 
 class Reader(Protocol):
@@ -60,11 +66,11 @@ class Observer:
     async def look(self, addresses: Collection[IPAddress] | None = None) -> Seen:
         """Everything; with `addresses`, into those pods only that have one of them.
 
-        Nothing is found before the node's own object is known.
+        Before the node's own object is known nothing is read, and that is what is found.
         """
         known = self._known()
         if known is None:
-            return Seen()
+            return Seen(UNKNOWN, tuple(map(unread, UNKNOWN.unread)))
         more = tuple(map(host_prefix, addresses or ()))
         wanted = (*known.addresses(), *more)
         around = await asyncio.to_thread(self._reader.surroundings, wanted, known.links)

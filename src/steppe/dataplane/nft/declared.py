@@ -247,25 +247,35 @@ class Ports(Numbers):
     fields = "inet_service"
 
 
-class Links(Declared):
-    """Keyed by a link's name, and so the same set for both families."""
-
-    fields = "ifname"
+class Words(Declared):
+    """Keyed by one word, and so the same set for both families."""
 
     def __init__(self, name: str, comment: str) -> None:
         super().__init__(name, comment)
         self._names = dict.fromkeys(_TYPES, name)
         self._versions = {name: 0}
 
-    def key(self, link: str) -> ElementKey:
-        return ElementKey(self.base, (link,))
+    def key(self, word: str) -> ElementKey:
+        return ElementKey(self.base, (word,))
 
     def read(self, key: object) -> str | None:
         if self.matches(key):
             match key.key:
-                case (str(link),):
-                    return link
+                case (str(word),):
+                    return word
         return None
+
+
+class Links(Words):
+    """Keyed by a link's name."""
+
+    fields = "ifname"
+
+
+class Protocols(Words):
+    """Keyed by an IP protocol."""
+
+    fields = "inet_proto"
 
 
 _WIDTH = 3

@@ -2,7 +2,14 @@
 
 from collections.abc import Iterator
 
-from steppe.dataplane.nft.sets import OWN, TUNNEL_LINK, TUNNEL_PEER, TUNNEL_PORT, TUNNEL_SOURCE
+from steppe.dataplane.nft.sets import (
+    OWN,
+    TUNNEL_LINK,
+    TUNNEL_PEER,
+    TUNNEL_PORT,
+    TUNNEL_PROTOCOL,
+    TUNNEL_SOURCE,
+)
 from steppe.kube.cause import Cause
 from steppe.kube.objects import Node, Workload
 from steppe.net.address import IPAddress, host_prefix
@@ -20,11 +27,14 @@ def pod(workload: Workload) -> Iterator[NodeClaim]:
         yield Claim(OWN.key(address, address), _NOTHING, cause)
 
 
-def tunnel(link: str, port: int, here: Node) -> Iterator[NodeClaim]:
-    """That tunnels end at this UDP port of the node, and what they carry comes out of this link."""
+def tunnel(link: str, protocol: str, port: int, here: Node) -> Iterator[NodeClaim]:
+    """That tunnels of this IP protocol end at the node, if it is UDP at this port, and what they
+    carry comes out of this link.
+    """
     cause = Cause(here.ref, "status.addresses")
     yield Claim(TUNNEL_LINK.key(link), _NOTHING, cause)
-    yield Claim(TUNNEL_PORT.key(port), _NOTHING, cause)
+    key = TUNNEL_PORT.key(port) if protocol == "udp" else TUNNEL_PROTOCOL.key(protocol)
+    yield Claim(key, _NOTHING, cause)
 
 
 def tunnel_peer(peer: Node) -> Iterator[NodeClaim]:

@@ -4,7 +4,7 @@
                ─▶ from-tunnel    out of a tunnel come its node's own packets, and its pods'
     input         arriving       no broadcast from pods
                ─▶ tunnels        tunnels' packets come from other nodes
-    forward       tunnels begin at nodes: none is passed on (skeleton.py)
+    forward ─▶ tunnels-forwarded   tunnels begin at nodes: none is passed on (skeleton.py)
     input, forward ─▶ pod-errors   a pod tells of errors in its own connections only
 
 Pod links are known by their group (state/workload.py). Which addresses a pod has, its routes say:
@@ -23,6 +23,7 @@ from steppe.dataplane.nft.sets import (
     TUNNEL_LINK,
     TUNNEL_PEER,
     TUNNEL_PORT,
+    TUNNEL_PROTOCOL,
     TUNNEL_SOURCE,
 )
 from steppe.state.nft import Chain, Clear, Go, Hook, Marked, Match, Recall, Rule
@@ -32,6 +33,7 @@ FROM_POD = "from-pod"
 FROM_TUNNEL = "from-tunnel"
 POD_ERRORS = "pod-errors"
 TUNNELS = "tunnels"
+TUNNELS_FORWARDED = "tunnels-forwarded"
 RAW = -300
 """Behind the reassembly of fragments (-400) and before conntrack (-200): what is not let in takes
 no place there (NF_IP_PRI_* in linux/netfilter_ipv4.h).
@@ -39,7 +41,10 @@ no place there (NF_IP_PRI_* in linux/netfilter_ipv4.h).
 STRAY = "fib saddr . iif oif"
 """The link by which the packet's sender is reached, if that is the one that it came in by."""
 
-_TUNNELLED = Match("udp dport", set=TUNNEL_PORT.name(4))
+_TUNNELLED = (
+    Match("udp dport", set=TUNNEL_PORT.name(4)),
+    Match("meta l4proto", set=TUNNEL_PROTOCOL.name(4)),
+)
 _DHCP = "a DHCP answer: no pod serves its node"
 _ROUTER = "only routers say so, and no pod is its node's router"
 _TWO_ENDS = "a pod's wire has two ends, so nobody is to be called together"
@@ -53,7 +58,10 @@ def edges() -> tuple[Chain, ...]:
     """The base chain that every packet of others comes to first, what it leads to, and the one
     that tunnels' packets come to where they end.
     """
-    return (_entry(), _from_pod(), _from_tunnel(), _pod_errors(), _tunnels(), _arriving())
+    return (
+        *(_entry(), _from_pod(), _from_tunnel(), _pod_errors()),
+        *(_tunnels(), _tunnels_forwarded(), _arriving()),
+    )
 
 
 def _entry() -> Chain:
@@ -158,21 +166,35 @@ def _arriving() -> Chain:
                 "drop",
                 _TWO_ENDS,
             ),
-            Rule((_TUNNELLED,), Go("goto", TUNNELS)),
+            *(Rule((tunnelled,), Go("goto", TUNNELS)) for tunnelled in _TUNNELLED),
         ),
         Hook("filter", "input", 0),
     )
 
 
 def tunnels_forwarded() -> Iterator[Rule]:
+    """What leads to the chain that drops tunnels' packets, in a base chain at `forward`.
+
+    A chain of its own, so that other packets meet no more than these rules for it.
+    """
+    for tunnelled in _TUNNELLED:
+        yield Rule((tunnelled,), Go("jump", TUNNELS_FORWARDED))
+
+
+def _tunnels_forwarded() -> Chain:
     """What a node sends on for others takes its address where it leaves the cluster, or as a
     Service's chain asks; its peers would take it for a tunnel's.
     """
-    for v, p in FAMILIES:
-        outside = Match(f"{p} daddr", set=CLUSTER.name(v), negate=True)
-        for also in (
-            (Match(f"{p} daddr", set=TUNNEL_PEER.name(v)),),
-            (_FROM_PODS, outside),
-            (Marked(MASQUERADE), outside),
-        ):
-            yield Rule((_TUNNELLED, *also), "drop", "tunnels begin at nodes, not behind them")
+    return Chain(
+        TUNNELS_FORWARDED,
+        tuple(
+            Rule(also, "drop", "tunnels begin at nodes, not behind them")
+            for v, p in FAMILIES
+            for outside in (Match(f"{p} daddr", set=CLUSTER.name(v), negate=True),)
+            for also in (
+                (Match(f"{p} daddr", set=TUNNEL_PEER.name(v)),),
+                (_FROM_PODS, outside),
+                (Marked(MASQUERADE), outside),
+            )
+        ),
+    )

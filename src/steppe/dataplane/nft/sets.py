@@ -22,6 +22,7 @@ from steppe.dataplane.nft.declared import (
     Pairs,
     Ports,
     Prefixes,
+    Protocols,
     Senders,
     SourceRanges,
 )
@@ -56,6 +57,7 @@ POLICED = Numbers("policed", "namespaces with policies, hashed; 0: they are know
 OWN = Pairs("own", "a pod of this node, twice")
 TUNNEL_LINK = Links("tunnel_end", "links that unwrap what other nodes send")
 TUNNEL_PORT = Ports("tunnel_udp", "UDP ports at which tunnels end here")
+TUNNEL_PROTOCOL = Protocols("tunnel_proto", "IP protocols of tunnels that end here")
 TUNNEL_PEER = Addresses("tunnel_from", "address of a node whose tunnels end here: number", NUMBER)
 TUNNEL_SOURCE = NumberedPrefixes("tunnel_inner", "whose packets come in a tunnel from that number")
 

@@ -45,6 +45,7 @@ from steppe.dataplane.nft.sets import (
     SERVICE_RANGE,
     TUNNEL_LINK,
     TUNNEL_PORT,
+    TUNNEL_PROTOCOL,
 )
 from steppe.state.nft import (
     Chain,
@@ -138,6 +139,8 @@ def _forward() -> Chain:
     """Drop invalid packets of the cluster. A TCP segment that conntrack finds invalid, such as one
     far outside its window, is not translated back: its receiver would not know the connection and
     answer with a reset, which ends the connection.
+
+    Nearly all packets are of connections that are known: they meet no rule after the one for these.
     """
     untranslated = (
         Rule(
@@ -150,7 +153,8 @@ def _forward() -> Chain:
         )
         for version, protocol in FAMILIES
     )
-    rules = (*tunnels_forwarded(), errors_of_pods(), *untranslated)
+    known = Rule((Match("ct state", literal="established"),), "accept")
+    rules = (*tunnels_forwarded(), known, errors_of_pods(), *untranslated)
     return Chain("forward", rules, Hook("filter", "forward", 0))
 
 
@@ -164,6 +168,7 @@ SKELETON = Skeleton(
         POLICED.declaration(4),
         TUNNEL_LINK.declaration(4),
         TUNNEL_PORT.declaration(4),
+        TUNNEL_PROTOCOL.declaration(4),
         *(declared.declaration(version) for version, _ in FAMILIES for declared in FAMILY_SETS),
     ),
     chains=(

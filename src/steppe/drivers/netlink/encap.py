@@ -1,9 +1,9 @@
 """The outer header that a route names (`encap ip …`, ip-route(8); linux/lwtunnel.h)."""
 
 from collections.abc import Mapping
-from ipaddress import IPv4Address, IPv6Address
 
 from steppe.drivers.netlink import message as nl
+from steppe.net.address import IPAddress, address_of
 from steppe.state.route import Encap
 
 RTA_ENCAP_TYPE = 21
@@ -12,8 +12,12 @@ _IP = 2
 _IP6 = 4
 _ID = 1
 _DESTINATION = 2
+_SOURCE = 3
 _TTL = 4
-"""The hop limit in IPv6; the numbers of LWTUNNEL_IP_* and LWTUNNEL_IP6_* are the same."""
+_FLAGS = 6
+"""The numbers of LWTUNNEL_IP_* and LWTUNNEL_IP6_* are the same; there the TTL is the hop limit."""
+_CHECKSUM = 1
+"""TUNNEL_CSUM in linux/if_tunnel.h, in network order."""
 
 
 def written(encap: Encap) -> bytes:
@@ -23,8 +27,12 @@ def written(encap: Encap) -> bytes:
         nl.attribute(_ID, encap.id.to_bytes(8, "big")),
         nl.attribute(_DESTINATION, encap.destination.packed),
     ]
+    if encap.source is not None:
+        parts.append(nl.attribute(_SOURCE, encap.source.packed))
     if encap.ttl:
         parts.append(nl.u8(_TTL, encap.ttl))
+    if encap.checksum:
+        parts.append(nl.attribute(_FLAGS, _CHECKSUM.to_bytes(2, "big")))
     header = nl.nested(RTA_ENCAP, *parts)
     return nl.u16(RTA_ENCAP_TYPE, kind) + header
 
@@ -35,9 +43,20 @@ def read(found: Mapping[int, bytes]) -> Encap | None:
     if kind not in (_IP, _IP6):
         return None
     inside = nl.attributes(found.get(RTA_ENCAP, b""))
-    packed = inside.get(_DESTINATION, b"")
+    destination = _address(inside.get(_DESTINATION, b""))
+    if destination is None:
+        return None
+    source = _address(inside.get(_SOURCE, b""))
+    return Encap(
+        destination,
+        id=int.from_bytes(inside.get(_ID, b""), "big"),
+        ttl=nl.number(inside.get(_TTL, b"")),
+        source=source if source is not None and int(source) else None,
+        checksum=bool(int.from_bytes(inside.get(_FLAGS, b""), "big") & _CHECKSUM),
+    )
+
+
+def _address(packed: bytes) -> IPAddress | None:
     if len(packed) not in (4, 16):
         return None
-    destination = IPv4Address(packed) if len(packed) == 4 else IPv6Address(packed)
-    number = int.from_bytes(inside.get(_ID, b""), "big")
-    return Encap(destination, number, nl.number(inside.get(_TTL, b"")))
+    return address_of(packed)

@@ -61,7 +61,8 @@ class LinkInfo(msgspec.Struct, frozen=True):
         kind = codec.decoded(self.data, names) if codec is not None else None
         if kind is None:
             return None
-        return Link(kind, self.mtu, self.mac, self.alias, self.up, self.group)
+        mac = self.mac if kind.framed else ""
+        return Link(kind, self.mtu, mac, self.alias, self.up, self.group)
 
 
 def _header(index: int = 0, flags: int = 0, change: int = 0) -> bytes:
@@ -102,7 +103,7 @@ def set_link(name: str, link: Link, old: Link | None = None) -> tuple[Request, .
         ),
         nl.u32(_IFLA_GROUP, link.group),
     ]
-    if old is None or old.mac != link.mac:
+    if link.mac and (old is None or old.mac != link.mac):
         settings.append(_mac(_IFLA_ADDRESS, link.mac))
     mtu = nl.u32(_IFLA_MTU, link.mtu) if old is None or old.mtu != link.mtu else b""
     flags = _IFF_UP if link.up else 0
@@ -137,7 +138,7 @@ def _create(name: str, link: Link, data: bytes) -> tuple[Request, ...]:
     body = (
         _header()
         + nl.text(_IFLA_IFNAME, name)
-        + _mac(_IFLA_ADDRESS, link.mac)
+        + (_mac(_IFLA_ADDRESS, link.mac) if link.mac else b"")
         + nl.u32(_IFLA_MTU, link.mtu)
         + nl.u32(_IFLA_GROUP, link.group)
         + nl.nested(

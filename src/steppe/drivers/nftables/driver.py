@@ -44,7 +44,7 @@ class Nft:
 
     tables = frozenset((ElementKey.table,))
 
-    def __init__(self, skeleton: Skeleton) -> None:
+    def __init__(self, skeleton: Skeleton, expected: Expected | None = None) -> None:
         self._skeleton = skeleton
         self._sets = {spec.name: spec for spec in skeleton.sets}
         self._covers: dict[tuple[str, tuple[Atom, ...]], Cover] = {}
@@ -52,7 +52,7 @@ class Nft:
         self._library = Library()
         self._elements = Elements(skeleton.table, self._sets)
         self._dump = Dump(skeleton.table)
-        self._expected = Expected(skeleton)
+        self._expected = expected or Expected(skeleton)
 
     def __enter__(self) -> Self:
         return self
@@ -94,9 +94,8 @@ class Nft:
     def _forms(self) -> tuple[Form | None, Form, set[str]]:
         """The table's form in the kernel, the desired form, and its chains from templates."""
         actual = self._dump.form()
-        names = actual.chains.keys() - _names(self._skeleton.chains) if actual is not None else ()
-        made = {name for name in names if self._skeleton.chain(name) is not None}
-        return actual, self._expected.form(made), made
+        wanted, made = self._expected.beside(actual)
+        return actual, wanted, made
 
     def _make_whole(self, desired: Mapping[Key, Value]) -> None:
         """Make the table asleep, fill it, and wake it."""

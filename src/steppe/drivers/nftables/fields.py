@@ -15,7 +15,17 @@ import msgspec
 from steppe.drivers.nftables.library import NftError
 from steppe.state.nft import Atom, Set
 
-_PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17, "icmpv6": 58, "sctp": 132}
+_PROTOCOLS = {
+    "icmp": 1,
+    "ipencap": 4,
+    "tcp": 6,
+    "udp": 17,
+    "ipv6": 41,
+    "gre": 47,
+    "icmpv6": 58,
+    "sctp": 132,
+}
+"""In the words of /etc/protocols, which nft prints."""
 _WORDS = {number: word for word, number in _PROTOCOLS.items()}
 
 

@@ -18,7 +18,7 @@ from steppe.drivers.requirements.model import (
     ok,
     unknown,
 )
-from steppe.fabric.registry import all_needs
+from steppe.fabric.registry import all_needs, default_needs
 
 # The oldest release we know people to run on nodes (Ubuntu 22.04). Concatenated intervals in nft
 # sets, the newest thing we rely on, came with 5.6.
@@ -161,7 +161,7 @@ KERNEL = (
     _required("bridge", "the switch between a lab's nodes", *_add_link("bridge")),
     *(
         _required(need.device, need.purpose, *_add_link(need.device, *need.words))
-        for need in all_needs()
+        for need in default_needs()
     ),
     Requirement("IPv6", Level.REQUIRED, "dual-stack pods", "boot without ipv6.disable=1", ipv6),
     Requirement(
@@ -181,21 +181,10 @@ KERNEL = (
 
 OPTIONAL = (
     _nft(Level.OPTIONAL, "flowtables", "planned: short cut for established connections"),
-    _optional("ipip", "planned: fabric ipip", "ipip", *_add_link("ipip", "local", "127.0.0.1")),
-    _optional(
-        "sit", "planned: fabric stateless (6rd)", "sit", *_add_link("sit", "local", "127.0.0.1")
-    ),
-    _optional(
-        "gre",
-        "planned: comparisons with other networks",
-        "ip_gre",
-        *_add_link("gre", "local", "127.0.0.1", "remote", "127.0.0.2"),
-    ),
-    _optional(
-        "geneve",
-        "planned: comparisons with other networks",
-        "geneve",
-        *_add_link("geneve", "id", "1", "remote", "127.0.0.2"),
+    *(
+        _optional(need.device, need.purpose, need.module, *_add_link(need.device, *need.words))
+        for need in all_needs()
+        if need not in default_needs()
     ),
     _optional(
         "wireguard", "planned: fabric wireguard (encrypted)", "wireguard", *_add_link("wireguard")

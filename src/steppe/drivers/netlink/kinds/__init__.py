@@ -6,7 +6,7 @@ It knows bytes and the kinds of state/device.py; what all links have is in netli
 from collections.abc import Mapping
 from typing import Protocol
 
-from steppe.drivers.netlink.kinds import veth, vxlan
+from steppe.drivers.netlink.kinds import external, geneve, sit, veth, vxlan
 from steppe.state.device import Kind
 
 
@@ -22,5 +22,13 @@ class Codec(Protocol):
         ...
 
 
-CODECS: dict[str, Codec] = {"veth": veth, "vxlan": vxlan}
+CODECS: dict[str, Codec] = {
+    "veth": veth,
+    "vxlan": vxlan,
+    "geneve": geneve,
+    "gre": external.gre,
+    "ip6gre": external.ip6gre,
+    "ip6tnl": external.ip6tnl,
+    "sit": sit,
+}
 """By the kernel's name of the kind."""
