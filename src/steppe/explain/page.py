@@ -91,7 +91,7 @@ def _path(said: Explanation, case: Case, path: Path) -> Iterator[str]:
     for step in path.steps:
         yield _step(step)
     if not path.open:
-        yield _row(path.fate, reason(said.flow, path), path.decisive)
+        yield _row(_FATES.get(fate, fate), reason(said.flow, path), path.decisive)
     if path.mtu is not None:
         yield _row("mtu", f"{path.mtu.bytes} bytes: {path.mtu.text}", path.mtu.because)
     for step in path.reply:
