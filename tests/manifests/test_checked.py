@@ -10,7 +10,6 @@ from steppe.manifests.checked import changed, checked
 from steppe.manifests.documents import ref_of
 
 NP = "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: p, namespace: d}\n"
-ENDPOINTS = "apiVersion: v1\nkind: Endpoints\nmetadata: {name: e, namespace: d}\n"
 SVC = "apiVersion: v1\nkind: Service\nmetadata: {name: s, namespace: d}\n"
 POD = "apiVersion: v1\nkind: Pod\nmetadata: {name: p, namespace: d}\n"
 DEPLOY = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: w, namespace: d}\n"
@@ -89,7 +88,10 @@ REFUSED = (
         "must be a valid IP address",
     ),
     (
-        ENDPOINTS + "subsets: [{addresses: [{ip: '2001:db8::1%eth0'}], ports: [{port: 80}]}]\n",
+        (
+            "apiVersion: v1\nkind: Endpoints\nmetadata: {name: e, namespace: d}\n"
+            "subsets: [{addresses: [{ip: '2001:db8::1%eth0'}], ports: [{port: 80}]}]\n"
+        ),
         "subsets[0].addresses[0].ip",
         "must be a valid IP address",
     ),

@@ -73,7 +73,7 @@ def _doubts(said: Explanation, width: int) -> Iterator[str]:
     """The lines about what is not Steppe's on the nodes of the path."""
     if said.doubts:
         yield ""
-        yield from _wrapped("Not Steppe's, on the nodes of this path:", width)
+        yield from _wrapped("Not as Steppe has made it, on the nodes of this path:", width)
     for each in said.doubts:
         yield from _wrapped(f"{each.node}: {each.entry}", width, "  - ", "    ")
         yield from _wrapped(each.effect, width, "    ", "    ")

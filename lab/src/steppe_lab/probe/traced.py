@@ -36,6 +36,8 @@ _TABLE, _CHAIN, _HANDLE, _TYPE, _VERDICT, _ID = 1, 2, 3, 4, 5, 6
 _NETWORK, _TRANSPORT, _OIF, _FAMILY, _POLICY = 8, 9, 12, 15, 16
 _BY_POLICY, _BY_RULE = 1, 3
 _DROP = 0
+_COUNTED = re.compile(r"counter packets \d+ bytes \d+ ?")
+"""It differs from packet to packet, and the rule is the same."""
 _FAMILIES = {1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6"}
 _BUFFER = 8 << 20
 _DATAGRAM = 1 << 16
@@ -186,7 +188,7 @@ class Traces:
         for family, listed in there:
             rule = re.search(rf"^\s*(.*) # handle {at.handle}$", listed, re.MULTILINE)
             if rule is not None:
-                return family, rule[1]
+                return family, _COUNTED.sub("", rule[1])
         family = there[0][0] if there else at.family
         return family, f"rule with handle {at.handle}" if at.handle else "policy drop"
 
