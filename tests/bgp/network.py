@@ -67,7 +67,8 @@ class SpeakingNode:
         return self.node.name
 
     def begin(self) -> None:
-        """Start the speaker, as an agent does that starts."""
+        """Start a speaker that knows nothing, as an agent does that starts."""
+        self.speaker = Speaker(self.name, self.view, self.bird)
         ready = threading.Event()
 
         async def work() -> None:
