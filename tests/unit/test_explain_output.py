@@ -45,6 +45,32 @@ def test_dot_has_an_edge_for_each_endpoint_with_what_denies_it() -> None:
     assert 'label="denied TCP 8080\\nNetworkPolicy d/b"' in text
 
 
+HANGS = """
+{apiVersion: v1, kind: Pod, metadata: {name: a, namespace: d}}
+---
+{apiVersion: v1, kind: Pod, metadata: {name: b, namespace: d}}
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: 'sa"d', namespace: d}
+spec: {podSelector: {}, ingress: nope}
+"""
+
+
+def test_what_is_not_known_is_neither_allowed_nor_denied_in_any_picture(tmp_path: Path) -> None:
+    (tmp_path / "x.yaml").write_text(HANGS)
+    words = ["explain", "-f", str(tmp_path), "d/a", "d/b", "--port", "80", "--family", "ipv4", "-o"]
+    dot, html = (CliRunner().invoke(main, [*words, output]) for output in ("dot", "html"))
+    assert dot.exit_code == html.exit_code == 2
+    (edge,) = (line.strip() for line in dot.stdout.splitlines() if "->" in line)
+    assert edge == (
+        '"d/a" -> "d/b" [color="#8a6100", style=dotted, '
+        'label="not known TCP 80\\nNetworkPolicy d/sa\\"d"];'
+    )
+    assert "? not known: It is not known whether d/a reaches d/b" in html.stdout
+    assert "What follows is by what is known." in html.stdout
+
+
 class _Tags(HTMLParser):
     def __init__(self) -> None:
         super().__init__()

@@ -40,6 +40,7 @@ from steppe.agent.feeds.feeds import Feeds
 from steppe.agent.health.metrics import Metrics, serve
 from steppe.agent.health.proxy_health import ProxyHealth
 from steppe.agent.health.proxy_mode import answer_mode
+from steppe.agent.hurry import Hurry
 from steppe.agent.kernel import Kernel
 from steppe.agent.log import line
 from steppe.agent.loop_errors import LoopErrors
@@ -88,7 +89,8 @@ class Pipeline:
             busy=lambda: self.keeper.busy,
             leaving=lambda: self.feeds.nodes.leaving,
         )
-        feeds = self.feeds = Feeds(client, compiler, self.underlay.value, proxy_health)
+        hurry = Hurry()
+        feeds = self.feeds = Feeds(client, compiler, self.underlay.value, proxy_health, hurry)
         self.flows = FlowEnder(compiler, kernel.flows)
         self.policy_flows = PolicyFlowEnder(compiler, kernel.judged_flows)
         self.lost, self.passes = LostPods(), Passes()
@@ -106,7 +108,7 @@ class Pipeline:
         pods = AttachedPods(compiler, self.keeper, gate)
         attachments = Attachments(self.here, kernel.pods, kernel.namespaces)
         self.trial = Trial(self.here, kernel.trial, self.passes)
-        self.cni = CniServer(self.here, pods, attachments, trial=self.trial)
+        self.cni = CniServer(self.here, pods, attachments, trial=self.trial, hurry=hurry)
         self.reattaching = Reattaching(self.lost, self.cni, pods, self.keeper)
         self.bgp = Bgp(options, compiler, feeds)
         self.listener = FeedListener(feeds, self.keeper, self.underlay, also=self.bgp.wake)

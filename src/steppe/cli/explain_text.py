@@ -65,9 +65,7 @@ def _conflicts(said: Explanation, width: int) -> Iterator[str]:
         yield ""
         yield from _wrapped("The kernels differ from what they shall hold:", width)
     for each in said.differences:
-        is_, shall = each.actual or "not there", each.desired or "not be there"
-        text = f"{each.node}: {each.entry} is {is_}, shall {'be ' if each.desired else ''}{shall}"
-        yield from _wrapped(text, width, "  - ", "    ")
+        yield from _wrapped(str(each), width, "  - ", "    ")
         yield from _causes(each.because, width)
 
 
@@ -75,7 +73,7 @@ def _doubts(said: Explanation, width: int) -> Iterator[str]:
     """The lines about what is not Steppe's on the nodes of the path."""
     if said.doubts:
         yield ""
-        yield from _wrapped("Not Steppe's, on the nodes of this path:", width)
+        yield from _wrapped("Not as Steppe has made it, on the nodes of this path:", width)
     for each in said.doubts:
         yield from _wrapped(f"{each.node}: {each.entry}", width, "  - ", "    ")
         yield from _wrapped(each.effect, width, "    ", "    ")

@@ -12,9 +12,10 @@ _KINDS: Mapping[Said, Kind] = {"yes": "allowed", "no": "denied", "partly": "part
 
 def kind_of_all(cases: Sequence[Case]) -> Kind:
     """What the cases come to together: unknown as soon as one is."""
-    if any(case.kind == "unknown" for case in cases):
+    kinds = {case.kind for case in cases}
+    if "unknown" in kinds:
         return "unknown"
-    return kind_of(path.open for case in cases for path in case.paths)
+    return kinds.pop() if len(kinds) == 1 else "partly"
 
 
 def doubts_of(cases: Iterable[Case]) -> tuple[Doubt, ...]:

@@ -20,6 +20,7 @@ from steppe.agent.feeds.ranges import RangeFeed
 from steppe.agent.feeds.services import ServiceFeed
 from steppe.agent.health.health_ports import HealthPortServer
 from steppe.agent.health.proxy_health import ProxyHealth
+from steppe.agent.hurry import Hurry
 from steppe.agent.log import line
 from steppe.agent.supervisor import Job
 from steppe.client.client import Client
@@ -59,13 +60,14 @@ class Feeds:
         compiler: NodeCompiler,
         underlay: Underlay,
         proxy_health: ProxyHealth,
+        hurry: Hurry | None = None,
     ) -> None:
         self._client = client
         self._compiler = compiler
         self.nodes = NodeFeed(compiler, compiler.name, underlay)
-        self.services = ServiceFeed(compiler)
+        self.services = ServiceFeed(compiler, hurry)
         self.ranges = RangeFeed(compiler)
-        self.policies = PolicyFeed(compiler)
+        self.policies = PolicyFeed(compiler, hurry)
         self.bgp = BgpFeed()
         settings = compiler.settings
         self.followed: list[Feed] = [

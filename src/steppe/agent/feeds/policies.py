@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 from steppe.agent.feeds.behind import Behind
 from steppe.agent.feeds.feed import Follow, Together, applied
+from steppe.agent.hurry import Hurry
 from steppe.client.informer import WatchEvent
 from steppe.client.mirror import Kind, Mirror, Name
 from steppe.client.resources import (
@@ -72,9 +73,9 @@ CLUSTER_POLICY = Kind(
 class PolicyFeed:
     """Keeps the compiler's policies, and the objects they select, equal to those of the API."""
 
-    def __init__(self, compiler: NodeCompiler) -> None:
+    def __init__(self, compiler: NodeCompiler, hurry: Hurry | None = None) -> None:
         self._tables = compiler.policies
-        self.behind = Behind(self._tables)
+        self.behind = Behind(self._tables, hurry)
         """Its long work."""
         self._pods = Mirror(POD)
         self._namespaces = Mirror(NAMESPACE)

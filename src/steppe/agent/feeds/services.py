@@ -6,6 +6,7 @@ without their slices would look as if all backends were deleted.
 
 from steppe.agent.feeds.behind import Behind
 from steppe.agent.feeds.feed import Follow, Together, applied
+from steppe.agent.hurry import Hurry
 from steppe.client.informer import WatchEvent
 from steppe.client.mirror import Kind, Mirror, Name
 from steppe.client.resources import ENDPOINTSLICES, SERVICES
@@ -33,12 +34,12 @@ SLICE = Kind(
 class ServiceFeed:
     """Keeps the compiler's Services and slices equal to those of the API."""
 
-    def __init__(self, compiler: NodeCompiler) -> None:
+    def __init__(self, compiler: NodeCompiler, hurry: Hurry | None = None) -> None:
         self._compiler = compiler
         self._services = Mirror(SERVICE)
         self._slices = Mirror(SLICE)
         self._both = Together(self._load, self._services, self._slices)
-        self.behind = Behind(compiler.offers)
+        self.behind = Behind(compiler.offers, hurry)
         """Its long work."""
 
     @property

@@ -93,9 +93,10 @@ class Audit:
             "node": self._compiler.name,
             "entries": len(self._compiler.state),
             "repaired": repair and bool(changes or faults or stale),
+            # The base first: without it there may be hundreds of elements that are not there.
             "differences": [
-                *rows,
                 *map(_fault_row, faults),
+                *rows,
                 *(_row_inside(*found) for found in inside),
             ],
             "flows": flows,
