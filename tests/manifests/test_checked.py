@@ -88,8 +88,10 @@ REFUSED = (
         "must be a valid IP address",
     ),
     (
-        "apiVersion: v1\nkind: Endpoints\nmetadata: {name: e, namespace: d}\n"
-        "subsets: [{addresses: [{ip: '2001:db8::1%eth0'}], ports: [{port: 80}]}]\n",
+        (
+            "apiVersion: v1\nkind: Endpoints\nmetadata: {name: e, namespace: d}\n"
+            "subsets: [{addresses: [{ip: '2001:db8::1%eth0'}], ports: [{port: 80}]}]\n"
+        ),
         "subsets[0].addresses[0].ip",
         "must be a valid IP address",
     ),
