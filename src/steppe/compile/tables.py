@@ -8,6 +8,7 @@ that claim is stored under the key, and its entry is made when it is asked for.
 
 from collections import Counter
 from collections.abc import Callable, Collection, ItemsView, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from itertools import chain, islice
 from typing import TypeVar, overload
 
@@ -97,6 +98,14 @@ class Entries(Mapping[Key, NodeEntry]):
         """Every key with what is stored for it; a part is copied when the iteration reaches it."""
         for part in tuple(self._parts.values()):
             yield from tuple(part.items())
+
+    def values_but(self, left_out: AbstractSet[Key]) -> dict[Key, Value]:
+        """The values of all entries but those under these keys."""
+        found = {
+            key: stored.entry.value if isinstance(stored, _Several) else stored.value
+            for key, stored in self.stored()
+        }
+        return {k: v for k, v in found.items() if k not in left_out} if left_out else found
 
     def only(self, wanted: Callable[[str], bool]) -> "Entries":
         """A copy of the tables and nft sets whose names are wanted, as they are now."""
