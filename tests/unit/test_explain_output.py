@@ -105,3 +105,37 @@ def test_the_page_escapes_what_the_cluster_says(tmp_path: Path) -> None:
     (tmp_path / "x.yaml").write_text(pod + "---\nkind: <script>alert(1)</script>NetworkPolicy\n")
     words = ["explain", "-f", str(tmp_path), "d/a", "d/a", "-o", "html"]
     assert "<script>" not in CliRunner().invoke(main, words).stdout
+
+
+UNREAD = """
+kind: Pod
+metadata: {name: web, namespace: shop}
+spec: {containers: [{name: c, image: x}]}
+---
+kind: Pod
+metadata: {name: db, namespace: shop, labels: {app: db}}
+spec: {containers: [{name: c, image: x}]}
+---
+kind: Service
+metadata: {name: db, namespace: shop}
+spec: {selector: {app: db}, ports: [{port: 5432}]}
+---
+kind: NetworkPolicy
+apiVersion: networking.k8s.io/v1
+metadata: {name: odd, namespace: shop}
+spec: {podSelector: {matchLabels: {app: db}}, ingres: []}
+"""
+
+
+@pytest.mark.parametrize("output", FORMATS)
+@pytest.mark.parametrize("to", ["shop/db:5432", "svc/shop/db"])
+def test_no_format_says_denied_where_it_is_not_known(tmp_path: Path, output: str, to: str) -> None:
+    path = tmp_path / "shop.yaml"
+    path.write_text(UNREAD)
+    words = ["explain", "-f", str(path), "shop/web", to, "-o", output]
+    result = CliRunner().invoke(main, words)
+    assert result.exit_code == 2
+    assert "not known" in result.stdout
+    assert "shop/odd" in result.stdout
+    for text in ("fate: denied", '"fate": "denied"', ": denied</h3>", 'label="denied'):
+        assert text not in result.stdout

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from steppe.ends.target import ServiceTarget
+from steppe.explain.judged import fate_of
 from steppe.explain.model import Case, Explanation, Path
 from steppe.explain.sentences import object_text
 from steppe.kube.services import Service
@@ -12,8 +13,8 @@ _STYLES = {
     "denied": ("denied", 'color="#cf222e", style=dashed'),
     "refused": ("refused", 'color="#cf222e", style=dotted'),
     "dropped": ("dropped", 'color="#cf222e", style=dotted'),
+    "unknown": ("not known", 'color="#8a6100", style=dotted'),
 }
-_UNKNOWN = ("not known", 'color="#8a6100", style=dotted')
 """Lines differ by their style as well, for who cannot tell red from green."""
 
 
@@ -47,7 +48,7 @@ def _edges(said: Explanation, service: Service | None, case: Case, path: Path) -
     causes = [object_text(each.ref) for each in path.decisive]
     port = path.received.destination_port
     receiver = _quoted(path.receiver or str(path.received.destination))
-    word, style = _UNKNOWN if case.kind == "unknown" else _STYLES[path.fate]
+    word, style = _STYLES[fate_of(case, path)]
     text = f"{word} {path.received.protocol} {port}" if port else word
     label = _quoted("\n".join((text, *dict.fromkeys(causes))))
     yield f"{sender} -> {receiver} [{style}, label={label}];"

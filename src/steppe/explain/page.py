@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from html import escape
 
+from steppe.explain.judged import fate_of
 from steppe.explain.model import Case, Explanation, Path, Step
 from steppe.explain.sentences import cause_text, decided, reason, seen_sender
 from steppe.explain.steps import step_text
@@ -12,10 +13,11 @@ _SIGNS = {
     "allowed": "✔ yes",
     "denied": "✘ no",
     "partly": "◐ partly",
-    "doubtful": "? doubtful",
+    "doubtful": "? not sure",
     "unknown": "? not known",
 }
 """Signs beside colours, for who cannot tell red from green."""
+_FATES = {"delivered": "allowed", "unknown": "not known"}
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 _STYLE = """
 :root { color-scheme: light dark; }
@@ -50,10 +52,11 @@ def page(said: Explanation, gaps: Iterable[str] = ()) -> str:
 def _body(said: Explanation, gaps: Iterable[str]) -> Iterator[str]:
     yield f'<h1 class="{said.kind}">{_SIGNS[said.kind]}: {escape(said.verdict)}</h1>'
     yield from _listed("Not as it shall be", (*said.conflicts, *map(str, said.differences)))
+    yield from _listed("It hangs on this, which is not known", said.unknown)
     doubts = (f"{each.node}: {each.entry}: {each.effect}; {each.cure}" for each in said.doubts)
     yield from _listed("Not Steppe's, on the nodes of this path", doubts)
     if said.kind == "unknown":
-        yield "<p>What follows is by what is known.</p>"
+        yield '<p class="note">What follows is by what is known.</p>'
     changes = [change.text for change in said.changes]
     yield from _listed("Any one of these would open it (tried, and it does)", changes)
     for case in said.cases:
@@ -73,7 +76,8 @@ def _listed(head: str, texts: Iterable[str]) -> Iterator[str]:
 
 def _path(said: Explanation, case: Case, path: Path) -> Iterator[str]:
     share = f" ({path.share} of the ways)" if len(case.paths) > 1 else ""
-    yield f"<h3>to {escape(path.receiver)}{share}: {path.fate}</h3><table>"
+    fate = fate_of(case, path)
+    yield f"<h3>to {escape(path.receiver)}{share}: {_FATES.get(fate, fate)}</h3><table>"
     sender = str(said.flow.source)
     out = decided(path.egress, "egress", sender, path.receiver, path.received)
     into = decided(
