@@ -67,7 +67,8 @@ class SpeakingNode:
         return self.node.name
 
     def begin(self) -> None:
-        """Start the speaker, as an agent does that starts."""
+        """Start a speaker that knows nothing, as an agent does that starts."""
+        self.speaker = Speaker(self.name, self.view, self.bird)
         ready = threading.Event()
 
         async def work() -> None:
@@ -96,7 +97,8 @@ class SpeakingNode:
     def end(self) -> None:
         """Stop the speaker, as an agent that is killed: BIRD goes on."""
         if self._thread is not None:
-            self._stop()
+            with contextlib.suppress(RuntimeError):  # its loop is closed: it has ended by itself
+                self._stop()
             self._thread.join(patience(10))
             assert not self._thread.is_alive()
             self._thread = None
@@ -122,9 +124,10 @@ class SpeakingNode:
         return {each.name for each in tuple(self.speaker.seen.values()) if each.is_established}
 
     def close(self) -> None:
-        self.end()
-        self.bird.kill()
-        self.net.close()
+        with contextlib.ExitStack() as stack:
+            stack.callback(self.net.close)
+            stack.callback(self.bird.kill)
+            stack.callback(self.end)
 
 
 class Link:
@@ -190,9 +193,10 @@ class Link:
         until(full, seconds, "BIRD's routes to all nodes")
 
     def close(self) -> None:
-        for each in self.nodes:
-            each.close()
-        self.bridge.close()
+        with contextlib.ExitStack() as stack:
+            stack.callback(self.bridge.close)
+            for each in self.nodes:
+                stack.callback(each.close)
 
 
 @contextlib.contextmanager

@@ -105,7 +105,7 @@ def test_a_refusal_is_told_from_success(text: str, is_error: bool) -> None:
 
 
 async def test_a_reply_that_breaks_off_is_no_reply(tmp_path: Path) -> None:
-    with pytest.raises(BirdError, match="closed the connection"):
+    with pytest.raises(BirdGoneError, match="has ended"):
         await asked(tmp_path, "1002-half")
 
 

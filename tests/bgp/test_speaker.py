@@ -33,16 +33,17 @@ def three(tmp_path: Path) -> Iterator[Link]:
 
 
 class Watch:
-    """The route events of a node: what is deleted or added in the main table by BIRD."""
+    """The route events of a namespace: what a daemon adds or deletes in the main table."""
 
-    def __init__(self, path: str, fd: int) -> None:
+    def __init__(self, path: str, fd: int, whose: str = "proto bird") -> None:
+        self._whose = whose
         argv = ("nsenter", f"--net={path}", "ip", "-o", "monitor", "route")
         self._process = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, pass_fds=(fd,))
 
     def events(self) -> list[str]:
         self._process.terminate()
         text = self._process.communicate(timeout=10)[0]
-        return [each for each in text.splitlines() if "proto bird" in each]
+        return [each for each in text.splitlines() if self._whose in each]
 
 
 def test_nodes_learn_each_others_prefixes_of_both_families_by_one_session(pair: Link) -> None:
@@ -103,7 +104,7 @@ def test_an_agent_that_ends_leaves_bird_running_and_the_next_takes_it_over(pair:
     here.end()
     here.begin()
     until(lambda: here.speaker.seen, 10, "the next agent has looked")
-    assert (here.bird.pid(), here.speaker.starts) == (pid, 1)
+    assert (here.bird.pid(), here.speaker.starts) == (pid, 0)
 
 
 def test_a_route_of_birds_that_somebody_deletes_is_back_within_two_seconds(pair: Link) -> None:

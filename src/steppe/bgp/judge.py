@@ -57,7 +57,8 @@ def why_missing(
             found = f"{where} is not on {here.name}'s subnet: give spec.hops, or another address"
     if not found:
         found = f"{who} does not answer at {where}; is BGP on there, and nothing between them?"
-    said = f"; BIRD says: {seen.state}" + (f", {seen.error}" if seen.error else "")
+    # Not its state, which goes to and fro while BIRD tries: a Problem must not change with it.
+    said = f"; BIRD says: {seen.error}" if seen.error else ""
     return f"no session from {here.name}: {found}{said}"
 
 

@@ -13,7 +13,7 @@ _SIGNS = {
     "allowed": "✔ yes",
     "denied": "✘ no",
     "partly": "◐ partly",
-    "doubtful": "? doubtful",
+    "doubtful": "? not sure",
     "unknown": "? not known",
 }
 """Signs beside colours, for who cannot tell red from green."""
@@ -52,11 +52,11 @@ def page(said: Explanation, gaps: Iterable[str] = ()) -> str:
 def _body(said: Explanation, gaps: Iterable[str]) -> Iterator[str]:
     yield f'<h1 class="{said.kind}">{_SIGNS[said.kind]}: {escape(said.verdict)}</h1>'
     yield from _listed("Not as it shall be", (*said.conflicts, *map(str, said.differences)))
+    yield from _listed("It hangs on this, which is not known", said.unknown)
     doubts = (f"{each.node}: {each.entry}: {each.effect}; {each.cure}" for each in said.doubts)
     yield from _listed("Not Steppe's, on the nodes of this path", doubts)
-    yield from _listed("It hangs on this, which is not known", said.unknown)
     if said.kind == "unknown":
-        yield "<p>What follows is by what is known.</p>"
+        yield '<p class="note">What follows is by what is known.</p>'
     changes = [change.text for change in said.changes]
     yield from _listed("Any one of these would open it (tried, and it does)", changes)
     for case in said.cases:
@@ -91,7 +91,7 @@ def _path(said: Explanation, case: Case, path: Path) -> Iterator[str]:
     for step in path.steps:
         yield _step(step)
     if not path.open:
-        yield _row(_FATES.get(fate, fate), reason(said.flow, path), path.decisive)
+        yield _row(path.fate, reason(said.flow, path), path.decisive)
     if path.mtu is not None:
         yield _row("mtu", f"{path.mtu.bytes} bytes: {path.mtu.text}", path.mtu.because)
     for step in path.reply:

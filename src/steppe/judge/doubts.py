@@ -29,7 +29,7 @@ Bound = Literal["least", "most"]
 BOUNDS: tuple[Bound, ...] = ("least", "most")
 _DIRECTIONS: tuple[Direction, ...] = ("ingress", "egress")
 
-_POD_NETWORKS = tuple(
+POD_NETWORKS = tuple(
     map(
         parse_prefix,
         ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7", "2000::/3"),
@@ -152,7 +152,7 @@ def _holding(rule: AnyRule, version: int) -> Iterable[Bound]:
     A rule that denies takes away, so its doubt counts the other way round.
     """
     blocks = [p for p in rule.peers if isinstance(p, Block) and p.prefix.version == version]
-    networks = [network for network in _POD_NETWORKS if network.version == version]
+    networks = [network for network in POD_NETWORKS if network.version == version]
     surely = any(all(_has(block, network) for network in networks) for block in blocks)
     perhaps = any(_may_meet(block, network) for block in blocks for network in networks)
     denies = isinstance(rule, ClusterRule) and rule.action == "Deny"

@@ -24,7 +24,7 @@ from steppe.bgp.judge import faults
 from steppe.bgp.render import protocol_of, render
 from steppe.bgp.seen import LearnedRoute, Md5Faults, SeenSession
 from steppe.bgp.tables import BgpTables, Session, SessionKey
-from steppe.drivers.bird.control import BirdError
+from steppe.drivers.bird.control import BirdError, BirdGoneError
 from steppe.drivers.bird.daemon import Bird, md5_faults
 from steppe.kube.cause import Cause, ObjectRef, Problem
 from steppe.state.claim import Entry
@@ -124,7 +124,10 @@ class Speaker:
     async def run(self) -> None:
         """Turn after turn until cancelled; BirdError where BIRD cannot be run or asked."""
         while True:
-            await self.turn()
+            try:
+                await self.turn()
+            except BirdGoneError:
+                continue  # it was killed in the middle: the next turn starts it again
             await self._wait()
 
     async def turn(self) -> None:
@@ -193,6 +196,8 @@ class Speaker:
             return
         try:
             await self._bird.load(text, soft=tables.filters == self._filters)
+        except BirdGoneError:
+            raise
         except BirdError as error:
             self._refuse(text, str(error), kept)
             return

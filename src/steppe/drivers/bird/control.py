@@ -26,7 +26,7 @@ class BirdError(SteppeError):
 
 
 class BirdGoneError(BirdError):
-    """Nobody listens on the control socket."""
+    """Nobody listens on the control socket, or who did has ended."""
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -63,6 +63,8 @@ async def ask(path: Path, command: str, seconds: float = ASK_SECONDS) -> Reply:
         raise BirdError(f"BIRD does not answer on {path} within {seconds:.0f} s") from error
     except (ConnectionRefusedError, FileNotFoundError) as error:
         raise BirdGoneError(f"BIRD does not run: nobody listens on {path}") from error
+    except (ConnectionResetError, BrokenPipeError) as error:
+        raise BirdGoneError(f"BIRD has ended while it was asked on {path}") from error
     except (OSError, ValueError) as error:
         raise BirdError(f"BIRD on {path}: {error}") from error
 
