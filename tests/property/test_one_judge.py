@@ -408,7 +408,7 @@ def differences_are_what_reach_says(asked: Asked, changed: Cluster) -> None:
             assert all(before in old and now in new for before, now in mine)
 
 
-def test_every_answer_is_the_oracles_and_every_branch_is_met(record_property) -> None:
+def test_every_answer_is_the_oracles_and_every_branch_is_met(record_property, capfd) -> None:
     met: Counter[str] = Counter()
 
     # Each world is built once and asked everything: a judge and its verdicts are what costs most.
@@ -426,7 +426,9 @@ def test_every_answer_is_the_oracles_and_every_branch_is_met(record_property) ->
         differences_are_what_reach_says(asked, data.draw(changed_services(cluster)))
         met["worlds"] += 1
         if WORLDS and met["worlds"] % 50 == 0:
-            print(f"{met['worlds']} of {WORLDS} worlds are clean", file=sys.__stderr__, flush=True)
+            with capfd.disabled():
+                sys.stdout.write(f"{met['worlds']} of {WORLDS} worlds are clean\n")
+                sys.stdout.flush()
 
     check()
     for text in sorted(wanted()):
