@@ -271,6 +271,26 @@ async def test_what_may_open_policies_says_nothing_of_a_flow_that_a_route_stops(
     assert (said.kind, said.doubts) == ("denied", ())
 
 
+async def test_of_a_table_that_is_gone_the_table_is_named_and_not_each_element(
+    tmp_path: Path,
+) -> None:
+    gone = Finding(
+        "own table",
+        "table inet steppe: not there",
+        "all",
+        "cure",
+        opens=True,
+        affects=(Affected(),),
+    )
+    kernels = sound()
+    kernels["node-b"] = {k: v for k, v in kernels["node-b"].items() if k.table != ElementKey.table}
+    said = await explained(tmp_path, kernels, {"node-b": (Surroundings(), (gone,))})
+    assert [(each.node, each.entry, each.desired) for each in said.differences] == [
+        ("node-b", "table inet steppe", "there")
+    ]
+    assert "node-b: table inet steppe is not there, shall be there" in text(said, 200)
+
+
 def test_a_flow_that_is_led_to_somebody_else_does_not_reach_whom_it_was_for() -> None:
     vip, stranger = ip_address("10.96.0.10"), ip_address("198.51.100.99")
     endpoint = (Endpoint(SERVER.addresses[0], "node-b"),)

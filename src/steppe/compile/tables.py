@@ -8,6 +8,7 @@ that claim is stored under the key, and its entry is made when it is asked for.
 
 from collections import Counter
 from collections.abc import Callable, Collection, ItemsView, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from itertools import chain, islice
 from typing import TypeVar, overload
 
@@ -98,6 +99,14 @@ class Entries(Mapping[Key, NodeEntry]):
         for part in tuple(self._parts.values()):
             yield from tuple(part.items())
 
+    def values_but(self, left_out: AbstractSet[Key]) -> dict[Key, Value]:
+        """The values of all entries but those under these keys."""
+        found = {
+            key: stored.entry.value if isinstance(stored, _Several) else stored.value
+            for key, stored in self.stored()
+        }
+        return {k: v for k, v in found.items() if k not in left_out} if left_out else found
+
     def only(self, wanted: Callable[[str], bool]) -> "Entries":
         """A copy of the tables and nft sets whose names are wanted, as they are now."""
         return Entries({name: dict(part) for name, part in self._parts.items() if wanted(name)})
@@ -179,10 +188,11 @@ class Tables:
             else:
                 claims.append(item)
         self._note(owner, tuple(problems))
-        before, now = _by_key(self._claim_sets.get(owner, ())), _by_key(claims)
+        was = self._claim_sets.get(owner)
+        before, now = _by_key(was) if was else {}, _by_key(claims)
         touched: list[Key] = []
         for key, own in now.items():
-            known = before.pop(key, None)
+            known = before.pop(key, None) if before else None
             if known is None or known != own:
                 self._settle(key, known, own)
                 touched.append(key)
@@ -190,12 +200,13 @@ class Tables:
                 now[key] = known
         for key, known in before.items():
             self._settle(key, known, None)
-        self._set_claims(owner, now)
-        return frozenset((*touched, *before))
+        self._set_claims(owner, now, len(claims))
+        return frozenset((*touched, *before)) if before else frozenset(touched)
 
-    def _set_claims(self, owner: Owner, now: Mapping[Key, _Own]) -> None:
+    def _set_claims(self, owner: Owner, now: Mapping[Key, _Own], count: int) -> None:
+        """`count`: how many claims these are."""
         if now:
-            self._claim_sets[owner] = _flat(now)
+            self._claim_sets[owner] = _flat(now, count)
         else:
             self._claim_sets.pop(owner, None)
 
@@ -216,7 +227,7 @@ class Tables:
             for key in gone:
                 self._settle(key, before.pop(key), None)
             yield frozenset(gone)
-        self._set_claims(owner, now)
+        self._set_claims(owner, now, 0)
         self._note(owner, tuple(problems))
 
     def _replace_some(
@@ -314,7 +325,10 @@ def _by_key(claims: Sequence[NodeClaim]) -> dict[Key, _Own]:
     return found
 
 
-def _flat(found: Mapping[Key, _Own]) -> tuple[NodeClaim, ...]:
+def _flat(found: Mapping[Key, _Own], count: int) -> tuple[NodeClaim, ...]:
+    """All claims; `count` is how many there are, 0 if that is not known."""
+    if len(found) == count:  # as of nearly all
+        return tuple(own for own in found.values() if isinstance(own, Claim))
     flat: list[NodeClaim] = []
     for own in found.values():
         if isinstance(own, tuple):

@@ -20,8 +20,8 @@ _NOTHING = (
     "no Service is translated, no policy is asked, no sender's address is checked, and pods leave "
     "the cluster under their own addresses"
 )
-_TABLE = "table inet steppe"
-GONE = f"{_TABLE}: not there"
+TABLE = "table inet steppe"
+GONE = f"{TABLE}: not there"
 
 
 def judge(around: Surroundings, known: Known) -> Iterator[Finding]:
@@ -36,7 +36,7 @@ def judge(around: Surroundings, known: Known) -> Iterator[Finding]:
 
 
 def _without_table(each: Altered) -> Finding:
-    entry = GONE if each.how == "gone" else f"{_TABLE} {{ flags dormant; }}"
+    entry = GONE if each.how == "gone" else f"{TABLE} {{ flags dormant; }}"
     effect = f"no packet meets Steppe's rules: {_NOTHING}"
     return Finding(OWN_TABLE, entry, effect, CURE, sure=True, opens=True, affects=(Affected(),))
 

@@ -304,7 +304,8 @@ class Walker:
             steps.append(Step(at.node, Stage.UNDERLAY, Crossed(at.destination, peer)))
             return self._between(at, peer)
         if at.source == before and before in self._pod_node:
-            reason = f"{at.node} has no IPv{before.version} address to leave the cluster with"
+            # It has no address of this family, or no table that says so: no answer would come.
+            reason = f"{at.node} gives {before} no address to leave the cluster with"
             return at.ending("dropped", reason)
         steps.append(Step(at.node, Stage.UNDERLAY, Crossed(at.destination)))
         return at.ending("outside")

@@ -82,9 +82,7 @@ class Reconciler:
         if not trusted:
             return self.actual
         pending = self._compiler.pending
-        desired = {
-            key: entry.value for key, entry in self._compiler.state.items() if key not in pending
-        }
+        desired = self._compiler.state.values_but(pending)
         kept = {key: self.actual[key] for key in pending if key in self.actual}
         return {**desired, **kept}
 

@@ -108,25 +108,35 @@ class Nft:
             self._elements.fill(chains)
             self._made, self._covers = _names(chains), {}
             for start in range(0, len(elements), AT_ONCE):
-                part = elements[start : start + AT_ONCE]
-                self._fill([Change(key, None, value) for key, value in part])
+                self._fill(elements[start : start + AT_ONCE])
             self._library.run(waking_text(self._skeleton))
         except NftError as error:
             raise KernelError(f"make table inet {table}", detail=str(error)) from error
 
-    def _fill(self, additions: Sequence[Change]) -> None:
+    def _fill(self, elements: Sequence[tuple[ElementKey, Value]]) -> None:
         """Add these to a table without elements.
 
         What is refused is missing afterwards, as the next comparison finds.
         """
-        batch = Batch(self._skeleton, self._sets, self._covers)
+        rows: dict[str, list[tuple[tuple[Atom, ...], Element | None]]] = {}
+        prefixes = Batch(self._skeleton, self._sets, self._covers)
         try:
-            for change in additions:
-                batch.take_first(change)
-            self._elements.move({}, batch.added)
+            for key, value in elements:
+                spec = self._sets.get(key.set)
+                if (
+                    spec is None
+                    or not isinstance(value, Element)
+                    or (spec.interval and not spec.data)
+                ):
+                    prefixes.take(Change(key, None, value))
+                else:
+                    rows.setdefault(key.set, []).append((key.key, value))
+            self._elements.add(
+                rows | {n: list(found.items()) for n, found in prefixes.added.items()}
+            )
         except NftError as error:
-            batch.undo()
-            self._isolate(additions, error)
+            prefixes.undo()
+            self._isolate([Change(key, None, value) for key, value in elements], error)
 
     def _led_to(self, elements: Iterable[tuple[ElementKey, Value]]) -> list[Chain]:
         """The chains from templates that verdicts among these elements lead to."""
