@@ -106,9 +106,13 @@ def loaded_from(manifests: Iterable[Manifest], gaps: Iterable[str] = ()) -> Load
     return loaded_of(collected(manifests), gaps)
 
 
+_Seen = dict[ObjectRef, tuple[Json, Any, Iterable[Problem]]]
+"""Documents that were checked already, what they came to, and what is wrong with them."""
+
+
 def loaded_of(found: Collected, gaps: Iterable[str] = ()) -> Loaded:
     """The cluster that these objects would become."""
-    objects, invented = dict(found.objects), set[ObjectRef]()
+    objects, invented, seen = dict(found.objects), set[ObjectRef](), _Seen()
     problems = list(found.problems)
 
     def add(more: Objects) -> None:
@@ -129,10 +133,10 @@ def loaded_of(found: Collected, gaps: Iterable[str] = ()) -> Loaded:
     add(placed)
     add(_missing_namespaces(objects))
     objects.update(_labelled_namespaces(objects))
-    add(numbered_services(objects, _families(objects)))
+    add(numbered_services(objects, _families(objects, seen)))
     add(_by_ref(mirrored_slices(objects)))
     add(_by_ref(made_slices(objects)))
-    cluster, more_problems = _checked(objects)
+    cluster, more_problems = _checked(objects, seen)
     cluster = _with_closed(cluster, refused)
     of_addresses = address_doubts(cluster, _of_pods(placed), prefixes)
     doubts = (*doubts_of(objects, refused, found.makers), *of_addresses)
@@ -213,10 +217,11 @@ def _labelled(document: Json, labels: dict[str, str]) -> Json:
     return document | {"metadata": metadata | {"labels": {**labels_of(document), **labels}}}
 
 
-def _families(objects: Objects) -> Families:
+def _families(objects: Objects, seen: _Seen) -> Families:
     """The families of the cluster's pods, the primary one first."""
     found: dict[str, None] = {}
-    cluster, _ = _checked({ref: obj for ref, obj in objects.items() if ref.kind in ("Node", "Pod")})
+    ends = {ref: obj for ref, obj in objects.items() if ref.kind in ("Node", "Pod")}
+    cluster, _ = _checked(ends, seen)
     for node in cluster.nodes.values():
         found |= dict.fromkeys(f"IPv{prefix.version}" for prefix in node.prefixes)
     for pod in cluster.pods.values():
@@ -224,18 +229,23 @@ def _families(objects: Objects) -> Families:
     return tuple(found)
 
 
-def _checked(objects: Objects) -> tuple[Cluster, tuple[Problem, ...]]:
+def _checked(objects: Objects, seen: _Seen | None = None) -> tuple[Cluster, tuple[Problem, ...]]:
+    """The cluster of these documents; `seen` has those that were checked before, and gets these."""
+    known = seen if seen is not None else {}
     found: dict[str, list[Any]] = {field: [] for field, _, _ in _KINDS.values()}
     problems: list[Problem] = []
     for ref, document in objects.items():
         if ref.kind not in _KINDS:
             continue
         field, shape, check = _KINDS[ref.kind]
-        try:
-            checked, wrong = check(msgspec.convert(document, shape))
-        except msgspec.ValidationError as error:
-            problems.append(Problem(Cause(ref), f"not readable as a {ref.kind}: {error}"))
-            continue
+        before, checked, wrong = known.get(ref, (None, None, ()))
+        if before is not document:
+            try:
+                checked, wrong = check(msgspec.convert(document, shape))
+            except msgspec.ValidationError as error:
+                problems.append(Problem(Cause(ref), f"not readable as a {ref.kind}: {error}"))
+                continue
+            known[ref] = document, checked, wrong
         found[field].append(checked)
         problems += wrong
     return cluster_of(**found), tuple(problems)

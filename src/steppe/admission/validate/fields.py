@@ -7,11 +7,14 @@ import ipaddress
 import json
 import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Any
 
 from steppe.admission.model import FieldError, Json
 from steppe.net.address import parse_address
 
+_KNOWN = 1 << 14
+"""Of how many texts a check remembers what it said: manifests repeat their labels and names."""
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 _LABEL_1035 = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 _SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
@@ -100,23 +103,28 @@ class Errors:
             self.invalid(field, new, IMMUTABLE)
 
 
-def is_label(text: str) -> list[str]:
+@lru_cache(_KNOWN)
+def is_label(text: str) -> tuple[str, ...]:
     return _matches(text, _LABEL, 63, LABEL_MESSAGE)
 
 
-def is_label_1035(text: str) -> list[str]:
+@lru_cache(_KNOWN)
+def is_label_1035(text: str) -> tuple[str, ...]:
     return _matches(text, _LABEL_1035, 63, LABEL_1035_MESSAGE)
 
 
-def is_subdomain(text: str) -> list[str]:
+@lru_cache(_KNOWN)
+def is_subdomain(text: str) -> tuple[str, ...]:
     return _matches(text, _SUBDOMAIN, 253, SUBDOMAIN_MESSAGE)
 
 
-def is_label_value(text: str) -> list[str]:
+@lru_cache(_KNOWN)
+def is_label_value(text: str) -> tuple[str, ...]:
     return _matches(text, _LABEL_VALUE, 63, _LABEL_VALUE_MESSAGE)
 
 
-def is_port_name(text: str) -> list[str]:
+@lru_cache(_KNOWN)
+def is_port_name(text: str) -> tuple[str, ...]:
     """An IANA service name: at most 15 of a-z, 0-9 and "-", with a letter in it."""
     found = []
     if len(text) > 15:
@@ -129,10 +137,11 @@ def is_port_name(text: str) -> list[str]:
         found.append("must not contain consecutive hyphens")
     if text.startswith("-") or text.endswith("-"):
         found.append("must not begin or end with a hyphen")
-    return found
+    return tuple(found)
 
 
-def is_qualified_name(text: str) -> list[str]:
+@lru_cache(_KNOWN)
+def is_qualified_name(text: str) -> tuple[str, ...]:
     """A label key or a finalizer: an optional DNS prefix, "/", and a name."""
     prefix, slash, name = text.rpartition("/")
     found = []
@@ -146,12 +155,12 @@ def is_qualified_name(text: str) -> list[str]:
         found.append("name part must be no more than 63 bytes")
     if name and not _QUALIFIED.fullmatch(name):
         found.append(_QUALIFIED_MESSAGE)
-    return found
+    return tuple(found)
 
 
-def _matches(text: str, pattern: re.Pattern[str], limit: int, message: str) -> list[str]:
-    found = [f"must be no more than {limit} bytes"] if len(text) > limit else []
-    return found if pattern.fullmatch(text) else [*found, message]
+def _matches(text: str, pattern: re.Pattern[str], limit: int, message: str) -> tuple[str, ...]:
+    found = (f"must be no more than {limit} bytes",) if len(text) > limit else ()
+    return found if pattern.fullmatch(text) else (*found, message)
 
 
 def labels(errors: Errors, field: str, values: Json) -> None:

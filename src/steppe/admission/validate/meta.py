@@ -1,6 +1,6 @@
 """Names, labels, annotations, owners and finalizers; label selectors."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from steppe.admission.model import Json, Kind
 from steppe.admission.validate.fields import (
@@ -23,7 +23,7 @@ def _path_segment(name: str) -> list[str]:
     return [f"may not contain '{mark}'" for mark in "/%" if mark in name]
 
 
-_NAME_RULES: dict[tuple[str, str], Callable[[str], list[str]]] = {
+_NAME_RULES: dict[tuple[str, str], Callable[[str], Sequence[str]]] = {
     ("", "Namespace"): is_label,
     ("", "Service"): is_label_1035,
     ("rbac.authorization.k8s.io", "Role"): _path_segment,
@@ -48,7 +48,7 @@ def metadata(errors: Errors, kind: Kind, meta: Json) -> None:
         _owners(errors, meta["ownerReferences"])
 
 
-def _names(errors: Errors, kind: Kind, meta: Json, rule: Callable[[str], list[str]]) -> None:
+def _names(errors: Errors, kind: Kind, meta: Json, rule: Callable[[str], Sequence[str]]) -> None:
     name = meta.get("name", "")
     if meta.get("generateName"):
         # The server appends a random suffix, so a trailing "-" is fine.

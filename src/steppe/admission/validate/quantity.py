@@ -2,6 +2,7 @@
 
 import re
 from decimal import Decimal
+from functools import lru_cache
 
 from steppe.admission.model import Json
 from steppe.admission.validate.fields import Errors
@@ -18,6 +19,7 @@ _MESSAGE = (
 )
 
 
+@lru_cache(1 << 12)
 def quantity(text: str) -> Decimal | None:
     """The number a quantity stands for, or None when it is not one."""
     match = _QUANTITY.fullmatch(text)
