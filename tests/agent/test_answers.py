@@ -13,8 +13,10 @@ from steppe.agent.node.gauges import Gauges
 from steppe.agent.node.passes import Passes
 from steppe.agent.node.surroundings import Observer
 from steppe.client.informer import WatchStatus
+from steppe.compile.incremental import NodeCompiler
 from steppe.drivers.errors import KernelError
 from steppe.kube.cause import Cause, ObjectRef, Problem
+from steppe.settings import Settings
 from steppe.state.document import key_state_from
 from steppe.state.link import LinkKey
 from steppe.state.route import route_by
@@ -116,6 +118,15 @@ async def test_tables_tell_what_the_kernel_has_now_beside_what_it_shall_have(ask
     assert held[TO_B].desired == asked.world.desired[TO_B]
     assert held[TO_B].actual is None
     assert held[TO_C].actual == held[TO_C].desired is not None
+
+
+async def test_a_node_that_does_not_know_itself_says_that_it_has_not_looked() -> None:
+    inspection = Inspection()
+    observer = Observer(NodeCompiler(Settings(), "node-z"), inspection, inspection.look_into)
+    seen = await observer.look()
+    assert inspection.asked == []
+    assert [part.why for part in seen.around.unread] == ["the agent does not know its own Node yet"]
+    assert [found.kind for found in seen.findings] == ["unread"]
 
 
 async def test_denied_counts_anew_and_an_error_of_the_kernel_is_no_empty_answer(

@@ -225,6 +225,7 @@ KERNEL: dict[str, tuple[Prepare, Exception]] = {
 NOTHING_TO_FAIL = (
     "departed-nodes",
     "policy-work",
+    "service-work",
     "health-check-ports",
     "proxy-health",
     "lost-pods",

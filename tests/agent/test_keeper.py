@@ -118,6 +118,23 @@ async def test_while_the_view_is_incomplete_a_flushed_table_gets_back_what_it_ha
         assert world.held() == had
 
 
+async def test_what_a_repair_has_brought_back_is_not_told_again_by_a_later_reading() -> None:
+    world = World()
+    await world.keeper.read()
+    await world.keeper.repair(world.held())
+    world.kernel.flush()
+    await world.keeper.repair(await world.keeper.look())
+
+    def added() -> float | None:
+        labels = {"table": ElementKey.table, "verb": "add"}
+        return world.metrics.registry.get_sample_value("steppe_changes_total", labels)
+
+    before = added()
+    assert before
+    await world.keeper.read(lost=True)
+    assert added() == before
+
+
 async def test_to_look_is_to_read_and_not_to_repair() -> None:
     world = World()
     await world.keeper.read()

@@ -346,14 +346,14 @@ async def test_where_the_api_stays_away_the_kernel_remembers_which_namespaces_ha
 
 
 async def test_long_work_gives_others_their_turn_and_is_touched_at_its_end(
-    compiler: NodeCompiler, feed: PolicyFeed
+    feed: PolicyFeed,
 ) -> None:
-    compiler.policies.work_in_slices(feed.behind.set, counted(1))
+    feed.behind.set_pace(counted(1))
     listed(feed, policy(ingress=[{"from": [{"podSelector": {}}]}]))
     assert not feed.complete, "what is not worked out would look like deletions"
     turns, touched = 0, list[ElementKey]()
     async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
-        job = tasks.create_task(feed.work(touched.extend))  # type: ignore[arg-type]
+        job = tasks.create_task(feed.behind.work(touched.extend))  # type: ignore[arg-type]
         while not feed.complete:
             assert not touched
             turns += 1

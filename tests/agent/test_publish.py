@@ -2,6 +2,7 @@
 
 import logging
 from ipaddress import ip_network
+from time import process_time
 from typing import Any
 
 import msgspec
@@ -11,7 +12,8 @@ from aiohttp import web
 from steppe.agent.feeds.feeds import Feeds
 from steppe.agent.health.proxy_health import ProxyHealth
 from steppe.agent.node.underlay import UnderlayView
-from steppe.agent.publish import Publisher, teller, witness
+from steppe.agent.publish import Publisher
+from steppe.agent.tellers import Tellers
 from steppe.client.client import Client
 from steppe.client.errors import ApiError, UnreachableError
 from steppe.client.events import EventRecorder
@@ -27,6 +29,7 @@ from steppe.settings import SETTINGS_ANNOTATION, Settings, settings_from
 from tests.client.fake_api import FakeApi, fake_api, status
 
 NODES = ("node-a", "node-b", "node-c")
+TELLERS = Tellers(NODES)
 NODES_PATH = NODE_RESOURCE.path()
 DEFAULTS = Settings()
 NAMES = tuple(f"p{number}" for number in range(12))
@@ -54,7 +57,7 @@ class Told:
         self.feeds.policies.take_policy(Replaced(tuple(found)))
 
     async def tell(self) -> None:
-        await self.publisher.tell_problems()
+        await self.publisher.tell(self.publisher.own_problems())
         await self.events.flush()
 
 
@@ -82,7 +85,7 @@ async def test_of_all_agents_just_one_reports_a_policy() -> None:
 async def test_an_event_is_about_the_object_and_names_its_field() -> None:
     async with fake_api() as (api, client):
         await put(api, "p0")
-        told = Told(client, teller(ObjectRef("NetworkPolicy", "x", "p0"), NODES))
+        told = Told(client, TELLERS.teller(ObjectRef("NetworkPolicy", "x", "p0")))
         told.see("p0")
         await told.tell()
         await told.tell()
@@ -107,7 +110,7 @@ async def test_an_agent_that_may_not_look_at_the_object_reports_it_all_the_same(
             if request.method == "GET"
             else None
         )
-        told = Told(client, teller(ObjectRef("NetworkPolicy", "x", "p0"), NODES))
+        told = Told(client, TELLERS.teller(ObjectRef("NetworkPolicy", "x", "p0")))
         told.see("p0")
         await told.tell()
         (event,) = await written(api)
@@ -127,12 +130,12 @@ async def test_a_node_that_claims_anothers_prefix_is_told_by_another_for_it_may_
         events = list(api.objects.get(EVENTS.path("default"), {}).values())
     (event,) = (e for e in events if e["involvedObject"]["name"] == "late")
     assert event["message"].startswith("spec.podCIDRs[0]: 10.244.1.7/32 is not used: it overlaps")
-    assert event["source"]["host"] == witness(late.ref, NODES)
+    assert event["source"]["host"] == Tellers((*NODES, "late")).witness(late.ref)
 
 
 async def test_an_object_that_is_gone_and_a_whole_kind_have_no_events() -> None:
     async with fake_api() as (api, client):
-        told = Told(client, teller(ObjectRef("NetworkPolicy", "x", "p0"), NODES))
+        told = Told(client, TELLERS.teller(ObjectRef("NetworkPolicy", "x", "p0")))
         told.see("p0")
         told.feeds.policies.take_namespace(Refused(403))
         await told.tell()
@@ -146,7 +149,7 @@ async def test_while_the_api_is_away_a_problem_is_a_line_once_and_an_event_later
     caplog.set_level(logging.WARNING, "steppe.agent")
     async with fake_api() as (api, client):
         await put(api, "p0")
-        told = Told(client, teller(ObjectRef("NetworkPolicy", "x", "p0"), NODES))
+        told = Told(client, TELLERS.teller(ObjectRef("NetworkPolicy", "x", "p0")))
         told.see("p0")
         get = client.get
 
@@ -209,7 +212,7 @@ async def test_an_object_of_another_projects_kind_of_that_name_has_no_events() -
     ref = ObjectRef("NetworkPolicy", "x", "p0", "projectcalico.org")
     async with fake_api() as (api, client):
         await put(api, "p0")
-        told = Told(client, teller(ref, NODES))
+        told = Told(client, TELLERS.teller(ref))
         told.compiler._tables.replace(ref, [Problem(Cause(ref), "not ours")])
         assert ref in [problem.cause.ref for problem in told.compiler.problems]
         await told.tell()
@@ -217,11 +220,21 @@ async def test_an_object_of_another_projects_kind_of_that_name_has_no_events() -
 
 
 def test_an_object_of_another_projects_nodes_is_reported_by_one_of_our_nodes() -> None:
-    assert teller(ObjectRef("Node", "x", "rack-7", "example.org"), NODES) in NODES
+    assert TELLERS.teller(ObjectRef("Node", "x", "rack-7", "example.org")) in NODES
 
 
 def test_a_node_that_goes_moves_only_what_it_reported() -> None:
     refs = [ObjectRef("NetworkPolicy", "x", name) for name in NAMES]
-    before = {ref: teller(ref, NODES) for ref in refs}
-    after = {ref: teller(ref, NODES[:2]) for ref in refs}
+    before = {ref: TELLERS.teller(ref) for ref in refs}
+    after = {ref: Tellers(NODES[:2]).teller(ref) for ref in refs}
     assert all(after[ref] == before[ref] for ref in refs if before[ref] != NODES[2])
+
+
+def test_who_tells_of_each_of_many_nodes_is_found_at_once() -> None:
+    refs = [ObjectRef("Node", "", f"node-{number}") for number in range(5000)]
+    began = process_time()
+    tellers = Tellers(ref.name for ref in refs)
+    witnesses = [tellers.witness(ref) for ref in refs]
+    assert process_time() - began < 2
+    assert all(found != ref.name for found, ref in zip(witnesses, refs, strict=True))
+    assert len(set(witnesses)) == len(refs)

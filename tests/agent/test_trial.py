@@ -111,7 +111,26 @@ async def test_attempts_go_on_until_one_goes_well_and_no_longer(
         task.cancel()
 
 
-async def test_status_says_why_and_a_refused_add_is_a_reason_to_try_again() -> None:
+async def test_adds_that_fail_by_the_hundred_are_no_reason_for_an_attempt_each(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "AGAIN_SECONDS", 600.0)
+    nodes = Nodes()
+    trial = Trial(View(), nodes, Passes())
+    async with asyncio.TaskGroup() as tasks:
+        task = tasks.create_task(trial.run())
+        await trial.passed.wait()
+        for _ in range(20):
+            trial.again()
+            await asyncio.sleep(0.005)
+        task.cancel()
+    assert nodes.made == 1
+
+
+async def test_status_says_why_and_a_refused_add_is_a_reason_to_try_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "AGAIN_SECONDS", 0.01)
     kernel, nodes = FakeKernel((ETH0,)), Nodes()
     namespaces = FakeNamespaces(kernel)
     view = View()
@@ -120,13 +139,12 @@ async def test_status_says_why_and_a_refused_add_is_a_reason_to_try_again() -> N
     not_tried = await server.answer(document("STATUS", {}))
     assert not_tried["stdout"]["code"] == 50
     assert trial.why in not_tried["stdout"]["msg"]
-    await trial.attempt()
-    assert await server.answer(document("STATUS", {})) == {"exit": 0, "stdout": None}
     namespaces.make(path("web"))
-    kernel.refuse, nodes.read_only = Nodes(read_only=True)._errno, True
     async with asyncio.TaskGroup() as tasks:
         task = tasks.create_task(trial.run())
-        await asyncio.sleep(0)
+        await trial.passed.wait()
+        assert await server.answer(document("STATUS", {})) == {"exit": 0, "stdout": None}
+        kernel.refuse, nodes.read_only = Nodes(read_only=True)._errno, True
         refused = await server.answer(document("ADD", env("web")))
         assert refused["stdout"]["code"] == 102
 

@@ -57,6 +57,19 @@ def test_a_restart_forgets_history_but_no_object(tmp_path: Path) -> None:
     assert pods.log.after(last) == 0
 
 
+@pytest.mark.parametrize("before", [None, 0o644])
+def test_the_state_file_is_its_owners_alone(tmp_path: Path, before: int | None) -> None:
+    """Secrets are in it; an earlier version, or a copy, may have left it open to all."""
+    path = tmp_path / "state.db"
+    if before is not None:
+        path.touch()
+        path.chmod(before)
+    Store(Database(path)).put("secrets", named("a"))
+    written = sorted(tmp_path.iterdir())
+    assert path in written
+    assert {each.stat().st_mode & 0o777 for each in written} == {0o600}
+
+
 def test_the_log_says_when_a_reader_missed_changes() -> None:
     log = Log(floor=10, limit=4)
     for revision in range(11, 31):

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 from aiohttp import web
@@ -28,6 +28,8 @@ class FakeApi:
         self.lists: list[str] = []
         self.watches: list[dict[str, str]] = []
         self.refuse: Callable[[web.Request], web.Response | None] = lambda _: None
+        self.exec: Callable[[web.Request], Awaitable[web.StreamResponse]] | None = None
+        """Answers `pods/exec`."""
         self.forgotten = 0
         """Versions up to here are gone (410)."""
         self.url = ""
@@ -78,6 +80,8 @@ class FakeApi:
         self.requests.append(request)
         if (refusal := self.refuse(request)) is not None:
             return refusal
+        if self.exec is not None and request.path.endswith("/exec"):
+            return await self.exec(request)
         if request.query.get("watch") == "true":
             return await self._watch(request)
         if request.method == "GET":

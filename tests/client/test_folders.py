@@ -152,6 +152,10 @@ def test_with_kubectl_the_outer_kustomization_is_built_in_place_of_its_parts(
             {"base/kustomization.yaml": "resources: [web.yaml, 'https://example.org/x.yaml']\n"},
             "is a kustomization of https://example.org/x.yaml, which is elsewhere",
         ),
+        (
+            {"base/kustomization.yaml": f"resources: [web.yaml, {'x' * 300}]\n"},
+            "xxx, which is elsewhere",
+        ),
     ],
 )
 def test_a_kustomization_that_is_not_built_is_named_with_the_reason(

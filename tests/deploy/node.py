@@ -15,6 +15,7 @@ from typing import Any
 from steppe.client.resources import NODES
 from tests.apiserver.cluster import Server
 from tests.deploy.container import Running, spec
+from tests.deploy.manifest import documents
 from tests.waiting import patience, until
 
 NODE = "node-a"
@@ -69,10 +70,14 @@ class Node:
         return self.run("kubectl", f"--kubeconfig={self.server.kubeconfig}", *arguments)
 
     def register(self) -> None:
+        """The Node, as its kubelet makes it, and the manifest's namespaces."""
         node: dict[str, Any] = {"apiVersion": NODES.api_version, "kind": NODES.kind}
         node["metadata"] = {"name": NODE}
-        path = self.folder / "node.json"
-        path.write_text(json.dumps(node))
+        namespaces = [each for each in documents() if each["kind"] == "Namespace"]
+        path = self.folder / "objects.json"
+        path.write_text(
+            json.dumps({"apiVersion": "v1", "kind": "List", "items": [node, *namespaces]})
+        )
         self.kubectl("apply", "-f", str(path))
         addresses = [{"type": "InternalIP", "address": each.split("/")[0]} for each in ADDRESSES]
         patch = json.dumps({"status": {"addresses": addresses}})

@@ -1,13 +1,16 @@
 """What is read beside the tables: others' rules, routes, settings, neighbours, IPsec; flows."""
 
+from errno import EMFILE, EPROTONOSUPPORT
 from ipaddress import ip_address, ip_network
+from pathlib import Path
 
 import pytest
 
 from steppe.drivers.errors import KernelError
 from steppe.drivers.inspection import KernelInspection
 from steppe.drivers.netlink.netns import call_in
-from steppe.drivers.surroundings import registry
+from steppe.drivers.nftables import legacy
+from steppe.drivers.surroundings import registry, xfrm
 from steppe.drivers.surroundings.look import Look
 from steppe.net.address import IPNetwork
 from steppe.state.document import surroundings_document, surroundings_from
@@ -131,6 +134,28 @@ def test_what_cannot_be_read_is_named_and_the_rest_is_read(
     seen = around(node)
     assert seen.unread == (Unread("ip rules", "list them: No buffer space available"),)
     assert seen.links
+
+
+@pytest.mark.parametrize(("errno", "unread"), [(EMFILE, ["IPsec policies"]), (EPROTONOSUPPORT, [])])
+def test_only_a_kernel_without_ipsec_has_no_policies_for_want_of_a_socket(
+    node: Namespace, monkeypatch: pytest.MonkeyPatch, errno: int, unread: list[str]
+) -> None:
+    def refused(**_: int) -> None:
+        raise OSError(errno, "no socket")
+
+    monkeypatch.setattr(xfrm, "NetlinkSocket", refused)
+    assert [each.part for each in around(node).unread] == unread
+
+
+def test_tables_of_iptables_legacy_that_cannot_be_listed_are_not_none(
+    node: Namespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert around(node).unread == ()
+    (tmp_path / "names").touch()
+    monkeypatch.setattr(legacy, "_NAMES", str(tmp_path / "names"))
+    (unread,) = around(node).unread
+    assert unread.part == "others' packet rules"
+    assert unread.why.startswith("list iptables-legacy's tables: Not a directory")
 
 
 def test_flows_are_read_and_ended(node: Namespace) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from steppe.drivers.netlink.netns import call_in
 from steppe.drivers.nftables import legacy
+from steppe.drivers.nftables.expressions import does, target
 from steppe.drivers.nftables.others import packet_rules
 from steppe.net.address import parse_prefix
 from steppe.state.surroundings import Matching, PacketRule
@@ -39,6 +40,7 @@ table ip6 web {
     chain in {
         type filter hook input priority 0;
         ip6 saddr { fc99::1, fd00::/8 } tcp dport { 8080, 9000-9010 } reject
+        ip6 nexthdr ipv6-icmp drop
     }
 }
 table ip nat {
@@ -98,6 +100,7 @@ FOUND = [
     ("ip nat raw", "ip daddr 10.96.0.10 notrack", "notrack", Matching(4, destinations=SINK)),
     ("ip nat raw", "meta mark set 0x00000001", "mark", Matching(4)),
     ("ip nat raw", "meta mark set meta mark | 0x00000010", "mark", Matching(4)),
+    ("ip6 web in", "ip6 nexthdr ipv6-icmp drop", "drop", Matching(6, protocol="icmp")),
     ("ip6 web in", WEB, "reject", Matching(6, FD, protocol="tcp", ports=PORTS)),
 ]
 
@@ -133,6 +136,30 @@ LEGACY = (
 POD = (parse_prefix("10.244.1.0/24"),)
 
 
+def test_of_a_chain_with_several_ways_there_each_is_told_by_either_variant(
+    node: Namespace, tmp_path: Path
+) -> None:
+    (tmp_path / "rules.nft").write_text("""table ip two {
+        chain inner { udp dport 53 drop; }
+        chain forward {
+            type filter hook forward priority 0;
+            iifname "eth1" jump inner
+            iifname "eth2" jump inner
+        }
+    }""")
+    node.run("nft", "-f", str(tmp_path / "rules.nft"))
+    for words in (
+        "-N INNER",
+        "-A INNER -p udp -m udp --dport 53 -j DROP",
+        "-A FORWARD -i eth1 -j INNER",
+        "-A FORWARD -i eth2 -j INNER",
+    ):
+        node.run("iptables-legacy", *words.split(" "))
+    wanted = [Matching(4, protocol="udp", ports=((53, 53),), iif=f"eth{n}") for n in (1, 2)]
+    for found in (rules(node), call_in(node.fd, legacy.packet_rules)):
+        assert sorted((rule.matching for rule in found), key=lambda each: each.iif) == wanted
+
+
 def test_rules_of_iptables_legacy_are_read_as_its_own_program_shows_them(node: Namespace) -> None:
     assert call_in(node.fd, legacy.packet_rules) == ()
     for command in LEGACY:
@@ -152,3 +179,11 @@ def test_rules_of_iptables_legacy_are_read_as_its_own_program_shows_them(node: N
     assert mine == Matching(4, POD, protocol="tcp", ports=((8080, 8090),), iif="eth0")
     assert found["iptables-legacy nat POSTROUTING", "-o eth+ -j MASQUERADE"].matching.oif == "eth*"
     assert found["iptables-legacy filter MINE", "-m mark -j REJECT"].matching.partial
+
+
+@pytest.mark.parametrize(
+    ("name", "word"),
+    [("SNPT", "snat"), ("DNPT", "dnat"), ("SYNPROXY", "dnat"), ("HMARK", "mark"), ("LOG", "")],
+)
+def test_a_target_of_iptables_does_the_same_in_either_variant(name: str, word: str) -> None:
+    assert does([{"xt": {"type": "target", "name": name}}]) == target(name) == word

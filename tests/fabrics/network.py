@@ -69,7 +69,7 @@ class Fabric(msgspec.Struct, frozen=True):
     @property
     def node_mtu(self) -> int:
         """Of pods' links."""
-        plain = self.name == "direct" or self.name.startswith("auto")
+        plain = self.name in ("direct", "bgp") or self.name.startswith("auto")
         return 1500 if plain else 1500 - self.overhead
 
     def path_mtu(self, version: int) -> int:
@@ -98,7 +98,7 @@ class Network:
         self.fabric = fabric
         self.settings = Settings(fabric=fabric.name)
         self._stack = ExitStack()
-        racks = (0, 0, 0) if fabric.name == "direct" else (0, 0, 1)
+        racks = (0, 0, 0) if fabric.name in ("direct", "bgp") else (0, 0, 1)
         nodes = [_node(index, rack, fabric.underlay) for index, rack in enumerate(racks)]
         self.cluster = cluster_of(nodes, [pod_on(node, 0) for node in nodes])
         self.router = self.namespace()

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # build.sh FOLDER [PART...]: Kubernetes and its companions as programs in FOLDER, from their Go
-# modules. PARTS: runtime (what tests of containerd alone need: a
-# minute), cluster (all that tests need), e2e (the e2e tests, ginkgo), extras (kube-proxy,
-# helm, policy suite). The first time takes ten minutes of processor time; then Go's cache serves.
+# modules. PARTS: runtime (what tests of containerd alone need: a minute), companions (etcd, CoreDNS,
+# CNI plugins), cluster (all that tests need), e2e (the e2e tests, ginkgo), extras (kube-proxy, helm,
+# policy suite). The first time takes ten minutes of processor time; then Go's cache serves.
 # KUBERNETES_VERSION (v1.36.3) names the release.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
-usage() { sed -n 's/^# \{0,1\}//; 2,6p' "$0" >&2; exit 2; }
+usage() { sed -n 's/^# \{0,1\}//; 2,7p' "$0" >&2; exit 2; }
 [ $# -ge 1 ] || usage
 mkdir -p "$1/cni"
 out=$(cd "$1" && pwd)
@@ -36,6 +36,12 @@ build() { # FILE PACKAGE [FLAG...]: Go builds it again only if something has cha
   go build -trimpath -ldflags "-s -w ${stamp:-}" -o "$out/$1" "${@:3}" "$2"
 }
 
+own() { # NAME: a program of this folder, in the module of the same name
+  cp "$here/$1/main.go" .
+  go mod tidy 2>tidy.log || { cat tidy.log >&2; return 1; }
+  CGO_ENABLED=0 build "$1" .
+}
+
 kubernetes() {
   module kubernetes k8s.io/kubernetes "$version"
   echo "        downloading k8s.io/kubernetes $version"
@@ -46,7 +52,7 @@ kubernetes() {
     go mod edit -replace "$path=$path@$staging"
   done
   need k8s.io/kubernetes/{cmd/kube-{apiserver,controller-manager,scheduler,proxy},cmd/kubelet,cmd/kubectl} \
-    k8s.io/kubernetes/test/{e2e,images/agnhost}
+    k8s.io/kubernetes/test/{e2e,images/{agnhost,regression-issue-74839}}
   local package=k8s.io/component-base/version
   stamp="-X $package.gitVersion=$version -X $package.gitMajor=1"
   stamp="$stamp -X $package.gitMinor=$(echo "$version" | cut -d. -f2)"
@@ -54,9 +60,7 @@ kubernetes() {
 
 runtime() { # a client of the runtime's interface, in the place of a kubelet
   module sandbox k8s.io/cri-api "$staging"
-  cp "$here/sandbox/main.go" .
-  go mod tidy 2>tidy.log || { cat tidy.log >&2; return 1; }
-  CGO_ENABLED=0 build sandbox .
+  own sandbox
 }
 
 cluster() {
@@ -65,30 +69,39 @@ cluster() {
   for program in kube-apiserver kube-controller-manager kube-scheduler kubelet kubectl; do
     build $program k8s.io/kubernetes/cmd/$program
   done
-  CGO_ENABLED=0 build agnhost k8s.io/kubernetes/test/images/agnhost
+  # Without cgo, agnhost would need everything to be compiled a second time.
+  build agnhost k8s.io/kubernetes/test/images/agnhost
+  CGO_ENABLED=0 build regression-issue-74839 k8s.io/kubernetes/test/images/regression-issue-74839
   # agnhost's porter serves TLS with these.
   local source
   source=$(go list -m -f '{{.Dir}}' k8s.io/kubernetes)/test/images/agnhost/porter
   install -m 644 "$source/localhost.crt" "$source/localhost.key" "$out/"
+  companions
+}
+
+companions() { # what a cluster needs beside Kubernetes
   stamp=
   module etcd go.etcd.io/etcd/server/v3 v3.7.3
   need go.etcd.io/etcd/server/v3
   build etcd go.etcd.io/etcd/server/v3
   module coredns github.com/coredns/coredns v1.15.0
-  need github.com/coredns/coredns
-  CGO_ENABLED=0 build coredns github.com/coredns/coredns
+  own coredns
   module cni github.com/containernetworking/plugins v1.10.0
   local plugins=github.com/containernetworking/plugins/plugins plugin
-  need $plugins/{main/loopback,ipam/host-local,meta/portmap}
-  for plugin in main/loopback ipam/host-local meta/portmap; do
+  need $plugins/{main/loopback,main/ptp,ipam/host-local,meta/portmap}
+  for plugin in main/loopback main/ptp ipam/host-local meta/portmap; do
     build "cni/$(basename $plugin)" $plugins/$plugin
   done
 }
 
 e2e() {
+  ginkgo
   kubernetes
   echo "$(printf '%4d' $((SECONDS - begun))) s  e2e.test"
   go test -c -trimpath -ldflags "-s -w $stamp" -o "$out/e2e.test" k8s.io/kubernetes/test/e2e
+}
+
+ginkgo() {
   stamp=
   module ginkgo github.com/onsi/ginkgo/v2 v2.28.1
   need github.com/onsi/ginkgo/v2/ginkgo
@@ -110,6 +123,6 @@ extras() {
 }
 
 for part in "$@"; do
-  case $part in runtime | cluster | e2e | extras) $part ;; *) usage ;; esac
+  case $part in runtime | companions | cluster | e2e | extras) $part ;; *) usage ;; esac
 done
 echo "$(printf '%4d' $((SECONDS - begun))) s  built in $out"

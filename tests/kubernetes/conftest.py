@@ -9,6 +9,7 @@ from tests.kubernetes.harness.cluster import Cluster
 from tests.kubernetes.harness.control_plane import ApiServerAlone, ControlPlane
 from tests.kubernetes.harness.embedded import EmbeddedPlane
 from tests.kubernetes.harness.errors import HarnessError
+from tests.kubernetes.harness.installed import Installed
 from tests.kubernetes.harness.settings import PROGRAMS, settings
 from tests.kubernetes.workload import Workload, started
 
@@ -16,6 +17,7 @@ FORMS: dict[str, tuple[tuple[str, ...], type[ControlPlane | EmbeddedPlane]]] = {
     "containerd": (("sandbox",), EmbeddedPlane),
     "api-server": (("sandbox", "etcd", "kube-apiserver"), ApiServerAlone),
     "kubernetes": (PROGRAMS, ControlPlane),
+    "installed": (PROGRAMS, Installed),
 }
 """What is real, from the runtime alone to kubelets and all: the programs of each, and its plane."""
 
@@ -58,3 +60,11 @@ def cluster(
 @pytest.fixture(scope="session")
 def workload(cluster: Cluster) -> Workload:
     return started(cluster)
+
+
+@pytest.fixture
+def plane(cluster: Cluster) -> Installed:
+    """For tests of the form `installed` alone."""
+    if not isinstance(cluster.plane, Installed):
+        pytest.skip("in this form the harness starts Steppe, and nothing is installed")
+    return cluster.plane

@@ -1,6 +1,5 @@
 """What pods, Services and policies of a real cluster get from Steppe."""
 
-import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,7 +9,7 @@ import pytest
 from tests.kubernetes.harness.cluster import Cluster
 from tests.kubernetes.harness.lan import inside
 from tests.kubernetes.harness.processes import run
-from tests.kubernetes.workload import INSIDE, LATE, PORT, Workload, end_pod, run_pod
+from tests.kubernetes.workload import INSIDE, LATE, Workload, end_pod, run_pod
 from tests.waiting import until
 
 pytestmark = pytest.mark.timeout(900)
@@ -81,22 +80,14 @@ def test_a_policy_closes_and_opens_again(workload: Workload) -> None:
 def test_no_connection_is_lost_when_every_agent_is_killed(
     workload: Workload, say: Callable[[str], None]
 ) -> None:
-    targets = [f"[{one}]:{PORT}" for one in workload.service("web")["clusterIPs"]]
-    targets += [f"[{one}]:{PORT}" for server in workload.servers for one in server.addresses]
-    client = workload.client
-    program = (sys.executable, INSIDE / "traffic.py", "30", "100", *targets)
-    argv = client.runs(*program)
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as running:
+    with workload.traffic() as traffic:
         for name, node in workload.cluster.nodes.items():
             node.kill_agent()
             workload.cluster.restart_agent(name)
             until(node.agent_ready, 60, f"{name}'s agent is back")
-        assert running.poll() is None, "traffic ended before the last agent was back"
-        said, _ = running.communicate()
-    result = json.loads(said)
-    say(f"while every agent was killed: {said}")
+        result = traffic.ended(at_least=1000)
+    say(f"while every agent was killed: {result}")
     assert result["failed"] == []
-    assert result["made"] > 1000
 
 
 @pytest.mark.parametrize("family", BOTH)

@@ -1,7 +1,11 @@
 """What the tests ask the cluster with: a client on the first node, servers on the others."""
 
+import contextlib
+import json
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +37,24 @@ class Pod:
         return self.node.in_pod(self.addresses[0], *argv)
 
 
+class Traffic:
+    """Connections that go on while something is done to the cluster."""
+
+    def __init__(self, running: subprocess.Popen[str]) -> None:
+        self._running = running
+        self._begun = time.monotonic()
+
+    def ended(self, *, at_least: int) -> dict[str, Any]:
+        """End it, not before as many connections as this were made; what inside/traffic.py says."""
+        enough = self._begun + 1.1 * at_least / 100
+        until(lambda: time.monotonic() > enough or self._running.poll() is not None, 600, "traffic")
+        assert self._running.poll() is None, "traffic ended before it should"
+        said, _ = self._running.communicate()
+        result: dict[str, Any] = json.loads(said)
+        assert result["made"] >= at_least, result
+        return result
+
+
 @dataclass(frozen=True)
 class Workload:
     cluster: Cluster
@@ -45,6 +67,20 @@ class Workload:
         ask = ("curl", "--silent", "--max-time", "2", f"http://{at}/hostname")
         argv = self.client.runs(*ask)
         return subprocess.run(argv, capture_output=True, text=True, check=False).stdout
+
+    @contextlib.contextmanager
+    def traffic(self) -> Iterator["Traffic"]:
+        """100 connections a second from the client, to the Service and to each server."""
+        targets = [f"[{one}]:{PORT}" for one in self.service("web")["clusterIPs"]]
+        targets += [f"[{one}]:{PORT}" for server in self.servers for one in server.addresses]
+        program = (sys.executable, INSIDE / "traffic.py", "600", "100", *targets)
+        pipe = subprocess.PIPE
+        argv = self.client.runs(*program)
+        with subprocess.Popen(argv, stdin=pipe, stdout=pipe, text=True) as running:
+            try:
+                yield Traffic(running)
+            finally:
+                running.kill()
 
     def service(self, name: str) -> dict[str, Any]:
         answer: dict[str, Any] = self.cluster.api.get(f"{SERVICES}/{name}")["spec"]

@@ -86,6 +86,23 @@ def test_a_policy_that_is_refused_puts_in_doubt_what_it_may_select(
     assert closed.isolates == frozenset(directions)
 
 
+@pytest.mark.parametrize(
+    ("metadata", "why"),
+    [
+        ("{namespace: d}", "has no name (x:4)"),
+        ("{name: '', namespace: d}", "has no name (x:4)"),
+        # In the YAML of Kubernetes' tools `name: n` is false.
+        ("{name: false, namespace: d}", "has no name: n, no, off and false are no texts in YAML"),
+    ],
+)
+def test_policies_without_a_name_put_in_doubt_what_they_may_select(metadata: str, why: str) -> None:
+    nameless = POLICY.replace("{name: p, namespace: d}", metadata)
+    one = f"{BASE}{nameless}spec: {{podSelector: {{matchLabels: {{app: web}}}}}}\n"
+    found = load(f"{one}---\n{nameless}spec: {{podSelector: {{}}, policyTypes: [Egress]}}\n")
+    assert policies(found) == [("app=web", "d", ("ingress",)), ("everything", "d", ("egress",))]
+    assert found.problems[0].message.startswith(why)
+
+
 def test_a_cluster_policy_that_is_refused_puts_every_pod_in_doubt() -> None:
     text = "apiVersion: policy.networking.k8s.io/v1beta1\nkind: ClusterNetworkPolicy\n"
     found = load(f"{BASE}{text}metadata: {{name: c}}\nspec: {{tier: Admin}}\n")

@@ -8,10 +8,13 @@ from hypothesis import strategies as st
 
 from steppe.judge.judge import End
 from steppe.judge.pieces import allowed_of
+from steppe.kube.cause import Cause, ObjectRef
 from steppe.kube.cluster import Cluster
+from steppe.kube.doubt import Doubt, PoliciesInDoubt
 from steppe.kube.objects import Node, Pod
+from steppe.kube.policies import NetworkPolicy, Pods
 from steppe.net.ports import NOTHING
-from steppe.reach.difference import Difference
+from steppe.reach.difference import Difference, Gain
 from steppe.reach.names import member_name
 from steppe.reach.offer_changes import OfferChange
 from steppe.reach.reach import Reach, reach_of
@@ -96,6 +99,53 @@ def test_a_difference_is_what_reach_says_after_without_what_it_said_before(
                 gain = (known[0].v4 if version == 4 else known[0].v6) if known else None
                 assert (gain.opened if gain else NOTHING) == will - was
                 assert (gain.closed if gain else NOTHING) == was - will
+
+
+UNREAD = ObjectRef("NetworkPolicy", "x", "unread", "networking.k8s.io")
+DOUBT = Doubt(Cause(UNREAD), "cannot be read", PoliciesInDoubt(Pods(within="x")))
+
+
+@FEW
+@given(worlds(), st.data(), st.sampled_from([(True, True), (True, False), (False, True)]))
+def test_whatever_an_unread_policy_says_a_difference_has_told_it(world, data, unread) -> None:
+    """What surely opens does so whatever the policy says, and what may is told to be so."""
+    old = cluster_in(world)
+    new = data.draw(st.one_of(changed(old), st.just(old)))
+    pair = [
+        with_doubt(each, in_doubt=known) for each, known in zip((old, new), unread, strict=True)
+    ]
+    difference = Difference(*pair)
+    changes = list(difference.flows())
+    real = msgspec.structs.replace(data.draw(network_policies("unread")), namespace="x")
+    before, after = (
+        reach_of(with_policy(each, real) if known else each)
+        for each, known in zip((old, new), unread, strict=True)
+    )
+    everybody = [*{**old.pods, **new.pods}.values(), *BEYOND]
+    for here in everybody:
+        for there in everybody:
+            if special(here, there) or not (isinstance(here, Pod) or isinstance(there, Pod)):
+                continue
+            receiver, sender = (group_of(difference, end) for end in (there, here))
+            known = [c for c in changes if c.receiver == receiver and c.senders >> sender & 1]
+            for version in (4, 6):
+                if not all(address_of(end, version) for end in (here, there)):
+                    continue
+                was, will = (allowed(reach, here, there, version) for reach in (before, after))
+                gain = (known[0].v4 if version == 4 else known[0].v6) if known else Gain()
+                assert (will - was) - (gain.opened | gain.may_open) == NOTHING
+                assert (was - will) - (gain.closed | gain.may_close) == NOTHING
+                assert gain.opened - (will - was) == NOTHING
+                assert gain.closed - (was - will) == NOTHING
+
+
+def with_doubt(cluster: Cluster, *, in_doubt: bool) -> Cluster:
+    return msgspec.structs.replace(cluster, doubts=(DOUBT,) if in_doubt else ())
+
+
+def with_policy(cluster: Cluster, policy: NetworkPolicy) -> Cluster:
+    policies = {**cluster.network_policies, (policy.namespace, policy.name): policy}
+    return msgspec.structs.replace(cluster, network_policies=policies)
 
 
 @FEW

@@ -1,12 +1,14 @@
 """Laws of compiling, settling and diffing, over clusters sound and unsound."""
 
 from ipaddress import ip_address, ip_network
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from steppe.compile.incremental import NodeCompiler
 from steppe.compile.node import compile_cluster, compile_node
+from steppe.compile.slices import counted
 from steppe.kube.cluster import Cluster, cluster_of
 from steppe.kube.objects import Node, Workload
 from steppe.kube.services import EndpointSlice, Service, ServiceRange
@@ -46,23 +48,31 @@ service_ranges = st.builds(
     created=st.sampled_from(["2025-01-01T00:00:00Z", "2026-01-02T00:00:00Z"]),
 )
 
-events = st.lists(
-    st.one_of(
-        st.tuples(st.just("node"), any_nodes()),
-        st.tuples(st.just("gone"), st.sampled_from(NAMES)),
-        st.tuples(st.just("attach"), workloads),
-        st.tuples(st.just("detach"), st.sampled_from(["st0", "st1", "st2"])),
-        st.tuples(st.just("service"), services()),
-        st.tuples(st.just("no service"), st.sampled_from(SERVICES)),
-        st.tuples(st.just("slice"), slices()),
-        st.tuples(st.just("no slice"), st.sampled_from(SLICES)),
-        st.tuples(st.just("claimant"), claimants()),
-        st.tuples(st.just("gone"), st.sampled_from(["late-0", "late-1", "late-2"])),
-        st.tuples(st.just("range"), service_ranges),
-        st.tuples(st.just("no range"), st.sampled_from(["kubernetes", "more"])),
-    ),
-    max_size=25,
+any_event = st.one_of(
+    st.tuples(st.just("node"), any_nodes()),
+    st.tuples(st.just("gone"), st.sampled_from(NAMES)),
+    st.tuples(st.just("attach"), workloads),
+    st.tuples(st.just("detach"), st.sampled_from(["st0", "st1", "st2"])),
+    st.tuples(st.just("service"), services()),
+    st.tuples(st.just("no service"), st.sampled_from(SERVICES)),
+    st.tuples(st.just("slice"), slices()),
+    st.tuples(st.just("no slice"), st.sampled_from(SLICES)),
+    st.tuples(st.just("claimant"), claimants()),
+    st.tuples(st.just("gone"), st.sampled_from(["late-0", "late-1", "late-2"])),
+    st.tuples(st.just("range"), service_ranges),
+    st.tuples(st.just("no range"), st.sampled_from(["kubernetes", "more"])),
 )
+events = st.lists(any_event, max_size=25)
+
+events_here = any_event.filter(lambda event: event != ("gone", HERE))
+"""Events that leave this node known."""
+Known = tuple[
+    dict[str, Node],
+    dict[str, Workload],
+    dict[str, Service],
+    dict[str, EndpointSlice],
+    dict[str, ServiceRange],
+]
 
 
 @given(events, settings)
@@ -94,6 +104,40 @@ def test_any_history_of_events_ends_in_the_from_scratch_tables(
         assert compiler.problems == problems
     else:
         assert {key.table for key in compiler.state} <= {"elements"}, "ranges need no node"
+
+
+@given(st.lists(st.tuples(events_here, st.integers(0, 3)), max_size=25), settings)
+def test_services_in_slices_end_in_the_same_and_nothing_is_handed_out_before(
+    history: list[tuple[tuple[str, Any], int]], chosen: Settings
+) -> None:
+    compiler = NodeCompiler(chosen, HERE)
+    compiler.set_node(Node(HERE, addresses=(ip_address("192.0.2.11"),)))
+    compiler.offers.large, compiler.offers.step = 2, 1
+    compiler.offers.work_in_slices(lambda: None, counted(1))
+    known: Known = ({HERE: compiler.nodes[HERE]}, {}, {}, {}, {})
+    actual = values(compiler.state)
+    for event, turns in history:
+        touched = _feed(compiler, known, *event)
+        for _ in range(turns):
+            touched |= compiler.offers.more()
+        given_out = touched - compiler.pending
+        actual = applied(actual, diff(compiler.state, actual, given_out))
+    touched = frozenset()
+    while compiler.offers.waiting:
+        touched |= compiler.offers.more()
+    actual = applied(actual, diff(compiler.state, actual, touched))
+    assert actual == values(compiler.state)
+    nodes, attached, offered, listed, ranges = known
+    state, problems = compile_node(
+        chosen,
+        nodes[HERE],
+        nodes.values(),
+        attached.values(),
+        [(s, [x for x in listed.values() if x.service == s.name]) for s in offered.values()],
+        ranges=ranges.values(),
+    )
+    assert compiler.state == state
+    assert compiler.problems == problems
 
 
 def _feed(compiler, known, what, arg):  # noqa: PLR0911

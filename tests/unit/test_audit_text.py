@@ -44,6 +44,14 @@ def test_what_surely_stops_packets_stands_before_what_may() -> None:
     ]
 
 
+def test_what_somebody_has_changed_in_steppe_s_own_table_comes_first() -> None:
+    drop = other("inet steppe forward (hook forward): drop", sure=True) | {"kind": "own table"}
+    lines = [click.unstyle(each) for each in audit_lines([answer(BLACK, drop)])]
+    assert lines[1] == "  somebody has changed Steppe's own table:"
+    assert lines[2].strip() == drop["entry"]
+    assert lines[5] == "  not Steppe's, and it stops packets or leads them elsewhere:"
+
+
 def test_of_many_things_the_first_are_shown() -> None:
     many = [other(f"rule {number}", sure=False) for number in range(25)]
     lines = [click.unstyle(each) for each in audit_lines([answer(*many)])]

@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -99,11 +100,11 @@ def test_a_namespace_that_goes_takes_its_pods_along(tmp_path):
 
 
 def test_another_fabric_changes_tables_and_no_flow(tmp_path):
-    result = diff(tmp_path, "", "--fabric", "vxlan")
+    result = diff(tmp_path, "# nothing", "--fabric", "vxlan")
     assert result.exit_code == 1
     assert "Nothing changes for any flow." in result.output
     assert all("fdb +1" in row[1] for row in section(result.output, "TABLES"))
-    assert diff(tmp_path, "", "--fabric", "vxlan", "--fail-on", "deny").exit_code == 0
+    assert diff(tmp_path, "# nothing", "--fabric", "vxlan", "--fail-on", "deny").exit_code == 0
 
 
 def test_wide_lists_every_entry(tmp_path):
@@ -237,6 +238,13 @@ def test_what_a_later_revision_does_not_have_is_deleted(tmp_path):
     assert "no longer isolated by NetworkPolicy/monitoring/shut" in result.output
 
 
+def test_revisions_are_read_by_a_python_without_filters_of_archives(tmp_path, monkeypatch):
+    monkeypatch.delattr(tarfile, "data_filter")  # Debian 12 has Python 3.11.2
+    committed(tmp_path, SHOP.read_text() + "\n---" + SHUT)
+    (tmp_path / "manifests" / "all.yaml").write_text(SHOP.read_text())
+    assert revised(tmp_path, "HEAD", "--fail-on", "allow").exit_code == 1
+
+
 def test_two_folders_are_compared_as_wholes(tmp_path):
     old, new = tmp_path / "old.yaml", tmp_path / "new.yaml"
     old.write_text(SHOP.read_text() + "\n---" + SHUT)
@@ -256,6 +264,19 @@ def test_a_folder_that_is_new_since_the_revision_was_empty(tmp_path):
     result = CliRunner().invoke(main, list(map(str, words)), catch_exceptions=False)
     assert result.exit_code == 1
     assert "NEWLY ALLOWED" in result.output
+
+
+def test_links_out_of_a_revision_are_left_out_unless_they_are_manifests(tmp_path):
+    committed(tmp_path, SHOP.read_text())
+    (tmp_path / "manifests" / "README").symlink_to("/etc/hostname")
+    committed(tmp_path, SHOP.read_text())
+    assert revised(tmp_path, "HEAD").exit_code == 0
+    (tmp_path / "manifests" / "more.yaml").symlink_to("/etc/more.yaml")
+    committed(tmp_path, SHOP.read_text())
+    result = revised(tmp_path, "HEAD")
+    assert result.exit_code == 2
+    assert "manifests at HEAD is not read" in result.output
+    assert "more.yaml" in result.output
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,7 @@ def test_markdown_tells_what_closes_and_why(tmp_path: Path) -> None:
     row = next(line for line in text.splitlines() if line.startswith("| ✘ newly denied"))
     assert "shop/db" in row
     assert "NetworkPolicy/shop/close" in row
+    assert "| all |" in row
     assert "| svc/shop/db:5432/TCP" in text
 
 

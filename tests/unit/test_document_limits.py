@@ -2,7 +2,10 @@
 
 import contextlib
 import json
+import subprocess
+import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -120,3 +123,27 @@ def test_levels_are_those_of_the_value_in_json_and_in_yaml(value: Any) -> None:
                 check(data, levels - 1)
     check_yaml(yaml.safe_dump(value).encode(), levels)
     assert levels <= DEEPEST
+
+
+@pytest.mark.parametrize(
+    ("command", "text"),
+    [
+        (("lint",), b"- " * 100_000 + b"x"),
+        (("lint",), LAUGHS),
+        (("explain", "a", "b:80"), b"[" * 100_000),
+        (("reach",), LAUGHS),
+    ],
+)
+def test_such_a_file_is_a_sentence_of_each_command_and_nobodys_end(
+    tmp_path: Path, command: tuple[str, ...], text: bytes
+) -> None:
+    """In a process of its own, for deep YAML has ended one by a signal."""
+    path = tmp_path / "a.yaml"
+    path.write_bytes(text)
+    steppe = (sys.executable, "-P", "-c", "from steppe.cli.main import main; main()")
+    done = subprocess.run(
+        (*steppe, *command, "-f", path), capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    assert str(path) in done.stderr.replace("\n", "")

@@ -327,6 +327,18 @@ def test_sarif_has_all_that_version_2_1_0_requires(tmp_path: Path) -> None:
     )
 
 
+def test_sarif_names_files_as_uris_and_none_for_standard_input(tmp_path: Path) -> None:
+    file = tmp_path / "my shop.yaml"
+    items = [{"kind": "List", "apiVersion": "v1", "items": [*yaml.safe_load_all(CLOSED)]}]
+    file.write_text(yaml.safe_dump_all(items))
+    for name, places in ((str(file), [f"{tmp_path}/my%20shop.yaml"]), ("-", [])):
+        words = ["lint", "-f", name, "-o", "sarif"]
+        result = CliRunner().invoke(main, words, input=file.read_bytes())
+        (found,) = json.loads(result.stdout)["runs"][0]["results"]
+        known = [at["physicalLocation"] for at in found["locations"] if "physicalLocation" in at]
+        assert [at["artifactLocation"]["uri"] for at in known] == places
+
+
 def test_sarif_without_findings_has_an_empty_list_of_results(tmp_path: Path) -> None:
     result = run(tmp_path, WEB_AND_DB, "-o", "sarif")
     assert result.exit_code == 0

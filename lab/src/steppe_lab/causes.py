@@ -7,16 +7,20 @@ from typing import Any
 import msgspec
 
 from steppe.agent.ask import AskError, ask
-from steppe.drivers.nftables.library import NftError
+from steppe.dataplane.nft.skeleton import SKELETON
 from steppe.errors import SteppeError
+from steppe.findings.finding import Finding, finding_from
 from steppe.kube.cluster import Cluster
 from steppe.state.document import KeyState, key_state_from
+from steppe.verify.beside import Went, beside, with_whole_table
 from steppe.verify.judge import Seen
 from steppe.verify.stops import Differing, Group, Stop, Tables, grouped
+from steppe_lab.probe.traced import Dropped
 from steppe_lab.verify import ObservedEnds, Wrong, traced
 
 TRACED = 200
 """The most packets that are sent again to be traced; others have the cause of one like them."""
+_NODE = "node/"
 Say = Callable[[str], None]
 Why = tuple[Stop | Differing, ...]
 
@@ -37,41 +41,83 @@ def causes_of(
     rate: float,
     say: Say,
 ) -> Causes:
-    """Each wrong packet's cause: entries of the tables; else the rule at which traces end.
+    """Each wrong packet's cause: entries of the tables; else the rule at which traces end; else
+    what others have put beside the tables.
 
     `sockets` are the agents', `say` is called with what is being done.
     """
-    held, notes = _held(cluster, sockets)
-    tables = Tables(cluster, held)
+    answers = _answers(cluster, sockets)
+    tables, notes = Tables(cluster, answers.held), answers.notes
     found: list[Why] = []
     for number, each in enumerate(wrong):
         say(f"{number} of {len(wrong)} mismatches looked up in the tables")
-        found.append(tables.stops(each.check))
-    open_ = [n for n, why in enumerate(found) if not why and _is_lost(wrong[n].seen)]
+        found.append(with_whole_table(tables.stops(each.check), answers.findings))
+    unknown = [n for n, why in enumerate(found) if not why]
+    lost = [n for n in unknown if _is_lost(wrong[n].seen)]
+    traces: dict[int, Dropped | None] = {}
     try:
-        traces = _traced(cluster, ends, [wrong[n] for n in open_], rate, say)
-        for number, why in zip(open_, traces, strict=True):
-            found[number] = why
-    except (NftError, OSError) as error:
+        ended = _traced(cluster, ends, [wrong[n] for n in lost], rate, say)
+        traces = dict(zip(lost, ended, strict=True))
+    except (SteppeError, OSError) as error:
         notes.append(f"packets could not be traced through the kernels' rules: {error}")
+    for number in unknown:
+        found[number] = _why(tables, answers.findings, wrong[number], traces.get(number))
     return Causes(grouped(zip(wrong, found, strict=True)), tuple(notes))
 
 
-def _held(cluster: Cluster, sockets: Sequence[Path]) -> tuple[dict[str, list[KeyState]], list[str]]:
-    """By node, what its agent answers of its tables and what the kernel has of them."""
+def _why(
+    tables: Tables,
+    findings: Mapping[str, Sequence[Finding]],
+    each: Wrong,
+    ended: Dropped | None,
+) -> tuple[Stop, ...]:
+    """The rule of another program at which it ended; else what others have on its way.
+
+    A rule of Steppe's own drops a packet that is not as it should be, for another node may have
+    changed it, or one that has no way back.
+    """
+    own = ended is not None and bool(ended.rule) and ended.chain[1] == SKELETON.table
+    if ended is not None and ended.rule and not own:
+        return (_at(ended),)
+    nodes, packets = tables.way(each.check)
+    if ended is not None and ended.netns.startswith(_NODE) and not own:
+        nodes = frozenset((ended.netns.removeprefix(_NODE),))
+    went = Went(nodes, packets, lost=_is_lost(each.seen), large=bool(each.check.size))
+    stop = beside(findings, went)
+    if stop is None and ended is not None:
+        stop = _at(ended)
+    return (stop,) if stop is not None else ()
+
+
+def _at(ended: Dropped) -> Stop:
+    return Stop(ended.netns.removeprefix(_NODE), ended.text)
+
+
+class _Answers(msgspec.Struct, frozen=True):
+    """By node, what its agent answers: its tables, what the kernel has of them, and what is beside
+    them; and sentences about what could not be asked.
+    """
+
+    held: dict[str, list[KeyState]]
+    findings: dict[str, tuple[Finding, ...]]
+    notes: list[str]
+
+
+def _answers(cluster: Cluster, sockets: Sequence[Path]) -> _Answers:
     addresses = {a for pod in cluster.pods.values() for a in pod.addresses}
     addresses |= {a for node in cluster.nodes.values() for a in node.addresses}
     addresses |= {a for service in cluster.services.values() for a in service.addresses}
     body = {"addresses": sorted(map(str, addresses))}
-    held: dict[str, list[KeyState]] = {}
-    notes = []
+    found = _Answers({}, {}, [])
     for path in sockets:
         try:
             answer = _answered(ask(path, "tables", method="POST", body=body))
-            held[answer["node"]] = [key_state_from(each) for each in answer["entries"]]
+            node = answer["node"]
+            found.held[node] = [key_state_from(each) for each in answer["entries"]]
+            found.findings[node] = tuple(map(finding_from, answer["findings"]))
         except (SteppeError, ValueError, KeyError, TypeError) as error:
-            notes.append(f"the tables of {path.parent.name} were not looked at: {error}")
-    return held, notes
+            found.notes.append(f"the tables of {path.parent.name} were not looked at: {error}")
+    return found
 
 
 def _answered(answer: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -87,7 +133,7 @@ def _is_lost(seen: Seen) -> bool:
 
 def _traced(
     cluster: Cluster, ends: ObservedEnds, wrong: Sequence[Wrong], rate: float, say: Say
-) -> list[tuple[Stop, ...]]:
+) -> list[Dropped | None]:
     """Where each ended; of many alike some are sent, and one stands for those that are not."""
     pods = {f"{ns}/{name}": pod.node for (ns, name), pod in cluster.pods.items()}
     alike: dict[object, list[int]] = {}
@@ -98,17 +144,12 @@ def _traced(
         return []
     say(f"{len(sent)} mismatches sent again, and traced through the kernels' rules")
     ended = dict(zip(sent, traced(ends, [wrong[n] for n in sent], rate), strict=True))
-    found: list[tuple[Stop, ...]] = [()] * len(wrong)
+    found: list[Dropped | None] = [None] * len(wrong)
     for numbers in alike.values():
         first = next((n for n in numbers if ended.get(n)), None)
+        of_another = ended[first] if first is not None else None
         for number in numbers:
-            last = (
-                ended.get(number)
-                if number in ended
-                else (ended[first] if first is not None else None)
-            )
-            if last:
-                found[number] = (Stop(last.netns.removeprefix("node/"), last.text),)
+            found[number] = ended.get(number, of_another)
     return found
 
 

@@ -1,12 +1,13 @@
 """Manifests, read from files and applied through the API as `kubectl apply --server-side` does."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import steppe.kube
 from steppe.client.client import Client
 from steppe.client.errors import ApiError
-from steppe.client.files import files_in
+from steppe.client.folders import Built, Left, contents_of
 from steppe.client.reports import NAMESPACE
 from steppe.client.resources import Resource
 from steppe.manifests.yaml_text import YamlError, documents_of, parts_of
@@ -26,15 +27,31 @@ STATUS_NAMESPACE: Json = {
 
 def read_manifests(files: tuple[Path, ...]) -> tuple[Json, ...]:
     """Every object of the files and folders, in order; a List counts as its items."""
-    return tuple(found for path in files for file in files_in(path) for found in _read(file))
+    return tuple(found for path in files for source in _sources(path) for found in _read(*source))
 
 
-def _read(file: Path) -> list[Json]:
+def _sources(path: Path) -> Iterator[tuple[str, bytes]]:
+    """The name and the content of each file, and of what was built of kustomizations.
+
+    LabError for what a folder has and is not read, such as a chart: it is not applied in part.
+    """
+    for each in contents_of(path) if path.is_dir() else (path,):
+        if isinstance(each, Left):
+            what = f"{each.path} {each.why.partition(';')[0]}"
+            raise LabError(f"{what}; nothing of {path} is applied: give what it makes as a file")
+        if isinstance(each, Built):
+            yield each.name, each.content
+            continue
+        try:
+            yield str(each), each.read_bytes()
+        except OSError as error:
+            raise LabError(f"{each}: {error.strerror}") from error
+
+
+def _read(file: str, content: bytes) -> list[Json]:
     try:
-        parts = parts_of(file.read_bytes())
+        parts = parts_of(content)
         documents = [each.content for part in parts for each in documents_of(part.text)]
-    except OSError as error:
-        raise LabError(f"{file}: {error.strerror}") from error
     except YamlError as error:
         raise LabError(f"{file} is not YAML: {error}") from error
     found: list[Json] = []
@@ -48,12 +65,12 @@ def _read(file: Path) -> list[Json]:
     return found
 
 
-def _check(document: object, file: Path) -> None:
+def _check(document: object, file: str) -> None:
     if not isinstance(document, dict) or not document.get("apiVersion") or "kind" not in document:
         raise LabError(f"{file}: a document without apiVersion and kind is no Kubernetes object")
 
 
-def _check_name(document: Json, file: Path) -> None:
+def _check_name(document: Json, file: str) -> None:
     metadata = document.get("metadata")
     if not isinstance(metadata, dict) or not metadata.get("name"):
         raise LabError(f"{file}: a {document['kind']} without metadata.name")

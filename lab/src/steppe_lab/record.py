@@ -63,6 +63,11 @@ class Record(msgspec.Struct, frozen=True, rename="camel"):
     processes: tuple[Process, ...] = ()
     schema: str = "steppe.lab/v1"
 
+    @property
+    def logs(self) -> dict[str, str]:
+        """The file to which each process writes, by its name."""
+        return {process.name: process.log for process in self.processes}
+
 
 class Paths(msgspec.Struct, frozen=True):
     """The places of one lab's files."""

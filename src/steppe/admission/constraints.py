@@ -5,6 +5,7 @@ Patterns are taken for Python's dialect; rules in CEL are for `rules` to judge.
 
 import ipaddress
 import json
+import operator
 import re
 from collections.abc import Callable
 from datetime import datetime
@@ -108,21 +109,20 @@ def _object(errors: Errors, schema: Json, value: Json, where: str) -> None:
     for name in schema.get("required", ()):
         if name not in value:
             errors.required(f"{where}.{name}" if where else name)
-    if len(value) < schema.get("minProperties", 0):
-        detail = f"{where} in body should have at least {schema['minProperties']} properties"
-        errors.invalid(where, value, detail)
-    if "maxProperties" in schema and len(value) > schema["maxProperties"]:
-        detail = f"{where} in body should have at most {schema['maxProperties']} properties"
-        errors.invalid(where, value, detail)
+    _counted(errors, schema, value, where, "Properties")
+
+
+def _counted(errors: Errors, schema: Json, value: Json | list[Any], where: str, what: str) -> None:
+    """Whether a value has as many Properties or Items as the schema asks for."""
+    for bound, word, breaks in (("min", "least", operator.lt), ("max", "most", operator.gt)):
+        number = schema.get(f"{bound}{what}")
+        if number is not None and breaks(len(value), number):
+            detail = f"{where} in body should have at {word} {number} {what.lower()}"
+            errors.invalid(where, value, detail)
 
 
 def _list(errors: Errors, schema: Json, value: list[Any], where: str) -> None:
-    if len(value) < schema.get("minItems", 0):
-        detail = f"{where} in body should have at least {schema['minItems']} items"
-        errors.invalid(where, value, detail)
-    if "maxItems" in schema and len(value) > schema["maxItems"]:
-        detail = f"{where} in body should have at most {schema['maxItems']} items"
-        errors.invalid(where, value, detail)
+    _counted(errors, schema, value, where, "Items")
     kind = schema.get("x-kubernetes-list-type")
     if kind not in ("set", "map"):
         return

@@ -12,6 +12,8 @@ Events flow in one direction; no part calls back:
          ├─▶ node.lost ──▶ cni.pods: Reattaching ──▶ cni.server
          └─▶ node.passes ──▶ cni.gate, node.gauges, cni.install
 
+With the fabric bgp, `bgp` is woken by each event as well, and runs BIRD beside all this.
+
 Questions are answered from this state and change nothing: `answers` and `node.audit` over
 agent.sock (`server`), metrics and proxy health over TCP. `publish` and `report` write to the API.
 
@@ -25,6 +27,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
 from steppe.agent.answers import Answers
+from steppe.agent.bgp.bgp import Bgp
 from steppe.agent.cni.attach import Attachments
 from steppe.agent.cni.gate import Gate
 from steppe.agent.cni.install import install
@@ -37,6 +40,7 @@ from steppe.agent.feeds.feeds import Feeds
 from steppe.agent.health.metrics import Metrics, serve
 from steppe.agent.health.proxy_health import ProxyHealth
 from steppe.agent.health.proxy_mode import answer_mode
+from steppe.agent.hurry import Hurry
 from steppe.agent.kernel import Kernel
 from steppe.agent.log import line
 from steppe.agent.loop_errors import LoopErrors
@@ -85,7 +89,8 @@ class Pipeline:
             busy=lambda: self.keeper.busy,
             leaving=lambda: self.feeds.nodes.leaving,
         )
-        feeds = self.feeds = Feeds(client, compiler, self.underlay.value, proxy_health)
+        hurry = Hurry()
+        feeds = self.feeds = Feeds(client, compiler, self.underlay.value, proxy_health, hurry)
         self.flows = FlowEnder(compiler, kernel.flows)
         self.policy_flows = PolicyFlowEnder(compiler, kernel.judged_flows)
         self.lost, self.passes = LostPods(), Passes()
@@ -103,9 +108,10 @@ class Pipeline:
         pods = AttachedPods(compiler, self.keeper, gate)
         attachments = Attachments(self.here, kernel.pods, kernel.namespaces)
         self.trial = Trial(self.here, kernel.trial, self.passes)
-        self.cni = CniServer(self.here, pods, attachments, trial=self.trial)
+        self.cni = CniServer(self.here, pods, attachments, trial=self.trial, hurry=hurry)
         self.reattaching = Reattaching(self.lost, self.cni, pods, self.keeper)
-        self.listener = FeedListener(feeds, self.keeper, self.underlay)
+        self.bgp = Bgp(options, compiler, feeds)
+        self.listener = FeedListener(feeds, self.keeper, self.underlay, also=self.bgp.wake)
 
 
 class Agent:
@@ -131,17 +137,22 @@ class Agent:
         self._gauges = Gauges(
             metrics, compiler, keeper.reconciler, lambda: feeds.out_of_sync, self.problems
         )
-        observer = Observer(compiler, kernel.inspection, pipeline.cni.in_pod)
+        observer = Observer(compiler, kernel.inspection, pipeline.cni.in_pod, pipeline.bgp.learned)
         self._denials = Denials(compiler, lambda: read(kernel.counters), metrics.denied)
         answers = self._answers(observer)
+        looked_at = (compiler, keeper, pipeline.cni.inner_faults, kernel.inspection, observer)
         self._server = AgentServer(
             options.state_dir / "agent.sock",
             answers,
-            Audit(compiler, keeper, pipeline.cni.inner_faults, kernel.inspection, observer),
+            Audit(*looked_at, sessions=pipeline.bgp.missing),
             Samples(compiler, lambda: feeds.policies.pods),
+            bgp=pipeline.bgp.document,
         )
         self._events = EventRecorder(client, "steppe-agent", options.node)
-        self._publisher = Publisher(client, compiler, feeds, self._events, underlay)
+        self._publisher = Publisher(
+            *(client, compiler, feeds, self._events, underlay),
+            sessions=lambda: pipeline.bgp.problems,
+        )
         self._reporter = Reporter(client, options.node, answers.brief, self._signs)
 
     def _answers(self, observer: Observer) -> Answers:
@@ -163,6 +174,7 @@ class Agent:
             pipeline.feeds,
             pipeline.compiler,
             pipeline.underlay,
+            pipeline.bgp,
             self.supervisor,
             self.loop_errors,
         )
@@ -224,6 +236,7 @@ class Agent:
             Job("denied-packets", self._denials.run),
             Job("gauges", lambda: self._gauges.run(pipeline.passes)),
             Job("cni-install", self._install_cni, lasts=False),
+            *pipeline.bgp.jobs(),
             Job("publish", self._publisher.run),
             Job("report", lambda: self._reporter.run(self._turned("report"))),
             Job("events", self._events.run),

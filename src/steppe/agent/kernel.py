@@ -14,6 +14,7 @@ from steppe.drivers.kernel_namespaces import KernelNamespaces
 from steppe.drivers.namespaces import Host, Namespaces, TrialNodes
 from steppe.drivers.nftables.counters import Counters
 from steppe.drivers.nftables.driver import Nft
+from steppe.drivers.nftables.expected import Expected
 from steppe.drivers.trial import trial_node
 from steppe.drivers.underlay import Underlays
 from steppe.plan.flows import ENDED
@@ -47,7 +48,8 @@ def opened() -> Iterator[Kernel]:
     The watches are opened before the first reading, so that no event is missed.
     """
     with contextlib.ExitStack() as stack:
-        driver = stack.enter_context(KernelDriver(more=(Nft(SKELETON),)))
+        expected = Expected(SKELETON)
+        driver = stack.enter_context(KernelDriver(more=(Nft(SKELETON, expected),)))
         yield Kernel(
             driver=driver,
             events=stack.enter_context(driver.watch()),
@@ -58,5 +60,5 @@ def opened() -> Iterator[Kernel]:
             flows=stack.enter_context(Conntrack()),
             judged_flows=stack.enter_context(Conntrack()),
             counters=stack.enter_context(Counters(SKELETON.table)),
-            inspection=KernelInspection(("inet", SKELETON.table), ENDED),
+            inspection=KernelInspection(("inet", SKELETON.table), ENDED, expected),
         )

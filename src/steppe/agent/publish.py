@@ -1,24 +1,27 @@
 """What the agent writes to the API: underlay and settings on its own Node, Problems as Events.
 
 Every agent sees the Problems of objects that all nodes share, but only one agent writes Events for
-them (`teller`); while its node is down, only `steppe status` shows them. Nothing here may delay the
-network: what fails is tried again.
+them (tellers.py); while its node is down, only `steppe status` shows them. Nothing here may delay
+the network: what fails is tried again.
 """
 
 import asyncio
-import hashlib
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import msgspec
 
 from steppe.agent.feeds.feeds import Feeds
 from steppe.agent.log import line
 from steppe.agent.node.underlay import UnderlayView
+from steppe.agent.outage import Outage
+from steppe.agent.tellers import Tellers
 from steppe.client.client import Client
-from steppe.client.errors import ApiError, UnreachableError
+from steppe.client.errors import ApiError
 from steppe.client.events import EventRecorder, reference
 from steppe.client.resources import (
+    BGPPEERS,
+    BGPSETTINGS,
     CLUSTERNETWORKPOLICIES,
     ENDPOINTSLICES,
     NETWORKPOLICIES,
@@ -27,7 +30,7 @@ from steppe.client.resources import (
     SERVICES,
 )
 from steppe.compile.incremental import NodeCompiler
-from steppe.kube.cause import ObjectRef, Problem
+from steppe.kube.cause import Problem
 from steppe.kube.objects import UNDERLAY_ANNOTATION, underlay_annotation
 from steppe.settings import SETTINGS_ANNOTATION, settings_annotation
 
@@ -36,30 +39,14 @@ log = logging.getLogger("steppe.agent")
 INTERVAL_SECONDS = 2.0
 FORBIDDEN = 403
 _POLICIES = (NETWORKPOLICIES, CLUSTERNETWORKPOLICIES)
+_POLICY_KINDS = frozenset(resource.kind for resource in _POLICIES)
 _RESOURCES = {
     resource.kind: resource
-    for resource in (NODES, SERVICES, ENDPOINTSLICES, SERVICECIDRS, *_POLICIES)
+    for resource in (
+        *(NODES, SERVICES, ENDPOINTSLICES, SERVICECIDRS, BGPPEERS, BGPSETTINGS),
+        *_POLICIES,
+    )
 }
-
-
-def teller(ref: ObjectRef, nodes: Iterable[str]) -> str:
-    """The node whose agent reports an object's Problems; "" if there are no nodes.
-
-    It is the node with the highest hash of object and node (rendezvous hashing): agents agree
-    without communication, the work is spread, and a node that is added or removed moves only its
-    own share.
-    """
-
-    def weight(node: str) -> bytes:
-        return hashlib.blake2b(f"{ref} {node}".encode()).digest()
-
-    return ref.name if ref.full_kind == NODES.kind else max(nodes, key=weight, default="")
-
-
-def witness(ref: ObjectRef, nodes: Iterable[str]) -> str:
-    """The node whose agent tells what peers find wrong with a Node, which may have no agent."""
-    others = (name for name in nodes if name != ref.name)
-    return teller(ObjectRef("", "", ref.name), others)
 
 
 class Publisher:
@@ -76,7 +63,11 @@ class Publisher:
         feeds: Feeds,
         events: EventRecorder,
         underlay: UnderlayView,
+        *,
+        sessions: Callable[[], Iterable[Problem]] = tuple,
     ) -> None:
+        """`sessions`: Problems that this node alone has, of its own BGP sessions."""
+        self._sessions = sessions
         self._client = client
         self._compiler = compiler
         self._feeds = feeds
@@ -84,8 +75,8 @@ class Publisher:
         self._underlay = underlay
         self._logged: frozenset[Problem] = frozenset()
         self._reported: frozenset[Problem] = frozenset()
-        self._away = False
-        """Whether the API server did not answer the last time."""
+        self._tellers = Tellers()
+        self._outage = Outage("publish-failed")
 
     async def run(self) -> None:
         """Publish until cancelled; ApiError if the API server refuses it."""
@@ -95,17 +86,11 @@ class Publisher:
 
     async def publish(self) -> None:
         """Write what is new once; ApiError if the API server refuses it."""
-        self.log_problems()
-        try:
+        own = self.own_problems()
+        self._log(own)
+        with self._outage:
             await self.publish_node()
-            await self.tell_problems()
-        except UnreachableError as error:
-            # It is tried again every other second, and logged once.
-            if not self._away:
-                log.warning(line("publish-failed", error=error))
-            self._away = True
-        else:
-            self._away = False
+            await self.tell(own)
 
     async def publish_node(self) -> None:
         """Update our Node's annotations, which peers and offline tools read."""
@@ -121,38 +106,40 @@ class Publisher:
         feed.published, feed.published_settings = feed.underlay, settings
         log.info(line("published", node=self._compiler.name, underlay=underlay, settings=settings))
 
-    def log_problems(self) -> None:
+    def _log(self, own: frozenset[Problem]) -> None:
         """A line for each Problem that is ours to tell and new, whether or not the API answers."""
-        own = self._own_problems()
         for problem in sorted(own - self._logged):
             log.warning(line("problem", cause=problem.cause, message=problem.message))
         self._logged = own
 
-    async def tell_problems(self) -> None:
-        """Write Events for new Problems that this node reports."""
-        own = self._own_problems()
+    async def tell(self, own: frozenset[Problem]) -> None:
+        """Write Events for those that were not told before."""
         self._reported &= own
         for problem in sorted(own - self._reported):
             await self._tell(problem)
             self._reported |= {problem}
 
-    def _own_problems(self) -> frozenset[Problem]:
+    def own_problems(self) -> frozenset[Problem]:
+        """The Problems that this node reports."""
+        if self._tellers.nodes != self._compiler.nodes.keys():
+            self._tellers = Tellers(self._compiler.nodes)
         shared = frozenset((*self._feeds.problems, *self._underlay.problems))
-        # Problems that only compiling a policy finds exist on nodes with pods of the policy.
-        policies = {resource.kind for resource in _POLICIES}
-        local = {p for p in self._compiler.problems if p.cause.ref.full_kind in policies} - shared
-        return frozenset(
-            problem
-            for problem in (*shared, *self._compiler.problems)
-            if problem in local
-            or not problem.cause.ref.name  # of a whole kind: what the API refuses this agent
-            or teller(problem.cause.ref, self._compiler.nodes) == self._compiler.name
-            or (problem not in shared and self._is_witness(problem.cause.ref))
-        )
+        alone = frozenset(self._compiler.problems) - shared
+        ours = (*filter(self._is_ours, shared), *filter(self._is_ours_alone, alone))
+        return frozenset((*ours, *self._sessions()))
 
-    def _is_witness(self, ref: ObjectRef) -> bool:
-        nodes = self._compiler.nodes
-        return ref.kind == NODES.kind and witness(ref, nodes) == self._compiler.name
+    def _is_ours(self, problem: Problem) -> bool:
+        ref = problem.cause.ref
+        # Without a name it is of a whole kind: what the API refuses this agent.
+        return not ref.name or self._tellers.teller(ref) == self._compiler.name
+
+    def _is_ours_alone(self, problem: Problem) -> bool:
+        """Whether to report what compiling alone has found."""
+        ref = problem.cause.ref
+        if ref.full_kind in _POLICY_KINDS:
+            return True  # it exists on nodes with pods of the policy
+        is_witness = ref.kind == NODES.kind and self._tellers.witness(ref) == self._compiler.name
+        return is_witness or self._is_ours(problem)
 
     async def _tell(self, problem: Problem) -> None:
         ref = problem.cause.ref

@@ -5,19 +5,16 @@ pods, entries) are as old as the report.
 """
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable, Hashable
 from typing import Any
 
-from steppe.agent.log import line
+from steppe.agent.outage import Outage
 from steppe.client.client import Client
-from steppe.client.errors import ApiError, UnreachableError
+from steppe.client.errors import ApiError
 from steppe.client.reports import NAMESPACE, RENEW_SECONDS, lease_name, report
 from steppe.client.resources import LEASES, NODES
 from steppe.errors import SteppeError
-
-log = logging.getLogger("steppe.agent")
 
 LOOK_SECONDS = 5.0
 """Seconds between two looks at what is wrong; the shortest time between two reports."""
@@ -49,8 +46,7 @@ class Reporter:
         self._signs = signs
         self._told: Hashable = None
         self._due = 0.0
-        self._away = False
-        """Whether the API server did not answer the last time."""
+        self._outage = Outage("report-failed")
 
     async def run(self, turned: Callable[[], None] = lambda: None) -> None:
         """Report until cancelled; ApiError if the API server refuses it.
@@ -67,15 +63,9 @@ class Reporter:
         signs = self._signs()
         if signs == self._told and time.monotonic() < self._due:
             return
-        try:
+        with self._outage:
             await self._write()
-        except UnreachableError as error:
-            # It is tried again at the next look, and logged once.
-            if not self._away:
-                log.warning(line("report-failed", error=error))
-            self._away = True
-        else:
-            self._away, self._told = False, signs
+            self._told = signs
             self._due = time.monotonic() + RENEW_SECONDS
 
     async def _write(self) -> None:

@@ -1,14 +1,15 @@
-"""Finds and asks agents: this machine's own, or those of a lab on it."""
+"""Finds and asks agents: this machine's own, those of a lab on it, or a cluster's in their pods."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import click
 import msgspec
 
 from steppe.agent import ask as agent
+from steppe.errors import SteppeError
 
 OWN = Path("/run/steppe")
 LABS = OWN / "labs"
@@ -17,6 +18,49 @@ AT_ONCE = 16
 """How many agents are asked at the same time."""
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Agent(Protocol):
+    """One node's agent, wherever it is."""
+
+    @property
+    def node(self) -> str:
+        """The node's name; "" if only the agent knows it."""
+
+    def ask(
+        self,
+        what: str,
+        query: Mapping[str, str] | None = None,
+        *,
+        method: str = "GET",
+        body: dict[str, Any] | None = None,
+        timeout: float = agent.TIMEOUT_SECONDS,
+    ) -> dict[str, Any]:
+        """Its answer, which has a member `error` if the question is invalid; AskError if none."""
+
+
+class OnThisMachine(NamedTuple):
+    """An agent whose socket is on this machine."""
+
+    path: Path
+
+    @property
+    def node(self) -> str:
+        return ""
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    def ask(
+        self,
+        what: str,
+        query: Mapping[str, str] | None = None,
+        *,
+        method: str = "GET",
+        body: dict[str, Any] | None = None,
+        timeout: float = agent.TIMEOUT_SECONDS,
+    ) -> dict[str, Any]:
+        return agent.ask(self.path, what, query, method=method, body=body, timeout=timeout)
 
 
 def options(command: F) -> F:
@@ -57,21 +101,34 @@ def ask(
     method: str = "GET",
     timeout: float = agent.TIMEOUT_SECONDS,
 ) -> list[dict[str, Any]]:
-    """Every agent's answer, sorted by node; an error in place of a missing answer.
+    """The answer of every agent on this machine, as `ask_all`."""
+    found = [OnThisMachine(path) for path in sockets(lab, node)]
+    names = [each.path.parent.name for each in found]
+    return ask_all(found, names, what, query, method=method, timeout=timeout)
+
+
+def ask_all(
+    asked: Sequence[Agent],
+    names: Sequence[str],
+    what: str,
+    query: dict[str, str] | None = None,
+    *,
+    method: str = "GET",
+    timeout: float = agent.TIMEOUT_SECONDS,
+) -> list[dict[str, Any]]:
+    """Every agent's answer, in their order; an error in place of a missing answer, with the name.
 
     All are asked at once, so that several silent ones take no longer than one.
     """
 
-    def answer(path: Path) -> dict[str, Any]:
-        name = {"node": path.parent.name}
+    def answer(each: Agent, name: str) -> dict[str, Any]:
         try:
-            return name | agent.ask(path, what, query, method=method, timeout=timeout)
-        except agent.AskError as error:
-            return name | {"error": str(error)}
+            return {"node": name} | each.ask(what, query, method=method, timeout=timeout)
+        except SteppeError as error:
+            return {"node": name, "error": str(error)}
 
-    asked = sockets(lab, node)
     with ThreadPoolExecutor(min(len(asked), AT_ONCE)) as threads:
-        return list(threads.map(answer, asked))
+        return list(threads.map(answer, asked, names))
 
 
 def follow_agents(

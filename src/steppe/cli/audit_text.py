@@ -5,6 +5,8 @@ from typing import Any
 
 import click
 
+from steppe.findings.finding import OWN_TABLE
+
 Json = dict[str, Any]
 
 _HOW = {"missing": "is not there", "foreign": "nothing asks for it", "differs": "differs"}
@@ -42,20 +44,32 @@ def _node(answer: Json) -> Iterator[str]:
     for row in stale:
         yield click.style(f"  stale flow {row['flow']}", fg="red")
         yield f"    {_to_whom(row)} leads there no more; its packets are lost until it ends"
-    for sure, title in _OTHERS.items():
-        rows = [row for row in others if bool(row.get("sure")) is sure]
+    for row in answer.get("sessions", ()):
+        yield click.style(f"  BGP session {row['session']} is missing", fg="red")
+        yield f"    {row['why']}"
+        yield from (f"    by       {cause}" for cause in row["because"])
+    for kind, title in _OTHERS.items():
+        rows = [row for row in others if _kind(row) == kind]
         if rows:
-            yield click.style(f"  {title}", fg="red" if sure else None)
+            yield click.style(f"  {title}", fg="red" if kind != _MAYBE else None)
         for row in rows[:_SHOWN]:
             yield from _other(row)
         if len(rows) > _SHOWN:
             yield f"    and {len(rows) - _SHOWN} more: -o json lists them"
 
 
+_CHANGED, _SURE, _MAYBE = "changed", "sure", "maybe"
 _OTHERS = {
-    True: "not Steppe's, and it stops packets or leads them elsewhere:",
-    False: "not Steppe's, but it may stop packets or change them:",
+    _CHANGED: "somebody has changed Steppe's own table:",
+    _SURE: "not Steppe's, and it stops packets or leads them elsewhere:",
+    _MAYBE: "not Steppe's, but it may stop packets or change them:",
 }
+
+
+def _kind(row: Json) -> str:
+    if row.get("kind") == OWN_TABLE:
+        return _CHANGED
+    return _SURE if row.get("sure") else _MAYBE
 
 
 def _other(row: Json) -> Iterator[str]:

@@ -1,67 +1,34 @@
 """`steppe diff`: what a change of manifests does to traffic and tables, before it is applied."""
 
 import sys
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 import msgspec
 
+from steppe.cli.diff_document import Found, diff_document
+from steppe.cli.diff_found import Asked, found_by
 from steppe.cli.diff_states import Kind, states
 from steppe.cli.diff_text import (
-    ports_of,
     print_flow_changes,
     print_offer_changes,
     print_tables,
+    print_unknown_flows,
     summary,
-    why_text,
 )
-from steppe.cli.reach import print_json, say_doubts
+from steppe.cli.output import print_json, say_doubts
+from steppe.cli.reach_answer import ports_of
 from steppe.cli.settings import judged
 from steppe.cli.source import BadInput, Source, claim_options, live_options, read
 from steppe.client.files import SUFFIXES, manifests_in
 from steppe.client.revisions import at_revision
 from steppe.errors import SteppeError
 from steppe.fabric.registry import FABRICS
-from steppe.manifests.cluster import Loaded
 from steppe.manifests.collect import Collected, collected
-from steppe.plan.diff import Change
 from steppe.reach.diff_export import EXPORTS
-from steppe.reach.difference import Difference, FlowChange
-from steppe.reach.document import groups_json, ports_json
-from steppe.reach.matrix import bits
-from steppe.reach.names import Names, workloads_of
-from steppe.reach.offer_changes import OfferChange
-from steppe.reach.tables import MANY_PAIRS, pairs, table_changes
+from steppe.reach.tables import MANY_PAIRS, pairs
 from steppe.settings import Settings
-
-SCHEMA = "steppe.diff/v1"
-
-
-class Found(msgspec.Struct, frozen=True):
-    """All effects of a change.
-
-    `tables` is None if the cluster is too large to compute them unasked.
-    """
-
-    difference: Difference
-    names: Names
-    flows: tuple[FlowChange, ...]
-    offers: tuple[OfferChange, ...]
-    tables: Mapping[str, Sequence[Change]] | None
-
-    @property
-    def opens(self) -> bool:
-        return any(c.opened for c in self.flows) or any(c.opens for c in self.offers)
-
-    @property
-    def closes(self) -> bool:
-        return any(c.closed for c in self.flows) or any(c.closes for c in self.offers)
-
-    @property
-    def anything(self) -> bool:
-        return bool(self.flows or self.offers or self.tables)
 
 
 @click.command(epilog="Example: steppe diff -f new-policy.yaml --base manifests/ --fail-on deny")
@@ -94,6 +61,15 @@ class Found(msgspec.Struct, frozen=True):
     show_default=True,
     help="What exit code 1 stands for.",
 )
+@click.option(
+    "--focus",
+    multiple=True,
+    metavar="WHO",
+    help="Only flows from and to these: a workload, for one; repeatable.",
+)
+@click.option(
+    "--port", "ports", multiple=True, metavar="PORT", help="80, 53/udp or icmp; default: all."
+)
 @click.option("--tables", is_flag=True, help="Table entries too, however large the cluster is.")
 @click.option(
     "-o", "--output", type=click.Choice(["table", "wide", "json", *EXPORTS]), default="table"
@@ -106,7 +82,7 @@ def diff(*, source: Source, **given: Any) -> None:
     `--base main -f manifests/` it is the same folder as the git branch main has it.
 
     Exit code: 0 nothing changes (that --fail-on names), 1 something does, 2 bad usage or input,
-    such as objects that an API server refuses.
+    such as objects that an API server refuses, or it is not known whether something does.
     """
     changes, fabric = given["changes"], given["fabric"]
     if not changes and fabric is None:
@@ -119,23 +95,34 @@ def diff(*, source: Source, **given: Any) -> None:
     known = states(base, change, kind)
     old, new = known.old, known.new
     settings = judged(old, source).settings
-    large = given["tables"] or pairs(new.cluster) <= MANY_PAIRS
-    found = _found(old, new, (settings, _replaced(settings, fabric)), tables=large)
+    focus, ports = given["focus"], given["ports"]
+    some = focus or ports or pairs(new.cluster) > MANY_PAIRS
+    asked = Asked(focus, ports_of(ports), given["tables"] or not some)
+    found = found_by(old, new, (settings, _replaced(settings, fabric)), asked)
     say_doubts(msgspec.structs.replace(old, problems=known.problems))
     for ref in known.missing:
         click.echo(f"not there, so deleting it changes nothing: {ref}", err=True)
     if given["output"] == "json":
-        print_json(_document(found))
+        print_json(diff_document(found))
     elif given["output"] in EXPORTS:
-        for line in EXPORTS[given["output"]](msgspec.to_builtins(_document(found))):
+        for line in EXPORTS[given["output"]](msgspec.to_builtins(diff_document(found))):
             click.echo(line)
     else:
         _print(found, wide=given["output"] == "wide")
     if known.refused:
         click.echo("not all of the change is taken, so what it does is not known", err=True)
         sys.exit(BadInput.exit_code)
-    failing = {"allow": found.opens, "deny": found.closes, "any": found.anything}
-    sys.exit(1 if failing[given["fail_on"]] else 0)
+    sys.exit(_exit_code(found, given["fail_on"]))
+
+
+def _exit_code(found: Found, fail_on: str) -> int:
+    """1 for what changes, 2 where it is not known whether it does."""
+    sure, perhaps = {
+        "allow": (found.opens, found.may_open),
+        "deny": (found.closes, found.may_close),
+        "any": (found.anything, found.may_open or found.may_close),
+    }[fail_on]
+    return 1 if sure else BadInput.exit_code if perhaps else 0
 
 
 def _base(source: Source, changes: tuple[str, ...]) -> tuple[Collected, bool]:
@@ -175,70 +162,14 @@ def _replaced(settings: Settings, fabric: str | None) -> Settings:
     return settings if fabric is None else msgspec.structs.replace(settings, fabric=fabric)
 
 
-def _found(old: Loaded, new: Loaded, settings: tuple[Settings, Settings], *, tables: bool) -> Found:
-    difference = Difference(old.cluster, new.cluster, settings=settings[0])
-    workloads = {**workloads_of(old.objects), **workloads_of(new.objects)}
-    changes = None
-    if tables:
-        changes = table_changes((settings[0], old.cluster), (settings[1], new.cluster))
-    return Found(
-        difference,
-        Names(difference.groups, workloads),
-        tuple(difference.flows()),
-        tuple(difference.offers()),
-        changes,
-    )
-
-
 def _print(found: Found, *, wide: bool) -> None:
     click.echo(summary(found.flows, found.offers))
     for opened in (False, True):
         print_flow_changes(found.difference, found.names, found.flows, opened=opened)
-    print_offer_changes(found.names, found.offers)
+    print_unknown_flows(found.difference, found.names, found.flows)
+    print_offer_changes(found.difference, found.names, found.offers)
     if found.tables is None:
-        click.echo("\nTABLES\nnot compiled for a cluster of this size; --tables does it, slowly")
+        why = "of a large cluster and with --focus or --port they are left out"
+        click.echo(f"\nTABLES\n{why}; --tables adds them")
     else:
         print_tables(found.tables, wide=wide)
-
-
-def _document(found: Found) -> dict[str, Any]:
-    tables = None
-    if found.tables is not None:
-        tables = {node: [str(c) for c in changes] for node, changes in found.tables.items()}
-    return {
-        "schema": SCHEMA,
-        "opens": found.opens,
-        "closes": found.closes,
-        "groups": groups_json(found.difference.groups, found.names),
-        "flows": [_flow(found.difference, change) for change in found.flows],
-        "services": [_offer(change) for change in found.offers],
-        "tables": tables,
-    }
-
-
-def _flow(difference: Difference, change: FlowChange) -> dict[str, Any]:
-    found: dict[str, Any] = {"from": list(bits(change.senders)), "to": change.receiver}
-    for word, opened in (("allowed", True), ("denied", False)):
-        ports = ports_of(change, opened=opened)
-        if ports:
-            found[word] = {
-                "ports": {family: ports_json(known) for family, known in ports.items()},
-                "because": why_text(difference.because(change, opened=opened)),
-            }
-    return found
-
-
-def _offer(change: OfferChange) -> dict[str, Any]:
-    return {
-        "service": change.service,
-        "protocol": change.protocol,
-        "port": change.port,
-        "family": f"IPv{change.version}",
-        "way": change.way or None,
-        "from": list(bits(change.senders)),
-        "only": sorted(change.only),
-        "but": sorted(change.but),
-        "nodes": sorted(change.nodes),
-        "before": msgspec.to_builtins(change.before),
-        "after": msgspec.to_builtins(change.after),
-    }

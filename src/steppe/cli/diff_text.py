@@ -7,6 +7,7 @@ import click
 import msgspec
 
 from steppe.cli.reach_table import because_text, print_columns
+from steppe.kube.doubt import Doubt
 from steppe.net.ports import PortSet
 from steppe.plan.diff import Change
 from steppe.reach.difference import Because, Difference, FlowChange
@@ -16,6 +17,7 @@ from steppe.reach.offer_changes import ABSENT, OUTSIDE, OfferChange
 from steppe.reach.services import Outcome
 
 NOTHING = "Nothing changes for any flow."
+NOT_KNOWN = "It is not known what this change does to some flows."
 
 
 class _Row(msgspec.Struct, frozen=True):
@@ -80,6 +82,44 @@ def why_text(because: Because) -> str:
     return because_text(because.now)
 
 
+def print_unknown_flows(
+    difference: Difference, names: Names, changes: Sequence[FlowChange]
+) -> None:
+    """Print a table of what may open or close, and what that hangs on."""
+    rows: dict[tuple[Mask, str, str, str], Mask] = {}
+    for change in (each for each in changes if each.unknown):
+        hangs = doubts_text(difference.doubts(change))
+        for word, ports in perhaps(change).items():
+            key = (change.senders, word, str(ports), hangs)
+            rows[key] = rows.get(key, 0) | 1 << change.receiver
+    if rows:
+        click.echo("\nNOT KNOWN")
+        lines = [
+            (names.senders(receivers), ports, names.senders(senders), word, hangs)
+            for (senders, word, ports, hangs), receivers in rows.items()
+        ]
+        print_columns(("TO", "PORTS", "FROM", "PERHAPS", "HANGS ON"), lines)
+
+
+def perhaps(change: FlowChange) -> dict[str, PortSet]:
+    """What may happen to which ports: `newly allowed`, `newly denied`, or one of the two."""
+    either = change.may_open & change.may_close
+    found = {
+        "newly denied": change.may_close - either,
+        "newly allowed": change.may_open - either,
+        "newly allowed or denied": either,
+    }
+    return {word: ports for word, ports in found.items() if ports}
+
+
+def doubts_text(doubts: Iterable[Doubt]) -> str:
+    """What an answer hangs on: the first object with its reason, and how many more there are."""
+    texts = list(dict.fromkeys(map(str, doubts)))
+    if len(texts) < 2:
+        return "".join(texts)
+    return f"{texts[0]}; and {len(texts) - 1} more"
+
+
 def _ports(difference: Difference, change: FlowChange, *, opened: bool) -> str:
     """The ports as text; with the family if the ends have both in common."""
     found = ports_of(change, opened=opened)
@@ -88,10 +128,15 @@ def _ports(difference: Difference, change: FlowChange, *, opened: bool) -> str:
     return "; ".join(f"{family} {ports}" for family, ports in found.items())
 
 
-def print_offer_changes(names: Names, changes: Sequence[OfferChange]) -> None:
-    """Print a table of Service ports at which the result of some sender changes."""
+def print_offer_changes(
+    difference: Difference, names: Names, changes: Sequence[OfferChange]
+) -> None:
+    """Print a table of Service ports at which the result of some sender changes, or may."""
     found: dict[tuple[object, ...], dict[int, OfferChange]] = {}
-    for change in (c for c in changes if c.opens or c.closes or ABSENT not in (c.before, c.after)):
+    hangs: dict[str, str] = {}
+    for change in filter(_is_told, changes):
+        if change.unknown:
+            hangs.setdefault(change.service, doubts_text(difference.offer_doubts(change)))
         key = (change.service, change.port, change.protocol, change.before, change.after)
         where = (change.way, change.nodes, change.only, change.but)
         found.setdefault((*key, *where), {})[change.version] = change
@@ -106,6 +151,18 @@ def print_offer_changes(names: Names, changes: Sequence[OfferChange]) -> None:
     if lines:
         click.echo("\nSERVICES")
         print_columns(("SERVICE", "ANSWER", "FROM"), lines)
+    for service, text in hangs.items():
+        click.echo(f"svc/{service}: what is not known hangs on {text}")
+
+
+def _is_told(change: OfferChange) -> bool:
+    """Whether something changes for somebody who is there."""
+    return (
+        change.opens
+        or change.closes
+        or change.unknown
+        or ABSENT not in (change.before, change.after)
+    )
 
 
 def _senders(names: Names, change: OfferChange) -> str:
@@ -162,6 +219,10 @@ def summary(flows: Sequence[FlowChange], offers: Sequence[OfferChange]) -> str:
     if not flows and not offers:
         return NOTHING
     said = [text for count, text in ((closes, "denies"), (opens, "allows")) if count]
+    unknown = any(c.unknown for c in flows) or any(c.unknown for c in offers)
+    if unknown:
+        rest = "; what it does to others is not known"
+        return f"This change {' and '.join(said)} traffic{rest}." if said else NOT_KNOWN
     if not said:
         return "Some Services answer otherwise; nothing is newly allowed or denied."
     return f"This change {' and '.join(said)} traffic."

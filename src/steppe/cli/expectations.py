@@ -48,8 +48,10 @@ def read_expectations(path: str) -> tuple[Expectation, ...]:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except TooDeepError as error:
         raise BadInput(f"{path}: {error}") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"{path}: {error}") from error
+    except OSError as error:
+        raise BadInput(f"cannot read {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{path} is not UTF-8: {error}") from error
     except yaml.YAMLError as error:
         raise BadInput(f"{path} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(root, yaml.SequenceNode) or not root.value:
@@ -64,8 +66,13 @@ def _entry(path: str, node: yaml.Node) -> Expectation:
     found: dict[str, str] = {}
     for key, value in node.value:
         where = f"{path}:{key.start_mark.line + 1}"
-        if not isinstance(value, yaml.ScalarNode) or key.value not in _KEYS:
-            raise BadInput(f"{where}: {key.value!r} is none of {', '.join(sorted(_KEYS))}")
+        if not isinstance(key, yaml.ScalarNode) or key.value not in _KEYS:
+            written = repr(key.value) if isinstance(key, yaml.ScalarNode) else "a list or a mapping"
+            raise BadInput(f"{where}: {written} is none of {', '.join(sorted(_KEYS))}")
+        if not isinstance(value, yaml.ScalarNode):
+            raise BadInput(f"{where}: {key.value} is one text, not a list or a mapping")
+        if key.value in found:
+            raise BadInput(f"{where}: {key.value} is given twice; write one entry for each flow")
         found[key.value] = value.value
     missing = sorted(_KEYS - {"port"} - {key for key, value in found.items() if value})
     if missing:

@@ -14,6 +14,7 @@ from steppe.manifests.api_service import with_api_service
 from steppe.net.address import parse_address
 
 if TYPE_CHECKING:
+    from steppe.cli.agents import Agent
     from steppe.cli.explain_actual import Kernels
     from steppe.explain.explain import Explainer
     from steppe.explain.model import Explanation
@@ -86,7 +87,7 @@ def _explained(
 
     settings = settings_of(loaded, source)
     kernels = kernels_of(loaded, settings, source) if asked["actual"] else None
-    explainer = _explainer(loaded, settings, kernels)
+    explainer = explainer_for(loaded, settings, kernels)
     protocol: Any = asked["protocol"] and asked["protocol"].upper()
     family = asked["family"] and int(asked["family"][-1])
     try:
@@ -103,9 +104,10 @@ def _explained(
     return msgspec.structs.replace(said, notes=notes)
 
 
-def _explainer(
+def explainer_for(
     loaded: "Loaded", settings: "Settings | None", kernels: "Kernels | None"
 ) -> "Explainer":
+    """By the kernels' tables, or those that agents with these settings make; None: by neither."""
     # Imported late: other commands do not need it, nor do explanations without tables.
     from steppe.explain.explain import Explainer
 
@@ -149,17 +151,27 @@ def _fix(loaded: "Loaded", said: "Explanation") -> str:
 
 
 def kernels_of(loaded: "Loaded", settings: "Settings | None", source: Source) -> "Kernels":
-    """A reader of the kernels of those nodes that are on this machine."""
+    """A reader of kernels, through the cluster's API or this machine's sockets."""
     if settings is None:
         raise BadInput("--actual needs a cluster that runs Steppe: this one does not, or is files")
-    from steppe.cli.agents import sockets
     from steppe.cli.explain_actual import Kernels
     from steppe.compile.node import compile_cluster
 
-    live = bool(source.kubeconfig or source.context)
-    paths = sockets(None if live else lab_record(source.lab).options.name, None)
     nodes = loaded.cluster.nodes
-    return Kernels(paths, nodes, lambda part: compile_cluster(settings, part)[0])
+    return Kernels(_agents(source), nodes, lambda part: compile_cluster(settings, part)[0])
+
+
+def _agents(source: Source) -> "list[Agent]":
+    """Those that run as pods of the cluster; where none does, those on this machine."""
+    from steppe.cli.agents import OnThisMachine, sockets
+    from steppe.cli.pods import agents_of
+
+    live = bool(source.kubeconfig or source.context)
+    in_pods = agents_of(source.kubeconfig, source.context) if live else []
+    if in_pods:
+        return [each for each in in_pods if each.where]
+    paths = sockets(None if live else lab_record(source.lab).options.name, None)
+    return [OnThisMachine(path) for path in paths]
 
 
 def _notes(loaded: "Loaded", said: "Explanation") -> list[str]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import click
@@ -15,6 +16,7 @@ from steppe.lint.lint import lint as found_in
 from steppe.lint.registry import CHECKS
 from steppe.lint.sarif import places, sarif
 from steppe.manifests.cluster import loaded_from
+from steppe.manifests.documents import Manifest
 
 _COLOURS: dict[Severity, str] = {"error": "red", "warning": "yellow", "note": "cyan"}
 _EPILOG = """Examples:
@@ -66,11 +68,17 @@ def lint(source: Source, output: str, ignore: tuple[str, ...]) -> None:
     if output == "json":
         click.echo(_formatted(_document(findings, loaded.gaps)))
     elif output == "sarif":
-        click.echo(_formatted(sarif(findings, version("steppe"), places(manifests.manifests))))
+        files = (each for each in manifests.manifests if _is_of_file(each))
+        click.echo(_formatted(sarif(findings, version("steppe"), places(files))))
     else:
         _print(findings, loaded.gaps)
     if any(finding.severity != "note" for finding in findings):
         raise SystemExit(1)
+
+
+def _is_of_file(manifest: Manifest) -> bool:
+    """Whether it was read from a file, and not from standard input or from what kubectl built."""
+    return Path(manifest.where.rpartition(":")[0]).is_file()
 
 
 def _print(findings: Sequence[Finding], gaps: Sequence[str]) -> None:

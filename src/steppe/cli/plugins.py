@@ -31,12 +31,16 @@ class LabOptions(Protocol):
 
 
 class LabRecord(Protocol):
-    """The part of a lab's record that the core uses: how to reach its API, and its options."""
+    """The part of a lab's record that the core uses: its API, its options and its log files."""
 
     @property
     def kubeconfig(self) -> str: ...
     @property
     def options(self) -> LabOptions: ...
+    @property
+    def logs(self) -> dict[str, str]:
+        """The file to which each of the lab's processes writes, such as `agent/NODE`."""
+        ...
 
 
 def plugin(group: str, name: str) -> Any | None:

@@ -51,10 +51,22 @@ def print_rows(rows: list[dict[str, Any]]) -> None:
     click.echo(tabulate(table, headers, tablefmt="plain", disable_numparse=True))
 
 
-@click.command(epilog="Example: steppe audit --node node-a --repair")
+@click.command(
+    epilog="Example: steppe audit --node node-a --repair    or, from a laptop:  "
+    "steppe audit --kubeconfig ~/.kube/config"
+)
 @click.option("--repair", is_flag=True, help="Make the kernel agree at once.")
+@click.option("--context", default="", metavar="NAME", help="Which of a kubeconfig's contexts.")
+@click.option(
+    "--kubeconfig",
+    default="",
+    metavar="FILE",
+    help="All nodes of this cluster: the agents are asked in their pods, by its API.",
+)
 @options
-def audit(repair: bool, node: str | None, lab: str | None, output: str) -> None:
+def audit(
+    *, repair: bool, kubeconfig: str, context: str, node: str | None, lab: str | None, output: str
+) -> None:
     """Hold each node's kernel against what its tables shall hold.
 
     It also looks into pods, for tracked flows that go on to endpoints which are gone, and for what
@@ -62,11 +74,26 @@ def audit(repair: bool, node: str | None, lab: str | None, output: str) -> None:
     packet rules, IPsec policies, neighbours, and settings of links; each with the flows that it
     concerns. --repair leaves those alone.
 
-    Exit code: 0 they agree, 1 they differ, or something else surely stops packets of the cluster,
-    or an agent did not answer, 2 bad usage. What may stop packets (as a firewall of the node's) is
-    told without changing it.
+    By default the agents on this machine are asked. With --kubeconfig or --context, those of all
+    nodes of that cluster, in their pods: it needs `list` of Nodes and Pods, and `get` and `create`
+    of pods/exec in the agents' namespace (which is as much as root on the nodes).
+
+    A BGP session that is missing is told with the reason.
+
+    Exit code: 0 they agree, 1 they differ, a session is missing, or something else surely stops
+    packets of the cluster, or an agent did not answer, 2 bad usage. What may stop packets (as a
+    firewall of the node's) is told without changing it.
     """
-    answers = ask(lab, node, "audit", method="POST" if repair else "GET")
+    method = "POST" if repair else "GET"
+    if kubeconfig or context:
+        if lab is not None:
+            raise click.UsageError("give one of --kubeconfig and --lab: which cluster is meant?")
+        # Imported late: asking an agent on this machine does not need the HTTP client.
+        from steppe.cli.pods import ask_in_pods
+
+        answers = ask_in_pods(kubeconfig, context, node, "audit", method=method)
+    else:
+        answers = ask(lab, node, "audit", method=method)
     if output == "json":
         print_json("steppe.audit/v1", answers)
     else:
@@ -78,4 +105,4 @@ def audit(repair: bool, node: str | None, lab: str | None, output: str) -> None:
 
 def _is_amiss(answer: dict[str, Any]) -> bool:
     stopped = any(other.get("sure") for other in answer.get("others", ()))
-    return bool(answer.get("differences") or answer.get("flows") or stopped)
+    return stopped or any(answer.get(part) for part in ("differences", "flows", "sessions"))

@@ -8,9 +8,8 @@ import asyncio
 import contextlib
 import datetime as dt
 import socket
-import traceback
 import weakref
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -22,6 +21,7 @@ from steppe.client.config import Config, TokenSource
 from steppe.client.errors import ApiError, UnreachableError, api_error
 from steppe.client.pages import PAGE, RAW, Page, PageDecoder, decoded
 from steppe.client.resources import Resource
+from steppe.client.transport import keepalive, transport_errors
 from steppe.client.versions import newest
 
 __all__ = ["ApiError", "Client", "UnreachableError"]
@@ -76,7 +76,7 @@ class Client:
     def _open_socket(self, address: Any) -> socket.socket:
         family, kind, protocol, *_ = address
         sock = socket.socket(family, kind, protocol)
-        _keepalive(sock)
+        keepalive(sock)
         self._sockets.add(sock)
         return sock
 
@@ -99,6 +99,10 @@ class Client:
     async def get_path(self, path: str) -> Json:
         """Any JSON document of the server, such as a discovery document."""
         return await self._json("GET", path)
+
+    async def get_bytes(self, path: str, query: dict[str, str]) -> bytes:
+        """What the server has under this path and is no JSON, such as a log."""
+        return (await self._request("GET", path, query=query))[1]
 
     async def server_time(self) -> dt.datetime:
         """The API server's clock, in whole seconds: the Date of an answer (RFC 9110, 6.6.1)."""
@@ -236,7 +240,7 @@ class Client:
             try:
                 yield b""
                 parts: list[bytes] = []
-                with _transport_errors(what):
+                with transport_errors(what):
                     async for chunk in response.content.iter_any():
                         *ended, rest = chunk.split(b"\n")
                         for line in ended:
@@ -283,7 +287,7 @@ class Client:
             async with self._response(
                 method, path, query, data=data, content_type=content_type, timeout=timeout
             ) as response:
-                with _transport_errors(what):
+                with transport_errors(what):
                     if response.status < 400:
                         return what, await response.read()
                     error = await _refusal(response, what)
@@ -302,16 +306,12 @@ class Client:
         data: bytes | None = None,
         content_type: str = "",
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        if self._session is None:
-            raise UnreachableError(f"{method} {path}: the client is not open")
-        headers = {"Accept": "application/json", "User-Agent": self._user_agent}
-        if token := self._token.current():
-            headers["Authorization"] = f"Bearer {token}"
+        what = f"{method} {path}"
+        session, headers = self._opened(what)
         if data is not None:
             headers["Content-Type"] = content_type
-        what = f"{method} {path}"
-        with _transport_errors(what):
-            request = self._session.request(
+        with transport_errors(what):
+            request = session.request(
                 method,
                 self.config.server + path,
                 params=query,
@@ -325,55 +325,44 @@ class Client:
         async with response:
             yield response
 
+    @contextlib.asynccontextmanager
+    async def stream(
+        self, path: str, query: Sequence[tuple[str, str]], protocols: Sequence[str]
+    ) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
+        """A WebSocket of the server, such as a pod's `exec`; one of the protocols is spoken."""
+        what = f"GET {path}"
+        session, headers = self._opened(what)
+        headers["Accept"] = "*/*"  # the API server answers 406 to anything narrower
+        with transport_errors(what):
+            opening = session.ws_connect(
+                self.config.server + path,
+                params=query,
+                protocols=protocols,
+                headers=headers,
+                server_hostname=self.config.server_name or None,
+            )
+            try:
+                opened = await opening
+            except aiohttp.WSServerHandshakeError as error:
+                # aiohttp does not read the body, which would say more.
+                raise api_error(error.status, b"", what=what) from error
+            async with opened:
+                yield opened
+
+    def _opened(self, what: str) -> tuple[aiohttp.ClientSession, dict[str, str]]:
+        """The session, and a request's own headers."""
+        if self._session is None:
+            raise UnreachableError(f"{what}: the client is not open")
+        headers = {"Accept": "application/json", "User-Agent": self._user_agent}
+        if token := self._token.current():
+            headers["Authorization"] = f"Bearer {token}"
+        return self._session, headers
+
 
 def selectors(label_selector: str, field_selector: str) -> dict[str, str]:
     """The query parameters for the selectors that are not empty."""
     both = {"labelSelector": label_selector, "fieldSelector": field_selector}
     return {key: value for key, value in both.items() if value}
-
-
-def _keepalive(sock: socket.socket) -> None:
-    """Detect within 30 seconds that the other machine no longer answers."""
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 10)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
-
-
-@contextlib.contextmanager
-def _transport_errors(what: str) -> Any:
-    try:
-        yield
-    except TimeoutError as error:
-        raise UnreachableError(f"{what}: no answer in time") from error
-    except aiohttp.ClientError as error:
-        _let_go(error)
-        raise UnreachableError(f"{what}: {_said(error)}") from error
-
-
-def _said(error: aiohttp.ClientError) -> str:
-    """What went wrong, in words that say it; aiohttp's own name how it noticed.
-
-    It speaks of a "TransferEncodingError: 400" where a server has broken off in mid-answer, and
-    of "ssl:default [None]" where a relay has taken a connection and closed it again.
-    """
-    if isinstance(error, aiohttp.ClientPayloadError):
-        return "the connection broke off in mid-answer"
-    if isinstance(error, aiohttp.ClientConnectorError) and not error.os_error.strerror:
-        return f"{error.host}:{error.port} takes the connection and closes it again"
-    return str(error)
-
-
-def _let_go(error: BaseException | None) -> None:
-    """Clear the local variables of the frames in an error's traceback.
-
-    The traceback of a failed TLS connection and a future form a reference cycle, which keeps the
-    connection's buffer of 256 KiB (asyncio.sslproto). While the server is unreachable, each try
-    adds one.
-    """
-    while error is not None:
-        traceback.clear_frames(error.__traceback__)
-        error = error.__cause__ or error.__context__
 
 
 def _abort(response: aiohttp.ClientResponse) -> None:

@@ -19,7 +19,7 @@ from steppe.manifests.documents import Manifest
 from steppe.manifests.relevant import passed_over
 from steppe.manifests.yaml_text import YamlError, documents_of, parts_of
 
-__all__ = ["SUFFIXES", "UnreadableError", "files_in", "manifests_in"]
+__all__ = ["SUFFIXES", "UnreadableError", "manifests_in"]
 
 STANDARD_INPUT = "-"
 _GLANCE = re.compile(
@@ -36,13 +36,6 @@ def manifests_in(names: Iterable[str]) -> Iterator[Manifest]:
             yield from _in_folder(Path(name))
         else:
             yield from _documents(_read(Path(name)), name)
-
-
-def files_in(path: Path) -> Iterable[Path]:
-    """The manifest files below a folder, sorted by name; a file's own path for a file."""
-    if not path.is_dir():
-        return (path,)
-    return [each for each in contents_of(path) if isinstance(each, Path)]
 
 
 def _in_folder(folder: Path) -> Iterator[Manifest]:
@@ -76,7 +69,11 @@ def _read(path: Path) -> bytes:
 
 
 def _documents(content: bytes, name: str) -> Iterator[Manifest]:
-    """The documents of a source that somebody named: what is wrong in it is an error."""
+    """The documents of a source that somebody named: what is wrong in it is an error, and so is an
+    empty one, such as the output of a program that failed.
+    """
+    if not content.strip():
+        raise UnreadableError(f"{name} is empty: no manifest came")
     for manifest in _tolerant(content, name):
         if manifest.fault:
             raise UnreadableError(f"{manifest.where} {manifest.fault}")

@@ -118,7 +118,14 @@ def _is_path(text: str) -> bool:
 
 
 def _is_remote(text: str, folder: Path) -> bool:
-    return "://" in text or "?ref=" in text or not (folder / text).exists()
+    return "://" in text or "?ref=" in text or not _is_there(folder / text)
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name that is too long, a folder that may not be entered
+        return False
 
 
 def _at(folder: Path, text: str) -> Path:

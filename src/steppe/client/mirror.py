@@ -8,11 +8,11 @@ events the known objects stay in force, and a Problem says so:
     event                        what is known afterwards               Problem
     a list                       the objects in it                      of each object
     an object                    the object                             of the object
-        an object deleted            no such object                         none an object cannot be
-        read     as before, or the kind's stand-in      of the object … and is then deleted
-        no such object                         none a list with such objects     the others; these
-        as before            of those objects 403, 404                     as before
-        of the kind, with its cure
+    an object deleted            no such object                         none
+    an object cannot be read     as before, or the kind's stand-in      of the object
+    … and is then deleted        no such object                         none
+    a list with such objects     the others; these as before            of those objects
+    403, 404                     as before                              of the kind, with its cure
     404 at first, may be absent  nothing, and the view is complete      none
 
 Policies have a stand-in: a policy that cannot be read must deny rather than stay as it was. If a

@@ -78,5 +78,7 @@ ADMINNETWORKPOLICIES = _resource("AdminNetworkPolicy", "adminnetworkpolicies", "
 BASELINEADMINNETWORKPOLICIES = _resource(
     "BaselineAdminNetworkPolicy", "baselineadminnetworkpolicies", "v1alpha1"
 )
+BGPPEERS = _resource("BGPPeer", "bgppeers", "v1alpha1")
+BGPSETTINGS = _resource("BGPSettings", "bgpsettings", "v1alpha1")
 INGRESSES = _resource("Ingress", "ingresses")
 CRDS = _resource("CustomResourceDefinition", "customresourcedefinitions")

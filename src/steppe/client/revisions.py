@@ -12,6 +12,8 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from steppe.client.folders import SUFFIXES
+from steppe.client.kustomization import NAMES
 from steppe.errors import SteppeError
 
 
@@ -43,8 +45,10 @@ def at_revision(revision: str, names: Iterable[str]) -> Iterator[tuple[str, ...]
             packed = _git(top, "archive", "--format=tar", _text(commit), "--", name)
             if packed is None:
                 raise RevisionError(f"git cannot read {name} at {revision}")
-            with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
-                archive.extractall(folder, filter="data")
+            try:
+                _unpack(packed, Path(folder).resolve())
+            except tarfile.TarError as error:
+                raise RevisionError(f"{name} at {revision} is not read: {error}") from error
         yield tuple(str(Path(folder) / name) for name in known)
 
 
@@ -58,6 +62,27 @@ def _repository(paths: list[Path]) -> Path:
     if len(tops) != 1:
         raise RevisionError("give files of one git repository to compare with a revision of it")
     return tops.pop()
+
+
+def _unpack(packed: bytes, folder: Path) -> None:
+    """The files of an archive, in the folder and nowhere else; a link out of it is left out, if it
+    is no manifest. (tarfile has filters from Python 3.11.4 on; Debian 12 has 3.11.2.)
+    """
+    with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
+        for member in archive:
+            path = folder / member.name
+            aim = path.parent / member.linkname if member.issym() else path
+            if not aim.resolve().is_relative_to(folder):
+                if path.suffix in SUFFIXES or path.name in NAMES:
+                    raise tarfile.ExtractError(f"{member.name!r} is a link to {member.linkname}")
+                continue
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if member.isdir():
+                path.mkdir(exist_ok=True)
+            elif member.issym():
+                path.symlink_to(member.linkname)
+            elif (content := archive.extractfile(member)) is not None:
+                path.write_bytes(content.read())
 
 
 def _spec(name: str) -> str:

@@ -10,26 +10,25 @@ depend on it.
 """
 
 from collections.abc import Collection, Iterable
+from collections.abc import Set as AbstractSet
 from itertools import chain
 
 from steppe.compile.node import (
     claims_of_own_node,
     claims_of_peer,
-    claims_of_service,
     claims_of_service_range,
     claims_of_workload,
 )
 from steppe.compile.owners import LinkOwner
 from steppe.compile.policy_tables import PolicyTables
+from steppe.compile.service_tables import ServiceTables
 from steppe.compile.tables import Entries, Tables
 from steppe.kube.cause import ObjectRef, Problem
 from steppe.kube.claims import NodeClaims
 from steppe.kube.objects import Node, Workload
 from steppe.kube.services import EndpointSlice, Service, ServiceRange
 from steppe.net.overlaps import Block
-from steppe.service.backends import Vantage, service_table
-from steppe.service.claims import API_SERVER, ServiceClaims
-from steppe.service.ownership import FrontendOwners, ServiceName
+from steppe.service.backends import Vantage
 from steppe.service.table import Backends, Frontend
 from steppe.settings import Settings
 from steppe.state.node import Key
@@ -38,9 +37,9 @@ from steppe.state.node import Key
 class NodeCompiler:
     """One node's tables under a stream of events; every method returns the keys to diff.
 
-    Invariant: the entries in `state` are those that `compile_node` would make from scratch of the
-    objects given so far, whatever the order of the events. Without the node's own object there are
-    no entries but service ranges and policies.
+    Invariant, after all work: the entries in `state` are those that `compile_node` would make from
+    scratch of the objects given so far, whatever the order of the events. Without the node's own
+    object there are no entries but service ranges and policies.
     """
 
     def __init__(self, settings: Settings, name: str) -> None:
@@ -48,15 +47,11 @@ class NodeCompiler:
         self.name = name
         self._nodes: dict[str, Node] = {}
         self._workloads: dict[str, Workload] = {}
-        self._services: dict[ServiceName, Service] = {}
-        self._slices: dict[ServiceName, dict[str, EndpointSlice]] = {}
-        self._slice_owner: dict[ServiceName, ServiceName] = {}
         self._ranges: dict[str, ServiceRange] = {}
         self._claims = NodeClaims(settings.pod_ranges)
-        self._offers = ServiceClaims(self._claims, settings.external_ips)
-        self._owners = FrontendOwners()
-        self._vantage: Vantage | None = None
         self._tables = Tables()
+        self.offers = ServiceTables(settings, self._claims, self._tables)
+        """The Services' part."""
         self.policies = PolicyTables(self._tables)
         """The policies' part; pods, namespaces and policies are given to it directly."""
 
@@ -71,7 +66,7 @@ class NodeCompiler:
     @property
     def vantage(self) -> Vantage | None:
         """What of this node Services depend on; None while the node's own object is not known."""
-        return self._vantage
+        return self.offers.vantage
 
     @property
     def nodes(self) -> dict[str, Node]:
@@ -98,11 +93,11 @@ class NodeCompiler:
 
     @property
     def services(self) -> Collection[Service]:
-        return self._services.values()
+        return self.offers.all
 
     def slices_of(self, namespace: str, name: str) -> Collection[EndpointSlice]:
         """The slices of the Service of this name."""
-        return self._slices.get((namespace, name), {}).values()
+        return self.offers.slices_of((namespace, name))
 
     @property
     def service_ranges(self) -> Collection[ServiceRange]:
@@ -110,16 +105,13 @@ class NodeCompiler:
 
     def served(self, wanted: Iterable[Frontend]) -> dict[Frontend, Backends]:
         """The backends of each of these frontends; a frontend without a Service is left out."""
-        vantage, found = self.vantage, dict[Frontend, Backends]()
-        if vantage is None or not self.settings.services:
-            return found
-        fronts = frozenset(wanted)
-        for name in set(filter(None, map(self._owners.find, fronts))):
-            slices = self._slices.get(name, {}).values()
-            service = self._offers.service(self._services[name])
-            table = service_table(vantage, service, slices, self._owners.owner)
-            found.update(row for row in table.rows if row[0] in fronts)
-        return found
+        return self.offers.served(wanted)
+
+    @property
+    def pending(self) -> AbstractSet[Key]:
+        """The keys of work that waits: their entries must not get into the kernel yet."""
+        services, policies = self.offers.pending, self.policies.pending
+        return services | policies if services and policies else services or policies
 
     @property
     def state(self) -> Entries:
@@ -161,13 +153,13 @@ class NodeCompiler:
         if self.settings.policies:
             parts += [self.policies.set_node(self._given(name)) for name in present]
         blocks = chain(before, *map(self._claims.blocks, refs))
-        concerned = self._offers.near(frozenset(blocks))
+        concerned = self.offers.near(frozenset(blocks))
         parts += [self._compile_range(ref.name) for ref in refs if ref.kind != "Node"]
         if self.name in names:
             parts.append(self._compile_all())
         else:
             parts += map(self._compile_peer, names)
-            parts += map(self._compile_rivals, concerned)
+            parts.append(self.offers.compile_again(concerned))
         return frozenset[Key]().union(*parts)
 
     def _given(self, name: str) -> Node:
@@ -184,48 +176,17 @@ class NodeCompiler:
         return self._compile_workload(link)
 
     def set_service(self, service: Service) -> frozenset[Key]:
-        name = (service.namespace, service.name)
-        if self._services.get(name) == service:
-            return frozenset()
-        self._services[name] = service
-        return self._compile_offers(self._offers.ask(service))
+        return self.offers.set_service(service)
 
     def remove_service(self, namespace: str, name: str) -> frozenset[Key]:
-        self._services.pop((namespace, name), None)
-        return self._compile_offers(self._offers.withdraw((namespace, name)))
-
-    def _compile_offers(self, names: Iterable[ServiceName]) -> frozenset[Key]:
-        return frozenset[Key]().union(*map(self._compile_rivals, names))
+        return self.offers.remove_service(namespace, name)
 
     def set_slice(self, slice_: EndpointSlice) -> frozenset[Key]:
         """Add or replace a slice; its label names its Service and may change to another one's."""
-        name, owner = (slice_.namespace, slice_.name), (slice_.namespace, slice_.service)
-        touched = frozenset[Key]()
-        if self._slice_owner.get(name, owner) != owner:
-            touched = self.remove_slice(*name)
-        slices = self._slices.setdefault(owner, {})
-        if slices.get(slice_.name) == slice_:
-            return touched
-        slices[slice_.name] = slice_
-        self._slice_owner[name] = owner
-        return touched | self._compile_endpoints(owner)
+        return self.offers.set_slice(slice_)
 
     def remove_slice(self, namespace: str, name: str) -> frozenset[Key]:
-        owner = self._slice_owner.pop((namespace, name), None)
-        if owner is None:
-            return frozenset()
-        slices = self._slices[owner]
-        del slices[name]
-        if not slices:
-            del self._slices[owner]
-        return self._compile_endpoints(owner)
-
-    def _compile_endpoints(self, owner: ServiceName) -> frozenset[Key]:
-        touched = self._compile_service(owner)
-        if owner == API_SERVER:
-            slices = self._slices.get(owner, {}).values()
-            touched |= self._compile_offers(self._offers.set_api_servers(slices))
-        return touched
+        return self.offers.remove_slice(namespace, name)
 
     def set_service_range(self, known: ServiceRange) -> frozenset[Key]:
         before = self._claims.blocks(known.ref)
@@ -250,15 +211,12 @@ class NodeCompiler:
     def _compile_all(self) -> frozenset[Key]:
         here = self.here
         served = self.settings.node_port_addresses
-        self._vantage = Vantage.of(here, served) if here is not None else None
+        vantage = Vantage.of(here, served) if here is not None else None
         own = claims_of_own_node(self.settings, here, self.refused_here) if here is not None else ()
         touched = self._tables.replace(ObjectRef("Node", "", self.name), own)
         parts = [self._compile_peer(name) for name in self._nodes if name != self.name]
         parts += [self._compile_workload(link) for link in self._workloads]
-        for name in self._services:
-            self._note_frontends(name)
-        parts += [self._compile_service(name) for name in self._services]
-        return touched.union(*parts)
+        return touched.union(*parts, self.offers.stand_at(vantage))
 
     def _compile_peer(self, name: str) -> frozenset[Key]:
         here, peer = self.here, self._nodes.get(name)
@@ -277,24 +235,3 @@ class NodeCompiler:
         if self.settings.policies:
             touched |= self.policies.set_workload(link, workload)
         return touched
-
-    def _note_frontends(self, name: ServiceName) -> frozenset[ServiceName]:
-        service = self._services.get(name)
-        asked = self._offers.service(service) if service is not None else None
-        return self._owners.note(name, asked, self.vantage)
-
-    def _compile_rivals(self, name: ServiceName) -> frozenset[Key]:
-        """One Service, and the others that share a frontend with it, before or after."""
-        concerned = {name, *self._note_frontends(name)}
-        return frozenset[Key]().union(*map(self._compile_service, concerned))
-
-    def _compile_service(self, name: ServiceName) -> frozenset[Key]:
-        vantage, service = self.vantage, self._services.get(name)
-        owner = ObjectRef("Service", *name)
-        if vantage is None or service is None:
-            return self._tables.replace(owner, ())
-        slices = self._slices.get(name, {}).values()
-        given = self._offers.service(service)
-        block = claims_of_service(self.settings, vantage, given, slices, self._owners)
-        problems = self._offers.problems(service) if self.settings.services else ()
-        return self._tables.replace(owner, (*block, *problems))

@@ -27,7 +27,7 @@ from steppe.kube.claims import Claimant, NodeClaims
 from steppe.kube.cluster import Cluster
 from steppe.kube.objects import Node, Workload
 from steppe.kube.services import EndpointSlice, Service, ServiceRange
-from steppe.service.backends import Vantage, service_table
+from steppe.service.backends import Vantage, service_parts, service_table
 from steppe.service.claims import ServiceClaims
 from steppe.service.ownership import FrontendOwners
 from steppe.settings import Settings
@@ -87,12 +87,18 @@ def claims_of_service(
     service: Service,
     slices: Iterable[EndpointSlice],
     owners: FrontendOwners,
+    *,
+    at_once: bool = True,
 ) -> Iterator[NodeClaim | Problem]:
-    """What one Service and its EndpointSlices ask for; `owners` has the owner of each frontend."""
+    """What one Service and its EndpointSlices ask for; `owners` has the owner of each frontend.
+
+    Unless `at_once`, each frontend's backends are looked for when its claims are asked for.
+    """
     if settings.services:
-        table = service_table(vantage, service, slices, owners.owner)
-        yield from table.problems
-        yield from data_plane(settings).service(table)
+        given = (vantage, service, slices, owners.owner)
+        for table in (service_table(*given),) if at_once else service_parts(*given):
+            yield from table.problems
+            yield from data_plane(settings).service(table)
 
 
 def claims_of_service_range(

@@ -8,7 +8,8 @@ that claim is stored under the key, and its entry is made when it is asked for.
 
 from collections import Counter
 from collections.abc import Callable, Collection, ItemsView, Iterable, Iterator, Mapping, Sequence
-from itertools import chain
+from collections.abc import Set as AbstractSet
+from itertools import chain, islice
 from typing import TypeVar, overload
 
 import msgspec
@@ -65,6 +66,14 @@ class Entries(Mapping[Key, NodeEntry]):
             return stored.entry
         return Entry(stored.value, (stored.cause,))
 
+    def value(self, key: Key) -> Value | None:
+        """The value of an entry, without its causes; None if there is no entry."""
+        part = self._parts.get(key.set if isinstance(key, ElementKey) else key.table)
+        stored = part.get(key) if part is not None else None
+        if stored is None:
+            return None
+        return stored.entry.value if isinstance(stored, _Several) else stored.value
+
     def because(self, key: Key) -> tuple[Cause, ...]:
         """Every cause for an entry; () if there is no entry."""
         stored = self._parts.get(_part_of(key), {}).get(key)
@@ -89,6 +98,14 @@ class Entries(Mapping[Key, NodeEntry]):
         """Every key with what is stored for it; a part is copied when the iteration reaches it."""
         for part in tuple(self._parts.values()):
             yield from tuple(part.items())
+
+    def values_but(self, left_out: AbstractSet[Key]) -> dict[Key, Value]:
+        """The values of all entries but those under these keys."""
+        found = {
+            key: stored.entry.value if isinstance(stored, _Several) else stored.value
+            for key, stored in self.stored()
+        }
+        return {k: v for k, v in found.items() if k not in left_out} if left_out else found
 
     def only(self, wanted: Callable[[str], bool]) -> "Entries":
         """A copy of the tables and nft sets whose names are wanted, as they are now."""
@@ -171,10 +188,11 @@ class Tables:
             else:
                 claims.append(item)
         self._note(owner, tuple(problems))
-        before, now = _by_key(self._claim_sets.get(owner, ())), _by_key(claims)
+        was = self._claim_sets.get(owner)
+        before, now = _by_key(was) if was else {}, _by_key(claims)
         touched: list[Key] = []
         for key, own in now.items():
-            known = before.pop(key, None)
+            known = before.pop(key, None) if before else None
             if known is None or known != own:
                 self._settle(key, known, own)
                 touched.append(key)
@@ -182,11 +200,56 @@ class Tables:
                 now[key] = known
         for key, known in before.items():
             self._settle(key, known, None)
+        self._set_claims(owner, now, len(claims))
+        return frozenset((*touched, *before)) if before else frozenset(touched)
+
+    def _set_claims(self, owner: Owner, now: Mapping[Key, _Own], count: int) -> None:
+        """`count`: how many claims these are."""
         if now:
-            self._claim_sets[owner] = _flat(now)
+            self._claim_sets[owner] = _flat(now, count)
         else:
             self._claim_sets.pop(owner, None)
-        return frozenset((*touched, *before))
+
+    def replacing(
+        self, owner: Owner, claim_set: Iterable[NodeClaim | Problem], most: int
+    ) -> Iterator[frozenset[Key]]:
+        """`replace` in steps of so many claims; each answers the keys that it has touched.
+
+        It has to be gone through to its end, and nothing else may replace the owner's meanwhile.
+        """
+        given, problems = iter(claim_set), list[Problem]()
+        before, now = _by_key(self._claim_sets.get(owner, ())), dict[Key, _Own]()
+        while some := tuple(islice(given, most)):
+            problems += (item for item in some if isinstance(item, Problem))
+            claims = [item for item in some if not isinstance(item, Problem)]
+            yield self._replace_some(_by_key(claims), before, now)
+        while gone := tuple(islice(before, most)):
+            for key in gone:
+                self._settle(key, before.pop(key), None)
+            yield frozenset(gone)
+        self._set_claims(owner, now, 0)
+        self._note(owner, tuple(problems))
+
+    def _replace_some(
+        self, come: Mapping[Key, _Own], before: dict[Key, _Own], now: dict[Key, _Own]
+    ) -> frozenset[Key]:
+        """Move keys from `before` to `now`, with the claims that come."""
+        touched: list[Key] = []
+        for key, own in come.items():
+            known = now.get(key)
+            wanted = own if known is None else (*_own_claims(known), *_own_claims(own))
+            known = before.pop(key, None) if known is None else known
+            if known is None or known != wanted:
+                self._settle(key, known, wanted)
+                touched.append(key)
+                now[key] = wanted
+            else:
+                now[key] = known
+        return frozenset(touched)
+
+    def size(self, owner: Owner) -> int:
+        """How many claims the owner has."""
+        return len(self._claim_sets.get(owner, ()))
 
     def _settle(self, key: Key, before: _Own | None, now: _Own | None) -> None:
         """Settle one key; `before` and `now` are one owner's old and new claims to it."""
@@ -262,7 +325,10 @@ def _by_key(claims: Sequence[NodeClaim]) -> dict[Key, _Own]:
     return found
 
 
-def _flat(found: Mapping[Key, _Own]) -> tuple[NodeClaim, ...]:
+def _flat(found: Mapping[Key, _Own], count: int) -> tuple[NodeClaim, ...]:
+    """All claims; `count` is how many there are, 0 if that is not known."""
+    if len(found) == count:  # as of nearly all
+        return tuple(own for own in found.values() if isinstance(own, Claim))
     flat: list[NodeClaim] = []
     for own in found.values():
         if isinstance(own, tuple):

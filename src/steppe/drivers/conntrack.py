@@ -10,7 +10,6 @@ Names are those of linux/netfilter/nfnetlink_conntrack.h. The table is never flu
 import socket
 from collections.abc import Collection, Iterable, Iterator
 from errno import ENOENT
-from ipaddress import ip_address
 from typing import Self
 
 import msgspec
@@ -20,8 +19,9 @@ from steppe.drivers.errors import KernelError, kernel_error
 from steppe.drivers.netlink import message as nl
 from steppe.drivers.netlink.message import Message, Request
 from steppe.drivers.netlink.socket import NetlinkError, NetlinkSocket
+from steppe.net.address import address_of
 from steppe.net.flow import Endpoints, Flow
-from steppe.net.packet import Protocol
+from steppe.net.packet import NUMBERS, PROTOCOLS, Protocol
 
 _GET = nfnl.kind(nfnl.CTNETLINK, 1)
 _DELETE = nfnl.kind(nfnl.CTNETLINK, 2)
@@ -40,15 +40,6 @@ _CTA_PROTO_DST_PORT = 3
 
 _ICMP: dict[int, tuple[int, int, int]] = {1: (4, 5, 6), 58: (7, 8, 9)}
 """By protocol: CTA_PROTO_ICMP_ID, TYPE and CODE, and those of ICMPv6."""
-
-_PROTOCOLS: dict[int, Protocol] = {6: "TCP", 17: "UDP", 132: "SCTP", 1: "ICMP", 58: "ICMP"}
-_NUMBERS: dict[Protocol, dict[int, int]] = {
-    "TCP": {4: 6, 6: 6},
-    "UDP": {4: 17, 6: 17},
-    "SCTP": {4: 132, 6: 132},
-    "ICMP": {4: 1, 6: 58},
-}
-"""The protocols' numbers, by IP version."""
 
 
 class Conntrack:
@@ -138,7 +129,7 @@ def _read_tuple(data: bytes, family: int) -> _Way | None:
     addresses = nl.attributes(parts.get(_CTA_TUPLE_IP, b""))
     proto = nl.attributes(parts.get(_CTA_TUPLE_PROTO, b""))
     number = nl.number(proto.get(_CTA_PROTO_NUM, b""))
-    protocol = _PROTOCOLS.get(number)
+    protocol = PROTOCOLS.get(number)
     source, destination = _ADDRESSES[family]
     if protocol is None or source not in addresses or destination not in addresses:
         return None
@@ -146,7 +137,7 @@ def _read_tuple(data: bytes, family: int) -> _Way | None:
     def value(name: int) -> int:
         return int.from_bytes(proto.get(name, b""), "big")
 
-    ends = ip_address(addresses[source]), ip_address(addresses[destination])
+    ends = address_of(addresses[source]), address_of(addresses[destination])
     if number in _ICMP:
         identifier, kind, code = map(value, _ICMP[number])
         return _Way(protocol, Endpoints(ends[0], identifier, ends[1], 0), (kind, code))
@@ -159,7 +150,7 @@ def _deletion(flow: Flow) -> Request:
     family = socket.AF_INET if version == 4 else socket.AF_INET6
     source, destination = _ADDRESSES[family]
     way = flow.original
-    number = _NUMBERS[flow.protocol][version]
+    number = NUMBERS[flow.protocol][version]
     body = nl.nested(
         _CTA_TUPLE_ORIG,
         nl.nested(

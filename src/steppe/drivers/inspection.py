@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable
 
 from steppe.drivers.conntrack import Conntrack
 from steppe.drivers.netlink.netns import call_in
+from steppe.drivers.nftables.expected import Expected
 from steppe.drivers.surroundings.look import EVERYTHING, Look, Table
 from steppe.drivers.surroundings.registry import surroundings
 from steppe.net.address import IPNetwork
@@ -15,9 +16,15 @@ from steppe.state.surroundings import Surroundings
 class KernelInspection:
     """Of the caller's network namespace; `own`: the nftables table that is ours."""
 
-    def __init__(self, own: Table, protocols: Collection[Protocol]) -> None:
-        """`protocols`: of which flows are tracked that may have to end."""
+    def __init__(
+        self, own: Table, protocols: Collection[Protocol], expected: Expected | None = None
+    ) -> None:
+        """`protocols`: of which flows are tracked that may have to end.
+
+        `expected`: the form that our table shall have.
+        """
         self._own = own
+        self._expected = expected
         self._protocols = protocols
 
     def tracked(self) -> tuple[Flow, ...]:
@@ -34,7 +41,8 @@ class KernelInspection:
         self, addresses: Collection[IPNetwork], links: Collection[str]
     ) -> Surroundings:
         """What others have that concerns these addresses, and settings of these links."""
-        return surroundings(Look(tuple(addresses), tuple(links), self._own))
+        look = Look(tuple(addresses), tuple(links), self._own, expected=self._expected)
+        return surroundings(look)
 
     def inside(self, netns_fd: int) -> Surroundings:
         """What is inside a pod's network namespace, whoever made it."""

@@ -21,6 +21,7 @@ from steppe.drivers.netlink import message as nl
 from steppe.drivers.netlink.message import Message, Request
 from steppe.drivers.netlink.socket import NetlinkError, NetlinkSocket
 from steppe.net.address import IPAddress
+from steppe.net.packet import PROTOCOLS
 
 _PACKET = nfnl.kind(nfnl.ULOG, 0)
 _CONFIG = nfnl.kind(nfnl.ULOG, 1)
@@ -43,8 +44,8 @@ _DELAY = 10
 _AT_ONCE = 100
 """Datagrams taken at one go, so that a storm of packets does not hold up the event loop."""
 
-_WITH_PORTS = {6: "TCP", 17: "UDP", 132: "SCTP"}
-_NAMES = {**_WITH_PORTS, 1: "ICMP", 58: "ICMP"}
+_WITH_PORTS = (6, 17, 132)
+"""TCP, UDP, SCTP."""
 _EXTENSIONS = (0, 43, 60)
 """IPv6 extension headers that say how long they are: hop-by-hop, routing, destination options."""
 _FRAGMENT = 44
@@ -130,7 +131,7 @@ def parse_packet(prefix: str, data: bytes) -> Sample | None:
     else:
         return None
     port = data[offset + 2 : offset + 4] if number in _WITH_PORTS else b""
-    return Sample(prefix, *ends, _NAMES.get(number, str(number)), int.from_bytes(port, "big"))
+    return Sample(prefix, *ends, PROTOCOLS.get(number, str(number)), int.from_bytes(port, "big"))
 
 
 def _upper_layer(data: bytes) -> tuple[int, int]:

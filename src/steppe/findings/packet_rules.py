@@ -10,14 +10,12 @@ import re
 from collections.abc import Collection, Iterator
 from ipaddress import ip_network
 
-from steppe.findings.finding import Affected, Finding
+from steppe.findings.finding import Affected, Finding, at_most
 from steppe.findings.known import Known, Owner, touches
 from steppe.net.address import IPNetwork, holds, host_prefix
 from steppe.net.overlaps import Overlaps
 from steppe.state.surroundings import Matching, PacketRule, Surroundings
 
-MOST = 100
-"""Rules that are told one by one: another proxy has thousands."""
 _KUBELET_MARKS = 0x4000 | 0x8000
 """Bits of kube-proxy's, to masquerade and to drop (kubelet's iptablesMasqueradeBit, DropBit)."""
 _DROP_MARK = re.compile(r"0x0*8000\b")
@@ -49,7 +47,18 @@ _DOES = {
 
 
 def judge(around: Surroundings, known: Known) -> Iterator[Finding]:
-    links, cluster, told = frozenset(known.links), known.index, 0
+    more = Finding(
+        "packet rule",
+        "more packet rules",
+        "may do anything to packets of the cluster",
+        "is another proxy or firewall for the cluster at work? `nft list ruleset` shows all",
+        affects=(Affected(),),
+    )
+    yield from at_most(_each(around, known), more)
+
+
+def _each(around: Surroundings, known: Known) -> Iterator[Finding]:
+    links, cluster = frozenset(known.links), known.index
     asked = [rule for rule in around.rules if rule.mask]
     for rule in around.packet_rules:
         why = ""
@@ -61,17 +70,7 @@ def judge(around: Surroundings, known: Known) -> Iterator[Finding]:
             if not why:
                 continue
         if concerns(rule, cluster, links):
-            told += 1
-            if told <= MOST:
-                yield finding(rule, known, why)
-    if told > MOST:
-        yield Finding(
-            "packet rule",
-            f"{told - MOST} more packet rules",
-            "may do anything to packets of the cluster",
-            "is another proxy or firewall for the cluster at work? `nft list ruleset` shows all",
-            affects=(Affected(),),
-        )
+            yield finding(rule, known, why)
 
 
 def concerns(rule: PacketRule, cluster: Overlaps[Owner], links: Collection[str]) -> bool:
@@ -115,19 +114,24 @@ _ANY = ip_network("0.0.0.0/0")
 
 
 def finding(rule: PacketRule, known: Known, why: str) -> Finding:
-    verb, more = _DOES.get(rule.does, _DOES["unread"])
-    text = verb.format(_flows(rule, known)) + (why or more)
-    maybe = ", if all its conditions hold" if rule.matching.partial else ""
     return Finding(
         "packet rule",
         f"{rule.chain} (hook {rule.hook}): {rule.text}",
-        text + maybe,
+        told(rule, known, why),
         _cure(rule),
-        affects=(_affected(rule, known),),
+        affects=(affected(rule, known),),
     )
 
 
-def _flows(rule: PacketRule, known: Known) -> str:
+def told(rule: PacketRule, known: Known, why: str = "") -> str:
+    """What a rule does to which flows; `why` that matters, where it is not the rule's kind."""
+    verb, more = _DOES.get(rule.does, _DOES["unread"])
+    maybe = ", if all its conditions hold" if rule.matching.partial else ""
+    return verb.format(flows(rule, known)) + (why or more) + maybe
+
+
+def flows(rule: PacketRule, known: Known) -> str:
+    """The packets that a rule takes, as text."""
     match = rule.matching
     words = [_HOOKS.get(rule.hook, "packets")]
     words += [f"by IPv{match.version}"] if match.version and not match.sources else []
@@ -150,7 +154,8 @@ def _protocol(match: Matching) -> str:
     return " ".join(filter(None, (match.protocol.upper(), ports and f"port {ports}")))
 
 
-def _affected(rule: PacketRule, known: Known) -> Affected:
+def affected(rule: PacketRule, known: Known) -> Affected:
+    """The packets that a rule takes."""
     match, own = rule.matching, tuple(map(host_prefix, known.here.addresses))
     sources, ends = match.sources, match.destinations
     if rule.hook == "input":

@@ -2,13 +2,24 @@
 
 from collections.abc import Callable, Iterable
 
-from steppe.findings import astray, inside, links, mtu, neighbours, packet_rules, unread, xfrm
+from steppe.findings import (
+    astray,
+    inside,
+    links,
+    mtu,
+    neighbours,
+    own_table,
+    packet_rules,
+    unread,
+    xfrm,
+)
 from steppe.findings.finding import Finding
 from steppe.findings.known import Known
 from steppe.state.surroundings import Surroundings
 
 JUDGES: tuple[Callable[[Surroundings, Known], Iterable[Finding]], ...] = (
     unread.judge,
+    own_table.judge,
     links.judge,
     astray.judge,
     neighbours.judge,

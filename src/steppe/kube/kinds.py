@@ -32,12 +32,15 @@ GROUP_OF: Mapping[str, str] = {
     "AdminNetworkPolicy": "policy.networking.k8s.io",
     "BaselineAdminNetworkPolicy": "policy.networking.k8s.io",
     "ClusterNetworkPolicy": "policy.networking.k8s.io",
+    "BGPPeer": "steppe.dev",
+    "BGPSettings": "steppe.dev",
 }
 
 _CLUSTER_WIDE = frozenset(
     (
         *("Node", "Namespace", "ServiceCIDR", "CustomResourceDefinition"),
         *("AdminNetworkPolicy", "BaselineAdminNetworkPolicy", "ClusterNetworkPolicy"),
+        *("BGPPeer", "BGPSettings"),
     )
 )
 

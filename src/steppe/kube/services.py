@@ -113,6 +113,10 @@ class EndpointSlice(msgspec.Struct, frozen=True, gc=False):
                 return number
         return 0
 
+    def numbers(self) -> dict[tuple[str, str], int]:
+        """The endpoints' port by a Service port's name and protocol: the same for all at once."""
+        return {(name, protocol): number for name, protocol, number in reversed(self.ports)}
+
 
 class ServiceRange(msgspec.Struct, frozen=True, gc=False):
     """A ServiceCIDR: prefixes from which cluster IPs are allocated."""

@@ -6,11 +6,12 @@ object and its field) and, where a manifest was read from a file, a physical one
 
 from collections.abc import Iterable, Mapping
 from typing import Any
+from urllib.parse import quote
 
 from steppe.kube.cause import ObjectRef
 from steppe.lint.finding import Finding
 from steppe.lint.registry import CHECKS
-from steppe.manifests.documents import Manifest, ref_of
+from steppe.manifests.documents import Manifest, opened, ref_of
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 PAGE = "docs/lint.md"
@@ -53,23 +54,17 @@ def _result(found: Finding, number: int, files: Mapping[ObjectRef, str]) -> dict
 
 def places(manifests: Iterable[Manifest]) -> Mapping[ObjectRef, str]:
     """Where each object was read, as `file:line`; an item of a List is where the List begins."""
-    found: dict[ObjectRef, str] = {}
-    for content, where in ((each.content, each.where) for each in manifests):
-        if not isinstance(content, dict) or not where:
-            continue
-        kind = str(content.get("kind"))
-        items = content.get("items") if kind.endswith("List") else [content]
-        for item in items if isinstance(items, list) else []:
-            if isinstance(item, dict):
-                around = {"apiVersion": content.get("apiVersion"), "kind": kind[:-4]}
-                found[ref_of(around | item)] = where
-    return found
+    return {
+        ref_of(each.content): each.where
+        for each in opened(manifests)
+        if isinstance(each.content, dict) and each.where
+    }
 
 
 def _physical(where: str) -> dict[str, Any]:
-    """The place of `file:line`; {} for standard input and for a live cluster."""
+    """The place of `file:line`; {} without one, as of a live cluster."""
     path, _, line = where.rpartition(":")
-    if not line.isdecimal() or not path or path == "-":
+    if not line.isdecimal() or not path:
         return {}
-    uri = path.removeprefix("./")
+    uri = quote(path.removeprefix("./"))
     return {"artifactLocation": {"uri": uri}, "region": {"startLine": max(int(line), 1)}}

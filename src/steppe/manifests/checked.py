@@ -91,11 +91,12 @@ def _said(message: str) -> str:
     shape = {"[]": "a list", "map[string]": "a mapping"}.get(whole, "") or _TYPES.get(
         name, f"a mapping ({name})"
     )
-    return f"an API server refuses it: it is a {_FOUND.get(found[1], found[1])}, not {shape}"
+    cure = "; put it in quotes" if shape == "a text" and found[1] in ("bool", "number") else ""
+    return f"an API server refuses it: it is {_FOUND.get(found[1], found[1])}, not {shape}{cure}"
 
 
 _TYPES = {"string": "a text", "int64": "a number", "bool": "true or false", "float64": "a number"}
-_FOUND = {"string": "text", "array": "list", "object": "mapping", "bool": "true or false"}
+_FOUND = _TYPES | {"array": "a list", "object": "a mapping", "number": "a number"}
 
 
 def _unknown(ref: ObjectRef, report: Report, *, dumped: bool) -> Iterator[Problem]:

@@ -132,7 +132,11 @@ class _Collecting:
         content, where = self._named(ref, manifest.content), manifest.where
         ref = ref_of(content)
         if not ref.name:
-            self.problems.append(Problem(Cause(ref, "metadata.name"), _at("has no name", where)))
+            # Several may have none, so what stands for each of them is its place.
+            place = msgspec.structs.replace(ref, name=f"({where or len(self.refused)})")
+            problem = Problem(Cause(ref, "metadata.name"), _at(_nameless(content), where))
+            self.problems.append(problem)
+            self.refused[place] = Refused(content, (problem,))
             return
         versions = IN_USE[ref.kind]
         version = content.get("apiVersion")
@@ -249,6 +253,13 @@ def _namespaces_of(ref: ObjectRef, content: Json) -> Iterator[str]:
         name = holder.get(field) if isinstance(holder, dict) else None
         if isinstance(name, str) and name != ref.namespace:
             yield name
+
+
+def _nameless(content: Json) -> str:
+    metadata: Any = content.get("metadata")
+    if isinstance(metadata, dict) and metadata.get("name") is False:
+        return "has no name: n, no, off and false are no texts in YAML; put it in quotes"
+    return "has no name"
 
 
 def _not_served(kind: str, content: Json, where: str) -> str:

@@ -3,7 +3,7 @@
 Only values are compared: if only the cause of an entry changes, the kernel is not touched.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
@@ -30,10 +30,23 @@ def diff(
     """The changes for these keys, or for every key of either side."""
     if keys is None:
         keys = desired.keys() | actual.keys()
+
+    def wanted(key: Key) -> Value | None:
+        entry = desired.get(key)
+        return entry.value if entry is not None else None
+
+    return differences(wanted, actual.get, keys)
+
+
+def differences(
+    wanted: Callable[[Key], Value | None],
+    actual: Callable[[Key], Value | None],
+    keys: Iterable[Key],
+) -> tuple[Change, ...]:
+    """The changes for these keys, of two functions that answer the value under a key."""
     changes: list[Change] = []
     for key in keys:
-        entry = desired.get(key)
-        old, new = actual.get(key), entry.value if entry is not None else None
+        old, new = actual(key), wanted(key)
         if old != new:
             changes.append(Change(key, old, new))
     return tuple(changes)

@@ -18,6 +18,8 @@ from steppe.kube.policies import Namespace, Pods
 from steppe.kube.selectors import Requirement
 
 _IndexKey = tuple[str, ...]
+_FEW = 2
+"""Of so few labels, all that is found by them is tried: it costs less than a pod's own labels."""
 _EXCLUDING = frozenset(("NotIn", "DoesNotExist"))
 R = TypeVar("R", bound=Hashable)
 
@@ -62,12 +64,20 @@ class PodRules(Generic[R]):
 
     def any(self, pod: Pod, namespace: Namespace | None) -> bool:
         """Whether any of the rules takes the pod."""
-        if any(self._excluding(pod, namespace)):
+        if self._unless and any(self._excluding(pod, namespace)):
             return True
         return next(self._tried(pod, namespace), None) is not None
 
     def _tried(self, pod: Pod, namespace: Namespace | None) -> Iterator[R]:
         by_key = self._by_key
+        if len(by_key) <= _FEW:
+            for peers_of in by_key.values():
+                for rule, peers in peers_of.items():
+                    for peer in peers:
+                        if matches_pod(peer, pod, namespace):
+                            yield rule
+                            break
+            return
         for key in _keys_of_pod(pod, namespace) if by_key else ():
             if key in by_key:
                 for rule, peers in by_key[key].items():

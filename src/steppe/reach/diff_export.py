@@ -4,13 +4,16 @@ from collections.abc import Callable, Iterator, Mapping
 from html import escape
 from typing import Any
 
-from steppe.net.ports import LAST_PORT
+from steppe.net.ports import EVERYTHING
+from steppe.reach.document import ports_json
 from steppe.reach.export import port_range, table
 
 Json = Mapping[str, Any]
 _FLOWS = ("Change", "From", "To", "Ports", "Because")
 _SERVICES = ("Service", "From", "Before", "After")
 _WORDS = {"denied": "✘ newly denied", "allowed": "✔ newly allowed"}
+_UNKNOWN = "? perhaps"
+_EVERYTHING = ports_json(EVERYTHING)
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 _STYLE = """
 :root { color-scheme: light dark; }
@@ -62,6 +65,8 @@ def _head(flows: list[tuple[str, ...]], services: list[tuple[str, ...]]) -> str:
         return "Nothing changes for any flow."
     counts = {word: sum(row[0] == word for row in flows) for word in _WORDS.values()}
     texts = [f"{count} {word[2:]}" for word, count in counts.items() if count]
+    unknown = sum(row[0].startswith(_UNKNOWN) for row in flows)
+    texts += [f"{unknown} not known"] if unknown else []
     several = "s" if len(services) > 1 else ""
     texts += [f"{len(services)} answer{several} of Services"] if services else []
     return f"What changes: {', '.join(texts)}"
@@ -75,6 +80,12 @@ def _flows(document: Json) -> Iterator[tuple[str, ...]]:
                 who = ", ".join(_name(document, number) for number in flow["from"])
                 ports = _ports(change["ports"])
                 yield word, who, _name(document, flow["to"]), ports, change["because"]
+    for flow in document["flows"]:
+        for each in flow.get("unknown", ()):
+            who = ", ".join(_name(document, number) for number in flow["from"])
+            hangs = "it hangs on " + "; ".join(each["hangsOn"])
+            what = f"{_UNKNOWN} {each['perhaps']}"
+            yield what, who, _name(document, flow["to"]), _text(each["ports"]), hangs
 
 
 def _services(document: Json) -> Iterator[tuple[str, ...]]:
@@ -85,13 +96,14 @@ def _services(document: Json) -> Iterator[tuple[str, ...]]:
         where = f" ({each['way']})" if each["way"] else ""
         name = f"svc/{each['service'].removeprefix('svc/')}:{each['port']}/{each['protocol']}"
         family = f"{name} {each['family']}{where}"
-        yield family, who, _outcome(each["before"]), _outcome(each["after"])
+        hangs = f" (it hangs on {'; '.join(each['hangsOn'])})" if each["hangsOn"] else ""
+        yield family, who, _outcome(each["before"]), _outcome(each["after"]) + hangs
 
 
 def _outcome(outcome: Json) -> str:
     if outcome["said"] == "partly":
         return f"partly: {outcome['open']} of {outcome['endpoints']} endpoints"
-    return str(outcome["said"])
+    return "not known" if outcome["said"] == "unknown" else str(outcome["said"])
 
 
 def _ports(families: Mapping[str, list[Json]]) -> str:
@@ -102,13 +114,7 @@ def _ports(families: Mapping[str, list[Json]]) -> str:
 
 
 def _text(ranges: list[Json]) -> str:
-    protocols = {each["protocol"] for each in ranges}
-    whole = all(
-        (r["first"], r["last"]) == (0, LAST_PORT) or r["protocol"] == "ICMP" for r in ranges
-    )
-    if whole and {"TCP", "UDP", "SCTP"} <= protocols:
-        return "all"
-    return ", ".join(map(port_range, ranges))
+    return "all" if ranges == _EVERYTHING else ", ".join(map(port_range, ranges))
 
 
 def _name(document: Json, number: int) -> str:

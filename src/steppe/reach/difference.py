@@ -3,24 +3,30 @@
 Groups are ends that no policy distinguishes in either state. So a mask means the same ends before
 and after, and the two matrices are compared row by row, not pair by pair. An end that exists in one
 state only gains or loses everything that it reaches.
+
+What is not known in one state is no change, and not none: it is told apart.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
+from typing import NamedTuple
 
 import msgspec
 
-from steppe.judge.classes import VERSIONS, PolicyClass
+from steppe.judge.classes import EGRESS, INGRESS, VERSIONS, PolicyClass
 from steppe.judge.judge import DEFAULTS, Judge, judge_of
 from steppe.kube.cause import Cause
 from steppe.kube.cluster import Cluster
+from steppe.kube.doubt import Doubt
 from steppe.net.ports import EVERYTHING, NOTHING, PortSet
+from steppe.reach.doubts import doubts_of, service_doubts
 from steppe.reach.flows import deciding
 from steppe.reach.groups import Group, Kind, Member, classed_members, named_prefixes
 from steppe.reach.matrix import Mask, bits
 from steppe.reach.names import member_name
 from steppe.reach.offer_changes import OfferChange, offer_changes
 from steppe.reach.reach import Reach
+from steppe.reach.touched import Touched
 from steppe.settings import Settings
 
 _ASKED = 16
@@ -28,13 +34,21 @@ _ASKED = 16
 
 
 class Gain(msgspec.Struct, frozen=True):
-    """The ports that a change opens and closes, in one family."""
+    """The ports that a change opens and closes, in one family, and those that it may open or close:
+    in one of the states it is not known what policies say of them.
+    """
 
     opened: PortSet = NOTHING
     closed: PortSet = NOTHING
+    may_open: PortSet = NOTHING
+    may_close: PortSet = NOTHING
 
     def __bool__(self) -> bool:
-        return bool(self.opened or self.closed)
+        return bool(self.opened or self.closed or self.unknown)
+
+    @property
+    def unknown(self) -> PortSet:
+        return self.may_open | self.may_close
 
 
 class Because(msgspec.Struct, frozen=True):
@@ -60,6 +74,25 @@ class FlowChange(msgspec.Struct, frozen=True):
     def closed(self) -> PortSet:
         return self.v4.closed | self.v6.closed
 
+    @property
+    def may_open(self) -> PortSet:
+        return self.v4.may_open | self.v6.may_open
+
+    @property
+    def may_close(self) -> PortSet:
+        return self.v4.may_close | self.v6.may_close
+
+    @property
+    def unknown(self) -> PortSet:
+        return self.may_open | self.may_close
+
+
+class _Bounds(NamedTuple):
+    """What policies allow in one state: at least, and at most."""
+
+    least: PortSet
+    most: PortSet
+
 
 class Difference:
     """Compares two states of one cluster, with the same groups in both.
@@ -74,14 +107,19 @@ class Difference:
         after: Cluster,
         wanted: PortSet = EVERYTHING,
         settings: Settings = DEFAULTS,
+        mark: Callable[[Member], object] = lambda _: None,
     ) -> None:
-        """`settings` say what objects may claim."""
-        joined = _joined(judge_of(before, settings), judge_of(after, settings))
+        """`settings` say what objects may claim; `mark` keeps members apart although no policy
+        does.
+        """
+        joined = _joined(judge_of(before, settings), judge_of(after, settings), mark)
         self.before = Reach(joined.before, joined.old, wanted)
         self.after = Reach(joined.after, joined.new, wanted)
         self.groups = joined.groups
         self.wanted = wanted
-        self._known: dict[tuple[PortSet, PortSet], Gain] = {}
+        self.certain = self.before.certain and self.after.certain
+        self.touched = Touched(self.before, self.after)
+        self._known: dict[tuple[_Bounds, _Bounds, bool], Gain] = {}
 
     def flows(self) -> Iterator[FlowChange]:
         """Everything that opens or closes, except flows without a pod at either end."""
@@ -125,6 +163,28 @@ class Difference:
             )
         )
 
+    def doubts(self, change: FlowChange) -> tuple[Doubt, ...]:
+        """What it hangs on whether this changes: the doubts about its ends, in either state."""
+        found: dict[Doubt, None] = {}
+        for reach in (self.before, self.after):
+            for sender in islice(bits(change.senders), _ASKED):
+                found |= dict.fromkeys(doubts_of(reach, reach.groups[sender].members[:1], EGRESS))
+            receivers = reach.groups[change.receiver].members[:1]
+            found |= dict.fromkeys(doubts_of(reach, receivers, INGRESS))
+        return tuple(found)
+
+    def offer_doubts(self, change: OfferChange) -> tuple[Doubt, ...]:
+        """The same for a Service's port."""
+        found: dict[Doubt, None] = {}
+        namespace, _, name = change.service.partition("/")
+        for reach in (self.before, self.after):
+            service = reach.cluster.services.get((namespace, name))
+            if service is not None:
+                found |= dict.fromkeys(service_doubts(reach, service))
+            for sender in islice(bits(change.senders), _ASKED):
+                found |= dict.fromkeys(doubts_of(reach, reach.groups[sender].members[:1], EGRESS))
+        return tuple(found)
+
     def is_new(self, group: int) -> bool:
         return self.before.class_of_group[group] is None
 
@@ -133,7 +193,7 @@ class Difference:
 
     def offers(self) -> Iterator[OfferChange]:
         """Every Service port at which some sender's result changes."""
-        yield from offer_changes(self.before, self.after, self.groups)
+        yield from offer_changes(self.before, self.after, self.groups, self.touched)
 
     @property
     def _everyone(self) -> Mask:
@@ -151,24 +211,45 @@ class Difference:
         )
 
     def _gains(self, receiver: int, version: int) -> Mapping[Gain, Mask]:
-        old, new = (
-            _complete(reach.matrix.towards(receiver, version), self._everyone)
-            for reach in (self.before, self.after)
-        )
+        old, new = (self._bounds(reach, receiver, version) for reach in (self.before, self.after))
+        touched = 0 if self.certain else self.touched.senders
+        if not self.certain and self.touched.receivers >> receiver & 1:
+            touched = self._everyone
         found: dict[Gain, Mask] = {}
         for before, some in old.items():
             for after, others in new.items():
-                together = some & others
-                if together:
-                    gain = self._gain(before, after)
-                    found[gain] = found.get(gain, 0) | together
+                for is_touched, these in ((True, touched), (False, ~touched)):
+                    together = some & others & these
+                    if together:
+                        gain = self._gain(before, after, touched=is_touched)
+                        found[gain] = found.get(gain, 0) | together
         return found
 
-    def _gain(self, before: PortSet, after: PortSet) -> Gain:
-        key = (before, after)
+    def _bounds(self, reach: Reach, receiver: int, version: int) -> Mapping[_Bounds, Mask]:
+        """What policies allow at least and at most → the senders of which this is true."""
+        least = _complete(reach.matrix.towards(receiver, version), self._everyone)
+        if reach.certain:
+            return {_Bounds(ports, ports): senders for ports, senders in least.items()}
+        most = _complete(reach.possible.towards(receiver, version), self._everyone)
+        return {
+            _Bounds(ports, perhaps): some & others
+            for ports, some in least.items()
+            for perhaps, others in most.items()
+            if some & others
+        }
+
+    def _gain(self, before: _Bounds, after: _Bounds, *, touched: bool) -> Gain:
+        key = (before, after, touched)
         if key not in self._known:
-            opened, closed = after - before, before - after
-            self._known[key] = Gain(opened & self.wanted, closed & self.wanted)
+            opened, closed = after.least - before.most, before.least - after.most
+            still = NOTHING  # what is not known in both states, and stays as it is
+            if not touched:
+                still = (before.most - before.least) & (after.most - after.least)
+            may_open = after.most - before.least - opened - still
+            may_close = before.most - after.least - closed - still
+            self._known[key] = Gain(
+                *(ports & self.wanted for ports in (opened, closed, may_open, may_close))
+            )
         return self._known[key]
 
 
@@ -185,7 +266,7 @@ class _Joined(msgspec.Struct, frozen=True):
 _Side = Mapping[str, tuple[Kind, Member, PolicyClass]]
 
 
-def _joined(before: Judge, after: Judge) -> _Joined:
+def _joined(before: Judge, after: Judge, mark: Callable[[Member], object]) -> _Joined:
     """The ends of both states, grouped by their classes in both."""
     judges = (before, after)
     prefixes = frozenset().union(*(named_prefixes(j.cluster, j.classes) for j in judges))
@@ -193,16 +274,16 @@ def _joined(before: Judge, after: Judge) -> _Joined:
         {member_name(known[1]): known for known in classed_members(j.cluster, j.classes, prefixes)}
         for j in judges
     )
-    found: dict[tuple[Kind, PolicyClass | None, PolicyClass | None], list[str]] = {}
+    found: dict[tuple[Kind, PolicyClass | None, PolicyClass | None, object], list[str]] = {}
     either = {**old, **new}
-    for name, (kind, _, _) in either.items():
+    for name, (kind, member, _) in either.items():
         was, will = (side[name][2] if name in side else None for side in (old, new))
-        found.setdefault((kind, was, will), []).append(name)
+        found.setdefault((kind, was, will, mark(member)), []).append(name)
     return _Joined(
         *judges,
-        tuple(_group(kind, either, names) for (kind, _, _), names in found.items()),
-        tuple((_group(kind, old, names), was) for (kind, was, _), names in found.items()),
-        tuple((_group(kind, new, names), will) for (kind, _, will), names in found.items()),
+        tuple(_group(kind, either, names) for (kind, *_), names in found.items()),
+        tuple((_group(kind, old, names), was) for (kind, was, *_), names in found.items()),
+        tuple((_group(kind, new, names), will) for (kind, _, will, _), names in found.items()),
     )
 
 

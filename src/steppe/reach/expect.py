@@ -14,9 +14,9 @@ from steppe.judge.judge import is_own_node
 from steppe.judge.pieces import ALL, allowed_of, piece_at
 from steppe.kube.cause import Cause
 from steppe.kube.objects import Node, Pod
-from steppe.kube.policies import Direction
 from steppe.net.ports import NOTHING, PortSet
 from steppe.policy.guards import Piece
+from steppe.reach.doubts import doubts_of
 from steppe.reach.ends import Chosen
 from steppe.reach.flows import deciding
 from steppe.reach.groups import Member
@@ -100,11 +100,7 @@ def _judged(
 
 
 def _doubts_of(reach: Reach, sender: Member, receiver: Member) -> tuple[str, ...]:
-    doubts, known = [], reach.judge.doubts
-    directions: tuple[Direction, ...] = ("egress", "ingress")
-    for end, direction in zip((sender, receiver), directions, strict=True):
-        if isinstance(end, Pod):
-            doubts += [*known.policies(end, direction), *known.address(end)]
+    doubts = (*doubts_of(reach, (sender,), "egress"), *doubts_of(reach, (receiver,), "ingress"))
     return tuple(dict.fromkeys(map(str, doubts)))
 
 

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from steppe.net.ports import LAST_PORT
@@ -10,6 +10,10 @@ from steppe.reach.svg import Cell, Sign, matrix
 
 Json = Mapping[str, Any]
 _SIGNS: Mapping[str, Sign] = {"allowed": "all", "partly": "some", "unknown": "unknown"}
+_LINES = {"allowed": "solid", "partly": "dashed", "unknown": "dotted"}
+"""The styles of lines in DOT."""
+_ITSELF = "a pod reaches itself"
+_FAMILIES = ("IPv4", "IPv6")
 _ALL = "all"
 _NONE = "none"
 
@@ -17,26 +21,33 @@ _NONE = "none"
 def as_csv(document: Json) -> Iterator[str]:
     """A line for each pair of members and each answer of a Service, as RFC 4180 has it.
 
-    kind, from, to, address, protocol and port (of Services), IPv4 and IPv6 ports or the outcome,
-    and what decides it.
+    The columns: `flow` or `service`, sender, receiver, by IPv4 and by IPv6 the ports (or a
+    Service's answer), and what decides it (or at which address and on which nodes it holds).
     """
     yield _line(("kind", "from", "to", "ipv4", "ipv6", "because"))
     groups = document["groups"]
     for flow in document["flows"]:
-        ports = [_family(document, flow, family) for family in ("IPv4", "IPv6")]
-        because = "; ".join(flow["because"])
+        ports = [_family(document, flow, family) for family in _FAMILIES]
         for sender in flow["from"]:
+            because = "; ".join((*flow["because"], *_own_node(groups[sender], groups[flow["to"]])))
             for here in groups[sender]["members"]:
                 for there in groups[flow["to"]]["members"]:
-                    yield _line(("flow", here, there, *ports, because))
+                    said = ports if here != there else [_ALL if text else "" for text in ports]
+                    why = because if here != there else _ITSELF
+                    yield _line(("flow", here, there, *said, why))
     for service in document["services"]:
         name = _service(service)
-        version = 6 if ":" in service["address"] else 4
         for answer in service["answers"]:
-            said = (_outcome(answer), "") if version == 4 else ("", _outcome(answer))
-            for sender in answer["from"]:
-                for here in groups[sender]["members"]:
-                    yield _line(("service", here, name, *said, ""))
+            said = [_outcome(answer) if family == service["family"] else "" for family in _FAMILIES]
+            where = f"{_way(service)}{_nodes(service, answer)}".strip()
+            for here in _members(document, answer):
+                yield _line(("service", here, name, *said, where))
+
+
+def _own_node(sender: Json, receiver: Json) -> Iterator[str]:
+    """The exception among the pairs of two groups which the document does not tell one by one."""
+    if (sender["kind"], receiver["kind"]) == ("nodes", "pods"):
+        yield "but a node reaches the pods that it runs"
 
 
 def as_markdown(document: Json) -> Iterator[str]:
@@ -54,7 +65,7 @@ def as_markdown(document: Json) -> Iterator[str]:
         ),
     )
     rows = [
-        (f"{_service(service)} at {service['address']}", _outcome(a), _senders(document, a))
+        (f"{_service(service)}{_way(service)}", _outcome(a), _senders(document, service, a))
         for service in document["services"]
         for a in service["answers"]
     ]
@@ -65,7 +76,9 @@ def as_markdown(document: Json) -> Iterator[str]:
 
 
 def as_dot(document: Json) -> Iterator[str]:
-    """A graph of groups: an edge for each flow on any port, and to each Service that answers."""
+    """A graph of groups: an edge for each flow on any port, and to each Service that answers;
+    dotted where it is not known.
+    """
     yield "digraph reach {"
     yield '  rankdir=LR; node [shape=box, fontname="sans-serif"]; edge [fontname="sans-serif"];'
     for flow in document["flows"]:
@@ -74,13 +87,16 @@ def as_dot(document: Json) -> Iterator[str]:
             continue
         for sender in flow["from"]:
             ends = f"{_quoted(_name(document, sender))} -> {_quoted(_name(document, flow['to']))}"
-            yield f"  {ends} [label={_quoted(text)}];"
+            style = ", style=dotted" if flow["unknown"] else ""
+            yield f"  {ends} [label={_quoted(text)}{style}];"
     for service in document["services"]:
         name = _quoted(_service(service))
         yield f"  {name} [shape=ellipse];"
         for answer in service["answers"]:
-            style = {"allowed": "solid", "partly": "dashed"}.get(answer["outcome"])
-            for sender in answer["from"] if style else ():
+            told = _some(answer)
+            style = _LINES.get(answer["outcome"], "")
+            style += f", label={_quoted(told)}" if told else ""
+            for sender in answer["from"] if answer["outcome"] in _LINES else ():
                 yield f"  {_quoted(_name(document, sender))} -> {name} [style={style}];"
     yield "}"
 
@@ -92,7 +108,7 @@ def as_svg(document: Json) -> Iterator[str]:
         text = _ports(document, flow)
         sign: Sign = "all" if text == _ALL else "none" if text == _NONE else "some"
         if flow["unknown"]:
-            sign, text = "unknown", f"{text}; not known: {_ranges(flow['unknown'])}"
+            sign = "unknown"
         because = "\n".join(flow["because"]) or "no policy is in the way"
         for sender in flow["from"]:
             key = (_name(document, sender), _name(document, flow["to"]))
@@ -107,12 +123,12 @@ def as_svg(document: Json) -> Iterator[str]:
 
 def _cell(service: Json, answer: Json, before: Cell | None) -> Cell:
     """The cell of a Service, with another of its answers: those of other addresses, or members."""
-    some = [*answer["only"], *(f"not {name}" for name in answer["but"])]
+    some = _some(answer)
     sign: Sign = _SIGNS.get(answer["outcome"], "none")
     if some and sign == "all":
         sign = "some"
-    told = f"{_outcome(answer)} at {service['address'] or 'a node port'}"
-    told += f" (of these {', '.join(some)})" if some else ""
+    told = f"{_outcome(answer)}{_way(service)}{_nodes(service, answer)}"
+    told += f" (of these {some})" if some else ""
     if before is None:
         return Cell(sign, told)
     return Cell(sign if sign == before.sign else "some", f"{before.text}\n{told}")
@@ -147,8 +163,8 @@ def table(heads: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[s
 
 
 def _ports(document: Json, flow: Json) -> str:
-    """The ports in both families, told apart where they differ."""
-    texts = {f: _family(document, flow, f) for f in ("IPv4", "IPv6") if f in flow["ports"]}
+    """The ports in both families, told apart where they differ, and those that are not known."""
+    texts = {f: _family(document, flow, f) for f in _FAMILIES if f in flow["ports"]}
     if len(set(texts.values())) == 1:
         return next(iter(texts.values()))
     return ", ".join(f"{family} {text}" for family, text in texts.items())
@@ -158,13 +174,16 @@ def _family(document: Json, flow: Json, family: str) -> str:
     ranges = flow["ports"].get(family)
     if ranges is None:
         return ""
-    if ranges == document["ports"]:
+    unknown = _ranges(document, flow["unknown"])
+    if unknown == _NONE:
+        return _ranges(document, ranges)
+    return "; ".join((*([_ranges(document, ranges)] if ranges else ()), f"not known: {unknown}"))
+
+
+def _ranges(document: Json, ranges: Sequence[Json]) -> str:
+    if ranges and ranges == document["ports"]:
         return _ALL
-    return _ranges(ranges) or _NONE
-
-
-def _ranges(ranges: Iterable[Json]) -> str:
-    return ", ".join(map(port_range, ranges))
+    return ", ".join(map(port_range, ranges)) or _NONE
 
 
 def port_range(ports: Json) -> str:
@@ -183,9 +202,37 @@ def _outcome(answer: Json) -> str:
     return str(answer["outcome"])
 
 
-def _senders(document: Json, answer: Json) -> str:
-    where = f" on {', '.join(answer['nodes'])}" if answer["nodes"] else ""
-    return _names(document, answer["from"]) + where
+def _senders(document: Json, service: Json, answer: Json) -> str:
+    but = f" but {', '.join(answer['but'])}" if answer["but"] else ""
+    who = ", ".join(answer["only"]) or _names(document, answer["from"]) + but
+    return who + _nodes(service, answer)
+
+
+def _members(document: Json, answer: Json) -> Iterator[str]:
+    """Those of the senders' groups that have this answer."""
+    for sender in answer["from"]:
+        for name in document["groups"][sender]["members"]:
+            if name not in answer["but"] and (not answer["only"] or name in answer["only"]):
+                yield name
+
+
+def _some(answer: Json) -> str:
+    """Which members of the groups have the answer; "" if all have it."""
+    return ", ".join((*answer["only"], *(f"not {name}" for name in answer["but"])))
+
+
+def _nodes(service: Json, answer: Json) -> str:
+    """On which nodes senders have the answer, or by which they come in; "" for all nodes."""
+    word = "on" if service["way"] == "cluster" else "coming in by"
+    return f" {word} {', '.join(answer['nodes'])}" if answer["nodes"] else ""
+
+
+def _way(service: Json) -> str:
+    """Where a Service is asked; "" for senders outside who have no way in."""
+    number, address = service["nodePort"], service["address"]
+    if service["way"] == "node":
+        return f" at node port {number}" + (f" of {address}" if address else "")
+    return f" at {address}" if address else ""
 
 
 def _service(service: Json) -> str:

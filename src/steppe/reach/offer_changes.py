@@ -11,6 +11,7 @@ from steppe.reach.names import member_name
 from steppe.reach.outside import Outside
 from steppe.reach.reach import Reach
 from steppe.reach.services import Offer, OfferRow, Offers, Outcome, mask_of, node_of
+from steppe.reach.touched import Touched
 
 ABSENT = Outcome("absent")
 OUTSIDE = "from outside"
@@ -38,11 +39,24 @@ class OfferChange(msgspec.Struct, frozen=True):
 
     @property
     def opens(self) -> bool:
-        return share(self.after) > share(self.before)
+        return not self.unknown and share(self.after) > share(self.before)
 
     @property
     def closes(self) -> bool:
-        return share(self.after) < share(self.before)
+        return not self.unknown and share(self.after) < share(self.before)
+
+    @property
+    def unknown(self) -> bool:
+        """Whether the result is not known in one of the states, and so what becomes of it."""
+        return "unknown" in (self.before.said, self.after.said)
+
+    @property
+    def may_open(self) -> bool:
+        return self.unknown and _may_be_less(self.before) and _may_be_open(self.after)
+
+    @property
+    def may_close(self) -> bool:
+        return self.unknown and _may_be_open(self.before) and _may_be_less(self.after)
 
 
 class _Same(msgspec.Struct, frozen=True):
@@ -64,16 +78,25 @@ _Offered = tuple[str, str, int, int, str]
 """A Service, the protocol, the port, the IP version and the way."""
 
 
-def offer_changes(before: Reach, after: Reach, groups: Sequence[Group]) -> Iterator[OfferChange]:
-    """Every Service port at which some sender's result changes; the groups are those of both."""
+def offer_changes(
+    before: Reach, after: Reach, groups: Sequence[Group], touched: Touched
+) -> Iterator[OfferChange]:
+    """Every Service port at which some sender's result changes, or may; the groups are those of
+    both.
+    """
     everyone = (1 << len(groups)) - 1
     old, new = (_outcomes(reach, everyone) for reach in (before, after))
     nobody = _State((_Same(everyone, frozenset(), ABSENT),))
     known = _Members(groups)
     for offered in sorted(old.keys() | new.keys()):
         was, will = old.get(offered, nobody), new.get(offered, nobody)
-        yield from _of_groups(offered, was, will, known)
-        yield from _of_members(offered, was, will, known)
+        sides = (was, will)
+        yield from _of_groups(offered, *sides, known)
+        yield from _of_members(offered, *sides, known)
+        if _is_doubtful(was) and _is_doubtful(will):
+            namespace, _, name = offered[0].partition("/")
+            senders = everyone if touched.service((namespace, name)) else touched.senders
+            yield from _still_unknown(offered, *sides, known, senders)
 
 
 class _Members:
@@ -125,6 +148,26 @@ def _of_members(
         yield OfferChange(*offered, senders, frozenset(), before, after, only=frozenset(names))
 
 
+def _is_doubtful(state: _State) -> bool:
+    return any(same.outcome.said == "unknown" for same in state.groups)
+
+
+def _still_unknown(
+    offered: _Offered, was: _State, will: _State, known: _Members, touched: Mask
+) -> Iterator[OfferChange]:
+    """Senders whose result is not known before and after, though the change touches it."""
+    for here in was.groups:
+        for there in will.groups:
+            senders = here.senders & there.senders & touched
+            nodes = here.nodes & there.nodes
+            apart = here.nodes and there.nodes and not nodes
+            same = here.outcome.said == there.outcome.said == "unknown"
+            if senders and not apart and same and here.outcome == there.outcome:
+                where = nodes or here.nodes | there.nodes
+                but = known.within((*was.apart, *will.apart), senders)
+                yield OfferChange(*offered, senders, where, here.outcome, there.outcome, but=but)
+
+
 def _outcome_in(state: _State, name: str, number: int, member: Member) -> Outcome:
     if name in state.apart:
         return state.apart[name]
@@ -172,6 +215,15 @@ def _otherwise(before: Outcome, after: Outcome) -> bool:
     """
     counted = {"partly", "unknown"}
     return before != after if counted & {before.said, after.said} else before.said != after.said
+
+
+def _may_be_open(outcome: Outcome) -> bool:
+    return outcome.said == "unknown" or share(outcome) > 0
+
+
+def _may_be_less(outcome: Outcome) -> bool:
+    """Whether some of the connections may not get through."""
+    return outcome.said == "unknown" or share(outcome) < 1
 
 
 def share(outcome: Outcome) -> float:

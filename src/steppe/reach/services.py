@@ -27,6 +27,7 @@ from steppe.kube.services import Service, ServicePort
 from steppe.net.address import IPAddress, of_version
 from steppe.net.packet import Packet
 from steppe.policy.guards import Piece
+from steppe.reach.doubts import doubts_of, service_doubts
 from steppe.reach.groups import Member
 from steppe.reach.matrix import Mask, bits
 from steppe.reach.names import member_name
@@ -182,16 +183,8 @@ class Offers:
 
     def doubts(self, offer: Offer, sender: Member) -> tuple[Doubt, ...]:
         """All doubts that may turn a sender's outcome."""
-        known = self.reach.judge.doubts
-        found = dict.fromkeys(known.endpoints(offer.service))
-        if isinstance(sender, Pod):
-            found |= dict.fromkeys((*known.policies(sender, "egress"), *known.address(sender)))
-        for slice_ in self.reach.cluster.slices_of(offer.service):
-            for endpoint in slice_.endpoints:
-                end = self.reach.end_at(endpoint.address)
-                if isinstance(end, Pod):
-                    found |= dict.fromkeys((*known.policies(end, "ingress"), *known.address(end)))
-        return tuple(found)
+        found = dict.fromkeys(service_doubts(self.reach, offer.service))
+        return tuple(found | dict.fromkeys(doubts_of(self.reach, (sender,), "egress")))
 
     def _allows(self, sender: End, end: End, offer: Offer, port: int, bound: Bound) -> bool:
         pieces = self.reach.judge.between(sender, end, offer.version, via_service=True, bound=bound)

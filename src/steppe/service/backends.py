@@ -6,7 +6,7 @@ If two Services have the same frontend, the older Service owns it completely. So
 another Service's source ranges or divert its traffic by using its address.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 from typing import Literal, Self
@@ -57,6 +57,10 @@ Candidates = list[tuple[Endpoint, Backend]]
 """Endpoints, each with its backend."""
 
 
+_Numbered = tuple[EndpointSlice, Mapping[tuple[str, str], int]]
+"""A slice, with its `numbers`."""
+
+
 class UsableBackends(msgspec.Struct, frozen=True, gc=False):
     """The usable backends of a Service port in one family: all, and those on this node."""
 
@@ -64,33 +68,66 @@ class UsableBackends(msgspec.Struct, frozen=True, gc=False):
     local: tuple[Backend, ...]
 
 
+Owner = Callable[[Frontend], ObjectRef]
+"""Returns the Service that owns a frontend."""
+Rows = Iterator[tuple[Frontend, Backends]]
+
+
 def service_table(
+    vantage: Vantage, service: Service, slices: Iterable[EndpointSlice], owner: Owner
+) -> ServiceTable:
+    """All of one Service on this node."""
+    whole, rows = _whole_and_rows(vantage, service, tuple(slices), owner)
+    return ServiceTable(whole.service, whole.addresses, tuple(rows), whole.problems)
+
+
+def service_parts(
+    vantage: Vantage, service: Service, slices: Iterable[EndpointSlice], owner: Owner
+) -> Iterator[ServiceTable]:
+    """The same in parts: what belongs to no frontend, then each frontend's row by itself.
+
+    A row's backends are looked for when it is asked for, of the slices that there were at first.
+    """
+    whole, rows = _whole_and_rows(vantage, service, tuple(slices), owner)
+    yield whole
+    for row in rows:
+        yield ServiceTable(whole.service, rows=(row,))
+
+
+def rows_of(
     vantage: Vantage,
     service: Service,
     slices: Iterable[EndpointSlice],
-    owner: Callable[[Frontend], ObjectRef],
-) -> ServiceTable:
-    """The rows of one Service on this node; `owner` returns the Service that owns a frontend."""
+    owner: Owner,
+    wanted: Container[Frontend],
+) -> Rows:
+    """The rows of these frontends alone."""
+    return _whole_and_rows(vantage, service, tuple(slices), owner, wanted)[1]
+
+
+def _whole_and_rows(
+    vantage: Vantage,
+    service: Service,
+    slices: tuple[EndpointSlice, ...],
+    owner: Owner,
+    wanted: Container[Frontend] | None = None,
+) -> tuple[ServiceTable, Rows]:
     ref = service.ref
-    known = tuple(slices)
-    service, problems = fitting(service, known)
-    own: dict[Frontend, NamedFrontend] = {}
+    service, problems = fitting(service, slices)
+    unserved = frozenset(service.unserved)
+    own: list[NamedFrontend] = []
     for named in named_frontends(vantage, service):
         rival = owner(named.front)
         if rival != ref:
             problems = (*problems, _taken(service, named, rival))
-        elif named.port not in service.unserved:
-            own[named.front] = named
-    found = frontends(vantage, service, known, own.values())
-    return ServiceTable(
-        ref,
-        tuple(
-            (address, Cause(ref, _field("spec.clusterIPs", index)))
-            for index, address in enumerate(service.cluster_ips)
-        ),
-        tuple(found),
-        problems,
+        elif named.port not in unserved and (wanted is None or named.front in wanted):
+            own.append(named)
+    addresses = tuple(
+        (address, Cause(ref, _field("spec.clusterIPs", index)))
+        for index, address in enumerate(service.cluster_ips)
     )
+    whole = ServiceTable(ref, addresses, problems=problems)
+    return whole, frontends(vantage, service, slices, own)
 
 
 def named_frontends(vantage: Vantage, service: Service) -> tuple[NamedFrontend, ...]:
@@ -117,11 +154,13 @@ def frontends(
 ) -> Iterator[tuple[Frontend, Backends]]:
     """These frontends of a Service, each with its backends; those that are not served refuse."""
     # If two slices list one endpoint, the first slice by name is its cause.
-    known = tuple(sorted(slices, key=lambda slice_: slice_.name))
+    ordered = sorted(slices, key=lambda slice_: slice_.name)
+    known = tuple((slice_, slice_.numbers()) for slice_ in ordered)
+    unserved = frozenset(service.unserved)
     usable: dict[tuple[ServicePort, int], UsableBackends] = {}
     for named in wanted:
         port, version = named.port, named.front.address.version
-        if port in service.unserved:
+        if port in unserved:
             yield named.front, Backends(Cause(service.ref, "spec.ports"), (), (), refuse=True)
             continue
         if (port, version) not in usable:
@@ -180,13 +219,13 @@ def _admitted(service: Service, named: NamedFrontend) -> SourceRanges | None:
     return SourceRanges(prefixes, Cause(service.ref, "spec.loadBalancerSourceRanges"))
 
 
-def _endpoints(port: ServicePort, version: int, slices: tuple[EndpointSlice, ...]) -> Candidates:
+def _endpoints(port: ServicePort, version: int, slices: Iterable[_Numbered]) -> Candidates:
     """The endpoints in one family, sorted, each address and port once (of the first slice)."""
     family = IPv4Address if version == 4 else IPv6Address
     # Keyed by integers, because hashing and comparing address objects is slow.
     found: dict[tuple[int, int], tuple[Endpoint, Backend]] = {}
-    for slice_ in slices:
-        number, ref = slice_.port(port), slice_.ref
+    for slice_, numbers in slices:
+        number, ref = numbers.get((port.name, port.protocol), 0), slice_.ref
         for index, endpoint in enumerate(slice_.endpoints if number else ()):
             address = endpoint.address
             if not isinstance(address, family):

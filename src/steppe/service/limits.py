@@ -5,7 +5,7 @@ say the same (service/granted.py, service/backends.py).
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
@@ -15,6 +15,13 @@ from steppe.kube.services import EndpointSlice, Service, ServicePort
 MAX_ENTRIES = 20_000
 """About its frontends times its endpoints: entries of a node's tables. Node ports count as if each
 node had one address a family."""
+_NODE_PORTS = 2
+_WIDEST = 6
+"""Entries of an endpoint at one address, with session affinity and externalTrafficPolicy Local."""
+
+
+_Counted = tuple[Mapping[tuple[str, str], int], Counter[int]]
+"""The ports of a slice (`EndpointSlice.numbers`), and how many endpoints it has in each family."""
 
 
 def fitting(
@@ -22,17 +29,28 @@ def fitting(
 ) -> tuple[Service, tuple[Problem, ...]]:
     """The Service with its first ports, as many as there is room for; the others are `unserved`."""
     known = tuple(slices)
-    most = sum(len(each.endpoints) for each in known)
-    if _entries(service, dict.fromkeys((4, 6), most)) * len(service.ports) <= MAX_ENTRIES:
+    if not may_exceed(MAX_ENTRIES, service, known):
         return service, ()
+    numbered = [(each.numbers(), _families(each)) for each in known]
     room = MAX_ENTRIES
     for index, port in enumerate(service.ports):
-        room -= _entries(service, _endpoints(port, known), node_port=bool(port.node_port))
+        room -= _entries(service, _endpoints(port, numbered), node_port=bool(port.node_port))
         if room < 0:
             served, left = service.ports[:index], service.ports[index:]
             problem = Problem(Cause(service.ref, f"spec.ports[{index}]"), _message(left))
             return msgspec.structs.replace(service, ports=served, unserved=left), (problem,)
     return service, ()
+
+
+def may_exceed(limit: int, service: Service, slices: Iterable[EndpointSlice]) -> bool:
+    """Whether a Service may need more entries than this, if each port leads to all endpoints."""
+    most, ports = sum(len(each.endpoints) for each in slices), len(service.ports)
+    # As nearly all of them are small, it is first told of numbers that are at hand.
+    addresses = len(service.cluster_ips) + len(service.external_ips) + _NODE_PORTS
+    addresses += len(service.load_balancer_ips) * (1 + len(service.source_ranges))
+    if ports * addresses * (1 + _WIDEST * most) <= limit:
+        return False
+    return _entries(service, dict.fromkeys((4, 6), most)) * ports > limit
 
 
 def _message(left: tuple[ServicePort, ...]) -> str:
@@ -45,12 +63,18 @@ def _message(left: tuple[ServicePort, ...]) -> str:
     )
 
 
-def _endpoints(port: ServicePort, slices: Iterable[EndpointSlice]) -> dict[int, int]:
+def _endpoints(port: ServicePort, slices: Iterable[_Counted]) -> Counter[int]:
     """How many a port has in each family."""
     found: Counter[int] = Counter()
-    for each in slices:
-        if each.port(port):
-            found.update(endpoint.address.version for endpoint in each.endpoints)
+    for numbers, endpoints in slices:
+        if numbers.get((port.name, port.protocol)):
+            found.update(endpoints)
+    return found
+
+
+def _families(slice_: EndpointSlice) -> Counter[int]:
+    found: Counter[int] = Counter()
+    found.update(endpoint.address.version for endpoint in slice_.endpoints)
     return found
 
 

@@ -8,6 +8,7 @@ from typing import Literal
 
 import msgspec
 
+from steppe.kube.cause import Cause
 from steppe.net.address import IPAddress, IPNetwork
 from steppe.state.route import Route, RouteKey
 from steppe.state.sysctl import Sysctl, SysctlKey
@@ -66,11 +67,15 @@ class RoutingRule(msgspec.Struct, frozen=True):
 
 
 class OtherRoute(msgspec.Struct, frozen=True):
-    """A route that Steppe did not make; `origin` is its rtm_protocol (2: the kernel's own)."""
+    """A route that Steppe did not make; `origin` is its rtm_protocol (2: the kernel's own).
+
+    `because`: the objects whose BGP sessions it was learned by, where an agent knows them.
+    """
 
     key: RouteKey
     route: Route
     origin: int = 0
+    because: tuple[Cause, ...] = ()
 
 
 class SeenLink(msgspec.Struct, frozen=True):
@@ -119,7 +124,8 @@ class PacketRule(msgspec.Struct, frozen=True):
     """A rule of another program's at a hook that does more than let packets pass.
 
     `chain` is where it stands (`ip nat POSTROUTING`); `does`: drop, reject, dnat, snat, notrack,
-    mark (of these `bits`), queue, or `unread` for what was not looked into.
+    mark (of these `bits`), queue, or `unread` for what was not looked into; in Steppe's own table
+    also `accept`.
     """
 
     chain: str
@@ -128,6 +134,23 @@ class PacketRule(msgspec.Struct, frozen=True):
     does: str
     matching: Matching = Matching()
     bits: int = 0
+
+
+class Altered(msgspec.Struct, frozen=True):
+    """What is not as Steppe makes it in the table of its own rules.
+
+    `gone`: there is no table; `asleep`: it is dormant, so no packet meets it (nft(8), TABLES).
+    `missing`: of a chain this many rules are not there, `text` is the first of them; `whole`: none
+    is. `added`: a rule, or a base chain's policy, that is not Steppe's; `rules` is what it does on
+    each way to it, where `does` is `accept` if it only takes packets past the rest of the chain.
+    """
+
+    how: Literal["gone", "asleep", "missing", "added"]
+    chain: str = ""
+    text: str = ""
+    missing: int = 0
+    whole: bool = False
+    rules: tuple[PacketRule, ...] = ()
 
 
 class XfrmPolicy(msgspec.Struct, frozen=True):
@@ -167,6 +190,7 @@ class Surroundings(msgspec.Struct, frozen=True):
     neighbours: tuple[OtherNeighbour, ...] = ()
     packet_rules: tuple[PacketRule, ...] = ()
     xfrm: tuple[XfrmPolicy, ...] = ()
+    altered: tuple[Altered, ...] = ()
     pods: tuple["InPod", ...] = ()
     unread: tuple[Unread, ...] = ()
 
@@ -194,6 +218,7 @@ SURROUNDING = (
     OtherNeighbour,
     Matching,
     PacketRule,
+    Altered,
     XfrmPolicy,
     Unread,
     InPod,

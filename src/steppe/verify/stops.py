@@ -12,6 +12,7 @@ import msgspec
 
 from steppe.kube.cause import Cause
 from steppe.kube.cluster import Cluster
+from steppe.net.packet import Packet
 from steppe.state.claim import Entry
 from steppe.state.document import KeyState, concerns
 from steppe.state.link import ForwardingKey, LinkKey, NeighbourKey
@@ -99,6 +100,12 @@ class Tables:
         if found or lost is None:
             return tuple(found)
         return (Stop(lost.steps[-1].node if lost.steps else "", lost.end.reason),)
+
+    def way(self, check: Check) -> tuple[frozenset[str], frozenset[Packet]]:
+        """The nodes that the packet should come to or comes to, and how it looks at its ends."""
+        ways = (*self._ways(self._wanted, check), *self._ways(self._actual, check))
+        nodes = {step.node for way in ways for step in way.steps}
+        return frozenset(nodes), frozenset((check.packet, *(way.packet for way in ways)))
 
     def _ways(self, walker: Walker, check: Check) -> Ways:
         ways = walker.walks(check.packet)

@@ -45,7 +45,12 @@ spec:
               tags: {type: array, items: {type: string}, x-kubernetes-list-type: set}
               address: {type: string, format: ipv6}
               maybe: {type: string, nullable: true}
-              limits: {type: object, additionalProperties: {type: integer}}
+              limits:
+                type: object
+                minProperties: 1
+                maxProperties: 2
+                additionalProperties: {type: integer}
+              few: {type: array, items: {type: string}, minItems: 1, maxItems: 2}
               either:
                 type: object
                 properties: {a: {type: string}, b: {type: string}}
@@ -112,6 +117,10 @@ def test_objects_are_pruned_and_defaulted() -> None:
         ({"tags": ["a", "a"]}, "spec.tags[1]", 'Duplicate value: "a"'),
         ({"address": "10.0.0.1"}, "spec.address", "must be of type ipv6"),
         ({"limits": {"a": "b"}}, "spec.limits.a", "must be of type integer"),
+        ({"limits": {}}, "spec.limits", "should have at least 1 properties"),
+        ({"limits": dict.fromkeys("abc", 1)}, "spec.limits", "should have at most 2 properties"),
+        ({"few": []}, "spec.few", "should have at least 1 items"),
+        ({"few": ["a", "b", "c"]}, "spec.few", "should have at most 2 items"),
         (
             {"either": {}},
             "spec.either",

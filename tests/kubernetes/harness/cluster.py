@@ -7,12 +7,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from steppe_lab.manifests import STATUS_NAMESPACE
 from tests.kubernetes.harness import cgroups, images, lan
 from tests.kubernetes.harness.api import Api
 from tests.kubernetes.harness.control_plane import ControlPlane
 from tests.kubernetes.harness.embedded import EmbeddedPlane
 from tests.kubernetes.harness.errors import HarnessError
+from tests.kubernetes.harness.installed import Installed
 from tests.kubernetes.harness.node import Node
 from tests.kubernetes.harness.processes import wait
 from tests.kubernetes.harness.settings import PREFIX, Settings
@@ -53,7 +53,6 @@ class Cluster:
             node.import_images(archive)
         self._step("containerd runs on every node", begun)
         self.plane.start()
-        self.api.post("/api/v1/namespaces", STATUS_NAMESPACE)
         self._step("the control plane is up", begun)
         begun = time.monotonic()
         for node in self.nodes.values():
@@ -61,15 +60,29 @@ class Cluster:
                 self.plane.start_kubelet(node)
             else:
                 self._register(node)
-            node.start_agent(self.plane.agent)
+            if self.plane.runs_agents:
+                node.start_agent(self.plane.agent)
+        since = "the first kubelet or agent"
+        if isinstance(self.plane, Installed):
+            begun, since = self._installed(self.plane), "the installation"
         wait(self._nodes_ready if real else self._agents_ready, 120, "every node is ready")
-        self._step("every node is ready, counted from the first kubelet or agent", begun)
+        self._step(f"every node is ready, counted from {since}", begun)
         for name in self.nodes:
             for prefix in self.api.get(f"/api/v1/nodes/{name}")["spec"]["podCIDRs"]:
                 lan.route(name, prefix)
 
+    def _installed(self, plane: Installed) -> float:
+        """Install Steppe on nodes that wait for a network; when that began."""
+        plane.prepare(self.nodes)
+        wait(self._registered, 120, "every kubelet has registered its node")
+        begun = time.monotonic()
+        plane.install()
+        return begun
+
     def restart_agent(self, node: str) -> None:
-        self.nodes[node].start_agent(self.plane.agent)
+        """After a crash; a kubelet does it by itself."""
+        if self.plane.runs_agents:
+            self.nodes[node].start_agent(self.plane.agent)
 
     def kubectl(self, *argv: str | Path, check: bool = True) -> str:
         if not isinstance(self.plane, ControlPlane):
@@ -93,6 +106,9 @@ class Cluster:
 
     def _agents_ready(self) -> bool:
         return all(node.agent_ready() for node in self.nodes.values())
+
+    def _registered(self) -> bool:
+        return len(self.api.get("/api/v1/nodes")["items"]) == len(self.nodes)
 
     def _nodes_ready(self) -> bool:
         ready = [

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import yaml
 
+from steppe_lab.manifests import STATUS_NAMESPACE
 from tests.kubernetes.harness import lan
 from tests.kubernetes.harness.api import Api
 from tests.kubernetes.harness.certificates import Authority
@@ -30,6 +31,8 @@ class ControlPlane:
     """All in the LAN's network namespace, ended in the reverse order."""
 
     kubelets = True
+    runs_agents = True
+    """Whether the harness starts them, as processes; else they are pods."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -51,9 +54,13 @@ class ControlPlane:
         self._start("etcd", _etcd(self.folder / "etcd"))
         self._serve_api()
         self._start_controllers()
+        self._start_steppe()
+
+    def _start_steppe(self) -> None:
         roles = Path(__file__).with_name("roles.yaml").read_text()
         for item in yaml.safe_load_all(roles):
             self.api.post(f"/apis/{item['apiVersion']}/{item['kind'].lower()}s", item)
+        self.api.post("/api/v1/namespaces", STATUS_NAMESPACE)
         self._start_steppe_controller()
 
     def _start_controllers(self) -> None:

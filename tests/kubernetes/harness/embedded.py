@@ -9,6 +9,7 @@ import sys
 
 import yaml
 
+from steppe_lab.manifests import STATUS_NAMESPACE
 from tests.kubernetes.harness.api import Api
 from tests.kubernetes.harness.processes import Server, wait
 from tests.kubernetes.harness.settings import API, LAN, LAN4, PODS, Settings
@@ -18,6 +19,7 @@ class EmbeddedPlane:
     """`python -m steppe_lab.apiserver` and Steppe's controller, in the LAN's network namespace."""
 
     kubelets = False
+    runs_agents = True
 
     def __init__(self, settings: Settings) -> None:
         self.folder = settings.state / "control-plane"
@@ -36,6 +38,7 @@ class EmbeddedPlane:
         token = f"Authorization: Bearer {user['token']}"
         self.api = Api("--cacert", authority, "--header", token)
         wait(self.api.ready, 60, "the embedded API server", *self._servers)
+        self.api.post("/api/v1/namespaces", STATUS_NAMESPACE)
         prefixes = ("--pod-cidr4", PODS[0], "--pod-cidr6", PODS[1])
         self._serve("steppe-controller", "steppe.controller", "--kubeconfig", self.agent, *prefixes)
 

@@ -114,9 +114,10 @@ class Node:
 
     def kill_agent(self) -> None:
         """kill -9, as the kernel's OOM killer would: of the agent itself, found by its command."""
-        listed = self.run("pgrep", "--full", "--", "-m steppe.agent --node").split()
+        listed = self.run("pgrep", "--full", "--", "-m steppe[.]agent --").split()
         self.run("kill", "-9", *listed)
-        self._servers["agent"].kill()
+        if "agent" in self._servers:
+            self._servers["agent"].kill()
 
     def steppe(self, *argv: str, check: bool = True) -> str:
         """Steppe's command in the node."""

@@ -402,7 +402,7 @@ async def test_endpoints_that_somebody_wrote_are_mirrored(client: Client, namesp
         return {
             s["addressType"]: {a for e in s["endpoints"] for a in e["addresses"]}
             for s in slices
-            if [p["port"] for p in s["ports"]] == [5433]
+            if [p["port"] for p in s.get("ports") or ()] == [5433]
         }
 
     async def both() -> bool:
@@ -411,6 +411,13 @@ async def test_endpoints_that_somebody_wrote_are_mirrored(client: Client, namesp
     async def changed() -> bool:
         return await mirrored() == {"IPv4": {"198.51.100.11"}}
 
+    async def only_six() -> bool:
+        return await mirrored() == {"IPv6": {"2001:db8::11"}}
+
+    async def of_node_b() -> bool:
+        slices, _ = await client.list(ENDPOINTSLICES, namespace)
+        return [e.get("nodeName") for s in slices for e in s["endpoints"]] == ["node-b"]
+
     async def gone() -> bool:
         return not await mirrored()
 
@@ -418,5 +425,11 @@ async def test_endpoints_that_somebody_wrote_are_mirrored(client: Client, namesp
     subset["addresses"] = [{"ip": "198.51.100.11"}]
     await client.patch(ENDPOINTS, "db", {"subsets": [subset]}, namespace)
     await eventually(changed, "the new address alone")
+    subset["addresses"] = [{"ip": "2001:db8::11"}]
+    await client.patch(ENDPOINTS, "db", {"subsets": [subset]}, namespace)
+    await eventually(only_six, "the other family in place of the first")
+    subset["addresses"] = [{"ip": "2001:db8::11", "nodeName": "node-b"}]
+    await client.patch(ENDPOINTS, "db", {"subsets": [subset]}, namespace)
+    await eventually(of_node_b, "the node that the address is on")
     await client.patch(SERVICES, "db", {"spec": {"selector": {"app": "db"}}}, namespace)
     await eventually(gone, "no slice once the Service selects pods")

@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from steppe.kube.services import HEADLESS_LABEL, SERVICE_NAME_LABEL
+from steppe.manifests.mirrored import MANAGED_BY
 from steppe_lab.controllers.objects import EndpointSlice, Pod
-from steppe_lab.controllers.slices import MANAGED_BY, slice_plan
+from steppe_lab.controllers.slices import slice_plan
 from tests.lab.controllers.objects import addresses, named, pod, service
 
 HTTP = [{"name": "http", "port": 80, "targetPort": "web"}]

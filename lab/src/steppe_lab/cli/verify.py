@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from steppe.cli.explain import kernels_of
+from steppe.cli.explain import explainer_for, kernels_of
 from steppe.cli.settings import settings_of
 from steppe.cli.source import BadInput, Source, claim_options, live_options, load
 from steppe.errors import SteppeError
@@ -148,12 +148,10 @@ def _verified(
 
 def _mtu_of(loaded: "Loaded", source: Source, to: Progress) -> Callable[["Check"], int]:
     """How many bytes a packet's path takes, by the tables as they should be; 0 if unknown."""
-    from steppe.explain.tables import explainer_of
-
     settings = settings_of(loaded, source)
     if settings is None:
         return lambda _: 0
-    explainer = explainer_of(loaded.cluster, settings)
+    explainer = explainer_for(loaded, settings, None)
 
     def mtu(check: "Check") -> int:
         to.say(f"the MTU of the path from {check.source} to {check.target}")
@@ -203,15 +201,10 @@ def _causes(
 
 
 def _both(loaded: "Loaded", source: Source, wrong: "Wrong") -> "Explained":
-    from steppe.explain.explain import Explainer
-    from steppe.explain.tables import compiled
     from steppe_lab.cli.verify_text import Explained
 
     settings = settings_of(loaded, source)
     kernels = kernels_of(loaded, settings, source)
-    tables = compiled(settings) if settings is not None else None
-    desired = _explanation(Explainer(loaded.cluster, tables, loaded.settings), wrong.check)
-    actual = _explanation(
-        Explainer(loaded.cluster, kernels.in_tables, loaded.settings), wrong.check
-    )
+    desired = _explanation(explainer_for(loaded, settings, None), wrong.check)
+    actual = _explanation(explainer_for(loaded, settings, kernels), wrong.check)
     return Explained(desired, kernels.marked(actual))

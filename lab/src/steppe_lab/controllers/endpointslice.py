@@ -1,15 +1,12 @@
 """The EndpointSlice controller: carries out what `slices` decides."""
 
 import asyncio
+from typing import Any
 
-import msgspec
-
-from steppe.client.errors import ApiError
 from steppe.client.resources import ENDPOINTSLICES, SERVICES
 from steppe.client.store import Key, key_of
 from steppe.client.workqueue import Workqueue
 from steppe.kube.objects import ZONE_LABEL
-from steppe.kube.services import SERVICE_NAME_LABEL
 from steppe_lab.controllers.matching import selects
 from steppe_lab.controllers.objects import (
     EndpointSlice,
@@ -20,7 +17,8 @@ from steppe_lab.controllers.objects import (
     to_json,
 )
 from steppe_lab.controllers.podcontrol import owner_reference
-from steppe_lab.controllers.slices import MANAGED_BY, MANAGER, slice_plan
+from steppe_lab.controllers.slicecontrol import SliceControl
+from steppe_lab.controllers.slices import MANAGER, slice_plan
 from steppe_lab.controllers.world import World
 
 # Pods of one Service become ready in bursts; a slice written once for many costs every reader less.
@@ -33,13 +31,14 @@ class EndpointSliceController:
     def __init__(self, world: World) -> None:
         self._world = world
         self._queue: Workqueue[Key] = Workqueue("endpointslice")
+        self._slices = SliceControl(world, MANAGER)
         self._services = world.services.index(lambda service: (service.metadata.namespace,))
 
     async def run(self) -> None:
         self._world.services.listen(self._service_changed)
         self._world.pods.listen(self._pod_changed)
         self._world.nodes.listen(self._node_changed)
-        self._world.slices.listen(self._slice_changed)
+        self._slices.listen(self._queue)
         await self._queue.run(self._reconcile)
 
     def _service_changed(self, old: Service | None, new: Service | None) -> None:
@@ -64,61 +63,26 @@ class EndpointSliceController:
             for key in self._world.services.items:
                 self._queue.add(key)
 
-    def _slice_changed(self, old: EndpointSlice | None, new: EndpointSlice | None) -> None:
-        changed = new or old
-        if changed is not None and changed.metadata.labels.get(MANAGED_BY) == MANAGER:
-            name = changed.metadata.labels.get(SERVICE_NAME_LABEL, "")
-            self._queue.add((changed.metadata.namespace, name))
-
     async def _reconcile(self, key: Key) -> None:
         await asyncio.sleep(GATHER_SECONDS)
         service = self._world.services.get(*key)
-        held = [
-            slice_
-            for slice_ in self._world.slices_by_service[key]
-            if slice_.metadata.labels.get(MANAGED_BY) == MANAGER
-            and not slice_.metadata.deletion_timestamp
-            and not self._world.slices.is_marked_deleted(slice_)
-        ]
+        held = self._slices.held(key)
         if service is None or service.metadata.deletion_timestamp or not _managed(service):
             for slice_ in held:
-                await self._delete(slice_)
+                await self._slices.delete(slice_)
             return
         pods = [p for p in self._world.pods_by_namespace[key[0]] if _selects(service, p)]
         plan = slice_plan(service, pods, held, self._zone_of)
         for slice_ in plan.create:
-            await self._create(service, slice_)
+            await self._slices.create(_body(service, slice_))
         for slice_ in plan.update:
-            answer = await self._world.client.update(
-                ENDPOINTSLICES, _body(service, slice_), slice_.metadata.namespace
-            )
-            self._world.slices.note(msgspec.convert(answer, EndpointSlice))
+            await self._slices.update(_body(service, slice_), slice_.metadata.resource_version)
         for slice_ in plan.delete:
-            await self._delete(slice_)
+            await self._slices.delete(slice_)
 
     def _zone_of(self, name: str) -> str:
         node = self._world.nodes.get("", name)
         return node.metadata.labels.get(ZONE_LABEL, "") if node else ""
-
-    async def _create(self, service: Service, slice_: EndpointSlice) -> None:
-        try:
-            answer = await self._world.client.create(
-                ENDPOINTSLICES, _body(service, slice_), slice_.metadata.namespace
-            )
-        except ApiError as error:
-            if error.namespace_terminating or error.not_found:
-                return
-            raise
-        self._world.slices.note(msgspec.convert(answer, EndpointSlice))
-
-    async def _delete(self, slice_: EndpointSlice) -> None:
-        meta = slice_.metadata
-        try:
-            await self._world.client.delete(ENDPOINTSLICES, meta.name, meta.namespace, uid=meta.uid)
-        except ApiError as error:
-            if not error.not_found:
-                raise
-        self._world.slices.mark_deleted(slice_)
 
 
 def _managed(service: Service) -> bool:
@@ -146,7 +110,7 @@ def _matters(pod: Pod) -> object:
     )
 
 
-def _body(service: Service, slice_: EndpointSlice) -> dict[str, object]:
+def _body(service: Service, slice_: EndpointSlice) -> dict[str, Any]:
     body = to_json(slice_)
     meta = {
         "namespace": slice_.metadata.namespace,
@@ -155,11 +119,7 @@ def _body(service: Service, slice_: EndpointSlice) -> dict[str, object]:
         "ownerReferences": [owner_reference(SERVICES, service.metadata)],
     }
     if slice_.metadata.name:
-        # The version makes the server refuse if somebody else changed the slice meanwhile.
-        meta |= {
-            "name": slice_.metadata.name,
-            "resourceVersion": slice_.metadata.resource_version,
-        }
+        meta["name"] = slice_.metadata.name
     else:
         meta["generateName"] = f"{service.metadata.name}-"
     # Lists and names that are empty must still be there: the API requires them.

@@ -13,6 +13,7 @@ import msgspec
 from steppe.kube.objects import NamedPort
 from steppe.kube.services import HEADLESS_LABEL, SERVICE_NAME_LABEL
 from steppe.manifests.endpoint_plan import BackPod, BackPort, FrontPort, conditions, endpoint_plan
+from steppe.manifests.mirrored import MANAGED_BY
 from steppe_lab.controllers.objects import (
     Endpoint,
     EndpointConditions,
@@ -25,7 +26,6 @@ from steppe_lab.controllers.objects import (
 )
 from steppe_lab.controllers.podcontrol import is_ready
 
-MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
 MANAGER = "endpointslice-controller.k8s.io"
 MAX_ENDPOINTS = 100
 

@@ -29,7 +29,7 @@ from typing import Self
 import msgspec
 
 from steppe.net.address import IPAddress, parse_address
-from steppe.net.packet import Packet, Protocol
+from steppe.net.packet import NUMBERS, Packet, Protocol
 from steppe_lab import netns
 from steppe_lab.probe import wire
 
@@ -223,7 +223,7 @@ class Wires:
 def _raw(protocol: Protocol, version: int) -> socket.socket:
     family = socket.AF_INET6 if version == 6 else socket.AF_INET
     flags = socket.SOCK_RAW | socket.SOCK_NONBLOCK
-    sock = socket.socket(family, flags, wire.NUMBERS[protocol][version])
+    sock = socket.socket(family, flags, NUMBERS[protocol][version])
     if version == 6:
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
         sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_MTU_DISCOVER, _PMTUDISC_PROBE)

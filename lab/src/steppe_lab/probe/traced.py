@@ -12,6 +12,7 @@ import contextlib
 import re
 import socket
 from collections.abc import Iterable
+from errno import ENOBUFS
 from functools import partial
 from typing import Self
 
@@ -23,7 +24,8 @@ from steppe.drivers.netlink.hearing import join
 from steppe.drivers.netlink.message import Message
 from steppe.drivers.netlink.socket import open_socket
 from steppe.drivers.nftables.library import Library, NftError, Output
-from steppe.net.packet import Protocol
+from steppe.errors import SteppeError
+from steppe.net.packet import PROTOCOLS
 from steppe_lab import netns
 from steppe_lab.probe import wire
 
@@ -34,6 +36,8 @@ _TABLE, _CHAIN, _HANDLE, _TYPE, _VERDICT, _ID = 1, 2, 3, 4, 5, 6
 _NETWORK, _TRANSPORT, _OIF, _FAMILY, _POLICY = 8, 9, 12, 15, 16
 _BY_POLICY, _BY_RULE = 1, 3
 _DROP = 0
+_COUNTED = re.compile(r"counter packets \d+ bytes \d+ ?")
+"""It differs from packet to packet, and the rule is the same."""
 _FAMILIES = {1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6"}
 _BUFFER = 8 << 20
 _DATAGRAM = 1 << 16
@@ -92,13 +96,17 @@ class Traces:
     def __init__(self, names: Iterable[str], first: int, count: int) -> None:
         self._names = tuple(dict.fromkeys(names))
         self._first, self._count = first, count
+        self._begun: list[str] = []
         self._sockets: dict[str, socket.socket] = {}
         self._passes: dict[tuple[str, int], _Pass] = {}
         self._last: dict[tuple[int, bool], _At] = {}
+        self._lists: dict[tuple[str, str], str] = {}
+        """By namespace and command: what nft listed; many packets end in one chain."""
 
     def __enter__(self) -> Self:
         try:
             for name in self._names:
+                self._begun.append(name)
                 self._sockets[name] = netns.inside(name, self._begin)
         except BaseException:
             self.__exit__()
@@ -106,10 +114,14 @@ class Traces:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for name, sock in self._sockets.items():
+        for sock in self._sockets.values():
             sock.close()
-            netns.inside(name, partial(_run, f"delete table inet {TABLE}"))
+        for name in self._begun:
+            # Where it was not made, or has gone with its namespace, the others still have to go.
+            with contextlib.suppress(SteppeError):
+                netns.inside(name, partial(_run, f"delete table inet {TABLE}"))
         self._sockets.clear()
+        self._begun.clear()
 
     def take(self) -> None:
         """Take in what the kernel has told so far; never waits."""
@@ -119,7 +131,9 @@ class Traces:
                     data = sock.recv(_DATAGRAM)
                 except BlockingIOError:
                     break
-                except OSError:
+                except OSError as error:
+                    if error.errno != ENOBUFS:
+                        raise
                     continue  # some were lost: what is known of these probes may be less
                 for message in nl.messages(data):
                     if message.kind == _TRACE:
@@ -174,7 +188,7 @@ class Traces:
         for family, listed in there:
             rule = re.search(rf"^\s*(.*) # handle {at.handle}$", listed, re.MULTILINE)
             if rule is not None:
-                return family, rule[1]
+                return family, _COUNTED.sub("", rule[1])
         family = there[0][0] if there else at.family
         return family, f"rule with handle {at.handle}" if at.handle else "policy drop"
 
@@ -184,8 +198,13 @@ class Traces:
         for family in (at.family, "inet"):
             command = f"list chain {family} {at.table} {at.chain}"
             with contextlib.suppress(NftError):  # the table is of the other family, or is gone
-                found.append((family, netns.inside(at.netns, partial(_run, command))))
+                found.append((family, self._list(at.netns, command)))
         return found
+
+    def _list(self, name: str, command: str) -> str:
+        if (name, command) not in self._lists:
+            self._lists[name, command] = netns.inside(name, partial(_run, command))
+        return self._lists[name, command]
 
 
 def _pass(found: dict[int, bytes]) -> _Pass | None:
@@ -238,7 +257,7 @@ def _probe(network: bytes, transport: bytes) -> tuple[int, bool] | None:
     if not network:
         return None
     version = network[0] >> 4
-    protocol: Protocol | None = wire.PROTOCOLS.get(network[9] if version == 4 else network[6])
+    protocol = PROTOCOLS.get(network[9] if version == 4 else network[6])
     if protocol is None:
         return None
     if protocol == "SCTP":

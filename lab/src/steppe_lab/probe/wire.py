@@ -17,17 +17,8 @@ from typing import Literal
 import msgspec
 
 from steppe.net.address import IPAddress
-from steppe.net.packet import Packet, Protocol
+from steppe.net.packet import NUMBERS, PROTOCOLS, Packet, Protocol
 from steppe_lab.probe import sctp
-
-NUMBERS: dict[Protocol, dict[int, int]] = {
-    "TCP": {4: socket.IPPROTO_TCP, 6: socket.IPPROTO_TCP},
-    "UDP": {4: socket.IPPROTO_UDP, 6: socket.IPPROTO_UDP},
-    "SCTP": {4: socket.IPPROTO_SCTP, 6: socket.IPPROTO_SCTP},
-    "ICMP": {4: socket.IPPROTO_ICMP, 6: socket.IPPROTO_ICMPV6},
-}
-"""The protocols by IP version, as the IP header has them."""
-PROTOCOLS = {number: name for name, by in NUMBERS.items() for number in by.values()}
 
 What = Literal["asked", "answered", "refused", "too big"]
 

@@ -26,6 +26,7 @@ from steppe.agent.cni.attach import (
 from steppe.agent.cni.gate import UnguardedError
 from steppe.agent.cni.request import Request, request_from
 from steppe.agent.cni.result import add_result
+from steppe.agent.hurry import Hurry
 from steppe.agent.log import line
 from steppe.agent.unix_socket import Listening
 from steppe.cni.plugin import (
@@ -90,16 +91,19 @@ class CniServer:
         watcher: Watcher,
         attachments: Attachments,
         on_step: Callable[[str], None] = log.debug,
+        *,
         trial: Tried | None = None,
+        hurry: Hurry | None = None,
     ) -> None:
         """`trial`: says in STATUS why no pod can be attached; told of each ADD that the kernel
-        refuses.
+        refuses. `hurry`: told while a link is worked on, which ought not to wait for long work.
         """
         self._view = view
         self._watcher = watcher
         self._on_step = on_step
         self._attachments = attachments
         self._trial = trial
+        self._hurry = hurry or Hurry()
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="cni")
         self._locks: dict[str, asyncio.Lock] = {}
         self._waiting: dict[str, int] = {}
@@ -192,7 +196,8 @@ class CniServer:
             workload = await self._in_thread(lambda: run(steps, self._on_step))
             self._watcher.attached(workload)
             try:
-                await self._watcher.guarded(workload)
+                with self._hurry.waiting():
+                    await self._watcher.guarded(workload)
             except UnguardedError:
                 self._watcher.detached(workload.link)
                 await self._in_thread(lambda: self._attachments.remove(workload.link))
@@ -286,7 +291,8 @@ class CniServer:
         self._waiting[link] = self._waiting.get(link, 0) + 1
         try:
             async with lock:
-                yield
+                with self._hurry.served():
+                    yield
         finally:
             self._waiting[link] -= 1
             if not self._waiting[link]:

@@ -27,7 +27,7 @@ from steppe.errors import SteppeError
 log = logging.getLogger("steppe.agent.cni")
 
 AGAIN_SECONDS = 5.0
-"""Seconds between two attempts while they fail."""
+"""Seconds between two attempts: each makes two namespaces, and ADDs may fail by the hundred."""
 WAIT_SECONDS = 1.0
 """Seconds between two looks whether the node has prefixes, without a pass over the kernel."""
 
@@ -70,8 +70,8 @@ class Trial:
                         await self._passes.until(lambda: not self._view.why_not_ready())
             self._wanted.clear()
             await self.attempt()
+            await asyncio.sleep(AGAIN_SECONDS)
             if self.why:
-                await asyncio.sleep(AGAIN_SECONDS)
                 self._wanted.set()
 
     async def attempt(self) -> None:
@@ -83,7 +83,8 @@ class Trial:
                 log.error(line("not-attachable", error=self.why))
         else:
             self.passed.set()
-            log.info(line("attachable"))
+            if before:
+                log.info(line("attachable"))
 
     def _attempted(self) -> str:
         try:

@@ -12,6 +12,7 @@ from collections.abc import Container, Iterable, Iterator
 from functools import partial
 from typing import Any, Protocol
 
+from steppe.agent.feeds.bgp import BgpFeed
 from steppe.agent.feeds.feed import Feed, Follow
 from steppe.agent.feeds.nodes import NodeFeed
 from steppe.agent.feeds.policies import PolicyFeed
@@ -19,6 +20,7 @@ from steppe.agent.feeds.ranges import RangeFeed
 from steppe.agent.feeds.services import ServiceFeed
 from steppe.agent.health.health_ports import HealthPortServer
 from steppe.agent.health.proxy_health import ProxyHealth
+from steppe.agent.hurry import Hurry
 from steppe.agent.log import line
 from steppe.agent.supervisor import Job
 from steppe.client.client import Client
@@ -27,6 +29,7 @@ from steppe.client.mirror import Kind
 from steppe.client.resources import NODES, SERVICES
 from steppe.compile.incremental import NodeCompiler
 from steppe.errors import SteppeError
+from steppe.fabric.registry import speaks_bgp
 from steppe.kube.cause import Cause, Problem
 from steppe.kube.objects import Underlay
 from steppe.state.node import Key
@@ -57,18 +60,21 @@ class Feeds:
         compiler: NodeCompiler,
         underlay: Underlay,
         proxy_health: ProxyHealth,
+        hurry: Hurry | None = None,
     ) -> None:
         self._client = client
         self._compiler = compiler
         self.nodes = NodeFeed(compiler, compiler.name, underlay)
-        self.services = ServiceFeed(compiler)
+        self.services = ServiceFeed(compiler, hurry)
         self.ranges = RangeFeed(compiler)
-        self.policies = PolicyFeed(compiler)
+        self.policies = PolicyFeed(compiler, hurry)
+        self.bgp = BgpFeed()
         settings = compiler.settings
         self.followed: list[Feed] = [
             self.nodes,
             *((self.services, self.ranges) if settings.services else ()),
             *((self.policies,) if settings.policies else ()),
+            *((self.bgp,) if speaks_bgp(settings) else ()),
         ]
         """The registry: all feeds in it are followed, waited for, and asked for Problems."""
         self.health_ports = HealthPortServer(compiler, lambda: proxy_health.healthy)
@@ -125,9 +131,10 @@ class Feeds:
             for follow in feed.follows:
                 plural = follow.kind.resource.plural
                 yield Job(f"follow-{plural}", partial(self._follow, listener, follow))
-        yield Job("policy-work", partial(self.policies.work, listener.touch))
+        yield Job("policy-work", partial(self.policies.behind.work, listener.touch))
         yield Job("departed-nodes", partial(self.nodes.let_go, listener.touch))
         if self._compiler.settings.services:
+            yield Job("service-work", partial(self.services.behind.work, listener.touch))
             yield Job("health-check-ports", self.health_ports.run)
             yield Job("proxy-health", self.proxy_health.run)
 

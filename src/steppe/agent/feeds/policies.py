@@ -6,11 +6,11 @@ its namespace, or of the cluster. Only if the server does not have the kind Clus
 (404), an empty list is assumed.
 """
 
-import asyncio
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
+from steppe.agent.feeds.behind import Behind
 from steppe.agent.feeds.feed import Follow, Together, applied
+from steppe.agent.hurry import Hurry
 from steppe.client.informer import WatchEvent
 from steppe.client.mirror import Kind, Mirror, Name
 from steppe.client.resources import (
@@ -36,9 +36,6 @@ from steppe.kube.policies import (
 )
 from steppe.kube.selectors import EVERYTHING
 from steppe.state.node import Key
-
-SLICE_SECONDS = 0.02
-"""How long work on policies holds the event loop at a time, and a step more."""
 
 
 def _namespace(seen: policy_wire.Namespace) -> tuple[Namespace, tuple[Problem, ...]]:
@@ -73,20 +70,13 @@ CLUSTER_POLICY = Kind(
 )
 
 
-def _timed() -> Callable[[int], bool]:
-    """A slice by processor time: single steps of large policies take 20 µs to 20 ms."""
-    end = time.thread_time() + SLICE_SECONDS
-    return lambda _: time.thread_time() > end
-
-
 class PolicyFeed:
     """Keeps the compiler's policies, and the objects they select, equal to those of the API."""
 
-    def __init__(self, compiler: NodeCompiler) -> None:
+    def __init__(self, compiler: NodeCompiler, hurry: Hurry | None = None) -> None:
         self._tables = compiler.policies
-        self.behind = asyncio.Event()
-        """Set while there is work that `work` has to go on with."""
-        self._tables.work_in_slices(self.behind.set, _timed)
+        self.behind = Behind(self._tables, hurry)
+        """Its long work."""
         self._pods = Mirror(POD)
         self._namespaces = Mirror(NAMESPACE)
         self._policies = Mirror(POLICY)
@@ -94,17 +84,6 @@ class PolicyFeed:
         self._all = Together(
             self._load, self._pods, self._namespaces, self._policies, self._cluster_policies
         )
-
-    async def work(self, touch: Callable[[Iterable[Key]], None]) -> None:
-        """Go on with what takes long, a slice at a time, between which others have their turn."""
-        while True:
-            await self.behind.wait()
-            while self._tables.waiting:
-                touched = self._tables.more()
-                if not self._tables.waiting:
-                    touch(touched)
-                await asyncio.sleep(0)
-            self.behind.clear()
 
     @property
     def complete(self) -> bool:

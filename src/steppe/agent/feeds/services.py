@@ -4,7 +4,9 @@ Before both lists are complete nothing is compiled, and so nothing in the kernel
 without their slices would look as if all backends were deleted.
 """
 
+from steppe.agent.feeds.behind import Behind
 from steppe.agent.feeds.feed import Follow, Together, applied
+from steppe.agent.hurry import Hurry
 from steppe.client.informer import WatchEvent
 from steppe.client.mirror import Kind, Mirror, Name
 from steppe.client.resources import ENDPOINTSLICES, SERVICES
@@ -32,16 +34,18 @@ SLICE = Kind(
 class ServiceFeed:
     """Keeps the compiler's Services and slices equal to those of the API."""
 
-    def __init__(self, compiler: NodeCompiler) -> None:
+    def __init__(self, compiler: NodeCompiler, hurry: Hurry | None = None) -> None:
         self._compiler = compiler
         self._services = Mirror(SERVICE)
         self._slices = Mirror(SLICE)
         self._both = Together(self._load, self._services, self._slices)
+        self.behind = Behind(compiler.offers, hurry)
+        """Its long work."""
 
     @property
     def complete(self) -> bool:
-        """Whether both lists have arrived."""
-        return self._both.complete
+        """Whether both lists have arrived, and what they come to is worked out."""
+        return self._both.complete and self._compiler.offers.loaded
 
     @property
     def problems(self) -> tuple[Problem, ...]:
@@ -60,12 +64,9 @@ class ServiceFeed:
         return self._both.take(self._slices, event, self._set_slices)
 
     def _load(self) -> frozenset[Key]:
-        touched: set[Key] = set()
-        for slice_ in self._slices.known.values():
-            touched |= self._compiler.set_slice(slice_)
-        for service in self._services.known.values():
-            touched |= self._compiler.set_service(service)
-        return frozenset(touched)
+        return self._compiler.offers.learn(
+            tuple(self._services.known.values()), tuple(self._slices.known.values())
+        )
 
     def _set_services(self, changed: dict[Name, Service | None]) -> frozenset[Key]:
         compiler = self._compiler

@@ -94,8 +94,6 @@ class Keeper:
         self._retrying = False
         self._busy_since: float | None = None
         self._mended = False
-        self._remade = False
-        """Whether a base that was missing has been made, with what it shall hold."""
         self._unread = False
         """Whether the kernel has to be read first: reading or changing it failed as a whole."""
         self.reconciler = Reconciler(compiler)
@@ -154,20 +152,24 @@ class Keeper:
         async with self._lock:
             known = bool(self.reconciler.actual)
             desired = self._after_a_loss() if lost else {}
-            actual = await asyncio.to_thread(self._ensured, desired)
+            faults, actual = await asyncio.to_thread(self._ensured, desired)
             self.reconciler.replace_actual(actual)
             self._unread = False
-        if self._remade:
-            self._tell_remade(desired, actual)
+        if any(fault.how == "missing" for fault in faults):
+            await self._tell_remade(desired, actual)
         if self._mended and known:
             # Flows that began while the rules were gone are looked at, though no entry changes.
             self._owner.applied(self._wanted())
-        self._mended = self._remade = False
+        self._mended = False
 
-    def _tell_remade(self, desired: Mapping[Key, Value], actual: Mapping[Key, Value]) -> None:
+    async def _tell_remade(self, desired: Mapping[Key, Value], actual: Mapping[Key, Value]) -> None:
         """What came back with a base that was missing, as if each entry had been added."""
-        made = [Change(key, None, v) for key, v in desired.items() if actual.get(key) == v]
-        elements = tuple(change for change in made if change.key.table == ElementKey.table)
+        elements = tuple(
+            Change(key, None, value)
+            for key, value in desired.items()
+            if isinstance(key, ElementKey) and actual.get(key) == value
+        )
+        await _others_turn(elements)
         named = elements if len(elements) <= NAMED_CHANGES else ()
         because = {change.key: self.reconciler.because(change) for change in named}
         tell(elements, because, {}, self._metrics, {})
@@ -271,15 +273,15 @@ class Keeper:
     def _after_a_loss(self) -> Mapping[Key, Value]:
         return self.reconciler.after_a_loss(trusted=self._owner.trusted)
 
-    def _ensure(self, desired: Mapping[Key, Value]) -> None:
-        for fault in self._driver.ensure(desired):
+    def _ensure(self, desired: Mapping[Key, Value]) -> tuple[Fault, ...]:
+        faults = self._driver.ensure(desired)
+        for fault in faults:
             self._mended = True
-            self._remade |= fault.how == "missing"
             log.info(line("made-right", what=fault.what, was=fault.how))
+        return faults
 
-    def _ensured(self, desired: Mapping[Key, Value]) -> dict[Key, Value]:
-        self._ensure(desired)
-        return self._look()
+    def _ensured(self, desired: Mapping[Key, Value]) -> tuple[tuple[Fault, ...], dict[Key, Value]]:
+        return self._ensure(desired), self._look()
 
     def _look(self) -> dict[Key, Value]:
         return self._driver.read(self._wanted())

@@ -19,9 +19,10 @@ from steppe.compile.incremental import NodeCompiler
 from steppe.drivers.errors import Failure
 from steppe.kube.cause import Cause
 from steppe.kube.objects import Workload
-from steppe.plan.diff import Change, diff
+from steppe.plan.diff import Change, differences
 from steppe.plan.order import ordered
 from steppe.state.link import LinkKey
+from steppe.state.nft import ElementKey
 from steppe.state.node import Key, Value
 from steppe.state.workload import is_pod_link
 
@@ -56,6 +57,8 @@ class Reconciler:
         self.compared = self.planned = 0
         """The number of keys that the last pass has compared, and of its changes."""
         self._dirty: set[Key] = set()
+        self._fresh = False
+        """Whether the actual tables were read, and do not share what is equal with the desired."""
         self._broken: set[Key] = set()
         """Keys whose entry was the desired one until the kernel reported another value."""
 
@@ -65,7 +68,7 @@ class Reconciler:
 
     def replace_actual(self, seen: Mapping[Key, Value]) -> None:
         """The whole kernel was read: compare every key again."""
-        self.actual = dict(seen)
+        self.actual, self._fresh = dict(seen), True
         self._dirty = {*seen, *self._compiler.state}
 
     def after_a_loss(self, *, trusted: bool) -> Mapping[Key, Value]:
@@ -78,10 +81,8 @@ class Reconciler:
             return {}
         if not trusted:
             return self.actual
-        pending = self._compiler.policies.pending
-        desired = {
-            key: entry.value for key, entry in self._compiler.state.items() if key not in pending
-        }
+        pending = self._compiler.pending
+        desired = self._compiler.state.values_but(pending)
         kept = {key: self.actual[key] for key in pending if key in self.actual}
         return {**desired, **kept}
 
@@ -133,11 +134,11 @@ class Reconciler:
         """The changes to make now, in order; the planned keys need no more comparison."""
         dirty, self._dirty = self._dirty, set()
         # They are touched again when the change that they are part of is complete.
-        dirty -= self._compiler.policies.pending
-        if len(dirty) > MANY_KEYS:
-            self.actual = self._compiler.state.share(self.actual)
+        dirty -= self._compiler.pending
+        if self._fresh and len(dirty) > MANY_KEYS:
+            self.actual, self._fresh = self._compiler.state.share(self.actual), False
         self.compared = len(dirty)
-        plan = self._plan(diff(self._compiler.state, self.actual, dirty))
+        plan = self._plan(differences(self._compiler.state.value, self.actual.get, dirty))
         for key in (self.failed.keys() & dirty).difference(c.key for c in plan.changes):
             del self.failed[key]
         self.begun += 1
@@ -173,15 +174,22 @@ class Reconciler:
         self, seen: Mapping[Key, Value], keys: Iterable[Key] | None = None
     ) -> tuple[Change, ...]:
         """What it would take to make a kernel that holds `seen` agree, in all or in these keys."""
-        pending = self._compiler.policies.pending
-        changes = [c for c in diff(self._compiler.state, seen, keys) if c.key not in pending]
+        pending = self._compiler.pending
+        wanted = self._compiler.state
+        everything = keys if keys is not None else wanted.keys() | seen.keys()
+        found = differences(wanted.value, seen.get, everything)
+        changes = [change for change in found if change.key not in pending]
         known = (change for change in changes if not self._is_under_way(change))
         return ordered(known)
 
     def _plan(self, changes: Iterable[Change]) -> Plan:
-        known = [change for change in changes if not self._is_under_way(change)]
+        plain: list[Change] = []  # nearly all are elements, which are on no link
+        others: list[Change] = []
+        for change in changes:
+            (plain if isinstance(change.key, ElementKey) else others).append(change)
+        known = [change for change in others if not self._is_under_way(change)]
         lost = dict.fromkeys(chain.from_iterable(_links(c) for c in known if _is_lost_pod(c)))
-        kept = [c for c in known if lost.keys().isdisjoint(_links(c))] if lost else known
+        kept = [*(c for c in known if lost.keys().isdisjoint(_links(c))), *plain]
         repairs = tuple(c.key for c in kept if c.key in self._broken) if self._broken else ()
         self._broken.clear()
         gone = tuple(self._compiler.workloads[link] for link in lost)

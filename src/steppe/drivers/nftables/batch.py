@@ -45,15 +45,6 @@ class Batch:
         if isinstance(new, Element):
             self._add(key.set, key.key, new)
 
-    def take_first(self, change: Change) -> None:
-        """Add an element to a set that has no such element yet: the same, for less."""
-        key, new = change.key, change.new
-        spec = self._sets.get(key.set) if isinstance(key, ElementKey) else None
-        if spec is None or not isinstance(new, Element) or (spec.interval and not spec.data):
-            self.take(change)
-        elif isinstance(key, ElementKey):
-            self.added.setdefault(key.set, {})[key.key] = new
-
     def undo(self) -> None:
         for cover, prefix, added in reversed(self._noted):
             if added:

@@ -44,7 +44,7 @@ class Nft:
 
     tables = frozenset((ElementKey.table,))
 
-    def __init__(self, skeleton: Skeleton) -> None:
+    def __init__(self, skeleton: Skeleton, expected: Expected | None = None) -> None:
         self._skeleton = skeleton
         self._sets = {spec.name: spec for spec in skeleton.sets}
         self._covers: dict[tuple[str, tuple[Atom, ...]], Cover] = {}
@@ -52,7 +52,7 @@ class Nft:
         self._library = Library()
         self._elements = Elements(skeleton.table, self._sets)
         self._dump = Dump(skeleton.table)
-        self._expected = Expected(skeleton)
+        self._expected = expected or Expected(skeleton)
 
     def __enter__(self) -> Self:
         return self
@@ -94,9 +94,8 @@ class Nft:
     def _forms(self) -> tuple[Form | None, Form, set[str]]:
         """The table's form in the kernel, the desired form, and its chains from templates."""
         actual = self._dump.form()
-        names = actual.chains.keys() - _names(self._skeleton.chains) if actual is not None else ()
-        made = {name for name in names if self._skeleton.chain(name) is not None}
-        return actual, self._expected.form(made), made
+        wanted, made = self._expected.beside(actual)
+        return actual, wanted, made
 
     def _make_whole(self, desired: Mapping[Key, Value]) -> None:
         """Make the table asleep, fill it, and wake it."""
@@ -109,25 +108,35 @@ class Nft:
             self._elements.fill(chains)
             self._made, self._covers = _names(chains), {}
             for start in range(0, len(elements), AT_ONCE):
-                part = elements[start : start + AT_ONCE]
-                self._fill([Change(key, None, value) for key, value in part])
+                self._fill(elements[start : start + AT_ONCE])
             self._library.run(waking_text(self._skeleton))
         except NftError as error:
             raise KernelError(f"make table inet {table}", detail=str(error)) from error
 
-    def _fill(self, additions: Sequence[Change]) -> None:
+    def _fill(self, elements: Sequence[tuple[ElementKey, Value]]) -> None:
         """Add these to a table without elements.
 
         What is refused is missing afterwards, as the next comparison finds.
         """
-        batch = Batch(self._skeleton, self._sets, self._covers)
+        rows: dict[str, list[tuple[tuple[Atom, ...], Element | None]]] = {}
+        prefixes = Batch(self._skeleton, self._sets, self._covers)
         try:
-            for change in additions:
-                batch.take_first(change)
-            self._elements.move({}, batch.added)
+            for key, value in elements:
+                spec = self._sets.get(key.set)
+                if (
+                    spec is None
+                    or not isinstance(value, Element)
+                    or (spec.interval and not spec.data)
+                ):
+                    prefixes.take(Change(key, None, value))
+                else:
+                    rows.setdefault(key.set, []).append((key.key, value))
+            self._elements.add(
+                rows | {n: list(found.items()) for n, found in prefixes.added.items()}
+            )
         except NftError as error:
-            batch.undo()
-            self._isolate(additions, error)
+            prefixes.undo()
+            self._isolate([Change(key, None, value) for key, value in elements], error)
 
     def _led_to(self, elements: Iterable[tuple[ElementKey, Value]]) -> list[Chain]:
         """The chains from templates that verdicts among these elements lead to."""

@@ -26,6 +26,7 @@ _NFTA_TABLE_USE = 3
 _NFTA_CHAIN_NAME = 3
 _NFTA_CHAIN = (4, 5, 7, 10)  # HOOK, POLICY, TYPE, FLAGS
 _NFTA_RULE_CHAIN = 2
+_NFTA_RULE_HANDLE = 3
 _NFTA_RULE = (4, 7)  # EXPRESSIONS, USERDATA: its comment
 _NFTA_SET_NAME = 2
 _NFTA_SET_ELEMENTS = (3, 4, 5, 6, 7)  # FLAGS, KEY_TYPE, KEY_LEN, DATA_TYPE, DATA_LEN
@@ -109,6 +110,17 @@ class Dump:
                 for name, chain in chains.items()
             },
         )
+
+    def handles(self) -> dict[str, list[int]]:
+        """The numbers of each chain's rules, in their order."""
+        found: dict[str, list[int]] = {}
+        try:
+            for rule in self._list(msg.GETRULE):
+                number = int.from_bytes(rule[_NFTA_RULE_HANDLE], "big")
+                found.setdefault(nl.string(rule[_NFTA_RULE_CHAIN]), []).append(number)
+        except NetlinkError as error:
+            raise kernel_error(f"read table inet {self._table}", error) from error
+        return found
 
     def elements(self, spec: Set) -> list[Row]:
         """The elements of a set or map; [] if it does not exist, and for a dynamic one.

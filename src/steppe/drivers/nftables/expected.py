@@ -18,25 +18,36 @@ from steppe.state.nft import Skeleton
 
 
 class Expected:
-    """The form that a skeleton's table has in the kernel."""
+    """The form that a skeleton's table has in the kernel; several threads may ask."""
 
     def __init__(self, skeleton: Skeleton) -> None:
-        self._skeleton = skeleton
+        self.skeleton = skeleton
         self._known: dict[frozenset[str], Form] = {}
+
+    def beside(self, actual: Form | None) -> tuple[Form, set[str]]:
+        """The form that a table shall have, with the chains from templates that this one has; and
+        their names.
+        """
+        fixed = {chain.name for chain in self.skeleton.chains}
+        names = actual.chains.keys() - fixed if actual is not None else ()
+        made = {name for name in names if self.skeleton.chain(name) is not None}
+        return self.form(made), made
 
     def form(self, names: Iterable[str]) -> Form:
         """The form with these chains from templates."""
         wanted = frozenset(names)
-        if wanted not in self._known:
-            self._known = {wanted: call_in_new(lambda: self._made(wanted))}
-        return self._known[wanted]
+        found = self._known.get(wanted)
+        if found is None:
+            found = call_in_new(lambda: self._made(wanted))
+            self._known = {wanted: found}
+        return found
 
     def _made(self, names: frozenset[str]) -> Form:
-        chains = with_targets(self._skeleton, sorted(names), ())
-        text = skeleton_text(self._skeleton)
-        text += "".join(chain_text(self._skeleton.table, chain) for chain in chains)
-        dump = Dump(self._skeleton.table)
-        elements = Elements(self._skeleton.table, {})
+        chains = with_targets(self.skeleton, sorted(names), ())
+        text = skeleton_text(self.skeleton)
+        text += "".join(chain_text(self.skeleton.table, chain) for chain in chains)
+        dump = Dump(self.skeleton.table)
+        elements = Elements(self.skeleton.table, {})
         try:
             with Library() as library:
                 library.run(text)
@@ -52,7 +63,7 @@ class Expected:
         return form
 
     def _failed(self, detail: str) -> KernelError:
-        return KernelError(f"make table inet {self._skeleton.table}, to compare", detail=detail)
+        return KernelError(f"make table inet {self.skeleton.table}, to compare", detail=detail)
 
 
 def missing(table: str) -> Fault:

@@ -33,13 +33,17 @@ _TARGETS = {
     "REDIRECT": "dnat",
     "NETMAP": "dnat",
     "TPROXY": "dnat",
+    "DNPT": "dnat",
+    "SYNPROXY": "dnat",
     "SNAT": "snat",
     "MASQUERADE": "snat",
+    "SNPT": "snat",
     "CT": "notrack",
     "NOTRACK": "notrack",
     "NFQUEUE": "queue",
     "MARK": "mark",
     "CONNMARK": "mark",
+    "HMARK": "mark",
 }
 """iptables' targets, which nft's JSON knows by name alone (iptables-extensions(8))."""
 ORDER = ("drop", "reject", "dnat", "notrack", "snat", "queue", "mark")
@@ -157,7 +161,7 @@ def _of_payload(payload: Json, right: Json) -> Matching | None:
             where = "sources" if field == "saddr" else "destinations"
             return msgspec.structs.replace(Matching(version), **{where: prefixes})
         if field in ("protocol", "nexthdr") and isinstance(right, str):
-            return Matching(version, protocol=right)
+            return Matching(version, protocol=_protocol(right))
         return Matching(version, partial=True)
     if protocol in ("tcp", "udp", "sctp", "th"):
         named = "" if protocol == "th" else protocol
@@ -170,10 +174,14 @@ def _of_meta(key: Json, right: Json) -> Matching | None:
     if key in _LINKS and isinstance(right, str):
         return msgspec.structs.replace(Matching(), **{_LINKS[key]: right})
     if key == "l4proto" and isinstance(right, str):
-        return Matching(protocol="icmp" if right == "ipv6-icmp" else right)
+        return Matching(protocol=_protocol(right))
     if key == "nfproto" and right in ("ipv4", "ipv6"):
         return Matching(int(right[-1]))
     return None
+
+
+def _protocol(word: str) -> str:
+    return "icmp" if word == "ipv6-icmp" else word
 
 
 def _each(right: Json) -> Iterable[Json]:

@@ -5,7 +5,7 @@ A concatenation is its fields one after the other, each padded to 4 bytes; a fie
 
 import struct
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
@@ -73,6 +73,18 @@ class Layout:
             what = " . ".join(map(str, values))
             raise NftError(f"{what} has no place in {spec.name} ({spec.type})") from error
 
+    def pack_all(self, spec: Set, rows: Sequence[tuple[Atom, ...]]) -> list[bytes]:
+        """The same of many: field by field, at a third of the cost."""
+        if not rows:
+            return []
+        try:
+            columns: list[Iterable[Any]] = list(zip(*rows, strict=True))
+            for at, write in self._writes:
+                columns[at] = _written(write, columns[at])
+            return list(map(self._struct.pack, *columns))
+        except (TypeError, ValueError, OverflowError, IndexError, struct.error):
+            return [self.pack(spec, row) for row in rows]  # it says which is wrong
+
     def unpack(self, data: bytes) -> tuple[Atom, ...]:
         """The values that these bytes are, padded as they are in an attribute."""
         return self.read(self._struct.unpack(data))
@@ -83,6 +95,13 @@ class Layout:
         for at, read in self._reads:
             values[at] = read(values[at])
         return tuple(values)
+
+
+def _written(write: Callable[[Any], Any], values: Iterable[Any]) -> Iterable[Any]:
+    """What struct packs of a field of many rows, in which often few values differ."""
+    if write is _ipv4:
+        return map(int, values) if set(map(type, values)) == {IPv4Address} else map(write, values)
+    return map(write, values)
 
 
 @lru_cache

@@ -10,9 +10,7 @@ import ctypes
 import os
 import socket
 import struct
-from collections import Counter
-from collections.abc import Iterator
-from ipaddress import IPv4Network, IPv6Network
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +18,12 @@ import msgspec
 
 from steppe.drivers.errors import KernelError
 from steppe.drivers.nftables.expressions import both, target
-from steppe.net.address import IPNetwork
+from steppe.drivers.nftables.ways import ways_from
+from steppe.net.address import IPNetwork, prefix_of
+from steppe.net.packet import protocol_word
 from steppe.state.surroundings import Matching, PacketRule, Ports
 
+_NAMES = "/proc/thread-self/net"
 _GET_INFO, _GET_ENTRIES = 64, 65
 _INFO = struct.Struct("=32s13I")
 _HOOKS = ("prerouting", "input", "forward", "output", "postrouting")
@@ -30,7 +31,6 @@ _EXTENSION = struct.Struct("=H29sB")
 _STANDARD, _ERROR = "", "ERROR"
 _VERDICT = struct.Struct("=i")
 _TRANSPORT = struct.Struct("=HHHH")
-_PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmp", 132: "sctp"}
 _DROP = -1
 _MARK = 0xFFFFFFFF
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -57,12 +57,19 @@ _FAMILIES = (
 
 
 class _Rule(msgspec.Struct, frozen=True):
-    chain: str
+    """`named`: it is no rule, but stands before those of a chain of this name. `jump`: the offset
+    of the first rule of the chain that follows.
+    """
+
     matching: Matching
     does: str
-    name: str
+    named: str
     jump: int
     words: str
+
+
+_Chain = tuple[str, list[_Rule]]
+"""Its name, and its rules."""
 
 
 def packet_rules() -> tuple[PacketRule, ...]:
@@ -72,9 +79,11 @@ def packet_rules() -> tuple[PacketRule, ...]:
 
 def _of_family(family: _Family) -> Iterator[PacketRule]:
     try:
-        names = Path("/proc/thread-self/net", family.names).read_text().split()
-    except OSError:
+        names = Path(_NAMES, family.names).read_text().split()
+    except FileNotFoundError:
         return  # no such kernel module
+    except OSError as error:
+        raise KernelError(f"list {family.program}'s tables", error.errno or 0) from error
     for table in names:
         yield from _in_table(family, table)
 
@@ -83,45 +92,47 @@ def _in_table(family: _Family, table: str) -> Iterator[PacketRule]:
     info, data = _read(family, table)
     valid, starts, ends = info[1], info[2:7], info[7:12]
     rules = dict(_rules(family, data))
-    for number, hook in enumerate(_HOOKS):
-        if not valid >> number & 1:
-            continue
-        for rule in _reached(rules, starts[number], ends[number], hook.upper()):
-            chain = f"{family.program} {table} {rule.chain}"
-            bits = _MARK if rule.does == "mark" else 0
-            yield PacketRule(chain, hook, rule.words, rule.does, rule.matching, bits)
+    chains = _chains(rules)
+    hooks = {starts[n]: (hook, ends[n]) for n, hook in enumerate(_HOOKS) if valid >> n & 1}
+    for start, (hook, end) in hooks.items():
+        own = [rule for offset, rule in rules.items() if start <= offset < end]
+        chains[start] = hook.upper(), [*own, _policy(rules[end])]
+    jumps = {
+        first: [(rule.jump, rule.matching) for rule in own if rule.jump in chains]
+        for first, (_, own) in chains.items()
+    }
+    for start, (hook, _) in hooks.items():
+        for first, ways in ways_from(start, jumps).items():
+            yield from _of_chain(f"{family.program} {table}", hook, chains[first], ways)
 
 
-def _reached(rules: dict[int, _Rule], start: int, end: int, hook: str) -> Iterator[_Rule]:
-    """What packets of a hook get to: its own chain, and those that it jumps to."""
-    offsets, ways = sorted(rules), Counter(rule.jump for rule in rules.values())
-    left = [(offset, hook, Matching()) for offset in offsets if start <= offset <= end]
-    known = {offset for offset, _, _ in left}
-    while left:
-        offset, chain, way = left.pop(0)
-        rule = rules[offset]
-        asked = both(way, rule.matching)
-        if rule.does:
-            words = "policy drop" if offset == end else rule.words
-            if offset == end:
-                asked = both(asked, Matching(partial=True))
-            yield msgspec.structs.replace(rule, chain=chain, matching=asked, words=words)
-        if rule.jump in rules and rule.jump not in known:
-            inner = _chain_at(rules, offsets, rule.jump)
-            name = rules[offsets[offsets.index(rule.jump) - 1]].name
-            # With several ways there, what is asked on them is not known.
-            then = asked if ways[rule.jump] == 1 else Matching(partial=True)
-            left += [(each, name, then) for each in inner if each not in known]
-            known.update(inner)
+def _policy(rule: _Rule) -> _Rule:
+    """The last rule of a hook: it takes what no other has taken."""
+    asked = both(rule.matching, Matching(partial=True))
+    return msgspec.structs.replace(rule, matching=asked, words="policy drop")
 
 
-def _chain_at(rules: dict[int, _Rule], offsets: list[int], start: int) -> list[int]:
-    """The rules of a chain of somebody's own, which ends before the next one's ERROR target."""
-    found: list[int] = []
-    for offset in offsets[offsets.index(start) :]:
-        if rules[offset].name:
-            break
-        found.append(offset)
+def _of_chain(
+    table: str, hook: str, chain: _Chain, ways: Iterable[Matching]
+) -> Iterator[PacketRule]:
+    name, rules = chain
+    for rule in rules:
+        bits = _MARK if rule.does == "mark" else 0
+        for asked in dict.fromkeys(both(way, rule.matching) for way in ways) if rule.does else ():
+            yield PacketRule(f"{table} {name}", hook, rule.words, rule.does, asked, bits)
+
+
+def _chains(rules: Mapping[int, _Rule]) -> dict[int, _Chain]:
+    """The chains of somebody's own, by the offset of the first rule; those of hooks come before."""
+    found: dict[int, _Chain] = {}
+    name, own = "", list[_Rule]()
+    for offset, rule in rules.items():
+        if rule.named:
+            name, own = rule.named, []
+        elif name:
+            own.append(rule)
+            if len(own) == 1:
+                found[offset] = name, own
     return found
 
 
@@ -155,7 +166,7 @@ def _rule(family: _Family, entry: bytes, at_target: int) -> _Rule:
     else:
         does = target(name)
     text = " ".join(f"{words} -j {name}".split())
-    return _Rule("", found, does, own, jump, text)
+    return _Rule(found, does, own, jump, text)
 
 
 def _head(family: _Family, entry: bytes) -> tuple[Matching, str]:
@@ -165,7 +176,7 @@ def _head(family: _Family, entry: bytes) -> tuple[Matching, str]:
     iif, oif = _text(entry[links : links + 16]), _text(entry[links + 16 : links + 32])
     (number,) = struct.unpack_from("=H", entry, family.proto)
     inverted = entry[family.proto + (4 if family.version == 6 else 3)]
-    protocol = _PROTOCOLS.get(number, str(number) if number else "")
+    protocol = protocol_word(number)
     source, destination = _prefix(of, of_mask), _prefix(to, to_mask)
     named = (("-s", source), ("-d", destination), ("-i", iif), ("-o", oif), ("-p", protocol))
     # IPT_INV_VIA_IN, VIA_OUT, TOS, SRCIP, DSTIP, FRAG, PROTO
@@ -211,10 +222,7 @@ def _extension(found: Matching, name: str, data: bytes) -> tuple[Matching, str]:
 
 def _prefix(address: bytes, mask: bytes) -> IPNetwork | None:
     length = int.from_bytes(mask, "big").bit_count()
-    if not length:
-        return None
-    made = IPv4Network if len(address) == 4 else IPv6Network
-    return made((address, length), strict=False)
+    return prefix_of(address, length) if length else None
 
 
 def _text(raw: bytes) -> str:

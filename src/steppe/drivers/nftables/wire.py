@@ -9,9 +9,10 @@ Elements that we never write, such as a range that is not a prefix, are left out
 
 import struct
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from itertools import islice
 from typing import Any
 
 from steppe.drivers.netlink import message as nl
@@ -32,7 +33,9 @@ _NFTA_VERDICT_CODE = 1
 _NFTA_VERDICT_CHAIN = 2
 _NF_DROP = 0
 _NFT_GOTO = -4
-_HEAD = 8  # bytes of two headers, one inside the other
+_ATTRIBUTE_HEAD = 4
+_HEAD = 2 * _ATTRIBUTE_HEAD  # bytes of two headers, one inside the other
+_AT_ONCE = 1_000
 _INTERVAL_END = nl.attribute(_NFTA_SET_ELEM_FLAGS, (1).to_bytes(4, "big"))
 # NFTNL_UDATA_SET_ELEM_FLAGS, 4 bytes, NFTNL_SET_ELEM_F_INTERVAL_OPEN (libnftnl/udata.h): nft's own
 # note, which the kernel keeps for it, that no end follows.
@@ -56,8 +59,28 @@ def packed_elements(spec: Set, rows: Iterable[tuple[_Key, Element | None]]) -> I
         yield from (pack(spec, fields, key, value) for key, value in ordered)
         return
     head = _head(_NFTA_SET_ELEM_KEY, fields)
-    for key, value in rows:
-        yield nl.nested(_NFTA_LIST_ELEM, head, fields.pack(spec, key), _data(spec, value))
+    given = iter(rows)
+    while some := tuple(islice(given, _AT_ONCE)):
+        keys = fields.pack_all(spec, [key for key, _ in some])
+        data = _all_data(spec, [value for _, value in some])
+        size = len(head) + len(keys[0])
+        heads = {n: _element_head(size + n) + head for n in set(map(len, data))}
+        yield from (heads[len(d)] + key + d for key, d in zip(keys, data, strict=True))
+
+
+def _element_head(size: int) -> bytes:
+    """The header of an element of so many bytes, all of them padded."""
+    return nl.nested(_NFTA_LIST_ELEM, bytes(size))[:_ATTRIBUTE_HEAD]
+
+
+def _all_data(spec: Set, values: Sequence[Element | None]) -> list[bytes]:
+    """`_data` of many."""
+    if spec.data and spec.data != "verdict" and all(value is not None for value in values):
+        fields = layout(spec.data)
+        head = _head(_NFTA_SET_ELEM_DATA, fields)
+        held = fields.pack_all(spec, [value.data for value in values if value is not None])
+        return [head + each for each in held]
+    return [_data(spec, value) for value in values]
 
 
 def _interval(spec: Set, fields: Layout, key: _Key, value: Element | None) -> bytes:

@@ -3,7 +3,15 @@
 from collections.abc import Callable
 from typing import Any
 
-from steppe.drivers.surroundings import links, neighbours, packet_rules, routes, rules, xfrm
+from steppe.drivers.surroundings import (
+    altered,
+    links,
+    neighbours,
+    packet_rules,
+    routes,
+    rules,
+    xfrm,
+)
 from steppe.drivers.surroundings.look import Look
 from steppe.errors import SteppeError
 from steppe.state.surroundings import Surroundings, Unread
@@ -16,11 +24,13 @@ READERS: dict[str, Callable[[Look], tuple[Any, ...]]] = {
     "neighbours": neighbours.read,
     "packet_rules": packet_rules.read,
     "xfrm": xfrm.read,
+    "altered": altered.read,
 }
 _WORDS = {
     "rules": "ip rules",
     "packet_rules": "others' packet rules",
     "xfrm": "IPsec policies",
+    "altered": "the rules of Steppe's own table",
     "settings": "settings of links",
 }
 

@@ -1,14 +1,14 @@
 """Every rule that chooses a routing table, whoever made it (`ip rule`), but Steppe's own."""
 
 import struct
-from ipaddress import IPv4Network, IPv6Network
 
 from steppe.drivers.netlink import message as nl
 from steppe.drivers.netlink import rule as own
 from steppe.drivers.netlink.message import Message
 from steppe.drivers.netlink.socket import NetlinkSocket
 from steppe.drivers.surroundings.look import Look
-from steppe.net.address import IPNetwork
+from steppe.net.address import prefix_of
+from steppe.net.packet import protocol_word
 from steppe.state.surroundings import Ports, RoutingRule
 
 _FIB_RULE = struct.Struct("=BBBBBxxBI")
@@ -16,7 +16,6 @@ _AF_INET = 2
 _AF_INET6 = 10
 _INVERT = 2
 _ACTIONS = {1: "lookup", 2: "goto", 3: "nop", 6: "blackhole", 7: "unreachable", 8: "prohibit"}
-_PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmp", 132: "sctp"}
 _PORTS = struct.Struct("=HH")
 _NO_SUPPRESSION = 0xFFFFFFFF
 
@@ -64,14 +63,14 @@ def _rule(message: Message) -> RoutingRule | None:
         priority=nl.number(found.get(_PRIORITY, b"")),
         action=known,  # type: ignore[arg-type]
         routing_table=nl.number(found[_TABLE]) if _TABLE in found else table,
-        source=_prefix(found.get(_SRC), of),
-        destination=_prefix(found.get(_DST), to),
+        source=prefix_of(found[_SRC], of) if _SRC in found else None,
+        destination=prefix_of(found[_DST], to) if _DST in found else None,
         iif=nl.string(found.get(_IIFNAME, b"")),
         oif=nl.string(found.get(_OIFNAME, b"")),
         mark=mark,
         mask=nl.number(found.get(_FWMASK, b"")) if mark or _FWMASK in found else 0,
         inverted=bool(flags & _INVERT),
-        protocol=_PROTOCOLS.get(number, str(number) if number else ""),
+        protocol=protocol_word(number),
         source_ports=_ports(found.get(_SPORT_RANGE)),
         destination_ports=_ports(found.get(_DPORT_RANGE)),
         unknown=tuple(unknown),
@@ -79,14 +78,6 @@ def _rule(message: Message) -> RoutingRule | None:
         target=nl.number(found.get(_GOTO, b"")),
         origin=nl.number(found.get(_PROTOCOL, b"")),
     )
-
-
-def _prefix(packed: bytes | None, length: int) -> IPNetwork | None:
-    if packed is None:
-        return None
-    if len(packed) == 4:
-        return IPv4Network((packed, length))
-    return IPv6Network((packed, length))
 
 
 def _ports(payload: bytes | None) -> Ports | None:

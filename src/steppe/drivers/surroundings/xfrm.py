@@ -6,14 +6,15 @@ xfrm_userpolicy_info { selector, lifetimes, priority, index, dir, action, … } 
 import socket
 import struct
 from collections.abc import Iterator
-from ipaddress import IPv4Network, IPv6Network
+from errno import EPROTONOSUPPORT
 from typing import Literal
 
 from steppe.drivers.netlink import message as nl
 from steppe.drivers.netlink.message import Message, Request
 from steppe.drivers.netlink.socket import NetlinkSocket
 from steppe.drivers.surroundings.look import Look
-from steppe.net.address import IPNetwork
+from steppe.net.address import IPNetwork, prefix_of
+from steppe.net.packet import protocol_word
 from steppe.state.surroundings import Ports, XfrmPolicy
 
 _NETLINK_XFRM = 6
@@ -25,11 +26,10 @@ _PORTS = struct.Struct(">HHHH")
 _TEMPLATES = 5
 _DIRECTIONS: tuple[Literal["in", "out", "fwd"], ...] = ("in", "out", "fwd")
 _BLOCK = 1
-_PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmp", 132: "sctp"}
 
 
 def read(look: Look) -> tuple[XfrmPolicy, ...]:
-    """() where the kernel has no IPsec; NetlinkError where they cannot be read."""
+    """() where the kernel has no IPsec; NetlinkError or OSError where they cannot be read."""
     del look
     return tuple(_read())
 
@@ -37,8 +37,10 @@ def read(look: Look) -> tuple[XfrmPolicy, ...]:
 def _read() -> Iterator[XfrmPolicy]:
     try:
         opened = NetlinkSocket(protocol=_NETLINK_XFRM)
-    except OSError:
-        return  # EPROTONOSUPPORT: this kernel has none
+    except OSError as error:
+        if error.errno != EPROTONOSUPPORT:
+            raise
+        return
     with opened as table:
         for message in table.dump(Request(_GETPOLICY, _ID)):
             policy = _policy(message)
@@ -61,7 +63,7 @@ def _policy(message: Message) -> XfrmPolicy | None:
         direction=_DIRECTIONS[direction],
         action="block" if action == _BLOCK else protects,  # type: ignore[arg-type]
         priority=priority,
-        protocol=_PROTOCOLS.get(protocol, str(protocol) if protocol else ""),
+        protocol=protocol_word(protocol),
         ports=_ports(ports),
     )
 
@@ -72,6 +74,4 @@ def _ports(packed: bytes) -> Ports | None:
 
 
 def _prefix(family: int, packed: bytes, length: int) -> IPNetwork:
-    if family == socket.AF_INET6:
-        return IPv6Network((packed, length), strict=False)
-    return IPv4Network((packed[:4], length), strict=False)
+    return prefix_of(packed if family == socket.AF_INET6 else packed[:4], length)
