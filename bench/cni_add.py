@@ -2,10 +2,13 @@
 
 Both are executed as a container runtime does, in turn, each time for a new namespace. The
 reference makes IPv4 only: with IPv6 it waits for duplicate-address detection, which would
-flatter us. Ours makes both families.
+flatter us. Ours makes both families. The plugin is the static program that nodes get (shim/), where
+this machine can build it; else the script.
 """
 
 import secrets
+import shutil
+import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
@@ -23,6 +26,7 @@ ADDS = 50
 RATIO = Target("CNI ADD, median ÷ ptp+host-local", 2.0, at_most=True)
 TIME = Target("CNI ADD, median", 25.0, "ms", at_most=True)
 
+SHIM = Path(__file__).parents[1] / "shim" / "build.sh"
 REFERENCE_BIN = Path("/usr/lib/cni")
 
 
@@ -35,6 +39,15 @@ def reference(folder: Path) -> NetworkList:
     }
     ptp = {"type": "ptp", "ipMasq": False, "mtu": 1500, "ipam": ipam}
     return NetworkList("reference", "1.0.0", (ptp,))
+
+
+def installed(there: Path, folder: Path) -> tuple[Path, str]:
+    """The folder with our plugin, and which one it is."""
+    if shutil.which("rustc") is None:
+        return there, "script"
+    built = folder / "bin" / "steppe"
+    subprocess.run((str(SHIM), str(built)), check=True, capture_output=True)
+    return built.parent, "static program"
 
 
 def add_once(
@@ -73,10 +86,11 @@ def measure(say: Say) -> Iterator[Result]:
         if ours is None:
             raise BenchError(f"no CNI configuration in {ours_at / 'net.d'}")
         env = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
-        our_cni = Cni((ours_at / "bin",), folder / "ours", env=env)
+        plugins, which = installed(ours_at / "bin", folder)
+        our_cni = Cni((plugins,), folder / "ours", env=env)
         their_cni = Cni((REFERENCE_BIN,), folder / "theirs", env=env)
         theirs = reference(folder)
-        say(f"  {ADDS} of each")
+        say(f"  {ADDS} of each; ours is the {which}")
         times = [
             (
                 add_once(our_cni, ours, node("node-a").netns),
@@ -85,7 +99,7 @@ def measure(say: Say) -> Iterator[Result]:
             for _ in range(ADDS)
         ]
     mine, reference_time = median(t[0] for t in times), median(t[1] for t in times)
-    details = {"steppe": mine, "reference": reference_time, "runs": times}
+    details = {"steppe": mine, "reference": reference_time, "runs": times, "plugin": which}
     yield Result(RATIO, mine / reference_time, details)
     yield Result(TIME, mine, details)
 

@@ -3,7 +3,7 @@
 #   tools/setup.sh [python] [run] [test] [vm] [page]
 #     python   .venv with the dependencies pinned in requirements.lock (always done, and the only part that needs no root)
 #     run      what a lab and its demo execute: nft, ip, kubectl, …
-#     test     what tests and benchmarks need besides: iperf3, the reference CNI plugins, …
+#     test     what tests and benchmarks need besides: iperf3, BIRD, the reference CNI plugins, …
 #     vm       what `make test-vm` needs besides: qemu
 #     page     what `make test-page` needs besides: Chromium, and Playwright in .venv
 set -euo pipefail
@@ -15,7 +15,7 @@ die() { say "$@"; exit 1; }
 # program or file → Debian package. A file that exists needs no package, whoever put it there.
 run_needs="nft:nftables ip:iproute2 bridge:iproute2 unshare:util-linux nsenter:util-linux sysctl:procps ping:iputils-ping
   conntrack:conntrack kubectl:kubernetes-client libnftables.so.1:libnftables1"
-test_needs="iperf3:iperf3 /usr/lib/cni/ptp:containernetworking-plugins git:git"
+test_needs="iperf3:iperf3 bird:bird2 /usr/lib/cni/ptp:containernetworking-plugins git:git"
 vm_needs="qemu-system-x86_64:qemu-system-x86 /usr/lib/qemu/virtiofsd|/usr/libexec/virtiofsd:virtiofsd
   busybox:busybox-static zstd:zstd xz:xz-utils kmod:kmod"
 page_needs="chromium:chromium"
@@ -89,6 +89,13 @@ ensure_venv() {
   echo "$wanted" > .venv/.steppe-setup
 }
 
+ensure_test() {
+  local before; before=$(present bird && echo there || true)
+  ensure_programs "$test_needs"
+  # Debian starts a BIRD of its own; labs and tests run theirs, in namespaces.
+  if [ -z "$before" ] && [ -d /run/systemd/system ]; then systemctl disable --quiet --now bird; fi
+}
+
 ensure_page() {
   ensure_programs "$page_needs"
   .venv/bin/python -c 'import playwright' 2>/dev/null && return
@@ -99,7 +106,7 @@ for group in python "$@"; do
   case $group in
     python) ensure_venv ;;
     run) ensure_programs "$run_needs" ;;
-    test) ensure_programs "$test_needs" ;;
+    test) ensure_test ;;
     vm) ensure_programs "$vm_needs" ;;
     page) ensure_page ;;
     *) sed -n '2,8s/^# //p' "$0" >&2; exit 2 ;;

@@ -102,6 +102,7 @@ async def test_a_kernel_that_is_as_desired_has_no_differences() -> None:
         "repaired": False,
         "differences": [],
         "flows": [],
+        "sessions": [],
         "others": [],
     }
     ((addresses, links),) = it.inspection.asked
@@ -150,12 +151,12 @@ async def test_a_repair_that_the_kernel_refuses_is_reported_with_its_reason() ->
     assert "Invalid argument" in row["refused"]
 
 
-async def test_what_the_ruleset_lacks_is_named_beside_the_entries_that_went_with_it() -> None:
+async def test_what_the_ruleset_lacks_is_named_before_the_entries_that_went_with_it() -> None:
     it = Audited()
     await it.begin()
     it.world.kernel.flush()
     answer = await it.audit.look(repair=False)
-    *entries, ruleset = answer["differences"]
+    ruleset, *entries = answer["differences"]
     elements = {str(key) for key in it.world.desired if isinstance(key, ElementKey)}
     assert {row["key"] for row in entries} == elements
     assert (ruleset["table"], ruleset["key"]) == ("ruleset", RULESET.what)

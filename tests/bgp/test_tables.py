@@ -156,7 +156,8 @@ def compiled(
     endpoint = Endpoint(ip_address("10.244.1.7"), on)
     slices = (EndpointSlice("default", "web-1", "web", (("", "TCP", 80),), (endpoint,)),)
     table = service_table(Vantage.of(here, ()), service, slices, lambda _: service.ref)
-    settings, services = BgpSettings(announce=announce), ((service, table),)
+    delivered = frozenset(front.address for front, each in table.rows if each.outside)
+    settings, services = BgpSettings(announce=announce), ((service, delivered),)
     return compile_bgp(BgpWorld(here, (here,), settings, services=services, leaving=leaving))[0]
 
 

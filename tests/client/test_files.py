@@ -83,3 +83,13 @@ def test_what_is_not_there_is_a_sentence(tmp_path: Path) -> None:
     for path in (tmp_path / "no.yaml", tmp_path):
         with pytest.raises(UnreadableError, match=str(path)):
             list(manifests_in([str(path)]))
+
+
+@pytest.mark.parametrize("content", ["", "\n", " \n\n"])
+def test_a_source_in_which_nothing_came_is_an_error(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text(content)
+    with pytest.raises(UnreadableError, match=r"a\.yaml is empty: no manifest came"):
+        read(path)
+    (tmp_path / "b.yaml").write_text("a: 1\n")
+    assert read(tmp_path) == [({"a": 1}, "/b.yaml:1")]  # in a folder it is one of many

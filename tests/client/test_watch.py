@@ -283,4 +283,8 @@ async def test_an_older_version_is_followed_where_the_newer_one_goes_away() -> N
 async def test_a_kind_without_any_of_its_versions_is_refused() -> None:
     async with watching_versions() as (_, following, told):
         assert await following() == Refused(404)
-        assert told.absent or not told.synced_since
+        coming = asyncio.ensure_future(following())
+        await until(lambda: told.absent)
+        assert told.synced_since is None
+        coming.cancel()
+        await asyncio.wait([coming])

@@ -60,7 +60,8 @@ def agent_follows() -> tuple[Resource, ...]:
     """What the agent lists and watches: the registry of its feeds."""
     health = ProxyHealth("n", None, busy=lambda: 0.0, leaving=lambda: False)
     client = Client(Config(server="http://127.0.0.1:1"))
-    feeds = Feeds(client, NodeCompiler(Settings(), "n"), DEFAULT_UNDERLAY, health)
+    settings = Settings(fabric="bgp")  # it follows more kinds than the others
+    feeds = Feeds(client, NodeCompiler(settings, "n"), DEFAULT_UNDERLAY, health)
     return tuple(follow.kind.resource for feed in feeds.followed for follow in feed.follows)
 
 

@@ -14,6 +14,7 @@ import pytest
 from steppe.drivers.kernel import KernelDriver
 from steppe.drivers.netlink.netns import NetnsError, call_in_new, current
 from steppe.drivers.watch import Watch
+from tests.waiting import patience
 
 
 class Namespace:
@@ -30,10 +31,12 @@ class Namespace:
     def path(self) -> str:
         return f"/proc/{os.getpid()}/fd/{self.fd}"
 
-    def run(self, *command: str) -> str:
+    def run(self, *command: str, stdin: str = "") -> str:
         """The output of a command run inside."""
         argv = ["nsenter", f"--net={self.path}", *command]
-        done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=20)
+        done = subprocess.run(
+            argv, input=stdin, capture_output=True, text=True, check=False, timeout=patience(20)
+        )
         assert done.returncode == 0, f"{command}: {done.stderr}"
         return done.stdout
 

@@ -5,12 +5,14 @@ import re
 import pytest
 
 from tests.lab.conftest import Lab
-from tests.lab.test_faults import DOCUMENT, FAULTS, lab, repaired, says
+from tests.lab.test_faults import DOCUMENT, FAULTS, lab, repaired, says, tunnel
 from tests.waiting import until
 
-__all__ = ["lab"]
+__all__ = ["lab", "tunnel"]
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(240)]
 
+BY_CHANCE = {"an nft element is changed"}
+"""Only those packets tell of it that chance sends to one endpoint of a Service."""
 HEADING = "## The same, by `steppe verify`"
 
 
@@ -21,14 +23,14 @@ def documented() -> dict[str, list[str]]:
     return {fault: re.findall("`(.*?)`", told) for fault, _, told in rows}
 
 
-def test_the_document_tells_of_faults_that_are_made() -> None:
-    assert documented()
-    assert documented().keys() <= FAULTS.keys()
+def test_the_document_tells_of_every_fault() -> None:
+    assert documented().keys() == FAULTS.keys() - BY_CHANCE
 
 
 @pytest.mark.parametrize("name", documented())
-def test_verify_names_what_stops_packets(lab: Lab, name: str) -> None:
+def test_verify_names_what_stops_packets(request: pytest.FixtureRequest, name: str) -> None:
     fault, lines = FAULTS[name], documented()[name]
+    lab: Lab = request.getfixturevalue(fault.lab)
     fault.make(lab)
     try:
         done = lab.command("verify", "--all", "--port", "8080")

@@ -46,7 +46,7 @@ def test_a_probe_is_known_by_its_number_with_the_ports_it_has(packet: Packet) ->
 def test_an_icmp_error_about_a_probe_refuses_it(packet: Packet) -> None:
     version = packet.source.version
     inner = wire.ask(packet, NUMBER)
-    number = wire.NUMBERS[packet.protocol][version]
+    number = NUMBERS[packet.protocol][version]
     ip4 = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 0, 0, 0, 64, number, 0, b"", b"")
     ip6 = struct.pack("!IHBB32s", 6 << 28, 0, number, 64, b"")
     kind, code = {4: (3, 3), 6: (1, 4)}[version]
@@ -65,7 +65,7 @@ def test_our_answer_goes_back_under_the_same_number(protocol, version) -> None:
     assert wire.heard(protocol, version, data) == Heard("answered", NUMBER, 53, 40000)
 
 
-@pytest.mark.parametrize("protocol", wire.NUMBERS)
+@pytest.mark.parametrize("protocol", NUMBERS)
 @pytest.mark.parametrize("data", [b"", b"x", b"GET / HTTP/1.1\r\n\r\n" * 9])
 def test_others_packets_are_nobodys_probe(protocol, data) -> None:
     heard = wire.heard(protocol, 4, data)
@@ -88,7 +88,7 @@ def test_a_larger_probe_has_the_size_and_is_known_too(packet: Packet, size: int)
 def test_an_icmp_error_says_how_large_a_probe_may_be(packet: Packet) -> None:
     version = packet.source.version
     inner = wire.ask(packet, NUMBER, 1500)[:520]
-    number = wire.NUMBERS[packet.protocol][version]
+    number = NUMBERS[packet.protocol][version]
     ip4 = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 0, 0, 0, 64, number, 0, b"", b"")
     ip6 = struct.pack("!IHBB32s", 6 << 28, 0, number, 64, b"")
     kind, code = {4: (3, 4), 6: (2, 0)}[version]
@@ -101,7 +101,7 @@ def test_checksums_are_right() -> None:
     for packet in PACKETS:
         if packet.protocol in ("TCP", "UDP"):
             data = wire.ask(packet, NUMBER)
-            number = wire.NUMBERS[packet.protocol][packet.source.version]
+            number = NUMBERS[packet.protocol][packet.source.version]
             ends = packet.source.packed + packet.destination.packed
             assert wire.checksum(ends + struct.pack("!II", len(data), number) + data) == 0
 
@@ -153,7 +153,7 @@ def test_the_sample_crosses_every_pair_of_nodes_with_every_protocol() -> None:
         if c.source in at and c.target in at
     }
     nodes = ("node-1", "node-2")
-    assert found == set(product(nodes, nodes, wire.NUMBERS, (4, 6)))
+    assert found == set(product(nodes, nodes, NUMBERS, (4, 6)))
     assert len(planned()) < len(planned(every=True))
 
 

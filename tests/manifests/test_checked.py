@@ -82,6 +82,19 @@ REFUSED = (
     (SVC + "spec: {selector: {a: b}}", "spec.ports", "Required value"),
     (SVC + "spec: {ports: [{port: '80'}]}", "spec.ports[0].port", "it is a text, not a number"),
     (SVC + "spec: {ports: [{port: 80}, {port: 81}]}", "spec.ports[0].name", "Required value"),
+    (
+        SVC + "spec: {externalIPs: ['2001:db8::1%eth0'], ports: [{port: 80}]}",
+        "spec.externalIPs[0]",
+        "must be a valid IP address",
+    ),
+    (
+        (
+            "apiVersion: v1\nkind: Endpoints\nmetadata: {name: e, namespace: d}\n"
+            "subsets: [{addresses: [{ip: '2001:db8::1%eth0'}], ports: [{port: 80}]}]\n"
+        ),
+        "subsets[0].addresses[0].ip",
+        "must be a valid IP address",
+    ),
     (SVC + "spec: {type: Nodeport, ports: [{port: 80}]}", "spec.type", "Unsupported value"),
     (
         SVC + "spec: {ports: [{port: 80, targetport: 8080}]}",

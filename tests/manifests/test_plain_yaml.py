@@ -84,10 +84,19 @@ PIECES = st.sampled_from(
             "a : 1",
         ),
         *("<<: 1", "? a", ": a", "a: - b", "---", "...", "a: !x 1", "a: -", "a: -1", "a: -x", "%x"),
+        *("a: |-", "- |", "- a: |+", "- - |", "a: | # c", "a: |1", "x", " y", "   ", '"q": |', "|"),
+        *("é: ü", "a: ' ö'", "a: \xa0", "- 日本 # 語", "a: \u2028"),
         *("a: 'x", "a: [b] # ]", "a: {b: 1, b: 2}", "a: 1 ", "- a:", "a: @x", "a: x: ", "on: 1"),
     ]
 )
 LINES = st.lists(st.tuples(st.integers(0, 5), PIECES), max_size=7)
+BLOCKS = st.tuples(
+    st.sampled_from(["a: |", "a: |-", "a: |+", "- |", "- b: |-", "b:\n- |", "a:\n  - c: |+"]),
+    st.lists(
+        st.tuples(st.integers(0, 7), st.sampled_from(["", "x", "# c", "b: 1", "- y"])), max_size=6
+    ),
+    st.sampled_from(["", "z: 1", "- z", "# c", "  # c"]),
+)
 
 
 @settings(max_examples=400, deadline=None)
@@ -96,6 +105,16 @@ def test_lines_in_any_order_are_read_alike_or_left_to_the_other(
     lines: list[tuple[int, str]], end: str
 ) -> None:
     agree(("\n".join(" " * indent + text for indent, text in lines) + end).encode())
+
+
+@settings(max_examples=400, deadline=None)
+@given(BLOCKS, st.sampled_from(["\n", ""]))
+def test_blocks_are_read_alike_or_left_to_the_other(
+    written: tuple[str, list[tuple[int, str]], str], end: str
+) -> None:
+    head, lines, after = written
+    text = "\n".join([head, *(" " * indent + text for indent, text in lines), after])
+    agree((text + end).encode())
 
 
 def test_manifests_are_of_the_plain_part() -> None:
@@ -114,6 +133,12 @@ def test_manifests_are_of_the_plain_part() -> None:
         ("-\n  a: 1\n- - b\n  - c\n", [{"a": 1}, ["b", "c"]]),
         ("a: http://x:80/#y # z\n", {"a": "http://x:80/#y"}),
         ('"a b/c": {x: [1, "2"]}\n', {"a b/c": {"x": [1, "2"]}}),
+        ("a: |\n  x\n\n   y\n\nb: 1\n", {"a": "x\n\n y\n", "b": 1}),
+        (
+            "a:\n- |-\n x: 1\n # y\n- b: |+\n    z\n\n  c: 2\n",
+            {"a": ["x: 1\n# y", {"b": "z\n\n", "c": 2}]},
+        ),
+        ("a: grün # weiß\n", {"a": "grün"}),
         ("# c\n\na:\n  # d\n  b: 'x: y'\n", {"a": {"b": "x: y"}}),
     ],
 )

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from bench.reach import cluster
 
-from steppe.cli.reach import Question, answer
+from steppe.cli.reach_answer import Question, answer
 from steppe.cli.reach_page import About, page
 from steppe.manifests.cluster import Loaded
 from steppe.reach.document import doubts_json, reach_document

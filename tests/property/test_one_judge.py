@@ -5,6 +5,7 @@ STEPPE_WORLDS is how many clusters each test draws (default: few, the same ones 
 """
 
 import os
+import sys
 from collections import Counter
 
 import msgspec
@@ -423,6 +424,9 @@ def test_every_answer_is_the_oracles_and_every_branch_is_met(record_property) ->
         explanations_are_verdicts(asked, data)
         findings_are_verdicts(asked)
         differences_are_what_reach_says(asked, data.draw(changed_services(cluster)))
+        met["worlds"] += 1
+        if WORLDS and met["worlds"] % 50 == 0:
+            print(f"{met['worlds']} of {WORLDS} worlds are clean", file=sys.__stderr__, flush=True)
 
     check()
     for text in sorted(wanted()):

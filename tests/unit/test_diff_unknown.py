@@ -81,6 +81,20 @@ def test_what_is_not_known_is_told_as_not_known(
     assert diff(tmp_path, PODS + before, PODS + after, "--fail-on", "allow").exit_code == codes[1]
 
 
+@pytest.mark.parametrize(("fail_on", "code"), [("deny", 0), ("allow", 1)])
+def test_a_new_sender_closes_nothing_though_its_answers_are_not_known(
+    tmp_path: Path, fail_on: str, code: int
+) -> None:
+    new = "---\nkind: Pod\nmetadata: {name: new, namespace: other}\n"
+    base, changed = tmp_path / "base.yaml", tmp_path / "change.yaml"
+    base.write_text(PODS + UNREAD)
+    changed.write_text(new)
+    words = ["diff", "--base", str(base), "-f", str(changed), "--fail-on", fail_on]
+    result = CliRunner().invoke(main, words)
+    assert "absent" not in result.stdout
+    assert result.exit_code == code, result.output
+
+
 def test_a_base_that_cannot_be_read_makes_only_what_hangs_on_it_unknown(tmp_path: Path) -> None:
     """The change itself is whole: a new policy for pods whose other policy cannot be read."""
     base, changed = tmp_path / "base.yaml", tmp_path / "change.yaml"

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
+from ipaddress import ip_address
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -19,20 +20,24 @@ from steppe.explain.document import document
 from steppe.explain.explain import Explainer
 from steppe.explain.model import Explanation
 from steppe.explain.steps import step_text
+from steppe.explain.tables import walk_of
 from steppe.findings.finding import Affected, Finding, finding_document
 from steppe.kube.cluster import cluster_of
 from steppe.kube.objects import Pod
 from steppe.kube.policies import Namespace, NetworkPolicy, Pods, Rule
 from steppe.kube.selectors import Requirement, Selector
+from steppe.kube.services import Endpoint, EndpointSlice, Service, ServicePort
 from steppe.net.address import IPAddress, host_prefix
 from steppe.net.ports import PortRange
 from steppe.settings import Settings
+from steppe.state.claim import Entry
 from steppe.state.document import (
     KeyState,
     concerns,
     key_state_document,
     surroundings_document,
 )
+from steppe.state.nft import Element, ElementKey
 from steppe.state.node import Key, NodeState, Value, values
 from steppe.state.route import Route, RouteKey, route_by
 from steppe.state.surroundings import OtherRoute, Surroundings
@@ -264,3 +269,49 @@ async def test_what_may_open_policies_says_nothing_of_a_flow_that_a_route_stops(
     del kernels["node-a"][TO_SERVER]
     said = await explained(tmp_path, kernels, {"node-a": (Surroundings(), (OPENED,))})
     assert (said.kind, said.doubts) == ("denied", ())
+
+
+async def test_of_a_table_that_is_gone_the_table_is_named_and_not_each_element(
+    tmp_path: Path,
+) -> None:
+    gone = Finding(
+        "own table",
+        "table inet steppe: not there",
+        "all",
+        "cure",
+        opens=True,
+        affects=(Affected(),),
+    )
+    kernels = sound()
+    kernels["node-b"] = {k: v for k, v in kernels["node-b"].items() if k.table != ElementKey.table}
+    said = await explained(tmp_path, kernels, {"node-b": (Surroundings(), (gone,))})
+    assert [(each.node, each.entry, each.desired) for each in said.differences] == [
+        ("node-b", "table inet steppe", "there")
+    ]
+    assert "node-b: table inet steppe is not there, shall be there" in text(said, 200)
+
+
+def test_a_flow_that_is_led_to_somebody_else_does_not_reach_whom_it_was_for() -> None:
+    vip, stranger = ip_address("10.96.0.10"), ip_address("198.51.100.99")
+    endpoint = (Endpoint(SERVER.addresses[0], "node-b"),)
+    cluster = cluster_of(
+        NODES,
+        [CLIENT, SERVER],
+        services=[
+            Service("default", "web", cluster_ips=(vip,), ports=(ServicePort("http", "TCP", 80),))
+        ],
+        slices=[EndpointSlice("default", "web-1", "web", (("http", "TCP", 8080),), endpoint)],
+    )
+    states = compile_cluster(SETTINGS, cluster)[0]
+    ((key, entry),) = (
+        each
+        for each in states["node-a"].items()
+        if isinstance(each[0], ElementKey) and each[0].set == "endpoint4"
+    )
+    elsewhere = Entry(Element((stranger, 8080)), entry.because)
+    wrong = {**states, "node-a": {**states["node-a"], key: elsewhere}}
+    explainer = Explainer(cluster, lambda part: walk_of(part, wrong))
+    flow, _ = explainer.flow("default/node-a-pod-1", "svc/default/web:80")
+    said = explainer.explain(flow, family=4)
+    assert said.kind == "denied"
+    assert f"it is led to {stranger}, where no object of the cluster leads it" in said.verdict

@@ -45,6 +45,32 @@ def test_dot_has_an_edge_for_each_endpoint_with_what_denies_it() -> None:
     assert 'label="denied TCP 8080\\nNetworkPolicy d/b"' in text
 
 
+HANGS = """
+{apiVersion: v1, kind: Pod, metadata: {name: a, namespace: d}}
+---
+{apiVersion: v1, kind: Pod, metadata: {name: b, namespace: d}}
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: 'sa"d', namespace: d}
+spec: {podSelector: {}, ingress: nope}
+"""
+
+
+def test_what_is_not_known_is_neither_allowed_nor_denied_in_any_picture(tmp_path: Path) -> None:
+    (tmp_path / "x.yaml").write_text(HANGS)
+    words = ["explain", "-f", str(tmp_path), "d/a", "d/b", "--port", "80", "--family", "ipv4", "-o"]
+    dot, html = (CliRunner().invoke(main, [*words, output]) for output in ("dot", "html"))
+    assert dot.exit_code == html.exit_code == 2
+    (edge,) = (line.strip() for line in dot.stdout.splitlines() if "->" in line)
+    assert edge == (
+        '"d/a" -> "d/b" [color="#8a6100", style=dotted, '
+        'label="not known TCP 80\\nNetworkPolicy d/sa\\"d"];'
+    )
+    assert "? not known: It is not known whether d/a reaches d/b" in html.stdout
+    assert "What follows is by what is known." in html.stdout
+
+
 class _Tags(HTMLParser):
     def __init__(self) -> None:
         super().__init__()
@@ -79,3 +105,37 @@ def test_the_page_escapes_what_the_cluster_says(tmp_path: Path) -> None:
     (tmp_path / "x.yaml").write_text(pod + "---\nkind: <script>alert(1)</script>NetworkPolicy\n")
     words = ["explain", "-f", str(tmp_path), "d/a", "d/a", "-o", "html"]
     assert "<script>" not in CliRunner().invoke(main, words).stdout
+
+
+UNREAD = """
+kind: Pod
+metadata: {name: web, namespace: shop}
+spec: {containers: [{name: c, image: x}]}
+---
+kind: Pod
+metadata: {name: db, namespace: shop, labels: {app: db}}
+spec: {containers: [{name: c, image: x}]}
+---
+kind: Service
+metadata: {name: db, namespace: shop}
+spec: {selector: {app: db}, ports: [{port: 5432}]}
+---
+kind: NetworkPolicy
+apiVersion: networking.k8s.io/v1
+metadata: {name: odd, namespace: shop}
+spec: {podSelector: {matchLabels: {app: db}}, ingres: []}
+"""
+
+
+@pytest.mark.parametrize("output", FORMATS)
+@pytest.mark.parametrize("to", ["shop/db:5432", "svc/shop/db"])
+def test_no_format_says_denied_where_it_is_not_known(tmp_path: Path, output: str, to: str) -> None:
+    path = tmp_path / "shop.yaml"
+    path.write_text(UNREAD)
+    words = ["explain", "-f", str(path), "shop/web", to, "-o", output]
+    result = CliRunner().invoke(main, words)
+    assert result.exit_code == 2
+    assert "not known" in result.stdout
+    assert "shop/odd" in result.stdout
+    for text in ("fate: denied", '"fate": "denied"', ": denied</h3>", 'label="denied'):
+        assert text not in result.stdout

@@ -1,5 +1,6 @@
 """A fabric is one module and one line in the registry: shown by a toy of this test."""
 
+import json
 import subprocess
 from collections.abc import Iterator
 from ipaddress import ip_address
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import click
+import msgspec
 import pytest
 from click.testing import CliRunner
 
@@ -14,14 +16,16 @@ from steppe.agent.options import parse
 from steppe.cli.explain_text import text
 from steppe.cli.main import main
 from steppe.compile.node import compile_cluster
+from steppe.dataplane.nft.sets import TUNNEL_PEER
+from steppe.drivers.requirements.kernel import KERNEL, OPTIONAL
 from steppe.explain.tables import explainer_of, walk_of
 from steppe.fabric import vxlan
 from steppe.fabric.auto import Auto
 from steppe.fabric.protocol import Need, Option, Tunnel
-from steppe.fabric.registry import FABRICS, UnknownFabricError, fabric_of
+from steppe.fabric.registry import FABRICS, UnknownFabricError, all_needs, fabric_of
 from steppe.kube.cause import Cause, Problem
 from steppe.kube.cluster import cluster_of
-from steppe.kube.objects import Node
+from steppe.kube.objects import Node, Underlay
 from steppe.net.mac import derived_mac
 from steppe.net.packet import Packet
 from steppe.settings import Settings, settings_annotation, settings_from
@@ -192,3 +196,74 @@ def test_a_fabric_is_named_in_its_own_module_and_where_kinds_of_device_are_liste
             "./state/device.py",
         ]
     )
+
+
+OVERHEAD = {
+    "direct": (0, 0),
+    "vxlan": (50, 70),
+    "ipip": (20, 40),
+    "gre": (24, 44),
+    "geneve": (50, 70),
+    "bgp": (0, 0),
+}
+"""Bytes over an IPv4 and over an IPv6 underlay; tests/fabrics sees them on the wire."""
+
+
+def over_ipv6(node: Node) -> Node:
+    only = tuple(each for each in node.underlay.addresses if each.version == 6)
+    underlay = Underlay("eth0", node.underlay.mtu, only)
+    return msgspec.structs.replace(node, addresses=tuple(e.ip for e in only), underlay=underlay)
+
+
+@pytest.mark.parametrize("name", FABRICS)
+def test_pods_have_what_the_underlay_takes_less_the_headers(name: str) -> None:
+    by_four, by_six = (0, 0) if name.startswith("auto") else OVERHEAD[name]
+    assert FABRICS[name].mtu(Settings(), NODES[0]) == 1500 - by_four
+    assert FABRICS[name].mtu(Settings(), over_ipv6(NODES[0])) == 1500 - by_six
+
+
+TUNNELS = [name for name, lost in OVERHEAD.items() if any(lost)]
+
+
+@pytest.mark.parametrize("name", TUNNELS)
+@pytest.mark.parametrize("of", [lambda node: node, over_ipv6], ids=["over IPv4", "over IPv6"])
+def test_a_tunnel_carries_both_families_and_ends_where_its_sender_is_known(name, of) -> None:
+    nodes = [of(node) for node in NODES]
+    cluster = cluster_of(nodes, PODS)
+    states, problems = compile_cluster(Settings(fabric=name), cluster)
+    assert problems == ()
+    sender = TUNNEL_PEER.key(nodes[0].addresses[0])
+    deaf = {key: entry for key, entry in states["node-b"].items() if key != sender}
+    for index in (0, 1):
+        packet = Packet(PODS[0].addresses[index], PODS[1].addresses[index])
+        trace = Walker(cluster, states).walk(packet)
+        assert (trace.end.kind, trace.end.target) == ("pod", "default/node-b-pod-1")
+        end = Walker(cluster, {**states, "node-b": deaf}).walk(packet).end
+        assert (end.kind, end.reason) == (
+            "dropped",
+            f"node-b takes no tunnels from {nodes[0].addresses[0]}",
+        )
+
+
+@pytest.mark.parametrize("name", TUNNELS)
+def test_a_peer_without_an_address_of_the_tunnels_family_is_a_problem_and_no_entry(name) -> None:
+    states, problems = compile_cluster(
+        Settings(fabric=name), cluster_of([NODES[0], over_ipv6(NODES[1])], [])
+    )
+    assert any("no tunnel from node-a to node-b" in str(problem) for problem in problems)
+    assert not any(RouteKey(network) in states["node-a"] for network in NODES[1].networks)
+
+
+def test_every_fabric_with_a_device_says_what_it_needs_and_doctor_asks_for_it() -> None:
+    required = {each.name for each in KERNEL}
+    optional = {each.name for each in OPTIONAL}
+    for name, fabric in FABRICS.items():
+        assert bool(fabric.links) == bool(fabric.needs), name
+        assert {need.device for need in fabric.needs} <= required | optional
+    assert {need.device for need in fabric_of(Settings()).needs} <= required
+    assert all(need.module for need in all_needs() if need.device in optional)
+
+
+def test_the_chart_offers_every_fabric_there_is() -> None:
+    schema = json.loads((SOURCE.parents[1] / "deploy/chart/values.schema.json").read_text())
+    assert sorted(schema["properties"]["fabric"]["enum"]) == sorted(FABRICS)

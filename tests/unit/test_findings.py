@@ -1,12 +1,13 @@
 """What is told of each thing beside Steppe's tables: which flows it concerns, and how surely."""
 
 from ipaddress import ip_address, ip_network
+from time import process_time
 
 import msgspec
 import pytest
 
 from steppe.compile.node import compile_cluster
-from steppe.findings.finding import Affected, Finding, finding_document, finding_from
+from steppe.findings.finding import MOST, Affected, Finding, finding_document, finding_from
 from steppe.findings.known import Known
 from steppe.findings.registry import findings
 from steppe.kube.cluster import cluster_of
@@ -416,6 +417,31 @@ def test_an_uplink_that_is_down_ends_all_that_goes_to_other_nodes() -> None:
     ):
         (told,) = findings(Surroundings(links=(link,)), known())
         assert (told.entry, told.sure) == (how, True)
+
+
+def test_what_a_pod_with_many_routes_loses_is_found_in_the_time_that_they_take() -> None:
+    own = int(ip_address("172.16.0.0"))
+    prefixes = (ip_network((own + 256 * n, 24)) for n in range(3000))
+    routes = [OtherRoute(RouteKey(each), Route(hops=(ETH,))) for each in prefixes]
+    away = OtherRoute(RouteKey(prefix("198.51.100.0/24")), Route("blackhole"))
+    began = process_time()
+    found = findings(in_pod(*routes, away), known())
+    assert process_time() - began < 10
+    assert [each.kind for each in found] == ["pod"]
+    assert "198.51.100.0/24" in found[0].effect
+
+
+def test_of_a_pod_with_many_routes_that_lead_nowhere_a_hundred_are_told_one_by_one() -> None:
+    own = int(ip_address("172.16.0.0"))
+    prefixes = (ip_network((own + 256 * n, 24)) for n in range(120))
+    away = [OtherRoute(RouteKey(each), Route("blackhole")) for each in prefixes]
+    *found, last = findings(in_pod(*away), known())
+    assert WORKLOAD is not None
+    assert len(found) == MOST
+    assert (
+        last.entry == f"20 more routes and packet rules in pod {WORKLOAD.namespace}/{WORKLOAD.name}"
+    )
+    assert last.concerns(Packet(WORKLOAD.addresses[0], ip_address("172.16.119.1"), "TCP", 0, 80))
 
 
 def test_an_underlay_too_small_for_ipv6_is_told() -> None:

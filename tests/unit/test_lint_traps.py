@@ -122,7 +122,18 @@ class Trap(NamedTuple):
 
 
 P = "NetworkPolicy/shop/p"
+OPENED = (
+    "apiVersion: policy.networking.k8s.io/v1beta1\nkind: ClusterNetworkPolicy\n"
+    "metadata: {name: for-some}\n"
+    "spec: {tier: Admin, priority: 1, subject: {pods: {namespaceSelector: {}, podSelector: "
+    "{matchLabels: {team: a}}}}, RULES}\n"
+)
 TRAPS = (
+    # An administrator's policy opens it to the first pod, and not to the second.
+    Trap("dns-closed", f"{P} spec.egress", ("shop/web2 is isolated for egress",),
+         (DB, DNS, DNS_SERVICE, pod("web", "shop", "{app: web, team: a}"),
+          pod("web2", "shop", "{app: web}"), egress(TO_DB),
+          OPENED.replace("RULES", "egress: [{action: Accept, to: [{namespaces: {}}]}]"))),
     Trap("dns-closed", f"{P} spec.egress",
          ("shop/web is isolated for egress", "53/UDP", "finds no names", "add the rule"),
          (WEB, DB, egress(TO_DB))),

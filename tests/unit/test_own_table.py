@@ -77,7 +77,7 @@ TABLE: dict[str, tuple[Altered, str, str, tuple[bool, bool]]] = {
     "some rules of a policy chain": (
         Altered("missing", "ingress-forward", "ct state established accept", 2),
         ENTRY_OF_TWO,
-        "it may be that what ingress policies forbid comes in to pods of node-a",
+        "policies of node-a's pods may let through what they forbid, and stop what they allow",
         BOTH,
     ),
     "no guard": (

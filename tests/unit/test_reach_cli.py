@@ -140,6 +140,8 @@ def test_the_page_needs_nothing_from_elsewhere_and_names_cannot_break_out_of_it(
         (("--from", "svc/shop/web"), "a Service does not send"),
         (("--port", "http"), "is no port such as 80"),
         (("--port", "70000"), "is not between 1 and 65535"),
+        (("--port", "80-70"), "begins after its end"),
+        (("--from", "10.0.0.0/99"), "'10.0.0.0/99' is no CIDR such as 10.0.0.0/8"),
         (("--to", "shop/db:sql"), "is no port such as 80"),
         (("--assert", "/nowhere.yaml"), "No such file"),
         (("--assert", SHOP, "--port", "80"), "--assert goes without"),

@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 from click.testing import CliRunner, Result
 
-from steppe.cli import sysdump_parts
+from steppe.cli import pods, sysdump_parts
 from steppe.cli.main import main
 from steppe.client.reports import NAMESPACE, lease_name, report
 from steppe.client.resources import EVENTS, LEASES, NODES, PODS
@@ -82,7 +82,17 @@ def said(request: web.Request) -> web.Response:
     return web.Response(text=before + LOG)
 
 
-async def test_a_clusters_objects_reports_events_and_logs_and_no_secret(tmp_path: Path) -> None:
+class InPod:
+    node = "node-a"
+
+    def ask(self, what: str) -> dict[str, str]:
+        return {"asked": what}
+
+
+async def test_a_clusters_objects_reports_answers_and_logs_and_no_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pods, "agents_of", lambda *_: [InPod()])
     async with fake_api() as (api, _):
         await filled(api)
         with_agents(api, said)
@@ -94,7 +104,11 @@ async def test_a_clusters_objects_reports_events_and_logs_and_no_secret(tmp_path
         "events.json",
         "nodes/node-a/agent-before.log",
         "nodes/node-a/agent.log",
+        "nodes/node-a/audit.json",
+        "nodes/node-a/denied.json",
         "nodes/node-a/report.json",
+        "nodes/node-a/show.json",
+        "nodes/node-a/status.json",
         "objects/Node.json",
         "objects/Pod.json",
     ]
@@ -121,6 +135,7 @@ async def test_what_we_may_not_read_is_named_and_the_rest_is_there(tmp_path: Pat
     assert [each["what"] for each in json.loads(files["about.json"])["unread"]] == [
         "nodes/node-a/agent.log",
         "nodes/node-a/agent-before.log",
+        "nodes/node-a, from status on",
     ]
 
 
@@ -157,3 +172,14 @@ def test_a_folder_that_is_not_there_is_a_clear_error_and_leaves_nothing(
     assert result.exit_code == 2
     assert "No such file or directory" in result.output
     assert not list(tmp_path.glob("**/*.partial"))
+
+
+@pytest.mark.parametrize("command", [("sysdump", "--to", "x.tar.gz"), ("status",), ("audit",)])
+def test_a_kubeconfig_that_is_not_there_is_bad_usage(
+    command: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(main, [*command, "--kubeconfig", "no-such"])
+    assert "cannot read kubeconfig no-such" in result.output
+    assert result.exit_code == 2
+    assert not list(tmp_path.iterdir())

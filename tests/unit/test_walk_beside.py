@@ -7,6 +7,8 @@ import pytest
 
 from steppe.compile.node import compile_cluster
 from steppe.kube.cluster import cluster_of
+from steppe.kube.objects import Pod
+from steppe.kube.services import Endpoint, EndpointSlice, Service, ServicePort
 from steppe.net.address import host_prefix, parse_prefix
 from steppe.net.packet import Packet
 from steppe.settings import Settings
@@ -230,6 +232,34 @@ def test_strict_path_filtering_drops_what_would_be_answered_by_another_link() ->
     assert end.kind == "dropped"
     assert "answers would leave by eth0: net/ipv4/conf/steppe-vxlan/rp_filter is 1" in end.reason
     assert walker.walk(Packet(B, A, "TCP", 40000, 80)).end.kind == "pod"
+
+
+VIP = ip_address("10.96.0.10")
+WEB = Service("default", "web", cluster_ips=(VIP,), ports=(ServicePort("http", "TCP", 80),))
+
+
+@pytest.mark.parametrize("endpoint", [CLIENT, NEIGHBOUR, SERVER], ids=lambda pod: pod.name)
+@pytest.mark.parametrize("fabric", BOTH)
+def test_answers_of_a_service_pass_strict_filtering_as_their_endpoints(
+    fabric: str, endpoint: Pod
+) -> None:
+    """Their source becomes the Service's in postrouting, behind the check and the look-up."""
+    led = Endpoint(endpoint.addresses[0], endpoint.node)
+    cluster = cluster_of(
+        NODES,
+        [CLIENT, SERVER, NEIGHBOUR],
+        services=[WEB],
+        slices=[EndpointSlice("default", "web-1", "web", (("http", "TCP", 8080),), (led,))],
+    )
+    states, _ = compile_cluster(Settings(fabric=fabric), cluster)
+    paths = [f"net/ipv4/conf/{link_name(pod.uid)}/rp_filter" for pod in (CLIENT, NEIGHBOUR, SERVER)]
+    strict = around(settings=tuple(Setting(SysctlKey(path), Sysctl("1")) for path in paths))
+    walker = Walker(cluster, states, {node.name: strict for node in NODES})
+    trace = walker.walk(Packet(A, VIP, "TCP", 40000, 80))
+    assert (trace.end.kind, trace.end.target) == ("pod", f"default/{endpoint.name}")
+    answer = walker.reply(trace)
+    assert (answer.end.kind, answer.end.reason) == ("pod", "")
+    assert answer.packet == Packet(VIP, A, "TCP", 80, 40000)
 
 
 def changed(fabric: str, node: str, key: NeighbourKey) -> dict[str, NodeState]:

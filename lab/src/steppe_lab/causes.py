@@ -12,7 +12,7 @@ from steppe.errors import SteppeError
 from steppe.findings.finding import Finding, finding_from
 from steppe.kube.cluster import Cluster
 from steppe.state.document import KeyState, key_state_from
-from steppe.verify.beside import Went, beside
+from steppe.verify.beside import Went, beside, with_whole_table
 from steppe.verify.judge import Seen
 from steppe.verify.stops import Differing, Group, Stop, Tables, grouped
 from steppe_lab.probe.traced import Dropped
@@ -51,7 +51,7 @@ def causes_of(
     found: list[Why] = []
     for number, each in enumerate(wrong):
         say(f"{number} of {len(wrong)} mismatches looked up in the tables")
-        found.append(tables.stops(each.check))
+        found.append(with_whole_table(tables.stops(each.check), answers.findings))
     unknown = [n for n, why in enumerate(found) if not why]
     lost = [n for n in unknown if _is_lost(wrong[n].seen)]
     traces: dict[int, Dropped | None] = {}
@@ -71,11 +71,16 @@ def _why(
     each: Wrong,
     ended: Dropped | None,
 ) -> tuple[Stop, ...]:
-    """The rule of another program at which it ended; else what others have on its way."""
-    if ended is not None and ended.rule and ended.chain[1] != SKELETON.table:
+    """The rule of another program at which it ended; else what others have on its way.
+
+    A rule of Steppe's own drops a packet that is not as it should be, for another node may have
+    changed it, or one that has no way back.
+    """
+    own = ended is not None and bool(ended.rule) and ended.chain[1] == SKELETON.table
+    if ended is not None and ended.rule and not own:
         return (_at(ended),)
     nodes, packets = tables.way(each.check)
-    if ended is not None and ended.netns.startswith(_NODE):
+    if ended is not None and ended.netns.startswith(_NODE) and not own:
         nodes = frozenset((ended.netns.removeprefix(_NODE),))
     went = Went(nodes, packets, lost=_is_lost(each.seen), large=bool(each.check.size))
     stop = beside(findings, went)

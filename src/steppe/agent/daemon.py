@@ -12,6 +12,8 @@ Events flow in one direction; no part calls back:
          ├─▶ node.lost ──▶ cni.pods: Reattaching ──▶ cni.server
          └─▶ node.passes ──▶ cni.gate, node.gauges, cni.install
 
+With the fabric bgp, `bgp` is woken by each event as well, and runs BIRD beside all this.
+
 Questions are answered from this state and change nothing: `answers` and `node.audit` over
 agent.sock (`server`), metrics and proxy health over TCP. `publish` and `report` write to the API.
 
@@ -25,6 +27,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
 from steppe.agent.answers import Answers
+from steppe.agent.bgp.bgp import Bgp
 from steppe.agent.cni.attach import Attachments
 from steppe.agent.cni.gate import Gate
 from steppe.agent.cni.install import install
@@ -107,7 +110,8 @@ class Pipeline:
         self.trial = Trial(self.here, kernel.trial, self.passes)
         self.cni = CniServer(self.here, pods, attachments, trial=self.trial, hurry=hurry)
         self.reattaching = Reattaching(self.lost, self.cni, pods, self.keeper)
-        self.listener = FeedListener(feeds, self.keeper, self.underlay)
+        self.bgp = Bgp(options, compiler, feeds)
+        self.listener = FeedListener(feeds, self.keeper, self.underlay, also=self.bgp.wake)
 
 
 class Agent:
@@ -136,14 +140,19 @@ class Agent:
         observer = Observer(compiler, kernel.inspection, pipeline.cni.in_pod)
         self._denials = Denials(compiler, lambda: read(kernel.counters), metrics.denied)
         answers = self._answers(observer)
+        looked_at = (compiler, keeper, pipeline.cni.inner_faults, kernel.inspection, observer)
         self._server = AgentServer(
             options.state_dir / "agent.sock",
             answers,
-            Audit(compiler, keeper, pipeline.cni.inner_faults, kernel.inspection, observer),
+            Audit(*looked_at, sessions=pipeline.bgp.missing),
             Samples(compiler, lambda: feeds.policies.pods),
+            bgp=pipeline.bgp.document,
         )
         self._events = EventRecorder(client, "steppe-agent", options.node)
-        self._publisher = Publisher(client, compiler, feeds, self._events, underlay)
+        self._publisher = Publisher(
+            *(client, compiler, feeds, self._events, underlay),
+            sessions=lambda: pipeline.bgp.problems,
+        )
         self._reporter = Reporter(client, options.node, answers.brief, self._signs)
 
     def _answers(self, observer: Observer) -> Answers:
@@ -165,6 +174,7 @@ class Agent:
             pipeline.feeds,
             pipeline.compiler,
             pipeline.underlay,
+            pipeline.bgp,
             self.supervisor,
             self.loop_errors,
         )
@@ -226,6 +236,7 @@ class Agent:
             Job("denied-packets", self._denials.run),
             Job("gauges", lambda: self._gauges.run(pipeline.passes)),
             Job("cni-install", self._install_cni, lasts=False),
+            *pipeline.bgp.jobs(),
             Job("publish", self._publisher.run),
             Job("report", lambda: self._reporter.run(self._turned("report"))),
             Job("events", self._events.run),

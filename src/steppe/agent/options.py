@@ -46,6 +46,7 @@ class Options(msgspec.Struct, frozen=True):
     node: str
     kubeconfig: str | None
     state_dir: Path
+    bgp_passwords: Path
     settings: Settings
     metrics_listen: str
     proxy_health_listen: Place | None
@@ -68,6 +69,7 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
         node=given.node,
         kubeconfig=given.kubeconfig,
         state_dir=given.state_dir,
+        bgp_passwords=given.bgp_passwords or given.state_dir / "bgp-passwords",
         settings=Settings(
             fabric=given.fabric,
             fabric_options=_chosen_options(given),
@@ -103,6 +105,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--kubeconfig", help="default: the pod's service account, else $KUBECONFIG")
     add("--state-dir", type=Path, default=STATE_DIR, help="sockets, root-only (%(default)s)")
     _add_fabrics(add, defaults)
+    add(
+        "--bgp-passwords",
+        type=Path,
+        metavar="FOLDER",
+        help="a file for each passwordKey of the fabric bgp, as the mounted Secret "
+        "steppe-bgp-passwords has them; default: bgp-passwords in the state folder",
+    )
     for flag, meaning in _SWITCHES.items():
         add(flag, choices=("on", "off"), default="on", help=f"{meaning} (%(default)s)")
     _add_places(add)

@@ -7,6 +7,7 @@ the network: what fails is tried again.
 
 import asyncio
 import logging
+from collections.abc import Callable, Iterable
 
 import msgspec
 
@@ -19,6 +20,8 @@ from steppe.client.client import Client
 from steppe.client.errors import ApiError
 from steppe.client.events import EventRecorder, reference
 from steppe.client.resources import (
+    BGPPEERS,
+    BGPSETTINGS,
     CLUSTERNETWORKPOLICIES,
     ENDPOINTSLICES,
     NETWORKPOLICIES,
@@ -39,7 +42,10 @@ _POLICIES = (NETWORKPOLICIES, CLUSTERNETWORKPOLICIES)
 _POLICY_KINDS = frozenset(resource.kind for resource in _POLICIES)
 _RESOURCES = {
     resource.kind: resource
-    for resource in (NODES, SERVICES, ENDPOINTSLICES, SERVICECIDRS, *_POLICIES)
+    for resource in (
+        *(NODES, SERVICES, ENDPOINTSLICES, SERVICECIDRS, BGPPEERS, BGPSETTINGS),
+        *_POLICIES,
+    )
 }
 
 
@@ -57,7 +63,11 @@ class Publisher:
         feeds: Feeds,
         events: EventRecorder,
         underlay: UnderlayView,
+        *,
+        sessions: Callable[[], Iterable[Problem]] = tuple,
     ) -> None:
+        """`sessions`: Problems that this node alone has, of its own BGP sessions."""
+        self._sessions = sessions
         self._client = client
         self._compiler = compiler
         self._feeds = feeds
@@ -115,7 +125,8 @@ class Publisher:
             self._tellers = Tellers(self._compiler.nodes)
         shared = frozenset((*self._feeds.problems, *self._underlay.problems))
         alone = frozenset(self._compiler.problems) - shared
-        return frozenset((*filter(self._is_ours, shared), *filter(self._is_ours_alone, alone)))
+        ours = (*filter(self._is_ours, shared), *filter(self._is_ours_alone, alone))
+        return frozenset((*ours, *self._sessions()))
 
     def _is_ours(self, problem: Problem) -> bool:
         ref = problem.cause.ref

@@ -1,4 +1,4 @@
-"""Asks the agent of this pod: `python3 -P -m steppe.agent.relay GET audit`.
+"""Asks the agent of this pod, for 30 seconds: `python3 -P -m steppe.agent.relay GET audit 30`.
 
 For who runs it there by `kubectl exec`, and has no way to agent.sock: `steppe audit --kubeconfig`.
 For `POST tables` the question's body is one line of standard input, as JSON. The agent's answer

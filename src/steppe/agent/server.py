@@ -8,6 +8,7 @@
     POST /v1/tables                     the same for many: {"addresses": ["10.244.1.5"]}
     GET  /v1/audit                      the kernel against what it shall hold
     POST /v1/audit                      the same, and then puts it right
+    GET  /v1/bgp                        BGP sessions, announcements and learned routes
     GET  /v1/denied                     packets that policies have denied, counted
     GET  /v1/denied?follow=true         each as it is denied, a JSON document a line, for ever
 
@@ -77,7 +78,10 @@ class AgentServer:
         audit: Audit,
         samples: Samples,
         limits: Limits = AGENT_SOCKET,
+        *,
+        bgp: Callable[[], Awaitable[Answer]] | None = None,
     ) -> None:
+        self._bgp_answer = bgp
         self._path = path
         self._limits = limits
         self._answers = answers
@@ -125,6 +129,7 @@ class AgentServer:
                 web.post("/v1/tables", self._many_tables),
                 web.get("/v1/audit", self._look),
                 web.post("/v1/audit", self._repair),
+                web.get("/v1/bgp", self._bgp),
                 web.get("/v1/denied", partial(self._denied, stopping)),
             ]
         )
@@ -132,6 +137,11 @@ class AgentServer:
 
     async def _status(self, _: web.Request) -> web.Response:
         return _json(await self._answers.status())
+
+    async def _bgp(self, _: web.Request) -> web.Response:
+        if self._bgp_answer is None:
+            return _error(404, "this agent says nothing of BGP")
+        return _json(await self._bgp_answer())
 
     async def _show(self, request: web.Request) -> web.Response:
         table = request.match_info["table"]

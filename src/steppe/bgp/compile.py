@@ -32,7 +32,6 @@ from steppe.kube.cause import Cause, Problem
 from steppe.kube.objects import Node
 from steppe.kube.services import Service
 from steppe.net.address import IPAddress, IPNetwork, host_prefix, of_version, sort_key
-from steppe.service.table import ServiceTable
 from steppe.state.claim import Claim, Entry, settle_key
 
 SHUTDOWN = Community((65535, 0))
@@ -49,15 +48,15 @@ V = TypeVar("V")
 class BgpWorld(msgspec.Struct, frozen=True):
     """Everything that BGP on one node depends on. `mesh`: whether the fabric asks for one.
 
-    `services`: each with its table on this node. `passwords`: which keys have one that can be used.
-    `leaving`: the node is being drained or deleted.
+    `services`: each with those of its addresses that this node would deliver.
+    `passwords`: which keys have one that can be used. `leaving`: the node is drained or deleted.
     """
 
     here: Node
     nodes: tuple[Node, ...] = ()
     settings: BgpSettings = BgpSettings()
     routers: tuple[Peer, ...] = ()
-    services: tuple[tuple[Service, ServiceTable], ...] = ()
+    services: tuple[tuple[Service, frozenset[IPAddress]], ...] = ()
     passwords: frozenset[str] = frozenset()
     mesh: bool = True
     leaving: bool = False
@@ -237,8 +236,7 @@ def _service_addresses(world: BgpWorld) -> Iterator[BgpClaim]:
     wanted = world.settings.announce
     excluded = _BALANCER_LABEL in world.here.labels
     value = Announcement("services", (SHUTDOWN,) if world.leaving else ())
-    for service, table in world.services:
-        delivered = {front.address for front, backends in table.rows if backends.outside}
+    for service, delivered in world.services:
         for address, kind, field in service_addresses(service):
             if kind not in wanted or address not in delivered:
                 continue

@@ -44,6 +44,10 @@ def _node(answer: Json) -> Iterator[str]:
     for row in stale:
         yield click.style(f"  stale flow {row['flow']}", fg="red")
         yield f"    {_to_whom(row)} leads there no more; its packets are lost until it ends"
+    for row in answer.get("sessions", ()):
+        yield click.style(f"  BGP session {row['session']} is missing", fg="red")
+        yield f"    {row['why']}"
+        yield from (f"    by       {cause}" for cause in row["because"])
     for kind, title in _OTHERS.items():
         rows = [row for row in others if _kind(row) == kind]
         if rows:

@@ -6,7 +6,7 @@ import click
 import msgspec
 
 from steppe.cli.compare_text import document, lines
-from steppe.cli.reach import print_json, say_doubts
+from steppe.cli.output import print_json, say_doubts
 from steppe.cli.settings import judged
 from steppe.cli.source import BadInput, Progress, Source, claim_options, options, read
 from steppe.client.files import manifests_in

@@ -8,6 +8,7 @@ import click
 import msgspec
 
 from steppe.cli.diff_document import Found, diff_document
+from steppe.cli.diff_found import Asked, found_by
 from steppe.cli.diff_states import Kind, states
 from steppe.cli.diff_text import (
     print_flow_changes,
@@ -16,19 +17,17 @@ from steppe.cli.diff_text import (
     print_unknown_flows,
     summary,
 )
-from steppe.cli.reach import print_json, say_doubts
+from steppe.cli.output import print_json, say_doubts
+from steppe.cli.reach_answer import ports_of
 from steppe.cli.settings import judged
 from steppe.cli.source import BadInput, Source, claim_options, live_options, read
 from steppe.client.files import SUFFIXES, manifests_in
 from steppe.client.revisions import at_revision
 from steppe.errors import SteppeError
 from steppe.fabric.registry import FABRICS
-from steppe.manifests.cluster import Loaded
 from steppe.manifests.collect import Collected, collected
 from steppe.reach.diff_export import EXPORTS
-from steppe.reach.difference import Difference
-from steppe.reach.names import Names, workloads_of
-from steppe.reach.tables import MANY_PAIRS, pairs, table_changes
+from steppe.reach.tables import MANY_PAIRS, pairs
 from steppe.settings import Settings
 
 
@@ -62,6 +61,15 @@ from steppe.settings import Settings
     show_default=True,
     help="What exit code 1 stands for.",
 )
+@click.option(
+    "--focus",
+    multiple=True,
+    metavar="WHO",
+    help="Only flows from and to these: a workload, for one; repeatable.",
+)
+@click.option(
+    "--port", "ports", multiple=True, metavar="PORT", help="80, 53/udp or icmp; default: all."
+)
 @click.option("--tables", is_flag=True, help="Table entries too, however large the cluster is.")
 @click.option(
     "-o", "--output", type=click.Choice(["table", "wide", "json", *EXPORTS]), default="table"
@@ -87,8 +95,10 @@ def diff(*, source: Source, **given: Any) -> None:
     known = states(base, change, kind)
     old, new = known.old, known.new
     settings = judged(old, source).settings
-    large = given["tables"] or pairs(new.cluster) <= MANY_PAIRS
-    found = _found(old, new, (settings, _replaced(settings, fabric)), tables=large)
+    focus, ports = given["focus"], given["ports"]
+    some = focus or ports or pairs(new.cluster) > MANY_PAIRS
+    asked = Asked(focus, ports_of(ports), given["tables"] or not some)
+    found = found_by(old, new, (settings, _replaced(settings, fabric)), asked)
     say_doubts(msgspec.structs.replace(old, problems=known.problems))
     for ref in known.missing:
         click.echo(f"not there, so deleting it changes nothing: {ref}", err=True)
@@ -152,21 +162,6 @@ def _replaced(settings: Settings, fabric: str | None) -> Settings:
     return settings if fabric is None else msgspec.structs.replace(settings, fabric=fabric)
 
 
-def _found(old: Loaded, new: Loaded, settings: tuple[Settings, Settings], *, tables: bool) -> Found:
-    difference = Difference(old.cluster, new.cluster, settings=settings[0])
-    workloads = {**workloads_of(old.objects), **workloads_of(new.objects)}
-    changes = None
-    if tables:
-        changes = table_changes((settings[0], old.cluster), (settings[1], new.cluster))
-    return Found(
-        difference,
-        Names(difference.groups, workloads),
-        tuple(difference.flows()),
-        tuple(difference.offers()),
-        changes,
-    )
-
-
 def _print(found: Found, *, wide: bool) -> None:
     click.echo(summary(found.flows, found.offers))
     for opened in (False, True):
@@ -174,6 +169,7 @@ def _print(found: Found, *, wide: bool) -> None:
     print_unknown_flows(found.difference, found.names, found.flows)
     print_offer_changes(found.difference, found.names, found.offers)
     if found.tables is None:
-        click.echo("\nTABLES\nnot compiled for a cluster of this size; --tables does it, slowly")
+        why = "of a large cluster and with --focus or --port they are left out"
+        click.echo(f"\nTABLES\n{why}; --tables adds them")
     else:
         print_tables(found.tables, wide=wide)

@@ -13,12 +13,14 @@ from steppe.explain.doubts import doubted
 from steppe.explain.explain import Walk
 from steppe.explain.model import Difference, Explanation
 from steppe.explain.tables import walk_of, without_number
-from steppe.findings.finding import Affected, Finding, finding_from
+from steppe.findings.finding import OWN_TABLE, Affected, Finding, finding_from
+from steppe.findings.own_table import GONE, TABLE
 from steppe.kube.cluster import Cluster
 from steppe.kube.objects import Node
 from steppe.net.address import IPAddress
 from steppe.state.claim import Entry
 from steppe.state.document import KeyState, key_state_from, surroundings_from
+from steppe.state.nft import ElementKey
 from steppe.state.node import NodeState
 from steppe.state.surroundings import Surroundings
 
@@ -57,7 +59,7 @@ class Kernels:
                 self._notes.append(note)
                 self._found[node] = (_unread(str(error)),)
                 continue
-            self._differences += _differences(node, held, own.get(node, {}))
+            self._differences += _differences(node, held, own.get(node, {}), self._found[node])
             states[node] = {
                 each.key: Entry(each.actual, each.because)
                 for each in held
@@ -118,10 +120,20 @@ def _addresses(part: Cluster) -> list[str]:
     return sorted(map(str, found))
 
 
-def _differences(node: str, held: list[KeyState], desired: NodeState) -> Iterator[Difference]:
-    """The differences of entries that this flow uses, and of entries without a cause."""
+def _differences(
+    node: str, held: list[KeyState], desired: NodeState, found: Iterable[Finding]
+) -> Iterator[Difference]:
+    """The differences of entries that this flow uses, and of entries without a cause.
+
+    Of a table that is gone with all its elements, the table alone.
+    """
     met = {without_number(key) for key in desired}
+    gone = any((each.kind, each.entry) == (OWN_TABLE, GONE) for each in found)
+    if gone:
+        yield Difference(node, TABLE, "", "there", ())
     for each in held:
+        if gone and each.key.table == ElementKey.table:
+            continue
         is_met = each.desired is None or without_number(each.key) in met
         if each.actual != each.desired and is_met:
             yield Difference(

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 import click
 
 from steppe.ends.target import RangeTarget, ServiceTarget
+from steppe.explain.judged import fate_of
 from steppe.explain.model import Case, Explanation, Kind, Path, Step
 from steppe.explain.sentences import cause_text, decided, listed, reason, seen_sender
 from steppe.explain.steps import step_text
@@ -19,7 +20,13 @@ _COLOURS: dict[Kind, str] = {
     "doubtful": "yellow",
     "unknown": "yellow",
 }
-_FATES = {"delivered": "allowed", "denied": "denied", "refused": "refused", "dropped": "dropped"}
+_FATES = {
+    "delivered": "allowed",
+    "denied": "denied",
+    "refused": "refused",
+    "dropped": "dropped",
+    "unknown": "unknown",
+}
 _STAGE = 13
 _SHOWN = 8
 _ALIKE = 3
@@ -65,9 +72,7 @@ def _conflicts(said: Explanation, width: int) -> Iterator[str]:
         yield ""
         yield from _wrapped("The kernels differ from what they shall hold:", width)
     for each in said.differences:
-        is_, shall = each.actual or "not there", each.desired or "not be there"
-        text = f"{each.node}: {each.entry} is {is_}, shall {'be ' if each.desired else ''}{shall}"
-        yield from _wrapped(text, width, "  - ", "    ")
+        yield from _wrapped(str(each), width, "  - ", "    ")
         yield from _causes(each.because, width)
 
 
@@ -75,7 +80,7 @@ def _doubts(said: Explanation, width: int) -> Iterator[str]:
     """The lines about what is not Steppe's on the nodes of the path."""
     if said.doubts:
         yield ""
-        yield from _wrapped("Not Steppe's, on the nodes of this path:", width)
+        yield from _wrapped("Not as Steppe has made it, on the nodes of this path:", width)
     for each in said.doubts:
         yield from _wrapped(f"{each.node}: {each.entry}", width, "  - ", "    ")
         yield from _wrapped(each.effect, width, "    ", "    ")
@@ -120,7 +125,7 @@ def _case(said: Explanation, case: Case, alike: str, width: int) -> Iterator[str
     head = f"{case.name}{alike}{stands} {case.packet}{by}"
     yield from (click.style(line, bold=True) for line in _wrapped(head, width))
     if len(case.paths) > 1:
-        yield from _endpoints(said, case.paths, width)
+        yield from _endpoints(said, case, width)
     detailed = [next((p for p in case.paths if p.open is open_), None) for open_ in (True, False)]
     for path in (path for path in detailed if path is not None):
         if len(case.paths) > 1:
@@ -128,22 +133,25 @@ def _case(said: Explanation, case: Case, alike: str, width: int) -> Iterator[str
         yield from _path(said, path, width)
 
 
-def _endpoints(said: Explanation, paths: Sequence[Path], width: int) -> Iterator[str]:
+def _endpoints(said: Explanation, case: Case, width: int) -> Iterator[str]:
     """A line for each endpoint; only the first few if many have the same result."""
     for fate, word in _FATES.items():
-        alike = [path for path in paths if path.fate == fate]
-        yield from _some_endpoints(said, alike[:_SHOWN], width)
+        alike = [path for path in case.paths if fate_of(case, path) == fate]
+        yield from _some_endpoints(said, fate, alike[:_SHOWN], width)
         if len(alike) > _SHOWN:
             yield f"  {len(alike) - _SHOWN} more are {word}; -o json lists them"
 
 
-def _some_endpoints(said: Explanation, paths: Sequence[Path], width: int) -> Iterator[str]:
+def _some_endpoints(
+    said: Explanation, fate: str, paths: Sequence[Path], width: int
+) -> Iterator[str]:
     to = said.flow.destination
     sticky = isinstance(to, ServiceTarget) and to.service.affinity_seconds
     among = "of the clients" if sticky else "of the time"
     for path in paths:
-        fate = click.style(f"{_FATES[path.fate]:8}", fg="green" if path.open else "red")
-        yield f"  {fate} " + _cut(f"{path.share!s:>4} {among}: {path.receiver}", width - 11)
+        colour = "yellow" if fate == "unknown" else "green" if path.open else "red"
+        word = click.style(f"{_FATES[fate]:8}", fg=colour)
+        yield f"  {word} " + _cut(f"{path.share!s:>4} {among}: {path.receiver}", width - 11)
 
 
 def _cut(line: str, width: int) -> str:

@@ -1,6 +1,6 @@
 """`steppe reach --exposure`: what pods that are not there yet would reach, and who is unguarded."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import click
@@ -43,8 +43,9 @@ class Told(msgspec.Struct, frozen=True):
     workloads: Mapping[tuple[str, str], str]
 
 
-def told(loaded: Loaded, wanted: PortSet) -> Told:
-    exposure = exposure_of(loaded.cluster, wanted, loaded.settings)
+def told(loaded: Loaded, wanted: PortSet, focus: Collection[str] = ()) -> Told:
+    """The exposure, of some members by name; of all if there are none."""
+    exposure = exposure_of(loaded.cluster, wanted, loaded.settings, focus)
     workloads = workloads_of(loaded.objects)
     return Told(exposure, Names(exposure.reach.groups, workloads), workloads)
 

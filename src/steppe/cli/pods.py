@@ -10,8 +10,9 @@ import msgspec
 from steppe.agent.ask import TIMEOUT_SECONDS, AskError
 from steppe.agent.relay import MODULE
 from steppe.cli.agents import ask_all
+from steppe.cli.source import config_of
 from steppe.client.client import Client
-from steppe.client.config import Config, load_config
+from steppe.client.config import Config
 from steppe.client.exec import Container, Ran, run_in_pod
 from steppe.client.resources import NODES, PODS
 
@@ -99,7 +100,7 @@ def agents_of(kubeconfig: str, context: str) -> list[InPod]:
 
     SteppeError if the API cannot be read.
     """
-    config = load_config(kubeconfig or None, context)
+    config = config_of(kubeconfig, context)
     nodes, pods = asyncio.run(_listed(config))
     if not pods:
         return []

@@ -78,9 +78,11 @@ def audit(
     nodes of that cluster, in their pods: it needs `list` of Nodes and Pods, and `get` and `create`
     of pods/exec in the agents' namespace (which is as much as root on the nodes).
 
-    Exit code: 0 they agree, 1 they differ, or something else surely stops packets of the cluster,
-    or an agent did not answer, 2 bad usage. What may stop packets (as a firewall of the node's) is
-    told without changing it.
+    A BGP session that is missing is told with the reason.
+
+    Exit code: 0 they agree, 1 they differ, a session is missing, or something else surely stops
+    packets of the cluster, or an agent did not answer, 2 bad usage. What may stop packets (as a
+    firewall of the node's) is told without changing it.
     """
     method = "POST" if repair else "GET"
     if kubeconfig or context:
@@ -103,4 +105,4 @@ def audit(
 
 def _is_amiss(answer: dict[str, Any]) -> bool:
     stopped = any(other.get("sure") for other in answer.get("others", ()))
-    return bool(answer.get("differences") or answer.get("flows") or stopped)
+    return stopped or any(answer.get(part) for part in ("differences", "flows", "sessions"))

@@ -182,6 +182,16 @@ def _from_server(kubeconfig: str, context: str = "") -> Read:
     return Read(found.manifests, found.gaps)
 
 
+def config_of(kubeconfig: str, context: str) -> Any:
+    """How to reach the API server of a kubeconfig; BadInput if it does not say."""
+    from steppe.client.config import load_config
+
+    try:
+        return load_config(kubeconfig or None, context)
+    except SteppeError as error:
+        raise BadInput(str(error)) from error
+
+
 def lab_record(lab: str) -> LabRecord:
     """The lab of this name, or the only one that is up (from steppe-lab)."""
     find = plugin(SOURCES, "lab")

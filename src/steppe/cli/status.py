@@ -63,11 +63,13 @@ def _reported(kubeconfig: str, context: str, node: str | None) -> list[Answer]:
     import asyncio
 
     from steppe.cli.reported import read_reports
+    from steppe.cli.source import config_of
     from steppe.client.client import Client
-    from steppe.client.config import load_config
+
+    config = config_of(kubeconfig, context)
 
     async def read() -> list[Answer]:
-        async with Client(load_config(kubeconfig or None, context), "steppe-status") as client:
+        async with Client(config, "steppe-status") as client:
             return await read_reports(client)
 
     answers = [each for each in asyncio.run(read()) if node in (None, each["node"])]

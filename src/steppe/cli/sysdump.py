@@ -39,8 +39,9 @@ def sysdump(
       events.json       what Steppe has written to `kubectl describe`
       nodes/NODE/       the agent's status, tables, audit, denied packets; its report; its logs
 
-    Without --kubeconfig the agents on this machine are asked, or those of a lab. With it, what the
-    cluster's API has: an agent's tables and audit are on its node only.
+    Without --kubeconfig the agents on this machine are asked, or those of a lab. With it, those of
+    the cluster's nodes, in their pods, which takes `create` of pods/exec; without that right, what
+    the API has is in the archive all the same.
 
     No Secrets are read. Of pods only what traffic depends on is kept: no environment, arguments,
     volumes or annotations. Names, labels, addresses and images stay. Logs are as they were written.

@@ -3,7 +3,7 @@
 A part that cannot be read is named with the reason, and the others are read all the same.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,8 @@ from urllib.parse import quote
 
 import msgspec
 
-from steppe.agent import ask as agent
-from steppe.cli.agents import sockets
-from steppe.cli.source import BadInput, Source, lab_record, read
+from steppe.cli.agents import Agent, OnThisMachine, sockets
+from steppe.cli.source import BadInput, Source, config_of, lab_record, read
 from steppe.client.errors import ApiError, UnreachableError
 from steppe.errors import SteppeError
 from steppe.manifests.documents import ref_of
@@ -23,7 +22,6 @@ LOG_BYTES = 10_000_000
 """The most that is kept of one process's log: its end."""
 QUESTIONS = ("status", "show/all", "audit", "denied")
 """What each agent in reach is asked (agent/server.py)."""
-AGENT = "app.kubernetes.io/name=steppe,app.kubernetes.io/component=agent"
 
 Json = dict[str, Any]
 Say = Callable[[str], None]
@@ -48,13 +46,16 @@ def parts(
 ) -> Iterator[Part | Unread]:
     """The parts of a live cluster's archive, or of the agents and the lab on this machine."""
     if kubeconfig or context:
+        config_of(kubeconfig, context)
         source = Source(kubeconfig=kubeconfig, context=context)
         yield from _objects(source)
         yield from _of_cluster(kubeconfig, context, node, say)
+        yield from _of_pods(kubeconfig, context, node, say)
         return
     asked = sockets(lab, node)
-    yield from _of_agents(asked, say)
     name = _lab_of(asked[0])
+    nodes = [path.parent.name if name else "this" for path in asked]
+    yield from _of_agents(zip(nodes, map(OnThisMachine, asked), strict=True), say)
     if not name:
         yield Unread("objects", "they are the API server's: give --kubeconfig FILE")
         return
@@ -85,18 +86,17 @@ def _objects(source: Source) -> Iterator[Part | Unread]:
     yield from (Unread("objects", gap) for gap in found.gaps)
 
 
-def _of_agents(asked: list[Path], say: Say) -> Iterator[Part | Unread]:
-    for path in asked:
-        node = path.parent.name if _lab_of(path) else "this"
+def _of_agents(asked: Iterable[tuple[str, Agent]], say: Say) -> Iterator[Part | Unread]:
+    """What the agents of these nodes answer; one that does not is not asked further."""
+    for node, agent in asked:
         for question in QUESTIONS:
             say(f"{question} of node {node}")
-            name = f"{_folder(node)}/{question.partition('/')[0]}.json"
             try:
-                answer = agent.ask(path, question)
-            except agent.AskError as error:
-                yield Unread(name, str(error))
-                continue
-            yield Part(name, _pretty(answer))
+                answer = agent.ask(question)
+            except SteppeError as error:
+                yield Unread(f"{_folder(node)}, from {question} on", str(error))
+                break
+            yield Part(f"{_folder(node)}/{question.partition('/')[0]}.json", _pretty(answer))
 
 
 def _log_file(name: str, path: Path) -> Part | Unread:
@@ -116,10 +116,11 @@ def _of_cluster(
     import asyncio
 
     from steppe.client.client import Client
-    from steppe.client.config import load_config
+
+    config = config_of(kubeconfig, context)
 
     async def collect() -> AsyncIterator[Part | Unread]:
-        async with Client(load_config(kubeconfig or None, context), "steppe-sysdump") as client:
+        async with Client(config, "steppe-sysdump") as client:
             for some in (_reports(client, node), _events(client), _logs(client, node, say)):
                 async for each in some:
                     yield each
@@ -134,6 +135,20 @@ def _of_cluster(
                 yield each
         except SteppeError as error:
             yield Unread("reports, events and logs", str(error))
+
+
+def _of_pods(kubeconfig: str, context: str, node: str | None, say: Say) -> Iterator[Part | Unread]:
+    from steppe.cli.pods import agents_of
+
+    try:
+        found = agents_of(kubeconfig, context)
+    except SteppeError as error:
+        yield Unread("answers of the agents", str(error))
+        return
+    if not found:
+        yield Unread("answers of the agents", "no pod of the cluster is one of Steppe's agent")
+    asked = ((each.node, each) for each in found if node in (None, each.node))
+    yield from _of_agents(asked, say)
 
 
 async def _reports(client: Any, node: str | None) -> AsyncIterator[Part | Unread]:
@@ -171,15 +186,14 @@ def _writer(event: Json) -> str:
 
 
 async def _logs(client: Any, node: str | None, say: Say) -> AsyncIterator[Part | Unread]:
+    from steppe.cli.pods import LABELS
     from steppe.client.resources import PODS
 
     try:
-        pods, _ = await client.list(PODS, label_selector=AGENT)
+        pods, _ = await client.list(PODS, label_selector=LABELS)
     except ApiError as error:
         yield Unread("logs of the agents", str(error))
         return
-    if not pods:
-        yield Unread("logs of the agents", f"no pod has the labels {AGENT}")
     for pod in pods:
         on = pod["spec"].get("nodeName", "")
         if node not in (None, on):

@@ -69,7 +69,11 @@ def _read(path: Path) -> bytes:
 
 
 def _documents(content: bytes, name: str) -> Iterator[Manifest]:
-    """The documents of a source that somebody named: what is wrong in it is an error."""
+    """The documents of a source that somebody named: what is wrong in it is an error, and so is an
+    empty one, such as the output of a program that failed.
+    """
+    if not content.strip():
+        raise UnreadableError(f"{name} is empty: no manifest came")
     for manifest in _tolerant(content, name):
         if manifest.fault:
             raise UnreadableError(f"{manifest.where} {manifest.fault}")

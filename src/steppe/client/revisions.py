@@ -46,8 +46,7 @@ def at_revision(revision: str, names: Iterable[str]) -> Iterator[tuple[str, ...]
             if packed is None:
                 raise RevisionError(f"git cannot read {name} at {revision}")
             try:
-                with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
-                    archive.extractall(folder, filter=_unpacked)  # noqa: S202 - by data_filter
+                _unpack(packed, Path(folder).resolve())
             except tarfile.TarError as error:
                 raise RevisionError(f"{name} at {revision} is not read: {error}") from error
         yield tuple(str(Path(folder) / name) for name in known)
@@ -65,15 +64,25 @@ def _repository(paths: list[Path]) -> Path:
     return tops.pop()
 
 
-def _unpacked(member: tarfile.TarInfo, folder: str) -> tarfile.TarInfo | None:
-    """What to unpack of a member: a link out of the folder is left out, if it is no manifest."""
-    try:
-        return tarfile.data_filter(member, folder)
-    except tarfile.FilterError:
-        path = Path(member.name)
-        if path.suffix in SUFFIXES or path.name in NAMES:
-            raise
-        return None
+def _unpack(packed: bytes, folder: Path) -> None:
+    """The files of an archive, in the folder and nowhere else; a link out of it is left out, if it
+    is no manifest. (tarfile has filters from Python 3.11.4 on; Debian 12 has 3.11.2.)
+    """
+    with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
+        for member in archive:
+            path = folder / member.name
+            aim = path.parent / member.linkname if member.issym() else path
+            if not aim.resolve().is_relative_to(folder):
+                if path.suffix in SUFFIXES or path.name in NAMES:
+                    raise tarfile.ExtractError(f"{member.name!r} is a link to {member.linkname}")
+                continue
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if member.isdir():
+                path.mkdir(exist_ok=True)
+            elif member.issym():
+                path.symlink_to(member.linkname)
+            elif (content := archive.extractfile(member)) is not None:
+                path.write_bytes(content.read())
 
 
 def _spec(name: str) -> str:

@@ -12,6 +12,7 @@ from itertools import islice
 import msgspec
 
 from steppe.judge.classes import VERSIONS, PolicyClass, PolicyClasses
+from steppe.judge.doubts import POD_NETWORKS
 from steppe.judge.judge import DEFAULTS, End, Judge, is_own_node, judge_of
 from steppe.kube.cluster import Cluster, Name
 from steppe.kube.doubt import AddressInDoubt
@@ -29,13 +30,6 @@ from steppe.reach.groups import INTERNET, Member, classed_members, named_prefixe
 from steppe.reach.names import member_name
 from steppe.settings import Settings
 
-_POD_NETWORKS = tuple(
-    map(
-        parse_prefix,
-        ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7", "2000::/3"),
-    )
-)
-"""Where pods' addresses may lie, as judge/doubts.py has it (RFC 1918, RFC 6598, unicast IPv6)."""
 _EXAMPLES = tuple(map(parse_address, ("203.0.113.1", "198.51.100.1", "2001:db8::1", "2001:db9::1")))
 """Addresses that stand for the internet."""
 _STANDING_FOR = 2
@@ -156,7 +150,7 @@ class Stands:
 
     def _possible(self, version: int) -> Iterator[IPAddress]:
         """An address of each prefix in which an unknown address may be."""
-        networks = [network for network in _POD_NETWORKS if network.version == version]
+        networks = [network for network in POD_NETWORKS if network.version == version]
         for prefix in sorted(self._named, key=sort_key):
             if prefix.version != version:
                 continue

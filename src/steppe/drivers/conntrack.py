@@ -10,7 +10,6 @@ Names are those of linux/netfilter/nfnetlink_conntrack.h. The table is never flu
 import socket
 from collections.abc import Collection, Iterable, Iterator
 from errno import ENOENT
-from ipaddress import ip_address
 from typing import Self
 
 import msgspec
@@ -20,6 +19,7 @@ from steppe.drivers.errors import KernelError, kernel_error
 from steppe.drivers.netlink import message as nl
 from steppe.drivers.netlink.message import Message, Request
 from steppe.drivers.netlink.socket import NetlinkError, NetlinkSocket
+from steppe.net.address import address_of
 from steppe.net.flow import Endpoints, Flow
 from steppe.net.packet import NUMBERS, PROTOCOLS, Protocol
 
@@ -137,7 +137,7 @@ def _read_tuple(data: bytes, family: int) -> _Way | None:
     def value(name: int) -> int:
         return int.from_bytes(proto.get(name, b""), "big")
 
-    ends = ip_address(addresses[source]), ip_address(addresses[destination])
+    ends = address_of(addresses[source]), address_of(addresses[destination])
     if number in _ICMP:
         identifier, kind, code = map(value, _ICMP[number])
         return _Way(protocol, Endpoints(ends[0], identifier, ends[1], 0), (kind, code))

@@ -119,7 +119,9 @@ def _url(text: str) -> Written:
 
 
 def _address(text: str) -> Written | None:
-    """The address or prefix in text; None if it is neither."""
+    """The address or prefix in text; None if it is neither. UnknownEndError for a prefix's address
+    with a length that none has.
+    """
     bare, port = text, ""
     if text.startswith("["):
         bare, _, rest = text[1:].partition("]")
@@ -131,9 +133,19 @@ def _address(text: str) -> Written | None:
             end: End = PrefixEnd(parse_prefix(bare), bare)
         else:
             end = AddressEnd(parse_address(bare))
-    except ValueError:
+    except ValueError as error:
+        if _is_address(bare.partition("/")[0]):
+            raise UnknownEndError(f"{bare!r} is no CIDR such as 10.0.0.0/8 or fd00::/8") from error
         return None
     return Written(end, *split_port(port))
+
+
+def _is_address(text: str) -> bool:
+    try:
+        parse_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _named(text: str, name: str) -> End:

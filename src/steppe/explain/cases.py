@@ -91,11 +91,11 @@ def _cases(asked: _Question) -> Iterator[Case]:
     flow = asked.flow
     for version in _FAMILIES:
         for stands_for, source in _sources(asked.cluster, flow, version):
-            for also, destination, port, at, *by in _destinations(asked, version):
+            for also, destination, port, at, by in _destinations(asked, version):
                 name = " to ".join(filter(None, (stands_for, also))) or f"IPv{version}"
                 out = 0 if flow.protocol == "ICMP" else SOURCE_PORT
                 packet = Packet(source, destination, flow.protocol, out, port)
-                yield Case(name, packet, entering=at, by_nodes=tuple(by))
+                yield Case(name, packet, entering=at, by_nodes=by)
 
 
 def _sources(cluster: Cluster, flow: Flow, version: int) -> Iterator[tuple[str, IPAddress]]:
@@ -108,9 +108,10 @@ def _sources(cluster: Cluster, flow: Flow, version: int) -> Iterator[tuple[str, 
         yield "", own
 
 
-_Destination = tuple[str, IPAddress, int, str] | tuple[str, IPAddress, int, str, str]
+_Destination = tuple[str, IPAddress, int, str, tuple[str, ...]]
 """What it stands for, the address and port, the node at which a packet for a Service's own address
-comes in from outside, and for every packet to a Service from outside the node by which it comes."""
+comes in from outside, and for every packet to a Service from outside the nodes by which it comes:
+those that act alike."""
 
 
 def _destinations(asked: _Question, version: int) -> Iterator[_Destination]:
@@ -119,19 +120,19 @@ def _destinations(asked: _Question, version: int) -> Iterator[_Destination]:
     if isinstance(end, RangeTarget):
         cuts = list(_blocks(cluster, flow.source, "egress"))
         for name, address in _parts(cluster, end, cuts, version):
-            yield name, address, flow.port, ""
+            yield name, address, flow.port, "", ()
     elif isinstance(end, ServiceTarget) and end.service.headless:
         # "Kubernetes … instead configures DNS … with multiple records that return the addresses
         # of the Pods" (Headless Services): each address is a case of its own.
         for address in (each for each in end.addresses if each.version == version):
             pods = (f"{pod.namespace}/{pod.name}" for pod in cluster.pods_at(address))
-            yield f"{next(pods, address)} (IPv{version})", address, flow.port, ""
+            yield f"{next(pods, address)} (IPv{version})", address, flow.port, "", ()
     elif isinstance(end, ServiceTarget) and isinstance(flow.source, RangeTarget):
         yield from _from_outside(asked, end, version)
     else:
         own = of_version(end.addresses, version)
         if own is not None:
-            yield "", own, flow.port, ""
+            yield "", own, flow.port, "", ()
 
 
 def _from_outside(asked: _Question, end: ServiceTarget, version: int) -> Iterator[_Destination]:
@@ -141,7 +142,8 @@ def _from_outside(asked: _Question, end: ServiceTarget, version: int) -> Iterato
         return  # other addresses of this family are ignored (oracle/service.py)
     fronts = Fronts(asked.cluster, Settings(node_port_addresses=asked.node_port_addresses))
     ports = [p for p in service.ports if (p.port, p.protocol) == (flow.port, flow.protocol)]
-    nodes = entrances(asked.cluster, fronts, service, version, ports[0] if ports else None)
+    alike = entrances(asked.cluster, fronts, service, version, ports[0] if ports else None)
+    nodes = tuple(some[0] for some in alike)
     written = () if end.addresses == service.cluster_ips else end.addresses
     public = dict.fromkeys((*written, *service.load_balancer_ips, *service.external_ips))
     found = [
@@ -151,21 +153,23 @@ def _from_outside(asked: _Question, end: ServiceTarget, version: int) -> Iterato
     ]
     for address in found[:1] if written else found:
         also = f"to {address}" if len(found) > 1 and not written else ""
-        for node in nodes:
-            yield also, address, flow.port, node.name, node.name
-        if not nodes:
-            yield also, address, flow.port, ""
+        for some in alike:
+            yield also, address, flow.port, some[0].name, tuple(node.name for node in some)
+        if not alike:
+            yield also, address, flow.port, "", ()
     if found:
         return
-    own = [(node, _serving(asked.node_port_addresses, node, version)) for node in nodes]
-    for node, served in own if ports and ports[0].node_port else ():
+    for some in alike if ports and ports[0].node_port else ():
+        by = [(node, _serving(asked.node_port_addresses, node, version)) for node in some]
+        serving = [(node, own) for node, own in by if own is not None]
         dialled = msgspec.structs.replace(flow, port=ports[0].node_port)
-        if served is not None and _owns(fronts, service, (node,), served, dialled):
-            yield "", served, ports[0].node_port, "", node.name
-            found.append(served)
+        for node, own in serving[:1]:
+            if _owns(fronts, service, (node,), own, dialled):
+                yield "", own, dialled.port, "", tuple(node.name for node, _ in serving)
+                found.append(own)
     cluster_ip = of_version(service.cluster_ips, version)
     if cluster_ip is not None and not found:
-        yield "", cluster_ip, flow.port, ""
+        yield "", cluster_ip, flow.port, "", ()
 
 
 def _owns(

@@ -1,7 +1,7 @@
 """Whether a pod may ask the cluster's DNS, as far as policies say.
 
 "There's nothing special about DNS" for NetworkPolicies: a policy that allows "the database, TCP
-5432" closes it. Where the cluster's DNS is known, the oracle is asked; where it is not, as in most
+5432" closes it. Where the cluster's DNS is known, the judge is asked; where it is not, as in most
 manifests, the rules are read for anything that DNS could be: rules that name port 53 (or 5353, as
 OpenShift's DNS has) are taken for it.
 """
@@ -11,6 +11,7 @@ from steppe.explain.cluster_part import part_for
 from steppe.explain.model import Case, Flow, Kind
 from steppe.explain.private import may_hold_pods
 from steppe.explain.sentences import listed, object_text
+from steppe.judge.judge import judge_of
 from steppe.kube.cluster import Cluster
 from steppe.kube.cluster_policies import ClusterRule
 from steppe.kube.objects import Pod
@@ -28,8 +29,6 @@ from steppe.kube.policies import (
 from steppe.kube.selectors import Selector
 from steppe.net.packet import Packet
 from steppe.net.ports import PortRange
-from steppe.oracle.policy import verdict
-from steppe.oracle.promised_path import Oracle
 
 _PORTS = (53, 5353)
 _SPACES = ("kube-system", "openshift-dns")
@@ -104,7 +103,7 @@ def _may_ask(cluster: Cluster, pod: Pod, server: Pod) -> bool:
             if own.version == other.version:
                 packet = Packet(own, other, "UDP", _SOURCE_PORT, dns_port(server))
                 part = part_for(cluster, [Case("", packet)])
-                return verdict(Oracle(part).world, packet).egress.allowed
+                return judge_of(part).at_end(packet, "egress").said != "no"
     return True  # they share no family, so policies are not what keeps them apart
 
 

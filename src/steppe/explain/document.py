@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from steppe.explain.judged import fate_of
 from steppe.explain.model import Case, Explanation, Patch, Path, Step
 from steppe.explain.steps import step_text
 from steppe.kube.cause import Cause
@@ -61,13 +62,12 @@ def _case(case: Case) -> Json:
         "verdict": case.kind,
         "packet": _packet(case.packet),
         "entering": case.entering or None,
-        "paths": [_path(path) for path in case.paths],
+        "paths": [{"fate": fate_of(case, path), **_path(path)} for path in case.paths],
     }
 
 
 def _path(path: Path) -> Json:
     return {
-        "fate": path.fate,
         "share": str(path.share),
         "receiver": path.receiver,
         "received": _packet(path.received),

@@ -3,15 +3,17 @@
 from collections.abc import Iterator
 
 from steppe.ends.target import ServiceTarget
+from steppe.explain.judged import fate_of
 from steppe.explain.model import Case, Explanation, Path
 from steppe.explain.sentences import object_text
 from steppe.kube.services import Service
 
 _STYLES = {
-    "delivered": 'color="#1a7f37", label="allowed',
-    "denied": 'color="#cf222e", style=dashed, label="denied',
-    "refused": 'color="#cf222e", style=dotted, label="refused',
-    "dropped": 'color="#cf222e", style=dotted, label="dropped',
+    "delivered": ("allowed", 'color="#1a7f37"'),
+    "denied": ("denied", 'color="#cf222e", style=dashed'),
+    "refused": ("refused", 'color="#cf222e", style=dotted'),
+    "dropped": ("dropped", 'color="#cf222e", style=dotted'),
+    "unknown": ("not known", 'color="#8a6100", style=dotted'),
 }
 """Lines differ by their style as well, for who cannot tell red from green."""
 
@@ -44,11 +46,12 @@ def _edges(said: Explanation, service: Service | None, case: Case, path: Path) -
         yield f"{sender} -> {name};"
         sender = name
     causes = [object_text(each.ref) for each in path.decisive]
-    because = "\\n".join(("", *dict.fromkeys(causes)))
     port = path.received.destination_port
     receiver = _quoted(path.receiver or str(path.received.destination))
-    text = _STYLES[path.fate] + (f" {path.received.protocol} {port}" if port else "")
-    yield f'{sender} -> {receiver} [{text}{because}"];'
+    word, style = _STYLES[fate_of(case, path)]
+    text = f"{word} {path.received.protocol} {port}" if port else word
+    label = _quoted("\n".join((text, *dict.fromkeys(causes))))
+    yield f"{sender} -> {receiver} [{style}, label={label}];"
 
 
 def _quoted(text: str) -> str:

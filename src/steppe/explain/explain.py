@@ -12,7 +12,7 @@ from steppe.explain.asked import refusals
 from steppe.explain.cases import cases_of, claiming
 from steppe.explain.cluster_part import part_for
 from steppe.explain.dns import by_address
-from steppe.explain.entrances import joined
+from steppe.explain.entrances import followed, joined
 from steppe.explain.entries import with_entries
 from steppe.explain.flow import BadFlowError, flow_of
 from steppe.explain.judged import disagreement, doubts_of, kind_of_all
@@ -34,6 +34,7 @@ from steppe.service.granted import granted
 from steppe.settings import Settings
 
 DEFAULTS = Settings()
+_NOT_ALL = "Paths are told for {} kinds of ways in, of {} that are judged; the verdict is of all."
 INGRESS: Direction = "ingress"
 EGRESS: Direction = "egress"
 
@@ -107,18 +108,22 @@ class Explainer:
             )
         part = part_for(self.cluster, wanted)
         oracle = self._oracle(part)
-        judge = Judge(part, self._settings)
-        found, conflicts = self._followed(part, oracle, joined(wanted, judge))
+        shown, others = followed(joined(wanted, Judge(part, self._settings)))
+        told, conflicts = self._followed(part, oracle, shown)
+        found = (*told, *others)
         kind = kind_of_all(found)
-        asked = Asked(flow, part, found, oracle, self._node_port_addresses)
+        asked = Asked(flow, part, found, oracle.world, self._settings)
         return Explanation(
             flow=flow,
             kind=kind,
             verdict=by_address(self.cluster, flow, kind, verdict(flow, kind, found)),
             basis="promises" if self._in_tables is None else "tables",
-            cases=found,
+            cases=told,
             changes=() if kind in ("allowed", "unknown") else self._changes(asked),
-            notes=(*notes, *refusals(self._asking, self._refused, wanted)),
+            notes=(
+                *(*notes, *refusals(self._asking, self._refused, wanted)),
+                *([_NOT_ALL.format(len(told), len(found))] if others else ()),
+            ),
             conflicts=conflicts,
             unknown=tuple(map(str, doubts_of(found))),
         )
@@ -133,8 +138,7 @@ class Explainer:
 
     def _changes(self, asked: Asked) -> tuple[Change, ...]:
         found = changes_for(self.cluster, asked)
-        served = self._node_port_addresses
-        return (*found, *local_changes(asked.part, asked.flow, asked.cases, served))
+        return (*found, *local_changes(asked.part, asked.flow, asked.cases, self._settings))
 
     def _followed(
         self, part: Cluster, oracle: Oracle, cases: Sequence[Case]

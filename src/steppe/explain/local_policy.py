@@ -13,14 +13,14 @@ from steppe.explain.cases import cases_of
 from steppe.explain.flow import BadFlowError
 from steppe.explain.model import Case, Change, Flow, Patch
 from steppe.explain.sentences import object_text
+from steppe.judge.judge import Judge
 from steppe.kube.cause import Cause
 from steppe.kube.cluster import Cluster
-from steppe.oracle.promised_path import Oracle
-from steppe.oracle.service import NodePortAddresses
+from steppe.settings import Settings
 
 
 def local_changes(
-    part: Cluster, flow: Flow, cases: tuple[Case, ...], served: NodePortAddresses
+    part: Cluster, flow: Flow, cases: tuple[Case, ...], settings: Settings
 ) -> Iterator[Change]:
     """The change, if masqueraded packets are denied and it opens the whole flow."""
     to = flow.destination
@@ -37,7 +37,7 @@ def local_changes(
     services = {**part.services, (service.namespace, service.name): service}
     after = msgspec.structs.replace(part, services=services)
     asked = msgspec.structs.replace(flow, destination=ServiceTarget(service, to.addresses))
-    if _opens(after, asked, served):
+    if _opens(after, asked, settings):
         text = (
             f"set externalTrafficPolicy: Local in {object_text(service.ref)}: clients then keep "
             "their addresses, and only nodes with endpoints take them"
@@ -47,11 +47,10 @@ def local_changes(
         yield Change(text, (field,), (patch,))
 
 
-def _opens(after: Cluster, asked: Flow, served: NodePortAddresses) -> bool:
+def _opens(after: Cluster, asked: Flow, settings: Settings) -> bool:
     try:
-        cases = cases_of(after, asked, served)
+        cases = cases_of(after, asked, settings.node_port_addresses)
     except BadFlowError:
         return False
-    oracle = Oracle(after, served)
-    paths = [path for case in cases for path in oracle.paths(case.packet, case.entering)]
-    return bool(paths) and all(path.fate == "delivered" for path in paths)
+    judge = Judge(after, settings)
+    return all(judge.verdict(case.packet, case.entering).said == "yes" for case in cases)

@@ -1,6 +1,6 @@
 """An explanation: the verdict, every path that the packet may take, and what would change it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from typing import Any, Literal
 
@@ -8,7 +8,7 @@ import msgspec
 
 from steppe.ends.target import Target
 from steppe.explain.steps import What
-from steppe.judge.verdict import Verdict
+from steppe.judge.verdict import Said, Verdict
 from steppe.kube.cause import Cause, ObjectRef
 from steppe.net.address import IPAddress
 from steppe.net.packet import Packet, Protocol
@@ -20,6 +20,15 @@ Kind = Literal["allowed", "denied", "partly", "doubtful", "unknown"]
 """`doubtful`: by the tables it is allowed, or denied by policies, but something else on a node may
 do otherwise (Doubt).
 `unknown`: it hangs on what the objects at hand do not tell (kube/doubt.py)."""
+
+
+_KINDS: Mapping[Said, Kind] = {
+    "yes": "allowed",
+    "no": "denied",
+    "partly": "partly",
+    "unknown": "unknown",
+}
+_NAMED = 3
 
 
 class Flow(msgspec.Struct, frozen=True):
@@ -91,7 +100,7 @@ class Case(msgspec.Struct, frozen=True):
     `stands_for` names the part; `entering` is the node at which a packet from outside comes in.
     `sender` is the sending pod's own address, where the packet's source is another's. `by_nodes`
     are the nodes by which it comes in, where another verdict is true of others. `judged` is the
-    judge's verdict.
+    judge's verdict, which is the case's where its paths are not told.
     """
 
     stands_for: str
@@ -105,7 +114,9 @@ class Case(msgspec.Struct, frozen=True):
     @property
     def name(self) -> str:
         """What it stands for, with the nodes by which it comes in if others differ."""
-        nodes = ", ".join(self.by_nodes)
+        nodes = ", ".join(self.by_nodes[:_NAMED])
+        if len(self.by_nodes) > _NAMED:
+            nodes += f" and {len(self.by_nodes) - _NAMED} more"
         return f"{self.stands_for}, coming in by {nodes}" if nodes else self.stands_for
 
     @property
@@ -115,8 +126,8 @@ class Case(msgspec.Struct, frozen=True):
 
     @property
     def kind(self) -> Kind:
-        if self.judged is not None and self.judged.said == "unknown":
-            return "unknown"
+        if self.judged is not None and (self.judged.said == "unknown" or not self.paths):
+            return _KINDS[self.judged.said]
         return kind_of(path.open for path in self.paths)
 
 
@@ -132,7 +143,7 @@ class Patch(msgspec.Struct, frozen=True):
 
 
 class Change(msgspec.Struct, frozen=True):
-    """Edits that open the flow together: this was tried with the oracle."""
+    """Edits that open the flow together: this was tried on the judge."""
 
     text: str
     objects: tuple[Cause, ...]
@@ -147,6 +158,10 @@ class Difference(msgspec.Struct, frozen=True):
     actual: str
     desired: str
     because: tuple[Cause, ...] = ()
+
+    def __str__(self) -> str:
+        shall = f"be {self.desired}" if self.desired else "not be there"
+        return f"{self.node}: {self.entry} is {self.actual or 'not there'}, shall {shall}"
 
 
 class Doubt(msgspec.Struct, frozen=True):

@@ -3,13 +3,21 @@
 from collections.abc import Iterable, Iterator
 from html import escape
 
+from steppe.explain.judged import fate_of
 from steppe.explain.model import Case, Explanation, Path, Step
 from steppe.explain.sentences import cause_text, decided, reason, seen_sender
 from steppe.explain.steps import step_text
 from steppe.kube.cause import Cause
 
-_SIGNS = {"allowed": "✔ yes", "denied": "✘ no", "partly": "◐ partly"}
+_SIGNS = {
+    "allowed": "✔ yes",
+    "denied": "✘ no",
+    "partly": "◐ partly",
+    "doubtful": "? not sure",
+    "unknown": "? not known",
+}
 """Signs beside colours, for who cannot tell red from green."""
+_FATES = {"delivered": "allowed", "unknown": "not known"}
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 _STYLE = """
 :root { color-scheme: light dark; }
@@ -17,7 +25,7 @@ body { font: 15px/1.5 system-ui, sans-serif; margin: 1.5rem auto; max-width: 60r
 body { padding: 0 1rem; }
 h1 { font-size: 1.25rem; border-left: .5rem solid; padding-left: .7rem; }
 h1.allowed { border-color: #1a7f37; } h1.denied { border-color: #b3261e; }
-h1.partly { border-color: #8a6100; }
+h1.partly, h1.doubtful, h1.unknown { border-color: #8a6100; }
 h2 { font-size: 1.05rem; margin-top: 1.6rem; }
 table { border-collapse: collapse; width: 100%; }
 td, th { text-align: left; vertical-align: top; padding: .25rem .6rem; }
@@ -42,8 +50,13 @@ def page(said: Explanation, gaps: Iterable[str] = ()) -> str:
 
 
 def _body(said: Explanation, gaps: Iterable[str]) -> Iterator[str]:
-    yield f'<h1 class="{said.kind}">{_SIGNS.get(said.kind, said.kind)}: {escape(said.verdict)}</h1>'
-    yield from _listed("Not as it shall be", said.conflicts)
+    yield f'<h1 class="{said.kind}">{_SIGNS[said.kind]}: {escape(said.verdict)}</h1>'
+    yield from _listed("Not as it shall be", (*said.conflicts, *map(str, said.differences)))
+    yield from _listed("It hangs on this, which is not known", said.unknown)
+    doubts = (f"{each.node}: {each.entry}: {each.effect}; {each.cure}" for each in said.doubts)
+    yield from _listed("Not Steppe's, on the nodes of this path", doubts)
+    if said.kind == "unknown":
+        yield '<p class="note">What follows is by what is known.</p>'
     changes = [change.text for change in said.changes]
     yield from _listed("Any one of these would open it (tried, and it does)", changes)
     for case in said.cases:
@@ -63,7 +76,8 @@ def _listed(head: str, texts: Iterable[str]) -> Iterator[str]:
 
 def _path(said: Explanation, case: Case, path: Path) -> Iterator[str]:
     share = f" ({path.share} of the ways)" if len(case.paths) > 1 else ""
-    yield f"<h3>to {escape(path.receiver)}{share}: {path.fate}</h3><table>"
+    fate = fate_of(case, path)
+    yield f"<h3>to {escape(path.receiver)}{share}: {_FATES.get(fate, fate)}</h3><table>"
     sender = str(said.flow.source)
     out = decided(path.egress, "egress", sender, path.receiver, path.received)
     into = decided(

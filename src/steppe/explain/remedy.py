@@ -1,4 +1,4 @@
-"""The smallest changes that would open a flow, each tried with the oracle before it is suggested.
+"""The smallest changes that would open a flow, each tried on the judge before it is suggested.
 
 Candidates are edits of one object that may allow one end (explain/edit.py). If both ends deny, or
 if endpoints have different policies, combinations of one edit for each are tried. Changes that
@@ -18,10 +18,11 @@ from steppe.explain.model import Case, Change, Flow
 from steppe.explain.new_peer import NewPeer, outside_peer, pod_peer
 from steppe.explain.other_edits import label_edits, tier_edits
 from steppe.explain.policy_edits import policy_edits
+from steppe.judge.judge import Judge
 from steppe.kube.cluster import Cluster
 from steppe.net.address import IPNetwork, host_prefix
-from steppe.oracle.promised_path import Oracle
-from steppe.settings import NodePortAddresses
+from steppe.oracle.policy_match import World
+from steppe.settings import Settings
 
 SHOWN = 3
 _TRIED = 24
@@ -29,14 +30,14 @@ _TRIED = 24
 
 class Asked(msgspec.Struct, frozen=True):
     """A flow that is not allowed, its packets, the part of the cluster that may affect them, and
-    the oracle of this part.
+    what the peers and ports of its policies mean.
     """
 
     flow: Flow
     part: Cluster
     cases: tuple[Case, ...]
-    oracle: Oracle
-    node_port_addresses: NodePortAddresses
+    world: World
+    settings: Settings
 
 
 def changes_for(cluster: Cluster, asked: Asked) -> tuple[Change, ...]:
@@ -71,11 +72,9 @@ def _change(edits: tuple[Edit, ...]) -> Change:
 
 def _opens(asked: Asked, edits: Iterable[Edit]) -> bool:
     part = reduce(lambda cluster, edit: edit.apply(cluster), edits, asked.part)
-    oracle = Oracle(part, asked.node_port_addresses, same_nodes=asked.oracle)
+    judge = Judge(part, asked.settings)
     return all(
-        path.fate == "delivered"
-        for case in asked.cases
-        for path in oracle.paths(case.packet, case.entering, case.sender)
+        judge.verdict(case.packet, case.entering, case.sender).said == "yes" for case in asked.cases
     )
 
 
@@ -105,8 +104,8 @@ def _edits(cluster: Cluster, asked: Asked, denied: DeniedEnd) -> Iterator[Edit]:
             yield from tier_edits(cluster, denied, new_peer)
         return
     if new_peer is not None:
-        yield from policy_edits(cluster, asked.oracle.world, denied, new_peer)
-    yield from label_edits(cluster, asked.oracle.world, denied)
+        yield from policy_edits(cluster, asked.world, denied, new_peer)
+    yield from label_edits(cluster, asked.world, denied)
 
 
 def _new_peer(cluster: Cluster, asked: Asked, denied: DeniedEnd) -> NewPeer | None:

@@ -173,7 +173,7 @@ def _by_endpoints(flow: Flow, cases: Sequence[Case]) -> str:
 
 def _closed_part(source: RangeTarget, case: Case) -> str:
     """`from 10.0.0.0/8`, `coming in by node-a`, or both."""
-    nodes = f"coming in by {listed(case.by_nodes)}" if case.by_nodes else ""
+    nodes = f"coming in by {_several(case.by_nodes)}" if case.by_nodes else ""
     if nodes and source.address is not None:
         return nodes
     return f"from {case.stands_for} {nodes}".rstrip()

@@ -130,6 +130,9 @@ def _walked(tables: _Tables, case: Case, promised_paths: Sequence[PromisedPath])
     for trace in tables.walker.walks(case.packet, case.entering, case.sender):
         promised = by_end.pop(_end(trace.packet), None)
         path = _path(tables, case, trace, promised)
+        if promised is None and path.open:
+            # Somebody gets it, but nobody who was meant: that is no yes.
+            path = msgspec.structs.replace(path, fate="dropped", reason=_misled(path))
         paths.append(msgspec.structs.replace(path, mtu=_mtu(part, tables.states, path)))
         if promised is None or path.open != (promised.fate == "delivered"):
             conflicts.append(_conflict(case, path, promised))
@@ -137,6 +140,10 @@ def _walked(tables: _Tables, case: Case, promised_paths: Sequence[PromisedPath])
         to = receiver_of(part, promised.received.destination)
         conflicts.append(f"the API says that {case.packet} may go to {to}; no table sends it there")
     return tuple(paths), tuple(conflicts)
+
+
+def _misled(path: Path) -> str:
+    return f"it is led to {path.receiver}, where no object of the cluster leads it"
 
 
 def _end(packet: Packet) -> tuple[object, int]:

@@ -5,7 +5,7 @@ To add one: a module with the members that protocol.py lists, and a line in FABR
 
 from collections.abc import Iterator
 
-from steppe.fabric import direct, geneve, gre, ipip, vxlan
+from steppe.fabric import bgp, direct, geneve, gre, ipip, vxlan
 from steppe.fabric.auto import Auto
 from steppe.fabric.protocol import Fabric, Need, Option
 from steppe.settings import Settings
@@ -20,8 +20,11 @@ FABRICS: dict[str, Fabric] = {
     "auto-gre": Auto({"direct": direct, "gre": gre}),
     "geneve": geneve,
     "auto-geneve": Auto({"direct": direct, "geneve": geneve}),
+    "bgp": bgp,
 }
 """A test may add its own."""
+BY_SESSIONS = frozenset({"bgp"})
+"""Fabrics whose nodes have BGP sessions."""
 
 
 class UnknownFabricError(ValueError):
@@ -36,6 +39,11 @@ def fabric_of(settings: Settings) -> Fabric:
         names = ", ".join(FABRICS)
         message = f"there is no fabric {settings.fabric!r}; choose one of {names}"
         raise UnknownFabricError(message) from None
+
+
+def speaks_bgp(settings: Settings) -> bool:
+    """Whether the fabric that these settings choose needs BGP sessions between nodes."""
+    return settings.fabric in BY_SESSIONS
 
 
 def summaries() -> str:

@@ -5,12 +5,13 @@ the kernel's choice is made as the kernel makes it (walk/routing.py), and a choi
 Steppe's is a finding.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from itertools import islice
 
 import msgspec
 
-from steppe.findings.finding import Affected, Finding
+from steppe.findings.finding import MOST, Affected, Finding
 from steppe.findings.known import Known, first_of
 from steppe.net.address import (
     IPAddress,
@@ -26,8 +27,6 @@ from steppe.state.surroundings import RoutingRule, Surroundings
 from steppe.walk.beside import DROPPING
 from steppe.walk.routing import Answer, Asked, Routing
 
-MOST = 100
-"""Routes and rules that are told one by one; another network plugin may have thousands."""
 _FATES = {
     "blackhole": "are dropped here, without an answer",
     "unreachable": "are dropped here, with host unreachable",
@@ -53,19 +52,19 @@ class _Sender(msgspec.Struct, frozen=True):
 
 def judge(around: Surroundings, known: Known) -> Iterator[Finding]:
     """A finding for each route or rule, with all ends and senders that it concerns."""
-    others, own = Routing(known.state, around), Routing(known.state)
+    others, own = Routing(known.state, around), cache(lambda: Routing(known.state))
     taken: dict[str, list[tuple[_Sender, _End, Answer]]] = {}
-    ends = tuple(_ends(around, known))
+    every = tuple(_ends(around, known))
+    of_family = {v: [end for end in every if end.address.version == v] for v in (4, 6)}
     for sender in _senders(known):
-        for end in ends:
-            if end.address.version != sender.address.version:
-                continue
-            for asked in _asked(around.rules, sender, end):
-                found = others.answer(asked)
-                if found is None or not _is_astray(found, own.answer(asked), end):
-                    continue
-                mark = f" (packets with mark {asked.mark:#x})" if asked.mark else ""
-                taken.setdefault(found.entry + mark, []).append((sender, end, found))
+        ends = of_family[sender.address.version]
+        for asked in _asked(around.rules, sender, ends):
+            answer = others.to_any(asked)
+            mark = f" (packets with mark {asked.mark:#x})" if asked.mark else ""
+            for end in ends:
+                found = answer(end.address)
+                if found is not None and _is_astray(found, own, asked, end):
+                    taken.setdefault(found.entry + mark, []).append((sender, end, found))
     told = dict(islice(taken.items(), MOST))
     for entry, rows in told.items():
         yield _finding(known, entry, rows)
@@ -111,14 +110,16 @@ def _senders(known: Known) -> Iterator[_Sender]:
                 yield _Sender("pods of other nodes", theirs, first_of(peer), iif)
 
 
-def _asked(rules: Iterable[RoutingRule], sender: _Sender, end: _End) -> Iterator[Asked]:
-    """The packet; and the same with each mark that a rule asks for."""
-    yield Asked(sender.address, end.address, sender.iif)
-    for mark in dict.fromkeys(rule.mark for rule in rules if rule.mark and rule.mask):
-        yield Asked(sender.address, end.address, sender.iif, mark=mark)
+def _asked(rules: Iterable[RoutingRule], sender: _Sender, ends: Iterable[_End]) -> Iterator[Asked]:
+    """A packet to one of these ends; and the same with each mark that a rule asks for."""
+    version = sender.address.version
+    marks = (r.mark for r in rules if r.mark and r.mask and r.version == version)
+    for end in islice(ends, 1):
+        for mark in dict.fromkeys((0, *marks)):
+            yield Asked(sender.address, end.address, sender.iif, mark=mark)
 
 
-def _is_astray(found: Answer, own: Answer | None, end: _End) -> bool:
+def _is_astray(found: Answer, own: Callable[[], Routing], asked: Asked, end: _End) -> bool:
     """Whether another's route or rule leads the packet elsewhere than Steppe's tables do."""
     if not found.foreign:
         # Steppe's own route by another's rule, as in a table of its own.
@@ -127,7 +128,8 @@ def _is_astray(found: Answer, own: Answer | None, end: _End) -> bool:
         return True
     if not end.pods:
         return False  # how nodes are reached is not Steppe's
-    return own is not None and not _same(found.route, own.route)
+    ours = own().answer(msgspec.structs.replace(asked, destination=end.address))
+    return ours is not None and not _same(found.route, ours.route)
 
 
 def _same(one: Route, other: Route) -> bool:

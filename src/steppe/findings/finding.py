@@ -1,5 +1,6 @@
 """Something on a node that is not Steppe's, what it does to which flows, and the cure."""
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -66,6 +67,22 @@ class Finding(msgspec.Struct, frozen=True):
 
     def concerns(self, packet: Packet) -> bool:
         return any(each.concerns(packet) for each in self.affects)
+
+
+MOST = 100
+"""Of one kind that are told one by one: another proxy or network plugin has thousands."""
+
+
+def at_most(found: Iterable[Finding], others: Finding) -> Iterator[Finding]:
+    """The first MOST; `others`, with their number before its entry, stands for those left."""
+    left = 0
+    for number, each in enumerate(found):
+        if number < MOST:
+            yield each
+        else:
+            left += 1
+    if left:
+        yield msgspec.structs.replace(others, entry=f"{left} {others.entry}")
 
 
 def finding_document(found: Finding) -> Json:

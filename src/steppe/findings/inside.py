@@ -1,18 +1,19 @@
 """What is inside pods' own namespaces: routes that do not lead out, and packet rules."""
 
 from collections.abc import Iterator
+from itertools import chain
 
 import msgspec
 
 from steppe.findings import packet_rules
-from steppe.findings.finding import Affected, Finding
+from steppe.findings.finding import Affected, Finding, at_most
 from steppe.findings.known import Known, Owner, first_of
 from steppe.findings.unread import unread
 from steppe.kube.objects import Workload
 from steppe.net.address import IPAddress, IPNetwork, host_prefix, of_version
 from steppe.net.overlaps import Overlaps
 from steppe.state.surroundings import InPod, Surroundings
-from steppe.walk.beside import stays_inside
+from steppe.walk.beside import routing_inside, stays_inside
 from steppe.walk.routing import Asked
 
 
@@ -23,22 +24,30 @@ def judge(around: Surroundings, known: Known) -> Iterator[Finding]:
         if pod is None:
             continue
         name = f"{pod.namespace}/{pod.name}"
-        yield from _routes(each, known, pod, name)
-        yield from _rules(each, known, cluster, pod)
+        more = Finding(
+            "pod",
+            f"more routes and packet rules in pod {name}",
+            f"may do anything to packets of pod {name}",
+            "recreate the pod, unless its own programs shall do this",
+            affects=(_of(pod),),
+        )
+        found = chain(_routes(each, known, pod, name), _rules(each, known, cluster, pod))
+        yield from at_most(found, more)
         for part in each.inside.unread:
             yield unread(part, name, _of(pod))
 
 
 def _routes(seen: InPod, known: Known, pod: Workload, name: str) -> Iterator[Finding]:
     lost: dict[tuple[str, str], list[IPNetwork]] = {}
+    inside = routing_inside(seen.inside)
     for address in pod.addresses:
         for end in _ends(seen.inside, known, address):
-            why = stays_inside(seen.inside, Asked(address, first_of(end), "lo"), seen.interface)
+            why = stays_inside(inside, Asked(address, first_of(end), "lo"), seen.interface)
             if why is not None:
                 lost.setdefault(why, []).append(end)
     for (entry, follows), ends in lost.items():
-        named = [known.who(end) or str(end) for end in ends]
-        whom = "; ".join(dict.fromkeys(named[:3])) + (" and more" if len(ends) > 3 else "")
+        named = [known.who(end) or str(end) for end in ends[:3]]
+        whom = "; ".join(dict.fromkeys(named)) + (" and more" if len(ends) > 3 else "")
         yield Finding(
             "pod",
             f"in pod {name}: {entry.removeprefix('a ')}",

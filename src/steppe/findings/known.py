@@ -122,4 +122,4 @@ def touches(cluster: Overlaps[Owner], prefixes: Iterable[IPNetwork]) -> bool:
 
 def first_of(prefix: IPNetwork) -> IPAddress:
     """An address of a prefix that a pod may have."""
-    return prefix.network_address + (1 if prefix.num_addresses > 1 else 0)
+    return prefix.network_address + (prefix.prefixlen < prefix.max_prefixlen)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from steppe.findings.finding import Affected, Finding
 from steppe.findings.known import Known, first_of
 from steppe.kube.objects import Node
-from steppe.net.address import of_version
+from steppe.net.address import IPNetwork, host_prefix, of_version
 from steppe.state.surroundings import Surroundings
 from steppe.walk.routing import Asked, Routing
 
@@ -33,12 +33,17 @@ def judge(around: Surroundings, known: Known) -> Iterator[Finding]:
         yield Finding(
             "mtu",
             f"link {known.uplink} mtu {known.here.underlay.mtu}",
-            f"the links of {names} take {least} bytes: larger packets from here to their pods are "
-            "lost unless the sender's path MTU discovery works (TCP agrees on less by itself)",
+            f"the links of {names} take {least} bytes: larger packets from here to them and their "
+            "pods are lost unless the sender's path MTU discovery works (TCP agrees on less by "
+            "itself)",
             "give all nodes' links one MTU",
             walked=True,
-            affects=(Affected(destinations=tuple(n for p in small for n in p.networks)),),
+            affects=(Affected(destinations=tuple(n for p in small for n in _held(p))),),
         )
+
+
+def _held(node: Node) -> tuple[IPNetwork, ...]:
+    return (*node.networks, *map(host_prefix, node.addresses))
 
 
 def _uplink(around: Surroundings, known: Known, overhead: int) -> Iterator[Finding]:

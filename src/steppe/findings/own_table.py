@@ -20,7 +20,8 @@ _NOTHING = (
     "no Service is translated, no policy is asked, no sender's address is checked, and pods leave "
     "the cluster under their own addresses"
 )
-_TABLE = "table inet steppe"
+TABLE = "table inet steppe"
+GONE = f"{TABLE}: not there"
 
 
 def judge(around: Surroundings, known: Known) -> Iterator[Finding]:
@@ -35,7 +36,7 @@ def judge(around: Surroundings, known: Known) -> Iterator[Finding]:
 
 
 def _without_table(each: Altered) -> Finding:
-    entry = f"{_TABLE}: not there" if each.how == "gone" else f"{_TABLE} {{ flags dormant; }}"
+    entry = GONE if each.how == "gone" else f"{TABLE} {{ flags dormant; }}"
     effect = f"no packet meets Steppe's rules: {_NOTHING}"
     return Finding(OWN_TABLE, entry, effect, CURE, sure=True, opens=True, affects=(Affected(),))
 
@@ -50,7 +51,7 @@ def _missing(each: Altered, known: Known) -> Iterator[Finding]:
     else:
         more = f" and {each.missing - 1} more of its rules" if each.missing > 1 else ""
         entry = f"inet steppe {each.chain}: not there: {each.text or 'a rule'}{more}"
-        effect = f"it may be that {found.without.format(known.here.name)}"
+        effect = _in_part(found, known.here.name)
     yield Finding(
         OWN_TABLE,
         entry,
@@ -62,6 +63,15 @@ def _missing(each: Altered, known: Known) -> Iterator[Finding]:
         opens=found.kind == "policy",
         affects=_whose(found, known),
     )
+
+
+def _in_part(found: Purpose, here: str) -> str:
+    """What a chain may do of which only some rules are there."""
+    if found.kind == "policy":
+        return (
+            f"policies of {here}'s pods may let through what they forbid, and stop what they allow"
+        )
+    return f"it may be that {found.without.format(here)}"
 
 
 def _whose(found: Purpose, known: Known) -> tuple[Affected, ...]:

@@ -10,14 +10,12 @@ import re
 from collections.abc import Collection, Iterator
 from ipaddress import ip_network
 
-from steppe.findings.finding import Affected, Finding
+from steppe.findings.finding import Affected, Finding, at_most
 from steppe.findings.known import Known, Owner, touches
 from steppe.net.address import IPNetwork, holds, host_prefix
 from steppe.net.overlaps import Overlaps
 from steppe.state.surroundings import Matching, PacketRule, Surroundings
 
-MOST = 100
-"""Rules that are told one by one: another proxy has thousands."""
 _KUBELET_MARKS = 0x4000 | 0x8000
 """Bits of kube-proxy's, to masquerade and to drop (kubelet's iptablesMasqueradeBit, DropBit)."""
 _DROP_MARK = re.compile(r"0x0*8000\b")
@@ -49,7 +47,18 @@ _DOES = {
 
 
 def judge(around: Surroundings, known: Known) -> Iterator[Finding]:
-    links, cluster, told = frozenset(known.links), known.index, 0
+    more = Finding(
+        "packet rule",
+        "more packet rules",
+        "may do anything to packets of the cluster",
+        "is another proxy or firewall for the cluster at work? `nft list ruleset` shows all",
+        affects=(Affected(),),
+    )
+    yield from at_most(_each(around, known), more)
+
+
+def _each(around: Surroundings, known: Known) -> Iterator[Finding]:
+    links, cluster = frozenset(known.links), known.index
     asked = [rule for rule in around.rules if rule.mask]
     for rule in around.packet_rules:
         why = ""
@@ -61,17 +70,7 @@ def judge(around: Surroundings, known: Known) -> Iterator[Finding]:
             if not why:
                 continue
         if concerns(rule, cluster, links):
-            told += 1
-            if told <= MOST:
-                yield finding(rule, known, why)
-    if told > MOST:
-        yield Finding(
-            "packet rule",
-            f"{told - MOST} more packet rules",
-            "may do anything to packets of the cluster",
-            "is another proxy or firewall for the cluster at work? `nft list ruleset` shows all",
-            affects=(Affected(),),
-        )
+            yield finding(rule, known, why)
 
 
 def concerns(rule: PacketRule, cluster: Overlaps[Owner], links: Collection[str]) -> bool:

@@ -14,7 +14,7 @@ from typing import Generic, TypeVar, get_args
 import msgspec
 
 from steppe.judge.doubts import Bound, Doubts
-from steppe.judge.pieces import both_of
+from steppe.judge.pieces import both_of, either_of
 from steppe.kube.cluster import Cluster
 from steppe.kube.cluster_policies import ClusterNetworkPolicy
 from steppe.kube.objects import NamedPort, Node, Pod
@@ -23,7 +23,7 @@ from steppe.kube.selectors import Selector
 from steppe.net.address import IPAddress, IPNetwork, of_version
 from steppe.net.lpm import LongestPrefix
 from steppe.policy.guards import Guard, Piece, guard_of
-from steppe.policy.identities import Identities, Identity
+from steppe.policy.identities import NO_RULES, Identities, Identity, Rules
 
 DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
 INGRESS: Direction = "ingress"
@@ -61,6 +61,33 @@ class PolicyClass(msgspec.Struct, frozen=True, gc=False):
 
     def bound(self, bound: Bound) -> "PolicyClass":
         return self if bound == "least" or self.most is None else self.most
+
+
+class Unsure(Identity, frozen=True, cache_hash=True):
+    """An identity that rules of action Pass may take or not (`passing`), at least or at most."""
+
+    passing: Rules = NO_RULES
+    bound: Bound = "least"
+
+
+def pieces_of(guard: Guard, identity: Identity) -> tuple[Piece, ...]:
+    """The guard's pieces for an identity, also for one that is not sure.
+
+    Whichever of `passing` is asked first in a tier, the tiers below decide: so what may come out is
+    what comes out with all of a tier's or with none.
+    """
+    found = guard.pieces(identity)
+    if not isinstance(identity, Unsure):
+        return found
+    admin, baseline = (
+        frozenset(entry.cause for entry in tier) & identity.passing
+        for tier in (guard.admin, guard.baseline)
+    )
+    together = both_of if identity.bound == "least" else either_of
+    for passing in {admin, baseline, admin | baseline} - {NO_RULES}:
+        known = Identity(identity.rules | passing, identity.ports)
+        found = together(found, guard.pieces(known))
+    return found
 
 
 class Numbered(Generic[H]):
@@ -187,7 +214,7 @@ class PolicyClasses:
         key = (direction, guard, identity)
         if key not in self._pieces:
             known = self.identities[direction].values[identity]
-            self._pieces[key] = self.guards[direction].values[guard].pieces(known)
+            self._pieces[key] = pieces_of(self.guards[direction].values[guard], known)
         return self._pieces[key]
 
     def _bounded(self, pod: Pod, likeness: Hashable, bound: Bound) -> PolicyClass:
@@ -236,8 +263,12 @@ class PolicyClasses:
             identity = self._identities[direction].of_pod(pod, address)
             if self.doubts.address(pod):
                 rules = self._identities[direction].by_labels(pod).rules
-                held = self.doubts.blocks(direction, address.version, bound)
-                identity = Identity(rules | held, identity.ports)
+                rules |= self.doubts.blocks(direction, address.version, bound)
+                passing = self.doubts.passing(direction, address.version) - rules
+                ports = identity.ports
+                identity = Identity(rules, ports)
+                if passing:
+                    identity = Unsure(rules, ports, passing, bound)
             self._identity_of[key] = self.identities[direction].number(identity)
         return self._identity_of[key]
 

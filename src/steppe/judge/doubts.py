@@ -27,8 +27,9 @@ from steppe.policy.pod_rules import matches_pod
 
 Bound = Literal["least", "most"]
 BOUNDS: tuple[Bound, ...] = ("least", "most")
+_DIRECTIONS: tuple[Direction, ...] = ("ingress", "egress")
 
-_POD_NETWORKS = tuple(
+POD_NETWORKS = tuple(
     map(
         parse_prefix,
         ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7", "2000::/3"),
@@ -98,18 +99,36 @@ class Doubts:
         """The rules whose ipBlocks hold a pod's address that is not known, at least or at most."""
         return self._blocks[direction, version, bound]
 
+    def passing(self, direction: Direction, version: int) -> Rules:
+        """The rules of action Pass whose ipBlocks hold such an address or not. They may take away
+        or give, as what they pass on to says, so they are in neither of `blocks`.
+        """
+        return self._passing[direction, version]
+
+    @cached_property
+    def _passing(self) -> Mapping[tuple[Direction, int], Rules]:
+        return {
+            (direction, version): frozenset(
+                cause
+                for cause, rule in self._rules(direction)
+                if _is_pass(rule) and (*_holding(rule, version),) not in ((), BOUNDS)
+            )
+            for direction in _DIRECTIONS
+            for version in (4, 6)
+        }
+
     @cached_property
     def _blocks(self) -> Mapping[tuple[Direction, int, Bound], Rules]:
         found: dict[tuple[Direction, int, Bound], set[Cause]] = {}
-        directions: tuple[Direction, ...] = ("ingress", "egress")
-        for direction in directions:
+        for direction in _DIRECTIONS:
             for version in (4, 6):
                 for bound in BOUNDS:
                     found[direction, version, bound] = set()
             for cause, rule in self._rules(direction):
                 for version in (4, 6):
-                    for bound in _holding(rule, version):
-                        found[direction, version, bound].add(cause)
+                    if cause not in self.passing(direction, version):
+                        for bound in _holding(rule, version):
+                            found[direction, version, bound].add(cause)
         return {key: frozenset(causes) for key, causes in found.items()}
 
     def _rules(self, direction: Direction) -> Iterable[tuple[Cause, AnyRule]]:
@@ -133,7 +152,7 @@ def _holding(rule: AnyRule, version: int) -> Iterable[Bound]:
     A rule that denies takes away, so its doubt counts the other way round.
     """
     blocks = [p for p in rule.peers if isinstance(p, Block) and p.prefix.version == version]
-    networks = [network for network in _POD_NETWORKS if network.version == version]
+    networks = [network for network in POD_NETWORKS if network.version == version]
     surely = any(all(_has(block, network) for network in networks) for block in blocks)
     perhaps = any(_may_meet(block, network) for block in blocks for network in networks)
     denies = isinstance(rule, ClusterRule) and rule.action == "Deny"
@@ -142,6 +161,10 @@ def _holding(rule: AnyRule, version: int) -> Iterable[Bound]:
     if not perhaps:
         return ()
     return ("least",) if denies else ("most",)
+
+
+def _is_pass(rule: AnyRule) -> bool:
+    return isinstance(rule, ClusterRule) and rule.action == "Pass"
 
 
 def _has(block: Block, network: IPNetwork) -> bool:

@@ -3,6 +3,7 @@
     judge = judge_of(cluster)
     judge.verdict(packet)                       one packet: which endpoints, and what policies say
     judge.between(sender, receiver, 4)          two ends, every port, with the causes
+    judge.at_end(packet, "egress")              one packet, and the policies of one end
 
 A verdict follows the packet from node to node, as the API promises it:
 
@@ -14,7 +15,14 @@ reach/ asks for all pairs at once, by the same classes and the same frontends.
 
 import msgspec
 
-from steppe.judge.classes import EGRESS, INGRESS, OPEN, PolicyClass, PolicyClasses
+from steppe.judge.classes import (
+    EGRESS,
+    INGRESS,
+    OPEN,
+    PolicyClass,
+    PolicyClasses,
+    pieces_of,
+)
 from steppe.judge.doubts import BOUNDS, Bound, Doubts, not_isolated
 from steppe.judge.fronts import Fronts, Led
 from steppe.judge.pieces import ALL, both_of, piece_at
@@ -36,15 +44,18 @@ End = Pod | Node | IPAddress
 DEFAULTS = Settings()
 
 
-class _Side(msgspec.Struct, frozen=True):
-    """What one end's policies say of a packet."""
+class AtEnd(msgspec.Struct, frozen=True):
+    """What one end's policies say of a packet; `said` is never "partly".
+
+    `because` are the rules that let it through, or the policies that do not; () if it is not known.
+    """
 
     said: Said
     because: tuple[Cause, ...] = ()
     doubts: tuple[Doubt, ...] = ()
 
 
-_NOBODYS = _Side("yes")
+_NOBODYS = AtEnd("yes")
 """No policy: of no pod, or of one that none selects."""
 
 
@@ -116,6 +127,13 @@ class Judge:
             return ALL
         return self.classes.between(here, there, version)
 
+    def at_end(self, packet: Packet, direction: Direction) -> AtEnd:
+        """What the policies of the sender (egress) or of the receiver (ingress) say of a packet
+        that goes from pod to pod, by no Service.
+        """
+        decide = self._egress if direction == EGRESS else self._ingress
+        return decide(packet, via_service=False)
+
     def end_at(self, address: IPAddress) -> End:
         """The end that has the address."""
         holders = self.cluster.pods_at(address) or self.cluster.nodes_at(address)
@@ -128,7 +146,7 @@ class Judge:
             return self.classes.of_node(end)
         return self.classes.of_other(end)
 
-    def _served(self, sent: Packet, node: Node, led: Led, egress: _Side | None) -> Verdict:
+    def _served(self, sent: Packet, node: Node, led: Led, egress: AtEnd | None) -> Verdict:
         """The answer after a Service of this node; `egress` was judged before, or not yet."""
         doubts = self.doubts.endpoints(led.service) if led.service is not None else ()
         if led.stop:
@@ -165,7 +183,7 @@ class Judge:
         by: Node | None,
         *,
         masquerade: bool = False,
-        egress: _Side | None = None,
+        egress: AtEnd | None = None,
     ) -> Way:
         """Whether a packet to its last address gets there; `by` is the node that led it there."""
         seen = self._seen(packet, by) if by is not None and masquerade else packet
@@ -233,7 +251,7 @@ class Judge:
             return packet.source
         return by.address(packet.source.version) or packet.source
 
-    def _egress(self, packet: Packet, *, via_service: bool) -> _Side:
+    def _egress(self, packet: Packet, *, via_service: bool) -> AtEnd:
         sender, receiver = self.end_at(packet.source), self.end_at(packet.destination)
         if not isinstance(sender, Pod):
             return _NOBODYS
@@ -241,7 +259,7 @@ class Judge:
             return self._itself(sender, EGRESS, packet) if via_service else _NOBODYS
         return self._side(sender, EGRESS, receiver, packet)
 
-    def _ingress(self, packet: Packet, *, via_service: bool) -> _Side:
+    def _ingress(self, packet: Packet, *, via_service: bool) -> AtEnd:
         sender, receiver = self.end_at(packet.source), self.end_at(packet.destination)
         if not isinstance(receiver, Pod) or is_own_node(sender, receiver):
             return _NOBODYS
@@ -249,7 +267,7 @@ class Judge:
             return self._itself(receiver, INGRESS, packet) if via_service else _NOBODYS
         return self._side(receiver, INGRESS, sender, packet)
 
-    def _side(self, own: Pod, direction: Direction, peer: End, packet: Packet) -> _Side:
+    def _side(self, own: Pod, direction: Direction, peer: End, packet: Packet) -> AtEnd:
         """What the policies of a pod say of a packet from or to a peer."""
         bounds = BOUNDS if self.cluster.doubts else BOUNDS[:1]
         guards = {bound: self.classes.guard(own, direction, bound) for bound in bounds}
@@ -265,7 +283,7 @@ class Judge:
         doubts = (*self.doubts.policies(own, direction), *self._address_doubts(peer))
         return _side_of(found, packet, doubts)
 
-    def _itself(self, own: Pod, direction: Direction, packet: Packet) -> _Side:
+    def _itself(self, own: Pod, direction: Direction, packet: Packet) -> AtEnd:
         """As `_side`, for a pod that reaches itself through a Service."""
         known = self.classes
         found = []
@@ -273,7 +291,8 @@ class Judge:
             guard = known.guards[direction].values[known.guard(own, direction, bound)]
             address = packet.source if direction == INGRESS else packet.destination
             number = known.identity(direction, own, address, bound)
-            found.append(not_isolated(guard).pieces(known.identities[direction].values[number]))
+            identity = known.identities[direction].values[number]
+            found.append(pieces_of(not_isolated(guard), identity))
         return _side_of(found, packet, self.doubts.policies(own, direction))
 
     def _address_doubts(self, end: End) -> tuple[Doubt, ...]:
@@ -302,8 +321,8 @@ class Judge:
         egress = not_isolated(known.guards[EGRESS].values[own.egress])
         ingress = not_isolated(known.guards[INGRESS].values[own.ingress])
         return both_of(
-            egress.pieces(known.identities[EGRESS].values[side.receiver]),
-            ingress.pieces(known.identities[INGRESS].values[side.sender]),
+            pieces_of(egress, known.identities[EGRESS].values[side.receiver]),
+            pieces_of(ingress, known.identities[INGRESS].values[side.sender]),
         )
 
 
@@ -312,15 +331,15 @@ def is_own_node(sender: object, receiver: object) -> bool:
     return isinstance(sender, Node) and isinstance(receiver, Pod) and receiver.node == sender.name
 
 
-def _side_of(found: list[tuple[Piece, ...]], packet: Packet, doubts: tuple[Doubt, ...]) -> _Side:
+def _side_of(found: list[tuple[Piece, ...]], packet: Packet, doubts: tuple[Doubt, ...]) -> AtEnd:
     """One end's decision from the pieces at least and at most."""
     port = (packet.protocol, packet.destination_port)
     pieces = [piece for each in found if (piece := piece_at(each, *port)) is not None]
     least, most = pieces[0], pieces[-1]
     if least.allowed or not most.allowed:
         decided = least if least.allowed else most
-        return _Side("yes" if decided.allowed else "no", decided.because)
-    return _Side("unknown", doubts=doubts)
+        return AtEnd("yes" if decided.allowed else "no", decided.because)
+    return AtEnd("unknown", doubts=doubts)
 
 
 def judge_of(cluster: Cluster, settings: Settings = DEFAULTS) -> Judge:

@@ -1,6 +1,6 @@
 """What two guards decide together, as port ranges with causes."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from steppe.kube.cause import Cause
 from steppe.net.ports import EVERYTHING, PortRange, PortSet, one_port
@@ -19,18 +19,32 @@ def both_of(egress: Iterable[Piece], ingress: Iterable[Piece]) -> tuple[Piece, .
     """The decision of two guards together: "If either side does not allow the connection, it will
     not happen" (Network Policies). A denial has only the causes of the guard that denies.
     """
-    theirs = tuple(ingress)
+    return _together(egress, ingress, all)
+
+
+def either_of(some: Iterable[Piece], others: Iterable[Piece]) -> tuple[Piece, ...]:
+    """What one of two decisions allows."""
+    return _together(some, others, any)
+
+
+_Both = Callable[[tuple[bool, bool]], bool]
+
+
+def _together(
+    some: Iterable[Piece], others: Iterable[Piece], is_allowed: _Both
+) -> tuple[Piece, ...]:
+    theirs = tuple(others)
     found: list[Piece] = []
-    for own in egress:
+    for own in some:
         for other in theirs:
             first, last = max(own.first, other.first), min(own.last, other.last)
             if own.protocol == other.protocol and first <= last:
-                found.append(_joint(own, other, first, last))
+                allowed = is_allowed((own.allowed, other.allowed))
+                found.append(_joint(own, other, first, last, allowed=allowed))
     return tuple(found)
 
 
-def _joint(own: Piece, other: Piece, first: int, last: int) -> Piece:
-    allowed = own.allowed and other.allowed
+def _joint(own: Piece, other: Piece, first: int, last: int, *, allowed: bool) -> Piece:
     said: tuple[Cause, ...] = ()
     for piece in (own, other):
         if piece.allowed == allowed:

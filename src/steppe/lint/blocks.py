@@ -121,7 +121,7 @@ def _opens(facts: Facts, place: _Place, meant: Pods, pod: Pod) -> bool:
     if packet is None:
         return False
     edit = with_rules(policy, "egress", rules)
-    return decision(facts.cluster, packet, "egress", edit).allowed
+    return decision(facts.cluster, packet, "egress", edit).said == "yes"
 
 
 def _labels(pod: Pod) -> str:

@@ -42,7 +42,7 @@ def closed_dns(facts: Facts) -> Iterator[Finding]:
     """One finding for each set of policies that closes DNS to pods, at the first of them."""
     known = dns_pods(facts.cluster)
     closed: dict[tuple[NetworkPolicy, ...], list[Pod]] = {}
-    judged: dict[tuple[NetworkPolicy, ...], bool] = {}
+    judged: dict[tuple[tuple[NetworkPolicy, ...], int], bool] = {}
     for pod in facts.cluster.pods.values():
         unsure = facts.doubts.policies(pod, "egress")
         if (
@@ -54,9 +54,11 @@ def closed_dns(facts: Facts) -> Iterator[Finding]:
         ):
             continue
         policies = facts.cluster.policies_on(pod)
-        if policies not in judged:
-            judged[policies] = bool(policies_that_close_dns(facts.cluster, pod, known))
-        if judged[policies]:
+        # Administrators' policies may open DNS to some of the pods: their guards differ then.
+        alike = (policies, facts.reach.classes.guard(pod, "egress", "least"))
+        if alike not in judged:
+            judged[alike] = bool(policies_that_close_dns(facts.cluster, pod, known))
+        if judged[alike]:
             closed.setdefault(policies, []).append(pod)
     for policies, pods in closed.items():
         first = next(policy for policy in policies if policy.egress)
@@ -100,4 +102,4 @@ def _rule_opens(facts: Facts, policy: NetworkPolicy, pod: Pod, known: tuple[Pod,
         namespaces = {_SPACE.name: _SPACE, **part.namespaces}
         return added(msgspec.structs.replace(part, pods=pods, namespaces=namespaces))
 
-    return packet is not None and decision(facts.cluster, packet, "egress", edit).allowed
+    return packet is not None and decision(facts.cluster, packet, "egress", edit).said == "yes"

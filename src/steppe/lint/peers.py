@@ -240,4 +240,6 @@ def _takes(facts: Facts, place: _Place, meant: tuple[Pods, ...]) -> bool:
         for rule in place.policy.rules(place.direction)
     )
     edit = with_rules(place.policy, place.direction, changed)
-    return packet is not None and decision(facts.cluster, packet, place.direction, edit).allowed
+    if packet is None:
+        return False
+    return decision(facts.cluster, packet, place.direction, edit).said == "yes"

@@ -85,7 +85,7 @@ def _speaks(
             ends = (other, own) if direction == "ingress" else (own, other)
             said = decision(facts.cluster, packet_of(*ends), direction, with_policy(changed))
             by_it = policy.ref in {cause.ref for cause in said.because}
-            if by_it and not (closes and said.allowed):
+            if by_it and (said.said == "no" or not closes):
                 return True
     return False
 
@@ -122,7 +122,7 @@ def _closed_by_default(facts: Facts, policy: NetworkPolicy) -> str:
                 continue
             before = decision(facts.cluster, packet, "ingress")
             after = decision(facts.cluster, packet, "ingress", edit)
-            if not before.allowed and after.allowed:
+            if before.said == "no" and after.said == "yes":
                 return (
                     "is missing: with egress rules alone the policy closes ingress as well, so "
                     f"nobody reaches {named(pod.ref)}; write policyTypes: [Egress] if only egress "

@@ -11,15 +11,13 @@ import msgspec
 
 from steppe.explain.cluster_part import part_for
 from steppe.explain.model import Case
-from steppe.judge.judge import judge_of
+from steppe.judge.judge import AtEnd, judge_of
 from steppe.kube.cluster import Cluster
 from steppe.kube.objects import Pod
 from steppe.kube.policies import AnyTraffic, Direction, NetworkPolicy, PortName, Rule
 from steppe.net.address import IPAddress, parse_address
 from steppe.net.packet import Packet, Protocol
 from steppe.net.ports import PortRange
-from steppe.oracle.policy import Decision, verdict
-from steppe.oracle.promised_path import Oracle
 
 SOURCE_PORT = 40000
 OUTSIDE = (parse_address("203.0.113.1"), parse_address("2001:db8::1"))
@@ -70,11 +68,10 @@ def with_rules(policy: NetworkPolicy, direction: Direction, rules: tuple[Rule, .
 
 def decision(
     cluster: Cluster, packet: Packet, direction: Direction, edit: Edit | None = None
-) -> Decision:
+) -> AtEnd:
     """What the policies at one end say of the packet, after this edit of the cluster."""
     part = part_for(cluster, [Case("", packet)])
-    said = verdict(Oracle(edit(part) if edit else part).world, packet)
-    return said.ingress if direction == "ingress" else said.egress
+    return judge_of(edit(part) if edit else part).at_end(packet, direction)
 
 
 def rule_packet(rule: Rule, own: Pod, peer: Pod, direction: Direction) -> Packet | None:

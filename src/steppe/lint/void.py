@@ -161,7 +161,7 @@ def _cure(
         if pod.host_network or pod.ref == own.ref or _is_taken(facts, rules, pod):
             continue
         packet = rule_packet(wider.rule, own, pod, direction)
-        if packet and not decision(facts.cluster, packet, direction, edit).allowed:
+        if packet and decision(facts.cluster, packet, direction, edit).said == "no":
             return f"; without {where}, {pod.namespace}/{pod.name} for one stays out"
     return ""
 

@@ -1,8 +1,9 @@
 """The part of YAML that manifests are mostly written in, read ten times as fast as the whole of it.
 
-Block mappings and sequences, one value a line: plain, in quotes without escapes, or a flow
-collection. Whatever else a text has (block scalars, anchors, tags, values over several lines, keys
-given twice, faults) is not decided here: the answer is then NOT_PLAIN, and `yaml_text` reads it.
+Block mappings and sequences, one value a line: plain, in quotes without escapes, a flow collection,
+or a literal block (block_text.py). Whatever else a text has (folded blocks, anchors, tags, values
+over several lines, keys given twice, faults) is not decided here: the answer is then NOT_PLAIN, and
+`yaml_text` reads it.
 Tests hold both against each other.
 """
 
@@ -10,6 +11,8 @@ import re
 from collections.abc import Callable
 from copy import deepcopy
 from typing import Any
+
+from steppe.manifests.block_text import MARK, without_blocks
 
 _MARKS, _QUOTES = ("---", "..."), ("'", '"')
 _DASH = re.compile("- *")
@@ -28,6 +31,7 @@ _LINE = re.compile(
     re.MULTILINE | re.VERBOSE,
 )
 _PRINTABLE = bytes((*range(ord(" "), 127), ord("\n")))
+_NOT_PRINTABLE = re.compile("[\x00-\x09\x0b-\x1f\x7f-\xa0\u2028\u2029\ufeff\ufffe\uffff]")
 _ANCHORED = re.compile(r"[&*!]")
 _DEEPEST = 90
 _MOST_KNOWN = 1 << 16
@@ -53,14 +57,17 @@ class PlainYaml:
         self._scalars: dict[str, Any] = {}
         self._flows: dict[str, Any] = {}
         self._names: dict[str, str] = {}
+        self._blocks: dict[str, str] = {}
 
     def document(self, data: bytes) -> Any:
         """The value of a text with one document, or NOT_PLAIN."""
-        if data.translate(None, _PRINTABLE):
+        text = _printable(data)
+        if text is None or text.startswith(_MARKS) or "\n---" in text or "\n..." in text:
             return NOT_PLAIN
-        text = data.decode("ascii")
-        if text.startswith(_MARKS) or "\n---" in text or "\n..." in text:
+        found = without_blocks(text)
+        if found is None:
             return NOT_PLAIN
+        text, self._blocks = found
         rows = _LINE.findall(text)
         if len(rows) != text.count("\n") + 1:
             return NOT_PLAIN
@@ -76,7 +83,9 @@ class PlainYaml:
             return found
         if written[0] in "[{":
             return self._flowing(written)
-        found = written[1:-1] if written[0] in _QUOTES else self._scalar(written.rstrip())
+        if written[0] == MARK:
+            return self._blocks[written]
+        found = written[1:-1] if written[0] in _QUOTES else self._scalar(written.rstrip(" "))
         if len(self._scalars) > _MOST_KNOWN:
             self._scalars.clear()
         self._scalars[written] = found
@@ -105,6 +114,19 @@ class PlainYaml:
                 self._flows.clear()
             self._flows[written] = self._flow(written)
         return deepcopy(self._flows[written])
+
+
+def _printable(data: bytes) -> str | None:
+    """The text, if all of it is printable; no-break spaces and line breaks of other kinds are left
+    to others.
+    """
+    if not data.translate(None, _PRINTABLE):
+        return data.decode("ascii")
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        return None
+    return None if _NOT_PRINTABLE.search(text) else text
 
 
 class _Building:

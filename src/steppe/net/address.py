@@ -55,6 +55,17 @@ def parse_prefix(text: str) -> IPNetwork:
     return ip_network(text, strict=False)  # its ValueError says what is wrong
 
 
+def address_of(packed: bytes) -> IPAddress:
+    """The address of these 4 or 16 bytes; ValueError if they are neither."""
+    return IPv4Address(packed) if len(packed) == 4 else IPv6Address(packed)
+
+
+def prefix_of(packed: bytes, length: int) -> IPNetwork:
+    """The prefix of these 4 or 16 bytes, with its host bits cleared."""
+    network = IPv4Network if len(packed) == 4 else IPv6Network
+    return network(_masked(packed, length))
+
+
 def _masked(packed: bytes, length: int) -> tuple[int, int]:
     """The number of an address without its host bits, and the length; ValueError if it is long."""
     shift = 8 * len(packed) - length

@@ -133,6 +133,8 @@ def parse_ports(text: str) -> PortSet:
         raise ValueError(f"{text!r} is no port such as 80, 53/udp, 8000-8080/tcp or icmp")
     first = int(found[1])
     last = int(found[2] or found[1])
-    if not 1 <= first <= last <= LAST_PORT:
+    if not (1 <= first <= LAST_PORT and 1 <= last <= LAST_PORT):
         raise ValueError(f"{text!r} is not between 1 and {LAST_PORT}")
+    if first > last:
+        raise ValueError(f"{text!r} begins after its end; write the smaller port first")
     return PortSet((PortRange(protocol, first, last),))

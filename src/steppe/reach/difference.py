@@ -7,7 +7,7 @@ state only gains or loses everything that it reaches.
 What is not known in one state is no change, and not none: it is told apart.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import NamedTuple
 
@@ -107,9 +107,12 @@ class Difference:
         after: Cluster,
         wanted: PortSet = EVERYTHING,
         settings: Settings = DEFAULTS,
+        mark: Callable[[Member], object] = lambda _: None,
     ) -> None:
-        """`settings` say what objects may claim."""
-        joined = _joined(judge_of(before, settings), judge_of(after, settings))
+        """`settings` say what objects may claim; `mark` keeps members apart although no policy
+        does.
+        """
+        joined = _joined(judge_of(before, settings), judge_of(after, settings), mark)
         self.before = Reach(joined.before, joined.old, wanted)
         self.after = Reach(joined.after, joined.new, wanted)
         self.groups = joined.groups
@@ -263,7 +266,7 @@ class _Joined(msgspec.Struct, frozen=True):
 _Side = Mapping[str, tuple[Kind, Member, PolicyClass]]
 
 
-def _joined(before: Judge, after: Judge) -> _Joined:
+def _joined(before: Judge, after: Judge, mark: Callable[[Member], object]) -> _Joined:
     """The ends of both states, grouped by their classes in both."""
     judges = (before, after)
     prefixes = frozenset().union(*(named_prefixes(j.cluster, j.classes) for j in judges))
@@ -271,16 +274,16 @@ def _joined(before: Judge, after: Judge) -> _Joined:
         {member_name(known[1]): known for known in classed_members(j.cluster, j.classes, prefixes)}
         for j in judges
     )
-    found: dict[tuple[Kind, PolicyClass | None, PolicyClass | None], list[str]] = {}
+    found: dict[tuple[Kind, PolicyClass | None, PolicyClass | None, object], list[str]] = {}
     either = {**old, **new}
-    for name, (kind, _, _) in either.items():
+    for name, (kind, member, _) in either.items():
         was, will = (side[name][2] if name in side else None for side in (old, new))
-        found.setdefault((kind, was, will), []).append(name)
+        found.setdefault((kind, was, will, mark(member)), []).append(name)
     return _Joined(
         *judges,
-        tuple(_group(kind, either, names) for (kind, _, _), names in found.items()),
-        tuple((_group(kind, old, names), was) for (kind, was, _), names in found.items()),
-        tuple((_group(kind, new, names), will) for (kind, _, will), names in found.items()),
+        tuple(_group(kind, either, names) for (kind, *_), names in found.items()),
+        tuple((_group(kind, old, names), was) for (kind, was, *_), names in found.items()),
+        tuple((_group(kind, new, names), will) for (kind, _, will, _), names in found.items()),
     )
 
 

@@ -6,7 +6,7 @@ policy guards.
     exposure.unguarded()   pods that policies leave open, by direction
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import msgspec
 
@@ -21,6 +21,7 @@ from steppe.reach.flows import Flow, flows_to
 from steppe.reach.groups import Group, classed_members, groups_of, own_network
 from steppe.reach.imagined import Imagined, imagined
 from steppe.reach.matrix import Mask, bits
+from steppe.reach.names import member_name
 from steppe.reach.reach import Reach
 from steppe.settings import Settings
 
@@ -51,12 +52,19 @@ class Exposure:
     Invariant: new pods are in groups of their own, never with pods that are there.
     """
 
-    def __init__(self, known: Imagined, wanted: PortSet, settings: Settings) -> None:
-        self._known = known
+    def __init__(
+        self, known: Imagined, wanted: PortSet, settings: Settings, focus: Collection[str] = ()
+    ) -> None:
+        """`focus`: of those that are there, only these members; () for all."""
+        self._known, self._focus = known, focus
         judge = judge_of(known.cluster, settings)
         members = classed_members(judge.cluster, judge.classes)
         groups = groups_of(
-            members, lambda m: isinstance(m, Pod) and (m.namespace, m.name) in known.names
+            members,
+            lambda m: (
+                isinstance(m, Pod) and (m.namespace, m.name) in known.names,
+                member_name(m) in focus,
+            ),
         )
         self.reach = Reach(judge, groups, wanted)
         self.new: Mask = sum(1 << n for n, g in enumerate(self.reach.groups) if self._is_new(g))
@@ -66,6 +74,8 @@ class Exposure:
         are denied too.
         """
         there = self.reach.everyone & ~self.new
+        if self._focus:
+            there = sum(1 << n for n, g in enumerate(self.reach.groups) if self._is_asked(g))
         for number in bits(self.new):
             for flow in flows_to(self.reach, number, there):
                 yield Exposed(number, "ingress", flow, flow.senders)
@@ -80,6 +90,8 @@ class Exposure:
         for pod in sorted(own_network(judge.cluster.pods.values()), key=lambda each: each.ref):
             if (pod.namespace, pod.name) in self._known.names:
                 continue
+            if self._focus and member_name(pod) not in self._focus:
+                continue
             policy_class = judge.class_of(pod)
             for direction in DIRECTIONS:
                 number = policy_class.egress if direction == "egress" else policy_class.ingress
@@ -93,13 +105,19 @@ class Exposure:
         pods = self.reach.groups[group].pods
         return tuple(self._known.names[pod.namespace, pod.name] for pod in pods)
 
+    def _is_asked(self, group: Group) -> bool:
+        return member_name(group.members[0]) in self._focus
+
     def _is_new(self, group: Group) -> bool:
         pods = group.pods
         return bool(pods) and (pods[0].namespace, pods[0].name) in self._known.names
 
 
 def exposure_of(
-    cluster: Cluster, wanted: PortSet = EVERYTHING, settings: Settings = DEFAULTS
+    cluster: Cluster,
+    wanted: PortSet = EVERYTHING,
+    settings: Settings = DEFAULTS,
+    focus: Collection[str] = (),
 ) -> Exposure:
-    """The exposure of a cluster, restricted to the wanted ports."""
-    return Exposure(imagined(cluster), wanted, settings)
+    """The exposure of a cluster, restricted to the wanted ports, and to some of its members."""
+    return Exposure(imagined(cluster), wanted, settings, focus)

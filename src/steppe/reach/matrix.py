@@ -14,7 +14,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
-from steppe.judge.classes import DIRECTIONS, VERSIONS, Numbered, PolicyClass, PolicyClasses
+from steppe.judge.classes import (
+    DIRECTIONS,
+    VERSIONS,
+    Numbered,
+    PolicyClass,
+    PolicyClasses,
+    Unsure,
+    pieces_of,
+)
 from steppe.judge.pieces import allowed_of
 from steppe.kube.cause import Cause
 from steppe.kube.policies import Direction, PortName
@@ -86,6 +94,7 @@ class Matrix:
         self._sets: Numbered[PortSet] = Numbered()
         self._both: dict[tuple[int, int], int] = {}
         self._taking = {d: _taking(classes, d) for d in DIRECTIONS}
+        self._unsure = {d: _unsure(classes, d) for d in DIRECTIONS}
         self._parts_of: dict[tuple[Direction, int], tuple[_Part, ...]] = {}
         self._holding = {
             (direction, version): self._holders(direction, version)
@@ -179,7 +188,7 @@ class Matrix:
             found: dict[int, Mask] = {}
             for mask in self._told_apart(direction, value):
                 alike = identities[(mask & -mask).bit_length() - 1]
-                ports = self._sets.number(allowed_of(value.pieces(alike)))
+                ports = self._sets.number(allowed_of(pieces_of(value, alike)))
                 found[ports] = found.get(ports, 0) | mask
             parts = (_Part(mask, ports) for ports, mask in found.items())
             self._parts_of[key] = tuple(sorted(parts, key=lambda p: -p.identities.bit_count()))
@@ -193,6 +202,8 @@ class Matrix:
         if direction == "egress" and any(isinstance(p, PortName) for e in entries for p in e.ports):
             for mask in _by_ports(self._classes):
                 masks = _split(masks, mask)
+        for mask in self._unsure[direction]:
+            masks = _split(masks, mask)
         return masks
 
     def _lifted(self, direction: Direction, guard: int, version: int) -> Iterator[tuple[int, Mask]]:
@@ -243,6 +254,16 @@ def _taking(classes: PolicyClasses, direction: Direction) -> Mapping[Cause, Mask
         for cause in identity.rules:
             found[cause] = found.get(cause, 0) | 1 << index
     return found
+
+
+def _unsure(classes: PolicyClasses, direction: Direction) -> tuple[Mask, ...]:
+    """Masks of the identities that are not sure, by what they are not sure of."""
+    found: dict[object, Mask] = {}
+    for index, identity in enumerate(classes.identities[direction].values):
+        if isinstance(identity, Unsure):
+            key = (identity.passing, identity.bound)
+            found[key] = found.get(key, 0) | 1 << index
+    return tuple(found.values())
 
 
 def _by_ports(classes: PolicyClasses) -> Iterable[Mask]:

@@ -52,11 +52,11 @@ class OfferChange(msgspec.Struct, frozen=True):
 
     @property
     def may_open(self) -> bool:
-        return self.unknown and (share(self.before) < 1 or self.before.said == "unknown")
+        return self.unknown and _may_be_less(self.before) and _may_be_open(self.after)
 
     @property
     def may_close(self) -> bool:
-        return self.unknown and (share(self.after) < 1 or self.after.said == "unknown")
+        return self.unknown and _may_be_open(self.before) and _may_be_less(self.after)
 
 
 class _Same(msgspec.Struct, frozen=True):
@@ -215,6 +215,15 @@ def _otherwise(before: Outcome, after: Outcome) -> bool:
     """
     counted = {"partly", "unknown"}
     return before != after if counted & {before.said, after.said} else before.said != after.said
+
+
+def _may_be_open(outcome: Outcome) -> bool:
+    return outcome.said == "unknown" or share(outcome) > 0
+
+
+def _may_be_less(outcome: Outcome) -> bool:
+    """Whether some of the connections may not get through."""
+    return outcome.said == "unknown" or share(outcome) < 1
 
 
 def share(outcome: Outcome) -> float:

@@ -127,7 +127,8 @@ class Tables:
                 yield each
 
     def _naming(self, check: Check, ways: Iterable[Trace]) -> Iterator[Differing]:
-        """Elements that name an end of the packet, on nodes that it comes to.
+        """Elements that name an end of the packet, or of a tunnel on its way, on nodes that it
+        comes to.
 
         A rule for what is not in a set meets none, and one that nothing asks for has no cause.
         """
@@ -136,6 +137,8 @@ class Tables:
         for way in ways:
             ends |= {way.packet.source, way.packet.destination}
             nodes |= {step.node for step in way.steps}
+            tunnels = (step for step in way.steps if isinstance(step.what, Tunnelled))
+            ends |= {a for step in tunnels for a in self._cluster.nodes[step.node].addresses}
         for each in self._differing:
             key = each.state.key
             named = isinstance(key, ElementKey) and concerns(key, frozenset(ends))

@@ -73,14 +73,19 @@ def is_down(around: Surroundings | None, name: str) -> str:
     return "is down" if not link.up else "has no carrier"
 
 
-def stays_inside(inside: Surroundings, asked: Asked, interface: str) -> tuple[str, str] | None:
+def routing_inside(inside: Surroundings) -> Routing | None:
+    """The rules and routes of a pod's own namespace; None where not all of it was read."""
+    return None if inside.unread else Routing({}, inside)
+
+
+def stays_inside(inside: Routing | None, asked: Asked, interface: str) -> tuple[str, str] | None:
     """Why what a pod sends does not leave it by its link: what its kernel has, and what follows.
 
     None if it leaves, and where nobody has looked.
     """
-    if inside.unread:
+    if inside is None:
         return None
-    found = Routing({}, inside).answer(asked)
+    found = inside.answer(asked)
     if found is None:
         return f"no route to {asked.destination}", "it cannot be sent"
     if found.route.kind in DROPPING:

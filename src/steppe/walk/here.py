@@ -66,7 +66,7 @@ class Here(msgspec.Struct, frozen=True):
         """What a look-up of its route depends on, as it came by this link."""
         packet = self.state.packet
         return Asked(
-            packet.source,
+            self.state.came or packet.source,
             packet.destination,
             iif,
             packet.protocol,

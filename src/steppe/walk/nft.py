@@ -51,6 +51,7 @@ class State(msgspec.Struct, frozen=True):
     `local`: its source is an address of the node. `established`: it belongs to a connection that
     conntrack knows. `link` and `group`: the link it came in by and its group, if that is Steppe's.
     `carried_by`: of a tunnel's outer packet its IP protocol, in nft's words; else "".
+    `came`: the source it came in with, where conntrack gives it another one as it leaves.
     """
 
     packet: Packet
@@ -63,6 +64,7 @@ class State(msgspec.Struct, frozen=True):
     carried_by: str = ""
     share: Fraction = Fraction(1)
     met: tuple[tuple[What, tuple[Cause, ...]], ...] = ()
+    came: IPAddress | None = None
 
     def meeting(self, what: What, because: tuple[Cause, ...]) -> "State":
         return msgspec.structs.replace(self, met=(*self.met, (what, because)))

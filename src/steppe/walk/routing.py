@@ -5,9 +5,10 @@ Steppe's own rules and routes come from the tables. Where it was read what other
 them, that is looked up too, as the kernel does.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import msgspec
+from msgspec.structs import replace
 
 from steppe.kube.cause import Cause
 from steppe.net.address import IPAddress, IPNetwork
@@ -71,19 +72,34 @@ class Routing:
 
         If a table has no match, or a `throw` route, the next rule is tried.
         """
-        least = -1
-        for rule in self._rules[asked.destination.version]:
-            if rule.priority < least or not matches(rule, asked):
-                continue
-            if rule.action == "goto":
-                least = rule.target
-            elif rule.action == "lookup":
-                found = self._in_table(rule, asked.destination)
-                if found is not None:
-                    return found
-            elif rule.action != "nop":
-                return Answer(None, Route(rule.action), foreign=True, rule=rule)
-        return None
+        return self.to_any(asked)(asked.destination)
+
+    def to_any(self, asked: Asked) -> Callable[[IPAddress], Answer | None]:
+        """The answers for packets that differ from this one in their destination alone, for less:
+        what else rules ask for is looked at once. All are of one family.
+        """
+        rules = [
+            rule
+            for rule in self._rules[asked.destination.version]
+            if rule.destination is not None or matches(rule, asked)
+        ]
+
+        def answer(to: IPAddress) -> Answer | None:
+            least = -1
+            for rule in rules:
+                if rule.priority < least or not _takes(rule, asked, to):
+                    continue
+                if rule.action == "goto":
+                    least = rule.target
+                elif rule.action == "lookup":
+                    found = self._in_table(rule, to)
+                    if found is not None:
+                        return found
+                elif rule.action != "nop":
+                    return Answer(None, Route(rule.action), foreign=True, rule=rule)
+            return None
+
+        return answer
 
     def _in_table(self, rule: RoutingRule, destination: IPAddress) -> Answer | None:
         table = self._tables.get(rule.routing_table)
@@ -112,6 +128,11 @@ def matches(rule: RoutingRule, asked: Asked) -> bool:
         and _within(rule.destination_ports, asked.destination_port)
     )
     return selected != rule.inverted
+
+
+def _takes(rule: RoutingRule, asked: Asked, to: IPAddress) -> bool:
+    """Whether a rule takes the packet to this destination, if it takes one to any."""
+    return rule.destination is None or matches(rule, replace(asked, destination=to))
 
 
 def _within(ports: tuple[int, int] | None, port: int) -> bool:

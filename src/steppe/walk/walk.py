@@ -110,13 +110,10 @@ class Walker:
 
     def _sent(self, at: Here, sender: IPAddress) -> Here:
         """The end of a packet that does not leave its pod."""
-        around = self._views[at.node].around
-        link = self._pod_link.get(sender, "")
+        around, link = self._views[at.node].around, self._pod_link.get(sender, "")
         for pod in around.pods if around is not None and link else ():
-            if pod.link != link:
-                continue
-            asked = at.asked("lo")
-            if (why := beside.stays_inside(pod.inside, asked, pod.interface)) is not None:
+            inside = beside.routing_inside(pod.inside) if pod.link == link else None
+            if (why := beside.stays_inside(inside, at.asked("lo"), pod.interface)) is not None:
                 return at.ending("dropped", f"pod {self._pod_named[sender]} has {': '.join(why)}")
         return at
 
@@ -184,14 +181,17 @@ class Walker:
         return at.ending("dropped", reason), (*steps, *met)
 
     def _known(self, at: Here) -> Iterator[Here]:
-        """The reply after the node's conntrack; nat chains see only the first packet of a flow."""
+        """The reply after the node's conntrack; nat chains see only the first packet of a flow.
+
+        Its source is restored only as it leaves (postrouting), so routes are asked with the old.
+        """
         done = at.undo.get((at.node, at.state.packet))
         if done is None:
             yield at
             return
         packet = done.before.answer
         what = Restored(at.state.packet, packet)
-        state = msgspec.structs.replace(at.state, packet=packet)
+        state = msgspec.structs.replace(at.state, packet=packet, came=at.source)
         yield at.becoming(state.meeting(what, done.because))
 
     def _served(self, at: Here) -> Iterator[Here]:
@@ -304,7 +304,8 @@ class Walker:
             steps.append(Step(at.node, Stage.UNDERLAY, Crossed(at.destination, peer)))
             return self._between(at, peer)
         if at.source == before and before in self._pod_node:
-            reason = f"{at.node} has no IPv{before.version} address to leave the cluster with"
+            # It has no address of this family, or no table that says so: no answer would come.
+            reason = f"{at.node} gives {before} no address to leave the cluster with"
             return at.ending("dropped", reason)
         steps.append(Step(at.node, Stage.UNDERLAY, Crossed(at.destination)))
         return at.ending("outside")

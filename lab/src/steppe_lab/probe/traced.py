@@ -36,6 +36,8 @@ _TABLE, _CHAIN, _HANDLE, _TYPE, _VERDICT, _ID = 1, 2, 3, 4, 5, 6
 _NETWORK, _TRANSPORT, _OIF, _FAMILY, _POLICY = 8, 9, 12, 15, 16
 _BY_POLICY, _BY_RULE = 1, 3
 _DROP = 0
+_COUNTED = re.compile(r"counter packets \d+ bytes \d+ ?")
+"""It differs from packet to packet, and the rule is the same."""
 _FAMILIES = {1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6"}
 _BUFFER = 8 << 20
 _DATAGRAM = 1 << 16
@@ -98,6 +100,8 @@ class Traces:
         self._sockets: dict[str, socket.socket] = {}
         self._passes: dict[tuple[str, int], _Pass] = {}
         self._last: dict[tuple[int, bool], _At] = {}
+        self._lists: dict[tuple[str, str], str] = {}
+        """By namespace and command: what nft listed; many packets end in one chain."""
 
     def __enter__(self) -> Self:
         try:
@@ -184,7 +188,7 @@ class Traces:
         for family, listed in there:
             rule = re.search(rf"^\s*(.*) # handle {at.handle}$", listed, re.MULTILINE)
             if rule is not None:
-                return family, rule[1]
+                return family, _COUNTED.sub("", rule[1])
         family = there[0][0] if there else at.family
         return family, f"rule with handle {at.handle}" if at.handle else "policy drop"
 
@@ -194,8 +198,13 @@ class Traces:
         for family in (at.family, "inet"):
             command = f"list chain {family} {at.table} {at.chain}"
             with contextlib.suppress(NftError):  # the table is of the other family, or is gone
-                found.append((family, netns.inside(at.netns, partial(_run, command))))
+                found.append((family, self._list(at.netns, command)))
         return found
+
+    def _list(self, name: str, command: str) -> str:
+        if (name, command) not in self._lists:
+            self._lists[name, command] = netns.inside(name, partial(_run, command))
+        return self._lists[name, command]
 
 
 def _pass(found: dict[int, bytes]) -> _Pass | None:

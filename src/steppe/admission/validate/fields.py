@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from steppe.admission.model import FieldError, Json
+from steppe.net.address import parse_address
 
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 _LABEL_1035 = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
@@ -167,9 +168,9 @@ def port(errors: Errors, field: str, value: Any) -> None:
 
 
 def address(errors: Errors, field: str, value: str) -> int:
-    """Check an IP address; its family, or 0."""
+    """Check an IP address (no zone, as Go's ParseAddr alone would allow); its family, or 0."""
     try:
-        return ipaddress.ip_address(value).version
+        return parse_address(value).version
     except ValueError:
         errors.invalid(
             field, value, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"

@@ -1,6 +1,5 @@
 """NetworkPolicy, EndpointSlice, Endpoints, Ingress, IPAddress and ServiceCIDR."""
 
-import ipaddress
 from typing import Any
 
 from steppe.admission.model import Json
@@ -14,7 +13,7 @@ from steppe.admission.validate.fields import (
     port,
 )
 from steppe.admission.validate.meta import selector
-from steppe.net.address import holds
+from steppe.net.address import IPAddress, holds, parse_address
 
 PROTOCOLS = ("SCTP", "TCP", "UDP")
 _MAX_ENDPOINTS, _MAX_ADDRESSES, _MAX_PORTS = 1000, 100, 20000
@@ -131,7 +130,7 @@ def _endpoint(errors: Errors, where: str, item: Json, type_: str) -> None:
 
 def _endpoint_address(errors: Errors, field: str, text: str, type_: str) -> None:
     try:
-        parsed = ipaddress.ip_address(text)
+        parsed = parse_address(text)
     except ValueError:
         parsed = None
     if parsed is None or f"IPv{parsed.version}" != type_:
@@ -141,9 +140,7 @@ def _endpoint_address(errors: Errors, field: str, text: str, type_: str) -> None
     special_address(errors, field, parsed)
 
 
-def special_address(
-    errors: Errors, field: str, parsed: ipaddress.IPv4Address | ipaddress.IPv6Address
-) -> None:
+def special_address(errors: Errors, field: str, parsed: IPAddress) -> None:
     """ValidateNonSpecialIP: endpoints may not point at the node itself or at a link."""
     shown = str(parsed)
     if parsed.is_unspecified:
@@ -221,7 +218,7 @@ def _backend(errors: Errors, where: str, backend: Json) -> None:
 def ip_address(errors: Errors, obj: Json) -> None:
     name = obj.get("metadata", {}).get("name", "")
     try:
-        canonical = str(ipaddress.ip_address(name))
+        canonical = str(parse_address(name))
     except ValueError:
         canonical = ""
     if name != canonical:

@@ -1,7 +1,5 @@
 """Services: pkg/apis/core/validation ValidateService and ValidateServiceUpdate."""
 
-import ipaddress
-
 from steppe.admission.model import Context, Json
 from steppe.admission.validate.fields import (
     Errors,
@@ -14,6 +12,7 @@ from steppe.admission.validate.fields import (
     port,
 )
 from steppe.admission.validate.network import PROTOCOLS, special_address
+from steppe.net.address import parse_address
 
 _TYPES = ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")
 _FAMILIES = ("IPv4", "IPv6")
@@ -202,7 +201,7 @@ def _external(errors: Errors, spec: Json) -> None:
             errors.forbidden(f"spec.{name}", "may only be used when `type` is 'LoadBalancer'")
     for index, text in enumerate(spec.get("externalIPs", ())):
         if address(errors, f"spec.externalIPs[{index}]", text):
-            special_address(errors, f"spec.externalIPs[{index}]", ipaddress.ip_address(text))
+            special_address(errors, f"spec.externalIPs[{index}]", parse_address(text))
 
 
 def service_update(errors: Errors, old: Json, new: Json) -> None:

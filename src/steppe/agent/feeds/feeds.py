@@ -12,6 +12,7 @@ from collections.abc import Container, Iterable, Iterator
 from functools import partial
 from typing import Any, Protocol
 
+from steppe.agent.feeds.bgp import BgpFeed
 from steppe.agent.feeds.feed import Feed, Follow
 from steppe.agent.feeds.nodes import NodeFeed
 from steppe.agent.feeds.policies import PolicyFeed
@@ -28,6 +29,7 @@ from steppe.client.mirror import Kind
 from steppe.client.resources import NODES, SERVICES
 from steppe.compile.incremental import NodeCompiler
 from steppe.errors import SteppeError
+from steppe.fabric.registry import speaks_bgp
 from steppe.kube.cause import Cause, Problem
 from steppe.kube.objects import Underlay
 from steppe.state.node import Key
@@ -66,11 +68,13 @@ class Feeds:
         self.services = ServiceFeed(compiler, hurry)
         self.ranges = RangeFeed(compiler)
         self.policies = PolicyFeed(compiler, hurry)
+        self.bgp = BgpFeed()
         settings = compiler.settings
         self.followed: list[Feed] = [
             self.nodes,
             *((self.services, self.ranges) if settings.services else ()),
             *((self.policies,) if settings.policies else ()),
+            *((self.bgp,) if speaks_bgp(settings) else ()),
         ]
         """The registry: all feeds in it are followed, waited for, and asked for Problems."""
         self.health_ports = HealthPortServer(compiler, lambda: proxy_health.healthy)

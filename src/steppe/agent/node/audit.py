@@ -3,12 +3,13 @@
     differences   entries of Steppe's tables, their base (nftables' chains and sets), and the
                   entries inside pods that attaching has made
     flows         tracked flows to addresses that are no longer backends
+    sessions      BGP sessions that are missing, and why
     others        what other programs, or hands, have put beside the tables, and what that does to
                   which flows (steppe.findings)
 
-Entries and flows are repaired on request. The inside of a pod is only reported, since later plugins
-of the chain may have changed it: recreate the pod. Settings and rules of other programs are only
-reported too.
+Entries and flows are repaired on request; for sessions the agent keeps trying. The inside of a pod
+is only reported, since later plugins of the chain may have changed it: recreate the pod. Settings
+and rules of other programs are only reported too.
 """
 
 import asyncio
@@ -56,7 +57,11 @@ class Audit:
         inner_faults: InnerFaults,
         inspection: Inspection,
         observer: Observer,
+        *,
+        sessions: Callable[[], list[Json]] = list,
     ) -> None:
+        """`sessions`: a row for each BGP session that is missing."""
+        self._sessions = sessions
         self._compiler = compiler
         self._keeper = keeper
         self._inner_faults = inner_faults
@@ -88,12 +93,14 @@ class Audit:
             "node": self._compiler.name,
             "entries": len(self._compiler.state),
             "repaired": repair and bool(changes or faults or stale),
+            # The base first: without it there may be hundreds of elements that are not there.
             "differences": [
-                *rows,
                 *map(_fault_row, faults),
+                *rows,
                 *(_row_inside(*found) for found in inside),
             ],
             "flows": flows,
+            "sessions": self._sessions(),
             "others": [finding_document(other) for other in others],
         }
 

@@ -1,6 +1,6 @@
 """Passes changes of the API and of the underlay to the keeper."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from steppe.agent.feeds.feeds import Feeds
 from steppe.agent.node.keeper import Keeper
@@ -12,7 +12,15 @@ from steppe.state.node import Key
 class FeedListener:
     """Is called when the API (feeds.Listener) or the underlay has changed something."""
 
-    def __init__(self, feeds: Feeds, keeper: Keeper, underlay: UnderlayView) -> None:
+    def __init__(
+        self,
+        feeds: Feeds,
+        keeper: Keeper,
+        underlay: UnderlayView,
+        also: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`also` is called after each change of the API."""
+        self._also = also
         self._feeds = feeds
         self._keeper = keeper
         self._underlay = underlay
@@ -20,6 +28,7 @@ class FeedListener:
     def touch(self, keys: Iterable[Key]) -> None:
         """The entries of these keys may have changed: compare and apply them soon."""
         self._keeper.touch(keys)
+        self._also()
 
     async def nodes_listed(self) -> None:
         """After a list of nodes: read the sysctls that it makes desired, and the underlay again."""

@@ -4,7 +4,7 @@
                ─▶ from-tunnel    out of a tunnel come its node's own packets, and its pods'
     input         arriving       no broadcast from pods
                ─▶ tunnels        tunnels' packets come from other nodes
-    forward ─▶ tunnels-forwarded   tunnels begin at nodes: none is passed on
+    forward ─▶ tunnels-forwarded   tunnels begin at nodes: none is passed on (skeleton.py)
     input, forward ─▶ pod-errors   a pod tells of errors in its own connections only
 
 Pod links are known by their group (state/workload.py). Which addresses a pod has, its routes say:
@@ -59,13 +59,8 @@ def edges() -> tuple[Chain, ...]:
     that tunnels' packets come to where they end.
     """
     return (
-        _entry(),
-        _from_pod(),
-        _from_tunnel(),
-        _pod_errors(),
-        _tunnels(),
-        _tunnels_forwarded(),
-        _arriving(),
+        *(_entry(), _from_pod(), _from_tunnel(), _pod_errors()),
+        *(_tunnels(), _tunnels_forwarded(), _arriving()),
     )
 
 
@@ -178,7 +173,10 @@ def _arriving() -> Chain:
 
 
 def tunnels_forwarded() -> Iterator[Rule]:
-    """What leads to that chain, in the base chain for what a node sends on."""
+    """What leads to the chain that drops tunnels' packets, in a base chain at `forward`.
+
+    A chain of its own, so that other packets meet no more than these rules for it.
+    """
     for tunnelled in _TUNNELLED:
         yield Rule((tunnelled,), Go("jump", TUNNELS_FORWARDED))
 
@@ -187,16 +185,16 @@ def _tunnels_forwarded() -> Chain:
     """What a node sends on for others takes its address where it leaves the cluster, or as a
     Service's chain asks; its peers would take it for a tunnel's.
     """
-    outside = {v: Match(f"{p} daddr", set=CLUSTER.name(v), negate=True) for v, p in FAMILIES}
     return Chain(
         TUNNELS_FORWARDED,
         tuple(
-            Rule(matches, "drop", "tunnels begin at nodes, not behind them")
+            Rule(also, "drop", "tunnels begin at nodes, not behind them")
             for v, p in FAMILIES
-            for matches in (
+            for outside in (Match(f"{p} daddr", set=CLUSTER.name(v), negate=True),)
+            for also in (
                 (Match(f"{p} daddr", set=TUNNEL_PEER.name(v)),),
-                (_FROM_PODS, outside[v]),
-                (Marked(MASQUERADE), outside[v]),
+                (_FROM_PODS, outside),
+                (Marked(MASQUERADE), outside),
             )
         ),
     )

@@ -10,7 +10,7 @@ from typing import Literal
 
 import msgspec
 
-from steppe.dataplane.nft.edges import FROM_POD, FROM_TUNNEL, POD_ERRORS, TUNNELS
+from steppe.dataplane.nft.edges import FROM_POD, FROM_TUNNEL, POD_ERRORS, TUNNELS, TUNNELS_FORWARDED
 from steppe.dataplane.nft.policy_chains import ACCEPTED, denied, ports_chain
 from steppe.dataplane.nft.service_chains import (
     REFUSE,
@@ -31,6 +31,7 @@ class Purpose(msgspec.Struct, frozen=True):
 
 _UNTRANSLATED = "no Service is translated for {}"
 _TUNNELLED = "tunnels' packets are taken from anybody, with anything inside"
+_FORWARDED = "pods may send tunnels' packets through {}"
 _ANSWERS = "what Services do not serve is not refused"
 _EGRESS = "what egress policies forbid pods of {} goes out"
 _INGRESS = "what ingress policies forbid comes in to pods of {}"
@@ -42,7 +43,8 @@ PURPOSES = {
     POD_ERRORS: Purpose("guard", "pods' errors about others' connections get past policies"),
     TUNNELS: Purpose("guard", _TUNNELLED),
     "arriving": Purpose("guard", _TUNNELLED),
-    "forward": Purpose("guard", "pods may send tunnels' packets through {}"),
+    TUNNELS_FORWARDED: Purpose("guard", _FORWARDED),
+    "forward": Purpose("guard", _FORWARDED),
     "prerouting": Purpose(
         "service", _UNTRANSLATED.format("what comes in to {} and for what its pods send")
     ),

@@ -139,6 +139,8 @@ def _forward() -> Chain:
     """Drop invalid packets of the cluster. A TCP segment that conntrack finds invalid, such as one
     far outside its window, is not translated back: its receiver would not know the connection and
     answer with a reset, which ends the connection.
+
+    Nearly all packets are of connections that are known: they meet no rule after the one for these.
     """
     untranslated = (
         Rule(
@@ -151,7 +153,8 @@ def _forward() -> Chain:
         )
         for version, protocol in FAMILIES
     )
-    rules = (*tunnels_forwarded(), errors_of_pods(), *untranslated)
+    known = Rule((Match("ct state", literal="established"),), "accept")
+    rules = (*tunnels_forwarded(), known, errors_of_pods(), *untranslated)
     return Chain("forward", rules, Hook("filter", "forward", 0))
 
 

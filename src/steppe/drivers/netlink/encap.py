@@ -1,10 +1,9 @@
 """The outer header that a route names (`encap ip …`, ip-route(8); linux/lwtunnel.h)."""
 
 from collections.abc import Mapping
-from ipaddress import IPv4Address, IPv6Address
 
 from steppe.drivers.netlink import message as nl
-from steppe.net.address import IPAddress
+from steppe.net.address import IPAddress, address_of
 from steppe.state.route import Encap
 
 RTA_ENCAP_TYPE = 21
@@ -60,4 +59,4 @@ def read(found: Mapping[int, bytes]) -> Encap | None:
 def _address(packed: bytes) -> IPAddress | None:
     if len(packed) not in (4, 16):
         return None
-    return IPv4Address(packed) if len(packed) == 4 else IPv6Address(packed)
+    return address_of(packed)

@@ -4,13 +4,12 @@ The kernel carries both in the same messages: a forwarding entry has family AF_B
 """
 
 import struct
-from ipaddress import IPv4Address, IPv6Address
 
 import msgspec
 
 from steppe.drivers.netlink import message as nl
 from steppe.drivers.netlink.message import Message, Request
-from steppe.net.address import IPAddress
+from steppe.net.address import IPAddress, address_of
 from steppe.state.route import PROTOCOL
 
 RTM_NEWNEIGH = 28
@@ -90,10 +89,7 @@ def read_neighbour(message: Message) -> NeighbourInfo | None:
     if family not in (_AF_INET, _AF_INET6, _AF_BRIDGE) or flags & _NTF_PROXY:
         return None
     found = nl.attributes(message.body, _NDMSG.size)
-    packed = found.get(_NDA_DST)
-    address: IPAddress | None = None
-    if packed is not None:
-        address = IPv4Address(packed) if len(packed) == 4 else IPv6Address(packed)
+    address = address_of(found[_NDA_DST]) if _NDA_DST in found else None
     return NeighbourInfo(
         index=index,
         forwarding=family == _AF_BRIDGE,

@@ -4,13 +4,12 @@ Only the form that drivers/nexthops.py uses: one gateway on one link.
 """
 
 import struct
-from ipaddress import IPv4Address, IPv6Address
 
 import msgspec
 
 from steppe.drivers.netlink import message as nl
 from steppe.drivers.netlink.message import Message, Request
-from steppe.net.address import IPAddress
+from steppe.net.address import IPAddress, address_of
 from steppe.state.route import PROTOCOL
 
 RTM_NEWNEXTHOP = 104
@@ -65,10 +64,7 @@ def read_nexthop(message: Message) -> NexthopInfo:
     """The object of a RTM_NEWNEXTHOP or RTM_DELNEXTHOP."""
     _, _, protocol, _, flags = _NHMSG.unpack_from(message.body)
     found = nl.attributes(message.body, _NHMSG.size)
-    packed = found.get(_NHA_GATEWAY)
-    via: IPAddress | None = None
-    if packed is not None:
-        via = IPv4Address(packed) if len(packed) == 4 else IPv6Address(packed)
+    via = address_of(found[_NHA_GATEWAY]) if _NHA_GATEWAY in found else None
     return NexthopInfo(
         id=nl.number(found.get(_NHA_ID, b"")),
         protocol=protocol,

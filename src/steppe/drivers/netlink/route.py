@@ -7,14 +7,13 @@ an earlier version, and is only deleted.
 
 import struct
 from collections.abc import Callable
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 import msgspec
 
 from steppe.drivers.netlink import encap
 from steppe.drivers.netlink import message as nl
 from steppe.drivers.netlink.message import Message, Request
-from steppe.net.address import IPAddress, IPNetwork
+from steppe.net.address import IPAddress, IPNetwork, address_of, prefix_of
 from steppe.state.route import PROTOCOL, Hop, Route, RouteKey, RouteKind, in_order
 
 RTM_NEWROUTE = 24
@@ -198,12 +197,10 @@ def _hop(
 
 
 def _prefix(family: int, length: int, packed: bytes | None) -> IPNetwork:
-    if family == AF_INET:
-        return IPv4Network((packed or bytes(4), length))
-    return IPv6Network((packed or bytes(16), length))
+    return prefix_of(packed or bytes(4 if family == AF_INET else 16), length)
 
 
 def _address(packed: bytes | None) -> IPAddress | None:
     if packed is None:
         return None
-    return IPv4Address(packed) if len(packed) == 4 else IPv6Address(packed)
+    return address_of(packed)

@@ -1,13 +1,12 @@
 """Rules that choose among routing tables (`ip rule`, ip-rule(8))."""
 
 import struct
-from ipaddress import IPv4Network, IPv6Network
 
 import msgspec
 
 from steppe.drivers.netlink import message as nl
 from steppe.drivers.netlink.message import Message, Request
-from steppe.net.address import IPNetwork
+from steppe.net.address import prefix_of
 from steppe.state.route import PROTOCOL, Rule, RuleKey
 
 RTM_NEWRULE = 32
@@ -64,11 +63,8 @@ def read_rule(message: Message) -> RuleInfo | None:
     if action != _FR_ACT_TO_TBL or family not in (_AF_INET, _AF_INET6):
         return None
     found = nl.attributes(message.body, _FIB_RULE.size)
-    source: IPNetwork
-    if family == _AF_INET:
-        source = IPv4Network((found.get(_FRA_SRC, bytes(4)), length))
-    else:
-        source = IPv6Network((found.get(_FRA_SRC, bytes(16)), length))
+    anything = bytes(4 if family == _AF_INET else 16)
+    source = prefix_of(found.get(_FRA_SRC, anything), length)
     if _FRA_TABLE in found:
         table = nl.number(found[_FRA_TABLE])
     key = RuleKey(source, nl.number(found.get(_FRA_PRIORITY, b"")))

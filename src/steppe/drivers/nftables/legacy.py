@@ -11,7 +11,6 @@ import os
 import socket
 import struct
 from collections.abc import Iterable, Iterator, Mapping
-from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ import msgspec
 from steppe.drivers.errors import KernelError
 from steppe.drivers.nftables.expressions import both, target
 from steppe.drivers.nftables.ways import ways_from
-from steppe.net.address import IPNetwork
+from steppe.net.address import IPNetwork, prefix_of
 from steppe.net.packet import protocol_word
 from steppe.state.surroundings import Matching, PacketRule, Ports
 
@@ -223,10 +222,7 @@ def _extension(found: Matching, name: str, data: bytes) -> tuple[Matching, str]:
 
 def _prefix(address: bytes, mask: bytes) -> IPNetwork | None:
     length = int.from_bytes(mask, "big").bit_count()
-    if not length:
-        return None
-    made = IPv4Network if len(address) == 4 else IPv6Network
-    return made((address, length), strict=False)
+    return prefix_of(address, length) if length else None
 
 
 def _text(raw: bytes) -> str:

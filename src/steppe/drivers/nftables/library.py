@@ -23,6 +23,7 @@ do: the kernel reports it as the first PID namespace numbers it."""
 
 _PR_SET_NAME, _PR_GET_NAME = 15, 16  # prctl(2)
 _TASK_NAME_SIZE = 16  # bytes, with the final zero (TASK_COMM_LEN in linux/sched.h)
+_libc = ctypes.CDLL(None)
 
 
 class NftError(SteppeError):
@@ -81,14 +82,13 @@ class Library:
 @contextlib.contextmanager
 def _named() -> Iterator[None]:
     """Inside, the calling thread has the name by which we know our transactions."""
-    libc = ctypes.CDLL(None)
     before = ctypes.create_string_buffer(_TASK_NAME_SIZE)
-    libc.prctl(_PR_GET_NAME, before)
-    libc.prctl(_PR_SET_NAME, TASK_NAME.encode())
+    _libc.prctl(_PR_GET_NAME, before)
+    _libc.prctl(_PR_SET_NAME, TASK_NAME.encode())
     try:
         yield
     finally:
-        libc.prctl(_PR_SET_NAME, before)
+        _libc.prctl(_PR_SET_NAME, before)
 
 
 def _load() -> ctypes.CDLL:

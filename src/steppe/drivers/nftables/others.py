@@ -93,7 +93,7 @@ def _in_table(
             some = _of(rules.get(inner, []), added)
             yield from _of_chain(table, chain["hook"], some, texts, on_the_way)
     if added is not None:
-        for name in chains.keys() - reached:
+        for name in sorted(chains.keys() - reached):
             ways = [Matching(partial=True)]
             yield from _of_chain(table, "any", _of(rules.get(name, []), added), texts, ways)
 

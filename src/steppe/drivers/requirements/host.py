@@ -92,6 +92,7 @@ PROGRAMS = (
     _program("unshare", Level.REQUIRED, "pods of a lab, and this report", "util-linux"),
     _program("kubectl", Level.OPTIONAL, "to work with a cluster or a lab", "kubernetes-client"),
     _program("conntrack", Level.OPTIONAL, "looking at connections by hand", "conntrack"),
+    _program("bird", Level.OPTIONAL, "the fabric bgp (2.0.8 or newer)", "bird2"),
     _program("iperf3", Level.OPTIONAL, "make bench", "iperf3"),
     _program("qemu-system-x86_64", Level.OPTIONAL, "make test-vm", "qemu-system-x86"),
 )

@@ -1,14 +1,13 @@
 """Every rule that chooses a routing table, whoever made it (`ip rule`), but Steppe's own."""
 
 import struct
-from ipaddress import IPv4Network, IPv6Network
 
 from steppe.drivers.netlink import message as nl
 from steppe.drivers.netlink import rule as own
 from steppe.drivers.netlink.message import Message
 from steppe.drivers.netlink.socket import NetlinkSocket
 from steppe.drivers.surroundings.look import Look
-from steppe.net.address import IPNetwork
+from steppe.net.address import prefix_of
 from steppe.net.packet import protocol_word
 from steppe.state.surroundings import Ports, RoutingRule
 
@@ -64,8 +63,8 @@ def _rule(message: Message) -> RoutingRule | None:
         priority=nl.number(found.get(_PRIORITY, b"")),
         action=known,  # type: ignore[arg-type]
         routing_table=nl.number(found[_TABLE]) if _TABLE in found else table,
-        source=_prefix(found.get(_SRC), of),
-        destination=_prefix(found.get(_DST), to),
+        source=prefix_of(found[_SRC], of) if _SRC in found else None,
+        destination=prefix_of(found[_DST], to) if _DST in found else None,
         iif=nl.string(found.get(_IIFNAME, b"")),
         oif=nl.string(found.get(_OIFNAME, b"")),
         mark=mark,
@@ -79,14 +78,6 @@ def _rule(message: Message) -> RoutingRule | None:
         target=nl.number(found.get(_GOTO, b"")),
         origin=nl.number(found.get(_PROTOCOL, b"")),
     )
-
-
-def _prefix(packed: bytes | None, length: int) -> IPNetwork | None:
-    if packed is None:
-        return None
-    if len(packed) == 4:
-        return IPv4Network((packed, length))
-    return IPv6Network((packed, length))
 
 
 def _ports(payload: bytes | None) -> Ports | None:

@@ -7,14 +7,13 @@ import socket
 import struct
 from collections.abc import Iterator
 from errno import EPROTONOSUPPORT
-from ipaddress import IPv4Network, IPv6Network
 from typing import Literal
 
 from steppe.drivers.netlink import message as nl
 from steppe.drivers.netlink.message import Message, Request
 from steppe.drivers.netlink.socket import NetlinkSocket
 from steppe.drivers.surroundings.look import Look
-from steppe.net.address import IPNetwork
+from steppe.net.address import IPNetwork, prefix_of
 from steppe.net.packet import protocol_word
 from steppe.state.surroundings import Ports, XfrmPolicy
 
@@ -75,6 +74,4 @@ def _ports(packed: bytes) -> Ports | None:
 
 
 def _prefix(family: int, packed: bytes, length: int) -> IPNetwork:
-    if family == socket.AF_INET6:
-        return IPv6Network((packed, length), strict=False)
-    return IPv4Network((packed[:4], length), strict=False)
+    return prefix_of(packed if family == socket.AF_INET6 else packed[:4], length)

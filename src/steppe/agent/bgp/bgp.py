@@ -1,0 +1,54 @@
+"""BGP as the rest of the agent sees it: nothing at all, where the fabric has no sessions."""
+
+from collections.abc import Iterator
+
+from steppe.agent.bgp.answer import Json, bgp_document, missing_rows
+from steppe.agent.bgp.speaker import Speaker
+from steppe.agent.bgp.view import BgpView
+from steppe.agent.feeds.feeds import Feeds
+from steppe.agent.options import Options
+from steppe.agent.supervisor import Job
+from steppe.compile.incremental import NodeCompiler
+from steppe.drivers.bird.daemon import Bird
+from steppe.fabric.registry import speaks_bgp
+from steppe.kube.cause import Problem
+
+
+class Bgp:
+    """One node's speaker, or none; every method has an answer in both cases."""
+
+    def __init__(self, options: Options, compiler: NodeCompiler, feeds: Feeds) -> None:
+        self._node = options.node
+        self._speaker: Speaker | None = None
+        if speaks_bgp(options.settings):
+            view = BgpView(
+                compiler,
+                feeds.bgp,
+                options.bgp_passwords,
+                mesh=True,
+                trusted=lambda: feeds.trusted,
+                leaving=lambda: feeds.nodes.leaving,
+            )
+            self._speaker = Speaker(options.node, view, Bird(options.state_dir / "bird"))
+        feeds.bgp.changed = self.wake
+
+    def wake(self) -> None:
+        """Something that BGP depends on may have changed."""
+        if self._speaker is not None:
+            self._speaker.wake()
+
+    def jobs(self) -> Iterator[Job]:
+        if self._speaker is not None:
+            yield Job("bgp", self._speaker.run)
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        return self._speaker.problems if self._speaker is not None else ()
+
+    def missing(self) -> list[Json]:
+        """A row for each session that is missing for a while."""
+        return missing_rows(self._speaker)
+
+    async def document(self) -> Json:
+        """The answer to `steppe bgp`."""
+        return await bgp_document(self._node, self._speaker)

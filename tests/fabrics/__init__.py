@@ -1,0 +1,1 @@
+"""One suite that every fabric has to pass (test_contract.py)."""
