@@ -8,10 +8,10 @@ ARCH := amd64
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo check format test test-api test-vm test-page attack bench wheels shim image test-image \
-	manifest kubernetes test-kubernetes golden lock clean
+	manifest kubernetes test-kubernetes test-e2e golden lock clean
 
 help:           ## this list
-	@sed -n 's/^\([a-z-]*\): .*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|'
+	@sed -n 's/^\([a-z0-9-]*\): .*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|'
 
 setup:          ## packages and .venv, nothing else
 	@tools/setup.sh run
@@ -68,6 +68,10 @@ test-kubernetes: ## a real 3-node cluster on this machine with Steppe as its net
 	@tools/setup.sh run test
 	STEPPE_KUBERNETES=1 $(PYTEST) -q tests/kubernetes $(ARGS); code=$$?; \
 		$(PY) -m tests.kubernetes sweep && exit $$code
+
+test-e2e:       ## Kubernetes' own e2e tests of networks, and docs/kubernetes-e2e.md: half an hour (ARGS=GROUP)
+	@tools/setup.sh run test
+	$(PY) -m tests.kubernetes e2e $(ARGS)
 
 bench:          ## the numbers the project promises, measured here: a table and bench/results/*.json
 	@tools/setup.sh run test

@@ -68,6 +68,8 @@ class Cluster:
             await self.api.put(PODS.path(), f"agent-{name}", metadata=metadata, spec=spec, **pod)
 
     async def _exec(self, request: web.Request) -> web.StreamResponse:
+        if request.headers["Accept"] != "*/*":  # as kube-apiserver 1.36 does
+            return web.Response(status=406)
         answering = web.WebSocketResponse(protocols=("v4.channel.k8s.io", "v5.channel.k8s.io"))
         await answering.prepare(request)
         self.spoken.append(answering.ws_protocol or "")

@@ -15,6 +15,7 @@ ALL = os.environ.get("STEPPE_FABRICS") == "all"
 
 FABRIC_ROWS = (
     Fabric("direct", 4, 0),
+    Fabric("bgp", 4, 0),
     Fabric("vxlan", 4, 50),
     Fabric("vxlan", 6, 70),
     Fabric("auto", 4, 50),

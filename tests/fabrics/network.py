@@ -64,7 +64,11 @@ class Fabric(msgspec.Struct, frozen=True):
 
     @property
     def node_mtu(self) -> int:
-        return 1500 if self.name == "direct" or self.name.startswith("auto") else self.path_mtu
+        return (
+            1500
+            if self.name in ("direct", "bgp") or self.name.startswith("auto")
+            else self.path_mtu
+        )
 
     @property
     def path_mtu(self) -> int:
@@ -89,7 +93,7 @@ class Network:
         self.fabric = fabric
         self.settings = Settings(fabric=fabric.name)
         self._stack = ExitStack()
-        racks = (0, 0, 0) if fabric.name == "direct" else (0, 0, 1)
+        racks = (0, 0, 0) if fabric.name in ("direct", "bgp") else (0, 0, 1)
         nodes = [_node(index, rack, fabric.underlay) for index, rack in enumerate(racks)]
         self.cluster = cluster_of(nodes, [pod_on(node, 0) for node in nodes])
         self.router = self.namespace()

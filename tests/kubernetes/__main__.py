@@ -52,12 +52,13 @@ def up(*how: str) -> None:
 
 
 def e2e(*groups: str) -> None:
-    from tests.kubernetes.e2e import groups as known
-    from tests.kubernetes.e2e import run
+    from tests.kubernetes.e2e import page, run
+    from tests.kubernetes.e2e.groups import checked
 
-    known.focus(groups)  # a group that is not there is told before a cluster is made
+    wanted = checked(groups)
     with running(Installed, *run.PROGRAMS) as cluster:
-        run.run(cluster, groups, say)
+        if not run.run(cluster, wanted, say):
+            raise HarnessError(f"tests have failed; {page.PAGE} has them")
 
 
 def measure() -> None:

@@ -36,6 +36,12 @@ build() { # FILE PACKAGE [FLAG...]: Go builds it again only if something has cha
   go build -trimpath -ldflags "-s -w ${stamp:-}" -o "$out/$1" "${@:3}" "$2"
 }
 
+own() { # NAME: a program of this folder, in the module of the same name
+  cp "$here/$1/main.go" .
+  go mod tidy 2>tidy.log || { cat tidy.log >&2; return 1; }
+  CGO_ENABLED=0 build "$1" .
+}
+
 kubernetes() {
   module kubernetes k8s.io/kubernetes "$version"
   echo "        downloading k8s.io/kubernetes $version"
@@ -54,9 +60,7 @@ kubernetes() {
 
 runtime() { # a client of the runtime's interface, in the place of a kubelet
   module sandbox k8s.io/cri-api "$staging"
-  cp "$here/sandbox/main.go" .
-  go mod tidy 2>tidy.log || { cat tidy.log >&2; return 1; }
-  CGO_ENABLED=0 build sandbox .
+  own sandbox
 }
 
 cluster() {
@@ -65,9 +69,9 @@ cluster() {
   for program in kube-apiserver kube-controller-manager kube-scheduler kubelet kubectl; do
     build $program k8s.io/kubernetes/cmd/$program
   done
-  for image in agnhost regression-issue-74839; do
-    CGO_ENABLED=0 build $image k8s.io/kubernetes/test/images/$image
-  done
+  # Without cgo, agnhost would need everything to be compiled a second time.
+  build agnhost k8s.io/kubernetes/test/images/agnhost
+  CGO_ENABLED=0 build regression-issue-74839 k8s.io/kubernetes/test/images/regression-issue-74839
   # agnhost's porter serves TLS with these.
   local source
   source=$(go list -m -f '{{.Dir}}' k8s.io/kubernetes)/test/images/agnhost/porter
@@ -81,8 +85,7 @@ companions() { # what a cluster needs beside Kubernetes
   need go.etcd.io/etcd/server/v3
   build etcd go.etcd.io/etcd/server/v3
   module coredns github.com/coredns/coredns v1.15.0
-  need github.com/coredns/coredns
-  CGO_ENABLED=0 build coredns github.com/coredns/coredns
+  own coredns
   module cni github.com/containernetworking/plugins v1.10.0
   local plugins=github.com/containernetworking/plugins/plugins plugin
   need $plugins/{main/loopback,main/ptp,ipam/host-local,meta/portmap}

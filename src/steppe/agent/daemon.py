@@ -137,7 +137,7 @@ class Agent:
         self._gauges = Gauges(
             metrics, compiler, keeper.reconciler, lambda: feeds.out_of_sync, self.problems
         )
-        observer = Observer(compiler, kernel.inspection, pipeline.cni.in_pod)
+        observer = Observer(compiler, kernel.inspection, pipeline.cni.in_pod, pipeline.bgp.learned)
         self._denials = Denials(compiler, lambda: read(kernel.counters), metrics.denied)
         answers = self._answers(observer)
         looked_at = (compiler, keeper, pipeline.cni.inner_faults, kernel.inspection, observer)

@@ -332,6 +332,7 @@ class Client:
         """A WebSocket of the server, such as a pod's `exec`; one of the protocols is spoken."""
         what = f"GET {path}"
         session, headers = self._opened(what)
+        headers["Accept"] = "*/*"  # the API server answers 406 to anything narrower
         with transport_errors(what):
             opening = session.ws_connect(
                 self.config.server + path,

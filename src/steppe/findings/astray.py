@@ -146,6 +146,8 @@ def _finding(known: Known, entry: str, rows: list[tuple[_Sender, _End, Answer]])
     by = ""
     if answer.key is not None and rule is not None and rule.is_special:
         by = f", by ip rule {rule}"
+    if answer.foreign and answer.because:
+        by += f", learned by {' and '.join(map(str, answer.because))}"
     sources = tuple(dict.fromkeys(p for sender, _, _ in rows for p in sender.prefixes))
     return Finding(
         "route" if answer.key is not None else "ip rule",

@@ -23,10 +23,12 @@ from steppe.reach.services import Offer, Offers
 
 
 class _Outcomes(msgspec.Struct):
-    """The results at one port of a Service of the pods that are not its endpoints."""
+    """The results at one port of a Service of the pods that are not its endpoints: whether any is
+    let through, one that is not, and all that get through at times, by how many endpoints are open.
+    """
 
-    allowed: int = 0
-    denied: list[Pod] = msgspec.field(default_factory=list)
+    allowed: bool = False
+    denied: Pod | None = None
     partly: dict[tuple[int, int], list[Pod]] = msgspec.field(default_factory=dict)
 
 
@@ -46,7 +48,7 @@ def closed_services(facts: Facts) -> Iterator[Finding]:
                 continue
             who = "pod" if facts.live else "pod that is known here"
             message = f"no {who} is let through to any endpoint"
-            message += _because(offers, fared.denied[0], offer)
+            message += _because(offers, fared.denied, offer)
             yield Finding(cause, "all-denied", message)
 
 
@@ -112,22 +114,22 @@ def _outcomes(facts: Facts, offers: Offers, offer: Offer) -> _Outcomes:
     own = {backend.address for view in offer.views for backend in view.backends}
     found = _Outcomes()
     for row in offers.rows(offer, facts.reach.of_kind("pods")):
-        callers = [
+        callers = (
             pod
             for pod in offers.members(row)
             # A pod always reaches itself, so an endpoint as client says nothing about policies.
             if isinstance(pod, Pod) and own.isdisjoint(pod.addresses)
-        ]
-        if not callers:
-            continue
+        )
         match row.outcome.said:
+            # One is enough: there may be as many rows as Services, with every pod in each.
             case "allowed":
-                found.allowed += len(callers)
+                found.allowed = found.allowed or next(callers, None) is not None
             case "denied":
-                found.denied += callers
+                found.denied = found.denied or next(callers, None)
             case "partly":
                 key = (row.outcome.open, row.outcome.endpoints)
-                found.partly.setdefault(key, []).extend(callers)
+                if some := list(callers):
+                    found.partly.setdefault(key, []).extend(some)
             case _:
                 pass  # no endpoints: reported by `service_findings`
     return found

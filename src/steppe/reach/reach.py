@@ -11,6 +11,7 @@ only (reach/outside.py).
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
+from typing import get_args
 
 import msgspec
 
@@ -137,7 +138,11 @@ class Reach:
         return (1 << len(self.groups)) - 1
 
     def of_kind(self, kind: Kind) -> Mask:
-        return of_kind(self.groups, kind)
+        return self._of_kind[kind]
+
+    @cached_property
+    def _of_kind(self) -> Mapping[Kind, Mask]:
+        return {kind: of_kind(self.groups, kind) for kind in get_args(Kind)}
 
     @cached_property
     def group_of_pod(self) -> Mapping[Name, int]:

@@ -30,7 +30,8 @@ from steppe.state.surroundings import SURROUNDING, Surroundings
 Json = Any
 
 _SHAPES = {
-    shape.__name__: shape for shape in (*get_args(Key), *get_args(Value), Hop, Encap, *SURROUNDING)
+    shape.__name__: shape
+    for shape in (*get_args(Key), *get_args(Value), Hop, Encap, *SURROUNDING, Cause, ObjectRef)
 }
 _WORDS = {"address": parse_address, "prefix": parse_prefix, "interface": parse_interface}
 

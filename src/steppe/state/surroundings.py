@@ -8,6 +8,7 @@ from typing import Literal
 
 import msgspec
 
+from steppe.kube.cause import Cause
 from steppe.net.address import IPAddress, IPNetwork
 from steppe.state.route import Route, RouteKey
 from steppe.state.sysctl import Sysctl, SysctlKey
@@ -66,11 +67,15 @@ class RoutingRule(msgspec.Struct, frozen=True):
 
 
 class OtherRoute(msgspec.Struct, frozen=True):
-    """A route that Steppe did not make; `origin` is its rtm_protocol (2: the kernel's own)."""
+    """A route that Steppe did not make; `origin` is its rtm_protocol (2: the kernel's own).
+
+    `because`: the objects whose BGP sessions it was learned by, where an agent knows them.
+    """
 
     key: RouteKey
     route: Route
     origin: int = 0
+    because: tuple[Cause, ...] = ()
 
 
 class SeenLink(msgspec.Struct, frozen=True):

@@ -187,4 +187,4 @@ def _values(own: _Routes, around: Surroundings | None) -> Iterator[tuple[RouteKe
     for key, route, because in own:
         yield key, (key.metric, route, because, False)
     for other in around.routes if around is not None else ():
-        yield other.key, (other.key.metric, other.route, (), True)
+        yield other.key, (other.key.metric, other.route, other.because, True)

@@ -36,11 +36,11 @@ LEFT_OUT = {
 """What is not run, by what names match: what it would need, or why."""
 
 
-def focus(names: tuple[str, ...]) -> str:
-    """One regular expression for these groups; for all of them without a name."""
+def checked(names: tuple[str, ...]) -> tuple[str, ...]:
+    """The names, all of them groups; HarnessError says which groups there are."""
     if unknown := [name for name in names if name not in GROUPS]:
         raise HarnessError(f"no group {unknown[0]}: there are {', '.join(GROUPS)}")
-    return "|".join(GROUPS[name] for name in names or GROUPS)
+    return names
 
 
 def group_of(test: str) -> str:

@@ -21,6 +21,7 @@ from tests.kubernetes.harness.settings import Settings
 AGNHOST = "registry.k8s.io/e2e-test-images/agnhost:2.63.0"
 _E2E = "registry.k8s.io/e2e-test-images"
 _PAUSE = ("registry.k8s.io/pause:3.10.2", "registry.k8s.io/pause:3.10")
+_IN_AGNHOST = ("agnhost", "coredns", "localhost.crt", "localhost.key")
 _TOOLS = (
     f"{_E2E}/glibc-dns-testing:2.0.0",
     *(f"registry.k8s.io/build-image/distroless-iptables:{tag}" for tag in ("v0.9.3", "v0.9.6")),
@@ -51,10 +52,13 @@ def prepared(settings: Settings, say: Callable[[str], None]) -> tuple[Path, Path
     folder.mkdir(parents=True, exist_ok=True)
     pause, archive, stamp = folder / "pause", folder / "images.tar", folder / "made-of"
     source = Path(__file__)
-    agnhost = Path(settings.kubernetes("agnhost"))
+    built = [Path(settings.kubernetes(name)) for name in (*_IN_AGNHOST, _RESETS)]
     parts = (source, source.with_name("pause.c"))
     made_of = [hashlib.sha256(one.read_bytes()).hexdigest() for one in parts]
-    made_of.append(f"{agnhost.stat().st_size} {agnhost.stat().st_mtime_ns}")
+    made_of += [
+        f"{each.stat().st_size} {each.stat().st_mtime_ns}" for each in built if each.exists()
+    ]
+    made_of += [name for name in _PROGRAMS if shutil.which(name)]
     text = "\n".join(made_of)
     if not (stamp.exists() and stamp.read_text() == text and archive.exists()):
         say("making images of this machine's programs")
@@ -131,10 +135,11 @@ def _images(
     tools.link("usr/bin/nc", "nc.openbsd" if shutil.which("nc.openbsd") else "busybox")
     tools.link("usr/bin/sh", "dash")
     _base(tools)
-    for name in ("agnhost", "coredns", "localhost.crt", "localhost.key"):
+    for name in _IN_AGNHOST:
         path = Path(settings.kubernetes(name))
         if path.exists():
             agnhost.file(name, path, 0o644 if name.startswith("localhost") else 0o755)
+            _add_libraries(agnhost, path)
     agnhost.link("agnhost-2", "agnhost")
     base, full = small.closed(), [tools.closed(), agnhost.closed()]
     serves = {"Cmd": ["httpd", "-f", "-p", "80", "-h", "/uploads"]}
@@ -177,15 +182,20 @@ def _add_program(layer: Layer, name: str) -> bool:
     if path is None:
         return False
     layer.file(f"usr/bin/{name}", Path(path))
-    listed = subprocess.run(["ldd", path], capture_output=True, text=True, check=False).stdout
-    for line in re.findall(r"=> (/\S+)|^\s+(/\S+) \(", listed, re.MULTILINE):
-        library = Path(line[0] or line[1])
-        folder = "lib64" if str(library).startswith("/lib64/") else f"usr/lib/{_triplet()}"
-        layer.file(f"{folder}/{library.name}", library)
+    _add_libraries(layer, Path(path))
     if name == "iptables":
         for extension in Path(f"/usr/lib/{_triplet()}/xtables").glob("*.so"):
             layer.file(f"usr/lib/{_triplet()}/xtables/{extension.name}", extension)
     return True
+
+
+def _add_libraries(layer: Layer, program: Path) -> None:
+    """None for a static program."""
+    listed = subprocess.run(["ldd", program], capture_output=True, text=True, check=False).stdout
+    for line in re.findall(r"=> (/\S+)|^\s+(/\S+) \(", listed, re.MULTILINE):
+        library = Path(line[0] or line[1])
+        folder = "lib64" if str(library).startswith("/lib64/") else f"usr/lib/{_triplet()}"
+        layer.file(f"{folder}/{library.name}", library)
 
 
 def _triplet() -> str:

@@ -1,5 +1,6 @@
 """What the agent says of BGP: `steppe bgp`, and the sessions in `steppe audit`."""
 
+import contextlib
 from collections.abc import Iterable
 from typing import Any
 
@@ -7,9 +8,11 @@ from steppe.agent.bgp.speaker import Speaker
 from steppe.bgp.judge import best
 from steppe.bgp.render import protocol_of
 from steppe.bgp.seen import LearnedRoute
-from steppe.bgp.tables import BgpTables, Filter
+from steppe.bgp.tables import BgpTables, Filter, Session, SessionKey
+from steppe.drivers.bird.control import BirdError
 from steppe.kube.cause import Cause
-from steppe.net.address import sort_key
+from steppe.net.address import IPNetwork, sort_key
+from steppe.state.claim import Entry
 
 Json = dict[str, Any]
 
@@ -20,7 +23,7 @@ async def bgp_document(node: str, speaker: Speaker | None) -> Json:
     if speaker is None:
         return head | {"sessions": [], "announcements": [], "filters": [], "learned": []}
     tables = speaker.tables
-    by_name = {protocol_of(entry.value): entry for entry in tables.sessions.values()}
+    by_name = _by_name(speaker)
     return head | {
         "starts": speaker.starts,
         "sessions": sorted(_sessions(speaker), key=lambda row: str(row["name"])),
@@ -111,3 +114,24 @@ def missing_rows(speaker: Speaker | None) -> list[Json]:
         {"session": entry.value.name, "why": why, "because": _because(entry.because)}
         for entry, why in (speaker.late() if speaker is not None else ())
     ]
+
+
+async def causes_of_routes(speaker: Speaker | None) -> dict[IPNetwork, tuple[Cause, ...]]:
+    """Of each prefix that BIRD has learned, the objects that asked for the sessions; nothing where
+    BIRD cannot be asked.
+    """
+    found: dict[IPNetwork, dict[Cause, None]] = {}
+    if speaker is None:
+        return {}
+    by_name = _by_name(speaker)
+    with contextlib.suppress(BirdError):
+        for route in await speaker.learned():
+            entry = by_name.get(_session_of(route))
+            if entry is not None:
+                found.setdefault(route.prefix, {}).update(dict.fromkeys(entry.because))
+    return {prefix: tuple(causes) for prefix, causes in found.items()}
+
+
+def _by_name(speaker: Speaker) -> dict[str, Entry[SessionKey, Session]]:
+    """The sessions by the names of their protocols."""
+    return {protocol_of(entry.value): entry for entry in speaker.tables.sessions.values()}

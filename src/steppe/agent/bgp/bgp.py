@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from steppe.agent.bgp.answer import Json, bgp_document, missing_rows
+from steppe.agent.bgp.answer import Json, bgp_document, causes_of_routes, missing_rows
 from steppe.agent.bgp.speaker import Speaker
 from steppe.agent.bgp.view import BgpView
 from steppe.agent.feeds.feeds import Feeds
@@ -11,7 +11,8 @@ from steppe.agent.supervisor import Job
 from steppe.compile.incremental import NodeCompiler
 from steppe.drivers.bird.daemon import Bird
 from steppe.fabric.registry import speaks_bgp
-from steppe.kube.cause import Problem
+from steppe.kube.cause import Cause, Problem
+from steppe.net.address import IPNetwork
 
 
 class Bgp:
@@ -48,6 +49,10 @@ class Bgp:
     def missing(self) -> list[Json]:
         """A row for each session that is missing for a while."""
         return missing_rows(self._speaker)
+
+    async def learned(self) -> dict[IPNetwork, tuple[Cause, ...]]:
+        """Of each prefix that BIRD has learned, the objects that asked for the sessions."""
+        return await causes_of_routes(self._speaker)
 
     async def document(self) -> Json:
         """The answer to `steppe bgp`."""

@@ -32,20 +32,29 @@ class BgpView:
         self._compiler = compiler
         self._feed = feed
         self._folder = passwords
+        self._passwords: dict[str, str] = {}
         self._mesh = mesh
         self._trusted = trusted
         self._leaving = leaving
 
     def passwords(self) -> dict[str, str]:
-        """By key, those that can be used; a line end behind one does not belong to it."""
-        found: dict[str, str] = {}
-        with contextlib.suppress(OSError):
-            for file in sorted(self._folder.iterdir()):
-                with contextlib.suppress(OSError, ValueError):
-                    text = file.read_text().rstrip("\n")
-                    if is_password(text):
-                        found[file.name] = text
-        return found
+        """By key, those that can be used; a line end behind one does not belong to it.
+
+        Where the folder cannot be read now, those that it had before.
+        """
+        try:
+            files = sorted(self._folder.iterdir())
+        except FileNotFoundError:
+            files = []
+        except OSError:
+            return self._passwords
+        self._passwords = {}
+        for file in files:
+            with contextlib.suppress(OSError, ValueError):
+                text = file.read_text().rstrip("\n")
+                if is_password(text):
+                    self._passwords[file.name] = text
+        return self._passwords
 
     def world(self, passwords: frozenset[str]) -> BgpWorld | None:
         """None while not all of it is known: then BIRD goes on with what it has."""

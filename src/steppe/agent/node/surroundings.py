@@ -5,7 +5,7 @@ that, in the event loop's thread.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Protocol
 
 import msgspec
@@ -17,11 +17,12 @@ from steppe.findings.finding import Finding
 from steppe.findings.known import Known
 from steppe.findings.registry import findings
 from steppe.findings.unread import unread
+from steppe.kube.cause import Cause
 from steppe.kube.objects import Workload
 from steppe.net.address import IPAddress, IPNetwork, host_prefix
 from steppe.state.node import Key
 from steppe.state.route import RouteKey, RuleKey
-from steppe.state.surroundings import InPod, Surroundings, Unread
+from steppe.state.surroundings import InPod, OtherRoute, Surroundings, Unread
 from steppe.state.workload import interface
 
 UNSEEN = Surroundings(unread=(Unread("its inside", "its network namespace is not found"),))
@@ -55,10 +56,24 @@ class Seen(msgspec.Struct, frozen=True):
     findings: tuple[Finding, ...] = ()
 
 
-class Observer:
-    """Looks at one node. `in_pods` looks into pods of it."""
+BIRD = 12
+"""The rtm_protocol of BIRD's routes (RTPROT_BIRD)."""
 
-    def __init__(self, compiler: NodeCompiler, reader: Reader, in_pods: InPods) -> None:
+Learned = Callable[[], Awaitable[Mapping[IPNetwork, tuple[Cause, ...]]]]
+"""The prefixes that BIRD has learned, and the objects that asked for the sessions."""
+
+
+async def _nothing() -> Mapping[IPNetwork, tuple[Cause, ...]]:
+    return {}
+
+
+class Observer:
+    """Looks at one node. `in_pods` looks into its pods; `learned` tells whose BIRD's routes are."""
+
+    def __init__(
+        self, compiler: NodeCompiler, reader: Reader, in_pods: InPods, learned: Learned = _nothing
+    ) -> None:
+        self._learned = learned
         self._compiler = compiler
         self._reader = reader
         self._in_pods = in_pods
@@ -79,8 +94,21 @@ class Observer:
             for pod in known.pods
             if addresses is None or not set(pod.addresses).isdisjoint(addresses)
         ]
-        around = msgspec.structs.replace(around, pods=tuple(pods))
+        around = msgspec.structs.replace(
+            around, pods=tuple(pods), routes=await self._with_causes(around.routes)
+        )
         return Seen(around, await asyncio.to_thread(findings, around, known))
+
+    async def _with_causes(self, routes: tuple[OtherRoute, ...]) -> tuple[OtherRoute, ...]:
+        if not any(route.origin == BIRD for route in routes):
+            return routes
+        learned = await self._learned()
+        return tuple(
+            msgspec.structs.replace(route, because=learned.get(route.key.prefix, ()))
+            if route.origin == BIRD
+            else route
+            for route in routes
+        )
 
     def _known(self) -> Known | None:
         compiler = self._compiler
