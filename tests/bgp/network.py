@@ -33,11 +33,15 @@ class View:
         self.settings = BgpSettings()
         self.secrets: dict[str, str] = {}
         self.more: dict[str, Any] = {}
+        self.away = False
+        """Whether the API is away, and nothing was read of it yet."""
 
     def passwords(self) -> dict[str, str]:
         return self.secrets
 
     def world(self, passwords: frozenset[str]) -> BgpWorld | None:
+        if self.away:
+            return None
         return BgpWorld(
             here=self.here,
             nodes=self.nodes,

@@ -11,6 +11,8 @@ import msgspec
 import pytest
 
 from steppe.bgp.objects import BgpSettings, Peer
+from steppe.bgp.render import render
+from steppe.bgp.tables import BgpTables
 from steppe.kube.prefixes import pod_cidrs
 from steppe.net.address import IPAddress
 from tests.bgp.network import BIRDS, Link, Pings, linked
@@ -105,6 +107,51 @@ def test_an_agent_that_ends_leaves_bird_running_and_the_next_takes_it_over(pair:
     here.begin()
     until(lambda: here.speaker.seen, 10, "the next agent has looked")
     assert (here.bird.pid(), here.speaker.starts) == (pid, 0)
+
+
+def test_without_the_api_bird_that_ends_comes_back_with_what_it_had(pair: Link) -> None:
+    pair.begin()
+    pair.until_full()
+    settled(pair)
+    here = pair.nodes[0]
+    here.end()
+    here.bird.kill()
+    here.view.away = True
+    here.begin()
+    until(lambda: here.bird.pid() is not None and here.speaker.starts, 10, "BIRD runs again")
+    until(lambda: "10.244.2.0/24" in here.routes(), 20, "with its routes")
+    assert here.failed is None
+
+
+async def test_a_change_whose_agent_was_killed_before_it_confirmed_is_made_again(
+    pair: Link,
+) -> None:
+    pair.begin()
+    pair.until_full()
+    settled(pair)
+    here = pair.nodes[0]
+    here.end()
+    wanted = here.bird.loaded
+    assert wanted is not None
+    half = wanted.replace("hold time 90", "hold time 60")
+    await here.bird.load(half, soft=False)
+    assert here.bird.is_unconfirmed
+    here.begin()
+    until(lambda: here.speaker.seen and not here.bird.is_unconfirmed, 10, "it was settled")
+    until(lambda: here.bird.loaded == wanted, 10, "and is what the API asks for")
+    settled(pair)
+
+
+async def test_bird_that_is_no_longer_wanted_takes_its_routes_along(pair: Link) -> None:
+    pair.begin()
+    pair.until_full()
+    settled(pair)
+    here, other = pair.nodes
+    here.end()
+    await here.bird.retire(render(BgpTables(), {}))
+    until(lambda: here.bird.pid() is None, 10, "BIRD has ended")
+    assert (here.routes(4), here.routes(6), here.bird.loaded) == ({}, {}, None)
+    until(lambda: not other.routes(), 10, "its neighbour has no route to it")
 
 
 def test_a_route_of_birds_that_somebody_deletes_is_back_within_two_seconds(pair: Link) -> None:

@@ -120,7 +120,9 @@ def worlds(draw: st.DrawFn) -> tuple[BgpTables, dict[str, str]]:
     nodes = [labelled(n, rr="yes") if draw(st.booleans()) else n for n in nodes]
     nodes[0] = msgspec.structs.replace(nodes[0], name=draw(names))
     given = draw(secrets)
-    routers = [bgp_peer(draw(names), **draw(peers)) for _ in range(draw(st.integers(0, 3)))]
+    # The API has one object of a name.
+    called = draw(st.lists(names, max_size=3, unique=True))
+    routers = [bgp_peer(name, **draw(peers)) for name in called]
     found, _ = tables_of(nodes, routers, bgp_settings(**draw(settings)), given)
     return found, given
 

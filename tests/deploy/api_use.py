@@ -39,6 +39,7 @@ VERBS = {
     "patch": "patch",
     "delete": "delete",
     "get_path": "nonResourceURL",
+    "get_bytes": "nonResourceURL",
     "server_time": "nonResourceURL",
 }
 """The client's methods, and the verb that the API server asks its roles for."""

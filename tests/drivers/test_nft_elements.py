@@ -85,6 +85,11 @@ AS_NFT_WRITES = [
 ]
 
 
+def pairs(table: Table) -> dict[str, Iterable[tuple[Key, Element | None]]]:
+    """As what moves elements takes them."""
+    return {name: rows.items() for name, rows in table.items()}
+
+
 @pytest.mark.parametrize(
     ("name", "key", "data", "wire"), AS_NFT_WRITES, ids=[row[0] for row in AS_NFT_WRITES]
 )
@@ -284,7 +289,7 @@ def test_nft_reads_the_same_elements_as_if_it_had_written_them(
     }
     empty = pair.listed(OURS)
     for _ in range(2):  # what is there already may come again
-        pair.netlink[OURS].move({}, rows)
+        pair.netlink[OURS].move({}, pairs(rows))
     pair.text("add", THEIRS, rows)
     written = pair.listed(OURS)
     assert written == pair.listed(THEIRS)
@@ -292,11 +297,11 @@ def test_nft_reads_the_same_elements_as_if_it_had_written_them(
     assert {name: len(some) for name, some in written.items()} == {
         name: len(some) for name, some in rows.items()
     }
-    pair.netlink[OURS].move(rows, {})
+    pair.netlink[OURS].move(pairs(rows), {})
     assert pair.listed(OURS) == empty
     assert pair.read(OURS) == {}
     with pytest.raises(NftError, match="ENOENT"):
-        pair.netlink[OURS].move(rows, {})
+        pair.netlink[OURS].move(pairs(rows), {})
 
 
 @pytest.mark.kernel
@@ -405,7 +410,7 @@ def test_either_way_of_writing_takes_back_and_replaces_what_the_other_wrote(
 ) -> None:
     pair.make()
     written = {name: rows for name, rows in before.items() if rows}
-    pair.netlink[OURS].move({}, written)
+    pair.netlink[OURS].move({}, pairs(written))
     pair.text("add", THEIRS, written)
     assert pair.listed(OURS) == pair.listed(THEIRS)
     assert pair.read(OURS) == pair.read(THEIRS) == ours(written)
@@ -416,7 +421,7 @@ def test_either_way_of_writing_takes_back_and_replaces_what_the_other_wrote(
     gone = {name: rows for name, rows in gone.items() if rows}
     # Now each writes into the other's table: deletions first, and some of it comes again.
     back = dict(list(gone.items())[::2])
-    pair.netlink[THEIRS].move(gone, back)
+    pair.netlink[THEIRS].move(pairs(gone), pairs(back))
     pair.text("delete", OURS, {n: dict.fromkeys(rows) for n, rows in gone.items()})
     pair.text("add", OURS, back)
     assert pair.listed(OURS) == pair.listed(THEIRS)
@@ -433,9 +438,9 @@ def test_many_messages_are_one_transaction(pair: Pair) -> None:
     rows = many(20_000)  # 32 bytes each: ten messages, beyond the send buffer's usual size
     bad: Table = {"service6": {(ip_address("fd00::"), "tcp", 80): Element(("nowhere",))}}
     with pytest.raises(NftError, match="ENOENT"):
-        pair.netlink[OURS].move({}, {**rows, **bad})
+        pair.netlink[OURS].move({}, pairs({**rows, **bad}))
     assert pair.read(OURS) == {}
-    pair.netlink[OURS].move({}, rows)
+    pair.netlink[OURS].move({}, pairs(rows))
     assert pair.read(OURS) == rows
 
 

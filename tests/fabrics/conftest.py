@@ -19,9 +19,9 @@ FABRIC_ROWS = (
     Fabric("vxlan", 4, 50),
     Fabric("vxlan", 6, 70),
     Fabric("auto", 4, 50),
-    Fabric("ipip", 4, 20),
+    Fabric("ipip", 4, 20, own=40),
     Fabric("ipip", 6, 40),
-    Fabric("auto-ipip", 4, 20),
+    Fabric("auto-ipip", 4, 20, own=40),
     Fabric("gre", 4, 24),
     Fabric("gre", 6, 44),
     Fabric("auto-gre", 4, 24),
@@ -34,7 +34,6 @@ FABRIC_ROWS = (
 def _has(fabric: Fabric) -> bool:
     """Whether this kernel has the kind of device that the fabric makes over this underlay."""
     wanted = {
-        ("ipip", 4): "sit",
         ("ipip", 6): "ip6tnl",
         ("gre", 4): "gre",
         ("gre", 6): "ip6gre",

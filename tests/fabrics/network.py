@@ -48,32 +48,37 @@ _BUFFER = 1 << 22
 
 
 class Fabric(msgspec.Struct, frozen=True):
-    """A fabric over an underlay of one family, and the bytes that its headers take."""
+    """A fabric over an underlay (4: of both families, 6: IPv6 only), and the bytes that its headers
+    take. `own`: each family travels in its own, and `own` is what the headers of IPv6 take.
+    """
 
     name: str
     underlay: int
     overhead: int
+    own: int = 0
 
     def __str__(self) -> str:
         return f"{self.name} over IPv{self.underlay}"
 
     @property
     def tunnel(self) -> str:
-        """The name of the tunnel's device; "" if there is none."""
-        return next(iter(FABRICS[self.name].links), "")
+        """The name of the device that IPv4 takes; "" if there is none."""
+        links = FABRICS[self.name].links
+        return "" if not links else links[-1 if self.underlay == 6 else 0]
 
     @property
     def node_mtu(self) -> int:
-        return (
-            1500
-            if self.name in ("direct", "bgp") or self.name.startswith("auto")
-            else self.path_mtu
-        )
+        """Of pods' links."""
+        plain = self.name in ("direct", "bgp") or self.name.startswith("auto")
+        return 1500 if plain else 1500 - self.overhead
 
-    @property
-    def path_mtu(self) -> int:
-        """The largest packet that a tunnel carries."""
-        return 1500 - self.overhead
+    def path_mtu(self, version: int) -> int:
+        """The largest packet of this family that a tunnel carries."""
+        return 1500 - (self.own if self.own and version == 6 else self.overhead)
+
+    def outer(self, version: int) -> int:
+        """In which family packets of this one travel."""
+        return version if self.own else self.underlay
 
 
 class End(msgspec.Struct, frozen=True):

@@ -85,7 +85,7 @@ def test_the_largest_packet_arrives_whole_and_one_byte_more_is_answered(
     sender, receiver = net.end("node-a-pod-0", version), net.end(f"{peer}-pod-0", version)
     assert net.mtu == net.fabric.node_mtu
     direct = net.fabric.name.startswith("auto") and peer == "node-b"
-    largest = 1500 if direct else net.fabric.path_mtu
+    largest = 1500 if direct else net.fabric.path_mtu(version)
     until(lambda: _passes(net, sender, receiver, 0), 10, "the way is known")
     with contextlib.closing(capture(net.router)) as wire:
         until(lambda: _passes(net, sender, receiver, largest), 10, f"{largest} bytes pass")

@@ -29,9 +29,10 @@ def _ends(net: Network, version: int) -> dict[str, IPAddress]:
 def _shots(net: Network, version: int) -> dict[str, tuple[Namespace, str, str]]:
     """By name: who sends, the outer source, and whose packet is said to be inside."""
     inner = {name: str(address) for name, address in _ends(net, version).items()}
-    node_b = str(net.cluster.nodes["node-b"].addresses[0])
-    router = ROUTER[net.fabric.underlay]
-    pod = str(net.end("node-b-pod-0", net.fabric.underlay).address)
+    outer = net.fabric.outer(version)
+    node_b = str(net.cluster.nodes["node-b"].address(outer))
+    router = ROUTER[outer]
+    pod = str(net.end("node-b-pod-0", outer).address)
     theirs = inner["node-b-pod-0"]
     return {
         HONEST: (net.nodes["node-b"], node_b, theirs),
@@ -52,7 +53,10 @@ def test_a_node_speaks_for_its_own_pods_and_nobody_else_by_tunnels(
     if not net.fabric.tunnel:
         pytest.skip("this fabric has no tunnels")
     receiver = net.end("node-a-pod-0", version)
-    to, end = str(receiver.address), str(net.cluster.nodes["node-a"].addresses[0])
+    to, end = (
+        str(receiver.address),
+        str(net.cluster.nodes["node-a"].address(net.fabric.outer(version))),
+    )
     received(net.ends)
     names: dict[bytes, str] = {}
     for name, (where, source, claimed) in _shots(net, version).items():
@@ -83,7 +87,7 @@ def _send(where: Namespace, to: str, packet: bytes) -> None:
 def _wrapped(net: Network, ends: tuple[str, str], inner: bytes) -> bytes:
     """The packet that the fabric's tunnel to node-a would make of this one."""
     kind = net.fabric.tunnel.removeprefix("steppe-")
-    if kind == "ipip":
+    if kind.startswith("ipip"):
         protocol = frames.IP6IP6 if inner[0] >> 4 == 6 else frames.IPIP
         return frames.ip(*ends, protocol, inner)
     if kind == "gre":

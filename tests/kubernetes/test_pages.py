@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.kubernetes.e2e import results
+from tests.kubernetes.e2e import page, results
 from tests.kubernetes.e2e.groups import GROUPS, group_of, why_left_out
 from tests.kubernetes.harness.errors import HarnessError
 from tests.kubernetes.harness.guide import Guide, commands
@@ -103,3 +103,35 @@ def test_what_ginkgo_reports_is_read(tmp_path: Path) -> None:
 def test_a_test_belongs_to_one_group(name: str, group: str, left_out: int) -> None:
     assert (group_of(name), bool(why_left_out(name))) == (group, bool(left_out))
     assert group in GROUPS
+
+
+def test_a_page_tells_what_came_of_each_test_and_why() -> None:
+    rows = {
+        "[sig-network] Services should work": ("passed", ""),
+        "[sig-network] Services should break": ("failed", "a | in the text"),
+        "[sig-network] Netpol should speak SCTP": ("left out", "the kernel has none"),
+    }
+    tests = {
+        name: {"group": group_of(name), "result": result, "said": said, "seconds": 7}
+        for name, (result, said) in rows.items()
+    }
+    made = page.made({"about": {"Kubernetes": "v1.36.3"}, "tests": tests}).splitlines()
+    for line in (
+        "| Services | 1 | 1 | 0 | 0 |",
+        "| **all** | 1 | 1 | 0 | 1 |",
+        "| Services should break | not known yet | a \\| in the text |",
+        "| Netpol should speak SCTP | the kernel has none |",
+        "| Services should work | 7 |",
+    ):
+        assert line in made
+
+
+def test_the_page_of_results_is_made_of_those_that_are_kept() -> None:
+    kept = results.kept()
+    assert page.PAGE.exists() == bool(kept["tests"])
+    assert not kept["tests"] or page.PAGE.read_text() == page.made(kept)
+
+
+def test_every_failure_that_is_kept_has_a_reason() -> None:
+    failed = [name for name, row in results.kept()["tests"].items() if row["result"] == "failed"]
+    assert [name for name in failed if not page.reason(name)] == []

@@ -80,7 +80,11 @@ def test_an_upgrade_by_helm_and_the_way_back_lose_no_connection(
 
 def test_after_the_page_s_last_section_nothing_is_left(plane: Installed, cluster: Cluster) -> None:
     plane.guide.run("helm uninstall")
-    assert plane.laptop(OBJECTS) == ""
+    until(
+        lambda: not plane.laptop(OBJECTS),
+        60,
+        "the namespace is gone too, which helm does not await",
+    )
     for name in [each["metadata"]["name"] for each in cluster.api.get(PODS)["items"]]:
         cluster.api.delete(f"{PODS}/{name}")
     for node in cluster.nodes.values():

@@ -213,6 +213,29 @@ def test_what_is_removed_by_hand_is_back_in_two_seconds_with_its_cause(lab: Lab,
     assert probes_are_fine(lab)
 
 
+MEDDLING = {
+    "a rule that drops all": "insert rule inet steppe forward drop",
+    "a rule that lets all in": "insert rule inet steppe ingress-forward accept",
+    "a chain without its rules": "flush chain inet steppe services",
+    "a chain of its own": "add chain inet steppe mine { type filter hook forward priority 9; }",
+    "the flag that puts it to sleep": "add table inet steppe { flags dormant; }",
+}
+
+
+@pytest.mark.parametrize("what", MEDDLING)
+def test_what_is_done_to_steppes_own_table_is_undone_in_two_seconds(lab: Lab, what: str) -> None:
+    before, shown = log_of(lab, "node-a"), ("nft", "-t", "list", "table", "inet", "steppe")
+    sound = on_node(lab, "node-a", *shown)
+    on_node(lab, "node-a", "nft", MEDDLING[what])
+    began = time.monotonic()
+    until(
+        lambda: on_node(lab, "node-a", *shown) == sound, REPAIR_SECONDS * 2, f"{what} is gone again"
+    )
+    assert time.monotonic() - began < patience(REPAIR_SECONDS)
+    assert "table inet steppe" in log_of(lab, "node-a")[len(before) :]
+    assert audit(lab, "node-a") == []
+
+
 def test_what_others_put_into_the_kernel_is_left_alone(lab: Lab) -> None:
     link = pod_link(lab, "node-a", "echo-a-0")
     foreign = (

@@ -110,7 +110,7 @@ class BgpTables(msgspec.Struct, frozen=True):
     prefixes come from (krt_prefsrc).
     """
 
-    router_id: str = ""
+    router_id: str = "127.0.0.1"
     sessions: Mapping[SessionKey, Entry[SessionKey, Session]] = {}
     announcements: Mapping[AnnouncementKey, Entry[AnnouncementKey, Announcement]] = {}
     filters: Mapping[FilterKey, Entry[FilterKey, Filter]] = {}

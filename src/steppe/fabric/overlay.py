@@ -58,9 +58,11 @@ def carries(here: Node, peer: Node) -> bool:
     return ends(here, peer) is not None
 
 
-def ends(here: Node, peer: Node) -> Ends | None:
-    """The ends of the tunnel between two nodes; None if there can be none."""
-    local = tunnel_address(here)
+def ends(here: Node, peer: Node, version: int = 0) -> Ends | None:
+    """The ends of the tunnel between two nodes, of this family or else of `tunnel_address`'s; None
+    if there can be none.
+    """
+    local = here.address(version) if version else tunnel_address(here)
     remote = peer.address(local.version) if local is not None else None
     return Ends(local, remote) if local is not None and remote is not None else None
 
@@ -68,42 +70,65 @@ def ends(here: Node, peer: Node) -> Ends | None:
 def devices(
     here: Node, name: str, link: Callable[[IPAddress], Link]
 ) -> Iterator[NodeClaim | Problem]:
-    """The tunnel device, which ends at the address that `link` is given, and the rules that look
-    its pods' packets up in TABLE.
-    """
-    cause = Cause(here.ref, "status.addresses")
+    """The only tunnel device, which ends at the address that `link` is given, and the rules."""
     local = tunnel_address(here)
     if local is None:
-        yield Problem(cause, "no InternalIP, so no tunnel can end here; give the node an address")
+        yield no_end(here)
         return
-    yield Claim(LinkKey(name), link(local), cause)
-    if any(prefix.version == 6 for prefix in here.prefixes):
-        # A router advertisement from the tunnel must not change the node's routes.
-        yield Claim(SysctlKey(f"net/ipv6/conf/{name}/accept_ra"), Sysctl("0"), cause)
+    yield from device(here, name, link(local))
+    yield from rules(here)
+
+
+def no_end(here: Node) -> Problem:
+    """That a node has no address for its tunnels."""
+    cause = Cause(here.ref, "status.addresses")
+    return Problem(cause, "no InternalIP, so no tunnel can end here; give the node an address")
+
+
+def rules(here: Node) -> Iterator[NodeClaim]:
+    """The rules that look the packets of the node's pods up in TABLE."""
     for prefix in here.prefixes:
         yield Claim(RuleKey(prefix.network, RULE_PRIORITY), Rule(TABLE), prefix.cause)
 
 
+def device(here: Node, name: str, link: Link) -> Iterator[NodeClaim]:
+    """One tunnel device."""
+    cause = Cause(here.ref, "status.addresses")
+    yield Claim(LinkKey(name), link, cause)
+    if any(prefix.version == 6 for prefix in here.prefixes):
+        # A router advertisement from the tunnel must not change the node's routes.
+        yield Claim(SysctlKey(f"net/ipv6/conf/{name}/accept_ra"), Sysctl("0"), cause)
+
+
 def towards(here: Node, peer: Node, hop: Hops) -> Iterator[NodeClaim | Problem]:
     """The routes to one peer's pods, and to the peer's own addresses from local pods."""
-    cause = Cause(peer.ref, "status.addresses")
     local, between = tunnel_address(here), ends(here, peer)
     if local is None:
         return  # devices() has said so already
     if between is None:
         yield Problem(
-            cause,
+            Cause(peer.ref, "status.addresses"),
             f"no tunnel from {here.name} to {peer.name}: {here.name}'s ends at an "
             f"IPv{local.version} address and {peer.name} has none; give the node one",
         )
         return
+    yield from routes(here, peer, between, hop)
+
+
+def routes(
+    here: Node, peer: Node, between: Ends, hop: Hops, versions: tuple[int, ...] = (4, 6)
+) -> Iterator[NodeClaim]:
+    """The routes by one tunnel, for pods' packets of these families."""
+    cause = Cause(peer.ref, "status.addresses")
     for prefix in peer.prefixes:
+        if prefix.version not in versions:
+            continue
         source = preferred_source(here, prefix.version)
         route = Route(hops=(hop(between, prefix.network),), source=source)
         yield Claim(RouteKey(prefix.network), route, prefix.cause, peer.created)
     for address in peer.addresses if peer.prefixes else ():
         network = of_version(peer.networks, address.version)
-        if network is not None:
+        if network is not None and network.version in versions:
             # For local pods only: outer packets must not use these.
             route = Route(hops=(hop(between, network),))
             yield Claim(RouteKey(host_prefix(address), TABLE), route, cause, peer.created)

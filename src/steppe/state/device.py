@@ -10,12 +10,11 @@ import msgspec
 
 from steppe.net.address import IPAddress
 
-Wrapping = Literal["none", "forwarding", "route", "gateway"]
+Wrapping = Literal["none", "forwarding", "route"]
 """Where a link finds the outer destination address when it encapsulates a packet.
 
 `none`: it does not encapsulate. `forwarding`: in its forwarding entries (`bridge fdb`), under the
 MAC address of the next hop. `route`: in the route's own encapsulation (ip-route(8), ENCAPTYPE).
-`gateway`: it is the route's next hop; for an inner IPv6 packet as `::192.0.2.12`.
 """
 
 
@@ -151,7 +150,17 @@ class Gre6(Gre, frozen=True):
 
 
 _OF_VERSION = {4: Carrier("ipencap"), 6: Carrier("ipv6")}
-"""Protocols 4 (RFC 2003) and 41 (RFC 4213, RFC 2473): an IP packet inside an IP packet."""
+"""Protocols 4 and 41: an IP packet inside an IP packet."""
+
+
+class Ipip(External, frozen=True):
+    """IPv4 inside IPv4, without any header between (RFC 2003)."""
+
+    name: ClassVar[str] = "ipip"
+    framed: ClassVar[bool] = False
+
+    def carrier(self, version: int) -> Carrier | None:
+        return _OF_VERSION[version] if version == 4 else None
 
 
 class Ip6Tunnel(External, frozen=True):
@@ -164,31 +173,7 @@ class Ip6Tunnel(External, frozen=True):
         return _OF_VERSION[version]
 
 
-class Sit(Kind, frozen=True):
-    """IPv4 and IPv6 inside IPv4 (RFC 2003, RFC 4213): `mode any` of ip-tunnel(8), to many ends."""
-
-    name: ClassVar[str] = "sit"
-    framed: ClassVar[bool] = False
-
-    local: IPAddress
-    ttl: int = 64
-
-    @property
-    def wrapping(self) -> Wrapping:
-        return "gateway"
-
-    @property
-    def source(self) -> IPAddress:
-        return self.local
-
-    def carrier(self, version: int) -> Carrier:
-        return _OF_VERSION[version]
-
-    def __str__(self) -> str:
-        return f"mode any local {self.local} ttl {self.ttl}"
-
-
 KINDS: dict[str, type[Kind]] = {
-    kind.name: kind for kind in (Veth, Vxlan, Geneve, Gre, Gre6, Ip6Tunnel, Sit)
+    kind.name: kind for kind in (Veth, Vxlan, Geneve, Gre, Gre6, Ipip, Ip6Tunnel)
 }
 """Kinds by the kernel's name; a test may add its own."""

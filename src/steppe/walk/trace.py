@@ -102,7 +102,7 @@ class Tunnelled(msgspec.Struct, frozen=True):
     """Where the outer packet goes, by which link.
 
     It comes from a forwarding entry, for the neighbour entry of `via`; or from the route's own
-    encapsulation, with its tunnel `id`, if it has one; or it is the route's next hop.
+    encapsulation, with its tunnel `id`, if it has one.
     """
 
     destination: IPAddress

@@ -357,7 +357,7 @@ class Walker:
                 return at.ending("dropped", reason)
             at = self._neighbours(at, hop.via or at.destination, peer)
             return at if at.end is not None else at.arriving(peer)
-        outer = wrapped(view, link, hop, at.destination)
+        outer = wrapped(view, link, hop)
         if isinstance(outer, str):
             return at.ending("dropped", outer)
         # A tunnel end that the route itself names has the route's causes.

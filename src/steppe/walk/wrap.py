@@ -1,7 +1,5 @@
 """Where a tunnel link sends the encapsulated packet, by the link's kind (state/device.py)."""
 
-from ipaddress import IPv4Address
-
 import msgspec
 
 from steppe.kube.cause import Cause
@@ -19,15 +17,10 @@ class Outer(msgspec.Struct, frozen=True):
     because: tuple[Cause, ...] = ()
 
 
-def wrapped(view: NodeView, link: Link, hop: Hop, destination: IPAddress) -> Outer | str:
-    """The outer packet for this hop on a tunnel link, or the reason why there is none.
-
-    `destination` is that of the packet inside.
-    """
+def wrapped(view: NodeView, link: Link, hop: Hop) -> Outer | str:
+    """The outer packet for this hop on a tunnel link, or the reason why there is none."""
     if link.kind.wrapping == "route":
         return _named(view, link, hop)
-    if link.kind.wrapping == "gateway":
-        return _by_next_hop(hop, destination)
     if link.kind.wrapping == "forwarding" and hop.via is not None:
         return _forwarded(view, hop, hop.via)
     return f"{hop.link} leads to no other node"
@@ -51,16 +44,6 @@ def _named(view: NodeView, link: Link, hop: Hop) -> Outer | str:
         return f"{hop.link} has no neighbour entry for {hop.via}"
     value, entry = neighbour
     return Outer(Tunnelled(end, hop.via, value, number, hop.link), entry.because)
-
-
-def _by_next_hop(hop: Hop, destination: IPAddress) -> Outer | str:
-    """Sit devices send IPv6 by IPv4-compatible next hops (ipip6_tunnel_xmit, net/ipv6/sit.c)."""
-    end = hop.via if hop.via is not None else destination
-    if end.version == 6:
-        if int(end) >> 32:
-            return f"{end} is no tunnel end of {hop.link}, which are such as ::192.0.2.1"
-        end = IPv4Address(int(end))
-    return Outer(Tunnelled(end, link=hop.link))
 
 
 def _forwarded(view: NodeView, hop: Hop, via: IPAddress) -> Outer | str:

@@ -8,6 +8,8 @@ from steppe.agent.bgp.view import BgpView
 from steppe.agent.feeds.feeds import Feeds
 from steppe.agent.options import Options
 from steppe.agent.supervisor import Job
+from steppe.bgp.render import render
+from steppe.bgp.tables import BgpTables
 from steppe.compile.incremental import NodeCompiler
 from steppe.drivers.bird.daemon import Bird
 from steppe.fabric.registry import speaks_bgp
@@ -20,6 +22,8 @@ class Bgp:
 
     def __init__(self, options: Options, compiler: NodeCompiler, feeds: Feeds) -> None:
         self._node = options.node
+        self._bird = Bird(options.state_dir / "bird")
+        """Left by an agent with the fabric bgp, it is ended where the fabric is another now."""
         self._speaker: Speaker | None = None
         if speaks_bgp(options.settings):
             view = BgpView(
@@ -30,7 +34,7 @@ class Bgp:
                 trusted=lambda: feeds.trusted,
                 leaving=lambda: feeds.nodes.leaving,
             )
-            self._speaker = Speaker(options.node, view, Bird(options.state_dir / "bird"))
+            self._speaker = Speaker(options.node, view, self._bird)
         feeds.bgp.changed = self.wake
 
     def wake(self) -> None:
@@ -41,6 +45,8 @@ class Bgp:
     def jobs(self) -> Iterator[Job]:
         if self._speaker is not None:
             yield Job("bgp", self._speaker.run)
+        elif self._bird.loaded is not None:
+            yield Job("bgp-end", lambda: self._bird.retire(render(BgpTables(), {})), lasts=False)
 
     @property
     def problems(self) -> tuple[Problem, ...]:

@@ -134,10 +134,16 @@ class Speaker:
         """Bring BIRD into agreement, and look at its sessions."""
         passwords = self._view.passwords()
         world = self._view.world(frozenset(passwords))
+        running = await self._bird.is_running()
+        if running and self._bird.is_unconfirmed:
+            await self._bird.undo()
         if world is None:
+            # The API is away, or not read yet: what BIRD had last stays in force.
+            known = self._bird.loaded
+            if known is not None and not running:
+                await self._start(known)
             return
         tables, self._tables_problems = compile_bgp(world)
-        running = await self._bird.is_running()
         if not (tables.speaks or running):
             self.tables, self.seen, self.missing = tables, {}, {}
             return

@@ -55,6 +55,13 @@ class Bird:
             return self.config.read_text()
         return None
 
+    @property
+    def is_unconfirmed(self) -> bool:
+        """Whether a configuration was loaded and then neither confirmed nor undone: who loaded it
+        was ended in between, and BIRD goes back, or has gone back, by itself.
+        """
+        return self._old.exists()
+
     async def is_running(self) -> bool:
         """Whether a BIRD answers."""
         try:
@@ -113,10 +120,19 @@ class Bird:
     async def routes(self) -> tuple[LearnedRoute, ...]:
         return routes(await self._ask("show route"))
 
-    async def stop(self) -> None:
-        """End it, with its routes in the kernel left there and its neighbours told to wait."""
-        with contextlib.suppress(BirdGoneError):
-            await self._ask("graceful restart")
+    async def retire(self, empty: str) -> None:
+        """End it for good. `empty` is a configuration without sessions: by it the routes are
+        withdrawn, and taken out of the kernel, where BIRD would leave them at its end (`persist`).
+        """
+        if await self.is_running():
+            await self.load(empty, soft=False)
+            await self.confirm()
+            end = asyncio.get_running_loop().time() + START_SECONDS
+            while await self.routes() and asyncio.get_running_loop().time() < end:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+            await self._ask("down")
+        for file in (self.config, self._old, self._new):
+            file.unlink(missing_ok=True)
 
     def pid(self) -> int | None:
         """The process that the file names, if it is there and is a BIRD."""

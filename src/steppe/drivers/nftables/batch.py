@@ -26,8 +26,10 @@ class Batch:
         self._skeleton = skeleton
         self._sets = sets
         self._covers = covers
-        self.added: dict[str, dict[_Key, Element]] = {}
-        self.deleted: dict[str, dict[_Key, None]] = {}
+        self._gone: dict[str, list[Row]] = {}
+        self._come: dict[str, list[Row]] = {}
+        self._prefixes_gone: dict[str, dict[_Key, None]] = {}
+        self._prefixes_come: dict[str, dict[_Key, Element]] = {}
         self._noted: list[tuple[Cover, IPNetwork, bool]] = []
 
     def take(self, change: Change) -> None:
@@ -40,10 +42,21 @@ class Batch:
         if spec.interval and not spec.data:
             self._move_prefix(key, new)
             return
+        # A change is the only one of its key: its fields need not be looked up, and hashed for it.
         if change.old is not None:
-            self._delete(key.set, key.key)
+            self._gone.setdefault(key.set, []).append((key.key, None))
         if isinstance(new, Element):
-            self._add(key.set, key.key, new)
+            self._come.setdefault(key.set, []).append((key.key, new))
+
+    @property
+    def deleted(self) -> dict[str, Iterable[Row]]:
+        """The elements to delete, by set."""
+        return {**self._gone, **{n: rows.items() for n, rows in self._prefixes_gone.items()}}
+
+    @property
+    def added(self) -> dict[str, Iterable[Row]]:
+        """The elements to add after that, by set."""
+        return {**self._come, **{n: rows.items() for n, rows in self._prefixes_come.items()}}
 
     def undo(self) -> None:
         for cover, prefix, added in reversed(self._noted):
@@ -54,7 +67,7 @@ class Batch:
 
     def chains(self, known: Iterable[str]) -> list[Chain]:
         """The chains that must be made before, without the known ones."""
-        return chains_for(self._skeleton, self.added, known)
+        return chains_for(self._skeleton, self._come, known)
 
     def _move_prefix(self, key: ElementKey, new: Value | None) -> None:
         prefix, *rest = key.key
@@ -67,23 +80,22 @@ class Batch:
         for gone in drops:
             self._delete(key.set, (gone, *rest))
         for come in puts:
-            self._add(key.set, (come, *rest), Element())
+            self._add(key.set, (come, *rest))
 
     def _delete(self, name: str, key: _Key) -> None:
-        # An element that this transaction was to add is not sent to the kernel at all.
-        if self.added.get(name, {}).pop(key, None) is None:
-            self.deleted.setdefault(name, {})[key] = None
+        # A prefix that this transaction was to add is not sent to the kernel at all.
+        if self._prefixes_come.get(name, {}).pop(key, None) is None:
+            self._prefixes_gone.setdefault(name, {})[key] = None
 
-    def _add(self, name: str, key: _Key, value: Element) -> None:
-        spec = self._sets[name]
-        if spec.interval and not spec.data and key in self.deleted.get(name, ()):
-            del self.deleted[name][key]
+    def _add(self, name: str, key: _Key) -> None:
+        if key in self._prefixes_gone.get(name, ()):
+            del self._prefixes_gone[name][key]
         else:
-            self.added.setdefault(name, {})[key] = value
+            self._prefixes_come.setdefault(name, {})[key] = Element()
 
 
 def chains_for(
-    skeleton: Skeleton, added: Mapping[str, Mapping[_Key, Element]], known: Iterable[str]
+    skeleton: Skeleton, added: Mapping[str, Sequence[Row]], known: Iterable[str]
 ) -> list[Chain]:
     """The chains that verdicts among these elements lead to and that are not there yet."""
     verdicts = {spec.name for spec in skeleton.sets if spec.data == "verdict"}
@@ -91,8 +103,8 @@ def chains_for(
         str(value.data[0])
         for name, rows in added.items()
         if name in verdicts
-        for value in rows.values()
-        if value.data != ("drop",)
+        for _, value in rows
+        if value is not None and value.data != ("drop",)
     }
     return with_targets(skeleton, names, known)
 

@@ -118,25 +118,15 @@ class Nft:
 
         What is refused is missing afterwards, as the next comparison finds.
         """
-        rows: dict[str, list[tuple[tuple[Atom, ...], Element | None]]] = {}
-        prefixes = Batch(self._skeleton, self._sets, self._covers)
+        batch = Batch(self._skeleton, self._sets, self._covers)
+        additions = [Change(key, None, value) for key, value in elements]
         try:
-            for key, value in elements:
-                spec = self._sets.get(key.set)
-                if (
-                    spec is None
-                    or not isinstance(value, Element)
-                    or (spec.interval and not spec.data)
-                ):
-                    prefixes.take(Change(key, None, value))
-                else:
-                    rows.setdefault(key.set, []).append((key.key, value))
-            self._elements.add(
-                rows | {n: list(found.items()) for n, found in prefixes.added.items()}
-            )
+            for change in additions:
+                batch.take(change)
+            self._elements.move({}, batch.added)
         except NftError as error:
-            prefixes.undo()
-            self._isolate([Change(key, None, value) for key, value in elements], error)
+            batch.undo()
+            self._isolate(additions, error)
 
     def _led_to(self, elements: Iterable[tuple[ElementKey, Value]]) -> list[Chain]:
         """The chains from templates that verdicts among these elements lead to."""
@@ -151,7 +141,7 @@ class Nft:
 
     def _replace_table(self, actual: Form | None, wanted: Form) -> None:
         kept = self._kept(actual, wanted) if actual is not None else {}
-        chains = chains_for(self._skeleton, {name: dict(rows) for name, rows in kept.items()}, ())
+        chains = chains_for(self._skeleton, kept, ())
         text = skeleton_text(self._skeleton)
         text += "".join(chain_text(self._skeleton.table, chain) for chain in chains)
         for name, rows in kept.items():

@@ -36,7 +36,7 @@ _NLMSGERR_ATTR_MSG = 1
 
 _Key = tuple[Atom, ...]
 Row = tuple[_Key, Element | None]
-Rows = Mapping[str, Mapping[_Key, Element | None]]
+Rows = Mapping[str, Iterable[Row]]
 """Of each set or map, by its name, some of its elements."""
 
 
@@ -64,13 +64,9 @@ class Elements:
 
     def move(self, deleted: Rows, added: Rows) -> None:
         """Delete elements, then add others, as one transaction; NftError if nothing was changed."""
-        gone = {name: rows.items() for name, rows in deleted.items()}
-        come = {name: rows.items() for name, rows in added.items()}
-        self._send([*self._requests(msg.DELSETELEM, gone), *self._requests(msg.NEWSETELEM, come)])
-
-    def add(self, rows: Mapping[str, Iterable[Row]]) -> None:
-        """Add elements of these sets and maps; each is there once. NftError if none was added."""
-        self._send([*self._requests(msg.NEWSETELEM, rows)])
+        self._send(
+            [*self._requests(msg.DELSETELEM, deleted), *self._requests(msg.NEWSETELEM, added)]
+        )
 
     def fill(self, chains: Iterable[Chain]) -> None:
         """Add the rules of the chains of remember.py, which exist and are empty."""
@@ -94,7 +90,7 @@ class Elements:
             # EMSGSIZE: without CAP_NET_ADMIN outside, net.core.wmem_max bounds a transaction.
             raise NftError(f"nfnetlink: {error.strerror}") from error
 
-    def _requests(self, kind: int, rows: Mapping[str, Iterable[Row]]) -> Iterator[Request]:
+    def _requests(self, kind: int, rows: Rows) -> Iterator[Request]:
         flags = nl.NLM_F_CREATE if kind == msg.NEWSETELEM else 0
         for name, elements in rows.items():
             head = nfnl.header(nfnl.NFPROTO_INET)

@@ -6,7 +6,7 @@ It knows bytes and the kinds of state/device.py; what all links have is in netli
 from collections.abc import Mapping
 from typing import Protocol
 
-from steppe.drivers.netlink.kinds import external, geneve, sit, veth, vxlan
+from steppe.drivers.netlink.kinds import external, geneve, veth, vxlan
 from steppe.state.device import Kind
 
 
@@ -28,7 +28,7 @@ CODECS: dict[str, Codec] = {
     "geneve": geneve,
     "gre": external.gre,
     "ip6gre": external.ip6gre,
+    "ipip": external.ipip,
     "ip6tnl": external.ip6tnl,
-    "sit": sit,
 }
 """By the kernel's name of the kind."""

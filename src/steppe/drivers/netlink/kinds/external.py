@@ -1,4 +1,4 @@
-"""Devices whose only setting is external mode: `gre`, `ip6gre` (IFLA_GRE_*), `ip6tnl`
+"""Devices whose only setting is external mode: `gre`, `ip6gre` (IFLA_GRE_*), `ipip`, `ip6tnl`
 (IFLA_IPTUN_* in linux/if_tunnel.h).
 """
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import msgspec
 
 from steppe.drivers.netlink import message as nl
-from steppe.state.device import Gre, Gre6, Ip6Tunnel, Kind
+from steppe.state.device import Gre, Gre6, Ip6Tunnel, Ipip, Kind
 
 
 class External(msgspec.Struct, frozen=True):
@@ -30,4 +30,5 @@ class External(msgspec.Struct, frozen=True):
 
 gre = External(Gre(), 18)
 ip6gre = External(Gre6(), 18)
+ipip = External(Ipip(), 19)
 ip6tnl = External(Ip6Tunnel(), 19)
