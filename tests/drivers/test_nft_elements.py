@@ -353,12 +353,12 @@ networks4: st.SearchStrategy[IPNetwork] = st.builds(
     lambda bits, length: IPv4Network((bits >> (32 - length) << (32 - length), length)),
     st.one_of(st.integers(0, (1 << 32) - 1), st.sampled_from([0, 0x0A000080, 0xFFFFFFFF])),
     st.sampled_from([0, 1, 8, 24, 25, 31, 32]),
-)
+    # `nft delete element` of nft 1.0.6 does not delete this one from a map; our own deletion does.
+).filter(lambda network: network != IPv4Network("255.255.255.255/32"))
 networks6: st.SearchStrategy[IPNetwork] = st.builds(
     lambda bits, length: IPv6Network((bits >> (128 - length) << (128 - length), length)),
     st.one_of(st.integers(0, (1 << 128) - 1), st.sampled_from([0, 0xFD << 120, (1 << 128) - 1])),
-    st.sampled_from([0, 1, 64, 65, 127, 128]),
-    # `nft delete element` of nft 1.0.6 does not delete this one from a map; our own deletion does.
+    st.sampled_from([0, 1, 64, 65, 127, 128]),  # nor this one
 ).filter(lambda network: network != IPv6Network("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff/128"))
 FIELDS: dict[str, st.SearchStrategy[Atom]] = {
     "ipv4_addr": networks4.map(lambda network: network[0]),
@@ -472,7 +472,7 @@ def test_fields_alone_and_words_that_have_none_of_ours(node: Namespace) -> None:
     sets = (Set("ports", "inet_service"), Set("protocols", "inet_proto"), Set("marks", "mark"))
     rows = {
         ElementKey("ports", (8080,)): Element(),
-        ElementKey("protocols", (47,)): Element(),
+        ElementKey("protocols", (89,)): Element(),
         ElementKey("protocols", ("tcp",)): Element(),
         ElementKey("marks", (259,)): Element(),
     }
@@ -481,7 +481,7 @@ def test_fields_alone_and_words_that_have_none_of_ours(node: Namespace) -> None:
         assert driver.apply([Change(key, None, value) for key, value in rows.items()]) == ()
         assert driver.read() == rows
         listed = node.run("nft", "list", "table", "inet", "steppe")
-        for words in ("{ 8080 }", "{ tcp, gre }", "{ 0x00000103 }"):
+        for words in ("{ 8080 }", "{ tcp, ospf }", "{ 0x00000103 }"):
             assert words in listed
         assert driver.apply([Change(key, value, None) for key, value in rows.items()]) == ()
         assert driver.read() == {}
