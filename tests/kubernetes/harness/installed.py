@@ -81,7 +81,10 @@ def _here(text: str, folder: Path) -> str:
 
 def uninstalled(node: Node) -> str:
     """What Steppe has left in a node's kernel, as text; "" for nothing."""
-    shown = [node.run("nft", "list", "tables"), node.run("ip", "link", "show", "group", "7473")]
+    # Others' stay: kubelet has some, and the portmap plugin.
+    tables = node.run("nft", "list", "tables").splitlines()
+    shown = [table for table in tables if "steppe" in table]
+    shown += [node.run("ip", "link", "show", "group", "7473")]
     shown.append(node.run("ip", "nexthop", "show", "protocol", "83"))
     for family in ("-4", "-6"):
         rules = node.run("ip", family, "rule", "show").splitlines()
