@@ -58,9 +58,11 @@ def pod_on(node: Node, index: int, name: str = "") -> Pod:
 
 @st.composite
 def sound_worlds(draw: st.DrawFn) -> tuple[Settings, Cluster]:
-    """Settings and a cluster that they suit: `direct` needs all nodes on one subnet."""
+    """Settings and a cluster that they suit: `direct` needs all nodes on one subnet, and so does
+    `bgp` where no router is there that BIRD learns from.
+    """
     chosen = draw(settings)
-    return chosen, draw(sound_clusters(racks=1 if chosen.fabric == "direct" else 2))
+    return chosen, draw(sound_clusters(racks=1 if chosen.fabric in ("direct", "bgp") else 2))
 
 
 @st.composite

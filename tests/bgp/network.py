@@ -160,7 +160,7 @@ class Link:
         for address in addresses:
             nodad = ("nodad",) if ":" in address else ()
             net.run("ip", "address", "add", address, "dev", "eth0", *nodad)
-        # A link-local address that is still being checked (RFC 4862, 5.4) is not told as a next hop:
+        # A link-local address that is still being checked (RFC 4862, 5.4) is no next hop yet:
         # routes would come a second time when it may be used.
         net.run("sysctl", "-q", "-w", "net.ipv6.conf.eth0.accept_dad=0")
         net.run("ip", "link", "set", "eth0", "up")

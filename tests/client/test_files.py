@@ -85,11 +85,16 @@ def test_what_is_not_there_is_a_sentence(tmp_path: Path) -> None:
             list(manifests_in([str(path)]))
 
 
-@pytest.mark.parametrize("content", ["", "\n", " \n\n"])
-def test_a_source_in_which_nothing_came_is_an_error(tmp_path: Path, content: str) -> None:
-    path = tmp_path / "a.yaml"
-    path.write_text(content)
-    with pytest.raises(UnreadableError, match=r"a\.yaml is empty: no manifest came"):
-        read(path)
-    (tmp_path / "b.yaml").write_text("a: 1\n")
-    assert read(tmp_path) == [({"a": 1}, "/b.yaml:1")]  # in a folder it is one of many
+@pytest.mark.parametrize("content", [b"", b"\n", b" \n\n"])
+def test_a_pipe_from_which_nothing_came_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, content: bytes
+) -> None:
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(content)))
+    with pytest.raises(UnreadableError, match="standard input is empty: no manifest came"):
+        list(manifests_in(["-"]))
+
+
+def test_a_file_may_be_empty(tmp_path: Path) -> None:
+    path = tmp_path / "none.yaml"
+    path.touch()
+    assert read(path) == []

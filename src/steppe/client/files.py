@@ -31,7 +31,10 @@ def manifests_in(names: Iterable[str]) -> Iterator[Manifest]:
     """Every document in these files and in all manifest files below these folders."""
     for name in names:
         if name == STANDARD_INPUT:
-            yield from _documents(sys.stdin.buffer.read(), "standard input")
+            content = sys.stdin.buffer.read()
+            if not content.strip():  # such as the output of a program that failed
+                raise UnreadableError("standard input is empty: no manifest came")
+            yield from _documents(content, "standard input")
         elif Path(name).is_dir():
             yield from _in_folder(Path(name))
         else:
@@ -69,11 +72,7 @@ def _read(path: Path) -> bytes:
 
 
 def _documents(content: bytes, name: str) -> Iterator[Manifest]:
-    """The documents of a source that somebody named: what is wrong in it is an error, and so is an
-    empty one, such as the output of a program that failed.
-    """
-    if not content.strip():
-        raise UnreadableError(f"{name} is empty: no manifest came")
+    """The documents of a source that somebody named: what is wrong in it is an error."""
     for manifest in _tolerant(content, name):
         if manifest.fault:
             raise UnreadableError(f"{manifest.where} {manifest.fault}")

@@ -328,5 +328,5 @@ def test_cluster_network_policies_are_served_and_judged(kubectl: Kubectl) -> Non
     refused = kubectl.refused("apply", "-f", "-", stdin=CLUSTER_POLICY.replace("end: 9", "end: 1"))
     assert "destinationPort.range: Invalid value" in refused
     assert "Start port must be less than End port" in refused
-    kubectl("delete", "-f", *map(str, DEFINITIONS))
+    kubectl("delete", "-f", ",".join(map(str, DEFINITIONS)))
     assert "could not find" in kubectl.refused("get", "cnp")

@@ -45,7 +45,7 @@ class Bgp:
     def jobs(self) -> Iterator[Job]:
         if self._speaker is not None:
             yield Job("bgp", self._speaker.run)
-        elif self._bird.loaded is not None:
+        elif self._bird.was_here:
             yield Job("bgp-end", lambda: self._bird.retire(render(BgpTables(), {})), lasts=False)
 
     @property

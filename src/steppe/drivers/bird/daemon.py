@@ -50,10 +50,15 @@ class Bird:
 
     @property
     def loaded(self) -> str | None:
-        """The configuration on disk; None if there is none."""
+        """The configuration on disk; None if there is none. OSError if it cannot be read."""
         with contextlib.suppress(FileNotFoundError):
             return self.config.read_text()
         return None
+
+    @property
+    def was_here(self) -> bool:
+        """Whether a configuration is on disk, readable or not."""
+        return self.config.exists()
 
     @property
     def is_unconfirmed(self) -> bool:
