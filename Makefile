@@ -7,7 +7,7 @@ VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 ARCH := amd64
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check format test test-api test-vm test-page attack bench wheels shim image test-image \
+.PHONY: help setup demo check format test test-api test-vm test-page attack faults bench wheels shim image test-image \
 	manifest kubernetes test-kubernetes test-e2e golden lock clean
 
 help:           ## this list
@@ -72,6 +72,10 @@ test-kubernetes: ## a real 3-node cluster on this machine with Steppe as its net
 test-e2e:       ## Kubernetes' own e2e tests of networks, and docs/kubernetes-e2e.md: half an hour (ARGS=GROUP)
 	@tools/setup.sh run test
 	$(PY) -m tests.kubernetes e2e $(ARGS)
+
+faults:         ## every fault of docs/faults.md, made in a lab: what audit, explain --actual and verify say
+	@tools/setup.sh run test
+	STEPPE_FAULTS=full $(PYTEST) -q tests/lab/test_faults.py tests/lab/test_faults_verified.py
 
 bench:          ## the numbers the project promises, measured here: a table and bench/results/*.json
 	@tools/setup.sh run test
