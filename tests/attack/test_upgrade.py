@@ -16,7 +16,10 @@ from tests.waiting import until
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(240)]
 NODE = "node-a"
 AGENT = f"agent/{NODE}"
-GUARDS = ("edges", "arriving", "forward", "from-pod", "from-tunnel", "tunnels", "pod-errors")
+GUARDS = (
+    *("edges", "arriving", "forward", "from-pod", "from-tunnel"),
+    *("tunnels", "tunnels-forwarded", "pod-errors"),
+)
 SETS = ("own4", "own6", "tunnel_from4", "tunnel_from6", "tunnel_inner4", "tunnel_inner6")
 UNGUARDED = "\n".join(
     (
@@ -26,6 +29,7 @@ UNGUARDED = "\n".join(
         *(f"delete map inet steppe {name}" for name in SETS if "from" in name),
         "delete set inet steppe tunnel_end",
         "delete set inet steppe tunnel_udp",
+        "delete set inet steppe tunnel_proto",
     )
 )
 

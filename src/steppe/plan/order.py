@@ -11,22 +11,14 @@ from itertools import chain
 
 from steppe.plan.diff import Change
 from steppe.state.link import Link, LinkKey
-from steppe.state.node import Key
 
 
 def ordered(changes: Iterable[Change]) -> tuple[Change, ...]:
     """The same changes, dependencies first."""
-    # There may be 100,000, of very few kinds: but for links, each has one rank.
-    by_kind: dict[tuple[type[Key], bool], list[Change]] = {}
-    for change in changes:
-        by_kind.setdefault((type(change.key), change.new is None), []).append(change)
+    # There may be 100,000, of very few ranks: sorting would hold a rank for each of them.
     by_rank: dict[tuple[int, int], list[Change]] = {}
-    for (kind, _), some in by_kind.items():
-        if kind is LinkKey:
-            for change in some:
-                by_rank.setdefault(_rank(change), []).append(change)
-        else:
-            by_rank.setdefault(_rank(some[0]), []).extend(some)
+    for change in changes:
+        by_rank.setdefault(_rank(change), []).append(change)
     return tuple(chain.from_iterable(by_rank[rank] for rank in sorted(by_rank)))
 
 
