@@ -151,20 +151,22 @@ def test_others_do_not_feel_an_object_however_large(world: World, case: str, bey
     make, sizes, told = CASES[case]
     made = make(sizes[beyond])
     before = settled(world)
-    with watching(world) as seen:
-        for resource, each in made:
-            world.create(resource, [each])
-        if beyond:
-            until(lambda: any(told in each for each in world.problems()), 30, f"a Problem: {told}")
-        else:
-            until(lambda: in_kernel(world, before + LEAST, sys.maxsize), 30, "all is in the kernel")
-    bounded(seen)
-    with watching(world) as seen:
-        for resource, each in made:
-            world.delete(resource, [each])
-        until(lambda: in_kernel(world, 0, before + MOVING), 30, "nothing is left of it")
-        assert not world.problems()
-    bounded(seen)
+    try:
+        with watching(world) as there:
+            for resource, each in made:
+                world.create(resource, [each])
+            if beyond:
+                until(lambda: any(told in each for each in world.problems()), 30, f"told: {told}")
+            else:
+                until(lambda: in_kernel(world, before + LEAST, sys.maxsize), 30, "all is there")
+    finally:  # the cases after this one have the same agent
+        with watching(world) as gone:
+            for resource, each in made:
+                world.delete(resource, [each])
+            until(lambda: in_kernel(world, 0, before + MOVING), 30, "nothing is left of it")
+    assert not world.problems()
+    bounded(there)
+    bounded(gone)
     assert settled(world) == before
     assert guarded(world), "the small policy is enforced as before"
 
